@@ -1,0 +1,154 @@
+// Package account keeps the people of a domain: users, their handles and their devices, and what may happen to them
+// (a first login, a new device, a removal).
+//
+// A user is made by her first login at an OpenID provider and found again by that provider's (iss, sub), never by
+// name or email. Her handle and her id share one namespace with everybody else's in the domain. A device is bound to
+// one key for ever; [Accounts.DeviceFor] says which device a key stands for, and [BindDevice] makes it in the
+// transaction that redeems the login.
+//
+// The package knows nothing of OAuth, tokens or HTTP. What it revokes it writes as rows of storage.Revocation and
+// hands, once committed, to [Config].Revoked.
+package account
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Errors that callers branch on.
+var (
+	// ErrDisabled is returned where a disabled user would sign in or get a device.
+	ErrDisabled = errors.New("account: user is disabled")
+	// ErrHandleTaken is returned by a first login whose handle somebody else holds, or once held.
+	ErrHandleTaken = errors.New("account: handle is taken")
+	// ErrNoHandle is returned by a first login whose provider names no handle.
+	ErrNoHandle = errors.New("account: the provider names no handle")
+	// ErrKeyInUse is returned for a key that is, or was, bound to a device of another user, or to a removed one.
+	ErrKeyInUse = errors.New("account: the key belongs to another device")
+	// ErrNoDevice is returned for a device that the domain does not know.
+	ErrNoDevice = errors.New("account: no such device")
+)
+
+// Config configures [New].
+type Config struct {
+	// Store keeps the accounts. Required.
+	Store storage.Store
+	// TokenLife is the longest life of an access token: as long must a revocation last. Required.
+	TokenLife time.Duration
+	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
+	Revoked func(...storage.Revocation)
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+	// Rand makes ids. Nil means [crypto/rand.Reader].
+	Rand io.Reader
+}
+
+// Accounts are the people of all domains of an issuer. Its methods are safe for concurrent use.
+type Accounts struct {
+	store     storage.Store
+	tokenLife time.Duration
+	revoked   func(...storage.Revocation)
+	now       func() time.Time
+	rand      io.Reader
+}
+
+// New returns the accounts kept in cfg.Store.
+func New(cfg Config) (*Accounts, error) {
+	if cfg.Store == nil || cfg.TokenLife <= 0 {
+		return nil, errors.New("account: Config needs Store and TokenLife")
+	}
+	a := &Accounts{store: cfg.Store, tokenLife: cfg.TokenLife, revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand}
+	if a.revoked == nil {
+		a.revoked = func(...storage.Revocation) {}
+	}
+	if a.now == nil {
+		a.now = time.Now
+	}
+	if a.rand == nil {
+		a.rand = rand.Reader
+	}
+	return a, nil
+}
+
+// A SignIn is what an OpenID provider says of the person who has just logged in there.
+type SignIn struct {
+	Domain  string
+	Issuer  string // the provider's iss
+	Subject string // the provider's sub
+	// Handle is the text of the claim that carries the handle, as the provider wrote it; empty if there is none.
+	Handle string
+}
+
+// SignIn returns the user whom the provider's (iss, sub) is linked to, and makes her at her first login: then her
+// handle is read by the rules of her domain's identifier system, and a conflict is [ErrHandleTaken], never a suffix.
+// It also returns [ErrDisabled], [ErrNoHandle], and a *[claims.Error] for a handle that the domain does not allow.
+func (a *Accounts) SignIn(ctx context.Context, s SignIn) (storage.User, error) {
+	u, err := a.store.LinkedUser(ctx, s.Domain, s.Issuer, s.Subject)
+	if errors.Is(err, storage.ErrNotFound) {
+		u, err = a.create(ctx, s)
+	}
+	if err != nil {
+		return storage.User{}, fmt.Errorf("account: sign in: %w", err)
+	}
+	if !u.DisabledAt.IsZero() {
+		return storage.User{}, ErrDisabled
+	}
+	return u, nil
+}
+
+// create makes the user of a first login, with her link and the two names that she takes, in one transaction.
+func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
+	if s.Handle == "" {
+		return storage.User{}, ErrNoHandle
+	}
+	handle, err := claims.Handle(s.Domain, s.Handle)
+	if err != nil {
+		return storage.User{}, err
+	}
+	raw := make([]byte, 16)
+	if _, err := io.ReadFull(a.rand, raw); err != nil {
+		return storage.User{}, fmt.Errorf("make a user id: %w", err)
+	}
+	id, err := claims.User(s.Domain, base64.RawURLEncoding.EncodeToString(raw))
+	if err != nil {
+		return storage.User{}, err
+	}
+	now := a.now()
+	user := storage.User{Domain: s.Domain, ID: id.Local(), Handle: handle.Local(), CreatedAt: now}
+	var made storage.User
+	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		made = user
+		// Two first logins of one person may race: the second finds what the first made.
+		if there, err := tx.LinkedUser(ctx, s.Domain, s.Issuer, s.Subject); err == nil {
+			made = there
+			return nil
+		} else if !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		if err := tx.InsertUser(ctx, user); err != nil {
+			return err
+		}
+		for _, name := range []claims.ID{handle, id} {
+			err := tx.InsertName(ctx, storage.Name{
+				Domain: s.Domain, Key: claims.CollisionKey(name), Local: name.Local(), User: user.ID, TakenAt: now,
+			})
+			if errors.Is(err, storage.ErrConflict) {
+				return ErrHandleTaken
+			} else if err != nil {
+				return err
+			}
+		}
+		return tx.InsertLink(ctx, storage.Link{
+			Domain: s.Domain, Issuer: s.Issuer, Subject: s.Subject, User: user.ID, CreatedAt: now,
+		})
+	})
+	return made, err
+}

@@ -1,0 +1,125 @@
+package account
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// Why a device's session ended, as kept with the grant.
+const reasonRemoved = "device_removed"
+
+// DeviceFor returns the device that the key with thumbprint jkt stands for when user logs in with it: the one it is
+// bound to already, or a new one, not stored yet ([BindDevice] does that). A key that another user's device or a
+// removed device is bound to is [ErrKeyInUse]: its holder must make a new key.
+func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string) (storage.Device, error) {
+	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
+	switch {
+	case err == nil:
+		return d, usable(d, user.ID)
+	case !errors.Is(err, storage.ErrNotFound):
+		return storage.Device{}, fmt.Errorf("account: find the device of a key: %w", err)
+	}
+	id, err := a.newDeviceID()
+	if err != nil {
+		return storage.Device{}, err
+	}
+	return storage.Device{Domain: user.Domain, ID: id, User: user.ID, JKT: jkt, CreatedAt: a.now()}, nil
+}
+
+// KeyUsable reports whether a login may begin with the key of thumbprint jkt: [ErrKeyInUse] if it was bound to a
+// device that is removed by now. Whose key it is shows only when the person is known.
+func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
+	d, err := a.store.DeviceByKey(ctx, domain, jkt)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return fmt.Errorf("account: find the device of a key: %w", err)
+	}
+	return usable(d, d.User)
+}
+
+// BindDevice makes sure, within the transaction that redeems a login, that d is a live device of its user: it adds a
+// new one and checks one that is there. [ErrKeyInUse] if the key has meanwhile become another's or d was removed;
+// [storage.ErrConflict] if the very same login raced with another for a new device (the caller may begin again).
+func BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
+	there, err := tx.DeviceByKey(ctx, d.Domain, d.JKT)
+	if errors.Is(err, storage.ErrNotFound) {
+		return tx.InsertDevice(ctx, d)
+	} else if err != nil {
+		return err
+	}
+	if err := usable(there, d.User); err != nil {
+		return err
+	}
+	if there.ID != d.ID {
+		return storage.ErrConflict
+	}
+	return nil
+}
+
+func usable(d storage.Device, user string) error {
+	if d.User != user || !d.RemovedAt.IsZero() {
+		return ErrKeyInUse
+	}
+	return nil
+}
+
+// newDeviceID makes 64 random bits in hexadecimal without leading zeros; zero itself is left out.
+func (a *Accounts) newDeviceID() (string, error) {
+	var raw [8]byte
+	for {
+		if _, err := io.ReadFull(a.rand, raw[:]); err != nil {
+			return "", fmt.Errorf("account: make a device id: %w", err)
+		}
+		if n := binary.BigEndian.Uint64(raw[:]); n != 0 {
+			return strconv.FormatUint(n, 16), nil
+		}
+	}
+}
+
+// Devices returns the devices of a domain, removed ones too, oldest first; those of one user if user is not empty.
+func (a *Accounts) Devices(ctx context.Context, domain, user string) ([]storage.Device, error) {
+	return a.store.Devices(ctx, domain, user)
+}
+
+// RemoveDevice ends a device: its sessions, its tokens, and the use of its key for ever. Removing it again changes
+// nothing. The reason is for the audit; it is kept with the device. [ErrNoDevice] if there is none.
+func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (storage.Device, error) {
+	var (
+		device  storage.Device
+		revoked []storage.Revocation
+	)
+	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
+		revoked = nil
+		if device, err = tx.Device(ctx, domain, id); errors.Is(err, storage.ErrNotFound) {
+			return ErrNoDevice
+		} else if err != nil || !device.RemovedAt.IsZero() {
+			return err
+		}
+		now := a.now()
+		device.RemovedAt, device.RemovedReason = now, reason
+		if err := tx.UpdateDevice(ctx, device); err != nil {
+			return err
+		}
+		if err := tx.EndDeviceGrants(ctx, domain, id, now, reasonRemoved); err != nil {
+			return err
+		}
+		r, err := tx.Revoke(ctx, storage.Revocation{
+			Kind: storage.RevokeDevice, Key: storage.DomainKey(domain, id),
+			Reason: reasonRemoved, At: now, ExpiresAt: now.Add(a.tokenLife),
+		})
+		revoked = append(revoked, r)
+		return err
+	})
+	if err != nil {
+		return storage.Device{}, fmt.Errorf("account: remove device: %w", err)
+	}
+	a.revoked(revoked...)
+	return device, nil
+}

@@ -1,0 +1,157 @@
+package storage
+
+import (
+	"net/url"
+	"time"
+)
+
+// A User is a person in one domain (she may be another user in another). ID never changes and is never reused.
+type User struct {
+	Domain string
+	ID     string
+	// Handle is the canonical local part of the handle she has now.
+	Handle string
+	// Gen is her generation: it rises with what ends her earlier tokens and leaves her sessions alive.
+	Gen        int64
+	CreatedAt  time.Time
+	DisabledAt time.Time
+}
+
+// A Link ties an account at an OpenID provider to a user.
+type Link struct {
+	Domain    string
+	Issuer    string // the provider's iss
+	Subject   string // the provider's sub
+	User      string
+	CreatedAt time.Time
+}
+
+// A Name is a handle or a user id of a domain, held or once held. Both share one namespace, kept by collision key.
+type Name struct {
+	Domain     string
+	Key        string // collision key
+	Local      string // the local part that was taken, canonical
+	User       string
+	TakenAt    time.Time
+	ReleasedAt time.Time // zero while it is held; a released name is in quarantine
+}
+
+// A Device is one client of a user, bound for ever to one key.
+type Device struct {
+	Domain        string
+	ID            string
+	User          string
+	JKT           string // RFC 7638 thumbprint of its key, SHA-256, base64url
+	Name          string // what the person called it; may be empty
+	Client        string // the OAuth client that it first logged in with
+	CreatedAt     time.Time
+	RemovedAt     time.Time
+	RemovedReason string
+}
+
+// A Grant is a session: one login of one device through one client. Its row carries the refresh state.
+type Grant struct {
+	ID          string
+	Domain      string
+	Client      string
+	User        string
+	Device      string
+	JKT         string
+	Scopes      []string
+	Audience    []string
+	Issuer      string // the upstream provider's iss
+	UpstreamSID string // its sid, empty if it gave none
+	AuthTime    time.Time
+	ACR         string
+	AMR         []string
+	// Gen is the generation of the newest refresh token; RotatedAt is when the one before it was first used.
+	Gen       int64
+	RotatedAt time.Time
+	CreatedAt time.Time
+	// IdleAt is when the grant expires unless it is refreshed, ExpiresAt when it expires whatever happens.
+	IdleAt      time.Time
+	ExpiresAt   time.Time
+	EndedAt     time.Time
+	EndedReason string
+}
+
+// A Code is an authorization code, kept by the SHA-256 of its text, with all that its redemption needs.
+type Code struct {
+	Hash        [32]byte
+	Domain      string
+	Client      string
+	User        string
+	RedirectURI string
+	// RedirectGiven tells whether the authorization request named the redirect URI (RFC 6749 §4.1.3).
+	RedirectGiven bool
+	Challenge     string // PKCE S256 challenge
+	JKT           string // dpop_jkt, empty if the request gave none
+	DeviceName    string
+	Scopes        []string
+	Audience      []string
+	Issuer        string
+	UpstreamSID   string
+	AuthTime      time.Time
+	ACR           string
+	AMR           []string
+	CreatedAt     time.Time
+	ExpiresAt     time.Time
+	SpentAt       time.Time
+	Grant         string // the grant that it was spent for
+}
+
+// A Login is an authorization request that waits for its person to come back from the OpenID provider.
+type Login struct {
+	State    [32]byte // SHA-256 of the state sent upstream
+	Browser  [32]byte // SHA-256 of the cookie of the browser that began it
+	Domain   string
+	Provider string // its id in the configuration
+	Nonce    string
+	Verifier string     // PKCE verifier towards the provider
+	Request  url.Values // the authorization request, as it was checked
+	// CreatedAt and ExpiresAt bound the time that the person may take.
+	CreatedAt time.Time
+	ExpiresAt time.Time
+}
+
+// A SigningKey is one of the issuer's own keys.
+type SigningKey struct {
+	KID       string // RFC 7638 thumbprint
+	Alg       string // JOSE name, e.g. "ES256"
+	Sealed    []byte // the private key, sealed under the key-encryption key
+	Public    []byte // the public JWK
+	CreatedAt time.Time
+	// ActiveAt is when it begins to sign, RetiredAt when it stopped, RevokedAt when all that it signed became void.
+	ActiveAt  time.Time
+	RetiredAt time.Time
+	RevokedAt time.Time
+}
+
+// RevocationKind says what a [Revocation] ends.
+type RevocationKind string
+
+// The kinds of revocation. Each is absolute for its key (no times are compared), but RevokeGen, which ends the
+// tokens of a user below a generation. Keys that belong to a domain are written "domain/id".
+const (
+	RevokeToken  RevocationKind = "jti"
+	RevokeGrant  RevocationKind = "sid"
+	RevokeDevice RevocationKind = "device"
+	RevokeUser   RevocationKind = "user"
+	RevokeGen    RevocationKind = "gen"
+	RevokeClient RevocationKind = "client"
+	RevokeKey    RevocationKind = "kid"
+)
+
+// A Revocation makes tokens inactive until the last one that it can touch has expired.
+type Revocation struct {
+	Seq       int64
+	Kind      RevocationKind
+	Key       string
+	Gen       int64 // the least valid generation, for RevokeGen only
+	Reason    string
+	At        time.Time
+	ExpiresAt time.Time
+}
+
+// DomainKey writes the key of a revocation whose subject belongs to a domain.
+func DomainKey(domain, id string) string { return domain + "/" + id }

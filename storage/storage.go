@@ -1,0 +1,143 @@
+// Package storage declares what the issuer keeps: its records, its errors and the [Store] contract that every
+// database keeps. The stores themselves are in the packages below it; storagetest holds each of them to the promises
+// written here.
+//
+// Reads go straight to the database and see everything that an [Store.Update] acknowledged before they began. Writes
+// are functions handed to Update: a store is free to put many of them into one durable transaction (group commit),
+// so such a function is short, computes nothing costly and talks to nobody.
+//
+// Times are kept in whole milliseconds, in UTC; the zero time means "never". The package knows nothing of tokens,
+// keys or HTTP, and keeps secrets as hashes or sealed, never plain.
+package storage
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Errors that a caller branches on. Any other error of a store means that it cannot know now: the caller answers
+// "unavailable", never "no".
+var (
+	// ErrNotFound is returned by a read of one record, and by a write that names one, when there is none.
+	ErrNotFound = errors.New("storage: not found")
+	// ErrConflict is returned by an insert whose key is taken, and by a compare-and-set that lost.
+	ErrConflict = errors.New("storage: conflict")
+	// ErrSchemaNewer is returned on opening a database that a newer release has migrated.
+	ErrSchemaNewer = errors.New("storage: the database is of a newer release")
+)
+
+// A Store keeps the issuer's records. All methods are safe for concurrent use.
+type Store interface {
+	Reader
+
+	// Update runs fn in one transaction, isolated from every other (as if they ran one after the other). When it
+	// returns nil, all that fn wrote is durable: it survives the death of the process and of the machine. When fn
+	// returns an error, nothing that fn wrote remains, and Update returns that very error. fn may be run more than
+	// once: it has no effect but through tx and through variables that it sets anew each time. A ctx that ends
+	// before fn began keeps it from running; once begun, the transaction is carried to its end.
+	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
+
+	// Ping reports whether the store can be read and written now.
+	Ping(ctx context.Context) error
+
+	// Close waits for the updates under way and releases the store.
+	Close() error
+}
+
+// A Reader reads records. Each method that reads one record returns [ErrNotFound] if there is none.
+type Reader interface {
+	// Secret returns the sealed secret of that name.
+	Secret(ctx context.Context, name string) ([]byte, error)
+
+	// SigningKeys returns all signing keys, oldest first.
+	SigningKeys(ctx context.Context) ([]SigningKey, error)
+
+	// User returns the user of that id, also when she is disabled.
+	User(ctx context.Context, domain, id string) (User, error)
+
+	// LinkedUser returns the user whom (issuer, subject) of an OpenID provider is linked to in domain.
+	LinkedUser(ctx context.Context, domain, issuer, subject string) (User, error)
+
+	// Name returns who holds, or held, the name with that collision key.
+	Name(ctx context.Context, domain, key string) (Name, error)
+
+	// Device returns the device of that id, also when it was removed.
+	Device(ctx context.Context, domain, id string) (Device, error)
+
+	// DeviceByKey returns the device, removed or not, that was bound to the key with thumbprint jkt in domain.
+	DeviceByKey(ctx context.Context, domain, jkt string) (Device, error)
+
+	// Devices returns the devices of domain, removed ones too, oldest first; those of one user when user is not empty.
+	Devices(ctx context.Context, domain, user string) ([]Device, error)
+
+	// Session returns grant id with the user and the device that it belongs to, as they stood at one moment.
+	Session(ctx context.Context, id string) (Grant, User, Device, error)
+
+	// Code returns the authorization code with that hash, also when it was spent or has expired.
+	Code(ctx context.Context, hash [32]byte) (Code, error)
+
+	// Login returns the pending login with that state hash, also when it has expired.
+	Login(ctx context.Context, state [32]byte) (Login, error)
+
+	// Revocations returns the revocations with a sequence number above after, lowest first, and the highest number
+	// that is given away. Numbers are given in commit order: a reader that has seen n will never find a lower one new.
+	Revocations(ctx context.Context, after int64) ([]Revocation, int64, error)
+}
+
+// A Tx reads and writes within one transaction of [Store.Update]. It is not for use after fn has returned.
+type Tx interface {
+	Reader
+
+	// PutSecret keeps a sealed secret under a name, in the place of any earlier one.
+	PutSecret(ctx context.Context, name string, sealed []byte) error
+
+	// InsertSigningKey adds a key; [ErrConflict] if its KID is there.
+	InsertSigningKey(ctx context.Context, k SigningKey) error
+	// UpdateSigningKey writes all but the KID of a key.
+	UpdateSigningKey(ctx context.Context, k SigningKey) error
+
+	// InsertUser adds a user; [ErrConflict] if her domain has that id.
+	InsertUser(ctx context.Context, u User) error
+	// UpdateUser writes all but domain and id of a user.
+	UpdateUser(ctx context.Context, u User) error
+	// InsertLink ties (issuer, subject) of an OpenID provider to a user; [ErrConflict] if it is tied to one.
+	InsertLink(ctx context.Context, l Link) error
+	// InsertName takes a name for a user; [ErrConflict] if its collision key was ever taken in the domain.
+	InsertName(ctx context.Context, n Name) error
+	// UpdateName writes all but domain and key of a name.
+	UpdateName(ctx context.Context, n Name) error
+
+	// InsertDevice adds a device; [ErrConflict] if its id or its key was ever known in the domain.
+	InsertDevice(ctx context.Context, d Device) error
+	// UpdateDevice writes all but domain and id of a device.
+	UpdateDevice(ctx context.Context, d Device) error
+
+	// InsertGrant adds a grant; [ErrConflict] if its id is there.
+	InsertGrant(ctx context.Context, g Grant) error
+	// RotateGrant moves a live grant from refresh generation from to from+1, used at now and idle until idle;
+	// [ErrConflict] if it is not live at that generation.
+	RotateGrant(ctx context.Context, id string, from int64, now, idle time.Time) error
+	// EndGrant ends a live grant; ending one that has ended changes nothing. [ErrNotFound] if there is none.
+	EndGrant(ctx context.Context, id string, at time.Time, reason string) error
+	// EndDeviceGrants ends every live grant of a device.
+	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) error
+
+	// InsertCode adds an authorization code; [ErrConflict] if its hash is there.
+	InsertCode(ctx context.Context, c Code) error
+	// SpendCode marks a code as spent for grant; [ErrConflict] if it was spent before, [ErrNotFound] if there is none.
+	SpendCode(ctx context.Context, hash [32]byte, at time.Time, grant string) error
+
+	// InsertLogin adds a pending login; [ErrConflict] if its state is there.
+	InsertLogin(ctx context.Context, l Login) error
+	// TakeLogin removes a pending login and returns it; [ErrNotFound] if there is none, or no longer.
+	TakeLogin(ctx context.Context, state [32]byte) (Login, error)
+
+	// Revoke adds a revocation and returns it with its number. One of the same kind and key is replaced by a row
+	// under a new number that keeps the higher Gen and the later ExpiresAt of the two.
+	Revoke(ctx context.Context, r Revocation) (Revocation, error)
+
+	// Sweep removes codes, pending logins and revocations that expired before now, and grants that ended or expired
+	// before it and that no code names any longer.
+	Sweep(ctx context.Context, now time.Time) error
+}
