@@ -1,0 +1,99 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rsa"
+	_ "crypto/sha256" // the hashes that algorithms name
+	_ "crypto/sha512"
+	"slices"
+)
+
+// The signature algorithms that this package knows (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2). There is no HMAC and no "none",
+// not even as a name. EdDSA and Ed25519 are two names of one algorithm here, as Ed448 is not supported.
+const (
+	ES256   = "ES256"
+	ES384   = "ES384"
+	ES512   = "ES512"
+	EdDSA   = "EdDSA"
+	Ed25519 = "Ed25519"
+	PS256   = "PS256"
+	RS256   = "RS256"
+)
+
+// RSA keys have 2048 bits at least (RFC 7518 §3.3), and no more than 8192: verification slows with the square of the size.
+const (
+	minRSA = 2048
+	maxRSA = 8192
+)
+
+// An algorithm tells what a signature is made with. Its curve is nil unless it is ECDSA.
+type algorithm struct {
+	hash  crypto.Hash // 0: the message itself is signed
+	curve elliptic.Curve
+	size  int // octets of one coordinate, ECDSA only
+	rsa   bool
+	pss   bool
+}
+
+// lookup returns what name stands for, and false if it is not known. It is a switch, not a map, because it runs for every
+// request and has no allocation to make.
+func lookup(name string) (algorithm, bool) {
+	switch name {
+	case ES256:
+		return algorithm{hash: crypto.SHA256, curve: elliptic.P256(), size: 32}, true
+	case ES384:
+		return algorithm{hash: crypto.SHA384, curve: elliptic.P384(), size: 48}, true
+	case ES512:
+		return algorithm{hash: crypto.SHA512, curve: elliptic.P521(), size: 66}, true
+	case EdDSA, Ed25519:
+		return algorithm{}, true
+	case PS256:
+		return algorithm{hash: crypto.SHA256, rsa: true, pss: true}, true
+	case RS256:
+		return algorithm{hash: crypto.SHA256, rsa: true}, true
+	}
+	return algorithm{}, false
+}
+
+// fits reports whether pub is a key for this algorithm.
+func (a algorithm) fits(pub crypto.PublicKey) bool {
+	switch pub := pub.(type) {
+	case *ecdsa.PublicKey:
+		return pub != nil && a.curve != nil && pub.Curve == a.curve
+	case ed25519.PublicKey:
+		return a == algorithm{} && len(pub) == ed25519.PublicKeySize
+	case *rsa.PublicKey:
+		return pub != nil && a.rsa && pub.N != nil && pub.N.BitLen() >= minRSA && pub.N.BitLen() <= maxRSA
+	}
+	return false
+}
+
+// FitsKey reports whether alg is known and pub, a *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey, is a key of its
+// type, curve and size.
+func FitsKey(alg string, pub crypto.PublicKey) bool {
+	a, ok := lookup(alg)
+	return ok && a.fits(pub)
+}
+
+// AlgorithmFor returns the algorithm that pub signs with unless told otherwise: PS256 for RSA, EdDSA for Ed25519, the one of
+// the curve for ECDSA, "" for what is no key of ours.
+func AlgorithmFor(pub crypto.PublicKey) string {
+	for _, alg := range [...]string{ES256, ES384, ES512, EdDSA, PS256} {
+		if FitsKey(alg, pub) {
+			return alg
+		}
+	}
+	return ""
+}
+
+// Allows reports whether alg, the `alg` of a header, is in list, where EdDSA and Ed25519 each stand for the other too.
+func Allows(list []string, alg string) bool {
+	switch alg {
+	case EdDSA, Ed25519:
+		return slices.Contains(list, EdDSA) || slices.Contains(list, Ed25519)
+	}
+	return slices.Contains(list, alg)
+}

@@ -1,0 +1,131 @@
+package jose
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// maxDepth is how deeply objects and arrays may nest. The deepest object of ours has four levels.
+const maxDepth = 32
+
+// The faults of JSON are told without the text at fault: it may come from a token.
+var (
+	errJSON      = errors.New("not one well-formed JSON value")
+	errNotObject = errors.New("not a JSON object")
+	errNotString = errors.New("not a JSON string")
+	errNotList   = errors.New("not a JSON array of strings")
+	errNotDate   = errors.New("not a number of seconds since 1970")
+	errUTF8      = errors.New("not valid UTF-8")
+	errTwice     = errors.New("an object has the same member twice")
+	errDeep      = errors.New("nested too deeply")
+)
+
+// Object calls fn for each member of the one JSON object in data, in the order of the text. The name comes
+// without escapes, value is the member's raw JSON, a slice of data.
+//
+// Refused are invalid UTF-8, a member name that an object at any depth has twice (RFC 7515 §5.2 leaves a choice,
+// RFC 8725 §2.4 tells why there is only one), halves of surrogate pairs, nesting beyond 32 levels, and anything after the
+// object. The error of fn ends the walk and is returned as it is. As a fault may come late in the text, nothing that fn saw counts
+// before Object has returned nil.
+func Object(data []byte, fn func(name string, value []byte) error) error {
+	if !utf8.Valid(data) {
+		return errUTF8
+	}
+	s := scanner{text: string(data)}
+	s.space()
+	if s.peek() != '{' {
+		return errNotObject
+	}
+	err := s.object(1, func(name string, from, to int) error { return fn(name, data[from:to:to]) })
+	if err != nil {
+		return err
+	}
+	return s.end()
+}
+
+// CheckCase returns an error if name differs from one of known only in the case of its letters. A reader that
+// folds case, as encoding/json does, would take such a member for the known one; call it for every
+// name that is not known.
+func CheckCase(name string, known []string) error {
+	for _, k := range known {
+		if len(name) >= len(k) && name != k && strings.EqualFold(name, k) {
+			return fmt.Errorf("member %s is written in another case", k)
+		}
+	}
+	return nil
+}
+
+// String returns the value of raw, which must be one JSON string.
+func String(raw []byte) (string, error) {
+	s := scanner{text: string(raw)}
+	if s.peek() != '"' {
+		return "", errNotString
+	}
+	if !utf8.ValidString(s.text) {
+		return "", errUTF8
+	}
+	v, err := s.str()
+	if err != nil {
+		return "", err
+	}
+	return v, s.end()
+}
+
+// Strings returns the values of raw, which must be one JSON array of strings. An empty array is an empty, non-nil slice.
+func Strings(raw []byte) ([]string, error) {
+	s := scanner{text: string(raw)}
+	if s.peek() != '[' {
+		return nil, errNotList
+	}
+	if !utf8.ValidString(s.text) {
+		return nil, errUTF8
+	}
+	list := []string{}
+	err := s.array(func() error {
+		if s.peek() != '"' {
+			return errNotList
+		}
+		v, err := s.str()
+		list = append(list, v)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, s.end()
+}
+
+// lastSecond is 9999-12-31T23:59:59Z. Milliseconds since 1970 have been beyond it since 1978.
+const lastSecond = 253402300799
+
+// NumericDate returns the time of raw, a NumericDate (RFC 7519 §2): a JSON number of seconds since 1970, from 0 to the end of
+// the year 9999, in any notation (1.6534558e9). A fraction is cut off; the time is in UTC. Milliseconds are out of range.
+func NumericDate(raw []byte) (time.Time, error) {
+	s := scanner{text: string(raw)}
+	if c := s.peek(); c < '0' || c > '9' {
+		return time.Time{}, errNotDate
+	}
+	if err := s.number(); err != nil {
+		return time.Time{}, errNotDate
+	}
+	if s.at != len(s.text) {
+		return time.Time{}, errNotDate
+	}
+	seconds, err := strconv.ParseInt(s.text, 10, 64)
+	if err != nil {
+		f, err := strconv.ParseFloat(s.text, 64)
+		if err != nil || f > lastSecond {
+			return time.Time{}, errNotDate
+		}
+		seconds = int64(math.Floor(f))
+	}
+	if seconds > lastSecond {
+		return time.Time{}, errNotDate
+	}
+	return time.Unix(seconds, 0).UTC(), nil
+}

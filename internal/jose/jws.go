@@ -1,0 +1,198 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/rsa"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrSignature is returned by [JWS.Verify] for a signature that key did not make with alg, whatever the reason.
+var ErrSignature = errors.New("jose: signature does not verify")
+
+// A ParseError tells which part of a token was refused. Its words hold nothing of the token.
+type ParseError struct {
+	Part string // "size", "form", "header", "payload", "signature", or the name of a header parameter
+	Err  error
+}
+
+func (e *ParseError) Error() string { return "jose: " + e.Part + ": " + e.Err.Error() }
+
+// Unwrap returns the fault itself.
+func (e *ParseError) Unwrap() error { return e.Err }
+
+// Limits bounds what [ParseCompact] reads.
+type Limits struct {
+	// Total is how many octets the token may have. Zero means 16 KiB.
+	Total int
+	// Header is how many octets the decoded header may have. Zero means 8 KiB.
+	Header int
+}
+
+// A Header holds the header parameters that this service reads (RFC 7515 §4.1). A parameter that is absent is empty; `alg` is
+// never absent. Parameters that are not named here are ignored.
+type Header struct {
+	Typ, Alg, Kid, Cty string
+	JWK                json.RawMessage // the public key as it stands there, see [ParseJWK]; nil if absent
+}
+
+// headerNames are the parameters that must not come in another case.
+var headerNames = []string{"typ", "alg", "kid", "cty", "jwk", "crit"}
+
+// A JWS is a parsed compact JWS. Until [JWS.Verify] has returned nil, whoever wrote it is unknown.
+type JWS struct {
+	Header  Header
+	Payload []byte
+
+	header    []byte
+	input     []byte // RFC 7515 §5.1: what is signed
+	signature []byte
+}
+
+// ParseCompact reads token, a JWS in compact serialization (RFC 7515 §3.1, §7.1), and checks its form: sizes, three parts, canonical base64url,
+// a header that is one JSON object (see [Object]) with an `alg`, with known parameters in their own case and type, and without `crit`,
+// as there is no extension that this package understands (RFC 7515 §4.1.11). The payload may be anything. The error is a *[ParseError].
+func ParseCompact(token string, limits Limits) (*JWS, error) {
+	if limits.Total == 0 {
+		limits.Total = 16 << 10
+	}
+	if limits.Header == 0 {
+		limits.Header = 8 << 10
+	}
+	if len(token) > limits.Total {
+		return nil, &ParseError{"size", fmt.Errorf("longer than %d octets", limits.Total)}
+	}
+	header, rest, ok1 := strings.Cut(token, ".")
+	payload, signature, ok2 := strings.Cut(rest, ".")
+	if !ok1 || !ok2 || strings.IndexByte(signature, '.') >= 0 {
+		return nil, &ParseError{"form", errors.New("not three parts separated by dots")}
+	}
+	if b64.DecodedLen(len(header)) > limits.Header {
+		return nil, &ParseError{"size", fmt.Errorf("header longer than %d octets", limits.Header)}
+	}
+
+	// One buffer holds what is signed and, after it, the three decoded parts.
+	signed := len(header) + 1 + len(payload)
+	buf := make([]byte, signed, signed+b64.DecodedLen(len(token)))
+	copy(buf, token)
+	j := &JWS{input: buf[:signed:signed]}
+	for _, part := range [...]struct {
+		name string
+		text string
+		to   *[]byte
+	}{{"header", header, &j.header}, {"payload", payload, &j.Payload}, {"signature", signature, &j.signature}} {
+		from := len(buf)
+		var err error
+		if buf, err = appendBase64(buf, part.text); err != nil {
+			return nil, &ParseError{part.name, err}
+		}
+		*part.to = buf[from:len(buf):len(buf)]
+	}
+	if err := j.Header.parse(j.header); err != nil {
+		if _, named := err.(*ParseError); !named {
+			err = &ParseError{"header", err}
+		}
+		return nil, err
+	}
+	return j, nil
+}
+
+func (h *Header) parse(data []byte) error {
+	err := Object(data, func(name string, value []byte) error {
+		var err error
+		switch name {
+		case "typ":
+			h.Typ, err = String(value)
+		case "alg":
+			h.Alg, err = String(value)
+		case "kid":
+			h.Kid, err = String(value)
+		case "cty":
+			h.Cty, err = String(value)
+		case "jwk":
+			h.JWK = value
+		case "crit":
+			err = errors.New("no extension is understood")
+		default:
+			return CheckCase(name, headerNames)
+		}
+		if err != nil {
+			return &ParseError{name, err}
+		}
+		return nil
+	})
+	if err == nil && h.Alg == "" {
+		return &ParseError{"alg", errors.New("missing")}
+	}
+	return err
+}
+
+// Encode returns the compact serialization, octet for octet what [ParseCompact] was given.
+func (j *JWS) Encode() string {
+	return b64.EncodeToString(j.header) + "." + b64.EncodeToString(j.Payload) + "." + b64.EncodeToString(j.signature)
+}
+
+// Verify checks the signature with key and with alg, which the caller has pinned. It returns [ErrSignature] if it does not verify, if the
+// header names another algorithm (EdDSA and Ed25519 are the same one), or if key is none for alg in type, curve or size.
+func (j *JWS) Verify(alg string, key crypto.PublicKey) error {
+	a, ok := lookup(alg)
+	if !ok || !Allows([]string{alg}, j.Header.Alg) || !a.fits(key) {
+		return ErrSignature
+	}
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		// RFC 7518 §3.4: R and S, each as long as the curve's order.
+		if len(j.signature) == 2*a.size {
+			var der [maxDER]byte
+			ok = ecdsa.VerifyASN1(key, a.digest(j.input), appendDER(der[:0], j.signature[:a.size], j.signature[a.size:]))
+			break
+		}
+		ok = false
+	case ed25519.PublicKey:
+		ok = ed25519.Verify(key, j.input, j.signature)
+	case *rsa.PublicKey:
+		if a.pss {
+			// RFC 7518 §3.5: the salt is as long as the hash.
+			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
+			ok = rsa.VerifyPSS(key, a.hash, a.digest(j.input), j.signature, opts) == nil
+			break
+		}
+		ok = rsa.VerifyPKCS1v15(key, a.hash, a.digest(j.input), j.signature) == nil
+	}
+	if !ok {
+		return ErrSignature
+	}
+	return nil
+}
+
+// Sign returns the compact serialization of header and payload, signed by signer with alg. Both are JSON already; the header must name
+// alg itself. The error is about a key that does not fit alg, or comes from signer.
+func Sign(signer crypto.Signer, alg string, header, payload []byte) (string, error) {
+	a, ok := lookup(alg)
+	if !ok || !a.fits(signer.Public()) {
+		return "", fmt.Errorf("jose: the key does not fit algorithm %q", alg)
+	}
+	out := make([]byte, 0, b64.EncodedLen(len(header))+b64.EncodedLen(len(payload))+2+b64.EncodedLen(maxSignature(signer.Public())))
+	out = b64.AppendEncode(out, header)
+	out = append(out, '.')
+	out = b64.AppendEncode(out, payload)
+
+	opts := crypto.SignerOpts(a.hash)
+	if a.pss {
+		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: a.hash}
+	}
+	signature, err := signer.Sign(rand.Reader, a.digest(out), opts)
+	if err == nil && a.curve != nil {
+		signature, err = rawSignature(signature, a.size)
+	}
+	if err != nil {
+		return "", fmt.Errorf("jose: sign: %w", err)
+	}
+	out = append(out, '.')
+	return string(b64.AppendEncode(out, signature)), nil
+}

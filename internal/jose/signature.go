@@ -1,0 +1,80 @@
+package jose
+
+import (
+	"crypto"
+	"crypto/rsa"
+	"crypto/sha256"
+	"errors"
+
+	"golang.org/x/crypto/cryptobyte"
+	"golang.org/x/crypto/cryptobyte/asn1"
+)
+
+// maxDER is how long the DER form of an ECDSA signature is at most: P-521, two integers of 66 octets.
+const maxDER = 3 + 2*(2+66+1)
+
+// digest returns what the algorithm signs of the input: its hash, or the input itself.
+func (a algorithm) digest(input []byte) []byte {
+	switch a.hash {
+	case 0:
+		return input
+	case crypto.SHA256:
+		sum := sha256.Sum256(input)
+		return sum[:]
+	}
+	h := a.hash.New()
+	h.Write(input)
+	return h.Sum(nil)
+}
+
+// maxSignature returns how long a signature by the key of pub can be, in octets.
+func maxSignature(pub crypto.PublicKey) int {
+	if pub, ok := pub.(*rsa.PublicKey); ok {
+		return pub.Size()
+	}
+	return 2 * 66
+}
+
+// appendDER appends SEQUENCE { r INTEGER, s INTEGER } to dst, which is the form that crypto/ecdsa reads. Going by
+// big.Int would cost a dozen allocations per signature.
+func appendDER(dst, r, s []byte) []byte {
+	r, s = trimZeros(r), trimZeros(s)
+	n := 4 + len(r) + int(r[0]>>7) + len(s) + int(s[0]>>7)
+	dst = append(dst, 0x30)
+	if n > 127 {
+		dst = append(dst, 0x81)
+	}
+	dst = append(dst, byte(n))
+	for _, x := range [...][]byte{r, s} {
+		if x[0]>>7 == 1 {
+			dst = append(dst, 0x02, byte(len(x)+1), 0)
+		} else {
+			dst = append(dst, 0x02, byte(len(x)))
+		}
+		dst = append(dst, x...)
+	}
+	return dst
+}
+
+// trimZeros cuts leading zeros off x, but for the last octet.
+func trimZeros(x []byte) []byte {
+	for len(x) > 1 && x[0] == 0 {
+		x = x[1:]
+	}
+	return x
+}
+
+// rawSignature returns R and S of a DER signature, each of size octets (RFC 7518 §3.4).
+func rawSignature(der []byte, size int) ([]byte, error) {
+	var inner cryptobyte.String
+	var r, s []byte
+	input := cryptobyte.String(der)
+	if !input.ReadASN1(&inner, asn1.SEQUENCE) || !input.Empty() ||
+		!inner.ReadASN1Integer(&r) || !inner.ReadASN1Integer(&s) || !inner.Empty() || len(r) > size || len(s) > size {
+		return nil, errors.New("the signer returned no ECDSA signature")
+	}
+	raw := make([]byte, 2*size)
+	copy(raw[size-len(r):], r)
+	copy(raw[2*size-len(s):], s)
+	return raw, nil
+}
