@@ -1,0 +1,170 @@
+// Package fetch is the one outbound HTTP client of the issuer. Whatever the service asks of another host goes
+// through it, so that no URL, wherever it came from, makes the issuer reach what its operator did not mean.
+//
+// A client speaks https only, follows no redirect, connects to no private or special address, and bounds time
+// and size. The address is judged when the socket is about to connect, not when the name is looked up: what was
+// checked is what is connected to, and a name that resolves differently the second time gains nothing.
+//
+// There are two classes of URL. Those that the operator wrote into the configuration go through [NewClient] and
+// may reach the networks and the proxy named there. Those that came from a token, a registration or another
+// party's discovery document go through [NewForeignClient] and never do.
+package fetch
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// Defaults for the zero values of [Policy].
+const (
+	DefaultTimeout = 10 * time.Second
+	DefaultMaxBody = 256 << 10
+)
+
+// Policy says what a client may reach and how much of it. The zero value is the strictest: public addresses by
+// https, no proxy, the system's certificate authorities, the default limits.
+type Policy struct {
+	// AllowNetworks are networks that configured URLs may reach although their addresses are not public.
+	AllowNetworks []netip.Prefix
+	// Proxy is the HTTP proxy for configured URLs. It resolves the names, so only addresses written literally
+	// into a URL are checked then. The proxy itself may be at any address.
+	Proxy *url.URL
+	// CAFile is a PEM file of certificate authorities trusted beside those of the system.
+	CAFile string
+	// DevHosts maps a host name, in lower case, to the address ("127.0.0.1" or "127.0.0.1:8443") that is
+	// connected to instead, unchecked. For development and tests.
+	DevHosts map[string]string
+	// AllowHTTP permits http URLs. For development and tests.
+	AllowHTTP bool
+	// AllowAnyPort permits foreign URLs with a port other than 443 (80 by http). Configured URLs may have any.
+	AllowAnyPort bool
+	// Timeout bounds a request from dialling to the last octet of the body. Zero means [DefaultTimeout].
+	Timeout time.Duration
+	// MaxBody bounds the body of an answer, in octets. Zero means [DefaultMaxBody].
+	MaxBody int64
+	// Resolver looks names up. Nil means [net.DefaultResolver].
+	Resolver *net.Resolver
+}
+
+// A RefusedError reports a request or an answer that the policy forbids. Any other error of a client means that
+// the host could not be reached or did not answer in time.
+type RefusedError struct {
+	// Part is what was refused: "scheme", "host", "port", "address", "redirect", "encoding", "type" or "size".
+	Part string
+	// Detail says why, for logs.
+	Detail string
+}
+
+func (e *RefusedError) Error() string { return "fetch: " + e.Part + " refused: " + e.Detail }
+
+func refused(part, format string, args ...any) error {
+	return &RefusedError{Part: part, Detail: fmt.Sprintf(format, args...)}
+}
+
+// NewClient returns a client for URLs that are written in the configuration.
+func NewClient(p Policy) (*http.Client, error) { return newClient(p, false) }
+
+// NewForeignClient returns a client for URLs that came from somebody else. It uses neither AllowNetworks nor
+// Proxy of the policy.
+func NewForeignClient(p Policy) (*http.Client, error) {
+	p.AllowNetworks, p.Proxy = nil, nil
+	return newClient(p, !p.AllowAnyPort)
+}
+
+func newClient(p Policy, wellKnownPorts bool) (*http.Client, error) {
+	if p.Timeout == 0 {
+		p.Timeout = DefaultTimeout
+	}
+	if p.MaxBody == 0 {
+		p.MaxBody = DefaultMaxBody
+	}
+	if p.Timeout < 0 || p.MaxBody < 0 {
+		return nil, fmt.Errorf("fetch: negative limit")
+	}
+	if p.Proxy != nil && (defaultPorts[p.Proxy.Scheme] == "" || p.Proxy.Host == "") {
+		return nil, fmt.Errorf("fetch: proxy: not an http or https URL with a host")
+	}
+	roots, err := loadRoots(p.CAFile)
+	if err != nil {
+		return nil, err
+	}
+	step := p.Timeout / 2 // No single step may use up the time of all.
+	base := &http.Transport{
+		DialContext:            dialer(p, step),
+		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
+		TLSHandshakeTimeout:    step,
+		ResponseHeaderTimeout:  step,
+		MaxResponseHeaderBytes: 64 << 10,
+		IdleConnTimeout:        90 * time.Second,
+		MaxIdleConnsPerHost:    16,
+		ForceAttemptHTTP2:      true,
+		// A compressed body would be measured before it grows.
+		DisableCompression: true,
+	}
+	if p.Proxy != nil {
+		base.Proxy = http.ProxyURL(p.Proxy) // Never the one of the environment.
+	}
+	return &http.Client{
+		Transport: &transport{base: base, policy: p, wellKnownPorts: wellKnownPorts},
+		Timeout:   p.Timeout,
+	}, nil
+}
+
+// loadRoots returns the system's authorities and those of file. Nil, for an empty name, means the system's.
+func loadRoots(file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("fetch: certificate authorities: %w", err)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool()
+	}
+	if !roots.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("fetch: certificate authorities: no certificate in %s", file)
+	}
+	return roots, nil
+}
+
+// dialer returns a function that connects only to what the policy allows.
+func dialer(p Policy, timeout time.Duration) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	open := &net.Dialer{Timeout: timeout, Resolver: p.Resolver}
+	checked := &net.Dialer{Timeout: timeout, Resolver: p.Resolver, ControlContext: p.control}
+	var proxy string
+	if p.Proxy != nil {
+		proxy = net.JoinHostPort(p.Proxy.Hostname(), port(p.Proxy))
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		host, port, err := net.SplitHostPort(addr)
+		if err != nil {
+			return nil, err
+		}
+		if to, ok := p.DevHosts[strings.ToLower(host)]; ok {
+			if _, _, err := net.SplitHostPort(to); err != nil {
+				to = net.JoinHostPort(to, port)
+			}
+			return open.DialContext(ctx, network, to)
+		}
+		if addr == proxy {
+			return open.DialContext(ctx, network, addr)
+		}
+		return checked.DialContext(ctx, network, addr)
+	}
+}
+
+var defaultPorts = map[string]string{"http": "80", "https": "443"}
+
+func port(u *url.URL) string { return cmp.Or(u.Port(), defaultPorts[u.Scheme]) }
