@@ -1,0 +1,108 @@
+// Package devidp is an OpenID provider for development: the login in front of an issuer that somebody tries out,
+// and in the tests. The protocol is that of the OP package of github.com/zitadel/oidc; here are only the people,
+// the clients, one login page and a memory that forgets all at the end of the process.
+//
+// Its passwords are public, so it refuses to be anything but local: [New] wants an issuer on a loopback address,
+// and the handler answers only callers on one.
+package devidp
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+
+	"github.com/zitadel/oidc/v3/pkg/op"
+)
+
+// ErrNotLoopback is returned by [New] for an issuer that others than this machine could reach.
+var ErrNotLoopback = errors.New("devidp: loopback only, refused outside development")
+
+// A Person can log in with her user name as the password.
+type Person struct {
+	Subject  string // the sub claim: stable, and not the user name
+	Username string // the preferred_username claim
+	Name     string
+	Email    string
+}
+
+// Alice and Bob are the people of a provider whose configuration names none.
+var (
+	Alice = Person{Subject: "dev-10021", Username: "alice", Name: "Alice Example", Email: "alice@example.com"}
+	Bob   = Person{Subject: "dev-10022", Username: "bob", Name: "Bob Example", Email: "bob@example.com"}
+)
+
+// A Client may send people here to log in.
+type Client struct {
+	ID           string
+	Secret       string // empty for a public client, which then has to use PKCE
+	RedirectURIs []string
+}
+
+// Config configures a provider.
+type Config struct {
+	// Issuer is the provider's URL: a loopback address or localhost, any port, no path. Required.
+	Issuer string
+	// Clients are all there are. At least one.
+	Clients []Client
+	// People are those who can log in. Nil means Alice and Bob.
+	People []Person
+}
+
+// New returns the provider as a handler for the root of its issuer URL.
+func New(cfg Config) (http.Handler, error) {
+	if err := checkIssuer(cfg.Issuer); err != nil {
+		return nil, err
+	}
+	if len(cfg.Clients) == 0 {
+		return nil, errors.New("devidp: no client")
+	}
+	if cfg.People == nil {
+		cfg.People = []Person{Alice, Bob}
+	}
+	s, err := newStore(cfg)
+	if err != nil {
+		return nil, err
+	}
+	opts := &op.Config{CodeMethodS256: true, AuthMethodPost: true}
+	if _, err := rand.Read(opts.CryptoKey[:]); err != nil {
+		return nil, fmt.Errorf("devidp: %w", err)
+	}
+	provider, err := op.NewProvider(opts, s, op.StaticIssuer(cfg.Issuer), op.WithAllowInsecure(), op.WithCORSOptions(nil))
+	if err != nil {
+		return nil, fmt.Errorf("devidp: %w", err)
+	}
+	pages := &pages{store: s, provider: provider}
+	mux := http.NewServeMux()
+	mux.Handle("/", provider)
+	mux.HandleFunc("GET "+loginPath, pages.show)
+	mux.HandleFunc("POST "+loginPath, pages.submit)
+	return loopbackOnly(mux), nil
+}
+
+// checkIssuer accepts http and https URLs that name this machine and nothing beside.
+func checkIssuer(issuer string) error {
+	u, err := url.Parse(issuer)
+	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.String() != u.Scheme+"://"+u.Host {
+		return fmt.Errorf("devidp: issuer %q is not a URL of scheme and host alone", issuer)
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
+		return ErrNotLoopback
+	}
+	return nil
+}
+
+// loopbackOnly guards a provider whose listener was opened wider than its issuer says.
+func loopbackOnly(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host, _, _ := net.SplitHostPort(r.RemoteAddr)
+		if ip, err := netip.ParseAddr(host); err != nil || !ip.Unmap().IsLoopback() {
+			http.Error(w, ErrNotLoopback.Error(), http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
