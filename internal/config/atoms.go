@@ -1,0 +1,63 @@
+package config
+
+import (
+	"encoding/hex"
+	"errors"
+	"math"
+	"net/netip"
+	"reflect"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// atoms reads the types that a scalar is written for. An error says what was wanted. A string is the text as it
+// stands, so that an id or a hash of nothing but digits needs no quotes.
+var atoms = map[reflect.Type]func(string) (any, error){
+	reflect.TypeFor[string](): func(s string) (any, error) { return s, nil },
+	reflect.TypeFor[bool](): func(s string) (any, error) {
+		if s != "true" && s != "false" {
+			return nil, errors.New("true or false")
+		}
+		return s == "true", nil
+	},
+	reflect.TypeFor[int](): func(s string) (any, error) {
+		i, err := strconv.ParseInt(s, 10, 32)
+		if err != nil {
+			return nil, errors.New("a whole number")
+		}
+		return int(i), nil
+	},
+	reflect.TypeFor[time.Duration](): duration,
+	reflect.TypeFor[netip.Prefix](): func(s string) (any, error) {
+		p, err := netip.ParsePrefix(s)
+		if err != nil || p != p.Masked() {
+			return nil, errors.New("a network such as 10.0.0.0/8 or fd00::/8")
+		}
+		return p, nil
+	},
+	reflect.TypeFor[[32]byte](): func(s string) (any, error) {
+		var sum [32]byte
+		if n, err := hex.Decode(sum[:], []byte(s[:min(len(s), 64)])); err != nil || n != 32 || len(s) != 64 {
+			return nil, errors.New("64 hexadecimal digits: make them with `printf %s SECRET | sha256sum`")
+		}
+		return sum, nil
+	},
+}
+
+// duration reads what time.ParseDuration reads, and whole days.
+func duration(s string) (any, error) {
+	wrong := errors.New("a duration such as 90s, 10m, 36h or 14d, in whole seconds")
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 32)
+		if err != nil || n > math.MaxInt64/uint64(24*time.Hour) {
+			return nil, wrong
+		}
+		return time.Duration(n) * 24 * time.Hour, nil
+	}
+	t, err := time.ParseDuration(s)
+	if err != nil || t < 0 || t%time.Second != 0 {
+		return nil, wrong
+	}
+	return t, nil
+}

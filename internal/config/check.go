@@ -1,0 +1,230 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A checker holds settings that could be read to what they must mean together, and makes paths absolute or relative to
+// the working folder. Every fault is reported by the path of the key that has to change.
+type checker struct {
+	*decoder
+	*Config
+	dir string // the folder of the settings file
+}
+
+func (k *checker) check() {
+	if k.bad[""] {
+		return
+	}
+	k.issuer("issuer", k.Issuer)
+	if _, port, err := net.SplitHostPort(k.Listen); err != nil || !isPort(port) {
+		k.report("listen", "%q is not host:port, as in 127.0.0.1:8080", k.Listen)
+	}
+	k.places()
+	k.outbound()
+	if len(k.DPoP.Algorithms) == 0 {
+		k.report("dpop.algorithms", "no proof could be accepted: name an algorithm or leave the key out")
+	}
+	k.lifetimes()
+	k.between("limits.devices_per_user", k.Limits.DevicesPerUser, 1, 1000)
+	k.between("limits.replay_proofs", k.Limits.ReplayProofs, 1000, 100_000_000)
+	k.domains()
+	k.clients()
+}
+
+// places resolves the paths of files and folders.
+func (k *checker) places() {
+	k.Data = k.resolve(k.Data)
+	k.Admin = k.place("admin", "unix", k.Admin, "admin.sock")
+	k.Storage = k.place("storage", "sqlite", k.Storage, "issuer.db")
+	// sun_path of sockaddr_un holds 108 octets with the closing zero, on some systems 104.
+	if len(k.AdminSocket()) > 103 {
+		k.report("admin", "the path has %d octets and a socket's can have 103: choose a shorter one", len(k.AdminSocket()))
+	}
+	if k.KEKFile == "" {
+		k.KEKFile = filepath.Join(k.Data, "kek")
+	} else {
+		k.KEKFile = k.resolve(k.KEKFile)
+	}
+	if _, err := os.Stat(k.KEKFile); !os.IsNotExist(err) {
+		k.private("kek_file", k.KEKFile)
+	} else if !k.Development {
+		k.report("kek_file", "%s does not exist: make it once with `(umask 077; mkdir -p %s; openssl rand -hex 32 > %s)` and keep a copy, but not beside copies of the database",
+			k.KEKFile, filepath.Dir(k.KEKFile), k.KEKFile)
+	}
+}
+
+// place resolves a value SCHEME:PATH, whose default is a file of the data folder.
+func (k *checker) place(path, scheme, value, file string) string {
+	if value == "" {
+		return scheme + ":" + filepath.Join(k.Data, file)
+	}
+	name, ok := strings.CutPrefix(value, scheme+":")
+	if !ok || name == "" {
+		k.report(path, "%q is not of the form %s:PATH", value, scheme)
+	}
+	return scheme + ":" + k.resolve(name)
+}
+
+func (k *checker) resolve(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(k.dir, path)
+}
+
+// private reports a file of secrets that is missing or that others than its owner may touch.
+func (k *checker) private(path, file string) bool {
+	info, err := os.Stat(file)
+	switch {
+	case err != nil:
+		k.report(path, "%s cannot be read: %s", file, cause(err))
+	case !info.Mode().IsRegular():
+		k.report(path, "%s is not a file", file)
+	case info.Mode().Perm()&0o077 != 0:
+		k.report(path, "%s is open to others than its owner (mode %04o): run `chmod 600 %s`", file, info.Mode().Perm(), file)
+	default:
+		return true
+	}
+	return false
+}
+
+func (k *checker) outbound() {
+	o := &k.Outbound
+	if o.Proxy != "" {
+		k.url("outbound.proxy", o.Proxy, "http", "https")
+	}
+	if o.CAFile != "" {
+		o.CAFile = k.resolve(o.CAFile)
+		if _, err := os.ReadFile(o.CAFile); err != nil {
+			k.report("outbound.ca_file", "%s cannot be read: %s", o.CAFile, cause(err))
+		}
+	}
+	if len(o.DevHosts) > 0 && !k.Development {
+		k.report("outbound.dev_hosts", "needs development: true")
+	}
+	for host, addr := range o.DevHosts {
+		_, err := netip.ParseAddr(addr)
+		if _, err2 := netip.ParseAddrPort(addr); err != nil && err2 != nil {
+			k.report(join("outbound.dev_hosts", host), "%q is not an address such as 127.0.0.1 or 127.0.0.1:8081", addr)
+		}
+	}
+}
+
+func (k *checker) lifetimes() {
+	l := k.Lifetimes
+	const day = 24 * time.Hour
+	k.lasts("lifetimes.access", l.Access, time.Minute, time.Hour, "1m and 60m")
+	k.lasts("lifetimes.code", l.Code, time.Second, time.Minute, "1s and 60s")
+	k.lasts("lifetimes.refresh_idle", l.RefreshIdle, time.Minute, 3650*day, "1m and 3650d")
+	k.lasts("lifetimes.refresh_max", l.RefreshMax, time.Minute, 3650*day, "1m and 3650d")
+	if l.RefreshIdle > l.RefreshMax {
+		k.report("lifetimes.refresh_idle", "is longer than lifetimes.refresh_max: a session ends at the shorter one")
+	}
+}
+
+func (k *checker) lasts(path string, t, least, most time.Duration, words string) {
+	if t < least || t > most {
+		k.report(path, "must be between %s", words)
+	}
+}
+
+func (k *checker) between(path string, n, least, most int) {
+	if n < least || n > most {
+		k.report(path, "must be between %d and %d", least, most)
+	}
+}
+
+var providerID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+
+func (k *checker) domains() {
+	if len(k.Domains) == 0 {
+		k.report("domains", "is empty: the issuer has nobody to speak for")
+	}
+	names, providers := make(map[string]string), make(map[string]string)
+	for i := range k.Domains {
+		d, path := &k.Domains[i], index("domains", i)
+		k.unique(names, join(path, "name"), d.Name)
+		k.domain(join(path, "name"), d.Name)
+		if d.System != "generic" {
+			k.report(join(path, "system"), "%q is not one that this release can issue in: use generic", d.System)
+		}
+		if d.URI != "im" {
+			k.report(join(path, "uri"), "%q is not a form that this release can issue in: use im", d.URI)
+		}
+		if d.Claims.Handle == "" {
+			k.report(join(path, "claims.handle"), "is empty: name the claim that holds the handle")
+		}
+		if len(d.Providers) != 1 {
+			k.report(join(path, "providers"), "has %d entries: a domain has exactly one provider", len(d.Providers))
+		}
+		for j := range d.Providers {
+			p, path := &d.Providers[j], index(join(path, "providers"), j)
+			k.unique(providers, join(path, "id"), p.ID)
+			k.provider(p, path)
+		}
+	}
+}
+
+func (k *checker) provider(p *Provider, path string) {
+	if !providerID.MatchString(p.ID) {
+		k.report(join(path, "id"), "%q is not 1 to 32 lower-case letters, digits and inner hyphens", p.ID)
+	}
+	// OpenID Connect Discovery 1.0 §4.3 compares the issuer octet by octet: it may have a path and a closing slash.
+	k.secureURL(join(path, "issuer"), p.Issuer)
+	if p.ClientID == "" {
+		k.report(join(path, "client_id"), "is empty: it is the id that the provider gave this issuer")
+	}
+	if p.ClientSecretFile != "" {
+		p.ClientSecretFile = k.resolve(p.ClientSecretFile)
+		p.ClientSecret = k.secret(join(path, "client_secret_file"), p.ClientSecretFile)
+	}
+	if !slices.Contains(p.Scopes, "openid") {
+		k.report(join(path, "scopes"), "openid is missing: without it the provider gives no identity")
+	}
+	if !p.AuthoritativeHandles {
+		k.report(join(path, "authoritative_handles"), "must be true: this release takes handles from the provider only. Set it if the provider's users cannot choose the value of the handle claim freely")
+	}
+}
+
+// secret reads a file that holds one secret, and perhaps the end of its line.
+func (k *checker) secret(path, file string) Secret {
+	if !k.private(path, file) {
+		return ""
+	}
+	data, err := os.ReadFile(file)
+	if err != nil {
+		k.report(path, "%s cannot be read: %s", file, cause(err))
+		return ""
+	}
+	s := strings.TrimRight(string(data), "\r\n")
+	if s == "" {
+		k.report(path, "%s is empty", file)
+	}
+	return Secret(s)
+}
+
+// unique reports a value that another path has already.
+func (k *checker) unique(seen map[string]string, path, value string) {
+	if k.bad[path] {
+		return
+	}
+	if first, ok := seen[value]; ok {
+		k.report(path, "%q is taken by %s", value, first)
+		return
+	}
+	seen[value] = path
+}
+
+func isPort(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 16)
+	return err == nil
+}

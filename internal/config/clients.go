@@ -1,0 +1,103 @@
+package config
+
+import (
+	"crypto/sha256"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+var clientID = regexp.MustCompile(`^[!-9;-~]{1,255}$`)
+
+func (k *checker) clients() {
+	ids := make(map[string]string)
+	for i := range k.Clients {
+		c, path := &k.Clients[i], index("clients", i)
+		k.unique(ids, join(path, "id"), c.ID)
+		// RFC 6749 §2.3.1 ends the id at the first colon of a Basic header; and the sub of a service token, which is
+		// the client's id, is never mistaken for the URI of a user.
+		if !clientID.MatchString(c.ID) {
+			k.report(join(path, "id"), "%q is not 1 to 255 printable ASCII characters without space and colon", c.ID)
+		}
+		k.credentials(c, path)
+		k.grants(c, path)
+		for j, u := range c.RedirectURIs {
+			k.redirect(index(join(path, "redirect_uris"), j), u)
+		}
+		if len(c.Domains) == 0 {
+			k.report(join(path, "domains"), "is empty: name the domains whose people and tokens the client deals with")
+		}
+		for j, name := range c.Domains {
+			k.knownDomain(index(join(path, "domains"), j), name)
+		}
+		for j, r := range c.Resources {
+			k.resource(index(join(path, "resources"), j), r)
+		}
+	}
+}
+
+func (k *checker) credentials(c *Client, path string) {
+	switch none := c.SecretSHA256 == [32]byte{}; {
+	case c.Auth == "secret" && none:
+		k.report(join(path, "secret_sha256"), "is required with auth: secret; make it with `printf %%s SECRET | sha256sum`")
+	case c.Auth == "none" && !none:
+		k.report(join(path, "secret_sha256"), "does not go with auth: none; a client with a secret has auth: secret")
+	case c.SecretSHA256 == sha256.Sum256(nil):
+		k.report(join(path, "secret_sha256"), "is the hash of no secret at all")
+	}
+	if c.Auth != "none" {
+		return
+	}
+	for j, g := range c.Grants {
+		if g == "client_credentials" {
+			k.report(index(join(path, "grants"), j), "needs a client that can authenticate: auth: none cannot (RFC 6749 §4.4)")
+		}
+	}
+	for j, s := range c.Scopes {
+		if strings.HasPrefix(s, "introspect") {
+			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1)")
+		}
+	}
+}
+
+func (k *checker) grants(c *Client, path string) {
+	logsIn := slices.Contains(c.Grants, "authorization_code")
+	if _, given := k.where[join(path, "scopes")]; !given && logsIn {
+		c.Scopes = []string{"im:handle", "im:device"}
+	}
+	if c.Auth == "none" && len(c.Grants) == 0 {
+		k.report(join(path, "grants"), "is empty: a client with auth: none could do nothing")
+	}
+	if logsIn {
+		if len(c.RedirectURIs) == 0 {
+			k.report(join(path, "redirect_uris"), "is required with the grant authorization_code")
+		}
+		if !c.FirstParty {
+			k.report(join(path, "first_party"), "must be true for a client that logs people in: this release does not ask them for consent. Set it if you run the client yourself")
+		}
+		if c.DPoP != "required" {
+			k.report(join(path, "dpop"), "must be required for a client that logs people in: their tokens are always bound to a key")
+		}
+		return
+	}
+	const needs = "has no effect without the grant authorization_code: add it or leave the key out"
+	if i := slices.Index(c.Grants, "refresh_token"); i >= 0 {
+		k.report(index(join(path, "grants"), i), "has no effect without the grant authorization_code")
+	}
+	if len(c.RedirectURIs) > 0 {
+		k.report(join(path, "redirect_uris"), needs)
+	}
+	if c.RequireDPoPJKT {
+		k.report(join(path, "require_dpop_jkt"), needs)
+	}
+}
+
+func (k *checker) knownDomain(path, name string) {
+	var names []string
+	for _, d := range k.Domains {
+		names = append(names, d.Name)
+	}
+	if len(names) > 0 && !slices.Contains(names, name) {
+		k.report(path, "%q is not among the domains of these settings; %s", name, suggest(name, names))
+	}
+}

@@ -1,0 +1,211 @@
+// Package config reads the settings of the issuer: one YAML file, whose scalars the environment may override.
+//
+// [Load] either returns settings that are complete and make sense together, or it names everything that is wrong with
+// them, all at once, with file, line, key and remedy ([Errors]). Reading is strict: a key that is not documented on
+// [Config] is an error, and so are a repeated key, a YAML alias and a second document.
+//
+// A setting a.b is overridden by the variable ISSUER_A__B, the third client's id by ISSUER_CLIENTS__2__ID. Durations
+// are written 90s, 10m, 36h or 14d. Relative paths start at the folder of the settings file.
+package config
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// Config is the whole of the settings, checked, with every default filled in. Nobody changes it after [Load].
+//
+// The tag key names the setting, default what it is when it is left out, oneof the values that it may have.
+type Config struct {
+	// Issuer is the issuer's URL: an https origin as RFC 8414 §2 wants it, in normal form and without a path. It is
+	// compared octet by octet wherever it appears.
+	Issuer string `key:"issuer,required"`
+	// Listen is the host:port that serves the public endpoints.
+	Listen string `key:"listen" default:"127.0.0.1:8080"`
+	// Data is the folder that the database, the admin socket and the key-encryption key live in by default.
+	Data string `key:"data" default:"data"`
+	// Admin is the admin interface, unix:PATH. Default: unix:DATA/admin.sock. See [Config.AdminSocket].
+	Admin string `key:"admin"`
+	// Storage is the database, sqlite:PATH. Default: sqlite:DATA/issuer.db. See [Config.Database].
+	Storage string `key:"storage"`
+	// Replay says where proofs are remembered.
+	Replay string `key:"replay" default:"memory" oneof:"memory"`
+	// KEKFile holds the key-encryption key, 32 octets in hexadecimal or base64. Default: DATA/kek. It must be there,
+	// but in development, where it is made.
+	KEKFile string `key:"kek_file"`
+	// Development allows what is unsafe on the Internet: http URLs, reserved domains, a key-encryption key made on
+	// the spot.
+	Development bool `key:"development"`
+
+	Log       Log       `key:"log"`
+	Outbound  Outbound  `key:"outbound"`
+	DPoP      DPoP      `key:"dpop"`
+	Signing   Signing   `key:"signing"`
+	Lifetimes Lifetimes `key:"lifetimes"`
+	Limits    Limits    `key:"limits"`
+	Domains   []Domain  `key:"domains,required"`
+	Clients   []Client  `key:"clients"`
+}
+
+// AdminSocket returns the path of the admin socket.
+func (c *Config) AdminSocket() string { return strings.TrimPrefix(c.Admin, "unix:") }
+
+// Database returns the path of the SQLite database.
+func (c *Config) Database() string { return strings.TrimPrefix(c.Storage, "sqlite:") }
+
+// Log says how the server logs.
+type Log struct {
+	Format string `key:"format" default:"text" oneof:"text,json"`
+	Level  string `key:"level" default:"info" oneof:"debug,info,warn,error"`
+}
+
+// Outbound rules the requests that the issuer makes to URLs of its own settings.
+type Outbound struct {
+	// AllowNetworks are private networks that such URLs may lead to.
+	AllowNetworks []netip.Prefix `key:"allow_networks"`
+	// Proxy is the http or https URL of a proxy; empty for none.
+	Proxy string `key:"proxy"`
+	// CAFile holds further certificate authorities, PEM.
+	CAFile string `key:"ca_file"`
+	// DevHosts maps host names to addresses (IP or IP:port), in development only.
+	DevHosts map[string]string `key:"dev_hosts"`
+}
+
+// DPoP rules the proofs that are accepted (RFC 9449).
+type DPoP struct {
+	// Nonce says whether a proof must carry a nonce of the server's.
+	Nonce string `key:"nonce" default:"required" oneof:"required,off"`
+	// Algorithms are the JOSE algorithms that proofs may be signed with.
+	Algorithms []string `key:"algorithms" default:"ES256,EdDSA,Ed25519,ES384,ES512,PS256" oneof:"ES256,EdDSA,Ed25519,ES384,ES512,PS256"`
+}
+
+// Signing rules the issuer's own signatures.
+type Signing struct {
+	// Alg is the JOSE algorithm of a new signing key.
+	Alg string `key:"alg" default:"ES256" oneof:"ES256"`
+}
+
+// Lifetimes says how long things live, in whole seconds.
+type Lifetimes struct {
+	// Access is the life of an access token, 1m to 60m.
+	Access time.Duration `key:"access" default:"10m"`
+	// Code is the life of an authorization code, 1s to 60s.
+	Code time.Duration `key:"code" default:"60s"`
+	// RefreshIdle is how long a session lives without a refresh, RefreshMax how long it lives at all.
+	RefreshIdle time.Duration `key:"refresh_idle" default:"14d"`
+	RefreshMax  time.Duration `key:"refresh_max" default:"180d"`
+}
+
+// Limits bounds what one party can take.
+type Limits struct {
+	// DevicesPerUser is how many devices a user may have at a time, 1 to 1000.
+	DevicesPerUser int `key:"devices_per_user" default:"20"`
+	// ReplayProofs is how many proofs the replay memory holds, 1000 to 100000000. It takes about 100 octets for each.
+	ReplayProofs int `key:"replay_proofs" default:"1000000"`
+}
+
+// A Domain is a name that the issuer issues identities in.
+type Domain struct {
+	// Name is the domain in lower-case A-labels.
+	Name string `key:"name,required"`
+	// System is the identifier system, URI the form of its identifiers.
+	System string `key:"system" default:"generic"`
+	URI    string `key:"uri" default:"im"`
+	Claims Claims `key:"claims"`
+	// Providers are the OpenID providers that people of the domain log in at: exactly one.
+	Providers []Provider `key:"providers,required"`
+}
+
+// Claims names the claims of the provider that identities are read from.
+type Claims struct {
+	// User names the claim that becomes the user id. Empty: the issuer draws one.
+	User string `key:"user"`
+	// Handle names the claim that becomes the handle.
+	Handle string `key:"handle" default:"preferred_username"`
+}
+
+// A Provider is an OpenID provider upstream, where this issuer is a client.
+type Provider struct {
+	// ID is the provider's name in paths (/login/callback/ID), unique among all domains.
+	ID       string `key:"id,required"`
+	Issuer   string `key:"issuer,required"`
+	ClientID string `key:"client_id,required"`
+	// ClientSecretFile holds the client secret; empty for a public client.
+	ClientSecretFile string `key:"client_secret_file"`
+	// ClientSecret is what that file holds.
+	ClientSecret Secret
+	// Scopes are asked for at login; openid is among them.
+	Scopes []string `key:"scopes" default:"openid,profile"`
+	// AuthoritativeHandles says that the provider decides who has which handle: its users cannot choose the value of
+	// the handle claim freely.
+	AuthoritativeHandles bool `key:"authoritative_handles"`
+}
+
+// A Client is a registered OAuth client.
+type Client struct {
+	ID string `key:"id,required"`
+	// Auth is none for a public client, secret for one that authenticates with a secret, in the Authorization
+	// header or in the form as it likes (RFC 6749 §2.3.1).
+	Auth string `key:"auth,required" oneof:"none,secret"`
+	// SecretSHA256 is the SHA-256 of the secret: 64 hexadecimal digits. All zero for a public client.
+	SecretSHA256 [32]byte `key:"secret_sha256"`
+	// RedirectURIs are compared octet by octet, but that the port of a loopback URI is free (RFC 8252 §7.3).
+	RedirectURIs []string `key:"redirect_uris"`
+	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials"`
+	// Scopes are those it may ask for. Default: im:handle and im:device for clients that log people in, else none.
+	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,admin,introspect,introspect:domain,introspect:reason,introspect:history,feed"`
+	// Domains are names of entries of domains.
+	Domains []string `key:"domains,required"`
+	// Resources are the audiences (RFC 8707) that it serves and may ask tokens for: https URLs and im: domain URIs.
+	Resources []string `key:"resources"`
+	// DPoP is required, or optional for a service client that may have bearer tokens.
+	DPoP string `key:"dpop" default:"required" oneof:"required,optional"`
+	// FirstParty says that the operator runs the client: people are not asked whether they consent.
+	FirstParty bool `key:"first_party"`
+	// RequireDPoPJKT says that its authorization requests must name their key (RFC 9449 §10).
+	RequireDPoPJKT bool `key:"require_dpop_jkt"`
+}
+
+// A Secret is printed and marshalled as [secret]; string(s) is its value.
+type Secret string
+
+const hidden = "[secret]"
+
+// String returns a word in the place of the secret, and so does every verb of fmt.
+func (Secret) String() string { return hidden }
+
+// GoString returns a word in the place of the secret.
+func (Secret) GoString() string { return hidden }
+
+// MarshalText returns a word in the place of the secret, for encoding/json and log/slog.
+func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
+
+// Load reads the settings file at path and the ISSUER_ variables of env, whose entries have the form of [os.Environ].
+// The error is of type [Errors].
+func Load(path string, env []string) (*Config, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, Errors{{File: path, Message: "cannot be read: " + cause(err)}}
+	}
+	return Parse(path, data, env)
+}
+
+// Parse is [Load] for settings at hand: data is the content of the file called name, whose folder relative paths
+// start at.
+func Parse(name string, data []byte, env []string) (*Config, error) {
+	d := newDecoder(name)
+	var c Config
+	if root := d.document(data); root != nil {
+		d.overlay(root, env)
+		d.decode(root, &c)
+		(&checker{decoder: d, Config: &c, dir: filepath.Dir(name)}).check()
+	}
+	if len(d.errs) > 0 {
+		d.errs.sort()
+		return nil, d.errs
+	}
+	return &c, nil
+}

@@ -1,0 +1,150 @@
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/idna"
+)
+
+// url reports a value that is not an absolute URL of one of schemes with a host and without userinfo and fragment. It
+// returns nil if so.
+func (k *checker) url(path, value string, schemes ...string) *url.URL {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Hostname() == "" || strings.ContainsAny(value, " \t"):
+		k.report(path, "%q is not a URL of the form %s://HOST", value, schemes[0])
+	case !slices.Contains(schemes, u.Scheme):
+		k.report(path, "%q is not %s", value, strings.Join(schemes, " or "))
+	case u.User != nil:
+		k.report(path, "%q has user information: leave it out", value)
+	case strings.Contains(value, "#"):
+		k.report(path, "%q has a fragment: leave it out", value)
+	default:
+		return u
+	}
+	return nil
+}
+
+// secureURL is url for the address of an issuer: without a query (RFC 8414 §2), https and not a reserved host unless
+// in development.
+func (k *checker) secureURL(path, value string) *url.URL {
+	u := k.url(path, value, "https", "http")
+	switch {
+	case u == nil:
+		return nil
+	case u.Scheme == "http" && !k.Development:
+		k.report(path, "%q is not https: plain http needs development: true", value)
+	case !k.Development && reservedHost(u.Hostname()):
+		k.report(path, "%s is reserved for examples and tests: it needs development: true", u.Hostname())
+	case strings.Contains(value, "?"):
+		k.report(path, "%q has a query: leave it out (RFC 8414 §2)", value)
+	default:
+		return u
+	}
+	return nil
+}
+
+// issuer reports what is not the URL of this issuer in the one form that others will compare it in.
+func (k *checker) issuer(path, value string) {
+	u := k.secureURL(path, value)
+	if u == nil {
+		return
+	}
+	host := strings.ToLower(u.Host)
+	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" || port == "" {
+		host = strings.TrimSuffix(host, ":"+port)
+	}
+	switch normal := u.Scheme + "://" + host; {
+	case value == normal:
+	case u.Path != "" && u.Path != "/":
+		k.report(path, "%q has a path: an issuer stands at the root of its host, as in %s", value, normal)
+	default:
+		k.report(path, "%q is not in normal form (no closing slash, lower case, no default port): write %s", value, normal)
+	}
+}
+
+// redirect reports what is not a redirect URI of a kind that RFC 6749 §3.1.2 and RFC 8252 §7 allow.
+func (k *checker) redirect(path, value string) {
+	u, err := url.Parse(value)
+	switch {
+	case err != nil || u.Scheme == "" || strings.ContainsAny(value, " \t*"):
+		k.report(path, "%q is not an absolute URI, written out", value)
+	case strings.Contains(value, "#"):
+		k.report(path, "%q has a fragment: leave it out (RFC 6749 §3.1.2)", value)
+	case u.User != nil:
+		k.report(path, "%q has user information: leave it out", value)
+	case u.Scheme == "https":
+		if u.Hostname() == "" {
+			k.report(path, "%q has no host", value)
+		}
+	case u.Scheme == "http":
+		k.loopback(path, value, u)
+	case !strings.Contains(u.Scheme, "."):
+		// RFC 8252 §7.1 and §8.4: a scheme under a domain name that the client's maker controls.
+		k.report(path, "%q is neither https, nor http on loopback, nor of a private-use scheme with a dot, as in com.example.app:/cb (RFC 8252 §7.1)", value)
+	}
+}
+
+func (k *checker) loopback(path, value string, u *url.URL) {
+	addr, err := netip.ParseAddr(u.Hostname())
+	switch {
+	case u.Hostname() == "localhost":
+		k.report(path, "%q may lead to another machine: write 127.0.0.1 or [::1] in the place of localhost (RFC 8252 §8.3)", value)
+	case err != nil || !addr.IsLoopback():
+		k.report(path, "%q is plain http to another machine: use https", value)
+	case u.Port() != "" || strings.HasSuffix(u.Host, ":"):
+		// RFC 8252 §7.3: the port is the client's choice at the time of the request.
+		k.report(path, "%q names a port, and any port is accepted on loopback: leave it out", value)
+	}
+}
+
+// resource reports what is not an audience that the issuer can put into tokens (RFC 8707 §2).
+func (k *checker) resource(path, value string) {
+	if name, ok := strings.CutPrefix(value, "im:"); ok {
+		k.domain(path, name)
+		return
+	}
+	if u := k.url(path, value, "https", "http"); u != nil && u.Scheme == "http" && !k.Development {
+		k.report(path, "%q is not https: plain http needs development: true", value)
+	}
+}
+
+var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// domain reports what is not a domain that identities can be issued in: lower-case A-labels, at least two of them.
+func (k *checker) domain(path, name string) {
+	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(name, "."))
+	labels := strings.Split(name, ".")
+	last := labels[len(labels)-1]
+	switch {
+	case err == nil && ascii != "" && ascii != name:
+		k.report(path, "%q is not in lower-case A-labels: write %s", name, ascii)
+	case err != nil, len(name) > 253, slices.ContainsFunc(labels, func(l string) bool { return !label.MatchString(l) }),
+		strings.Trim(last, "0123456789") == "":
+		k.report(path, "%q is not a domain name, as in example.org", name)
+	case under(name, "invalid", "localhost", "local", "internal", "onion", "arpa", "alt") && name != "localhost":
+		k.report(path, "%q is in a reserved domain that identities cannot be in", name)
+	case !k.Development && (len(labels) == 1 || reservedHost(name)):
+		k.report(path, "%q is reserved for examples and tests: it needs development: true", name)
+	}
+}
+
+// reservedHost tells whether host leads nowhere, or back here, on the Internet (RFC 6761, RFC 2606).
+func reservedHost(host string) bool {
+	if addr, err := netip.ParseAddr(host); err == nil {
+		return addr.IsLoopback() || addr.IsUnspecified()
+	}
+	return under(host, "test", "example", "invalid", "localhost", "example.com", "example.net", "example.org")
+}
+
+// under tells whether name is one of parents or below one.
+func under(name string, parents ...string) bool {
+	name = strings.ToLower(name)
+	return slices.ContainsFunc(parents, func(p string) bool {
+		return name == p || strings.HasSuffix(name, "."+p)
+	})
+}
