@@ -1,0 +1,101 @@
+package sqlite_test
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/sqlite"
+)
+
+// benchGrants is how many sessions the benchmarks work on.
+const benchGrants = 20_000
+
+// filled returns a store with benchGrants sessions, named by grantID.
+func filled(b *testing.B) *sqlite.Store {
+	b.Helper()
+	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "issuer.db"), sqlite.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Close() })
+	at := time.Now()
+	err = s.Update(b.Context(), func(ctx context.Context, tx storage.Tx) error {
+		for i := range benchGrants {
+			id := grantID(i)
+			u := storage.User{Domain: "example.com", ID: "u" + id, Handle: "h" + id, CreatedAt: at}
+			d := storage.Device{Domain: u.Domain, ID: "d" + id, User: u.ID, JKT: "k" + id, Client: "im-app", CreatedAt: at}
+			g := storage.Grant{ID: id, Domain: u.Domain, Client: "im-app", User: u.ID, Device: d.ID, JKT: d.JKT,
+				Scopes: []string{"im:handle", "im:device"}, Audience: []string{"im:example.com"},
+				Issuer: "https://login.example.com", AuthTime: at, CreatedAt: at, IdleAt: at.Add(24 * time.Hour),
+				ExpiresAt: at.Add(48 * time.Hour)}
+			if err := tx.InsertUser(ctx, u); err != nil {
+				return err
+			}
+			if err := tx.InsertDevice(ctx, d); err != nil {
+				return err
+			}
+			if err := tx.InsertGrant(ctx, g); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	return s
+}
+
+// grantID spreads the grants over the index as random ids would.
+func grantID(i int) string { return fmt.Sprintf("%016x", uint64(i+1)*0x9e3779b97f4a7c15) }
+
+// BenchmarkRotate is a refresh in the store: one durable compare-and-set, by callers that each wait for theirs.
+func BenchmarkRotate(b *testing.B) {
+	for _, callers := range []int{1, 16, 64} {
+		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
+			s := filled(b)
+			at := time.Now()
+			var done atomic.Int64
+			var wg sync.WaitGroup
+			b.ReportAllocs()
+			b.ResetTimer()
+			for range callers {
+				wg.Go(func() {
+					for {
+						i := done.Add(1) - 1
+						if i >= int64(b.N) {
+							return
+						}
+						id, gen := grantID(int(i*7919%benchGrants)), i/benchGrants
+						err := s.Update(b.Context(), func(ctx context.Context, tx storage.Tx) error {
+							return tx.RotateGrant(ctx, id, gen, at, at.Add(time.Hour))
+						})
+						if err != nil {
+							b.Error(err)
+							return
+						}
+					}
+				})
+			}
+			wg.Wait()
+			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "updates/s")
+		})
+	}
+}
+
+// BenchmarkSession is the read that every refresh and introspection makes.
+func BenchmarkSession(b *testing.B) {
+	s := filled(b)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, _, _, err := s.Session(b.Context(), grantID(i*7919%benchGrants)); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

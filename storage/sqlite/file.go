@@ -1,0 +1,46 @@
+package sqlite
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// createLocked makes the database file if there is none and returns the open lock file, which holds the lock until it
+// is closed or the process dies. SQLite's own locks last for a transaction only. A file of its own carries ours:
+// closing any descriptor of the database would drop the POSIX locks that SQLite has on it.
+func createLocked(path string) (_ *os.File, err error) {
+	dir := filepath.Dir(path)
+	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
+		return nil, fmt.Errorf("sqlite: folder %s does not exist: make it, so that the issuer can write to it", dir)
+	}
+	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, unwritable(dir, err)
+	}
+	defer func() {
+		if err != nil {
+			lock.Close()
+		}
+	}()
+	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return nil, fmt.Errorf("sqlite: %s is in use by another process", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: lock %s.lock: %w", path, err)
+	}
+	// SQLite gives the log the mode of the database, so this one mode is all that there is to set.
+	db, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, unwritable(dir, err)
+	}
+	return lock, db.Close()
+}
+
+func unwritable(dir string, err error) error {
+	return fmt.Errorf("sqlite: folder %s must let the issuer write: %w", dir, err)
+}

@@ -1,0 +1,169 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// A reader implements [storage.Reader]: for the Store over a pool of connections, for a tx over the writer's.
+// Each method is one statement, so it sees one moment of the database.
+type reader struct {
+	stmts []*sql.Stmt
+	// fault, nil outside a transaction, keeps the first error that is not the caller's to branch on. Such an error may
+	// have undone the transaction, so that it must not go on: later statements would take effect by themselves.
+	fault *error
+}
+
+// row reads one row into dest.
+//
+// The context only says whether to begin. An interrupt in the middle would make SQLite roll back a whole transaction,
+// and watching for it costs more than a point read does; no statement waits for a writer.
+func (r *reader) row(ctx context.Context, s int, dest []any, args ...any) error {
+	return r.guard(ctx, func(ctx context.Context) error {
+		return r.stmts[s].QueryRowContext(ctx, args...).Scan(dest...)
+	})
+}
+
+// rows reads all rows; next returns where the coming one goes.
+func (r *reader) rows(ctx context.Context, s int, next func() []any, args ...any) error {
+	return r.guard(ctx, func(ctx context.Context) error {
+		rows, err := r.stmts[s].QueryContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		defer rows.Close()
+		for rows.Next() {
+			if err := rows.Scan(next()...); err != nil {
+				return err
+			}
+		}
+		return rows.Err()
+	})
+}
+
+// guard runs do with a context that does not end, and sorts its error.
+func (r *reader) guard(ctx context.Context, do func(ctx context.Context) error) error {
+	if r.fault == nil {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+	} else if *r.fault != nil {
+		return *r.fault
+	}
+	err := do(context.WithoutCancel(ctx))
+	if err == nil {
+		return nil
+	}
+	if err, ok := known(err); ok {
+		return err
+	}
+	err = fmt.Errorf("sqlite: %w", err)
+	if r.fault != nil {
+		*r.fault = err
+	}
+	return err
+}
+
+var (
+	selectSecret      = statement("SELECT sealed FROM secrets WHERE name = ?")
+	selectSigningKeys = statement("SELECT " + signingKeyColumns + " FROM signing_keys ORDER BY created_at, rowid")
+	selectUser        = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id = ?")
+	selectLinkedUser  = statement("SELECT " + of("u", userColumns) + " FROM links l JOIN users u " +
+		"ON u.domain = l.domain AND u.id = l.user_id WHERE l.domain = ? AND l.issuer = ? AND l.subject = ?")
+	selectName        = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND key = ?")
+	selectDevice      = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id = ?")
+	selectDeviceByKey = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND jkt = ?")
+	selectDevices     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, rowid")
+	selectUserDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND user_id = ? " +
+		"ORDER BY created_at, rowid")
+	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
+		of("d", deviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
+		"JOIN devices d ON d.domain = g.domain AND d.id = g.device_id WHERE g.id = ?")
+	selectCode  = statement("SELECT " + codeColumns + " FROM codes WHERE hash = ?")
+	selectLogin = statement("SELECT " + loginColumns + " FROM logins WHERE state = ?")
+	// The highest number outlives its row, so it is kept apart. Where there are no rows, it comes with an empty one.
+	selectRevocations = statement("SELECT ifnull(s.seq, 0), ifnull(r.seq, 0), ifnull(kind, ''), ifnull(key, ''), " +
+		"ifnull(gen, 0), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
+		"sqlite_sequence WHERE name = 'revocations') AS seq) s LEFT JOIN revocations r ON r.seq > ? ORDER BY r.seq")
+)
+
+func (r *reader) Secret(ctx context.Context, name string) (sealed []byte, err error) {
+	err = r.row(ctx, selectSecret, []any{&sealed}, name)
+	return sealed, err
+}
+
+func (r *reader) SigningKeys(ctx context.Context) (keys []storage.SigningKey, err error) {
+	err = r.rows(ctx, selectSigningKeys, func() []any {
+		keys = append(keys, storage.SigningKey{})
+		return signingKeyDest(&keys[len(keys)-1])
+	})
+	return keys, err
+}
+
+func (r *reader) User(ctx context.Context, domain, id string) (u storage.User, err error) {
+	err = r.row(ctx, selectUser, userDest(&u), domain, id)
+	return u, err
+}
+
+func (r *reader) LinkedUser(ctx context.Context, domain, issuer, subject string) (u storage.User, err error) {
+	err = r.row(ctx, selectLinkedUser, userDest(&u), domain, issuer, subject)
+	return u, err
+}
+
+func (r *reader) Name(ctx context.Context, domain, key string) (n storage.Name, err error) {
+	err = r.row(ctx, selectName, nameDest(&n), domain, key)
+	return n, err
+}
+
+func (r *reader) Device(ctx context.Context, domain, id string) (d storage.Device, err error) {
+	err = r.row(ctx, selectDevice, deviceDest(&d), domain, id)
+	return d, err
+}
+
+func (r *reader) DeviceByKey(ctx context.Context, domain, jkt string) (d storage.Device, err error) {
+	err = r.row(ctx, selectDeviceByKey, deviceDest(&d), domain, jkt)
+	return d, err
+}
+
+func (r *reader) Devices(ctx context.Context, domain, user string) (devices []storage.Device, err error) {
+	next := func() []any {
+		devices = append(devices, storage.Device{})
+		return deviceDest(&devices[len(devices)-1])
+	}
+	if user == "" {
+		err = r.rows(ctx, selectDevices, next, domain)
+	} else {
+		err = r.rows(ctx, selectUserDevices, next, domain, user)
+	}
+	return devices, err
+}
+
+func (r *reader) Session(ctx context.Context, id string) (g storage.Grant, u storage.User, d storage.Device, err error) {
+	dest := append(append(grantDest(&g), userDest(&u)...), deviceDest(&d)...)
+	err = r.row(ctx, selectSession, dest, id)
+	return g, u, d, err
+}
+
+func (r *reader) Code(ctx context.Context, hash [32]byte) (c storage.Code, err error) {
+	err = r.row(ctx, selectCode, codeDest(&c), hash[:])
+	return c, err
+}
+
+func (r *reader) Login(ctx context.Context, state [32]byte) (l storage.Login, err error) {
+	err = r.row(ctx, selectLogin, loginDest(&l), state[:])
+	return l, err
+}
+
+func (r *reader) Revocations(ctx context.Context, after int64) (found []storage.Revocation, last int64, err error) {
+	err = r.rows(ctx, selectRevocations, func() []any {
+		found = append(found, storage.Revocation{})
+		return append([]any{&last}, revocationDest(&found[len(found)-1])...)
+	}, after)
+	if len(found) == 1 && found[0].Seq == 0 {
+		found = nil
+	}
+	return found, last, err
+}

@@ -1,0 +1,188 @@
+package sqlite
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// For each record: its columns, those that name it first; the arguments that write them; the places they are read into.
+
+const signingKeyColumns = "kid, alg, sealed, public, created_at, active_at, retired_at, revoked_at"
+
+func signingKeyArgs(k storage.SigningKey) []any {
+	return []any{k.KID, k.Alg, k.Sealed, k.Public, millis(k.CreatedAt), millis(k.ActiveAt), millis(k.RetiredAt),
+		millis(k.RevokedAt)}
+}
+
+func signingKeyDest(k *storage.SigningKey) []any {
+	return []any{&k.KID, &k.Alg, &k.Sealed, &k.Public, (*instant)(&k.CreatedAt), (*instant)(&k.ActiveAt),
+		(*instant)(&k.RetiredAt), (*instant)(&k.RevokedAt)}
+}
+
+const userColumns = "domain, id, handle, gen, created_at, disabled_at"
+
+func userArgs(u storage.User) []any {
+	return []any{u.Domain, u.ID, u.Handle, u.Gen, millis(u.CreatedAt), millis(u.DisabledAt)}
+}
+
+func userDest(u *storage.User) []any {
+	return []any{&u.Domain, &u.ID, &u.Handle, &u.Gen, (*instant)(&u.CreatedAt), (*instant)(&u.DisabledAt)}
+}
+
+const linkColumns = "domain, issuer, subject, user_id, created_at"
+
+func linkArgs(l storage.Link) []any {
+	return []any{l.Domain, l.Issuer, l.Subject, l.User, millis(l.CreatedAt)}
+}
+
+const nameColumns = "domain, key, local, user_id, taken_at, released_at"
+
+func nameArgs(n storage.Name) []any {
+	return []any{n.Domain, n.Key, n.Local, n.User, millis(n.TakenAt), millis(n.ReleasedAt)}
+}
+
+func nameDest(n *storage.Name) []any {
+	return []any{&n.Domain, &n.Key, &n.Local, &n.User, (*instant)(&n.TakenAt), (*instant)(&n.ReleasedAt)}
+}
+
+const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason"
+
+func deviceArgs(d storage.Device) []any {
+	return []any{d.Domain, d.ID, d.User, d.JKT, d.Name, d.Client, millis(d.CreatedAt), millis(d.RemovedAt),
+		d.RemovedReason}
+}
+
+func deviceDest(d *storage.Device) []any {
+	return []any{&d.Domain, &d.ID, &d.User, &d.JKT, &d.Name, &d.Client, (*instant)(&d.CreatedAt),
+		(*instant)(&d.RemovedAt), &d.RemovedReason}
+}
+
+const grantColumns = "id, domain, client, user_id, device_id, jkt, scopes, audience, issuer, upstream_sid, auth_time, " +
+	"acr, amr, gen, rotated_at, created_at, idle_at, expires_at, ended_at, ended_reason"
+
+func grantArgs(g storage.Grant) []any {
+	return []any{g.ID, g.Domain, g.Client, g.User, g.Device, g.JKT, text(g.Scopes), text(g.Audience), g.Issuer,
+		g.UpstreamSID, millis(g.AuthTime), g.ACR, text(g.AMR), g.Gen, millis(g.RotatedAt), millis(g.CreatedAt),
+		millis(g.IdleAt), millis(g.ExpiresAt), millis(g.EndedAt), g.EndedReason}
+}
+
+func grantDest(g *storage.Grant) []any {
+	return []any{&g.ID, &g.Domain, &g.Client, &g.User, &g.Device, &g.JKT, (*list)(&g.Scopes), (*list)(&g.Audience),
+		&g.Issuer, &g.UpstreamSID, (*instant)(&g.AuthTime), &g.ACR, (*list)(&g.AMR), &g.Gen, (*instant)(&g.RotatedAt),
+		(*instant)(&g.CreatedAt), (*instant)(&g.IdleAt), (*instant)(&g.ExpiresAt), (*instant)(&g.EndedAt),
+		&g.EndedReason}
+}
+
+const codeColumns = "hash, domain, client, user_id, redirect_uri, redirect_given, challenge, jkt, device_name, scopes, " +
+	"audience, issuer, upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id"
+
+func codeArgs(c storage.Code) []any {
+	return []any{c.Hash[:], c.Domain, c.Client, c.User, c.RedirectURI, c.RedirectGiven, c.Challenge, c.JKT, c.DeviceName,
+		text(c.Scopes), text(c.Audience), c.Issuer, c.UpstreamSID, millis(c.AuthTime), c.ACR, text(c.AMR),
+		millis(c.CreatedAt), millis(c.ExpiresAt), millis(c.SpentAt), c.Grant}
+}
+
+func codeDest(c *storage.Code) []any {
+	return []any{(*digest)(&c.Hash), &c.Domain, &c.Client, &c.User, &c.RedirectURI, &c.RedirectGiven, &c.Challenge,
+		&c.JKT, &c.DeviceName, (*list)(&c.Scopes), (*list)(&c.Audience), &c.Issuer, &c.UpstreamSID,
+		(*instant)(&c.AuthTime), &c.ACR, (*list)(&c.AMR), (*instant)(&c.CreatedAt), (*instant)(&c.ExpiresAt),
+		(*instant)(&c.SpentAt), &c.Grant}
+}
+
+const loginColumns = "state, browser, domain, provider, nonce, verifier, request, created_at, expires_at"
+
+func loginArgs(l storage.Login) []any {
+	return []any{l.State[:], l.Browser[:], l.Domain, l.Provider, l.Nonce, l.Verifier, l.Request.Encode(),
+		millis(l.CreatedAt), millis(l.ExpiresAt)}
+}
+
+func loginDest(l *storage.Login) []any {
+	return []any{(*digest)(&l.State), (*digest)(&l.Browser), &l.Domain, &l.Provider, &l.Nonce, &l.Verifier,
+		(*form)(&l.Request), (*instant)(&l.CreatedAt), (*instant)(&l.ExpiresAt)}
+}
+
+const revocationColumns = "seq, kind, key, gen, reason, at, expires_at"
+
+func revocationDest(r *storage.Revocation) []any {
+	return []any{&r.Seq, &r.Kind, &r.Key, &r.Gen, &r.Reason, (*instant)(&r.At), (*instant)(&r.ExpiresAt)}
+}
+
+// millis returns what is kept of a time: 0 for the zero time, else whole milliseconds since 1970.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+// An instant reads what millis wrote.
+type instant time.Time
+
+func (t *instant) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("a time is kept as %T", v)
+	}
+	*t = instant{}
+	if n != 0 {
+		*t = instant(time.UnixMilli(n).UTC())
+	}
+	return nil
+}
+
+// text returns what is kept of a list.
+func text(list []string) string {
+	if len(list) == 0 {
+		return "[]"
+	}
+	data, _ := json.Marshal(list) // strings always marshal
+	return string(data)
+}
+
+// A list reads what text wrote. An empty one is nil.
+type list []string
+
+func (l *list) Scan(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("a list is kept as %T", v)
+	}
+	*l = nil
+	if s == "[]" {
+		return nil
+	}
+	return json.Unmarshal([]byte(s), (*[]string)(l))
+}
+
+// A digest reads 32 octets.
+type digest [32]byte
+
+func (d *digest) Scan(v any) error {
+	b, ok := v.([]byte)
+	if !ok || len(b) != len(d) {
+		return fmt.Errorf("a digest is kept as %T of %d octets", v, len(b))
+	}
+	copy(d[:], b)
+	return nil
+}
+
+// A form reads what [url.Values.Encode] wrote. An empty one is nil.
+type form url.Values
+
+func (f *form) Scan(v any) error {
+	s, ok := v.(string)
+	if !ok {
+		return fmt.Errorf("a form is kept as %T", v)
+	}
+	*f = nil
+	if s == "" {
+		return nil
+	}
+	values, err := url.ParseQuery(s)
+	*f = form(values)
+	return err
+}

@@ -1,0 +1,176 @@
+// Package sqlite keeps the issuer's records in one SQLite file. It is the store of an issuer that runs as one process,
+// and keeps the promises of [storage.Store].
+//
+// [Open] makes or opens the file. All writes go through one connection, whose transactions are shared by the updates
+// that wait for it (group commit): each runs in its own savepoint, one fsync makes all of them durable, and only then
+// are they answered. Reads run beside it on connections of their own and never wait for a write.
+//
+// Beside the file PATH lie PATH-wal and PATH-shm, which belong to it while it is open, and PATH.lock, which keeps a
+// second process out. The folder must be on a local disk.
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"sync"
+
+	"modernc.org/sqlite"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// Options tunes a [Store]. The zero value is right for most.
+type Options struct {
+	// Readers is how many connections read at a time. Zero means one for each processor, and at least two.
+	Readers int
+	// RelaxedDurability lets a loss of power (not of the process) undo the last updates that were acknowledged:
+	// a session refreshed or a device removed just before may be as it was. It saves the fsync of every commit.
+	RelaxedDurability bool
+}
+
+// A Store keeps the records of [storage.Store] in one SQLite file.
+type Store struct {
+	reader
+	writer  *writer
+	readers *sql.DB
+	lock    *os.File
+	close   func() error
+}
+
+var _ storage.Store = (*Store)(nil)
+
+// Open opens the database at path, brings its schema up to date, and makes it (mode 0600) if there is none. The folder
+// must exist. A database that a newer release has migrated is [storage.ErrSchemaNewer]; one that another process has
+// open, one that is damaged and a file that is none of ours are refused in words for the operator.
+func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
+	path, err = filepath.Abs(path)
+	if err != nil {
+		return nil, fmt.Errorf("sqlite: %w", err)
+	}
+	lock, err := createLocked(path)
+	if err != nil {
+		return nil, err
+	}
+	s := &Store{lock: lock}
+	s.close = sync.OnceValue(s.release)
+	defer func() {
+		if err != nil {
+			s.Close()
+			err = explain(path, err)
+		}
+	}()
+
+	if err := migrate(ctx, path); err != nil {
+		return nil, err
+	}
+	if s.writer, err = openWriter(ctx, dsn(path, writerPragmas(o))); err != nil {
+		return nil, err
+	}
+	if s.readers, err = sql.Open("sqlite", dsn(path, readerPragmas)); err != nil {
+		return nil, err
+	}
+	n := o.Readers
+	if n <= 0 {
+		n = max(2, runtime.GOMAXPROCS(0))
+	}
+	s.readers.SetMaxOpenConns(n)
+	s.readers.SetMaxIdleConns(n)
+	s.stmts, err = prepareAll(ctx, s.readers)
+	return s, err
+}
+
+// Close waits for the updates under way, refuses those that come later, and folds the write-ahead log into the file.
+// Closing it again changes nothing.
+func (s *Store) Close() error { return s.close() }
+
+func (s *Store) release() error {
+	var errs []error
+	if s.readers != nil {
+		errs = append(errs, s.readers.Close())
+	}
+	// The last connection to close checkpoints the log, and readers may not write: so the writer is the last.
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	errs = append(errs, s.lock.Close())
+	return errors.Join(errs...)
+}
+
+// Update runs fn in a transaction; see [storage.Store]. It runs on the caller's goroutine, while no other update does:
+// to call Update from fn is an error. A panic of fn undoes its writes and is returned as an error.
+func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error {
+	return s.writer.update(ctx, fn)
+}
+
+// Ping writes a row and reads it back. It returns when ctx ends, also while a disk hangs.
+func (s *Store) Ping(ctx context.Context) error {
+	done := make(chan error, 1)
+	go func() { done <- s.ping(ctx) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+var (
+	pingWrite = statement("UPDATE pings SET n = n + 1 RETURNING n")
+	pingRead  = statement("SELECT n FROM pings")
+)
+
+func (s *Store) ping(ctx context.Context) error {
+	var wrote, read int64
+	err := s.writer.update(ctx, func(ctx context.Context, t storage.Tx) error {
+		return t.(*tx).row(ctx, pingWrite, []any{&wrote})
+	})
+	if err != nil {
+		return err
+	}
+	if err := s.row(ctx, pingRead, []any{&read}); err != nil {
+		return err
+	}
+	if read < wrote {
+		return fmt.Errorf("sqlite: read ping %d after writing %d", read, wrote)
+	}
+	return nil
+}
+
+// Ways to set a connection up. busy_timeout covers a backup tool that locks the file for a moment.
+var (
+	commonPragmas = []string{"busy_timeout(5000)", "temp_store(memory)"}
+	readerPragmas = append([]string{"query_only(1)", "cache_size(-16384)"}, commonPragmas...)
+)
+
+// writerPragmas lets the log grow to 8000 pages (32 MiB) between checkpoints, which share their fsyncs among many
+// commits, and gives the disk space back after a burst.
+func writerPragmas(o Options) []string {
+	synchronous := "synchronous(full)"
+	if o.RelaxedDurability {
+		synchronous = "synchronous(normal)"
+	}
+	return append([]string{"journal_mode(wal)", synchronous, "cache_size(-65536)", "wal_autocheckpoint(8000)",
+		"journal_size_limit(67108864)"}, commonPragmas...)
+}
+
+func dsn(path string, pragmas []string) string {
+	u := url.URL{Scheme: "file", Path: path, RawQuery: url.Values{"_pragma": pragmas}.Encode()}
+	return u.String()
+}
+
+// explain adds what an operator needs to an error of opening.
+func explain(path string, err error) error {
+	var e *sqlite.Error
+	if errors.As(err, &e) && (primary(e) == codeNotADatabase || primary(e) == codeCorrupt) {
+		return fmt.Errorf("sqlite: %s is damaged or not a database: restore it from a backup, or move it and the files "+
+			"beside it away to begin with an empty one: %w", path, err)
+	}
+	return fmt.Errorf("sqlite: open %s: %w", strconv.Quote(path), err)
+}

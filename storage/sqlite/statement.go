@@ -1,0 +1,79 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// texts are the SQL texts of the package. Every connection has all of them prepared, so a fault in one is found by Open.
+var texts []string
+
+// statement registers an SQL text and returns its place in texts and in whatever prepareAll returns.
+func statement(text string) int {
+	texts = append(texts, text)
+	return len(texts) - 1
+}
+
+func prepareAll(ctx context.Context, db interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}) ([]*sql.Stmt, error) {
+	stmts := make([]*sql.Stmt, len(texts))
+	for i, text := range texts {
+		var err error
+		if stmts[i], err = db.PrepareContext(ctx, text); err != nil {
+			return nil, fmt.Errorf("prepare %q: %w", text, err)
+		}
+	}
+	return stmts, nil
+}
+
+// insert returns the statement that inserts a row.
+func insert(table, columns string) int {
+	n := len(strings.Split(columns, ", "))
+	return statement("INSERT INTO " + table + " (" + columns + ") VALUES (?" + strings.Repeat(", ?", n-1) + ")")
+}
+
+// update returns the statement that writes all columns of a row but the first keys, which name it. Its arguments are
+// those of insert; see keysLast.
+func update(table, columns string, keys int) int {
+	list := strings.Split(columns, ", ")
+	return statement("UPDATE " + table + " SET " + strings.Join(list[keys:], " = ?, ") + " = ? WHERE " +
+		strings.Join(list[:keys], " = ? AND ") + " = ?")
+}
+
+func keysLast(args []any, keys int) []any {
+	return append(args[keys:], args[:keys]...)
+}
+
+// of prefixes columns with the alias of their table.
+func of(alias, columns string) string {
+	return alias + "." + strings.ReplaceAll(columns, ", ", ", "+alias+".")
+}
+
+// Primary result codes of SQLite.
+const (
+	codeCorrupt      = sqlite3.SQLITE_CORRUPT
+	codeNotADatabase = sqlite3.SQLITE_NOTADB
+)
+
+func primary(e *sqlite.Error) int { return e.Code() & 0xff }
+
+// known translates an error of the driver into one that callers branch on, if it is one of those.
+func known(err error) (error, bool) {
+	if errors.Is(err, sql.ErrNoRows) {
+		return storage.ErrNotFound, true
+	}
+	var e *sqlite.Error
+	if errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE) {
+		return storage.ErrConflict, true
+	}
+	return err, false
+}

@@ -1,0 +1,230 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// A tx is the turn of one update in a transaction of the writer.
+type tx struct {
+	reader
+	ended chan error // tells the writer that the turn is over, and whether to undo it
+}
+
+// run calls fn and gives the turn back, whatever fn does. ctx no longer ends: a transaction is not left half-way.
+func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error) (err error) {
+	if err := ctx.Err(); err != nil {
+		t.ended <- err
+		return err
+	}
+	err = errExited // stays if fn calls runtime.Goexit
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("sqlite: the update panicked: %v\n%s", p, debug.Stack())
+		}
+		*t.fault = errOver
+		t.ended <- err
+	}()
+	err = fn(context.WithoutCancel(ctx), t)
+	if err == nil {
+		err = *t.fault // fn must not make a success of it
+	}
+	return err
+}
+
+// exec runs a statement and returns how many rows it changed.
+func (t *tx) exec(ctx context.Context, s int, args ...any) (n int64, err error) {
+	err = t.guard(ctx, func(ctx context.Context) error {
+		result, err := t.stmts[s].ExecContext(ctx, args...)
+		if err != nil {
+			return err
+		}
+		n, err = result.RowsAffected()
+		return err
+	})
+	return n, err
+}
+
+// insert runs a statement that conflicts or changes one row.
+func (t *tx) insert(ctx context.Context, s int, args []any) error {
+	_, err := t.exec(ctx, s, args...)
+	return err
+}
+
+// update runs a statement on a row that must be there, which its first keys arguments name.
+func (t *tx) update(ctx context.Context, s, keys int, args []any) error {
+	n, err := t.exec(ctx, s, keysLast(args, keys)...)
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
+var (
+	upsertSecret = statement("INSERT INTO secrets (name, sealed) VALUES (?, ?) " +
+		"ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed")
+	insertSigningKey = insert("signing_keys", signingKeyColumns)
+	updateSigningKey = update("signing_keys", signingKeyColumns, 1)
+	insertUser       = insert("users", userColumns)
+	updateUser       = update("users", userColumns, 2)
+	insertLink       = insert("links", linkColumns)
+	insertName       = insert("names", nameColumns)
+	updateName       = update("names", nameColumns, 2)
+	insertDevice     = insert("devices", deviceColumns)
+	updateDevice     = update("devices", deviceColumns, 2)
+)
+
+func (t *tx) PutSecret(ctx context.Context, name string, sealed []byte) error {
+	_, err := t.exec(ctx, upsertSecret, name, sealed)
+	return err
+}
+
+func (t *tx) InsertSigningKey(ctx context.Context, k storage.SigningKey) error {
+	return t.insert(ctx, insertSigningKey, signingKeyArgs(k))
+}
+
+func (t *tx) UpdateSigningKey(ctx context.Context, k storage.SigningKey) error {
+	return t.update(ctx, updateSigningKey, 1, signingKeyArgs(k))
+}
+
+func (t *tx) InsertUser(ctx context.Context, u storage.User) error {
+	return t.insert(ctx, insertUser, userArgs(u))
+}
+
+func (t *tx) UpdateUser(ctx context.Context, u storage.User) error {
+	return t.update(ctx, updateUser, 2, userArgs(u))
+}
+
+func (t *tx) InsertLink(ctx context.Context, l storage.Link) error {
+	return t.insert(ctx, insertLink, linkArgs(l))
+}
+
+func (t *tx) InsertName(ctx context.Context, n storage.Name) error {
+	return t.insert(ctx, insertName, nameArgs(n))
+}
+
+func (t *tx) UpdateName(ctx context.Context, n storage.Name) error {
+	return t.update(ctx, updateName, 2, nameArgs(n))
+}
+
+func (t *tx) InsertDevice(ctx context.Context, d storage.Device) error {
+	return t.insert(ctx, insertDevice, deviceArgs(d))
+}
+
+func (t *tx) UpdateDevice(ctx context.Context, d storage.Device) error {
+	return t.update(ctx, updateDevice, 2, deviceArgs(d))
+}
+
+var (
+	insertGrant = insert("grants", grantColumns)
+	// A grant is live until it ends, idles out or expires; 0 is never.
+	rotateGrant = statement("UPDATE grants SET gen = gen + 1, rotated_at = ?2, idle_at = ?3 WHERE id = ?1 AND gen = ?4 " +
+		"AND ended_at = 0 AND (idle_at = 0 OR idle_at > ?2) AND (expires_at = 0 OR expires_at > ?2)")
+	// It writes the row also when the grant has ended, so that no row means no grant.
+	endGrant = statement("UPDATE grants SET ended_at = iif(ended_at = 0, ?2, ended_at), " +
+		"ended_reason = iif(ended_at = 0, ?3, ended_reason) WHERE id = ?1")
+	endDeviceGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
+		"WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0")
+)
+
+func (t *tx) InsertGrant(ctx context.Context, g storage.Grant) error {
+	return t.insert(ctx, insertGrant, grantArgs(g))
+}
+
+func (t *tx) RotateGrant(ctx context.Context, id string, from int64, now, idle time.Time) error {
+	n, err := t.exec(ctx, rotateGrant, id, millis(now), millis(idle), from)
+	if err == nil && n == 0 {
+		return storage.ErrConflict
+	}
+	return err
+}
+
+func (t *tx) EndGrant(ctx context.Context, id string, at time.Time, reason string) error {
+	n, err := t.exec(ctx, endGrant, id, millis(at), reason)
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) error {
+	_, err := t.exec(ctx, endDeviceGrants, domain, device, millis(at), reason)
+	return err
+}
+
+var (
+	insertCode  = insert("codes", codeColumns)
+	spendCode   = statement("UPDATE codes SET spent_at = ?2, grant_id = ?3 WHERE hash = ?1 AND spent_at = 0")
+	insertLogin = insert("logins", loginColumns)
+	takeLogin   = statement("DELETE FROM logins WHERE state = ? RETURNING " + loginColumns)
+)
+
+func (t *tx) InsertCode(ctx context.Context, c storage.Code) error {
+	return t.insert(ctx, insertCode, codeArgs(c))
+}
+
+func (t *tx) SpendCode(ctx context.Context, hash [32]byte, at time.Time, grant string) error {
+	n, err := t.exec(ctx, spendCode, hash[:], millis(at), grant)
+	if err != nil || n == 1 {
+		return err
+	}
+	if _, err := t.Code(ctx, hash); err != nil {
+		return err
+	}
+	return storage.ErrConflict
+}
+
+func (t *tx) InsertLogin(ctx context.Context, l storage.Login) error {
+	return t.insert(ctx, insertLogin, loginArgs(l))
+}
+
+func (t *tx) TakeLogin(ctx context.Context, state [32]byte) (l storage.Login, err error) {
+	err = t.row(ctx, takeLogin, loginDest(&l), state[:])
+	return l, err
+}
+
+var (
+	deleteRevocation = statement("DELETE FROM revocations WHERE kind = ? AND key = ? RETURNING gen, expires_at")
+	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, reason, at, expires_at) " +
+		"VALUES (?, ?, ?, ?, ?, ?) RETURNING " + revocationColumns)
+)
+
+func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {
+	var gen int64
+	var expires time.Time
+	err := t.row(ctx, deleteRevocation, []any{&gen, (*instant)(&expires)}, string(r.Kind), r.Key)
+	switch {
+	case err == nil:
+		r.Gen = max(r.Gen, gen)
+		if expires.IsZero() || !r.ExpiresAt.IsZero() && expires.After(r.ExpiresAt) {
+			r.ExpiresAt = expires
+		}
+	case err != storage.ErrNotFound:
+		return storage.Revocation{}, err
+	}
+	err = t.row(ctx, insertRevocation, revocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Reason, millis(r.At),
+		millis(r.ExpiresAt))
+	return r, err
+}
+
+// Sweep leaves what expires "never" (0) alone. Codes go first, for they keep grants.
+var sweeps = []int{
+	statement("DELETE FROM codes WHERE expires_at <> 0 AND expires_at < ?1"),
+	statement("DELETE FROM logins WHERE expires_at <> 0 AND expires_at < ?1"),
+	statement("DELETE FROM revocations WHERE expires_at <> 0 AND expires_at < ?1"),
+	statement("DELETE FROM grants WHERE (ended_at <> 0 AND ended_at < ?1 OR idle_at <> 0 AND idle_at < ?1 " +
+		"OR expires_at <> 0 AND expires_at < ?1) AND NOT EXISTS (SELECT 1 FROM codes WHERE grant_id = grants.id)"),
+}
+
+func (t *tx) Sweep(ctx context.Context, now time.Time) error {
+	for _, s := range sweeps {
+		if _, err := t.exec(ctx, s, millis(now)); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,181 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"runtime"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+var (
+	errClosed = errors.New("sqlite: the store is closed")
+	errNested = errors.New("sqlite: Update called from within an update of the same store")
+	errOver   = errors.New("sqlite: the transaction is over")
+	errExited = errors.New("sqlite: the update ended its goroutine")
+)
+
+// maxBatch bounds how many updates share a transaction, and so how long the first of them waits.
+const maxBatch = 256
+
+// A writer owns the one connection that writes. Its goroutine begins and commits; in between it hands the transaction
+// to one waiting update after the other. Those run on their callers' goroutines: what a caller's function does to its
+// goroutine (panic, runtime.Goexit) is the caller's own affair.
+type writer struct {
+	db      *sql.DB
+	conn    *sql.Conn
+	stmts   []*sql.Stmt
+	jobs    chan job // unbuffered: a job that was taken is answered
+	closing chan struct{}
+	stopped chan struct{}
+}
+
+// A job is an update as the writer sees it.
+type job struct {
+	turn    chan *tx   // hands over the transaction; closed if there is none
+	outcome chan error // how the batch ended
+}
+
+var (
+	begin     = statement("BEGIN IMMEDIATE")
+	savepoint = statement("SAVEPOINT job")
+	release   = statement("RELEASE job")
+	undo      = statement("ROLLBACK TO job")
+	commit    = statement("COMMIT")
+	rollback  = statement("ROLLBACK")
+)
+
+func openWriter(ctx context.Context, dsn string) (_ *writer, err error) {
+	db, err := sql.Open("sqlite", dsn)
+	if err != nil {
+		return nil, err
+	}
+	w := &writer{db: db, jobs: make(chan job), closing: make(chan struct{}), stopped: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			db.Close()
+		}
+	}()
+	// A transaction must never move to another connection, so this one is held.
+	if w.conn, err = db.Conn(ctx); err != nil {
+		return nil, err
+	}
+	if w.stmts, err = prepareAll(ctx, w.conn); err != nil {
+		return nil, err
+	}
+	go w.run()
+	return w, nil
+}
+
+// close may be called once.
+func (w *writer) close() error {
+	close(w.closing)
+	<-w.stopped
+	return errors.Join(w.conn.Close(), w.db.Close())
+}
+
+// inUpdate marks the context of a function that holds the turn of the writer in its value.
+type inUpdate struct{}
+
+func (w *writer) update(ctx context.Context, fn func(context.Context, storage.Tx) error) error {
+	if ctx.Value(inUpdate{}) == w {
+		return errNested
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	j := job{turn: make(chan *tx), outcome: make(chan error, 1)}
+	select {
+	case w.jobs <- j:
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-w.closing:
+		return errClosed
+	}
+	t, ok := <-j.turn
+	if !ok {
+		return <-j.outcome
+	}
+	err := t.run(context.WithValue(ctx, inUpdate{}, w), fn)
+	// The answer waits for the batch even if it is an error: fn may have seen what others wrote in it.
+	if lost := <-j.outcome; lost != nil {
+		return lost
+	}
+	return err
+}
+
+func (w *writer) run() {
+	defer close(w.stopped)
+	for {
+		select {
+		case j := <-w.jobs:
+			w.batch(j)
+			// The callers that were just answered often have more to write: they shall share the next transaction.
+			runtime.Gosched()
+		case <-w.closing:
+			return
+		}
+	}
+}
+
+// batch runs first and all jobs that wait behind it in one transaction.
+func (w *writer) batch(first job) {
+	var jobs []job
+	err := w.exec(begin)
+	for j, ok := first, true; ok; j, ok = w.next(len(jobs)) {
+		jobs = append(jobs, j)
+		if err == nil {
+			err = w.step(j)
+		} else {
+			close(j.turn)
+		}
+	}
+	if err == nil {
+		err = w.exec(commit)
+	}
+	if err != nil {
+		err = fmt.Errorf("sqlite: transaction lost: %w", err)
+		// SQLite may have rolled back on its own, and then refuses to: all the same to us.
+		_ = w.exec(rollback)
+	}
+	for _, j := range jobs {
+		j.outcome <- err
+	}
+}
+
+// next takes a job that waits to share a transaction with n others.
+func (w *writer) next(n int) (job, bool) {
+	if n >= maxBatch {
+		return job{}, false
+	}
+	select {
+	case j := <-w.jobs:
+		return j, true
+	default:
+		return job{}, false
+	}
+}
+
+// step gives j its turn. An error of the job undoes the job alone; step returns an error if the whole transaction is
+// lost: some faults (a full disk, an I/O error) make SQLite roll everything back.
+func (w *writer) step(j job) error {
+	if err := w.exec(savepoint); err != nil {
+		close(j.turn)
+		return err
+	}
+	t := &tx{reader: reader{stmts: w.stmts, fault: new(error)}, ended: make(chan error)}
+	j.turn <- t
+	if <-t.ended != nil {
+		if err := w.exec(undo); err != nil {
+			return errors.Join(*t.fault, err)
+		}
+	}
+	return w.exec(release)
+}
+
+func (w *writer) exec(s int) error {
+	_, err := w.stmts[s].ExecContext(context.Background())
+	return err
+}
