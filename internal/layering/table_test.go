@@ -1,0 +1,84 @@
+package layering_test
+
+// module is the path that the names below are relative to.
+const module = "github.com/imidentity/issuer"
+
+// all stands for every other package of the module but those that only tests may import.
+const all = "*"
+
+// arrows tells what each package may import of ours. Tests may import more. A line may stand here before its package
+// does: the arrows were decided first.
+var arrows = map[string][]string{
+	"internal/jose":  {},
+	"internal/fetch": {},
+	"storage":        {},
+
+	// Libraries: other people's programs import them (see light).
+	"claims":     {"internal/jose"},
+	"dpop":       {"internal/jose"},
+	"trust":      {"claims", "internal/fetch", "internal/jose"},
+	"nested":     {"claims", "internal/jose"},
+	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
+	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
+
+	"keys":       {"internal/jose", "storage"},
+	"account":    {"claims", "storage"},
+	"revocation": {"claims", "storage"},
+	"oauth":      {"account", "claims", "dpop", "internal/jose", "keys", "nested", "revocation", "storage"},
+	"login":      {"account", "internal/fetch", "internal/jose"},
+	"web":        {"account", "login", "oauth"},
+
+	"storage/sqlite":   {"dpop", "storage"},
+	"storage/postgres": {"dpop", "storage"},
+	"storage/redis":    {"dpop", "storage"},
+
+	"internal/config": {"claims", "dpop", "internal/fetch"},
+	"internal/client": {"claims", "dpop", "internal/jose"},
+	"internal/devidp": {},
+	"internal/server": {all},
+	"internal/cli":    {all},
+	"internal/demo":   {all},
+	"cmd/issuer":      {"internal/cli"},
+
+	"internal/browser":    {},
+	"internal/layering":   {},
+	"dpop/replaytest":     {"dpop"},
+	"storage/storagetest": {"storage"},
+}
+
+// testOnly lists the packages that only tests import.
+var testOnly = []string{"dpop/replaytest", "storage/storagetest"}
+
+// confined tells which packages of ours may import a library: those that replacing it would change. A library that is
+// not named here may be imported anywhere.
+var confined = map[string][]string{
+	"database/sql":               {"storage/sqlite", "storage/postgres"},
+	"github.com/alecthomas/kong": {"cmd/issuer", "internal/cli"},
+	"github.com/coreos/go-oidc":  {"login"},
+	"github.com/jackc/pgx":       {"storage/postgres"},
+	"github.com/labstack/echo":   {"internal/server", "web"},
+	"github.com/lestrrat-go/jwx": {"internal/jose", "keys"},
+	"github.com/ory/fosite":      {"oauth"},
+	"github.com/pressly/goose":   {"storage/sqlite", "storage/postgres"},
+	"github.com/redis/go-redis":  {"storage/redis"},
+	"github.com/zitadel/oidc":    {"internal/devidp"},
+	"go.yaml.in/yaml":            {"internal/config"},
+	"modernc.org/sqlite":         {"storage/sqlite"},
+}
+
+// light lists the packages that other people's programs import, and heavy what these never bring along, at any depth.
+var (
+	light = []string{"claims", "dpop", "nested", "introspect", "gateway"}
+	heavy = []string{
+		"database/sql",
+		"github.com/alecthomas/kong",
+		"github.com/jackc/pgx",
+		"github.com/labstack/echo",
+		"github.com/ory/fosite",
+		"github.com/pressly/goose",
+		"github.com/redis/go-redis",
+		"github.com/zitadel/oidc",
+		"go.yaml.in/yaml",
+		"modernc.org/sqlite",
+	}
+)
