@@ -1,0 +1,219 @@
+// Package client is a small OAuth client of the issuer: discovery, the authorization code flow with PKCE, refresh,
+// client credentials, introspection and revocation. The demonstration and the command line use it; proofs are the
+// business of the http.Client that it is given (dpop.Transport makes them).
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net/http"
+	"net/url"
+	"strings"
+)
+
+const maxAnswer = 1 << 20
+
+// A Client is one OAuth client at one issuer.
+type Client struct {
+	// Server is the issuer's metadata, as Discover returned it.
+	Server Metadata
+	// ID names the client; Secret is empty for a public one.
+	ID     string
+	Secret string
+	// HTTP sends the requests. Nil means [http.DefaultClient].
+	HTTP *http.Client
+}
+
+// Metadata is what the client reads of a server's RFC 8414 metadata.
+type Metadata struct {
+	Issuer                string `json:"issuer"`
+	AuthorizationEndpoint string `json:"authorization_endpoint"`
+	TokenEndpoint         string `json:"token_endpoint"`
+	IntrospectionEndpoint string `json:"introspection_endpoint"`
+	RevocationEndpoint    string `json:"revocation_endpoint"`
+	JWKSURI               string `json:"jwks_uri"`
+}
+
+// Tokens is a successful answer of the token endpoint.
+type Tokens struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token"`
+	Scope        string `json:"scope"`
+}
+
+// An Error is an OAuth error that the server answered with (RFC 6749 §5.2).
+type Error struct {
+	Status      int    `json:"-"`
+	Code        string `json:"error"`
+	Description string `json:"error_description"`
+}
+
+func (e *Error) Error() string {
+	return fmt.Sprintf("the issuer answered %d %s: %s", e.Status, e.Code, e.Description)
+}
+
+// Discover reads an issuer's metadata and checks that it is that issuer's (RFC 8414 §3.3).
+func Discover(ctx context.Context, c *http.Client, issuer string) (Metadata, error) {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" {
+		return Metadata{}, fmt.Errorf("client: the issuer is not an absolute URL")
+	}
+	path := strings.TrimSuffix(u.Path, "/")
+	u.Path = "/.well-known/oauth-authorization-server" + path
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return Metadata{}, fmt.Errorf("client: discover: %w", err)
+	}
+	var m Metadata
+	if err := send(c, req, &m); err != nil {
+		return Metadata{}, fmt.Errorf("client: discover: %w", err)
+	}
+	if m.Issuer != issuer {
+		return Metadata{}, errors.New("client: discover: the metadata is another issuer's")
+	}
+	return m, nil
+}
+
+// A Flow is one authorization request on its way (RFC 6749 §4.1).
+type Flow struct {
+	// URL is where the person's browser goes.
+	URL         string
+	redirectURI string
+	state       string
+	verifier    string
+}
+
+// Begin makes an authorization request. Extra holds further parameters, such as dpop_jkt and scope.
+func (c *Client) Begin(redirectURI string, extra url.Values) *Flow {
+	f := &Flow{redirectURI: redirectURI, state: rand.Text(), verifier: rand.Text() + rand.Text()}
+	sum := sha256.Sum256([]byte(f.verifier))
+	q := url.Values{
+		"response_type":         {"code"},
+		"client_id":             {c.ID},
+		"redirect_uri":          {redirectURI},
+		"state":                 {f.state},
+		"code_challenge":        {base64.RawURLEncoding.EncodeToString(sum[:])},
+		"code_challenge_method": {"S256"},
+	}
+	for name, v := range extra {
+		q[name] = v
+	}
+	f.URL = c.Server.AuthorizationEndpoint + "?" + q.Encode()
+	return f
+}
+
+// Finish takes the authorization response that the browser was sent back with, and redeems its code. It checks state
+// and iss (RFC 9207 §2.4) before it sends the code anywhere.
+func (c *Client) Finish(ctx context.Context, f *Flow, response *url.URL) (Tokens, error) {
+	q := response.Query()
+	switch {
+	case q.Get("state") != f.state:
+		return Tokens{}, errors.New("client: the answer belongs to another request: its state differs")
+	case q.Get("iss") != c.Server.Issuer:
+		return Tokens{}, errors.New("client: the answer is not this issuer's: its iss differs")
+	case q.Get("error") != "":
+		return Tokens{}, &Error{Status: http.StatusSeeOther, Code: q.Get("error"), Description: q.Get("error_description")}
+	}
+	return c.Token(ctx, url.Values{
+		"grant_type": {"authorization_code"}, "code": {q.Get("code")},
+		"redirect_uri": {f.redirectURI}, "code_verifier": {f.verifier},
+	})
+}
+
+// Refresh redeems a refresh token.
+func (c *Client) Refresh(ctx context.Context, refreshToken string) (Tokens, error) {
+	return c.Token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {refreshToken}})
+}
+
+// Token sends any request to the token endpoint, authenticated as the client.
+func (c *Client) Token(ctx context.Context, form url.Values) (Tokens, error) {
+	var t Tokens
+	if err := c.post(ctx, c.Server.TokenEndpoint, form, &t); err != nil {
+		return Tokens{}, err
+	}
+	if t.AccessToken == "" || t.TokenType == "" {
+		return Tokens{}, errors.New("client: the answer of the token endpoint holds no token")
+	}
+	return t, nil
+}
+
+// Introspect asks about a token (RFC 7662) and returns the answer's members.
+func (c *Client) Introspect(ctx context.Context, token string) (map[string]any, error) {
+	var answer map[string]any
+	if err := c.post(ctx, c.Server.IntrospectionEndpoint, url.Values{"token": {token}}, &answer); err != nil {
+		return nil, err
+	}
+	if _, ok := answer["active"].(bool); !ok {
+		return nil, errors.New("client: the answer of the introspection endpoint says neither active nor inactive")
+	}
+	return answer, nil
+}
+
+// Revoke ends a token (RFC 7009).
+func (c *Client) Revoke(ctx context.Context, token string) error {
+	return c.post(ctx, c.Server.RevocationEndpoint, url.Values{"token": {token}}, nil)
+}
+
+// post sends a form as the client: by HTTP Basic if it has a secret, else with client_id (RFC 6749 §2.3.1).
+func (c *Client) post(ctx context.Context, endpoint string, form url.Values, answer any) error {
+	if c.Secret == "" {
+		form.Set("client_id", c.ID)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	if err != nil {
+		return fmt.Errorf("client: %w", err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	if c.Secret != "" {
+		req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
+	}
+	return send(c.HTTP, req, answer)
+}
+
+// send reads a JSON answer, or the OAuth error in its place. A nil answer wants none.
+func send(c *http.Client, req *http.Request, answer any) error {
+	if c == nil {
+		c = http.DefaultClient
+	}
+	req.Header.Set("Accept", "application/json")
+	resp, err := c.Do(req)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end or given up: nothing more to learn
+	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		e := &Error{Status: resp.StatusCode, Code: "no OAuth error"}
+		if isJSON(resp) {
+			_ = json.Unmarshal(body, e) // the status says enough if it is none
+		}
+		return e
+	}
+	if answer == nil {
+		return nil
+	}
+	if !isJSON(resp) {
+		return errors.New("the answer is not JSON")
+	}
+	if err := json.Unmarshal(body, answer); err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	return nil
+}
+
+func isJSON(resp *http.Response) bool {
+	t, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	return err == nil && (t == "application/json" || strings.HasSuffix(t, "+json"))
+}
