@@ -1,0 +1,97 @@
+package keys
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// ReadKEK reads the key-encryption key from the file at path: 32 octets as 64 hexadecimal digits or in base64. A file
+// that others than its owner may touch is refused. A file that is not there is [fs.ErrNotExist].
+func ReadKEK(path string) ([32]byte, error) {
+	var kek [32]byte
+	file, err := os.Open(path)
+	if err != nil {
+		return kek, fmt.Errorf("keys: key-encryption key: %w", err)
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return kek, fmt.Errorf("keys: key-encryption key: %w", err)
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return kek, fmt.Errorf("keys: key-encryption key: %s is open to others than its owner (mode %04o): run `chmod 600 %s`", path, info.Mode().Perm(), path)
+	}
+	text, err := io.ReadAll(io.LimitReader(file, 128))
+	if err != nil {
+		return kek, fmt.Errorf("keys: key-encryption key: %w", err)
+	}
+	raw, ok := decodeKEK(strings.TrimSpace(string(text)))
+	if !ok {
+		return kek, fmt.Errorf("keys: key-encryption key: %s does not hold 32 octets in hexadecimal or base64", path)
+	}
+	return [32]byte(raw), nil
+}
+
+func decodeKEK(text string) ([]byte, bool) {
+	for _, decode := range []func(string) ([]byte, error){
+		hex.DecodeString, base64.StdEncoding.DecodeString, base64.RawStdEncoding.DecodeString, base64.RawURLEncoding.DecodeString,
+	} {
+		if raw, err := decode(text); err == nil && len(raw) == 32 {
+			return raw, true
+		}
+	}
+	return nil, false
+}
+
+// CreateKEK is [ReadKEK], but makes the file, with a new random key and for its owner only, if it is not there. Of
+// several processes that make it at a time all return the same key.
+func CreateKEK(path string) ([32]byte, error) {
+	kek, err := ReadKEK(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return kek, err
+	}
+	if err := createKEK(path); err != nil {
+		return kek, fmt.Errorf("keys: make a key-encryption key: %w", err)
+	}
+	return ReadKEK(path)
+}
+
+// createKEK writes the key aside and links it to its place, so that nobody ever sees half of it.
+func createKEK(path string) error {
+	var kek [32]byte
+	rand.Read(kek[:])
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	file, err := os.CreateTemp(dir, ".kek-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = fmt.Fprintf(file, "%x\n", kek)
+	if err := errors.Join(err, file.Sync(), file.Close()); err != nil {
+		return err
+	}
+	if err := os.Link(file.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return syncDir(dir)
+}
+
+// syncDir makes a new name in dir survive the death of the machine: what is sealed under the key may outlive it.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,73 @@
+package keys
+
+import (
+	"context"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+const clusterSecret = "cluster-secret"
+
+// ClusterSecret returns the secret that all nodes on one database share. It is made from random, nil meaning
+// [rand.Reader], and kept sealed at the first start; of several nodes that start at a time one wins. The error is
+// [ErrWrongKey] for another key-encryption key; any other is the store's.
+func ClusterSecret(ctx context.Context, store storage.Store, sealer *Sealer, random io.Reader) ([32]byte, error) {
+	var secret [32]byte
+	sealed, err := store.Secret(ctx, clusterSecret)
+	if errors.Is(err, storage.ErrNotFound) {
+		sealed, err = newClusterSecret(ctx, store, sealer, random)
+	}
+	if err != nil {
+		return secret, fmt.Errorf("keys: cluster secret: %w", err)
+	}
+	plain, err := sealer.Open(clusterSecret, sealed)
+	if err != nil {
+		return secret, err
+	}
+	if len(plain) != len(secret) {
+		return secret, fmt.Errorf("keys: cluster secret has %d octets, want %d", len(plain), len(secret))
+	}
+	return [32]byte(plain), nil
+}
+
+// newClusterSecret stores a new secret unless there is one by now, and returns, sealed, the one that is there.
+func newClusterSecret(ctx context.Context, store storage.Store, sealer *Sealer, random io.Reader) ([]byte, error) {
+	if random == nil {
+		random = rand.Reader
+	}
+	var secret [32]byte
+	if _, err := io.ReadFull(random, secret[:]); err != nil {
+		return nil, err
+	}
+	fresh, err := sealer.Seal(clusterSecret, secret[:])
+	if err != nil {
+		return nil, err
+	}
+	var kept []byte
+	err = store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		var err error
+		kept, err = tx.Secret(ctx, clusterSecret)
+		if errors.Is(err, storage.ErrNotFound) {
+			kept = fresh
+			return tx.PutSecret(ctx, clusterSecret, fresh)
+		}
+		return err
+	})
+	return kept, err
+}
+
+// Derive returns the key for one purpose, label, that comes from secret (HKDF-SHA-256, RFC 5869). Keys of different
+// labels tell nothing about each other or about secret.
+func Derive(secret [32]byte, label string) [32]byte {
+	key, err := hkdf.Key(sha256.New, secret[:], nil, label, sha256.Size)
+	if err != nil {
+		panic(err) // one block is never too long
+	}
+	return [32]byte(key)
+}
