@@ -1,0 +1,73 @@
+package login
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+)
+
+// BeginParams are wishes for one login, passed on to the provider (OpenID Connect Core §3.1.2.1). The zero value
+// has none.
+type BeginParams struct {
+	LoginHint string
+	Prompt    string // "login", "none", ... space-separated
+	// MaxAge is how long ago the person may have logged in at the provider, in whole seconds; the provider's
+	// answer is then held to it. Nil means any time.
+	MaxAge *time.Duration
+}
+
+// A Pending is what must be remembered between Begin and Finish, where only this service can read it.
+type Pending struct {
+	State    string
+	Nonce    string
+	Verifier string // of PKCE
+	// AuthAfter is the earliest login at the provider that will do. Zero means any.
+	AuthAfter time.Time
+}
+
+// A Start is a login that has begun.
+type Start struct {
+	URL string // at the provider, for the browser
+	Pending
+}
+
+// Begin starts a login. The error wraps [ErrUnavailable] if the provider's metadata cannot be had.
+func (p *Provider) Begin(ctx context.Context, params BeginParams) (Start, error) {
+	meta, err := p.meta.get(ctx, metadataLife)
+	if err != nil {
+		return Start{}, err
+	}
+	var start Start
+	for _, to := range []*string{&start.State, &start.Nonce, &start.Verifier} {
+		if *to, err = p.secret(); err != nil {
+			return Start{}, err
+		}
+	}
+	opts := []oauth2.AuthCodeOption{oidc.Nonce(start.Nonce), oauth2.S256ChallengeOption(start.Verifier)}
+	if params.LoginHint != "" {
+		opts = append(opts, oauth2.SetAuthURLParam("login_hint", params.LoginHint))
+	}
+	if params.Prompt != "" {
+		opts = append(opts, oauth2.SetAuthURLParam("prompt", params.Prompt))
+	}
+	if params.MaxAge != nil {
+		age := params.MaxAge.Truncate(time.Second)
+		opts = append(opts, oauth2.SetAuthURLParam("max_age", strconv.Itoa(int(age/time.Second))))
+		start.AuthAfter = p.now().Add(-age)
+	}
+	start.URL = p.oauth2(meta).AuthCodeURL(start.State, opts...)
+	return start, nil
+}
+
+func (p *Provider) oauth2(meta *metadata) *oauth2.Config {
+	return &oauth2.Config{
+		ClientID:     p.cfg.ClientID,
+		ClientSecret: p.cfg.ClientSecret,
+		Endpoint:     meta.endpoint,
+		RedirectURL:  p.cfg.RedirectURL,
+		Scopes:       p.cfg.Scopes,
+	}
+}

@@ -1,0 +1,116 @@
+package login
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/coreos/go-oidc/v3/oidc"
+	"golang.org/x/oauth2"
+)
+
+// An Identity is who logged in, in the provider's words. What the provider did not say is empty.
+type Identity struct {
+	// Issuer and Subject name the person for ever (OpenID Connect Core §5.7). Issuer is the configured one.
+	Issuer, Subject string
+	// Handle is the text of the claim that proposes a handle, as it came.
+	Handle string
+	// User is the text of the claim that is the user's id; never empty if one is configured.
+	User string
+	// SID is the provider's session, which a logout names.
+	SID      string
+	AuthTime time.Time // whole seconds, UTC
+	ACR      string
+	AMR      []string
+}
+
+// Finish takes the query of a callback to the end of the login. Its error is a *[Refused], a *[Rejected], or
+// wraps [ErrUnavailable]; an unavailable provider may already have spent the code.
+func (p *Provider) Finish(ctx context.Context, pending Pending, callback url.Values) (Identity, error) {
+	meta, err := p.meta.get(ctx, metadataLife)
+	if err != nil {
+		return Identity{}, err
+	}
+	code, err := p.checkCallback(meta, pending, callback)
+	if err != nil {
+		return Identity{}, err
+	}
+	token, err := p.exchange(ctx, meta, code, pending.Verifier)
+	if err != nil {
+		return Identity{}, err
+	}
+	raw, ok := token.Extra("id_token").(string)
+	if !ok {
+		return Identity{}, rejected("id_token", "missing from the token endpoint's answer")
+	}
+	said, err := p.checkIDToken(ctx, meta, pending, raw, token.AccessToken)
+	if err != nil {
+		return Identity{}, err
+	}
+	return p.identify(ctx, meta, said, token.AccessToken)
+}
+
+// checkCallback returns the code, once it is sure that this provider sent it for this login.
+func (p *Provider) checkCallback(meta *metadata, pending Pending, callback url.Values) (code string, err error) {
+	for name, values := range callback {
+		if len(values) != 1 { // RFC 6749 §3.1
+			return "", rejected("callback", "parameter %.32q is there %d times", name, len(values))
+		}
+	}
+	if pending.State == "" || !equal(callback.Get("state"), pending.State) {
+		return "", rejected("state", "not the one of this login")
+	}
+	// RFC 9207 §2.4: before anything else in the answer is believed, an error included.
+	switch iss := callback.Get("iss"); {
+	case iss == "" && (meta.sendsIss || callback.Has("iss")):
+		return "", rejected("iss", "missing, although the provider says that it sends it")
+	case iss != "" && iss != p.cfg.Issuer:
+		return "", rejected("iss", "the answer comes from another provider")
+	}
+	if callback.Has("error") {
+		return "", &Refused{
+			Code:        printable(callback.Get("error"), 64),
+			Description: printable(callback.Get("error_description"), 200),
+		}
+	}
+	if code = callback.Get("code"); code == "" {
+		return "", rejected("code", "missing")
+	}
+	return code, nil
+}
+
+func (p *Provider) exchange(ctx context.Context, meta *metadata, code, verifier string) (*oauth2.Token, error) {
+	token, err := p.oauth2(meta).Exchange(oidc.ClientContext(ctx, p.client), code, oauth2.VerifierOption(verifier))
+	if err == nil {
+		if !strings.EqualFold(token.Type(), "Bearer") { // Core §3.1.3.3
+			return nil, rejected("code", "the access token is not a Bearer token")
+		}
+		return token, nil
+	}
+	var answered *oauth2.RetrieveError
+	if errors.As(err, &answered) {
+		// Not its own text, which holds the answer's body.
+		return nil, rejected("code", "not taken: %d %s", answered.Response.StatusCode, printable(answered.ErrorCode, 64))
+	}
+	if unreachable(err) {
+		return nil, unavailable("token endpoint", err)
+	}
+	return nil, rejected("code", "the token endpoint's answer is not one")
+}
+
+func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
+
+// printable returns the first octets of s without those that RFC 6749 §4.1.2.1 keeps out of error codes and
+// descriptions.
+func printable(s string, max int) string {
+	kept := strings.Map(func(r rune) rune {
+		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
+			return -1
+		}
+		return r
+	}, s)
+	return kept[:min(len(kept), max)]
+}

@@ -1,0 +1,67 @@
+package login
+
+import (
+	"context"
+
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// identify maps the claims of a verified ID token. Claims it lacks are read from userinfo, if there is one:
+// providers may put nothing but sub into an ID token (OpenID Connect Core §5.4).
+func (p *Provider) identify(ctx context.Context, meta *metadata, said members, accessToken string) (Identity, error) {
+	id := Identity{
+		Issuer:  p.cfg.Issuer,
+		Subject: said.text("sub"),
+		SID:     said.text("sid"),
+		ACR:     said.text("acr"),
+	}
+	var err error
+	if raw, ok := said["auth_time"]; ok {
+		if id.AuthTime, err = jose.NumericDate(raw); err != nil {
+			return Identity{}, &Rejected{Part: "auth_time", Err: err}
+		}
+	}
+	if raw, ok := said["amr"]; ok {
+		if id.AMR, err = jose.Strings(raw); err != nil {
+			return Identity{}, rejected("id_token", "amr: %v", err)
+		}
+	}
+	if meta.userinfo != "" && (said[p.cfg.HandleClaim] == nil || p.cfg.UserClaim != "" && said[p.cfg.UserClaim] == nil) {
+		more, err := p.userinfo(ctx, meta, id.Subject, accessToken)
+		if err != nil {
+			return Identity{}, err
+		}
+		for _, claim := range []string{p.cfg.HandleClaim, p.cfg.UserClaim} {
+			if said[claim] == nil {
+				said[claim] = more[claim]
+			}
+		}
+	}
+	id.Handle = said.text(p.cfg.HandleClaim)
+	if p.cfg.UserClaim != "" {
+		if id.User = said.text(p.cfg.UserClaim); id.User == "" {
+			return Identity{}, rejected("claims", "%s, the user's id, is missing or no text", p.cfg.UserClaim)
+		}
+	}
+	return id, nil
+}
+
+// userinfo asks the provider about the person (Core §5.3).
+func (p *Provider) userinfo(ctx context.Context, meta *metadata, subject, accessToken string) (members, error) {
+	body, err := p.get(ctx, meta.userinfo, accessToken)
+	if unreachable(err) {
+		return nil, unavailable("userinfo", err)
+	}
+	if err != nil {
+		return nil, &Rejected{Part: "userinfo", Err: err}
+	}
+	said, err := parseMembers(body)
+	if err != nil {
+		return nil, &Rejected{Part: "userinfo", Err: err}
+	}
+	// Core §5.3.2: it may be an answer about somebody else.
+	if said.text("sub") != subject {
+		return nil, rejected("userinfo", "sub is not the one of the ID token")
+	}
+	return said, nil
+}

@@ -1,0 +1,159 @@
+// Package login sends a person to an OpenID provider and says who came back (OpenID Connect Core 1.0 §3.1, the
+// authorization code flow, with PKCE and RFC 9207).
+//
+// [Provider.Begin] makes the URL to send the browser to and what must be remembered until it returns;
+// [Provider.Finish] takes what was remembered and the query of the callback, and returns an [Identity]. Tying a
+// pending login to the browser that began it, and letting each be finished once, is the caller's part. The
+// package keeps nothing but the provider's metadata and keys.
+//
+// It makes no user: that an identity may have the handle it claims, or is somebody known, is decided elsewhere.
+package login
+
+import (
+	"cmp"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+)
+
+// ErrUnavailable is wrapped by errors that say nothing about the person: the provider could not be reached, did
+// not answer in time, failed, or may not be asked again yet. The login can be tried again.
+var ErrUnavailable = errors.New("login: provider unavailable")
+
+// A Refused is the provider's own answer that it does not log this person in (RFC 6749 §4.1.2.1, OpenID Connect
+// Core §3.1.2.6). Both fields hold printable ASCII only and are short; they are still the provider's words.
+type Refused struct {
+	Code        string // "access_denied", "login_required", ...
+	Description string // may be empty
+}
+
+func (e *Refused) Error() string {
+	if e.Description == "" {
+		return "login: refused by the provider: " + e.Code
+	}
+	return "login: refused by the provider: " + e.Code + ": " + e.Description
+}
+
+// A Rejected reports an answer that must not be believed. Its text holds no code, token or secret.
+type Rejected struct {
+	// Part is what was wrong: "callback", "state", "iss", "code", "id_token", "nonce", "auth_time", "userinfo"
+	// or "claims".
+	Part string
+	Err  error
+}
+
+func (e *Rejected) Error() string { return "login: " + e.Part + ": " + e.Err.Error() }
+
+// Unwrap returns the fault itself.
+func (e *Rejected) Unwrap() error { return e.Err }
+
+func rejected(part, format string, args ...any) error {
+	return &Rejected{Part: part, Err: fmt.Errorf(format, args...)}
+}
+
+// Config describes one provider.
+type Config struct {
+	// ID names the provider within the service, as in the callback's path. Required.
+	ID string
+	// Domain is the domain whose people log in here.
+	Domain string
+	// Issuer is the provider's issuer identifier, below which its metadata lies. Required.
+	Issuer string
+	// ClientID and ClientSecret are this service's registration at the provider. A public client has no secret.
+	ClientID, ClientSecret string
+	// Scopes are asked for, "openid" always with them. Nil means openid and profile.
+	Scopes []string
+	// RedirectURL is where the provider sends the browser back to. Required.
+	RedirectURL string
+	// HandleClaim names the claim that proposes a handle. Empty means preferred_username.
+	HandleClaim string
+	// UserClaim names a claim that is the user's id; empty means that ids are generated. If it is named, an
+	// identity without it is rejected.
+	UserClaim string
+	// AuthoritativeHandles says that this provider's handles are taken as they are.
+	AuthoritativeHandles bool
+	// Rand is where states, nonces and verifiers come from. Nil means [rand.Reader].
+	Rand io.Reader
+}
+
+// A Provider logs people in at one OpenID provider. Its methods may be called by several goroutines.
+type Provider struct {
+	cfg    Config
+	client *http.Client
+	now    func() time.Time
+	meta   memo[*metadata]
+	keys   *keySet
+}
+
+// New returns the provider that cfg describes; it asks it nothing yet. Everything goes through client, which has
+// to bound time, size and where it connects to. A nil now means [time.Now].
+func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, error) {
+	for name, value := range map[string]string{"id": cfg.ID, "issuer": cfg.Issuer, "client id": cfg.ClientID, "redirect URL": cfg.RedirectURL} {
+		if value == "" {
+			return nil, fmt.Errorf("login: provider %q: %s is missing", cfg.ID, name)
+		}
+	}
+	if err := checkURL(cfg.Issuer, ""); err != nil {
+		return nil, fmt.Errorf("login: provider %q: issuer: %w", cfg.ID, err)
+	}
+	if client == nil {
+		return nil, fmt.Errorf("login: provider %q: no HTTP client", cfg.ID)
+	}
+	if cfg.Scopes == nil {
+		cfg.Scopes = []string{"openid", "profile"}
+	} else if !slices.Contains(cfg.Scopes, "openid") {
+		cfg.Scopes = append([]string{"openid"}, cfg.Scopes...)
+	}
+	cfg.HandleClaim = cmp.Or(cfg.HandleClaim, "preferred_username")
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if now == nil {
+		now = time.Now
+	}
+	p := &Provider{cfg: cfg, client: guarded(client), now: now}
+	p.meta = memo[*metadata]{now: now, fetch: p.discover}
+	p.keys = &keySet{memo: memo[[]key]{now: now, fetch: p.fetchKeys}}
+	return p, nil
+}
+
+// ID returns the provider's name within the service.
+func (p *Provider) ID() string { return p.cfg.ID }
+
+// Domain returns the domain whose people log in here.
+func (p *Provider) Domain() string { return p.cfg.Domain }
+
+// AuthoritativeHandles reports whether this provider's handles are taken as they are.
+func (p *Provider) AuthoritativeHandles() bool { return p.cfg.AuthoritativeHandles }
+
+// checkURL accepts an absolute http or https URL with a host and without fragment; only https if base is https.
+func checkURL(raw, base string) error {
+	u, err := url.Parse(raw)
+	switch {
+	case err != nil || u.Host == "" || u.Fragment != "" || u.User != nil:
+		return errors.New("not an absolute URL")
+	case u.Scheme != "https" && (u.Scheme != "http" || isHTTPS(base)):
+		return errors.New("not an https URL")
+	}
+	return nil
+}
+
+func isHTTPS(raw string) bool {
+	u, err := url.Parse(raw)
+	return err == nil && u.Scheme == "https"
+}
+
+// secret returns 256 random bits in base64url.
+func (p *Provider) secret() (string, error) {
+	var b [32]byte
+	if _, err := io.ReadFull(p.cfg.Rand, b[:]); err != nil {
+		return "", fmt.Errorf("login: random: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(b[:]), nil
+}
