@@ -1,0 +1,72 @@
+package revocation
+
+import (
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// skew is by how much a node's clock may be ahead of the one that a revocation is dated by. A token that such a node
+// made just before lives longer by that much.
+const skew = 5 * time.Minute
+
+// A Cause says why and when something is revoked.
+type Cause struct {
+	Reason string
+	At     time.Time
+	// TokenLife is the longest life that an access token may have been given.
+	TokenLife time.Duration
+}
+
+// row makes a revocation that lives as long as the last token it can touch.
+func (c Cause) row(kind storage.RevocationKind, key string) storage.Revocation {
+	return storage.Revocation{Kind: kind, Key: key, Reason: c.Reason, At: c.At, ExpiresAt: c.At.Add(c.TokenLife + skew)}
+}
+
+// RevokeToken ends one access token.
+func RevokeToken(jti string, c Cause) storage.Revocation { return c.row(storage.RevokeToken, jti) }
+
+// RevokeGrant ends all tokens of a session.
+func RevokeGrant(sid string, c Cause) storage.Revocation { return c.row(storage.RevokeGrant, sid) }
+
+// RevokeDevice ends all tokens of a device.
+func RevokeDevice(domain, device string, c Cause) storage.Revocation {
+	return c.row(storage.RevokeDevice, domain+"/"+device)
+}
+
+// RevokeUser ends all tokens of a user.
+func RevokeUser(domain, user string, c Cause) storage.Revocation {
+	return c.row(storage.RevokeUser, domain+"/"+user)
+}
+
+// RevokeBelow ends the tokens of a user that were made in a generation below gen.
+func RevokeBelow(domain, user string, gen int64, c Cause) storage.Revocation {
+	r := c.row(storage.RevokeGen, domain+"/"+user)
+	r.Gen = gen
+	return r
+}
+
+// RevokeClient ends all tokens that a client was given.
+func RevokeClient(client string, c Cause) storage.Revocation {
+	return c.row(storage.RevokeClient, client)
+}
+
+// RevokeKey ends all tokens that were signed by a key.
+func RevokeKey(kid string, c Cause) storage.Revocation { return c.row(storage.RevokeKey, kid) }
+
+// A subject is what a row ends: an id within a kind, and within a domain for some kinds. It is compared without being
+// put together into the key of a row, so that a look-up allocates nothing.
+type subject struct {
+	kind       storage.RevocationKind
+	domain, id string
+}
+
+func subjectOf(r storage.Revocation) subject {
+	switch r.Kind {
+	case storage.RevokeDevice, storage.RevokeUser, storage.RevokeGen:
+		domain, id, _ := strings.Cut(r.Key, "/") // a domain has no slash
+		return subject{r.Kind, domain, id}
+	}
+	return subject{r.Kind, "", r.Key}
+}
