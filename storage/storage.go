@@ -33,15 +33,16 @@ type Store interface {
 
 	// Update runs fn in one transaction, isolated from every other (as if they ran one after the other). When it
 	// returns nil, all that fn wrote is durable: it survives the death of the process and of the machine. When fn
-	// returns an error, nothing that fn wrote remains, and Update returns that very error. fn may be run more than
-	// once: it has no effect but through tx and through variables that it sets anew each time. A ctx that ends
-	// before fn began keeps it from running; once begun, the transaction is carried to its end.
+	// returns an error, nothing that fn wrote remains, and Update returns that very error; a panic of fn becomes an
+	// error of that kind. fn may be run more than once: it has no effect but through tx and through variables that it
+	// sets anew each time. A ctx that ends before fn began keeps it from running; once begun, the transaction is
+	// carried to its end. To call Update from fn, with fn's ctx, is an error.
 	Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error
 
 	// Ping reports whether the store can be read and written now.
 	Ping(ctx context.Context) error
 
-	// Close waits for the updates under way and releases the store.
+	// Close waits for the updates under way and releases the store. What is called later returns an error.
 	Close() error
 }
 
@@ -85,7 +86,9 @@ type Reader interface {
 	Revocations(ctx context.Context, after int64) ([]Revocation, int64, error)
 }
 
-// A Tx reads and writes within one transaction of [Store.Update]. It is not for use after fn has returned.
+// A Tx reads and writes within one transaction of [Store.Update]. It is not for use after fn has returned. A method
+// that returns [ErrNotFound] or [ErrConflict] has changed nothing, and the transaction goes on; any other error dooms
+// it, also if fn passes over it.
 type Tx interface {
 	Reader
 
@@ -116,7 +119,7 @@ type Tx interface {
 	// InsertGrant adds a grant; [ErrConflict] if its id is there.
 	InsertGrant(ctx context.Context, g Grant) error
 	// RotateGrant moves a live grant from refresh generation from to from+1, used at now and idle until idle;
-	// [ErrConflict] if it is not live at that generation.
+	// [ErrConflict] if it is not live at that generation: none, ended, idle too long, expired or of another generation.
 	RotateGrant(ctx context.Context, id string, from int64, now, idle time.Time) error
 	// EndGrant ends a live grant; ending one that has ended changes nothing. [ErrNotFound] if there is none.
 	EndGrant(ctx context.Context, id string, at time.Time, reason string) error

@@ -1,0 +1,255 @@
+package storagetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/url"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// at is the present of the tests; no store looks at the clock.
+var at = time.Date(2026, 3, 14, 15, 9, 26, 535_000_000, time.UTC)
+
+const domain = "example.com"
+
+func digest(name string) [32]byte { return sha256.Sum256([]byte(name)) }
+
+// The fixtures are records with every field filled, told apart by name.
+
+func secretKey(name string) storage.SigningKey {
+	return storage.SigningKey{KID: name, Alg: "ES256", Sealed: []byte("sealed " + name), Public: []byte(`{"kty":"EC"}`),
+		CreatedAt: at, ActiveAt: at.Add(time.Hour), RetiredAt: at.Add(2 * time.Hour), RevokedAt: at.Add(3 * time.Hour)}
+}
+
+func user(name string) storage.User {
+	return storage.User{Domain: domain, ID: "user-" + name, Handle: name, Gen: 3, CreatedAt: at,
+		DisabledAt: at.Add(time.Hour)}
+}
+
+func link(name string) storage.Link {
+	return storage.Link{Domain: domain, Issuer: "https://login.example.com", Subject: "subject-" + name,
+		User: "user-" + name, CreatedAt: at}
+}
+
+func nameOf(name string) storage.Name {
+	return storage.Name{Domain: domain, Key: "key-" + name, Local: name, User: "user-" + name, TakenAt: at,
+		ReleasedAt: at.Add(time.Hour)}
+}
+
+func device(name string) storage.Device {
+	return storage.Device{Domain: domain, ID: "device-" + name, User: "user-" + name, JKT: "jkt-" + name,
+		Name: "phone of " + name, Client: "im-app", CreatedAt: at, RemovedAt: at.Add(time.Hour), RemovedReason: "lost"}
+}
+
+// liveGrant has refresh generation 7 and neither ended nor expires within a day.
+func liveGrant(name string) storage.Grant {
+	return storage.Grant{ID: "grant-" + name, Domain: domain, Client: "im-app", User: "user-" + name,
+		Device: "device-" + name, JKT: "jkt-" + name, Scopes: []string{"im:handle", "im:device"},
+		Audience: []string{"im:example.com", "https://api.example.com"}, Issuer: "https://login.example.com",
+		UpstreamSID: "upstream-" + name, AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2", AMR: []string{"pwd", "otp"},
+		Gen: 7, RotatedAt: at.Add(-time.Second), CreatedAt: at, IdleAt: at.Add(24 * time.Hour),
+		ExpiresAt: at.Add(48 * time.Hour)}
+}
+
+func endedGrant(name string) storage.Grant {
+	g := liveGrant(name)
+	g.EndedAt, g.EndedReason = at.Add(time.Minute), "logout"
+	return g
+}
+
+func freshCode(name string) storage.Code {
+	return storage.Code{Hash: digest("code " + name), Domain: domain, Client: "im-app", User: "user-" + name,
+		RedirectURI: "http://127.0.0.1:4711/callback", RedirectGiven: true, Challenge: "challenge-" + name,
+		JKT: "jkt-" + name, DeviceName: "phone of " + name, Scopes: []string{"im:handle"},
+		Audience: []string{"im:example.com"}, Issuer: "https://login.example.com", UpstreamSID: "upstream-" + name,
+		AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2", AMR: []string{"pwd"}, CreatedAt: at,
+		ExpiresAt: at.Add(time.Minute)}
+}
+
+func spentCode(name string) storage.Code {
+	c := freshCode(name)
+	c.SpentAt, c.Grant = at.Add(time.Second), "grant-"+name
+	return c
+}
+
+func login(name string) storage.Login {
+	return storage.Login{State: digest("state " + name), Browser: digest("browser " + name), Domain: domain,
+		Provider: "main", Nonce: "nonce-" + name, Verifier: "verifier-" + name,
+		Request:   url.Values{"client_id": {"im-app"}, "resource": {"im:example.com", "https://api.example.com/?a=b&c"}},
+		CreatedAt: at, ExpiresAt: at.Add(10 * time.Minute)}
+}
+
+func revocation(kind storage.RevocationKind, key string) storage.Revocation {
+	return storage.Revocation{Kind: kind, Key: key, Reason: "test", At: at, ExpiresAt: at.Add(time.Hour)}
+}
+
+// A kind of record, and what one can do with it by name.
+type kind struct {
+	name   string
+	insert func(ctx context.Context, tx storage.Tx, name string) error
+	// read returns the record and what insert must have written.
+	read func(ctx context.Context, r storage.Reader, name string) (got, want any, err error)
+	// change writes another record under the same key, which read then finds; nil where no method writes all of it.
+	change  func(ctx context.Context, tx storage.Tx, name string) error
+	changed func(ctx context.Context, r storage.Reader, name string) (got, want any, err error)
+}
+
+// kinds are the records that have a key of their own. A record of a name does not collide with one of another.
+var kinds = []kind{
+	{
+		name: "SigningKey",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.InsertSigningKey(ctx, secretKey(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := signingKey(ctx, r, name)
+			return got, secretKey(name), err
+		},
+		change: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.UpdateSigningKey(ctx, otherKey(name))
+		},
+		changed: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := signingKey(ctx, r, name)
+			return got, otherKey(name), err
+		},
+	},
+	{
+		name:   "User",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertUser(ctx, user(name)) },
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.User(ctx, domain, "user-"+name)
+			return got, user(name), err
+		},
+		change: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.UpdateUser(ctx, otherUser(name))
+		},
+		changed: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.User(ctx, domain, "user-"+name)
+			return got, otherUser(name), err
+		},
+	},
+	{
+		name: "Link",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			if _, err := tx.User(ctx, domain, "user-"+name); err != nil {
+				if err := tx.InsertUser(ctx, user(name)); err != nil {
+					return err
+				}
+			}
+			return tx.InsertLink(ctx, link(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.LinkedUser(ctx, domain, "https://login.example.com", "subject-"+name)
+			return got, user(name), err
+		},
+	},
+	{
+		name:   "Name",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertName(ctx, nameOf(name)) },
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Name(ctx, domain, "key-"+name)
+			return got, nameOf(name), err
+		},
+		change: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.UpdateName(ctx, otherName(name))
+		},
+		changed: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Name(ctx, domain, "key-"+name)
+			return got, otherName(name), err
+		},
+	},
+	{
+		name:   "Device",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertDevice(ctx, device(name)) },
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Device(ctx, domain, "device-"+name)
+			return got, device(name), err
+		},
+		change: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.UpdateDevice(ctx, otherDevice(name))
+		},
+		changed: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Device(ctx, domain, "device-"+name)
+			return got, otherDevice(name), err
+		},
+	},
+	{
+		name: "Grant",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			if _, err := tx.User(ctx, domain, "user-"+name); err != nil {
+				if err := tx.InsertUser(ctx, user(name)); err != nil {
+					return err
+				}
+				if err := tx.InsertDevice(ctx, device(name)); err != nil {
+					return err
+				}
+			}
+			return tx.InsertGrant(ctx, endedGrant(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			g, u, d, err := r.Session(ctx, "grant-"+name)
+			return session{g, u, d}, session{endedGrant(name), user(name), device(name)}, err
+		},
+	},
+	{
+		name: "Code",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.InsertCode(ctx, spentCode(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Code(ctx, digest("code "+name))
+			return got, spentCode(name), err
+		},
+	},
+	{
+		name:   "Login",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertLogin(ctx, login(name)) },
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Login(ctx, digest("state "+name))
+			return got, login(name), err
+		},
+	},
+}
+
+// session is what Session returns.
+type session struct {
+	Grant  storage.Grant
+	User   storage.User
+	Device storage.Device
+}
+
+// signingKey finds a key by its KID.
+func signingKey(ctx context.Context, r storage.Reader, kid string) (storage.SigningKey, error) {
+	keys, err := r.SigningKeys(ctx)
+	if err != nil {
+		return storage.SigningKey{}, err
+	}
+	for _, k := range keys {
+		if k.KID == kid {
+			return k, nil
+		}
+	}
+	return storage.SigningKey{}, storage.ErrNotFound
+}
+
+// The others share the key of the fixture of that name and nothing else.
+
+func otherKey(name string) storage.SigningKey {
+	return storage.SigningKey{KID: name, Alg: "EdDSA", Sealed: []byte("other"), Public: []byte(`{"kty":"OKP"}`),
+		CreatedAt: at.Add(4 * time.Hour), ActiveAt: at.Add(5 * time.Hour)}
+}
+
+func otherUser(name string) storage.User {
+	return storage.User{Domain: domain, ID: "user-" + name, Handle: "other-" + name, Gen: 4, CreatedAt: at.Add(time.Hour)}
+}
+
+func otherName(name string) storage.Name {
+	return storage.Name{Domain: domain, Key: "key-" + name, Local: "OTHER", User: "somebody", TakenAt: at.Add(time.Hour)}
+}
+
+func otherDevice(name string) storage.Device {
+	return storage.Device{Domain: domain, ID: "device-" + name, User: "somebody", JKT: "other-" + name, Name: "",
+		Client: "web", CreatedAt: at.Add(time.Hour)}
+}

@@ -1,0 +1,147 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// oneWinner checks that one of the racers succeeded and all others got want.
+func oneWinner(t *testing.T, errs []error, want error) {
+	t.Helper()
+	winners := 0
+	for _, err := range errs {
+		switch err {
+		case nil:
+			winners++
+		case want:
+		default:
+			t.Errorf("loser got %v, want %v", err, want)
+		}
+	}
+	if winners != 1 {
+		t.Errorf("%d of %d succeeded, want 1", winners, len(errs))
+	}
+}
+
+func testSpendOnceInParallel(t *testing.T, s storage.Store) {
+	c := freshCode("alice")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertCode(ctx, c) })
+	errs := race(64, func(i int) error {
+		return s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+			return tx.SpendCode(ctx, c.Hash, at, fmt.Sprint(i))
+		})
+	})
+	oneWinner(t, errs, storage.ErrConflict)
+	got, err := s.Code(t.Context(), c.Hash)
+	if err != nil {
+		t.Fatalf("Code = %v, want nil", err)
+	}
+	for i, err := range errs {
+		if err == nil {
+			c.SpentAt, c.Grant = at, fmt.Sprint(i)
+		}
+	}
+	if !reflect.DeepEqual(got, c) {
+		t.Errorf("Code = %+v, want %+v", got, c)
+	}
+	err = s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return tx.SpendCode(ctx, digest("never made"), at, "g")
+	})
+	if err != storage.ErrNotFound {
+		t.Errorf("SpendCode = %v, want %v", err, storage.ErrNotFound)
+	}
+}
+
+// A code whose redemption is undone can be redeemed once more.
+func testSpendUndone(t *testing.T, s storage.Store) {
+	c := freshCode("alice")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertCode(ctx, c) })
+	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(tx.SpendCode(ctx, c.Hash, at, "g"), errors.New("no"))
+	})
+	if err == nil {
+		t.Error("Update = nil, want an error")
+	}
+	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.SpendCode(ctx, c.Hash, at, "g") })
+}
+
+func testTakeLoginOnceInParallel(t *testing.T, s storage.Store) {
+	want := login("alice")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertLogin(ctx, want) })
+	oneWinner(t, race(64, func(int) error {
+		var got storage.Login
+		err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) (err error) {
+			got, err = tx.TakeLogin(ctx, want.State)
+			return err
+		})
+		if err == nil && !reflect.DeepEqual(got, want) {
+			t.Errorf("TakeLogin = %+v, want %+v", got, want)
+		}
+		return err
+	}), storage.ErrNotFound)
+	if _, err := s.Login(t.Context(), want.State); err != storage.ErrNotFound {
+		t.Errorf("Login = %v, want %v", err, storage.ErrNotFound)
+	}
+}
+
+func testTakeNameOnceInParallel(t *testing.T, s storage.Store) {
+	errs := race(64, func(i int) error {
+		n := nameOf("alice")
+		n.User = fmt.Sprint(i)
+		return s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertName(ctx, n) })
+	})
+	oneWinner(t, errs, storage.ErrConflict)
+	n, err := s.Name(t.Context(), domain, "key-alice")
+	if err != nil {
+		t.Fatalf("Name = %v, want nil", err)
+	}
+	for i, err := range errs {
+		if err == nil && n.User != fmt.Sprint(i) {
+			t.Errorf("Name = %+v, want User %d", n, i)
+		}
+	}
+}
+
+func testNameStaysTakenWhenReleased(t *testing.T, s storage.Store) {
+	n := nameOf("alice")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		n.ReleasedAt = time.Time{}
+		return tx.InsertName(ctx, n)
+	})
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		n.ReleasedAt = at
+		return tx.UpdateName(ctx, n)
+	})
+	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertName(ctx, n) })
+	if err != storage.ErrConflict {
+		t.Errorf("InsertName = %v, want %v", err, storage.ErrConflict)
+	}
+}
+
+func testDeviceKeyStaysTakenWhenRemoved(t *testing.T, s storage.Store) {
+	d := device("alice") // removed already
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(tx.InsertDevice(ctx, d), tx.InsertDevice(ctx, device("bob")))
+	})
+	again := device("carol")
+	again.JKT = d.JKT
+	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertDevice(ctx, again) })
+	if err != storage.ErrConflict {
+		t.Errorf("InsertDevice = %v, want %v", err, storage.ErrConflict)
+	}
+	again = device("bob")
+	again.JKT = d.JKT
+	err = s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.UpdateDevice(ctx, again) })
+	if err != storage.ErrConflict {
+		t.Errorf("UpdateDevice = %v, want %v", err, storage.ErrConflict)
+	}
+	if got, err := s.DeviceByKey(t.Context(), domain, d.JKT); err != nil || got != d {
+		t.Errorf("DeviceByKey = %+v, %v, want %+v", got, err, d)
+	}
+}

@@ -1,0 +1,97 @@
+// Package storagetest holds every store to the promises of [storage.Store]: [Run] is one suite for all of them. For the
+// tests of other packages there is [Faulty], which makes a real store fail at an operation of the test's choice.
+package storagetest
+
+import (
+	"context"
+	"sync"
+	"testing"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// Run holds the stores that open makes, each empty, to the promises of [storage.Store]. Run closes them.
+func Run(t *testing.T, open func(t *testing.T) storage.Store) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, s storage.Store)
+	}{
+		{"RecordsRoundTrip", testRecordsRoundTrip},
+		{"TextRoundTrips", testTextRoundTrips},
+		{"TimesRoundTrip", testTimesRoundTrip},
+		{"ReadsFindNothing", testReadsFindNothing},
+		{"InsertsConflict", testInsertsConflict},
+		{"UpdatesWriteAllButTheKey", testUpdatesWriteAllButTheKey},
+		{"UpdatesFindNothing", testUpdatesFindNothing},
+		{"DomainsAreApart", testDomainsAreApart},
+		{"SecretIsReplaced", testSecretIsReplaced},
+		{"ListsAreOldestFirst", testListsAreOldestFirst},
+
+		{"UpdateIsUndoneByAnError", testUpdateIsUndoneByAnError},
+		{"UpdateIsUndoneByAPanic", testUpdateIsUndoneByAPanic},
+		{"UpdateReturnsThatVeryError", testUpdateReturnsThatVeryError},
+		{"UpdateGoesOnAfterARefusal", testUpdateGoesOnAfterARefusal},
+		{"UpdateSeesItsOwnWrites", testUpdateSeesItsOwnWrites},
+		{"UpdateIsHiddenUntilItEnds", testUpdateIsHiddenUntilItEnds},
+		{"UpdatesDoNotMix", testUpdatesDoNotMix},
+		{"UpdatesFailAlone", testUpdatesFailAlone},
+		{"UpdateIsSeenOnceAcknowledged", testUpdateIsSeenOnceAcknowledged},
+		{"UpdateIsNotBegunAfterItsContext", testUpdateIsNotBegunAfterItsContext},
+		{"UpdateOutlivesItsContext", testUpdateOutlivesItsContext},
+		{"UpdateInUpdateIsAnError", testUpdateInUpdateIsAnError},
+		{"TxIsOverAfterUpdate", testTxIsOverAfterUpdate},
+
+		{"SessionIsOneMoment", testSessionIsOneMoment},
+		{"RotateOnlyLiveGrants", testRotateOnlyLiveGrants},
+		{"RotateOnceInParallel", testRotateOnceInParallel},
+		{"EndGrantOnce", testEndGrantOnce},
+		{"EndDeviceGrants", testEndDeviceGrants},
+		{"SpendOnceInParallel", testSpendOnceInParallel},
+		{"SpendUndone", testSpendUndone},
+		{"TakeLoginOnceInParallel", testTakeLoginOnceInParallel},
+		{"TakeNameOnceInParallel", testTakeNameOnceInParallel},
+		{"NameStaysTakenWhenReleased", testNameStaysTakenWhenReleased},
+		{"DeviceKeyStaysTakenWhenRemoved", testDeviceKeyStaysTakenWhenRemoved},
+
+		{"RevocationsAreNumbered", testRevocationsAreNumbered},
+		{"RevocationsAreFollowedWhileRacing", testRevocationsAreFollowedWhileRacing},
+		{"RevokeTwice", testRevokeTwice},
+		{"RevocationNumbersAreNotReused", testRevocationNumbersAreNotReused},
+		{"SweepTakesWhatExpired", testSweepTakesWhatExpired},
+		{"SweepLeavesGrantsThatCodesName", testSweepLeavesGrantsThatCodesName},
+
+		{"Ping", testPing},
+		{"CloseWaitsForUpdates", testCloseWaitsForUpdates},
+		{"CloseRefusesWhatComesLater", testCloseRefusesWhatComesLater},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := open(t)
+			defer s.Close()
+			test.run(t, s)
+		})
+	}
+}
+
+// write runs fn in an update that must succeed.
+func write(t *testing.T, s storage.Store, fn func(ctx context.Context, tx storage.Tx) error) {
+	t.Helper()
+	if err := s.Update(t.Context(), fn); err != nil {
+		t.Fatalf("Update = %v, want nil", err)
+	}
+}
+
+// race runs fn n times at once, numbered from 0, and returns their errors by number.
+func race(n int, fn func(i int) error) []error {
+	errs := make([]error, n)
+	start := make(chan struct{})
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Go(func() {
+			<-start
+			errs[i] = fn(i)
+		})
+	}
+	close(start)
+	wg.Wait()
+	return errs
+}
