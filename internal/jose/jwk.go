@@ -29,15 +29,15 @@ var jwkNames = []string{"kty", "crv", "x", "y", "n", "e", "alg", "use", "key_ops
 // member (RFC 9449 §4.3, check 7), missing members and coordinates of another length than the curve's, points off the curve,
 // Ed25519 keys that are not canonical or of small order, RSA moduli of less than 2048 or more than 8192 bits, RSA exponents that are even or
 // below 65537, and keys whose own `use`, `key_ops` or `alg` says that they are for something else. Other members are ignored.
-// That an Ed25519 key is on its curve at all shows when it verifies.
+// That an Ed25519 key is on its curve at all shows when it verifies. The error is a *[ParseError].
 func ParseJWK(raw []byte) (Key, error) {
 	var w wireKey
 	if err := Object(raw, w.member); err != nil {
-		return Key{}, fmt.Errorf("jose: jwk: %w", err)
+		return Key{}, &ParseError{"jwk", err}
 	}
 	key, err := w.key()
 	if err != nil {
-		return Key{}, fmt.Errorf("jose: jwk: %w", err)
+		return Key{}, &ParseError{"jwk", err}
 	}
 	return key, nil
 }

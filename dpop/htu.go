@@ -1,0 +1,172 @@
+package dpop
+
+import (
+	"bytes"
+	"errors"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// NormalizeHTU returns the form of an http or https URL in which two `htu` are compared (RFC 9449 §4.3, check 9): syntax- and scheme-based
+// normalisation (RFC 3986 §6.2.2, §6.2.3), without query and fragment. Scheme and host become lower case, a default or empty port goes, an
+// empty path becomes "/", dot segments go, and percent-encodings are decoded if they stand for an unreserved character (%7E, but never
+// %2F or %3F) and otherwise written with capital digits. IPv6 addresses are written as RFC 5952 wants.
+//
+// Refused are other schemes, URLs without a host, user information (RFC 9110 §4.2.4), percent signs that encode nothing, and what no URI has: spaces,
+// control characters, backslashes, and octets beyond ASCII (a client writes an IDN as A-labels, xn--).
+func NormalizeHTU(url string) (string, error) {
+	var buf [256]byte
+	out := buf[:0]
+
+	scheme, rest, ok := strings.Cut(url, "://")
+	defaultPort := uint64(443)
+	switch {
+	case ok && strings.EqualFold(scheme, "https"):
+		out = append(out, "https://"...)
+	case ok && strings.EqualFold(scheme, "http"):
+		out = append(out, "http://"...)
+		defaultPort = 80
+	default:
+		return "", errors.New("not an http or https URL")
+	}
+	if i := strings.IndexAny(rest, "?#"); i >= 0 {
+		rest = rest[:i]
+	}
+	authority, path := rest, "/"
+	if i := strings.IndexByte(rest, '/'); i >= 0 {
+		authority, path = rest[:i], rest[i:]
+	}
+	out, err := appendAuthority(out, authority, defaultPort)
+	if err != nil {
+		return "", err
+	}
+	out, err = appendPath(out, path)
+	if err != nil {
+		return "", err
+	}
+	if string(out) == url {
+		return url, nil // mostly it is normal already, and this needs no memory
+	}
+	return string(out), nil
+}
+
+func appendAuthority(dst []byte, authority string, defaultPort uint64) ([]byte, error) {
+	host, port := authority, ""
+	if end := strings.IndexByte(authority, ']'); end >= 0 && authority[0] == '[' {
+		addr, err := netip.ParseAddr(authority[1:end])
+		if err != nil || !addr.Is6() || addr.Zone() != "" {
+			return nil, errors.New("the host is not an IPv6 address")
+		}
+		dst = append(dst, '[')
+		dst = addr.AppendTo(dst)
+		dst = append(dst, ']')
+		host, port = "", authority[end+1:]
+		if port != "" && port[0] != ':' {
+			return nil, errors.New("an IPv6 address is followed by what is no port")
+		}
+		port = strings.TrimPrefix(port, ":")
+	} else {
+		host, port, _ = strings.Cut(authority, ":")
+		from := len(dst)
+		var err error
+		if dst, err = appendDecoded(dst, host); err != nil {
+			return nil, err
+		}
+		for i, c := range dst[from:] {
+			switch {
+			case 'A' <= c && c <= 'Z':
+				dst[from+i] += 'a' - 'A'
+			case !unreserved(c):
+				return nil, errors.New("the host is not a name in ASCII or an address")
+			}
+		}
+		if len(dst) == from {
+			return nil, errors.New("no host")
+		}
+	}
+	if port == "" {
+		return dst, nil
+	}
+	number, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return nil, errors.New("the port is not a number up to 65535")
+	}
+	if number != defaultPort {
+		dst = append(dst, ':')
+		dst = strconv.AppendUint(dst, number, 10)
+	}
+	return dst, nil
+}
+
+// appendPath appends path, which begins with a slash, decoded and without dot segments (RFC 3986 §5.2.4).
+func appendPath(dst []byte, path string) ([]byte, error) {
+	base := len(dst)
+	for path != "" {
+		segment := path[1:]
+		if i := strings.IndexByte(segment, '/'); i >= 0 {
+			segment = segment[:i]
+		}
+		path = path[1+len(segment):]
+
+		before := len(dst)
+		dst = append(dst, '/')
+		var err error
+		if dst, err = appendDecoded(dst, segment); err != nil {
+			return nil, err
+		}
+		switch string(dst[before+1:]) {
+		case ".":
+			dst = dst[:before]
+		case "..":
+			dst = dst[:base+max(0, bytes.LastIndexByte(dst[base:before], '/'))]
+		default:
+			continue
+		}
+		if path == "" {
+			dst = append(dst, '/')
+		}
+	}
+	return dst, nil
+}
+
+// appendDecoded appends s with its percent-encodings normalised (RFC 3986 §6.2.2.1, §6.2.2.2).
+func appendDecoded(dst []byte, s string) ([]byte, error) {
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		switch {
+		case c == '%':
+			if i+2 >= len(s) || !hexDigit(s[i+1]) || !hexDigit(s[i+2]) {
+				return nil, errors.New("a percent sign is not followed by two hexadecimal digits")
+			}
+			if octet := unhex(s[i+1])<<4 | unhex(s[i+2]); unreserved(octet) {
+				dst = append(dst, octet)
+			} else {
+				const digits = "0123456789ABCDEF"
+				dst = append(dst, '%', digits[octet>>4], digits[octet&15])
+			}
+			i += 2
+		case c <= ' ' || c >= 0x7f || c == '\\':
+			return nil, errors.New("an octet that no URL has")
+		default:
+			dst = append(dst, c)
+		}
+	}
+	return dst, nil
+}
+
+// unreserved reports whether c is one of RFC 3986 §2.3.
+func unreserved(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
+}
+
+func hexDigit(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+func unhex(c byte) byte {
+	if c <= '9' {
+		return c - '0'
+	}
+	return c&7 + 9 // A is 0x41, a is 0x61
+}

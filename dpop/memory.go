@@ -1,0 +1,205 @@
+package dpop
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// bucketWidth is by how much longer than needed a record may stay in memory. A minute's nonces all expire in one bucket.
+const bucketWidth = 15 // seconds
+
+const (
+	shards  = 64      // locks, and maps, that proofs are spread over
+	sources = 1 << 14 // counters that addresses are spread over
+)
+
+// MemoryConfig configures a [MemoryReplay].
+type MemoryConfig struct {
+	// Capacity is how many live proofs fit. Zero means 2^20, which is less than 48 MB when it is full.
+	Capacity int
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+	// Rand names epochs. Nil means [rand.Reader].
+	Rand io.Reader
+}
+
+// MemoryReplay is a [Replay] in the memory of one process. It is for servers that are one process only: a second process would accept every proof once more.
+//
+// Its epoch begins when it is made, and anew when the clock goes back behind records that were dropped already. When it fills, a source (an IPv4 address, or
+// an IPv6 network of 64 bits) may hold as many live proofs as there are places left: one that floods the store gets half of it and no more,
+// two get a third each, and everybody else still finds a place.
+type MemoryReplay struct {
+	capacity int64
+	now      func() time.Time
+	rand     io.Reader
+	seed     maphash.Seed // so that nobody can aim at another one's counter
+
+	renew   sync.Mutex
+	current atomic.Pointer[memory]
+}
+
+// memory is what is remembered during one epoch.
+type memory struct {
+	epoch    Epoch
+	live     atomic.Int64
+	swept    atomic.Int64 // the moment of the last sweep
+	bySource [sources]atomic.Int32
+	shards   [shards]shard
+}
+
+// A shard holds the proofs whose key begins alike, in buckets by the time at which they may be forgotten. Of a key 128 bits are kept:
+// finding two that collide takes 2^64 signatures and yields one proof refused.
+type shard struct {
+	mu      sync.Mutex
+	horizon int64 // the buckets up to this one were dropped
+	buckets []bucket
+}
+
+type bucket struct {
+	number int64               // it may be dropped from number × bucketWidth on, in seconds since 1970
+	spent  map[[16]byte]uint16 // key to counter of its source
+}
+
+// NewMemoryReplay returns an empty store with an epoch of its own. The error is one of cfg.Rand.
+func NewMemoryReplay(cfg MemoryConfig) (*MemoryReplay, error) {
+	m := &MemoryReplay{capacity: int64(cfg.Capacity), now: cfg.Now, rand: cfg.Rand, seed: maphash.MakeSeed()}
+	if m.capacity <= 0 {
+		m.capacity = 1 << 20
+	}
+	if m.now == nil {
+		m.now = time.Now
+	}
+	if m.rand == nil {
+		m.rand = rand.Reader
+	}
+	return m, m.begin(nil)
+}
+
+// begin starts a new epoch, unless ended is not the current one any more.
+func (m *MemoryReplay) begin(ended *memory) error {
+	m.renew.Lock()
+	defer m.renew.Unlock()
+	if m.current.Load() != ended {
+		return nil
+	}
+	var id [16]byte
+	if _, err := io.ReadFull(m.rand, id[:]); err != nil {
+		return fmt.Errorf("dpop: name an epoch: %w", err)
+	}
+	m.current.Store(&memory{epoch: NewEpoch(id, m.now())})
+	return nil
+}
+
+// Epoch returns the current epoch. The error is always nil.
+func (m *MemoryReplay) Epoch(context.Context) (Epoch, error) {
+	return m.current.Load().epoch, nil
+}
+
+// Spend records key, see [Replay]. A proof that need not be remembered any more, as its `until` has passed, is from a stale epoch.
+func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until time.Time, source netip.Addr) error {
+	mem, now := m.current.Load(), m.now()
+	if e != mem.epoch || !until.After(now) {
+		return ErrStaleEpoch
+	}
+	current := now.Unix() / bucketWidth
+	spend := func() error {
+		return mem.shards[key[0]%shards].spend(mem, current, until.Unix()/bucketWidth+1, [16]byte(key[16:]), m.counter(source), m.capacity)
+	}
+	err := spend()
+	if err == ErrReplayFull && mem.sweep(current) {
+		err = spend()
+	}
+	if err == errForgotten {
+		if err := m.begin(mem); err != nil {
+			return err
+		}
+		return ErrStaleEpoch
+	}
+	return err
+}
+
+// errForgotten means that the bucket of a proof that is still good was dropped already: the clock went back.
+var errForgotten = errors.New("dpop: the clock went back")
+
+// spend records key in the bucket of that number; current is the bucket of this moment.
+func (s *shard) spend(mem *memory, current, number int64, key [16]byte, source uint16, capacity int64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.drop(mem, current)
+	if number <= s.horizon {
+		return errForgotten
+	}
+	var into map[[16]byte]uint16
+	for _, b := range s.buckets {
+		if _, spent := b.spent[key]; spent {
+			return ErrReplayed
+		}
+		if b.number == number {
+			into = b.spent
+		}
+	}
+	free := capacity - mem.live.Add(1) + 1
+	if int64(mem.bySource[source].Load()) >= free {
+		mem.live.Add(-1)
+		return ErrReplayFull
+	}
+	mem.bySource[source].Add(1)
+	if into == nil {
+		into = make(map[[16]byte]uint16)
+		s.buckets = append(s.buckets, bucket{number, into})
+	}
+	into[key] = source
+	return nil
+}
+
+// drop forgets the buckets up to the one of this moment.
+func (s *shard) drop(mem *memory, current int64) {
+	if current <= s.horizon {
+		return
+	}
+	s.horizon = current
+	s.buckets = slices.DeleteFunc(s.buckets, func(b bucket) bool {
+		if b.number > current {
+			return false
+		}
+		for _, source := range b.spent {
+			mem.bySource[source].Add(-1)
+		}
+		mem.live.Add(-int64(len(b.spent)))
+		return true
+	})
+}
+
+// sweep drops what is over in every shard, and reports whether that has not been done before for this moment. A shard
+// that gets no proofs keeps its old ones otherwise, and their places with them.
+func (mem *memory) sweep(current int64) bool {
+	if mem.swept.Swap(current) == current {
+		return false
+	}
+	for i := range mem.shards {
+		s := &mem.shards[i]
+		s.mu.Lock()
+		s.drop(mem, current)
+		s.mu.Unlock()
+	}
+	return true
+}
+
+// counter returns the number of the counter of source: of the whole IPv4 address, or of the first 64 bits of an IPv6 address.
+func (m *MemoryReplay) counter(source netip.Addr) uint16 {
+	source = source.Unmap()
+	if source.Is6() {
+		network, _ := source.Prefix(64) // no error: it is an IPv6 address
+		source = network.Addr()
+	}
+	return uint16(maphash.Comparable(m.seed, source) % sources)
+}

@@ -1,0 +1,90 @@
+package dpop
+
+import (
+	"crypto"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// A Signer makes proofs with one key. It may be used by several goroutines if its key may.
+type Signer struct {
+	key    crypto.Signer
+	alg    string
+	jkt    string
+	header []byte
+}
+
+// NewSigner returns a signer for key, whose public half is a *ecdsa.PublicKey, an ed25519.PublicKey or a *rsa.PublicKey; the private half may be
+// anywhere. An empty alg is the key's own: ES256, ES384 or ES512 by its curve, EdDSA, PS256. The error is about an alg that does not fit the key.
+func NewSigner(key crypto.Signer, alg string) (*Signer, error) {
+	if alg == "" {
+		alg = jose.AlgorithmFor(key.Public())
+	}
+	if !jose.FitsKey(alg, key.Public()) {
+		return nil, fmt.Errorf("dpop: a %T cannot sign proofs with %q", key.Public(), alg)
+	}
+	jwk, err := jose.MarshalJWK(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("dpop: %w", err)
+	}
+	jkt, err := jose.Thumbprint(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("dpop: %w", err)
+	}
+	header := fmt.Appendf(nil, `{"typ":%q,"alg":%q,"jwk":%s}`, jose.TypeProof, alg, jwk)
+	return &Signer{key: key, alg: alg, jkt: jkt, header: header}, nil
+}
+
+// JKT returns the thumbprint of the key, the value of `dpop_jkt` and `cnf.jkt`.
+func (s *Signer) JKT() string { return s.jkt }
+
+// ProofParams is what a proof says.
+type ProofParams struct {
+	Method      string    // the request's method
+	URL         string    // the request's URL; query and fragment are left out of the proof
+	Nonce       string    // the newest nonce of the URL's origin; "" if it gave none
+	AccessToken string    // the token that goes along; "" if none does
+	IssuedAt    time.Time // zero: now
+	JTI         string    // "": 128 random bits
+}
+
+// Proof returns a proof for one request: the value of its DPoP header (RFC 9449 §4.1). The error is about a URL that [NormalizeHTU] refuses, or comes from the key.
+func (s *Signer) Proof(p ProofParams) (string, error) {
+	if _, err := NormalizeHTU(p.URL); err != nil {
+		return "", fmt.Errorf("dpop: htu: %w", err)
+	}
+	if i := strings.IndexAny(p.URL, "?#"); i >= 0 {
+		p.URL = p.URL[:i]
+	}
+	if p.IssuedAt.IsZero() {
+		p.IssuedAt = time.Now()
+	}
+	if p.JTI == "" {
+		p.JTI = rand.Text()
+	}
+	claims := struct {
+		JTI   string `json:"jti"`
+		HTM   string `json:"htm"`
+		HTU   string `json:"htu"`
+		IAT   int64  `json:"iat"`
+		ATH   string `json:"ath,omitempty"`
+		Nonce string `json:"nonce,omitempty"`
+	}{JTI: p.JTI, HTM: p.Method, HTU: p.URL, IAT: p.IssuedAt.Unix(), Nonce: p.Nonce}
+	if p.AccessToken != "" {
+		claims.ATH = ATH(p.AccessToken)
+	}
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		return "", fmt.Errorf("dpop: %w", err)
+	}
+	proof, err := jose.Sign(s.key, s.alg, s.header, payload)
+	if err != nil {
+		return "", fmt.Errorf("dpop: %w", err)
+	}
+	return proof, nil
+}

@@ -1,0 +1,179 @@
+package dpop
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+// With nonces off a proof counts from 15 s before to 60 s after its `iat`, by the server's clock (RFC 9449 §11.1); with nonces `iat` only
+// keeps out what is plainly wrong.
+const (
+	maxAge    = 60 * time.Second
+	maxAhead  = 15 * time.Second
+	maxOffset = 24 * time.Hour
+	// maxSkew is by how much the clocks of two nodes may differ. Spent proofs are remembered for so much longer.
+	maxSkew = 60 * time.Second
+)
+
+// Config configures a [Verifier].
+type Config struct {
+	// Algorithms are the accepted signature algorithms. Nil means ES256, EdDSA, Ed25519, ES384, ES512 and PS256; RS256 may be added.
+	// EdDSA and Ed25519 are one algorithm, each name stands for both.
+	Algorithms []string
+	// Nonces are required in every proof. Nil turns nonces off: then `iat` must be within -60 s to +15 s of the server's clock.
+	Nonces *Nonces
+	// Replay remembers spent proofs. Required; all nodes share it.
+	Replay Replay
+	// Namespace keeps apart the proofs of servers that share a store without being one origin. At most 255 octets.
+	Namespace string
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+}
+
+// A Verifier checks proofs for the endpoints of one origin. It may be used by several goroutines.
+type Verifier struct {
+	cfg Config
+}
+
+// NewVerifier returns an error if cfg has no replay store, an unknown algorithm or too long a namespace.
+func NewVerifier(cfg Config) (*Verifier, error) {
+	var err error
+	if cfg.Algorithms, err = checkAlgorithms(cfg.Algorithms); err != nil {
+		return nil, err
+	}
+	if cfg.Replay == nil {
+		return nil, errors.New("dpop: a verifier needs a replay store")
+	}
+	if len(cfg.Namespace) > 255 {
+		return nil, errors.New("dpop: the namespace is longer than 255 octets")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &Verifier{cfg}, nil
+}
+
+// Algorithms returns the accepted algorithms, for `dpop_signing_alg_values_supported` and the `algs` of a challenge.
+func (v *Verifier) Algorithms() []string { return slices.Clone(v.cfg.Algorithms) }
+
+// A Request is what a proof is held against.
+type Request struct {
+	Method      string   // as it came, in its own case
+	URL         string   // the configured public URL of the endpoint; its query and fragment do not matter
+	Proofs      []string // all values of the DPoP header, http.Header.Values("DPoP")
+	AccessToken string   // the token that came along; "" at endpoints that take none, else `ath` is required
+}
+
+// Check holds the one proof in r.Proofs to every rule of RFC 9449 §4.3 but two: that it is spent once is for [Verifier.Spend], and that its
+// key, [Proof.JKT], is the one that token, code or client is bound to is for the caller. It changes nothing and may be repeated.
+//
+// A refusal is a *[ProofError]; any other error means that the replay store or the configured URL failed.
+func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
+	switch { // check 1
+	case len(r.Proofs) == 0:
+		return nil, &ProofError{"header", &reason{"there is no DPoP header", ErrNoProof}}
+	case len(r.Proofs) > 1:
+		return nil, refuse("header", "there is more than one DPoP header")
+	}
+	p, err := parseProof(r.Proofs[0], v.cfg.Algorithms) // checks 2 to 7
+	if err != nil {
+		return nil, err
+	}
+	if p.HTM != r.Method { // check 8; methods are case-sensitive (RFC 9110 §9.1)
+		return nil, refuse("htm", "not the method of this request")
+	}
+	want, err := NormalizeHTU(r.URL)
+	if err != nil {
+		return nil, fmt.Errorf("dpop: the URL of the endpoint: %w", err)
+	}
+	got, err := NormalizeHTU(p.HTU)
+	if err != nil {
+		return nil, &ProofError{"htu", err}
+	}
+	if got != want { // check 9
+		return nil, refuse("htu", "not the URL of this request")
+	}
+	if p.epoch, err = v.cfg.Replay.Epoch(ctx); err != nil {
+		return nil, fmt.Errorf("dpop: replay store: %w", err)
+	}
+	if err := v.checkTime(p); err != nil { // checks 10 and 11
+		return nil, err
+	}
+	if r.AccessToken != "" && subtle.ConstantTimeCompare([]byte(p.ATH), []byte(ATH(r.AccessToken))) == 0 { // check 12
+		if p.ATH == "" {
+			return nil, refuse("ath", "missing")
+		}
+		return nil, refuse("ath", "not the hash of this access token")
+	}
+	return p, nil
+}
+
+// checkTime checks nonce and iat. The nonce comes first: a client whose clock is wrong is to learn about the nonce, which cures it.
+func (v *Verifier) checkTime(p *Proof) error {
+	now := v.cfg.Now()
+	behind, ahead := maxAge, maxAhead
+	if v.cfg.Nonces != nil {
+		issued, ok := v.cfg.Nonces.check(p.epoch, p.Nonce)
+		if !ok {
+			return useNonce(p)
+		}
+		p.NonceTime, p.until = issued, issued.Add(nonceLife)
+		behind, ahead = maxOffset, maxOffset
+	} else {
+		p.until = p.IssuedAt.Add(maxAge + maxSkew)
+	}
+	if p.IssuedAt.Before(now.Add(-behind)) || p.IssuedAt.After(now.Add(ahead)) {
+		return &ProofError{"iat", &ClockError{Server: now, Client: p.IssuedAt}}
+	}
+	// Without nonces a proof from before the epoch may have been spent already: it could be dated up to maxAhead into the epoch.
+	if v.cfg.Nonces == nil && p.IssuedAt.Unix() < p.epoch.Birth+int64(maxAhead/time.Second) {
+		return refuse("iat", forgotten)
+	}
+	return nil
+}
+
+const forgotten = "from before the server began to remember proofs; send a new one in some seconds"
+
+func useNonce(p *Proof) error {
+	words := "the nonce is too old or not from this server"
+	if p.Nonce == "" {
+		words = "this server requires one"
+	}
+	return &ProofError{"nonce", &reason{words, ErrUseNonce}}
+}
+
+// Spend records that p was used, for a request from source (the zero Addr: not known). Call it last, when nothing else can refuse the request any more, and before the
+// first write. It returns an error that is [ErrReplayed] if p was spent before; [ErrUseNonce] (with nonces off: ErrInvalidProof) if the
+// store may have forgotten that since Check; [ErrReplayFull] if the store takes no more from source; any other error means "cannot know".
+func (v *Verifier) Spend(ctx context.Context, p *Proof, source netip.Addr) error {
+	err := v.cfg.Replay.Spend(ctx, p.epoch, replayKey(v.cfg.Namespace, p.JKT, p.JTI), p.until, source)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrReplayed):
+		return &ProofError{"jti", &reason{"this proof was used before", ErrReplayed}}
+	case errors.Is(err, ErrStaleEpoch) && v.cfg.Nonces != nil:
+		return useNonce(p)
+	case errors.Is(err, ErrStaleEpoch):
+		return refuse("iat", forgotten)
+	}
+	return fmt.Errorf("dpop: replay store: %w", err)
+}
+
+// Nonce returns the newest nonce, for the DPoP-Nonce header of every answer (with Cache-Control: no-store, RFC 9449 §8.2). It is "" with nonces off: then
+// the header is never sent. The error means that the replay store does not answer.
+func (v *Verifier) Nonce(ctx context.Context) (string, error) {
+	if v.cfg.Nonces == nil {
+		return "", nil
+	}
+	e, err := v.cfg.Replay.Epoch(ctx)
+	if err != nil {
+		return "", fmt.Errorf("dpop: replay store: %w", err)
+	}
+	return v.cfg.Nonces.newest(e), nil
+}
