@@ -1,0 +1,94 @@
+package claims
+
+import "strconv"
+
+// A Code says why a text is not an identifier, or why an identifier is not admitted. It is an error itself, so that
+// callers can branch with errors.Is(err, claims.CodeNotCanonical). Its value is a stable lower-case word.
+type Code string
+
+// Error returns the code's word.
+func (c Code) Error() string { return string(c) }
+
+// Something needed is absent or empty.
+const (
+	CodeEmptyPart     Code = "empty_part"
+	CodeMissingDomain Code = "missing_domain"
+	CodeMissingLocal  Code = "missing_local"
+	CodeMissingDevice Code = "missing_device"
+)
+
+// Text that is not allowed where it stands.
+const (
+	CodeNotUTF8        Code = "not_utf8"
+	CodeControlChar    Code = "control_char"
+	CodeDisallowedChar Code = "disallowed_char"
+	CodeBidi           Code = "bidi"
+	CodeBadPercent     Code = "bad_percent"
+	CodeDoubleEncoding Code = "double_encoding"
+)
+
+// The host part.
+const (
+	CodeBadDomain           Code = "bad_domain"
+	CodeSingleLabel         Code = "single_label"
+	CodeIPNotAllowed        Code = "ip_not_allowed"
+	CodePortNotAllowed      Code = "port_not_allowed"
+	CodeUserinfoNotAllowed  Code = "userinfo_not_allowed"
+	CodePasswordNotAllowed  Code = "password_not_allowed"
+	CodeAuthorityNotAllowed Code = "authority_not_allowed"
+	CodeReservedDomain      Code = "reserved_domain"
+)
+
+// The shape of a URI and what it names.
+const (
+	CodeQueryNotAllowed    Code = "query_not_allowed"
+	CodeFragmentNotAllowed Code = "fragment_not_allowed"
+	CodeUnknownParam       Code = "unknown_param"
+	CodeExtraSegment       Code = "extra_segment"
+	CodeDotSegment         Code = "dot_segment"
+	CodeSchemeNotAllowed   Code = "scheme_not_allowed"
+	CodeUnknownSystem      Code = "unknown_system"
+	CodeUnknownType        Code = "unknown_type"
+	CodeTypeAmbiguous      Code = "type_ambiguous"
+	CodeTypeMismatch       Code = "type_mismatch"
+	CodeOverlongPart       Code = "overlong_part"
+	CodeOverlongURI        Code = "overlong_uri"
+	CodeNotCanonical       Code = "not_canonical"
+)
+
+// Refusals at registration. The first two are also warnings on identifiers from elsewhere, see [Warnings].
+// [CodeTaken] and [CodeInQuarantine] are for whoever keeps the register of a domain; this package never returns them.
+const (
+	CodeMixedScript    Code = "mixed_script"
+	CodeConfusable     Code = "confusable"
+	CodeReservedHandle Code = "reserved_handle"
+	CodeTaken          Code = "taken"
+	CodeInQuarantine   Code = "in_quarantine"
+)
+
+// The parts that an [Error] names.
+const (
+	PartURI    = "uri"
+	PartScheme = "scheme"
+	PartSystem = "system"
+	PartType   = "type"
+	PartDomain = "domain"
+	PartLocal  = "local"
+	PartDevice = "device"
+)
+
+// An Error tells what is wrong with an identifier and where. It never repeats the text, which may hold control
+// characters or secrets, so it may be logged and shown.
+type Error struct {
+	Code   Code
+	Part   string // one of the Part constants
+	Offset int    // octets from the start of the text; the start of the part when mapping has moved the place
+}
+
+// Error says for example "claims: local: disallowed_char at octet 7".
+func (e *Error) Error() string {
+	return "claims: " + e.Part + ": " + string(e.Code) + " at octet " + strconv.Itoa(e.Offset)
+}
+
+// Unwrap returns the code.
+func (e *Error) Unwrap() error { return e.Code }

@@ -1,0 +1,217 @@
+package claims
+
+import (
+	"strings"
+
+	"golang.org/x/text/secure/precis"
+)
+
+// A Casemap is how an IRC network takes names to lower case, as its servers announce in ISUPPORT CASEMAPPING.
+type Casemap uint8
+
+const (
+	CasemapRFC1459 Casemap = iota // ASCII, and []\~ are the capitals of {}|^ (RFC 2812 §2.2)
+	CasemapASCII                  // ASCII letters only
+	CasemapPRECIS                 // nicks by RFC 8265 UsernameCaseMapped, with letters beyond ASCII
+)
+
+const maxIRCName = 64
+
+var (
+	nickMarks = "[]\\`_^{|}"
+	// ircNick is a nickname (RFC 2812 §2.3.1), after folding.
+	ircNick = profile{max: maxIRCName, ascii: newCharset(lower + upper + digits + nickMarks + "-"), check: checkNick}
+	// ircPRECISNick is a nickname of a network that folds by PRECIS.
+	ircPRECISNick = profile{
+		max: maxIRCName, fold: true, ascii: ircNick.ascii, check: checkNick,
+		unicode: username(precis.UsernameCaseMapped),
+	}
+	// ircUser is the user name or services account. Its '~' marks a name that nobody vouches for and is no capital.
+	ircUser = profile{max: maxIRCName, fold: true, ascii: newCharset(lower + digits + "_.~-")}
+	// ircChannel is a channel with its sigil (RFC 2812 §1.3).
+	ircChannel = profile{
+		max: maxIRCName, ascii: newCharset(lower+upper+digits+marks, ",:"), unicode: opaque, check: checkChannel,
+	}
+)
+
+func checkNick(s string) (string, int, Code) {
+	if c := s[0]; '0' <= c && c <= '9' || c == '-' {
+		return s, 0, CodeDisallowedChar
+	}
+	return s, 0, ""
+}
+
+func checkChannel(s string) (string, int, Code) {
+	if len(s) == 1 {
+		return s, 1, CodeEmptyPart
+	}
+	return s, 0, ""
+}
+
+// fold takes s to lower case. Under CasemapPRECIS the nick's profile does it, and channels are folded as ASCII.
+func (m Casemap) fold(s string) string {
+	s = lowerASCII(s)
+	if m != CasemapRFC1459 {
+		return s
+	}
+	return strings.Map(func(r rune) rune {
+		switch r {
+		case '[', '\\', ']':
+			return r + ('{' - '[')
+		case '~':
+			return '^'
+		}
+		return r
+	}, s)
+}
+
+// How a target tells what it is when its first character does not.
+const (
+	flagUser    = "isuser"
+	flagChannel = "ischannel"
+	flagNone    = "" // in URIs an unmarked nick is ambiguous
+	flagNative  = "native"
+)
+
+// splitIRC takes a native name. It has one part, the target; the network comes from the parser.
+func splitIRC(text part) (parts, error) {
+	return parts{flag: flagNative, local: text.slice(PartLocal, 0, len(text.text))}, nil
+}
+
+// splitIRCBody splits what follows "im:irc=".
+func splitIRCBody(text part) (parts, error) {
+	q := parts{system: SystemIRC}
+	body := text
+	if i := strings.IndexByte(text.text, ';'); i >= 0 {
+		typ, err := splitParam(text.slice(PartType, i+1, len(text.text)))
+		if err != nil {
+			return parts{}, err
+		}
+		q.typ = typ
+		body = text.slice(PartURI, 0, i)
+	}
+	slash := strings.IndexByte(body.text, '/')
+	if slash < 0 {
+		q.domain = body.slice(PartDomain, 0, len(body.text))
+	} else {
+		q.domain = body.slice(PartDomain, 0, slash)
+		q.local = body.slice(PartLocal, slash+1, len(body.text))
+	}
+	if i := strings.IndexByte(q.domain.text, '#'); i >= 0 {
+		return parts{}, failRaw(q.domain, CodeFragmentNotAllowed, i)
+	}
+	if i := strings.LastIndexByte(q.local.text, ','); i >= 0 {
+		q.flag = lowerASCII(q.local.text[i+1:])
+		if q.flag != flagUser && q.flag != flagChannel {
+			return parts{}, failRaw(q.local, CodeUnknownParam, i+1)
+		}
+		q.local = q.local.slice(PartLocal, 0, i)
+	}
+	return q, nil
+}
+
+// readIRC reads a target: #channel, &channel, +channel, [nick]!user[@host], @nick or nick.
+func readIRC(p *Parser, _ *family, q parts) (ID, error) {
+	id := ID{system: SystemIRC}
+	var err error
+	if id.domain, err = readDomain(q.domain, p.AllowSingleLabel); err != nil {
+		return ID{}, err
+	}
+	target, err := decode(q.local)
+	if err != nil {
+		return ID{}, err
+	}
+	if !q.local.present || q.flag == flagNative && lowerASCII(target) == id.domain {
+		id.typ = TypeDomain
+		return id, q.checkType(id.typ)
+	}
+	if target == "" {
+		return ID{}, q.local.fail(CodeEmptyPart, 0)
+	}
+	bang := strings.IndexByte(target, '!')
+	switch c := target[0]; {
+	case c == '#' || c == '&' || c == '+':
+		id.typ = TypeChannel
+		id.local, err = ircChannel.read(q.local, p.Casemap.fold(target))
+	case bang >= 0:
+		id.typ = TypeUser
+		id.local, err = p.readIRCUser(q.local, target, bang)
+	case c == '@':
+		id.typ = TypeHandle
+		id.local, err = p.readNick(q.local, target, 1, len(target))
+	case q.flag == flagNone:
+		return ID{}, q.local.fail(CodeTypeAmbiguous, 0)
+	default:
+		id.typ = TypeHandle
+		id.local, err = p.readNick(q.local, target, 0, len(target))
+	}
+	if err != nil {
+		return ID{}, err
+	}
+	if q.flag == flagUser && id.typ == TypeChannel || q.flag == flagChannel && id.typ != TypeChannel {
+		return ID{}, q.local.fail(CodeTypeMismatch, 0)
+	}
+	return id, q.checkType(id.typ)
+}
+
+// readIRCUser reads [nick]!user[@host]. The nick is advice and is forgotten, but it must be one.
+func (p *Parser) readIRCUser(local part, target string, bang int) (string, error) {
+	if bang > 0 {
+		if _, err := p.readNick(local, target, 0, bang); err != nil {
+			return "", err
+		}
+	}
+	end := len(target)
+	at := strings.LastIndexByte(target, '@')
+	if at > bang {
+		end = at
+	}
+	user, err := ircUser.read(within(local, bang+1, end), target[bang+1:end])
+	if err != nil || end == len(target) {
+		return user, err
+	}
+	name := within(local, at+1, len(target))
+	host, err := readDomain(part{name: PartLocal, text: target[at+1:], at: name.at}, p.AllowSingleLabel)
+	return user + "@" + host, err
+}
+
+func (p *Parser) readNick(local part, target string, from, to int) (string, error) {
+	f := &ircNick
+	nick := target[from:to]
+	if p.Casemap == CasemapPRECIS {
+		f = &ircPRECISNick
+	} else {
+		nick = p.Casemap.fold(nick)
+	}
+	return f.read(within(local, from, to), nick)
+}
+
+// appendIRC appends a native name, which leaves out the network.
+func appendIRC(b []byte, id ID, _ string) []byte {
+	switch id.typ {
+	case TypeDomain:
+		return append(b, id.domain...)
+	case TypeHandle:
+		b = append(b, '@')
+	case TypeUser:
+		b = append(b, '!')
+	}
+	return append(b, id.local...)
+}
+
+// appendIRCTarget appends the rest of an im:irc= URI. The sigil is encoded whatever it is, so that '+' is treated like
+// '#', '&' and '!'; the flag is always there.
+func (id ID) appendIRCTarget(b []byte) []byte {
+	b = append(append(b, id.domain...), '/')
+	flag, name := flagUser, id.local
+	switch id.typ {
+	case TypeUser:
+		b = append(b, "%21"...)
+	case TypeChannel:
+		flag = flagChannel
+		b = appendEncoded(b, name[:1], &charset{})
+		name = name[1:]
+	}
+	b = appendEncoded(b, name, &imLiteral)
+	return append(append(b, ','), flag...)
+}

@@ -1,0 +1,162 @@
+package claims
+
+import "strings"
+
+const maxSegment = 1023
+
+var (
+	// segment is one segment of a mimi: URI. Only the owning domain knows more of it than that it is NFC.
+	segment = profile{
+		max: maxSegment, ascii: newCharset(lower+upper+digits+marks+" ", "/"), unicode: nfc, check: checkDotSegment,
+	}
+	// tailSegment is the last segment of a device or a room, which may hold an encoded slash.
+	tailSegment = profile{
+		max: maxSegment, ascii: newCharset(lower + upper + digits + marks + " "), unicode: nfc, check: checkDotSegment,
+	}
+)
+
+// A mimiKind is the first segment of a path.
+type mimiKind struct {
+	letter byte
+	typ    Type
+}
+
+var mimiKinds = []mimiKind{
+	{'u', TypeUser}, {'u', TypeHandle}, {'p', TypePseudonym}, {'d', TypeDevice}, {'r', TypeChannel}, {'g', TypeGroup}, {'t', TypeTeam},
+}
+
+// splitMIMI splits what follows "mimi:" (draft-ietf-mimi-protocol, draft-mahy-mimi-identity-05): an authority, a kind
+// and a segment, for devices one or two.
+func splitMIMI(text part) (parts, error) {
+	q := parts{system: SystemMIMI}
+	if !strings.HasPrefix(text.text, "//") {
+		return parts{}, failRaw(text, CodeMissingDomain, 0)
+	}
+	if err := checkTail(text); err != nil {
+		return parts{}, err
+	}
+	text = text.slice(PartURI, 2, len(text.text))
+	end := strings.IndexByte(text.text, '/')
+	if end < 0 {
+		end = len(text.text)
+	}
+	q.domain = text.slice(PartDomain, 0, end)
+	if i := strings.IndexByte(q.domain.text, '@'); i >= 0 {
+		return parts{}, failRaw(q.domain, CodeUserinfoNotAllowed, i)
+	}
+	if len(text.text)-end <= 1 { // a lone slash is the empty path (RFC 3986 §6.2.3)
+		return q, nil
+	}
+	path := text.slice(PartURI, end+1, len(text.text))
+	kind, _, _ := strings.Cut(path.text, "/")
+	for _, k := range mimiKinds {
+		if kind == string(k.letter) {
+			q.typ = k.typ
+			break
+		}
+	}
+	if q.typ == "" {
+		return parts{}, path.slice(PartType, 0, len(kind)).fail(CodeUnknownType, 0)
+	}
+	return q, q.splitSegments(path.slice(PartLocal, min(len(kind)+1, len(path.text)), len(path.text)))
+}
+
+// splitSegments cuts the segments that follow the kind.
+func (q *parts) splitSegments(path part) error {
+	limit := 1
+	if q.typ == TypeDevice {
+		limit = 2
+	}
+	var found [2]part
+	n, from := 0, 0
+	var extra error
+	for i := 0; i <= len(path.text); i++ {
+		if i < len(path.text) && path.text[i] != '/' {
+			continue
+		}
+		s := path.slice(PartLocal, from, i)
+		switch {
+		case s.text == "":
+			return s.fail(CodeEmptyPart, 0)
+		case isDotSegment(s.text):
+			return s.fail(CodeDotSegment, 0)
+		case n < limit:
+			found[n] = s
+		case extra == nil:
+			extra = s.fail(CodeExtraSegment, 0)
+		}
+		n++
+		from = i + 1
+	}
+	q.local = found[0]
+	if q.typ == TypeDevice {
+		q.local, q.device = found[0], found[1]
+		if n == 1 {
+			q.local, q.device = part{}, found[0]
+		}
+		q.device.name = PartDevice
+	}
+	return extra
+}
+
+// readMIMI reads the segments, which stay opaque.
+func readMIMI(p *Parser, _ *family, q parts) (ID, error) {
+	id := ID{system: SystemMIMI, typ: q.typ}
+	var err error
+	if id.domain, err = readDomain(q.domain, p.AllowSingleLabel); err != nil {
+		return ID{}, err
+	}
+	if q.typ == "" {
+		id.typ = TypeDomain
+		return id, nil
+	}
+	if q.local.present {
+		f := &segment
+		if q.typ == TypeChannel {
+			f = &tailSegment
+		}
+		if id.local, err = readPart(f, q.local); err != nil {
+			return ID{}, err
+		}
+	}
+	if q.device.present {
+		id.device, err = readPart(&tailSegment, q.device)
+	}
+	return id, err
+}
+
+func (id ID) appendMIMI(b []byte) []byte {
+	if id.domain == "" {
+		return b
+	}
+	start := len(b)
+	b = append(append(b, "mimi://"...), id.domain...)
+	if id.typ == TypeDomain {
+		return b
+	}
+	for _, k := range mimiKinds {
+		if k.typ == id.typ {
+			b = append(b, '/', k.letter)
+		}
+	}
+	local := id.local
+	if id.system == SystemIRC && id.typ == TypeChannel {
+		local = local[1:] // the sigil is lost
+	}
+	switch {
+	case local != "":
+		if isDotSegment(local) || id.typ != TypeChannel && strings.IndexByte(local, '/') >= 0 {
+			return b[:start]
+		}
+		b = appendEncoded(append(b, '/'), local, &mimiLiteral)
+	case id.system != SystemMIMI:
+		return b[:start]
+	}
+	if id.typ == TypeDevice {
+		if isDotSegment(id.device) {
+			return b[:start]
+		}
+		b = appendEncoded(append(b, '/'), id.device, &mimiLiteral)
+	}
+	return b
+}

@@ -1,0 +1,227 @@
+package claims
+
+import "strings"
+
+// A Reading says how forgiving a parser is.
+type Reading uint8
+
+const (
+	// Strict takes the canonical spelling and nothing else. It is for everything that is signed or comes from another
+	// party, and the zero value: text that was signed is never repaired.
+	Strict Reading = iota
+	// Lenient maps other spellings to the canonical one. It is for what people type and for imports.
+	Lenient
+	// Registration is Lenient, followed by [Policy.Check]. It is for names that are about to be given away.
+	Registration
+)
+
+// Parse reads the canonical im: or mimi: URI of an identifier. Errors are of type [*Error].
+func Parse(uri string) (ID, error) { return Parser{}.Parse(uri) }
+
+// ParseLenient reads any spelling of an im:, mimi:, xmpp:, sip:, mailto: or wireapp: URI.
+func ParseLenient(uri string) (ID, error) { return Parser{Reading: Lenient}.Parse(uri) }
+
+// ParseRegistration reads a URI as [ParseLenient] does and refuses what the zero [Policy] refuses.
+func ParseRegistration(uri string) (ID, error) { return Parser{Reading: Registration}.Parse(uri) }
+
+// A Parser reads identifiers. The zero Parser reads strictly; parsers may be copied and used concurrently.
+type Parser struct {
+	Reading Reading
+	// Policy decides in reading Registration. Nil means the zero Policy.
+	Policy *Policy
+	// Network is the domain to which native IRC names belong, which do not tell it themselves.
+	Network string
+	// Casemap is how IRC networks fold names. The zero value is the usual one, rfc1459.
+	Casemap Casemap
+	// AllowSingleLabel admits domains such as localhost. It is for development only: nobody else can find such a domain.
+	AllowSingleLabel bool
+}
+
+// Parse reads a URI. In reading Strict it must be the canonical im: or mimi: form, octet for octet.
+func (p Parser) Parse(uri string) (ID, error) {
+	q, err := splitURI(uri)
+	if err != nil {
+		return ID{}, err
+	}
+	id, err := p.read(q)
+	if err != nil {
+		return ID{}, err
+	}
+	if p.Reading == Strict {
+		var buf [256]byte
+		if string(id.appendURI(buf[:0])) != uri {
+			return ID{}, &Error{Code: CodeNotCanonical, Part: PartURI, Offset: 0}
+		}
+	}
+	return p.admit(id)
+}
+
+// ParseNative reads the form that the system itself writes, for SIP a sip: URI. Systems without native form, and names
+// of no system, are refused with [CodeUnknownSystem].
+func (p Parser) ParseNative(system System, name string) (ID, error) {
+	fam := families[system]
+	if fam == nil || fam.split == nil {
+		return ID{}, &Error{Code: CodeUnknownSystem, Part: PartSystem}
+	}
+	text, err := wholeText(name)
+	if err != nil {
+		return ID{}, err
+	}
+	q, err := fam.split(text)
+	if err != nil {
+		return ID{}, err
+	}
+	if q.system = system; system == SystemIRC {
+		q.domain = part{name: PartDomain, text: p.Network, present: true}
+	}
+	id, err := p.read(q)
+	if err != nil {
+		return ID{}, err
+	}
+	if p.Reading == Strict && id.Native() != name {
+		return ID{}, &Error{Code: CodeNotCanonical, Part: PartURI}
+	}
+	return p.admit(id)
+}
+
+// admit is the last step of every reading.
+func (p *Parser) admit(id ID) (ID, error) {
+	if p.Reading != Registration {
+		return id, nil
+	}
+	policy := p.Policy
+	if policy == nil {
+		policy = &Policy{}
+	}
+	if err := policy.Check(id); err != nil {
+		return ID{}, err
+	}
+	return id, nil
+}
+
+// parts is an identifier that was split and not yet read: nothing in it is decoded, mapped or checked.
+type parts struct {
+	system                System
+	typ                   Type   // as ";id-type=" says, else ""
+	flag                  string // how an IRC URI marks its target
+	domain, local, device part
+}
+
+// wholeText returns s as one part if it is text at all.
+func wholeText(s string) (part, error) {
+	whole := part{name: PartURI, text: s, present: true}
+	if len(s) > maxText {
+		return part{}, whole.fail(CodeOverlongURI, 0)
+	}
+	if i, code := checkText(s); code != "" {
+		return part{}, whole.fail(code, i)
+	}
+	return whole, nil
+}
+
+// splitURI finds the scheme and has the rest of the URI split as the scheme demands. Schemes are read without regard to
+// case (RFC 3986 §3.1).
+func splitURI(uri string) (parts, error) {
+	whole, err := wholeText(uri)
+	if err != nil {
+		return parts{}, err
+	}
+	colon := strings.IndexByte(uri, ':')
+	scheme := whole.slice(PartScheme, 0, max(colon, 0))
+	rest := whole.slice(PartURI, colon+1, len(uri))
+	rest.percent = true
+	switch lowerASCII(scheme.text) {
+	case "im":
+		return splitIM(rest)
+	case "mimi":
+		return splitMIMI(rest)
+	case "xmpp":
+		return splitXMPPURI(rest)
+	case "mailto":
+		return splitMailto(rest)
+	case "sip":
+		return splitSIPURI(rest)
+	case "wireapp":
+		return splitWireApp(rest)
+	}
+	return parts{}, scheme.fail(CodeSchemeNotAllowed, 0)
+}
+
+// read takes parts to the identifier: decode, map, check.
+func (p *Parser) read(q parts) (ID, error) {
+	fam := families[q.system]
+	read := fam.read
+	if read == nil {
+		read = readShapes
+	}
+	id, err := read(p, fam, q)
+	if err != nil {
+		return ID{}, err
+	}
+	// Encoding takes up to three octets for one, and what cannot be written as a URI must not be read either.
+	const markup = 64
+	if 3*(len(id.local)+len(id.device))+len(id.domain)+markup > maxText && max(len(id.IM()), len(id.MIMI())) > maxText {
+		return ID{}, &Error{Code: CodeOverlongURI, Part: PartURI}
+	}
+	return id, nil
+}
+
+// readShapes reads the parts of a system whose names are told apart by sigil and device part.
+func readShapes(p *Parser, fam *family, q parts) (ID, error) {
+	id := ID{system: q.system, domain: UnscopedDomain}
+	var err error
+	if q.domain.present || !fam.unscoped {
+		if id.domain, err = readDomain(q.domain, p.AllowSingleLabel); err != nil {
+			return ID{}, err
+		}
+	}
+	if !q.local.present && !q.device.present {
+		id.typ = TypeDomain
+		return id, q.checkType(id.typ)
+	}
+	local, err := decode(q.local)
+	if err != nil {
+		return ID{}, err
+	}
+	sh := fam.shape(local, q.device.present)
+	if sh == nil {
+		return ID{}, q.local.fail(CodeTypeMismatch, 0)
+	}
+	id.typ = sh.typ
+	if err := q.checkType(id.typ); err != nil {
+		return ID{}, err
+	}
+	if q.local.present {
+		name := within(q.local, len(sh.sigil), len(local))
+		if id.local, err = sh.local.read(name, local[len(sh.sigil):]); err != nil {
+			return ID{}, err
+		}
+	}
+	if sh.device == nil {
+		return id, nil
+	}
+	if id.device, err = readPart(sh.device, q.device); err != nil {
+		return ID{}, err
+	}
+	if sh.joined {
+		id.local, id.device = id.local+"/"+id.device, ""
+	}
+	return id, nil
+}
+
+// readPart decodes p and reads it by f.
+func readPart(f *profile, p part) (string, error) {
+	text, err := decode(p)
+	if err != nil {
+		return "", err
+	}
+	return f.read(p, text)
+}
+
+// checkType refuses an identifier whose type is not what its parameter says.
+func (q *parts) checkType(typ Type) error {
+	if q.typ != "" && q.typ != typ {
+		return &Error{Code: CodeTypeMismatch, Part: PartType}
+	}
+	return nil
+}

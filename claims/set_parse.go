@@ -1,0 +1,196 @@
+package claims
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// names are the members of a set. One of these names in another case is refused, because readers that fold case would
+// take it for the claim.
+var names = []string{
+	"iss", "sub", "handle", "device", "aud", "client_id", "scope", "jti", "iat", "nbf", "exp", "auth_time", "acr", "amr",
+	"sid", "gen", "cnf", "act", "may_act", "home_iss", "tokens", "status",
+}
+
+var (
+	errNotInteger = errors.New("not a whole number")
+	errNotArray   = errors.New("not an array")
+	errEmpty      = errors.New("empty")
+)
+
+// ParseSet reads the payload of an access token. It refuses repeated members, members whose names differ from a claim's
+// only in case, claims of the wrong type, empty audiences and empty identifiers, and times that are not seconds since 1970;
+// milliseconds, as in the figures of draft-mahy-mimi-identity, lie beyond every date. Unknown members are ignored. What
+// the claims say is checked by [Set.Validate].
+func ParseSet(data []byte) (Set, error) {
+	var s Set
+	if err := readObject(data, names, s.member); err != nil {
+		return Set{}, fmt.Errorf("claims: %w", err)
+	}
+	return s, nil
+}
+
+// UnmarshalJSON reads what [ParseSet] reads. As encoding/json calls it, repeated members further out pass unseen.
+func (s *Set) UnmarshalJSON(data []byte) error {
+	set, err := ParseSet(data)
+	if err == nil {
+		*s = set
+	}
+	return err
+}
+
+// readObject hands every member of a JSON object to fn, which returns false for names it does not know.
+func readObject(data []byte, names []string, fn func(name string, raw []byte) (bool, error)) error {
+	return jose.Object(data, func(name string, raw []byte) error {
+		switch known, err := fn(name, raw); {
+		case err != nil:
+			return fmt.Errorf("%s: %w", name, err)
+		case !known:
+			return jose.CheckCase(name, names)
+		}
+		return nil
+	})
+}
+
+func (s *Set) member(name string, raw []byte) (known bool, err error) {
+	switch name {
+	case "iss":
+		s.Issuer, err = text(raw)
+	case "sub":
+		s.Subject, err = text(raw)
+	case "handle":
+		s.Handle, err = text(raw)
+	case "device":
+		s.Device, err = text(raw)
+	case "aud":
+		s.Audience, err = audience(raw)
+	case "client_id":
+		s.ClientID, err = text(raw)
+	case "scope":
+		s.Scope, err = jose.String(raw)
+	case "jti":
+		s.JTI, err = text(raw)
+	case "iat":
+		s.IssuedAt, err = jose.NumericDate(raw)
+	case "nbf":
+		s.NotBefore, err = jose.NumericDate(raw)
+	case "exp":
+		s.Expires, err = jose.NumericDate(raw)
+	case "auth_time":
+		s.AuthTime, err = jose.NumericDate(raw)
+	case "acr":
+		s.ACR, err = jose.String(raw)
+	case "amr":
+		s.AMR, err = jose.Strings(raw)
+	case "sid":
+		s.SID, err = text(raw)
+	case "gen":
+		s.Gen, err = integer(raw)
+	case "cnf":
+		err = readObject(raw, []string{"jkt"}, s.confirmation)
+	case "act":
+		s.Actor, err = actor(raw)
+	case "may_act":
+		s.MayAct, err = actor(raw)
+	case "home_iss":
+		s.HomeIss, err = text(raw)
+	case "tokens":
+		s.Tokens, err = array(raw)
+	case "status":
+		err = readObject(raw, []string{"status_list"}, s.status)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+func (s *Set) confirmation(name string, raw []byte) (known bool, err error) {
+	if name == "jkt" {
+		s.JKT, err = text(raw)
+		return true, err
+	}
+	return false, nil
+}
+
+func (s *Set) status(name string, raw []byte) (known bool, err error) {
+	if name != "status_list" {
+		return false, nil
+	}
+	var status Status
+	s.Status = &status
+	return true, readObject(raw, []string{"idx", "uri"}, func(name string, raw []byte) (known bool, err error) {
+		switch name {
+		case "idx":
+			status.Index, err = strconv.ParseUint(string(raw), 10, 64)
+			if err != nil {
+				err = errNotInteger
+			}
+		case "uri":
+			status.URI, err = text(raw)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+}
+
+func actor(raw []byte) (*Actor, error) {
+	a := new(Actor)
+	return a, readObject(raw, []string{"sub", "iss", "client_id", "act"}, func(name string, raw []byte) (known bool, err error) {
+		switch name {
+		case "sub":
+			a.Subject, err = text(raw)
+		case "iss":
+			a.Issuer, err = text(raw)
+		case "client_id":
+			a.ClientID, err = text(raw)
+		case "act":
+			a.Actor, err = actor(raw)
+		default:
+			return false, nil
+		}
+		return true, err
+	})
+}
+
+// text reads a string that cannot be empty: an empty claim must not pass for an absent one.
+func text(raw []byte) (string, error) {
+	s, err := jose.String(raw)
+	if err == nil && s == "" {
+		err = errEmpty
+	}
+	return s, err
+}
+
+// audience reads a string or an array of them (RFC 7519 §4.1.3).
+func audience(raw []byte) ([]string, error) {
+	if len(raw) > 0 && raw[0] == '"' {
+		s, err := text(raw)
+		return []string{s}, err
+	}
+	list, err := jose.Strings(raw)
+	if err == nil && (len(list) == 0 || slices.Contains(list, "")) {
+		err = errEmpty
+	}
+	return list, err
+}
+
+func integer(raw []byte) (int64, error) {
+	n, err := strconv.ParseInt(string(raw), 10, 64)
+	if err != nil {
+		return 0, errNotInteger
+	}
+	return n, nil
+}
+
+func array(raw []byte) (json.RawMessage, error) {
+	if len(raw) == 0 || raw[0] != '[' {
+		return nil, errNotArray
+	}
+	return append(json.RawMessage(nil), raw...), nil
+}

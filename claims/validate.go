@@ -1,0 +1,212 @@
+package claims
+
+import (
+	"encoding/base64"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The faults of a set, wrapped in a [ClaimError].
+var (
+	ErrMissing      = errors.New("missing")
+	ErrMalformed    = errors.New("malformed")
+	ErrExpired      = errors.New("expired")
+	ErrNotYetValid  = errors.New("not yet valid")
+	ErrIssuer       = errors.New("another issuer")
+	ErrAudience     = errors.New("for another audience")
+	ErrDomain       = errors.New("the issuer does not speak for this domain")
+	ErrMismatch     = errors.New("does not agree with the subject")
+	ErrNotForClient = errors.New("a service has neither handle nor device")
+)
+
+// A ClaimError tells which claim of a set was refused, without its value.
+type ClaimError struct {
+	Claim string // "exp", "device", ...
+	Err   error  // one of the errors above, or an [*Error] of an identifier
+}
+
+// Error says for example "claims: exp: expired".
+func (e *ClaimError) Error() string {
+	return "claims: " + e.Claim + ": " + strings.TrimPrefix(e.Err.Error(), "claims: ")
+}
+
+// Unwrap returns the fault.
+func (e *ClaimError) Unwrap() error { return e.Err }
+
+// Expect is what a verifier demands of a set.
+type Expect struct {
+	// Issuer is the only issuer to accept. Required.
+	Issuer string
+	// Audience is the verifier's own name, one of the token's audiences. Required unless AnyAudience is set.
+	Audience string
+	// AnyAudience is for an issuer that looks at its own tokens; others would accept tokens made for somebody else.
+	AnyAudience bool
+	// Domains are those that the issuer may speak for, in canonical form. With none, no user's token is accepted.
+	Domains []string
+	// Now is the time of the check; zero means [time.Now].
+	Now time.Time
+	// Leeway is how far clocks may differ. Zero is none.
+	Leeway time.Duration
+	// Development admits domains that are reserved for tests and examples, and those of one label.
+	Development bool
+}
+
+// Validate checks a set whose signature has been verified: issuer, audience and times (RFC 9068 §4), and what the
+// identifiers say together. Handle, user and device lie in one domain that the issuer may speak for, the device belongs
+// to the user, and the token is bound to a key. In a service's token the subject is the client, and there is neither
+// handle nor device. The error is a [*ClaimError].
+func (s *Set) Validate(e Expect) error {
+	if err := s.validateEnvelope(e); err != nil {
+		return err
+	}
+	if s.Service() {
+		switch {
+		case hasScheme(s.Subject): // a client must not pass for a user
+			return &ClaimError{"sub", ErrMalformed}
+		case s.Handle != "":
+			return &ClaimError{"handle", ErrNotForClient}
+		case s.Device != "":
+			return &ClaimError{"device", ErrNotForClient}
+		}
+		return nil
+	}
+	if s.JKT == "" {
+		return &ClaimError{"cnf", ErrMissing}
+	}
+	id, err := s.identity(Parser{AllowSingleLabel: e.Development})
+	if err != nil {
+		return err
+	}
+	domain := id.User.Domain()
+	switch {
+	case reserved(domain, e.Development):
+		return &ClaimError{"sub", &Error{Code: CodeReservedDomain, Part: PartDomain}}
+	case !slices.Contains(e.Domains, domain):
+		return &ClaimError{"sub", ErrDomain}
+	}
+	return id.agree()
+}
+
+// Service reports whether the token is a client's own (client_credentials).
+func (s *Set) Service() bool { return s.Subject == s.ClientID && s.ClientID != "" }
+
+// validateEnvelope checks what every access token has.
+func (s *Set) validateEnvelope(e Expect) error {
+	now := e.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	for _, c := range []struct { // RFC 9068 §2.2
+		name   string
+		absent bool
+	}{
+		{"iss", s.Issuer == ""}, {"exp", s.Expires.IsZero()}, {"aud", len(s.Audience) == 0}, {"sub", s.Subject == ""},
+		{"client_id", s.ClientID == ""}, {"iat", s.IssuedAt.IsZero()}, {"jti", s.JTI == ""},
+	} {
+		if c.absent {
+			return &ClaimError{c.name, ErrMissing}
+		}
+	}
+	switch {
+	case s.Issuer != e.Issuer:
+		return &ClaimError{"iss", ErrIssuer}
+	case !e.AnyAudience && (e.Audience == "" || !slices.Contains(s.Audience, e.Audience)):
+		return &ClaimError{"aud", ErrAudience}
+	case !now.Before(s.Expires.Add(e.Leeway)):
+		return &ClaimError{"exp", ErrExpired}
+	case now.Add(e.Leeway).Before(s.IssuedAt):
+		return &ClaimError{"iat", ErrNotYetValid}
+	case now.Add(e.Leeway).Before(s.NotBefore):
+		return &ClaimError{"nbf", ErrNotYetValid}
+	case !s.IssuedAt.Before(s.Expires):
+		return &ClaimError{"exp", ErrMalformed}
+	case s.JKT != "" && !isThumbprint(s.JKT):
+		return &ClaimError{"cnf", ErrMalformed}
+	}
+	return nil
+}
+
+func isThumbprint(s string) bool {
+	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
+	return err == nil && len(b) == 32 && len(s) == 43
+}
+
+// hasScheme reports whether s could be taken for the URI of an identifier.
+func hasScheme(s string) bool {
+	scheme, _, found := strings.Cut(s, ":")
+	scheme = lowerASCII(scheme)
+	return found && (scheme == "im" || scheme == "mimi")
+}
+
+// An Identity is the three identifiers of a set. Handle and Device are zero where the token has none.
+type Identity struct {
+	Handle, User, Device ID
+}
+
+// Identity reads the identifiers of a user's token, strictly, each with the type that its claim wants. It does not
+// compare them or judge the domain; [Set.Validate] does. The error is a [*ClaimError].
+func (s *Set) Identity() (Identity, error) { return s.identity(Parser{AllowSingleLabel: true}) }
+
+func (s *Set) identity(p Parser) (Identity, error) {
+	var id Identity
+	for _, c := range []struct {
+		claim, uri string
+		want       Type
+		to         *ID
+	}{
+		{"sub", s.Subject, TypeUser, &id.User},
+		{"handle", s.Handle, TypeHandle, &id.Handle},
+		{"device", s.Device, TypeDevice, &id.Device},
+	} {
+		if c.uri == "" && c.claim != "sub" {
+			continue
+		}
+		parsed, err := p.Parse(c.uri)
+		if err == nil && !parsed.names(c.want) {
+			err = &Error{Code: CodeTypeMismatch, Part: PartType}
+		}
+		if err != nil {
+			return Identity{}, &ClaimError{c.claim, err}
+		}
+		*c.to = parsed
+	}
+	return id, nil
+}
+
+// names reports whether id can stand where want is expected: a mimi: URI does not tell handle from user, and the bare
+// JID is both.
+func (id ID) names(want Type) bool {
+	switch {
+	case id.typ == want:
+		return true
+	case id.system == SystemMIMI:
+		return want == TypeHandle && id.typ == TypeUser
+	case id.system == SystemXMPP:
+		return want == TypeUser && id.typ == TypeHandle
+	}
+	return false
+}
+
+// agree checks that handle and device belong to the user.
+func (id *Identity) agree() error {
+	switch {
+	case !id.Handle.IsZero() && id.Handle.domain != id.User.domain:
+		return &ClaimError{"handle", ErrMismatch}
+	case id.Handle.system == SystemXMPP && id.User.system == SystemXMPP && id.Handle != id.User:
+		return &ClaimError{"handle", ErrMismatch}
+	case !id.Device.IsZero() && !id.Device.belongsTo(id.User):
+		return &ClaimError{"device", ErrMismatch}
+	}
+	return nil
+}
+
+// belongsTo reports whether a device's user part is user. One of the two may be written as a mimi: URI, which forgets the
+// system, and a mimi: device may leave the user out.
+func (id ID) belongsTo(user ID) bool {
+	if id.domain != user.domain || id.system != user.system && id.system != SystemMIMI && user.system != SystemMIMI {
+		return false
+	}
+	return id.local == user.local || id.local == ""
+}
