@@ -2,10 +2,7 @@ package jose
 
 import (
 	"crypto"
-	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/rand"
-	"crypto/rsa"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -140,34 +137,10 @@ func (j *JWS) Encode() string {
 // Verify checks the signature with key and with alg, which the caller has pinned. It returns [ErrSignature] if it does not verify, if the
 // header names another algorithm (EdDSA and Ed25519 are the same one), or if key is none for alg in type, curve or size.
 func (j *JWS) Verify(alg string, key crypto.PublicKey) error {
-	a, ok := lookup(alg)
-	if !ok || !Allows([]string{alg}, j.Header.Alg) || !a.fits(key) {
+	if !Allows([]string{alg}, j.Header.Alg) {
 		return ErrSignature
 	}
-	switch key := key.(type) {
-	case *ecdsa.PublicKey:
-		// RFC 7518 §3.4: R and S, each as long as the curve's order.
-		if len(j.signature) == 2*a.size {
-			var der [maxDER]byte
-			ok = ecdsa.VerifyASN1(key, a.digest(j.input), appendDER(der[:0], j.signature[:a.size], j.signature[a.size:]))
-			break
-		}
-		ok = false
-	case ed25519.PublicKey:
-		ok = ed25519.Verify(key, j.input, j.signature)
-	case *rsa.PublicKey:
-		if a.pss {
-			// RFC 7518 §3.5: the salt is as long as the hash.
-			opts := &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}
-			ok = rsa.VerifyPSS(key, a.hash, a.digest(j.input), j.signature, opts) == nil
-			break
-		}
-		ok = rsa.VerifyPKCS1v15(key, a.hash, a.digest(j.input), j.signature) == nil
-	}
-	if !ok {
-		return ErrSignature
-	}
-	return nil
+	return Verify(alg, key, j.input, j.signature)
 }
 
 // Sign returns the compact serialization of header and payload, signed by signer with alg. Both are JSON already; the header must name
@@ -182,11 +155,7 @@ func Sign(signer crypto.Signer, alg string, header, payload []byte) (string, err
 	out = append(out, '.')
 	out = b64.AppendEncode(out, payload)
 
-	opts := crypto.SignerOpts(a.hash)
-	if a.pss {
-		opts = &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: a.hash}
-	}
-	signature, err := signer.Sign(rand.Reader, a.digest(out), opts)
+	signature, err := signer.Sign(rand.Reader, a.digest(out), a.options())
 	if err == nil && a.curve != nil {
 		signature, err = rawSignature(signature, a.size)
 	}

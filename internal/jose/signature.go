@@ -2,6 +2,8 @@ package jose
 
 import (
 	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
 	"errors"
@@ -9,6 +11,43 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
+
+// Verify checks signature, in the form of JWS (RFC 7518 §3), over input. It returns [ErrSignature] if it does not verify, or if key is none for alg in
+// type, curve or size.
+func Verify(alg string, key crypto.PublicKey, input, signature []byte) error {
+	a, ok := lookup(alg)
+	if !ok || !a.fits(key) {
+		return ErrSignature
+	}
+	switch key := key.(type) {
+	case *ecdsa.PublicKey:
+		var der [maxDER]byte
+		// RFC 7518 §3.4: R and S, each as long as the curve's order.
+		ok = len(signature) == 2*a.size &&
+			ecdsa.VerifyASN1(key, a.digest(input), appendDER(der[:0], signature[:a.size], signature[a.size:]))
+	case ed25519.PublicKey:
+		ok = ed25519.Verify(key, input, signature)
+	case *rsa.PublicKey:
+		if a.pss {
+			ok = rsa.VerifyPSS(key, a.hash, a.digest(input), signature, a.options().(*rsa.PSSOptions)) == nil
+		} else {
+			ok = rsa.VerifyPKCS1v15(key, a.hash, a.digest(input), signature) == nil
+		}
+	}
+	if !ok {
+		return ErrSignature
+	}
+	return nil
+}
+
+// options returns what a crypto.Signer is told.
+func (a algorithm) options() crypto.SignerOpts {
+	if a.pss {
+		// RFC 7518 §3.5: the salt is as long as the hash.
+		return &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash, Hash: a.hash}
+	}
+	return a.hash
+}
 
 // maxDER is how long the DER form of an ECDSA signature is at most: P-521, two integers of 66 octets.
 const maxDER = 3 + 2*(2+66+1)
