@@ -152,6 +152,3 @@ type Revocation struct {
 	At        time.Time
 	ExpiresAt time.Time
 }
-
-// DomainKey writes the key of a revocation whose subject belongs to a domain.
-func DomainKey(domain, id string) string { return domain + "/" + id }

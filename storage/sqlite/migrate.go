@@ -27,9 +27,11 @@ func migrate(ctx context.Context, path string) (err error) {
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 
-	var id, tables int64
+	var id, versioned, tables int64
 	err = db.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), "+
-		"(SELECT count(*) FROM sqlite_schema WHERE name NOT LIKE 'goose_%' AND name NOT LIKE 'sqlite_%')").Scan(&id, &tables)
+		"count(*) FILTER (WHERE name = 'goose_db_version'), "+
+		"count(*) FILTER (WHERE name <> 'goose_db_version' AND type = 'table' AND name NOT LIKE 'sqlite_%') "+
+		"FROM sqlite_schema").Scan(&id, &versioned, &tables)
 	if err != nil {
 		return err
 	}
@@ -46,13 +48,21 @@ func migrate(ctx context.Context, path string) (err error) {
 	if err != nil {
 		return err
 	}
-	have, want, err := p.GetVersions(ctx)
-	if err != nil {
-		return err
+	// Read here and not by goose, which takes a damaged table for none.
+	var have int64
+	if versioned != 0 {
+		err := db.QueryRowContext(ctx, "SELECT ifnull(max(version_id), 0) FROM goose_db_version").Scan(&have)
+		if err != nil {
+			return err
+		}
 	}
+	sources := p.ListSources()
+	want := sources[len(sources)-1].Version
 	if have > want {
 		return fmt.Errorf("%w: its schema is %d, this release knows %d", storage.ErrSchemaNewer, have, want)
 	}
-	_, err = p.Up(ctx)
+	if have < want {
+		_, err = p.Up(ctx)
+	}
 	return err
 }

@@ -29,10 +29,18 @@ func prepareAll(ctx context.Context, db interface {
 	for i, text := range texts {
 		var err error
 		if stmts[i], err = db.PrepareContext(ctx, text); err != nil {
-			return nil, fmt.Errorf("prepare %q: %w", text, err)
+			return nil, errors.Join(fmt.Errorf("prepare %q: %w", text, err), closeAll(stmts[:i]))
 		}
 	}
 	return stmts, nil
+}
+
+func closeAll(stmts []*sql.Stmt) error {
+	var errs []error
+	for _, s := range stmts {
+		errs = append(errs, s.Close())
+	}
+	return errors.Join(errs...)
 }
 
 // insert returns the statement that inserts a row.

@@ -73,7 +73,8 @@ func openWriter(ctx context.Context, dsn string) (_ *writer, err error) {
 func (w *writer) close() error {
 	close(w.closing)
 	<-w.stopped
-	return errors.Join(w.conn.Close(), w.db.Close())
+	// database/sql does not keep account of statements prepared on a Conn, and SQLite does not close under them.
+	return errors.Join(closeAll(w.stmts), w.conn.Close(), w.db.Close())
 }
 
 // inUpdate marks the context of a function that holds the turn of the writer in its value.
