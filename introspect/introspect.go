@@ -80,7 +80,8 @@ func (c Caller) sees(t *token) bool {
 type Config struct {
 	// Issuer is the iss of the tokens that may be active. Required.
 	Issuer string
-	// Domains are those whose identities the issuer issues, in canonical form. Development admits reserved ones.
+	// Domains are those whose identities the issuer issues, in canonical form. Required. Development admits
+	// reserved ones.
 	Domains     []string
 	Development bool
 	// Source is asked for keys and revocations. Required.
@@ -103,8 +104,8 @@ type Introspector struct {
 
 // New returns an Introspector.
 func New(cfg Config) (*Introspector, error) {
-	if cfg.Issuer == "" || cfg.Source == nil {
-		return nil, errors.New("introspect: Issuer and Source are required")
+	if cfg.Issuer == "" || cfg.Source == nil || len(cfg.Domains) == 0 {
+		return nil, errors.New("introspect: Issuer, Domains and Source are required")
 	}
 	if cfg.MaxAge == 0 {
 		cfg.MaxAge = 5 * time.Second

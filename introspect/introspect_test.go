@@ -411,11 +411,15 @@ func TestMaxAgeEndsWithTheToken(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	if _, err := introspect.New(introspect.Config{Issuer: issuer}); err == nil {
-		t.Error("New without Source = nil, want an error")
-	}
-	if _, err := introspect.New(introspect.Config{Source: &issuing{}}); err == nil {
-		t.Error("New without Issuer = nil, want an error")
+	domains := []string{"example.com"}
+	for name, cfg := range map[string]introspect.Config{
+		"no Source":  {Issuer: issuer, Domains: domains},
+		"no Issuer":  {Source: &issuing{}, Domains: domains},
+		"no Domains": {Issuer: issuer, Source: &issuing{}},
+	} {
+		if _, err := introspect.New(cfg); err == nil {
+			t.Errorf("New with %s = nil, want an error", name)
+		}
 	}
 }
 
