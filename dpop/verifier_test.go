@@ -10,7 +10,9 @@ import (
 	"crypto/rsa"
 	"errors"
 	"net/netip"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -53,7 +55,7 @@ func newServer(t testing.TB, nonces bool) *server {
 	t.Helper()
 	s := &server{clock: newClock(), store: &swapStore{}, secrets: [][32]byte{{1}}}
 	s.store.current.Store(newMemory(t, 0, s.clock.now))
-	s.clock.turn(time.Minute) // past the first seconds of the epoch
+	s.clock.turn(2 * time.Minute) // past the first seconds of the epoch
 	if nonces {
 		var err error
 		if s.nonces, err = dpop.NewNonces(s.secrets, s.clock.now); err != nil {
@@ -212,5 +214,160 @@ func TestCheckHeaders(t *testing.T) {
 	}
 	if _, err := s.check(good); err != nil {
 		t.Errorf("Check = %v, want no error: what was refused before changes nothing", err)
+	}
+}
+
+// htu is held against the configured URL, both normalised; the rest of the rules is in TestNormalizeHTU.
+func TestCheckURL(t *testing.T) {
+	s := newServer(t, true)
+	signer := newSigner(t, p256(t))
+	for _, tt := range []struct {
+		url, htu string
+		part     string // "": accepted
+	}{
+		{"https://rs.example/a?q=1", "https://rs.example/a", ""},
+		{"https://rs.example/a", "https://rs.example/a?q=1#f", ""},
+		{"https://RS.example:443/%7ea", "https://rs.example/~a", ""},
+		{"https://rs.example/prefix/a", "https://rs.example/a", "htu"},
+		{"https://rs.example/a%2Fb", "https://rs.example/a/b", "htu"},
+	} {
+		nonce := s.nonce(t)
+		proof, err := signer.Proof(dpop.ProofParams{Method: "GET", URL: tt.htu, Nonce: nonce, IssuedAt: s.clock.now()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = s.Check(context.Background(), dpop.Request{Method: "GET", URL: tt.url, Proofs: []string{proof}})
+		if tt.part == "" && err != nil {
+			t.Errorf("Check(%s) of htu %s = %v", tt.url, tt.htu, err)
+		}
+		if tt.part != "" {
+			wantRefused(t, tt.htu, err, tt.part, dpop.ErrInvalidProof)
+		}
+	}
+	proof := s.make(t, signer, nil)
+	_, err := s.Check(context.Background(), dpop.Request{Method: "POST", URL: "as.example/token", Proofs: []string{proof}})
+	if err == nil || errors.Is(err, dpop.ErrInvalidProof) || errors.Is(err, dpop.ErrUseNonce) {
+		t.Errorf("Check against a bad configured URL = %v, want an error that does not blame the proof", err)
+	}
+}
+
+func TestCheckAccessToken(t *testing.T) {
+	s := newServer(t, true)
+	signer := newSigner(t, p256(t))
+	for token, part := range map[string]string{"token": "", "other": "ath", "": "ath"} {
+		proof := s.make(t, signer, func(p *dpop.ProofParams) { p.AccessToken = token })
+		p, err := s.Check(context.Background(), dpop.Request{Method: "POST", URL: endpoint, Proofs: []string{proof}, AccessToken: "token"})
+		if part != "" {
+			wantRefused(t, "proof for "+token, err, part, dpop.ErrInvalidProof)
+		} else if err != nil || p.ATH != dpop.ATH("token") {
+			t.Errorf("Check = %+v, %v", p, err)
+		}
+	}
+}
+
+// A store that does not answer is no verdict on the proof.
+func TestStoreFails(t *testing.T) {
+	for _, nonces := range []bool{true, false} {
+		s := newServer(t, nonces)
+		text := s.make(t, newSigner(t, p256(t)), nil)
+		p, err := s.check(text)
+		if err != nil {
+			t.Fatalf("Check = %v", err)
+		}
+		gone := errors.New("connection refused")
+		s.store.err = gone
+		_, checked := s.check(text)
+		spent := s.Spend(context.Background(), p, netip.Addr{})
+		_, nonce := s.Nonce(context.Background())
+		for what, err := range map[string]error{"Check": checked, "Spend": spent, "Nonce": nonce} {
+			if what == "Nonce" && !nonces {
+				continue // nothing to ask the store for
+			}
+			if !errors.Is(err, gone) || errors.Is(err, dpop.ErrInvalidProof) || errors.Is(err, dpop.ErrUseNonce) {
+				t.Errorf("%s = %v, want %v and no verdict", what, err, gone)
+			}
+		}
+		s.store.err = dpop.ErrReplayFull
+		if err := s.Spend(context.Background(), p, netip.Addr{}); !errors.Is(err, dpop.ErrReplayFull) || errors.Is(err, dpop.ErrInvalidProof) {
+			t.Errorf("Spend = %v, want %v", err, dpop.ErrReplayFull)
+		}
+		s.store.err = nil
+		if err := s.Spend(context.Background(), p, netip.Addr{}); err != nil {
+			t.Errorf("Spend when the store is back = %v", err)
+		}
+	}
+}
+
+func TestSpendInParallel(t *testing.T) {
+	s := newServer(t, true)
+	text := s.make(t, newSigner(t, p256(t)), nil)
+	var accepted atomic.Int32
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			p, err := s.check(text)
+			if err != nil {
+				t.Errorf("Check = %v", err)
+				return
+			}
+			if err := s.Spend(context.Background(), p, netip.Addr{}); err == nil {
+				accepted.Add(1)
+			} else if !errors.Is(err, dpop.ErrReplayed) {
+				t.Errorf("Spend = %v, want %v", err, dpop.ErrReplayed)
+			}
+		})
+	}
+	group.Wait()
+	if accepted.Load() != 1 {
+		t.Errorf("%d of 20 parallel requests spent the proof, want 1", accepted.Load())
+	}
+}
+
+// Proofs are told apart by key and jti together, and by namespace.
+func TestSpendApart(t *testing.T) {
+	s := newServer(t, true)
+	a, b := newSigner(t, p256(t)), newSigner(t, p256(t))
+	spend := func(signer *dpop.Signer, jti string) error {
+		t.Helper()
+		p, err := s.check(s.make(t, signer, func(p *dpop.ProofParams) { p.JTI = jti }))
+		if err != nil {
+			t.Fatalf("Check = %v", err)
+		}
+		return s.Spend(context.Background(), p, netip.Addr{})
+	}
+	for _, namespace := range []string{"", "a", "aa"} {
+		s.configure(t, dpop.Config{Namespace: namespace})
+		for _, signer := range []*dpop.Signer{a, b} {
+			for _, jti := range []string{"1", "2", "11", strings.Repeat("j", 255)} {
+				if err := spend(signer, jti); err != nil {
+					t.Errorf("Spend = %v", err)
+				}
+				// The same jti in another proof of the same key is a replay too (RFC 9449 §4.2: jti is unique).
+				wantRefused(t, "Spend of the same jti", spend(signer, jti), "jti", dpop.ErrReplayed)
+			}
+		}
+	}
+}
+
+func TestNewVerifier(t *testing.T) {
+	store := newMemory(t, 0, nil)
+	for name, cfg := range map[string]dpop.Config{
+		"no store":          {},
+		"no algorithm":      {Replay: store, Algorithms: []string{}},
+		"none":              {Replay: store, Algorithms: []string{"ES256", "none"}},
+		"HMAC":              {Replay: store, Algorithms: []string{"HS256"}},
+		"long namespace":    {Replay: store, Namespace: strings.Repeat("n", 256)},
+		"unknown algorithm": {Replay: store, Algorithms: []string{"ES521"}},
+	} {
+		if v, err := dpop.NewVerifier(cfg); err == nil {
+			t.Errorf("NewVerifier with %s = %v, want an error", name, v)
+		}
+	}
+	v, err := dpop.NewVerifier(dpop.Config{Replay: store})
+	if err != nil {
+		t.Fatalf("NewVerifier = %v", err)
+	}
+	if got, want := v.Algorithms(), []string{"ES256", "EdDSA", "Ed25519", "ES384", "ES512", "PS256"}; !slices.Equal(got, want) {
+		t.Errorf("Algorithms = %q, want %q", got, want)
 	}
 }
