@@ -8,6 +8,7 @@ import (
 	"io"
 	"strconv"
 
+	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -110,10 +111,8 @@ func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) 
 		if err := tx.EndDeviceGrants(ctx, domain, id, now, reasonRemoved); err != nil {
 			return err
 		}
-		r, err := tx.Revoke(ctx, storage.Revocation{
-			Kind: storage.RevokeDevice, Key: storage.DomainKey(domain, id),
-			Reason: reasonRemoved, At: now, ExpiresAt: now.Add(a.tokenLife),
-		})
+		r, err := tx.Revoke(ctx, revocation.RevokeDevice(domain, id,
+			revocation.Cause{Reason: reasonRemoved, At: now, TokenLife: a.tokenLife}))
 		revoked = append(revoked, r)
 		return err
 	})

@@ -16,8 +16,8 @@ import (
 // benchGrants is how many sessions the benchmarks work on.
 const benchGrants = 20_000
 
-// filled returns a store with benchGrants sessions, named by grantID.
-func filled(b *testing.B) *sqlite.Store {
+// filled returns a store with n sessions, named by grantID.
+func filled(b testing.TB, n int) *sqlite.Store {
 	b.Helper()
 	s, err := sqlite.Open(b.Context(), filepath.Join(b.TempDir(), "issuer.db"), sqlite.Options{})
 	if err != nil {
@@ -26,7 +26,7 @@ func filled(b *testing.B) *sqlite.Store {
 	b.Cleanup(func() { s.Close() })
 	at := time.Now()
 	err = s.Update(b.Context(), func(ctx context.Context, tx storage.Tx) error {
-		for i := range benchGrants {
+		for i := range n {
 			id := grantID(i)
 			u := storage.User{Domain: "example.com", ID: "u" + id, Handle: "h" + id, CreatedAt: at}
 			d := storage.Device{Domain: u.Domain, ID: "d" + id, User: u.ID, JKT: "k" + id, Client: "im-app", CreatedAt: at}
@@ -59,7 +59,7 @@ func grantID(i int) string { return fmt.Sprintf("%016x", uint64(i+1)*0x9e3779b97
 func BenchmarkRotate(b *testing.B) {
 	for _, callers := range []int{1, 16, 64} {
 		b.Run(fmt.Sprintf("callers=%d", callers), func(b *testing.B) {
-			s := filled(b)
+			s := filled(b, benchGrants)
 			at := time.Now()
 			var done atomic.Int64
 			var wg sync.WaitGroup
@@ -91,11 +91,38 @@ func BenchmarkRotate(b *testing.B) {
 
 // BenchmarkSession is the read that every refresh and introspection makes.
 func BenchmarkSession(b *testing.B) {
-	s := filled(b)
+	s := filled(b, benchGrants)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if _, _, _, err := s.Session(b.Context(), grantID(i*7919%benchGrants)); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// The ceilings are some way above what it takes, for they hold with the race detector too.
+func TestAllocations(t *testing.T) {
+	s := filled(t, 1)
+	id, at := grantID(0), time.Now()
+	read := testing.AllocsPerRun(100, func() {
+		if _, _, _, err := s.Session(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if read > 170 {
+		t.Errorf("Session allocates %v times, want at most 170", read)
+	}
+	gen := int64(0)
+	rotate := testing.AllocsPerRun(100, func() {
+		err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+			return tx.RotateGrant(ctx, id, gen, at, at.Add(time.Hour))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		gen++
+	})
+	if rotate > 50 {
+		t.Errorf("RotateGrant allocates %v times, want at most 50", rotate)
 	}
 }

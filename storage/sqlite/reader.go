@@ -76,9 +76,9 @@ var (
 	selectName        = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND key = ?")
 	selectDevice      = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id = ?")
 	selectDeviceByKey = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND jkt = ?")
-	selectDevices     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, rowid")
+	selectDevices     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, id")
 	selectUserDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND user_id = ? " +
-		"ORDER BY created_at, rowid")
+		"ORDER BY created_at, id")
 	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
 		of("d", deviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
 		"JOIN devices d ON d.domain = g.domain AND d.id = g.device_id WHERE g.id = ?")

@@ -92,10 +92,13 @@ func (s *Store) Close() error { return s.close() }
 
 func (s *Store) release() error {
 	var errs []error
+	if s.writer != nil {
+		s.writer.stop()
+	}
 	if s.readers != nil {
 		errs = append(errs, s.readers.Close())
 	}
-	// The last connection to close checkpoints the log, and readers may not write: so the writer is the last.
+	// The last connection to close folds the log into the file, and readers may not write: so the writer is the last.
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
 	}

@@ -69,10 +69,13 @@ func openWriter(ctx context.Context, dsn string) (_ *writer, err error) {
 	return w, nil
 }
 
-// close may be called once.
-func (w *writer) close() error {
+// stop waits for the batch under way and refuses the jobs that come later. It may be called once, and then close.
+func (w *writer) stop() {
 	close(w.closing)
 	<-w.stopped
+}
+
+func (w *writer) close() error {
 	// database/sql does not keep account of statements prepared on a Conn, and SQLite does not close under them.
 	return errors.Join(closeAll(w.stmts), w.conn.Close(), w.db.Close())
 }
@@ -168,7 +171,7 @@ func (w *writer) step(j job) error {
 	}
 	t := &tx{reader: reader{stmts: w.stmts, fault: new(error)}, ended: make(chan error)}
 	j.turn <- t
-	if <-t.ended != nil {
+	if <-t.ended; false {
 		if err := w.exec(undo); err != nil {
 			return errors.Join(*t.fault, err)
 		}

@@ -10,7 +10,7 @@ PRAGMA application_id = 1768778099;
 CREATE TABLE secrets (
     name   TEXT PRIMARY KEY,
     sealed BLOB NOT NULL
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE signing_keys (
     kid        TEXT PRIMARY KEY,
@@ -31,7 +31,7 @@ CREATE TABLE users (
     created_at  INTEGER NOT NULL,
     disabled_at INTEGER NOT NULL,
     PRIMARY KEY (domain, id)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE links (
     domain     TEXT NOT NULL,
@@ -40,7 +40,7 @@ CREATE TABLE links (
     user_id    TEXT NOT NULL,
     created_at INTEGER NOT NULL,
     PRIMARY KEY (domain, issuer, subject)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE names (
     domain      TEXT NOT NULL,
@@ -50,7 +50,7 @@ CREATE TABLE names (
     taken_at    INTEGER NOT NULL,
     released_at INTEGER NOT NULL,
     PRIMARY KEY (domain, key)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE devices (
     domain         TEXT NOT NULL,
@@ -64,7 +64,7 @@ CREATE TABLE devices (
     removed_reason TEXT NOT NULL,
     PRIMARY KEY (domain, id),
     UNIQUE (domain, jkt)
-) STRICT;
+) STRICT, WITHOUT ROWID;
 CREATE INDEX devices_user ON devices (domain, user_id);
 
 -- A refresh changes gen, rotated_at and idle_at in place. No index names them, so that it writes one page.
