@@ -1,0 +1,80 @@
+package oauth
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// issue signs the access token of a flow (RFC 9068; RFC 9449 §6.1). Handle, user and device are written as they are
+// in the rows that were read for this very request.
+func (p *Provider) issue(f *flow) (string, error) {
+	set := claims.Set{
+		Issuer:   p.issuer,
+		Subject:  f.client.ID,
+		Audience: f.audience,
+		ClientID: f.client.ID,
+		Scope:    strings.Join(f.scopes, " "),
+		IssuedAt: f.now.Truncate(time.Second),
+		Expires:  f.expires,
+	}
+	if f.proof != nil {
+		set.JKT = f.proof.JKT
+	}
+	if f.grant.User != "" {
+		if err := p.describe(&set, f); err != nil {
+			return "", fmt.Errorf("oauth: write the identity into a token: %w", err)
+		}
+	}
+	var err error
+	if set.JTI, err = p.newGrantID(); err != nil {
+		return "", err
+	}
+	body, err := set.MarshalJSON()
+	if err != nil {
+		return "", fmt.Errorf("oauth: write claims: %w", err)
+	}
+	token, err := p.keys.Sign(jose.TypeAccessToken, body)
+	if err != nil {
+		return "", fmt.Errorf("oauth: sign access token: %w", err)
+	}
+	return token, nil
+}
+
+// describe writes who the token is about, and how she logged in. What the provider did not say is left out.
+func (p *Provider) describe(set *claims.Set, f *flow) error {
+	user, err := claims.User(f.user.Domain, f.user.ID)
+	if err != nil {
+		return err
+	}
+	set.Subject = user.IM()
+	if slices.Contains(f.scopes, ScopeHandle) {
+		handle, err := claims.Handle(f.user.Domain, f.user.Handle)
+		if err != nil {
+			return err
+		}
+		set.Handle = handle.IM()
+	}
+	if slices.Contains(f.scopes, ScopeDevice) {
+		device, err := claims.Device(f.user.Domain, f.user.ID, f.device.ID)
+		if err != nil {
+			return err
+		}
+		set.Device = device.IM()
+	}
+	set.AuthTime, set.ACR, set.AMR = f.grant.AuthTime, f.grant.ACR, f.grant.AMR
+	set.SID, set.Gen = f.grant.ID, f.user.Gen
+	return nil
+}
+
+// tokenType is what the answer calls the token (RFC 9449 §5, RFC 6750).
+func (f *flow) tokenType() string {
+	if f.proof == nil {
+		return "Bearer"
+	}
+	return "DPoP"
+}

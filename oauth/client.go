@@ -1,0 +1,154 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/ory/fosite"
+)
+
+// A Client is a registered OAuth client.
+type Client struct {
+	// ID names it; it holds no colon.
+	ID string
+	// Name is shown to people; empty means ID.
+	Name string
+	// SecretSHA256 is the SHA-256 of its secret; nil for a public client. Secrets are 256 random bits, so a plain
+	// hash is enough.
+	SecretSHA256 []byte
+	// RedirectURIs are matched octet for octet, but for the port of an http loopback address (RFC 8252 §7.3).
+	RedirectURIs []string
+	// Grants, Scopes and Domains are what it may ask for.
+	Grants  []string
+	Scopes  []string
+	Domains []string
+	// Resources are the audiences that its tokens may have, beside the URIs of its domains, and those for which it
+	// may introspect.
+	Resources []string
+	// Bearer allows a service token without a key; only for client_credentials, never for people's tokens.
+	Bearer bool
+	// RequireDPoPJKT refuses authorization requests without dpop_jkt.
+	RequireDPoPJKT bool
+}
+
+// Public reports whether the client has no secret.
+func (c *Client) Public() bool { return c.SecretSHA256 == nil }
+
+// Allows reports whether the client is registered for a grant type.
+func (c *Client) Allows(grant string) bool { return slices.Contains(c.Grants, grant) }
+
+// HasScope reports whether the client is registered for a scope.
+func (c *Client) HasScope(scope string) bool { return slices.Contains(c.Scopes, scope) }
+
+// Grant types that the token endpoint knows.
+const (
+	GrantCode              = "authorization_code"
+	GrantRefresh           = "refresh_token"
+	GrantClientCredentials = "client_credentials"
+)
+
+// Authenticate says which client sent a request to an endpoint for programs, by HTTP Basic or by parameters of the
+// form (RFC 6749 §2.3.1), or by client_id alone for a public client. Everything else is invalid_client, with one
+// answer for an unknown client and a wrong secret.
+func (p *Provider) Authenticate(header http.Header, form url.Values) (*Client, error) {
+	id, secret, basic, err := credentials(header, form)
+	if err != nil {
+		return nil, err
+	}
+	client, known := p.clients[id]
+	want := noSecret[:]
+	if known && !client.Public() {
+		want = client.SecretSHA256
+	}
+	got := sha256.Sum256([]byte(secret))
+	match := subtle.ConstantTimeCompare(got[:], want) == 1
+	switch {
+	case known && client.Public() && secret == "" && !basic:
+		return client, nil
+	case known && !client.Public() && match:
+		return client, nil
+	}
+	return nil, &Error{Code: CodeInvalidClient, Description: "The client is unknown or its credentials are wrong.", Basic: basic}
+}
+
+// noSecret stands in for the hash of a client that has none: no text that a request can carry hashes to it.
+var noSecret [sha256.Size]byte
+
+// credentials reads the one way in which a request names its client. In HTTP Basic, id and secret are
+// form-url-encoded first (RFC 6749 §2.3.1, appendix B): many clients encode "-", "_" and "." too.
+func credentials(header http.Header, form url.Values) (id, secret string, basic bool, err error) {
+	auth := header.Values("Authorization")
+	_, posted := form["client_secret"]
+	switch {
+	case len(auth) > 1:
+		return "", "", false, refuse(CodeInvalidRequest, "There is more than one Authorization header.")
+	case len(auth) == 1 && posted:
+		return "", "", false, refuse(CodeInvalidRequest, "The client authenticates twice: use either HTTP Basic or client_secret.")
+	case len(auth) == 0 && form.Get("client_id") == "":
+		return "", "", false, refuse(CodeInvalidClient, "The request names no client: send client_id, or authenticate.")
+	case len(auth) == 0:
+		return form.Get("client_id"), form.Get("client_secret"), false, nil
+	}
+	malformed := &Error{Code: CodeInvalidClient, Description: "The Authorization header is not well-formed HTTP Basic: form-url-encode the client id and the secret, join them by a colon, and encode that in base64.", Basic: true}
+	scheme, rest, _ := strings.Cut(auth[0], " ")
+	if !strings.EqualFold(scheme, "Basic") {
+		return "", "", true, malformed
+	}
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimLeft(rest, " "))
+	if err != nil {
+		return "", "", true, malformed
+	}
+	id, secret, ok := strings.Cut(string(raw), ":")
+	if !ok {
+		return "", "", true, malformed
+	}
+	if id, err = url.QueryUnescape(id); err != nil {
+		return "", "", true, malformed
+	}
+	if secret, err = url.QueryUnescape(secret); err != nil {
+		return "", "", true, malformed
+	}
+	if posted := form.Get("client_id"); posted != "" && posted != id {
+		return "", "", true, refuse(CodeInvalidRequest, "The client_id of the body and of the Authorization header differ.")
+	}
+	return id, secret, true, nil
+}
+
+// A view is a client as fosite sees it during one request. The one redirect URI in it is the request's own, after our
+// matcher accepted it: fosite's matching ignores the scheme of a registered loopback URI.
+type view struct {
+	*Client
+	redirect string
+}
+
+var _ fosite.Client = view{}
+
+func (v view) GetID() string                   { return v.ID }
+func (v view) GetHashedSecret() []byte         { return nil }
+func (v view) GetRedirectURIs() []string       { return []string{v.redirect} }
+func (v view) IsPublic() bool                  { return v.Public() }
+func (v view) GetAudience() fosite.Arguments   { return v.Resources }
+func (v view) GetScopes() fosite.Arguments     { return v.Scopes }
+func (v view) GetGrantTypes() fosite.Arguments { return v.Grants }
+func (v view) GetResponseTypes() fosite.Arguments {
+	if v.Allows(GrantCode) {
+		return fosite.Arguments{"code"}
+	}
+	return nil
+}
+
+// authenticateFor is [Provider.Authenticate] in the form of fosite's extension point.
+func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
+	client, err := p.Authenticate(r.Header, form)
+	if err != nil {
+		return nil, err
+	}
+	flowOf(ctx).client = client
+	return view{Client: client}, nil
+}

@@ -1,0 +1,97 @@
+package oauth
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/ory/fosite"
+)
+
+// The OAuth error codes that this package answers with (RFC 6749 §4.1.2.1 and §5.2, RFC 8707 §2, OpenID Connect
+// Core 1.0 §3.1.2.6 for those about request objects and prompts).
+const (
+	CodeInvalidRequest          = "invalid_request"
+	CodeInvalidClient           = "invalid_client"
+	CodeInvalidGrant            = "invalid_grant"
+	CodeInvalidScope            = "invalid_scope"
+	CodeInvalidTarget           = "invalid_target"
+	CodeUnauthorizedClient      = "unauthorized_client"
+	CodeUnsupportedGrantType    = "unsupported_grant_type"
+	CodeUnsupportedResponseType = "unsupported_response_type"
+	CodeUnsupportedResponseMode = "unsupported_response_mode"
+	CodeRequestNotSupported     = "request_not_supported"
+	CodeRequestURINotSupported  = "request_uri_not_supported"
+	CodeAccessDenied            = "access_denied"
+	CodeServerError             = "server_error"
+	CodeTemporarilyUnavailable  = "temporarily_unavailable"
+)
+
+// An Error is an answer of the protocol: the request is refused, and the client is told why. Errors of this package
+// that are none (nor of package dpop) mean that the server cannot know or has failed.
+type Error struct {
+	// Code is a registered OAuth error code.
+	Code string
+	// Description says what is wrong and what to do, in the characters that RFC 6749 §5.2 allows: printable ASCII
+	// without quotation mark and backslash. It repeats nothing that the request held.
+	Description string
+	// Basic tells that the client tried HTTP Basic authentication, and is challenged likewise (RFC 6749 §5.2).
+	Basic bool
+	// Cause is for the log, never for the client. It may be nil.
+	Cause error
+}
+
+func (e *Error) Error() string {
+	s := "oauth: " + e.Code + ": " + e.Description
+	if e.Cause != nil {
+		s += ": " + e.Cause.Error()
+	}
+	return s
+}
+
+func (e *Error) Unwrap() error { return e.Cause }
+
+// Status is the HTTP status for the error at an endpoint that programs call.
+func (e *Error) Status() int {
+	switch e.Code {
+	case CodeInvalidClient:
+		return http.StatusUnauthorized
+	case CodeServerError:
+		return http.StatusInternalServerError
+	case CodeTemporarilyUnavailable:
+		return http.StatusServiceUnavailable
+	}
+	return http.StatusBadRequest
+}
+
+func refuse(code, description string) *Error { return &Error{Code: code, Description: description} }
+
+// ours finds what this project meant in an error that has been through fosite, which wraps what a storage or a
+// strategy returned as a server error of its own. Where fosite itself refused, its code is kept and its words, which
+// may echo the request, are not.
+func ours(err error) error {
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	var f *fosite.RFC6749Error
+	if !errors.As(err, &f) {
+		return err
+	}
+	if f.ErrorField != fosite.ErrServerError.ErrorField {
+		return &Error{Code: f.ErrorField, Description: words[f.ErrorField], Cause: err}
+	}
+	if cause := f.Unwrap(); cause != nil {
+		return cause
+	}
+	return err
+}
+
+// words are the descriptions of refusals that fosite comes to by itself; our own checks before it leave it few.
+var words = map[string]string{
+	CodeInvalidRequest:          "A parameter is missing or malformed.",
+	CodeInvalidScope:            "The client is not registered for a scope that it asks for.",
+	CodeInvalidGrant:            "The grant is not valid for this client.",
+	CodeUnauthorizedClient:      "The client is not registered for this grant type.",
+	CodeUnsupportedResponseType: "The response type must be code.",
+	CodeUnsupportedResponseMode: "The response mode must be query.",
+}

@@ -1,0 +1,190 @@
+// Package oauth is the issuer's OAuth 2.0 authorization server without its HTTP: clients, authorization requests,
+// codes, sessions (grants), refresh tokens and access tokens (RFC 6749, RFC 7636, RFC 7009, RFC 8707, RFC 9068,
+// RFC 9207, RFC 9449).
+//
+// It stands on fosite as a grant engine: fosite parses requests and runs the steps of each grant; what is asked of
+// storage and strategies, client authentication, PKCE, DPoP, redirect matching and errors are ours, and no type of
+// fosite's leaves this package. A [Provider] answers; the caller turns [Error] and the errors of package dpop into
+// HTTP.
+//
+// What a reader would get wrong: nothing of an access token is stored; a refresh token is derived, not random, so
+// that a repeated or racing refresh gets the same successor; and a request's proof is spent after everything else was
+// found good and before anything is written.
+package oauth
+
+import (
+	"crypto"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Scopes are all that the server knows (a closed list). The first two are the default of a request for people's
+// tokens; a service asks by default for all that it is registered for.
+var Scopes = []string{ScopeHandle, ScopeDevice, ScopeIntrospect, ScopeIntrospectDomain}
+
+// The scopes by name.
+const (
+	ScopeHandle           = "im:handle"
+	ScopeDevice           = "im:device"
+	ScopeIntrospect       = "introspect"
+	ScopeIntrospectDomain = "introspect:domain"
+)
+
+// A Domain is one that the server issues identities in.
+type Domain struct {
+	// Name is the domain, in lower-case A-labels.
+	Name string
+	// Provider is the id of its OpenID provider.
+	Provider string
+}
+
+// Keys sign what the server issues and check it when it comes back; the ring of package keys does both.
+type Keys interface {
+	// Sign returns claims as a compact JWS with header typ, under the key that signs now.
+	Sign(typ string, claims []byte) (string, error)
+	// Public returns the public key and algorithm of a key of ours that is not revoked.
+	Public(kid string) (crypto.PublicKey, string, bool)
+}
+
+// Lifetimes bound what is issued.
+type Lifetimes struct {
+	Access      time.Duration // of an access token
+	Code        time.Duration // of an authorization code
+	RefreshIdle time.Duration // of a session that is not refreshed
+	RefreshMax  time.Duration // of a session, whatever happens
+}
+
+// Config configures [New]. All fields are required but those that say otherwise.
+type Config struct {
+	// Issuer is the server's own URL, without a slash at its end; endpoint URLs are made by adding a path.
+	Issuer   string
+	Domains  []Domain
+	Clients  []Client
+	Store    storage.Store
+	Accounts *account.Accounts
+	Keys     Keys
+	// Proofs checks DPoP proofs.
+	Proofs *dpop.Verifier
+	// RefreshKey is the secret that refresh tokens are derived from.
+	RefreshKey [32]byte
+	Lifetimes  Lifetimes
+	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
+	Revoked func(...storage.Revocation)
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+	// Rand makes codes, ids and states. Nil means [crypto/rand.Reader].
+	Rand io.Reader
+	// Log receives audit events. Nil discards them.
+	Log *slog.Logger
+}
+
+// A Provider answers authorization, token and revocation requests. Its methods are safe for concurrent use.
+type Provider struct {
+	issuer    string
+	domains   map[string]Domain
+	clients   map[string]*Client
+	store     storage.Store
+	accounts  *account.Accounts
+	keys      Keys
+	proofs    *dpop.Verifier
+	refresh   refreshTokens
+	lifetimes Lifetimes
+	revoked   func(...storage.Revocation)
+	now       func() time.Time
+	rand      io.Reader
+	log       *slog.Logger
+	engine    *fosite.Fosite
+}
+
+// New returns a provider.
+func New(cfg Config) (*Provider, error) {
+	if cfg.Issuer == "" || cfg.Store == nil || cfg.Accounts == nil || cfg.Keys == nil || cfg.Proofs == nil {
+		return nil, errors.New("oauth: Config needs Issuer, Store, Accounts, Keys and Proofs")
+	}
+	if cfg.RefreshKey == [32]byte{} {
+		return nil, errors.New("oauth: Config needs a RefreshKey")
+	}
+	l := cfg.Lifetimes
+	if l.Access <= 0 || l.Code <= 0 || l.RefreshIdle <= 0 || l.RefreshMax < l.RefreshIdle {
+		return nil, errors.New("oauth: Config.Lifetimes must be positive, and RefreshMax no shorter than RefreshIdle")
+	}
+	p := &Provider{
+		issuer:    cfg.Issuer,
+		domains:   make(map[string]Domain, len(cfg.Domains)),
+		clients:   make(map[string]*Client, len(cfg.Clients)),
+		store:     cfg.Store,
+		accounts:  cfg.Accounts,
+		keys:      cfg.Keys,
+		proofs:    cfg.Proofs,
+		refresh:   refreshTokens{key: cfg.RefreshKey},
+		lifetimes: l,
+		revoked:   cfg.Revoked,
+		now:       cfg.Now,
+		rand:      cfg.Rand,
+		log:       cfg.Log,
+	}
+	for _, d := range cfg.Domains {
+		p.domains[d.Name] = d
+	}
+	for _, c := range cfg.Clients {
+		if c.ID == "" || strings.Contains(c.ID, ":") {
+			return nil, errors.New("oauth: a client id is empty or holds a colon")
+		}
+		p.clients[c.ID] = &c
+	}
+	if p.revoked == nil {
+		p.revoked = func(...storage.Revocation) {}
+	}
+	if p.now == nil {
+		p.now = time.Now
+	}
+	if p.rand == nil {
+		p.rand = rand.Reader
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	p.engine = newEngine(p)
+	return p, nil
+}
+
+// Clients returns the registered clients, in the order of their ids.
+func (p *Provider) Clients() []Client {
+	list := make([]Client, 0, len(p.clients))
+	for _, c := range p.clients {
+		list = append(list, *c)
+	}
+	slices.SortFunc(list, func(a, b Client) int { return strings.Compare(a.ID, b.ID) })
+	return list
+}
+
+// Client returns a registered client.
+func (p *Provider) Client(id string) (Client, bool) {
+	c, ok := p.clients[id]
+	if !ok {
+		return Client{}, false
+	}
+	return *c, true
+}
+
+// Audience is the URI of a domain: the audience of its tokens unless others are asked for.
+func Audience(domain string) (string, error) {
+	id, err := claims.Parse("im:" + domain)
+	if err != nil || id.Type() != claims.TypeDomain {
+		return "", fmt.Errorf("oauth: %q is not a domain", domain)
+	}
+	return id.IM(), nil
+}

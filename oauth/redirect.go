@@ -1,0 +1,41 @@
+package oauth
+
+import (
+	"net/netip"
+	"net/url"
+)
+
+// matchRedirect returns the redirect URI that a request may use: the one that it names, if it is registered, or the
+// only registered one if it names none. URIs are compared octet for octet (RFC 9700 §2.1), but for the port of a
+// registered http URI on a loopback address, which a native app chooses as it starts (RFC 8252 §7.3).
+func (c *Client) matchRedirect(requested string) (string, bool) {
+	if requested == "" {
+		if len(c.RedirectURIs) == 1 {
+			return c.RedirectURIs[0], true
+		}
+		return "", false
+	}
+	for _, registered := range c.RedirectURIs {
+		if requested == registered || sameLoopback(registered, requested) {
+			return requested, true
+		}
+	}
+	return "", false
+}
+
+// sameLoopback reports whether requested is registered but for its port, on a loopback IP address by http.
+func sameLoopback(registered, requested string) bool {
+	r, err := url.Parse(registered)
+	if err != nil || r.Scheme != "http" || r.User != nil {
+		return false
+	}
+	if ip, err := netip.ParseAddr(r.Hostname()); err != nil || !ip.IsLoopback() {
+		return false
+	}
+	q, err := url.Parse(requested)
+	if err != nil || q.User != nil || q.Hostname() != r.Hostname() {
+		return false
+	}
+	q.Host = r.Host
+	return q.String() == registered && r.String() == registered
+}

@@ -1,0 +1,290 @@
+package oauth
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/ory/fosite"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage"
+)
+
+// A TokenRequest is a request to the token endpoint. The form has been read from the body alone, and none of its
+// parameters but resource is there twice.
+type TokenRequest struct {
+	Header http.Header
+	Form   url.Values
+	// Source is the address that the request came from; it bounds how much of the replay store one sender may fill.
+	Source netip.Addr
+}
+
+// A TokenAnswer is a successful answer of the token endpoint (RFC 6749 §5.1, RFC 9449 §5).
+type TokenAnswer struct {
+	AccessToken  string `json:"access_token"`
+	TokenType    string `json:"token_type"`
+	ExpiresIn    int64  `json:"expires_in"`
+	RefreshToken string `json:"refresh_token,omitempty"`
+	Scope        string `json:"scope,omitempty"`
+}
+
+// Token answers a request to the token endpoint: authorization_code, refresh_token or client_credentials. Besides
+// [*Error] it returns the errors of package dpop for a proof that is missing, wrong, stale or replayed; any other
+// error means that nothing was decided and nothing is lost.
+func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, error) {
+	grants := r.Form["grant_type"]
+	if len(grants) != 1 || grants[0] == "" {
+		return TokenAnswer{}, refuse(CodeInvalidRequest, "The parameter grant_type is missing.")
+	}
+	grant := grants[0]
+	if grant != GrantCode && grant != GrantRefresh && grant != GrantClientCredentials {
+		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant type must be authorization_code, refresh_token or client_credentials.")
+	}
+	f := &flow{now: p.now(), form: r.Form, source: r.Source}
+	// The proof comes first: whatever it lacks (a nonce, above all) costs neither code nor refresh token. A service
+	// client may do without one, which is known when the client is.
+	if len(r.Header.Values("DPoP")) > 0 {
+		var err error
+		f.proof, err = p.proofs.Check(ctx, dpop.Request{
+			Method: http.MethodPost, URL: p.issuer + "/token", Proofs: r.Header.Values("DPoP"),
+		})
+		if err != nil {
+			return TokenAnswer{}, err
+		}
+	}
+	ctx = context.WithValue(ctx, flowKey{}, f)
+	request, err := p.engine.NewAccessRequest(ctx, synthetic(http.MethodPost, r.Header, r.Form), session{})
+	if err != nil {
+		return TokenAnswer{}, ours(err)
+	}
+	response, err := p.engine.NewAccessResponse(ctx, request)
+	if err != nil {
+		return TokenAnswer{}, ours(err)
+	}
+	answer := TokenAnswer{
+		AccessToken: response.GetAccessToken(),
+		TokenType:   response.GetTokenType(),
+		ExpiresIn:   int64(f.expires.Sub(f.now) / time.Second),
+		Scope:       strings.Join(f.scopes, " "),
+	}
+	answer.RefreshToken, _ = response.GetExtra("refresh_token").(string)
+	return answer, nil
+}
+
+// A flow is what one request gathers on its way through the engine: who asks, what was found, what the token will
+// say, and what is to be written. It travels in the context, since fosite hands nothing else to all its parts.
+type flow struct {
+	now    time.Time
+	form   url.Values
+	source netip.Addr
+	client *Client
+	proof  *dpop.Proof // nil for a service without one
+
+	code   storage.Code
+	grant  storage.Grant // for a service: only what its token says
+	user   storage.User
+	device storage.Device
+	rotate bool // the refresh token came for the first time
+
+	scopes   []string // of the token: the grant's, or fewer
+	audience []string
+	expires  time.Time // of the access token
+
+	work []func(context.Context, storage.Tx) error
+}
+
+type flowKey struct{}
+
+func flowOf(ctx context.Context) *flow { return ctx.Value(flowKey{}).(*flow) }
+
+// then adds a step to the unit of work.
+func (f *flow) then(step func(context.Context, storage.Tx) error) { f.work = append(f.work, step) }
+
+// requester is the stored request that fosite compares the present one with. All of it was compared before.
+func (f *flow) requester() fosite.Requester {
+	return &fosite.Request{
+		ID:           f.grant.ID,
+		Client:       view{Client: f.client},
+		GrantedScope: f.grant.Scopes,
+		Form:         url.Values{},
+		Session:      session{},
+	}
+}
+
+// commit runs the unit of work as one transaction, if there is anything to write. The token is already signed by
+// then, so first of all the user must still be as she was when it was made.
+func (f *flow) commit(ctx context.Context, store storage.Store) error {
+	if len(f.work) == 0 {
+		return nil
+	}
+	return store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		u, err := tx.User(ctx, f.user.Domain, f.user.ID)
+		if err != nil {
+			return err
+		}
+		if u.Gen != f.user.Gen || u.Handle != f.user.Handle || !u.DisabledAt.Equal(f.user.DisabledAt) {
+			return refuse(CodeTemporarilyUnavailable, "The account has just changed: send the request again with a new proof.")
+		}
+		for _, step := range f.work {
+			if err := step(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// close runs after the grant's own checks and before anything is written: the client may use the grant, scope and
+// audience are narrowed as asked, the key is there where one is due, and, last of all, the proof is spent.
+func (p *Provider) close(ctx context.Context, f *flow, grant string) error {
+	if !f.client.Allows(grant) {
+		return refuse(CodeUnauthorizedClient, "The client is not registered for this grant type.")
+	}
+	if f.proof == nil && !(f.client.Bearer && grant == GrantClientCredentials) {
+		return dpop.ErrNoProof
+	}
+	if grant == GrantClientCredentials {
+		if err := p.service(f); err != nil {
+			return err
+		}
+	}
+	if err := p.narrow(f); err != nil {
+		return err
+	}
+	f.expires = f.now.Add(p.lifetimes.Access).Truncate(time.Second)
+	if end := f.grant.ExpiresAt; !end.IsZero() && end.Before(f.expires) {
+		f.expires = end
+	}
+	return p.spend(ctx, f)
+}
+
+func (p *Provider) spend(ctx context.Context, f *flow) error {
+	if f.proof == nil {
+		return nil
+	}
+	return p.proofs.Spend(ctx, f.proof, f.source)
+}
+
+// service fills the flow of a client_credentials request (RFC 6749 §4.4): the client acts for itself in one domain.
+func (p *Provider) service(f *flow) error {
+	domain, err := p.domainFor(f.client, f.form)
+	if err != nil {
+		return err
+	}
+	f.grant = storage.Grant{Domain: domain, Client: f.client.ID}
+	for _, s := range f.client.Scopes {
+		if s != ScopeHandle && s != ScopeDevice { // a service has neither
+			f.grant.Scopes = append(f.grant.Scopes, s)
+		}
+	}
+	f.grant.Audience, err = p.audience(f.client, domain, f.form["resource"])
+	return err
+}
+
+// narrow sets scope and audience of the token: those of the grant, or the fewer that the request asks for
+// (RFC 6749 §6, RFC 8707 §2.2).
+func (p *Provider) narrow(f *flow) error {
+	f.scopes, f.audience = f.grant.Scopes, f.grant.Audience
+	if asked := scopeList(f.form.Get("scope")); len(asked) > 0 {
+		for _, s := range asked {
+			if !slices.Contains(f.grant.Scopes, s) {
+				return refuse(CodeInvalidScope, "The request asks for a scope that was not granted.")
+			}
+		}
+		f.scopes = asked
+	}
+	if asked := f.form["resource"]; len(asked) > 0 {
+		for _, r := range asked {
+			if !slices.Contains(f.grant.Audience, r) {
+				return refuse(CodeInvalidTarget, "The request names a resource that was not granted.")
+			}
+		}
+		f.audience = asked
+	}
+	return nil
+}
+
+// scopeList reads a scope parameter (RFC 6749 §3.3). The scope openid is ignored: no ID tokens are issued here.
+func scopeList(text string) []string {
+	var list []string
+	for _, s := range strings.Fields(text) {
+		if s != "openid" && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// domainFor says which domain a request is about: im_domain, else that of login_hint, else the client's only one.
+func (p *Provider) domainFor(c *Client, form url.Values) (string, error) {
+	name := form.Get("im_domain")
+	if name == "" {
+		name = hintedDomain(form.Get("login_hint"), c.Domains)
+	}
+	if name == "" && len(c.Domains) == 1 {
+		name = c.Domains[0]
+	}
+	if name == "" {
+		return "", refuse(CodeInvalidRequest, "The client serves several domains: name one of them with im_domain.")
+	}
+	if _, ok := p.domains[name]; !ok || !slices.Contains(c.Domains, name) {
+		return "", refuse(CodeInvalidRequest, "The domain of im_domain is none that the client is registered for.")
+	}
+	return name, nil
+}
+
+// audience returns the audience that resource parameters ask for (RFC 8707 §2): each is among the client's resources
+// or the URIs of its domains; none means the domain's own URI.
+func (p *Provider) audience(c *Client, domain string, resources []string) ([]string, error) {
+	if len(resources) == 0 {
+		own, err := Audience(domain)
+		return []string{own}, err
+	}
+	allowed := slices.Clone(c.Resources)
+	for _, d := range c.Domains {
+		uri, err := Audience(d)
+		if err != nil {
+			return nil, err
+		}
+		allowed = append(allowed, uri)
+	}
+	var list []string
+	for _, r := range resources {
+		if !slices.Contains(allowed, r) {
+			return nil, refuse(CodeInvalidTarget, "The client is not registered for a resource that it names.")
+		}
+		if !slices.Contains(list, r) {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
+
+// random makes 256 random bits in base64url.
+func (p *Provider) random() (string, error) {
+	var raw [32]byte
+	if _, err := io.ReadFull(p.rand, raw[:]); err != nil {
+		return "", fmt.Errorf("oauth: read random bits: %w", err)
+	}
+	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
+}
+
+func hash(secret string) [32]byte { return sha256.Sum256([]byte(secret)) }
+
+// notFound turns the absence of a record into a refusal, and leaves every other error as it is.
+func notFound(err error, refusal *Error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return refusal
+	}
+	return err
+}
