@@ -1,0 +1,132 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/storage"
+)
+
+// AdminDevice is a device as operators see it.
+type AdminDevice struct {
+	Domain        string     `json:"domain"`
+	ID            string     `json:"id"`
+	User          string     `json:"user"`
+	JKT           string     `json:"jkt"`
+	Name          string     `json:"name,omitempty"`
+	Client        string     `json:"client"`
+	CreatedAt     time.Time  `json:"created_at"`
+	RemovedAt     *time.Time `json:"removed_at,omitempty"`
+	RemovedReason string     `json:"removed_reason,omitempty"`
+}
+
+// AdminClient is a client as operators see it, without its secret.
+type AdminClient struct {
+	ID           string   `json:"id"`
+	Name         string   `json:"name,omitempty"`
+	Public       bool     `json:"public"`
+	RedirectURIs []string `json:"redirect_uris,omitempty"`
+	Grants       []string `json:"grants"`
+	Scopes       []string `json:"scopes"`
+	Domains      []string `json:"domains"`
+	Resources    []string `json:"resources,omitempty"`
+}
+
+// AdminKey is a signing key as operators see it, without what is secret of it.
+type AdminKey struct {
+	KID       string    `json:"kid"`
+	Alg       string    `json:"alg"`
+	State     string    `json:"state"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// listDevices serves GET /admin/devices?domain=…&user=…: the devices of a domain, or of one of its users.
+func (s *Server) listDevices(c echo.Context) error {
+	domain, err := s.adminDomain(c)
+	if err != nil {
+		return err
+	}
+	devices, err := s.Accounts.Devices(c.Request().Context(), domain, c.QueryParam("user"))
+	if err != nil {
+		return err
+	}
+	list := make([]AdminDevice, 0, len(devices))
+	for _, d := range devices {
+		list = append(list, adminDevice(d))
+	}
+	return c.JSON(http.StatusOK, list)
+}
+
+// removeDevice serves DELETE /admin/devices/{domain}/{device}?reason=…
+func (s *Server) removeDevice(c echo.Context) error {
+	reason := c.QueryParam("reason")
+	if reason == "" {
+		reason = "operator"
+	}
+	d, err := s.Accounts.RemoveDevice(c.Request().Context(), c.Param("domain"), c.Param("device"), reason)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, adminDevice(d))
+}
+
+// listClients serves GET /admin/clients.
+func (s *Server) listClients(c echo.Context) error {
+	clients := s.OAuth.Clients()
+	list := make([]AdminClient, 0, len(clients))
+	for _, k := range clients {
+		list = append(list, AdminClient{
+			ID: k.ID, Name: k.Name, Public: k.Public(), RedirectURIs: k.RedirectURIs,
+			Grants: k.Grants, Scopes: k.Scopes, Domains: k.Domains, Resources: k.Resources,
+		})
+	}
+	return c.JSON(http.StatusOK, list)
+}
+
+// listKeys serves GET /admin/keys.
+func (s *Server) listKeys(c echo.Context) error {
+	infos := s.Keys.List()
+	list := make([]AdminKey, 0, len(infos))
+	for _, k := range infos {
+		list = append(list, AdminKey{KID: k.KID, Alg: k.Alg, State: keyState(k), CreatedAt: k.CreatedAt})
+	}
+	return c.JSON(http.StatusOK, list)
+}
+
+// keyState says what a key is for: it signs, it waits to sign or only checks what it once signed, or nothing any more.
+func keyState(k keys.Info) string {
+	switch {
+	case !k.RevokedAt.IsZero():
+		return "revoked"
+	case k.Signing:
+		return "signing"
+	case !k.RetiredAt.IsZero():
+		return "retired"
+	}
+	return "published"
+}
+
+// adminDomain is the domain of a question: the one it names, or the only one there is.
+func (s *Server) adminDomain(c echo.Context) (string, error) {
+	if domain := c.QueryParam("domain"); domain != "" {
+		return domain, nil
+	}
+	if len(s.Domains) == 1 {
+		return s.Domains[0], nil
+	}
+	return "", invalid("The issuer serves several domains: name one.")
+}
+
+func adminDevice(d storage.Device) AdminDevice {
+	a := AdminDevice{
+		Domain: d.Domain, ID: d.ID, User: d.User, JKT: d.JKT, Name: d.Name, Client: d.Client,
+		CreatedAt: d.CreatedAt, RemovedReason: d.RemovedReason,
+	}
+	if !d.RemovedAt.IsZero() {
+		a.RemovedAt = &d.RemovedAt
+	}
+	return a
+}

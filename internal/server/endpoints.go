@@ -1,0 +1,107 @@
+package server
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/oauth"
+)
+
+// token serves POST /token (RFC 6749 §3.2, RFC 9449 §5).
+func (s *Server) token(c echo.Context) error {
+	params, err := form(c)
+	if err != nil {
+		return err
+	}
+	answer, err := s.OAuth.Token(c.Request().Context(), oauth.TokenRequest{
+		Header: c.Request().Header, Form: params, Source: source(c),
+	})
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+// introspect serves POST /introspect (RFC 7662 §2). An inactive token is an answer, not an error.
+func (s *Server) introspect(c echo.Context) error {
+	params, err := form(c)
+	if err != nil {
+		return err
+	}
+	client, err := s.OAuth.Authenticate(c.Request().Header, params)
+	if err != nil {
+		return err
+	}
+	caller, err := callerOf(client)
+	if err != nil {
+		return err
+	}
+	if params.Get("token") == "" {
+		return invalid("The parameter token is missing.")
+	}
+	answer, err := s.Introspector.Introspect(c.Request().Context(), caller, params.Get("token"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, answer)
+}
+
+// callerOf says what a client may see. A public client cannot prove who it is, and sees nothing.
+func callerOf(client *oauth.Client) (introspect.Caller, error) {
+	if client.Public() {
+		return introspect.Caller{}, &oauth.Error{Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret."}
+	}
+	return introspect.Caller{
+		ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: client.Scopes,
+	}, nil
+}
+
+// revoke serves POST /revoke (RFC 7009 §2). It demands no proof: standard clients send none.
+func (s *Server) revoke(c echo.Context) error {
+	params, err := form(c)
+	if err != nil {
+		return err
+	}
+	client, err := s.OAuth.Authenticate(c.Request().Header, params)
+	if err != nil {
+		return err
+	}
+	if err := s.OAuth.Revoke(c.Request().Context(), client, params.Get("token")); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusOK)
+}
+
+// nonce serves GET /nonce: the nonce is in the header, as on every answer.
+func (s *Server) nonce(c echo.Context) error {
+	if c.Response().Header().Get("DPoP-Nonce") == "" {
+		return echo.ErrNotFound
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// jwks serves GET /jwks (RFC 7517 §5).
+func (s *Server) jwks(c echo.Context) error {
+	body, etag := s.Keys.JWKS()
+	cacheable(c, "300")
+	c.Response().Header().Set("ETag", etag)
+	if c.Request().Header.Get("If-None-Match") == etag {
+		return c.NoContent(http.StatusNotModified)
+	}
+	return c.Blob(http.StatusOK, "application/jwk-set+json", body)
+}
+
+// healthz serves GET /healthz: the process is alive.
+func (s *Server) healthz(c echo.Context) error {
+	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
+}
+
+// readyz serves GET /readyz: the server can do its work now. Why it cannot is in the log.
+func (s *Server) readyz(c echo.Context) error {
+	if err := s.Ready(c.Request().Context()); err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, map[string]string{"status": "ready"})
+}

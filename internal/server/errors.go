@@ -1,0 +1,149 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/web"
+)
+
+// tooLarge refuses a body, a query or a parameter over its limit.
+type tooLarge struct{}
+
+func (*tooLarge) Error() string { return "server: request too large" }
+
+// A failure is an error as the wire has it.
+type failure struct {
+	status      int
+	code        string
+	description string
+	challenge   string // WWW-Authenticate
+	retryAfter  string // seconds
+}
+
+// answerError is the one place where an error becomes an answer: a page for a browser on its way through a login,
+// OAuth's JSON (RFC 6749 §5.2) for everybody else.
+func (s *Server) answerError(c echo.Context, err error) {
+	if c.Response().Committed {
+		return
+	}
+	f := classify(err)
+	if f.status >= http.StatusInternalServerError {
+		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
+	} else {
+		s.Log.Debug("request refused", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
+	}
+	h := c.Response().Header()
+	if f.challenge != "" {
+		h.Set("WWW-Authenticate", f.challenge)
+	}
+	if f.retryAfter != "" {
+		h.Set("Retry-After", f.retryAfter)
+	}
+	if isPage(c) {
+		err = web.Show(c.Response(), web.Page{
+			Status: f.status, Title: "That did not work", Text: f.description, RequestID: requestID(c),
+		})
+	} else {
+		err = c.JSON(f.status, struct {
+			Error       string `json:"error"`
+			Description string `json:"error_description"`
+		}{f.code, f.description})
+	}
+	if err != nil {
+		s.Log.Debug("answer not written", slog.String("id", requestID(c)), slog.Any("error", err))
+	}
+}
+
+// isPage reports whether a person waits for the answer.
+func isPage(c echo.Context) bool {
+	return c.Path() == "/authorize" || strings.HasPrefix(c.Path(), "/login/")
+}
+
+// classify says how an error looks on the wire. Errors that no package declares for its callers mean that something
+// is out of order and nothing was decided: the answer is "not now", never "no".
+func classify(err error) failure {
+	var (
+		refused *oauth.Error
+		proof   *dpop.ProofError
+		large   *tooLarge
+		routing *echo.HTTPError
+	)
+	switch {
+	case errors.As(err, &large):
+		return failure{status: http.StatusRequestEntityTooLarge, code: oauth.CodeInvalidRequest,
+			description: "The request, or one of its parameters, is too long."}
+	case errors.Is(err, dpop.ErrUseNonce):
+		return failure{status: http.StatusBadRequest, code: "use_dpop_nonce",
+			description: "The proof needs the nonce of the DPoP-Nonce header of this answer."}
+	case errors.Is(err, dpop.ErrNoProof):
+		return failure{status: http.StatusBadRequest, code: "invalid_dpop_proof",
+			description: "The request needs exactly one DPoP header with a proof."}
+	case errors.Is(err, dpop.ErrReplayed):
+		return failure{status: http.StatusBadRequest, code: "invalid_dpop_proof",
+			description: "The proof was used before: make a new one for each request."}
+	case errors.As(err, &proof):
+		return failure{status: http.StatusBadRequest, code: "invalid_dpop_proof", description: describeProof(proof)}
+	case errors.Is(err, dpop.ErrReplayFull):
+		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
+			description: "Too many requests from this address.", retryAfter: "60"}
+	case errors.As(err, &refused):
+		return ofOAuth(refused)
+	case errors.Is(err, introspect.ErrForbidden):
+		return failure{status: http.StatusForbidden, code: oauth.CodeUnauthorizedClient,
+			description: "The client is not registered for the scope introspect."}
+	case errors.Is(err, account.ErrNoDevice):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
+	case errors.As(err, &routing):
+		return ofRouting(routing)
+	case errors.Is(err, context.Canceled):
+		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable, description: "The request was given up.", retryAfter: "1"}
+	}
+	return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
+		description: "The server cannot do this now. Nothing was changed: try again.", retryAfter: "1"}
+}
+
+func ofOAuth(e *oauth.Error) failure {
+	f := failure{status: e.Status(), code: e.Code, description: e.Description}
+	if f.status == http.StatusUnauthorized {
+		// RFC 6749 §5.2 asks for it where the client used the header; RFC 9110 §15.5.2 on every 401.
+		f.challenge = `Basic realm="issuer", charset="UTF-8"`
+	}
+	if f.status == http.StatusServiceUnavailable {
+		f.retryAfter = "1"
+	}
+	return f
+}
+
+func ofRouting(e *echo.HTTPError) failure {
+	switch e.Code {
+	case http.StatusNotFound:
+		return failure{status: e.Code, code: "not_found", description: "There is nothing here: see /.well-known/oauth-authorization-server for the endpoints."}
+	case http.StatusMethodNotAllowed:
+		return failure{status: e.Code, code: oauth.CodeInvalidRequest, description: "The endpoint does not serve this method: see the Allow header."}
+	}
+	return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest, description: "The request is malformed."}
+}
+
+// describeProof says what is wrong with a proof in the characters that an OAuth error may hold (RFC 6749 §5.2).
+func describeProof(e *dpop.ProofError) string {
+	text := "The DPoP proof is not valid: " + e.Part + ": " + e.Err.Error() + "."
+	return strings.Map(func(r rune) rune {
+		if r == '"' || r == '\\' {
+			return '\''
+		}
+		if r < 0x20 || r > 0x7e {
+			return '?'
+		}
+		return r
+	}, text)
+}

@@ -1,0 +1,274 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/fetch"
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/login"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/revocation"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/sqlite"
+)
+
+// shutdownTime is how long requests under way may take after the server was asked to stop.
+const shutdownTime = 10 * time.Second
+
+// sweepEvery is how often expired rows are removed.
+const sweepEvery = time.Minute
+
+// An Instance is a whole issuer as one configuration describes it: storage, keys, rules and HTTP.
+type Instance struct {
+	cfg    *config.Config
+	log    *slog.Logger
+	store  storage.Store
+	mirror *revocation.Mirror
+	server *Server
+}
+
+// Open puts an issuer together. It makes the data folder, the database and the signing key at the first start.
+func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Instance, error) {
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	readKEK := keys.ReadKEK
+	if cfg.Development {
+		readKEK = keys.CreateKEK
+	}
+	kek, err := readKEK(cfg.KEKFile)
+	if err != nil {
+		return nil, err
+	}
+	store, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{cfg: cfg, log: log, store: store}
+	if err := i.assemble(ctx, keys.NewSealer(kek)); err != nil {
+		return nil, errors.Join(err, store.Close())
+	}
+	return i, nil
+}
+
+func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
+	cfg := i.cfg
+	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{Alg: cfg.Signing.Alg})
+	if err != nil {
+		return err
+	}
+	secret, err := keys.ClusterSecret(ctx, i.store, sealer, nil)
+	if err != nil {
+		return err
+	}
+	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"))
+	if err != nil {
+		return err
+	}
+	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Log: i.log})
+	accounts, err := account.New(account.Config{
+		Store: i.store, TokenLife: cfg.Lifetimes.Access, Revoked: i.mirror.Apply,
+	})
+	if err != nil {
+		return err
+	}
+	logins, err := newLogins(cfg)
+	if err != nil {
+		return err
+	}
+	provider, err := oauth.New(oauth.Config{
+		Issuer: cfg.Issuer, Domains: oauthDomains(cfg), Clients: oauthClients(cfg),
+		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs,
+		RefreshKey: keys.Derive(secret, "refresh token"),
+		Lifetimes: oauth.Lifetimes{
+			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
+			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
+		},
+		Revoked: i.mirror.Apply, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
+	domains := make([]string, 0, len(cfg.Domains))
+	for _, d := range cfg.Domains {
+		domains = append(domains, d.Name)
+	}
+	introspector, err := introspect.New(introspect.Config{
+		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror}, Development: cfg.Development,
+	})
+	if err != nil {
+		return err
+	}
+	i.server, err = New(Config{
+		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
+		OAuth: provider, Accounts: accounts, Introspector: introspector,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, Ready: i.ready, Log: i.log,
+	})
+	return err
+}
+
+func newProofs(cfg *config.Config, secret [32]byte) (*dpop.Verifier, error) {
+	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs})
+	if err != nil {
+		return nil, err
+	}
+	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay}
+	if cfg.DPoP.Nonce == "required" {
+		if v.Nonces, err = dpop.NewNonces([][32]byte{secret}, nil); err != nil {
+			return nil, err
+		}
+	}
+	return dpop.NewVerifier(v)
+}
+
+func newLogins(cfg *config.Config) (map[string]*login.Provider, error) {
+	policy := fetch.Policy{
+		AllowNetworks: cfg.Outbound.AllowNetworks, CAFile: cfg.Outbound.CAFile,
+		DevHosts: cfg.Outbound.DevHosts, AllowHTTP: cfg.Development,
+	}
+	if cfg.Outbound.Proxy != "" {
+		proxy, err := url.Parse(cfg.Outbound.Proxy)
+		if err != nil {
+			return nil, fmt.Errorf("outbound.proxy: %w", err)
+		}
+		policy.Proxy = proxy
+	}
+	client, err := fetch.NewClient(policy)
+	if err != nil {
+		return nil, err
+	}
+	logins := make(map[string]*login.Provider)
+	for _, d := range cfg.Domains {
+		for _, p := range d.Providers {
+			logins[p.ID], err = login.New(login.Config{
+				ID: p.ID, Domain: d.Name, Issuer: p.Issuer,
+				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes,
+				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle,
+			}, client, nil)
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return logins, nil
+}
+
+func oauthDomains(cfg *config.Config) []oauth.Domain {
+	var list []oauth.Domain
+	for _, d := range cfg.Domains {
+		list = append(list, oauth.Domain{Name: d.Name, Provider: d.Providers[0].ID})
+	}
+	return list
+}
+
+func oauthClients(cfg *config.Config) []oauth.Client {
+	var list []oauth.Client
+	for _, c := range cfg.Clients {
+		k := oauth.Client{
+			ID: c.ID, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
+			Domains: c.Domains, Resources: c.Resources,
+			Bearer: c.DPoP == "optional", RequireDPoPJKT: c.RequireDPoPJKT,
+		}
+		if c.Auth != "none" {
+			k.SecretSHA256 = c.SecretSHA256[:]
+		}
+		list = append(list, k)
+	}
+	return list
+}
+
+// ready reports why the issuer cannot issue now.
+func (i *Instance) ready(ctx context.Context) error {
+	if err := i.mirror.Fresh(time.Now()); err != nil {
+		return err
+	}
+	return i.store.Ping(ctx)
+}
+
+// Server returns the HTTP side.
+func (i *Instance) Server() *Server { return i.server }
+
+// Serve answers on the two listeners until ctx ends, then lets the requests under way finish. It closes the listeners
+// and the store.
+func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error {
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	var background sync.WaitGroup
+	background.Go(func() { i.mirror.Run(work) })
+	background.Go(func() { i.sweep(work) })
+
+	servers := []*http.Server{HTTP(i.server.Public(), i.log), HTTP(i.server.Admin(), i.log)}
+	failed := make(chan error, len(servers))
+	for n, l := range []net.Listener{public, admin} {
+		go func() { failed <- servers[n].Serve(l) }()
+	}
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	end, cancel := context.WithTimeout(work, shutdownTime)
+	defer cancel()
+	for _, s := range servers {
+		err = errors.Join(err, s.Shutdown(end))
+	}
+	stop()
+	background.Wait()
+	return errors.Join(err, i.store.Close())
+}
+
+// Close gives up an instance that is not served.
+func (i *Instance) Close() error { return i.store.Close() }
+
+// sweep removes what has expired, now and then.
+func (i *Instance) sweep(ctx context.Context) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			err := i.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, now) })
+			if err != nil && ctx.Err() == nil {
+				i.log.Error("sweep expired rows", slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// ListenAdmin opens the admin socket at path, for its owner alone. One that a dead process left behind is replaced;
+// one that answers is an error.
+func ListenAdmin(path string) (net.Listener, error) {
+	if c, err := net.Dial("unix", path); err == nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("the admin socket %s is in use: is another issuer running on this data folder?", path)
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, fmt.Errorf("remove the old admin socket: %w", err)
+	}
+	// No one else may connect at any moment, so the mode is right from the start; a stricter mask for whatever else
+	// this process may create meanwhile does no harm.
+	mask := syscall.Umask(0o177)
+	l, err := net.Listen("unix", path)
+	syscall.Umask(mask)
+	if errors.Is(err, syscall.EINVAL) {
+		return nil, fmt.Errorf("the path of the admin socket %s is longer than the system allows: set admin to a shorter one", path)
+	} else if err != nil {
+		return nil, fmt.Errorf("make the admin socket: %w", err)
+	}
+	return l, nil
+}

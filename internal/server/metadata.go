@@ -1,0 +1,67 @@
+package server
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/oauth"
+)
+
+// metadata is the authorization server's description of itself (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1). The last
+// member is ours: the domains that the issuer speaks for, which a domain's own document must confirm.
+type metadata struct {
+	Issuer                        string   `json:"issuer"`
+	AuthorizationEndpoint         string   `json:"authorization_endpoint"`
+	TokenEndpoint                 string   `json:"token_endpoint"`
+	JWKSURI                       string   `json:"jwks_uri"`
+	ScopesSupported               []string `json:"scopes_supported"`
+	ResponseTypesSupported        []string `json:"response_types_supported"`
+	ResponseModesSupported        []string `json:"response_modes_supported"`
+	GrantTypesSupported           []string `json:"grant_types_supported"`
+	TokenAuthMethods              []string `json:"token_endpoint_auth_methods_supported"`
+	RevocationEndpoint            string   `json:"revocation_endpoint"`
+	RevocationAuthMethods         []string `json:"revocation_endpoint_auth_methods_supported"`
+	IntrospectionEndpoint         string   `json:"introspection_endpoint"`
+	IntrospectionAuthMethods      []string `json:"introspection_endpoint_auth_methods_supported"`
+	CodeChallengeMethods          []string `json:"code_challenge_methods_supported"`
+	AuthorizationResponseIss      bool     `json:"authorization_response_iss_parameter_supported"`
+	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported"`
+	IMDomainsSupported            []string `json:"im_domains_supported"`
+}
+
+func (s *Server) describe() ([]byte, error) {
+	secret := []string{"client_secret_basic", "client_secret_post"}
+	all := []string{"none", "client_secret_basic", "client_secret_post"}
+	body, err := json.Marshal(metadata{
+		Issuer:                        s.Issuer,
+		AuthorizationEndpoint:         s.Issuer + "/authorize",
+		TokenEndpoint:                 s.Issuer + "/token",
+		JWKSURI:                       s.Issuer + "/jwks",
+		ScopesSupported:               oauth.Scopes,
+		ResponseTypesSupported:        []string{"code"},
+		ResponseModesSupported:        []string{"query"},
+		GrantTypesSupported:           []string{oauth.GrantCode, oauth.GrantRefresh, oauth.GrantClientCredentials},
+		TokenAuthMethods:              all,
+		RevocationEndpoint:            s.Issuer + "/revoke",
+		RevocationAuthMethods:         all,
+		IntrospectionEndpoint:         s.Issuer + "/introspect",
+		IntrospectionAuthMethods:      secret,
+		CodeChallengeMethods:          []string{"S256"},
+		AuthorizationResponseIss:      true,
+		DPoPSigningAlgValuesSupported: s.Algorithms,
+		IMDomainsSupported:            s.Domains,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("server: write metadata: %w", err)
+	}
+	return body, nil
+}
+
+// serveMetadata serves GET /.well-known/oauth-authorization-server (RFC 8414 §3).
+func (s *Server) serveMetadata(c echo.Context) error {
+	cacheable(c, "300")
+	return c.Blob(http.StatusOK, echo.MIMEApplicationJSON, s.metadata)
+}

@@ -1,0 +1,159 @@
+package server
+
+import (
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/oauth"
+)
+
+const (
+	maxBody      = 64 << 10 // octets of a request's body, or of its query
+	maxParameter = 8 << 10  // octets of one parameter; a token may be so long, nothing else is
+	headerID     = "X-Request-Id"
+)
+
+// observe gives each request an id, logs it when it is answered, and turns a panic into an answer. The log names the
+// route, never the URL: a query may hold a code or a state.
+func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		start := s.Now()
+		var raw [9]byte
+		if _, err := io.ReadFull(s.Rand, raw[:]); err != nil {
+			return fmt.Errorf("server: make a request id: %w", err)
+		}
+		id := base64.RawURLEncoding.EncodeToString(raw[:])
+		c.Response().Header().Set(headerID, id)
+		defer func() {
+			if p := recover(); p != nil {
+				if p == http.ErrAbortHandler {
+					panic(p)
+				}
+				s.Log.Error("panic", slog.String("id", id), slog.Any("value", p), slog.String("stack", string(debug.Stack())))
+				err = &oauth.Error{Code: oauth.CodeServerError, Description: "The server failed."}
+			}
+			if err != nil {
+				c.Error(err)
+				err = nil
+			}
+			s.Log.Info("request", slog.String("id", id), slog.String("method", c.Request().Method),
+				slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
+				slog.Duration("took", s.Now().Sub(start)))
+		}()
+		return next(c)
+	}
+}
+
+// carry puts on every answer what it must carry: a nonce for the next proof, on all that is not to be stored
+// (RFC 9449 §8.2), and what keeps browsers from guessing. A handler whose answer may be cached says so itself, and
+// takes the nonce off again: see cacheable.
+func (s *Server) carry(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		h := c.Response().Header()
+		h.Set("Cache-Control", "no-store")
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("Referrer-Policy", "no-referrer")
+		nonce, err := s.Proofs.Nonce(c.Request().Context())
+		switch {
+		case err != nil:
+			// What needs a nonce will fail by itself, and say so; keys and metadata are served all the same.
+			s.Log.Error("make a nonce", slog.String("id", requestID(c)), slog.Any("error", err))
+		case nonce != "":
+			h.Set("DPoP-Nonce", nonce)
+		}
+		return next(c)
+	}
+}
+
+// cacheable lets an answer be stored for maxAge seconds. A stored nonce would be stale, so it carries none.
+func cacheable(c echo.Context, maxAge string) {
+	h := c.Response().Header()
+	h.Set("Cache-Control", "public, max-age="+maxAge)
+	h.Del("DPoP-Nonce")
+}
+
+// form reads a request's parameters from its body, and from nowhere else.
+func form(c echo.Context) (url.Values, error) {
+	r := c.Request()
+	if r.URL.RawQuery != "" {
+		return nil, invalid("Parameters go into the body, not into the URL, where logs would keep them.")
+	}
+	types := r.Header.Values("Content-Type")
+	if len(types) != 1 || !isForm(types[0]) {
+		return nil, invalid("The body must be of type application/x-www-form-urlencoded.")
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
+	var large *http.MaxBytesError
+	if errors.As(err, &large) {
+		return nil, &tooLarge{}
+	} else if err != nil {
+		return nil, invalid("The body ended early.")
+	}
+	return parameters(string(body))
+}
+
+func isForm(contentType string) bool {
+	mediaType, _, _ := strings.Cut(contentType, ";")
+	return strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded")
+}
+
+// parameters decodes a form or a query. No parameter is there twice (RFC 6749 §3.1 and §3.2) but resource
+// (RFC 8707 §2), and each is text.
+func parameters(encoded string) (url.Values, error) {
+	if len(encoded) > maxBody {
+		return nil, &tooLarge{}
+	}
+	values, err := url.ParseQuery(encoded)
+	if err != nil {
+		return nil, invalid("The parameters are not well-formed: check their percent-encoding.")
+	}
+	for name, list := range values {
+		if len(list) > 1 && name != "resource" {
+			return nil, invalid("A parameter is there more than once.")
+		}
+		if len(list) > 32 {
+			return nil, invalid("There are more than 32 resources.")
+		}
+		for _, v := range list {
+			if len(v) > maxParameter {
+				return nil, &tooLarge{}
+			}
+			if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
+				return nil, invalid("A parameter is not text in UTF-8.")
+			}
+		}
+	}
+	// A parameter without a value is treated as if it were not there (RFC 6749 §3.1).
+	for name, list := range values {
+		if len(list) == 1 && list[0] == "" {
+			delete(values, name)
+		}
+	}
+	return values, nil
+}
+
+func invalid(description string) error {
+	return &oauth.Error{Code: oauth.CodeInvalidRequest, Description: description}
+}
+
+// source is the address that the connection came from.
+func source(c echo.Context) netip.Addr {
+	ap, err := netip.ParseAddrPort(c.Request().RemoteAddr)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return ap.Addr().Unmap()
+}
+
+func requestID(c echo.Context) string { return c.Response().Header().Get(headerID) }

@@ -1,0 +1,54 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// A route is one line of the table below. Its path is written as in OpenAPI, with {name} for a parameter.
+type route struct {
+	method, path string
+	handler      echo.HandlerFunc
+}
+
+// publicRoutes is the table of all that the issuer serves to everybody; openapi.yaml describes each.
+func (s *Server) publicRoutes() []route {
+	return []route{
+		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata},
+		{http.MethodGet, "/jwks", s.jwks},
+		{http.MethodGet, "/authorize", s.authorize},
+		{http.MethodPost, "/authorize", s.authorize},
+		{http.MethodGet, "/login/callback/{provider}", s.callback},
+		{http.MethodPost, "/token", s.token},
+		{http.MethodPost, "/introspect", s.introspect},
+		{http.MethodPost, "/revoke", s.revoke},
+		{http.MethodGet, "/nonce", s.nonce},
+		{http.MethodGet, "/healthz", s.healthz},
+		{http.MethodGet, "/readyz", s.readyz},
+	}
+}
+
+// adminRoutes is the table of what operators ask, over a socket of their own.
+func (s *Server) adminRoutes() []route {
+	return []route{
+		{http.MethodGet, "/admin/devices", s.listDevices},
+		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice},
+		{http.MethodGet, "/admin/clients", s.listClients},
+		{http.MethodGet, "/admin/keys", s.listKeys},
+	}
+}
+
+// router makes the handler of a table.
+func (s *Server) router(table []route) *echo.Echo {
+	e := echo.New()
+	e.HideBanner, e.HidePort = true, true
+	e.IPExtractor = echo.ExtractIPDirect() // nobody's X-Forwarded-For is believed
+	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
+	e.Pre(s.observe, s.carry)
+	for _, r := range table {
+		e.Add(r.method, strings.NewReplacer("{", ":", "}", "").Replace(r.path), r.handler)
+	}
+	return e
+}

@@ -1,0 +1,124 @@
+// Package server is the issuer's HTTP: its routes, what every answer carries, and how errors look on the wire. The
+// rules are in the packages below; a handler finds out who asks and what, makes one call, and writes the answer.
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/login"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Config configures [New]. All fields are required but those that say otherwise.
+type Config struct {
+	// Issuer is the server's own URL, without a slash at its end.
+	Issuer string
+	// Domains are the domains that it speaks for.
+	Domains []string
+	// Algorithms are the proof algorithms that it accepts, for the metadata.
+	Algorithms   []string
+	OAuth        *oauth.Provider
+	Accounts     *account.Accounts
+	Introspector *introspect.Introspector
+	Proofs       *dpop.Verifier
+	Keys         *keys.Ring
+	Store        storage.Store
+	// Logins are the OpenID providers by their ids.
+	Logins map[string]*login.Provider
+	// Ready reports why the server cannot do its work now; nil means that it can.
+	Ready func(context.Context) error
+	// LoginTime is how long a person may take at her provider. Zero means ten minutes.
+	LoginTime time.Duration
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+	// Rand makes states, cookies and request ids. Nil means [crypto/rand.Reader].
+	Rand io.Reader
+	// Log receives requests and failures. Nil discards them.
+	Log *slog.Logger
+}
+
+// A Server answers the issuer's requests: [Server.Public] those from everywhere, [Server.Admin] those of operators.
+type Server struct {
+	Config
+	secure   bool // served by https
+	metadata []byte
+	public   *echo.Echo
+	admin    *echo.Echo
+}
+
+// New returns a server.
+func New(cfg Config) (*Server, error) {
+	issuer, err := url.Parse(cfg.Issuer)
+	if err != nil || issuer.Host == "" {
+		return nil, errors.New("server: Config.Issuer is not an absolute URL")
+	}
+	if cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
+		cfg.Store == nil || cfg.Ready == nil {
+		return nil, errors.New("server: Config is incomplete")
+	}
+	if cfg.LoginTime == 0 {
+		cfg.LoginTime = 10 * time.Minute
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Rand == nil {
+		cfg.Rand = rand.Reader
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{Config: cfg, secure: issuer.Scheme == "https"}
+	if s.metadata, err = s.describe(); err != nil {
+		return nil, err
+	}
+	s.public = s.router(s.publicRoutes())
+	s.admin = s.router(s.adminRoutes())
+	return s, nil
+}
+
+// Public serves the issuer's endpoints.
+func (s *Server) Public() http.Handler { return s.public }
+
+// Admin serves operators. It authenticates nobody: its listener must be one that only the operator can reach.
+func (s *Server) Admin() http.Handler { return s.admin }
+
+// A Route is a method and a path of the server, as OpenAPI writes it.
+type Route struct{ Method, Path string }
+
+// Routes lists the public routes.
+func (s *Server) Routes() []Route {
+	var list []Route
+	for _, r := range s.publicRoutes() {
+		list = append(list, Route{r.method, r.path})
+	}
+	return list
+}
+
+// HTTP returns an http.Server for a handler of this package, with limits that keep a slow or greedy client from
+// holding more than its share.
+func HTTP(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
