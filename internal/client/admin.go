@@ -1,0 +1,31 @@
+package client
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+)
+
+// Admin is how an operator reaches a running issuer: through the Unix socket at this path.
+type Admin string
+
+// Do sends a request and reads the JSON answer into answer. A refusal is an [*Error].
+func (a Admin) Do(ctx context.Context, method, path string, query url.Values, answer any) error {
+	u := url.URL{Scheme: "http", Host: "issuer", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", string(a))
+	}}
+	defer transport.CloseIdleConnections()
+	return send(&http.Client{Timeout: 30 * time.Second, Transport: transport}, req, answer)
+}
+
+// RemoveDevice ends a device for the reason given.
+func (a Admin) RemoveDevice(ctx context.Context, domain, device, reason string, answer any) error {
+	return a.Do(ctx, http.MethodDelete, "/admin/devices/"+domain+"/"+device, url.Values{"reason": {reason}}, answer)
+}

@@ -1,0 +1,368 @@
+package demo
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/browser"
+	"github.com/imidentity/issuer/internal/client"
+)
+
+// A Story is how the demonstration is told.
+type Story struct {
+	Out    io.Writer
+	Colour bool
+	// Keep goes on serving after the end, at the usual addresses, until the context ends.
+	Keep bool
+	Log  *slog.Logger
+}
+
+const (
+	redirectURI = "http://127.0.0.1:7777/callback" // nobody listens: the browser stops before it goes there
+	person      = "alice"
+)
+
+// Run starts a development issuer in a temporary folder and plays the story against it over HTTP: a login, the bound
+// token, a peer's question, and three attacks that must fail. The error names the step that did not do what it should.
+func Run(ctx context.Context, s Story) error {
+	folder, err := os.MkdirTemp("", "issuer-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(folder)
+	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0", Log: s.Log}
+	if s.Keep {
+		options.Listen, options.ProviderListen = "", ""
+	}
+	dev, err := Start(ctx, options)
+	if err != nil {
+		return err
+	}
+	t := &telling{Story: s, dev: dev}
+	err = t.tell(ctx)
+	if err == nil && s.Keep {
+		t.invite()
+		return dev.Wait()
+	}
+	return errors.Join(err, dev.Close())
+}
+
+// telling is the state of a story that is being told.
+type telling struct {
+	Story
+	dev *Dev
+
+	signer *dpop.Signer
+	app    *client.Client
+	peer   *client.Client
+	tokens client.Tokens
+	set    claims.Set
+}
+
+// tell plays the steps in order.
+func (t *telling) tell(ctx context.Context) error {
+	for _, step := range []struct {
+		name string
+		play func(context.Context) error
+	}{
+		{"the issuer and an OpenID provider start", t.meet},
+		{"Alice logs in on a new device", t.login},
+		{"the device refreshes its token", t.refresh},
+		{"what the token says", t.read},
+		{"a peer asks the issuer about it", t.ask},
+		{"a thief uses a stolen token with another key", t.steal},
+		{"somebody sends the same proof twice", t.replay},
+		{"the operator removes the device", t.remove},
+	} {
+		fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;36", "● "+step.name))
+		if err := step.play(ctx); err != nil {
+			t.say("%s %v", t.paint("31", "✗"), err)
+			return fmt.Errorf("step %q: %w", step.name, err)
+		}
+	}
+	fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;32", "Everything did what it should."))
+	return nil
+}
+
+func (t *telling) meet(ctx context.Context) error {
+	t.say("issuer            %s  (domain %s, SQLite in a temporary folder)", t.dev.Issuer, Domain)
+	t.say("OpenID provider   %s  (people alice and bob)", t.dev.Provider)
+	h := &http.Client{Timeout: 30 * time.Second}
+	meta, err := client.Discover(ctx, h, t.dev.Issuer)
+	if err != nil {
+		return err
+	}
+	t.peer = &client.Client{Server: meta, ID: PeerID, Secret: t.dev.PeerSecret, HTTP: h}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	if t.signer, err = dpop.NewSigner(key, ""); err != nil {
+		return err
+	}
+	t.app = &client.Client{Server: meta, ID: AppID, HTTP: &http.Client{
+		Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: t.signer},
+	}}
+	t.ok("the device made a P-256 key that never leaves it; thumbprint %s", t.signer.JKT())
+	return nil
+}
+
+func (t *telling) login(ctx context.Context) (err error) {
+	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"}})
+	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirectURI),
+		map[string]string{"text": person, "password": person})
+	if err != nil {
+		return err
+	}
+	t.say("the browser went to the provider, Alice signed in, and came back with a code")
+	if t.tokens, err = t.app.Finish(ctx, flow, back); err != nil {
+		return err
+	}
+	if t.tokens.TokenType != "DPoP" || t.tokens.RefreshToken == "" {
+		return errors.New("the answer is not a DPoP token with a refresh token")
+	}
+	t.ok("code, PKCE verifier and proof of the key: access token for %d s and a refresh token", t.tokens.ExpiresIn)
+	return nil
+}
+
+func (t *telling) refresh(ctx context.Context) error {
+	before := t.tokens
+	var err error
+	if t.tokens, err = t.app.Refresh(ctx, before.RefreshToken); err != nil {
+		return err
+	}
+	if t.tokens.RefreshToken == before.RefreshToken || t.tokens.AccessToken == before.AccessToken {
+		return errors.New("the refresh gave the same token again")
+	}
+	t.ok("a new access token and a new refresh token, bound to the same key")
+	return nil
+}
+
+func (t *telling) read(context.Context) error {
+	parts := strings.Split(t.tokens.AccessToken, ".")
+	if len(parts) != 3 {
+		return errors.New("the access token is not a signed JWT")
+	}
+	for _, part := range parts[:2] {
+		raw, err := base64.RawURLEncoding.DecodeString(part)
+		if err != nil {
+			return err
+		}
+		var object any
+		if err := json.Unmarshal(raw, &object); err != nil {
+			return err
+		}
+		pretty, err := json.MarshalIndent(object, "    ", "  ")
+		if err != nil {
+			return err
+		}
+		t.say("%s", t.paint("2", string(pretty)))
+	}
+	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return err
+	}
+	if t.set, err = claims.ParseSet(payload); err != nil {
+		return err
+	}
+	if t.set.JKT != t.signer.JKT() {
+		return errors.New("cnf.jkt is not the thumbprint of the device's key")
+	}
+	t.say("the handle   %s   is what people call her; it may change", t.set.Handle)
+	t.say("the user     %s   is who she is; it never changes", t.set.Subject)
+	t.say("the device   %s   is where she is; it is one key for ever", t.set.Device)
+	t.ok("the issuer's signature binds these three to the key with thumbprint %s", t.set.JKT)
+	t.say("so whoever shows the token must prove that key: the token alone proves nothing")
+	return nil
+}
+
+func (t *telling) ask(ctx context.Context) error {
+	answer, err := t.peer.Introspect(ctx, t.tokens.AccessToken)
+	if err != nil {
+		return err
+	}
+	if answer["active"] != true || answer["handle"] != t.set.Handle || answer["sub"] != t.set.Subject || answer["device"] != t.set.Device {
+		return fmt.Errorf("the answer is not active with the identity of the token: %v", answer)
+	}
+	t.ok("active: %v on %v", answer["handle"], answer["device"])
+	return nil
+}
+
+func (t *telling) steal(ctx context.Context) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	thief, err := dpop.NewSigner(key, "")
+	if err != nil {
+		return err
+	}
+	other := *t.app
+	other.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: thief}}
+	_, err = other.Refresh(ctx, t.tokens.RefreshToken)
+	if wrong := expect(err, "invalid_grant"); wrong != nil {
+		return wrong
+	}
+	t.ok("the stolen refresh token with the thief's own key: refused, %s", reason(err))
+
+	verifier, nonce, err := t.resource()
+	if err != nil {
+		return err
+	}
+	const call = "https://rooms.example.com/join"
+	proof, err := thief.Proof(dpop.ProofParams{Method: "POST", URL: call, Nonce: nonce, AccessToken: t.tokens.AccessToken})
+	if err != nil {
+		return err
+	}
+	checked, err := verifier.Check(ctx, dpop.Request{Method: "POST", URL: call, Proofs: []string{proof}, AccessToken: t.tokens.AccessToken})
+	if err != nil {
+		return err
+	}
+	if checked.JKT == t.set.JKT {
+		return errors.New("two keys have the same thumbprint")
+	}
+	t.ok("the stolen access token at a resource: refused, the proof is by key %.12s…, the token wants %.12s…", checked.JKT, t.set.JKT)
+	return nil
+}
+
+// resource is a resource server's proof check, such as any Go service has with package dpop.
+func (t *telling) resource() (*dpop.Verifier, string, error) {
+	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: 1024})
+	if err != nil {
+		return nil, "", err
+	}
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails
+	nonces, err := dpop.NewNonces([][32]byte{secret}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	v, err := dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces})
+	if err != nil {
+		return nil, "", err
+	}
+	nonce, err := v.Nonce(context.Background())
+	return v, nonce, err
+}
+
+func (t *telling) replay(ctx context.Context) error {
+	endpoint := t.app.Server.TokenEndpoint
+	resp, err := http.Get(t.dev.Issuer + "/nonce")
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	proof, err := t.signer.Proof(dpop.ProofParams{Method: http.MethodPost, URL: endpoint, Nonce: resp.Header.Get("DPoP-Nonce")})
+	if err != nil {
+		return err
+	}
+	plain := *t.app
+	plain.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: fixedProof(proof)}
+	if t.tokens, err = plain.Refresh(ctx, t.tokens.RefreshToken); err != nil {
+		return err
+	}
+	t.say("the first time it is a refresh like any other")
+	_, err = plain.Refresh(ctx, t.tokens.RefreshToken)
+	if wrong := expect(err, "invalid_dpop_proof"); wrong != nil {
+		return wrong
+	}
+	t.ok("the second time: refused, %s", reason(err))
+	return nil
+}
+
+// fixedProof sends one and the same proof with every request.
+type fixedProof string
+
+func (p fixedProof) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("DPoP", string(p))
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func (t *telling) remove(ctx context.Context) error {
+	device, err := claims.Parse(t.set.Device)
+	if err != nil {
+		return err
+	}
+	var removed any
+	if err := client.Admin(t.dev.Admin).RemoveDevice(ctx, device.Domain(), device.Device(), "reported stolen", &removed); err != nil {
+		return err
+	}
+	t.say("through the admin socket, as issuer devices remove does")
+	answer, err := t.peer.Introspect(ctx, t.tokens.AccessToken)
+	if err != nil {
+		return err
+	}
+	if len(answer) != 1 || answer["active"] != false {
+		return fmt.Errorf("the answer about a removed device is %v", answer)
+	}
+	t.ok("the peer asks again: inactive, and nothing more is said")
+	_, err = t.app.Refresh(ctx, t.tokens.RefreshToken)
+	if wrong := expect(err, "invalid_grant"); wrong != nil {
+		return wrong
+	}
+	t.ok("the device refreshes: refused")
+	return nil
+}
+
+// expect wants err to be the issuer's refusal with that code.
+func expect(err error, code string) error {
+	var refusal *client.Error
+	switch {
+	case err == nil:
+		return fmt.Errorf("it was let through; %s was due", code)
+	case !errors.As(err, &refusal) || refusal.Code != code:
+		return fmt.Errorf("%s was due, not: %w", code, err)
+	}
+	return nil
+}
+
+func reason(err error) string {
+	var refusal *client.Error
+	if errors.As(err, &refusal) {
+		return refusal.Code
+	}
+	return ""
+}
+
+// invite prints what to try next.
+func (t *telling) invite() {
+	fmt.Fprintf(t.Out, `
+The issuer goes on serving until you press Ctrl-C. In another terminal:
+
+  . %[1]s && export ISSUER PEER_ID PEER_SECRET
+  curl -s $ISSUER/.well-known/oauth-authorization-server
+  issuer introspect %[2]s
+  issuer devices list --data %[3]s
+`, t.dev.EnvFile, t.tokens.AccessToken, strings.TrimSuffix(t.dev.EnvFile, "/dev.env"))
+}
+
+func (t *telling) say(format string, args ...any) { fmt.Fprintf(t.Out, "  "+format+"\n", args...) }
+
+func (t *telling) ok(format string, args ...any) {
+	t.say("%s "+format, append([]any{t.paint("32", "✓")}, args...)...)
+}
+
+func (t *telling) paint(code, text string) string {
+	if !t.Colour {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
