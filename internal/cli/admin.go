@@ -1,0 +1,201 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/internal/server"
+)
+
+// operator is how the commands for operators reach a running issuer: through its admin socket, never its database.
+type operator struct {
+	Config string `placeholder:"FILE" help:"Settings file of the issuer, which names its admin socket."`
+	Data   string `default:"./data" placeholder:"DIR" help:"Data folder of the issuer, where the admin socket is, if there is no --config (${default})."`
+	JSON   bool   `name:"json" help:"Print JSON."`
+}
+
+// socket returns the admin socket of the issuer that is meant.
+func (o *operator) socket(s *streams) (client.Admin, error) {
+	if o.Config == "" {
+		return client.Admin(filepath.Join(o.Data, "admin.sock")), nil
+	}
+	cfg, err := load(o.Config, s)
+	if err != nil {
+		return "", err
+	}
+	return client.Admin(cfg.AdminSocket()), nil
+}
+
+// get asks the admin socket a question and reads the answer into answer.
+func (o *operator) get(ctx context.Context, s *streams, path string, query url.Values, answer any) error {
+	socket, err := o.socket(s)
+	if err != nil {
+		return err
+	}
+	return explain(socket, socket.Do(ctx, http.MethodGet, path, query, answer))
+}
+
+// explain puts an error of the admin socket in the operator's words, with its exit code.
+func explain(socket client.Admin, err error) error {
+	var e *client.Error
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &e):
+		return unknown("no issuer answers at %s: is it running, and is --data or --config right? (%w)", socket, err)
+	case e.Status >= http.StatusInternalServerError:
+		return unknown("%w", e)
+	}
+	return refused("%w", e)
+}
+
+// print writes rows as JSON, or as a table.
+func (o *operator) print(s *streams, rows any, header string, line func(w io.Writer)) error {
+	if o.JSON {
+		e := json.NewEncoder(s.out)
+		e.SetIndent("", "  ")
+		return e.Encode(rows)
+	}
+	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintln(w, header)
+	line(w)
+	return w.Flush()
+}
+
+type devicesCmd struct {
+	List   devicesListCmd   `cmd:"" help:"List devices."`
+	Remove devicesRemoveCmd `cmd:"" help:"End a device: its sessions, its tokens, and the use of its key for ever."`
+}
+
+type devicesListCmd struct {
+	operator
+	Domain string `help:"Domain of the devices; not needed if the issuer serves only one."`
+	User   string `help:"Only the devices of this user id."`
+}
+
+func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
+	var list []server.AdminDevice
+	query := url.Values{}
+	set(query, "domain", c.Domain)
+	set(query, "user", c.User)
+	if err := c.get(ctx, s, "/admin/devices", query, &list); err != nil {
+		return err
+	}
+	return c.print(s, list, "DEVICE\tUSER\tDOMAIN\tCLIENT\tSINCE\tREMOVED", func(w io.Writer) {
+		for _, d := range list {
+			removed := "-"
+			if d.RemovedAt != nil {
+				removed = d.RemovedAt.Format(time.RFC3339) + " (" + d.RemovedReason + ")"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.User, d.Domain, d.Client, d.CreatedAt.Format(time.RFC3339), removed)
+		}
+	})
+}
+
+type devicesRemoveCmd struct {
+	operator
+	Device string `arg:"" help:"The device id, or its URI (im:USER/DEVICE@DOMAIN)."`
+	Domain string `help:"Domain of the device; not needed with a URI."`
+	Reason string `default:"operator" help:"Why, for the record (${default})."`
+}
+
+func (c *devicesRemoveCmd) Run(ctx context.Context, s *streams) error {
+	domain, id, err := c.device(ctx, s)
+	if err != nil {
+		return err
+	}
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	var d server.AdminDevice
+	if err := explain(socket, socket.RemoveDevice(ctx, domain, id, c.Reason, &d)); err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.print(s, d, "", nil)
+	}
+	fmt.Fprintf(s.out, "Removed device %s of user %s in %s.\n", d.ID, d.User, d.Domain)
+	return nil
+}
+
+// device reads what names the device: a URI, or an id in the domain given or the only one there is.
+func (c *devicesRemoveCmd) device(ctx context.Context, s *streams) (domain, id string, err error) {
+	if strings.Contains(c.Device, ":") {
+		uri, err := claims.ParseLenient(c.Device)
+		if err != nil || uri.Type() != claims.TypeDevice {
+			return "", "", usage("%q is not the URI of a device, such as im:USER/DEVICE@DOMAIN", c.Device)
+		}
+		return uri.Domain(), uri.Device(), nil
+	}
+	if c.Domain != "" {
+		return c.Domain, c.Device, nil
+	}
+	var list []server.AdminDevice
+	if err := c.get(ctx, s, "/admin/devices", nil, &list); err != nil {
+		return "", "", err
+	}
+	for _, d := range list {
+		if d.ID == c.Device {
+			return d.Domain, d.ID, nil
+		}
+	}
+	return "", "", refused("there is no device %q: issuer devices list shows them", c.Device)
+}
+
+type clientsCmd struct {
+	List clientsListCmd `cmd:"" help:"List clients."`
+}
+
+type clientsListCmd struct{ operator }
+
+func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
+	var list []server.AdminClient
+	if err := c.get(ctx, s, "/admin/clients", nil, &list); err != nil {
+		return err
+	}
+	return c.print(s, list, "CLIENT\tKIND\tGRANTS\tSCOPES\tDOMAINS", func(w io.Writer) {
+		for _, k := range list {
+			kind := "confidential"
+			if k.Public {
+				kind = "public"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, kind, strings.Join(k.Grants, " "), strings.Join(k.Scopes, " "), strings.Join(k.Domains, " "))
+		}
+	})
+}
+
+type keysCmd struct {
+	List keysListCmd `cmd:"" help:"List signing keys."`
+}
+
+type keysListCmd struct{ operator }
+
+func (c *keysListCmd) Run(ctx context.Context, s *streams) error {
+	var list []server.AdminKey
+	if err := c.get(ctx, s, "/admin/keys", nil, &list); err != nil {
+		return err
+	}
+	return c.print(s, list, "KEY\tALG\tSTATE\tSINCE", func(w io.Writer) {
+		for _, k := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.KID, k.Alg, k.State, k.CreatedAt.Format(time.RFC3339))
+		}
+	})
+}
+
+func set(query url.Values, name, value string) {
+	if value != "" {
+		query.Set(name, value)
+	}
+}

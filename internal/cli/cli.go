@@ -1,0 +1,119 @@
+// Package cli is the command line of the issuer: it reads arguments, calls, and prints. Exit codes are 0 for yes, 1
+// for no or refused, 2 for a mistake in usage or configuration, and 3 for "cannot know".
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/alecthomas/kong"
+)
+
+// Exit codes.
+const (
+	exitYes     = 0
+	exitNo      = 1
+	exitUsage   = 2
+	exitUnknown = 3
+)
+
+// commands is the command line as kong reads it; each command's Run is in a file of its own subject.
+type commands struct {
+	Serve      serveCmd      `cmd:"" help:"Run the issuer."`
+	Demo       demoCmd       `cmd:"" help:"Tell the whole story once, on loopback, with nothing set up."`
+	Config     configCmd     `cmd:"" help:"Look at a settings file."`
+	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
+	Clients    clientsCmd    `cmd:"" help:"List the clients of a running issuer."`
+	Keys       keysCmd       `cmd:"" help:"List the signing keys of a running issuer."`
+	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`
+	Proof      proofCmd      `cmd:"" help:"Print a DPoP proof, for use with curl."`
+	Version    versionCmd    `cmd:"" help:"Print the version."`
+}
+
+// streams are what a command reads from and writes to.
+type streams struct {
+	in       io.Reader
+	out, err io.Writer
+	env      []string
+}
+
+// An exit is an error with an exit code of its own.
+type exit struct {
+	code int
+	err  error // nil if everything was said already
+}
+
+func (e *exit) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exit) Unwrap() error { return e.err }
+
+func usage(format string, args ...any) error { return &exit{exitUsage, fmt.Errorf(format, args...)} }
+
+func refused(format string, args ...any) error { return &exit{exitNo, fmt.Errorf(format, args...)} }
+
+func unknown(format string, args ...any) error {
+	return &exit{exitUnknown, fmt.Errorf(format, args...)}
+}
+
+// Run runs one command and returns its exit code. Env has the form of [os.Environ]. It ends early when ctx does.
+func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer, env []string) int {
+	var root commands
+	stopped := -1 // kong ends the process for --help; here it ends the parse
+	parser, err := kong.New(&root,
+		kong.Name("issuer"),
+		kong.Description("Proves who is who in instant messaging: an OAuth 2.0 issuer of DPoP-bound tokens, and its introspection."),
+		kong.Writers(out, errOut),
+		kong.Exit(func(code int) { stopped = code; panic(kongExit{}) }),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.Bind(&streams{in: in, out: out, err: errOut, env: env}),
+		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+	)
+	if err != nil {
+		panic(err) // the table above is wrong
+	}
+	if len(args) == 1 && args[0] == "help" {
+		args = []string{"--help"}
+	}
+	parsed, err := parse(parser, args)
+	if stopped >= 0 {
+		return stopped
+	}
+	if err != nil {
+		fmt.Fprintf(errOut, "issuer: %v\nRun issuer --help, or issuer COMMAND --help.\n", err)
+		return exitUsage
+	}
+	err = parsed.Run()
+	var e *exit
+	switch {
+	case err == nil:
+		return exitYes
+	case errors.As(err, &e):
+		if e.err != nil {
+			fmt.Fprintln(errOut, "issuer:", e.err)
+		}
+		return e.code
+	}
+	fmt.Fprintln(errOut, "issuer:", err)
+	return exitUnknown
+}
+
+type kongExit struct{}
+
+func parse(parser *kong.Kong, args []string) (_ *kong.Context, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			if _, ok := p.(kongExit); !ok {
+				panic(p)
+			}
+		}
+	}()
+	return parser.Parse(args)
+}

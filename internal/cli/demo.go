@@ -1,0 +1,33 @@
+package cli
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/mattn/go-isatty"
+
+	"github.com/imidentity/issuer/internal/demo"
+)
+
+type demoCmd struct {
+	Keep bool `help:"Go on serving after the story, and print URLs and commands to try."`
+}
+
+func (c *demoCmd) Run(ctx context.Context, s *streams) error {
+	err := demo.Run(ctx, demo.Story{
+		Out: s.out, Colour: isTerminal(s.out), Keep: c.Keep,
+		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelError})),
+	})
+	if err != nil {
+		return refused("demo: %w", err)
+	}
+	return nil
+}
+
+// isTerminal reports whether w shows colours to a person.
+func isTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""
+}

@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/imidentity/issuer/dpop"
+)
+
+type proofCmd struct {
+	Key        string `required:"" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
+	Method     string `placeholder:"M" help:"Method of the request, such as POST."`
+	URL        string `name:"url" placeholder:"U" help:"URL of the request; query and fragment do not count."`
+	Nonce      string `placeholder:"N" help:"The server's newest nonce."`
+	Token      string `placeholder:"T" help:"Access token that goes with the request."`
+	Thumbprint bool   `help:"Print the thumbprint of the key instead: what dpop_jkt and cnf.jkt hold."`
+}
+
+func (c *proofCmd) Run(s *streams) error {
+	key, err := readKey(c.Key)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = makeKey(c.Key)
+	}
+	if err != nil {
+		return usage("%w", err)
+	}
+	signer, err := dpop.NewSigner(key, "")
+	if err != nil {
+		return usage("%s: %w", c.Key, err)
+	}
+	if c.Thumbprint {
+		fmt.Fprintln(s.out, signer.JKT())
+		return nil
+	}
+	if c.Method == "" || c.URL == "" {
+		return usage("proof needs --method and --url (or --thumbprint)")
+	}
+	proof, err := signer.Proof(dpop.ProofParams{Method: c.Method, URL: c.URL, Nonce: c.Nonce, AccessToken: c.Token})
+	if err != nil {
+		return usage("%w", err)
+	}
+	fmt.Fprintln(s.out, proof)
+	return nil
+}
+
+// readKey reads a private key that proofs can be signed with.
+func readKey(path string) (crypto.Signer, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return nil, err
+	}
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, fmt.Errorf("%s holds no PEM block", path)
+	}
+	if block.Type == "EC PRIVATE KEY" {
+		return x509.ParseECPrivateKey(block.Bytes)
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%s is not a private key in PKCS #8: %w", path, err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%s is a key that cannot sign", path)
+	}
+	return signer, nil
+}
+
+// makeKey makes a P-256 key and writes it to path for its owner alone, never over a file that is there.
+func makeKey(path string) (crypto.Signer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return nil, err
+	}
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	if err := errors.Join(pem.Encode(f, &pem.Block{Type: "PRIVATE KEY", Bytes: der}), f.Close()); err != nil {
+		return nil, fmt.Errorf("make a key: %w", err)
+	}
+	return key, nil
+}
