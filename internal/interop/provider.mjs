@@ -1,0 +1,31 @@
+// An OpenID provider that is not ours: npm oidc-provider on a free loopback port, as it comes. Its ID tokens hold
+// nothing of the person but `sub`; what she is called is told at userinfo alone. Its forms take any password.
+//
+// In the environment: CLIENT_ID, CLIENT_SECRET and REDIRECT_URI of its one client. Prints {"issuer": URL} when ready.
+import { once } from 'node:events'
+import { createServer } from 'node:http'
+import Provider from 'oidc-provider'
+
+console.info = console.warn = console.error // Standard output is for the one line that is waited for.
+
+const people = {
+  alice: { preferred_username: 'alice.liddell' },
+  bob: { preferred_username: 'bob' },
+}
+
+const server = createServer().listen(0, '127.0.0.1')
+await once(server, 'listening')
+const issuer = `http://127.0.0.1:${server.address().port}`
+
+const provider = new Provider(issuer, {
+  clients: [{
+    client_id: process.env.CLIENT_ID,
+    client_secret: process.env.CLIENT_SECRET,
+    redirect_uris: [process.env.REDIRECT_URI],
+  }],
+  claims: { openid: ['sub'], profile: ['preferred_username'] },
+  findAccount: (_, id) => people[id] && { accountId: id, claims: () => ({ sub: id, ...people[id] }) },
+})
+server.on('request', provider.callback())
+process.on('SIGTERM', () => process.exit())
+console.log(JSON.stringify({ issuer }))
