@@ -35,6 +35,9 @@ func TestOutage(t *testing.T) {
 	bare := func(_, claims object) { delete(claims, "preferred_username") }
 	for _, path := range []string{"/.well-known/openid-configuration", "/oauth/token", "/keys", "/userinfo"} {
 		for name, way := range ways {
+			if name == "hangs midway" && path != "/oauth/token" {
+				continue // Bodies are read in one place.
+			}
 			t.Run(strings.TrimPrefix(path, "/")+" "+name, func(t *testing.T) {
 				t.Parallel() // Half of them wait for a time limit.
 				tam := newTamperer(t)

@@ -52,8 +52,8 @@ func (t *transport) checkURL(u *url.URL) error {
 	if t.wellKnownPorts && port(u) != defaultPorts[u.Scheme] {
 		return refused("port", "%s is not the port of %s", u.Port(), u.Scheme)
 	}
-	// The dialer checks every address, but through a proxy it sees only the proxy's.
-	if ip, err := netip.ParseAddr(host); err == nil && t.policy.Proxy != nil {
+	// The dialer checks every address, but behind a proxy it sees only the proxy's.
+	if ip, err := netip.ParseAddr(host); err == nil {
 		return t.policy.checkAddr(ip)
 	}
 	return nil
