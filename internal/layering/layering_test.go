@@ -88,9 +88,10 @@ func mayImport(allowed []string, name string) bool {
 	return slices.Contains(allowed, all) && !slices.Contains(testOnly, name)
 }
 
-// within reports whether the import path is that of library or of a package below it.
+// within reports whether the import path is that of library or of a package below it. database/sql/driver is nobody's:
+// it only declares how a type makes itself storable.
 func within(imported, library string) bool {
-	return imported == library || strings.HasPrefix(imported, library+"/")
+	return imported == library || strings.HasPrefix(imported, library+"/") && imported != "database/sql/driver"
 }
 
 // readImports returns what the files of each package of the module import, but for those of tests. Packages are named

@@ -22,7 +22,7 @@ var arrows = map[string][]string{
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
 
 	"keys":       {"internal/jose", "storage"},
-	"account":    {"claims", "storage"},
+	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "storage"},
 	"oauth":      {"account", "claims", "dpop", "internal/jose", "keys", "nested", "revocation", "storage"},
 	"login":      {"account", "internal/fetch", "internal/jose"},
