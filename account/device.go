@@ -108,13 +108,23 @@ func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) 
 		if err := tx.UpdateDevice(ctx, device); err != nil {
 			return err
 		}
-		if err := tx.EndDeviceGrants(ctx, domain, id, now, reasonRemoved); err != nil {
+		ended, err := tx.EndDeviceGrants(ctx, domain, id, now, reasonRemoved)
+		if err != nil {
 			return err
 		}
-		r, err := tx.Revoke(ctx, revocation.RevokeDevice(domain, id,
-			revocation.Cause{Reason: reasonRemoved, At: now, TokenLife: a.tokenLife}))
-		revoked = append(revoked, r)
-		return err
+		// A token without scope im:device does not name the device, but always its session.
+		cause := revocation.Cause{Reason: reasonRemoved, At: now, TokenLife: a.tokenLife}
+		rows := []storage.Revocation{revocation.RevokeDevice(domain, id, cause)}
+		for _, sid := range ended {
+			rows = append(rows, revocation.RevokeGrant(sid, cause))
+		}
+		for _, row := range rows {
+			if row, err = tx.Revoke(ctx, row); err != nil {
+				return err
+			}
+			revoked = append(revoked, row)
+		}
+		return nil
 	})
 	if err != nil {
 		return storage.Device{}, fmt.Errorf("account: remove device: %w", err)

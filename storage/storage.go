@@ -123,8 +123,8 @@ type Tx interface {
 	RotateGrant(ctx context.Context, id string, from int64, now, idle time.Time) error
 	// EndGrant ends a live grant; ending one that has ended changes nothing. [ErrNotFound] if there is none.
 	EndGrant(ctx context.Context, id string, at time.Time, reason string) error
-	// EndDeviceGrants ends every live grant of a device.
-	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) error
+	// EndDeviceGrants ends every live grant of a device and returns their ids, in no order.
+	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error)
 
 	// InsertCode adds an authorization code; [ErrConflict] if its hash is there.
 	InsertCode(ctx context.Context, c Code) error

@@ -26,7 +26,9 @@ func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error
 		if p := recover(); p != nil {
 			err = fmt.Errorf("sqlite: the update panicked: %v\n%s", p, debug.Stack())
 		}
-		*t.fault = errOver
+		if *t.fault == nil {
+			*t.fault = errOver
+		}
 		t.ended <- err
 	}()
 	err = fn(context.WithoutCancel(ctx), t)
@@ -128,7 +130,7 @@ var (
 	endGrant = statement("UPDATE grants SET ended_at = iif(ended_at = 0, ?2, ended_at), " +
 		"ended_reason = iif(ended_at = 0, ?3, ended_reason) WHERE id = ?1")
 	endDeviceGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
-		"WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0")
+		"WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0 RETURNING id")
 )
 
 func (t *tx) InsertGrant(ctx context.Context, g storage.Grant) error {
@@ -151,9 +153,13 @@ func (t *tx) EndGrant(ctx context.Context, id string, at time.Time, reason strin
 	return err
 }
 
-func (t *tx) EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) error {
-	_, err := t.exec(ctx, endDeviceGrants, domain, device, millis(at), reason)
-	return err
+func (t *tx) EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error) {
+	next := func() []any {
+		ended = append(ended, "")
+		return []any{&ended[len(ended)-1]}
+	}
+	err = t.rows(ctx, endDeviceGrants, next, domain, device, millis(at), reason)
+	return ended, err
 }
 
 var (

@@ -194,9 +194,9 @@ func (f faultyTx) EndGrant(ctx context.Context, id string, at time.Time, reason 
 	return f.tx.EndGrant(ctx, id, at, reason)
 }
 
-func (f faultyTx) EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) error {
+func (f faultyTx) EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) ([]string, error) {
 	if err := f.fail("EndDeviceGrants"); err != nil {
-		return err
+		return nil, err
 	}
 	return f.tx.EndDeviceGrants(ctx, domain, device, at, reason)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -158,10 +159,16 @@ func testEndDeviceGrants(t *testing.T, s storage.Store) {
 		return errors.Join(tx.InsertGrant(ctx, second), tx.InsertGrant(ctx, third), tx.InsertUser(ctx, u),
 			tx.InsertDevice(ctx, d), tx.InsertGrant(ctx, abroad))
 	})
-	for range 2 { // the second time there is nothing left to end
-		write(t, s, func(ctx context.Context, tx storage.Tx) error {
-			return tx.EndDeviceGrants(ctx, domain, "device-alice", at, "device_removed")
+	for _, want := range [][]string{{"grant-alice", "grant-second"}, nil} { // the second time nothing is left to end
+		var ended []string
+		write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
+			ended, err = tx.EndDeviceGrants(ctx, domain, "device-alice", at, "device_removed")
+			slices.Sort(ended)
+			return err
 		})
+		if !slices.Equal(ended, want) {
+			t.Errorf("EndDeviceGrants ended %q, want %q", ended, want)
+		}
 	}
 	for id, want := range map[string]string{
 		"grant-alice": "device_removed", "grant-second": "device_removed", "grant-third": "logout", "grant-bob": "",
