@@ -3,7 +3,7 @@
 //
 // A user is made by her first login at an OpenID provider and found again by that provider's (iss, sub), never by
 // name or email. Her handle and her id share one namespace with everybody else's in the domain. A device is bound to
-// one key for ever; [Accounts.DeviceFor] says which device a key stands for, and [BindDevice] makes it in the
+// one key for ever; [Accounts.DeviceFor] says which device a key stands for, and [Accounts.BindDevice] makes it in the
 // transaction that redeems the login.
 //
 // The package knows nothing of OAuth, tokens or HTTP. What it revokes it writes as rows of storage.Revocation and
@@ -27,12 +27,16 @@ import (
 var (
 	// ErrDisabled is returned where a disabled user would sign in or get a device.
 	ErrDisabled = errors.New("account: user is disabled")
+	// ErrUserTaken is returned by a first login whose provider names a user id that another account has.
+	ErrUserTaken = errors.New("account: user id is taken")
 	// ErrHandleTaken is returned by a first login whose handle somebody else holds, or once held.
 	ErrHandleTaken = errors.New("account: handle is taken")
 	// ErrNoHandle is returned by a first login whose provider names no handle.
 	ErrNoHandle = errors.New("account: the provider names no handle")
 	// ErrKeyInUse is returned for a key that is, or was, bound to a device of another user, or to a removed one.
 	ErrKeyInUse = errors.New("account: the key belongs to another device")
+	// ErrTooManyDevices is returned for a new device of a user who has as many as she may have.
+	ErrTooManyDevices = errors.New("account: too many devices")
 	// ErrNoDevice is returned for a device that the domain does not know.
 	ErrNoDevice = errors.New("account: no such device")
 )
@@ -43,6 +47,8 @@ type Config struct {
 	Store storage.Store
 	// TokenLife is the longest life of an access token: as long must a revocation last. Required.
 	TokenLife time.Duration
+	// MaxDevices is how many devices a user may have at a time. Required.
+	MaxDevices int
 	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
@@ -53,19 +59,23 @@ type Config struct {
 
 // Accounts are the people of all domains of an issuer. Its methods are safe for concurrent use.
 type Accounts struct {
-	store     storage.Store
-	tokenLife time.Duration
-	revoked   func(...storage.Revocation)
-	now       func() time.Time
-	rand      io.Reader
+	store      storage.Store
+	tokenLife  time.Duration
+	maxDevices int
+	revoked    func(...storage.Revocation)
+	now        func() time.Time
+	rand       io.Reader
 }
 
 // New returns the accounts kept in cfg.Store.
 func New(cfg Config) (*Accounts, error) {
-	if cfg.Store == nil || cfg.TokenLife <= 0 {
-		return nil, errors.New("account: Config needs Store and TokenLife")
+	if cfg.Store == nil || cfg.TokenLife <= 0 || cfg.MaxDevices <= 0 {
+		return nil, errors.New("account: Config needs Store, TokenLife and MaxDevices")
 	}
-	a := &Accounts{store: cfg.Store, tokenLife: cfg.TokenLife, revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand}
+	a := &Accounts{
+		store: cfg.Store, tokenLife: cfg.TokenLife, maxDevices: cfg.MaxDevices,
+		revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
+	}
 	if a.revoked == nil {
 		a.revoked = func(...storage.Revocation) {}
 	}
@@ -85,11 +95,15 @@ type SignIn struct {
 	Subject string // the provider's sub
 	// Handle is the text of the claim that carries the handle, as the provider wrote it; empty if there is none.
 	Handle string
+	// User is the text of the claim that carries the user id, where the domain takes ids from one; empty means that
+	// an id is drawn.
+	User string
 }
 
 // SignIn returns the user whom the provider's (iss, sub) is linked to, and makes her at her first login: then her
-// handle is read by the rules of her domain's identifier system, and a conflict is [ErrHandleTaken], never a suffix.
-// It also returns [ErrDisabled], [ErrNoHandle], and a *[claims.Error] for a handle that the domain does not allow.
+// handle is read by the rules of her domain's identifier system, and a conflict is [ErrHandleTaken] or, for an id that
+// the provider names, [ErrUserTaken], never a suffix or a link. It also returns [ErrDisabled], [ErrNoHandle], and a
+// *[claims.Error] for a handle or an id that the domain does not allow.
 func (a *Accounts) SignIn(ctx context.Context, s SignIn) (storage.User, error) {
 	u, err := a.store.LinkedUser(ctx, s.Domain, s.Issuer, s.Subject)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -113,11 +127,7 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 	if err != nil {
 		return storage.User{}, err
 	}
-	raw := make([]byte, 16)
-	if _, err := io.ReadFull(a.rand, raw); err != nil {
-		return storage.User{}, fmt.Errorf("make a user id: %w", err)
-	}
-	id, err := claims.User(s.Domain, base64.RawURLEncoding.EncodeToString(raw))
+	id, err := a.userID(s)
 	if err != nil {
 		return storage.User{}, err
 	}
@@ -133,7 +143,9 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 		} else if !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		if err := tx.InsertUser(ctx, user); err != nil {
+		if err := tx.InsertUser(ctx, user); errors.Is(err, storage.ErrConflict) {
+			return ErrUserTaken
+		} else if err != nil {
 			return err
 		}
 		for _, name := range []claims.ID{handle, id} {
@@ -151,4 +163,16 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 		})
 	})
 	return made, err
+}
+
+// userID returns the id of a new user: the provider's, or 128 random bits in base64url.
+func (a *Accounts) userID(s SignIn) (claims.ID, error) {
+	if s.User != "" {
+		return claims.User(s.Domain, s.User)
+	}
+	var raw [16]byte
+	if _, err := io.ReadFull(a.rand, raw[:]); err != nil {
+		return claims.ID{}, fmt.Errorf("make a user id: %w", err)
+	}
+	return claims.User(s.Domain, base64.RawURLEncoding.EncodeToString(raw[:]))
 }

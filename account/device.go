@@ -16,7 +16,7 @@ import (
 const reasonRemoved = "device_removed"
 
 // DeviceFor returns the device that the key with thumbprint jkt stands for when user logs in with it: the one it is
-// bound to already, or a new one, not stored yet ([BindDevice] does that). A key that another user's device or a
+// bound to already, or a new one, not stored yet ([Accounts.BindDevice] does that). A key that another user's device or a
 // removed device is bound to is [ErrKeyInUse]: its holder must make a new key.
 func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string) (storage.Device, error) {
 	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
@@ -46,12 +46,13 @@ func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 }
 
 // BindDevice makes sure, within the transaction that redeems a login, that d is a live device of its user: it adds a
-// new one and checks one that is there. [ErrKeyInUse] if the key has meanwhile become another's or d was removed;
-// [storage.ErrConflict] if the very same login raced with another for a new device (the caller may begin again).
-func BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
+// new one and checks one that is there. [ErrTooManyDevices] if the user may have no more; [ErrKeyInUse] if the key has
+// meanwhile become another's or d was removed; [storage.ErrConflict] if the very same login raced with another for a
+// new device (the caller may begin again).
+func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
 	there, err := tx.DeviceByKey(ctx, d.Domain, d.JKT)
 	if errors.Is(err, storage.ErrNotFound) {
-		return tx.InsertDevice(ctx, d)
+		return a.addDevice(ctx, tx, d)
 	} else if err != nil {
 		return err
 	}
@@ -62,6 +63,23 @@ func BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
 		return storage.ErrConflict
 	}
 	return nil
+}
+
+func (a *Accounts) addDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
+	devices, err := tx.Devices(ctx, d.Domain, d.User)
+	if err != nil {
+		return err
+	}
+	active := 0
+	for _, other := range devices {
+		if other.RemovedAt.IsZero() {
+			active++
+		}
+	}
+	if active >= a.maxDevices {
+		return ErrTooManyDevices
+	}
+	return tx.InsertDevice(ctx, d)
 }
 
 func usable(d storage.Device, user string) error {

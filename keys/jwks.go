@@ -1,36 +1,45 @@
 package keys
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/json"
+	"errors"
 	"fmt"
 
-	"github.com/imidentity/issuer/internal/jose"
+	"github.com/lestrrat-go/jwx/v2/jwa"
+	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// publish makes the JWK Set of all keys that are not revoked, oldest first.
+// publish makes the JWK Set of all keys that are not revoked, oldest first. It is made once, so here jwx may take its
+// time; only constant names are given to its Set, which would write others unescaped.
 func (r *Ring) publish() error {
-	var set bytes.Buffer
-	set.WriteString(`{"keys":[`)
+	set := jwk.NewSet()
 	for _, info := range r.infos {
 		p, ok := r.public[info.KID]
 		if !ok {
 			continue
 		}
-		jwk, err := jose.MarshalJWK(p.key)
+		key, err := jwk.FromRaw(p.key)
 		if err != nil {
 			return fmt.Errorf("keys: publish %s: %w", info.KID, err)
 		}
-		if set.Bytes()[set.Len()-1] == '}' {
-			set.WriteByte(',')
+		err = errors.Join(
+			key.Set(jwk.KeyIDKey, info.KID),
+			key.Set(jwk.AlgorithmKey, jwa.SignatureAlgorithm(p.alg)),
+			key.Set(jwk.KeyUsageKey, jwk.ForSignature),
+			set.AddKey(key),
+		)
+		if err != nil {
+			return fmt.Errorf("keys: publish %s: %w", info.KID, err)
 		}
-		// jwk is an object of at least one member; ours go before its first.
-		fmt.Fprintf(&set, `{"kid":%q,"alg":%q,"use":"sig",%s`, info.KID, p.alg, jwk[1:])
 	}
-	set.WriteString(`]}`)
-	sum := sha256.Sum256(set.Bytes())
-	r.jwks, r.etag = set.Bytes(), `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`
+	body, err := json.Marshal(set)
+	if err != nil {
+		return fmt.Errorf("keys: publish: %w", err)
+	}
+	sum := sha256.Sum256(body)
+	r.jwks, r.etag = body, `"`+base64.RawURLEncoding.EncodeToString(sum[:16])+`"`
 	return nil
 }
 

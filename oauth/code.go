@@ -25,6 +25,7 @@ var (
 	errVerifier = refuse(CodeInvalidGrant, "The code_verifier is missing or does not fit the code_challenge.")
 	errRedirect = refuse(CodeInvalidGrant, "The redirect_uri is not the one of the authorization request.")
 	errKeyInUse = refuse(CodeInvalidGrant, "The key belongs to another device or to one that was removed: make a new key and log in again.")
+	errDevices  = refuse(CodeInvalidGrant, "The person has as many devices as she may have: remove one and log in again.")
 	errDisabled = refuse(CodeInvalidGrant, "The account is disabled.")
 )
 
@@ -88,16 +89,18 @@ func (p *Provider) redeem(ctx context.Context, f *flow, code string) error {
 }
 
 // spendCode is the unit of work of a redemption: the code is spent once, its device and its session come to be.
-func (f *flow) spendCode(ctx context.Context, tx storage.Tx) error {
+func (p *Provider) spendCode(ctx context.Context, tx storage.Tx, f *flow) error {
 	err := tx.SpendCode(ctx, f.code.Hash, f.now, f.grant.ID)
 	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
 		return errCode
 	} else if err != nil {
 		return err
 	}
-	switch err := account.BindDevice(ctx, tx, f.device); {
+	switch err := p.accounts.BindDevice(ctx, tx, f.device); {
 	case errors.Is(err, account.ErrKeyInUse):
 		return errKeyInUse
+	case errors.Is(err, account.ErrTooManyDevices):
+		return errDevices
 	case errors.Is(err, storage.ErrConflict):
 		return refuse(CodeTemporarilyUnavailable, "The same device is logging in twice: send the request again with a new proof.")
 	case err != nil:

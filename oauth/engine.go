@@ -117,7 +117,7 @@ func (a *adapter) GetAuthorizeCodeSession(ctx context.Context, code string, _ fo
 
 func (a *adapter) InvalidateAuthorizeCodeSession(ctx context.Context, _ string) error {
 	f := flowOf(ctx)
-	f.then(f.spendCode)
+	f.then(func(ctx context.Context, tx storage.Tx) error { return a.spendCode(ctx, tx, f) })
 	return nil
 }
 

@@ -81,7 +81,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 	}
 	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Log: i.log})
 	accounts, err := account.New(account.Config{
-		Store: i.store, TokenLife: cfg.Lifetimes.Access, Revoked: i.mirror.Apply,
+		Store: i.store, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser, Revoked: i.mirror.Apply,
 	})
 	if err != nil {
 		return err
@@ -157,7 +157,7 @@ func newLogins(cfg *config.Config) (map[string]*login.Provider, error) {
 			logins[p.ID], err = login.New(login.Config{
 				ID: p.ID, Domain: d.Name, Issuer: p.Issuer,
 				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes,
-				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle,
+				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
 			}, client, nil)
 			if err != nil {
 				return nil, err

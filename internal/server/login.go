@@ -113,7 +113,8 @@ func (s *Server) callback(c echo.Context) error {
 		return s.refused(c, pending, err)
 	}
 	user, err := s.Accounts.SignIn(ctx, account.SignIn{
-		Domain: pending.Domain, Issuer: identity.Issuer, Subject: identity.Subject, Handle: identity.Handle,
+		Domain: pending.Domain, Issuer: identity.Issuer, Subject: identity.Subject,
+		Handle: identity.Handle, User: identity.User,
 	})
 	if err != nil {
 		return s.notSignedIn(c, err)
@@ -174,6 +175,9 @@ func (s *Server) notSignedIn(c echo.Context, err error) error {
 	case errors.Is(err, account.ErrHandleTaken):
 		return s.page(c, http.StatusConflict, "Your name is taken",
 			"Somebody else has, or once had, the name that your sign-in service gives you. Ask your provider for another user name, then sign in again.")
+	case errors.Is(err, account.ErrUserTaken):
+		return s.page(c, http.StatusConflict, "Your account is somebody else's",
+			"Your sign-in service gives you the id of another account. Nothing was linked or changed. Tell your provider.")
 	case errors.Is(err, account.ErrNoHandle):
 		return s.page(c, http.StatusConflict, "You have no name yet",
 			"Your sign-in service did not say what you are called. Ask your provider to set a user name for you, then sign in again.")
