@@ -130,10 +130,12 @@ func (w *writer) batch(first job) {
 	err := w.exec(begin)
 	for j, ok := first, true; ok; j, ok = w.next(len(jobs)) {
 		jobs = append(jobs, j)
-		if err == nil {
-			err = w.step(j)
-		} else {
-			close(j.turn)
+		if err != nil {
+			close(j.turn) // nobody can write now
+			continue
+		}
+		if err = w.step(j); err != nil {
+			break // who still waits may have better luck
 		}
 	}
 	if err == nil {
@@ -171,7 +173,7 @@ func (w *writer) step(j job) error {
 	}
 	t := &tx{reader: reader{stmts: w.stmts, fault: new(error)}, ended: make(chan error)}
 	j.turn <- t
-	if <-t.ended; false {
+	if <-t.ended != nil {
 		if err := w.exec(undo); err != nil {
 			return errors.Join(*t.fault, err)
 		}
