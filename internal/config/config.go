@@ -156,7 +156,7 @@ type Client struct {
 	RedirectURIs []string `key:"redirect_uris"`
 	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials"`
 	// Scopes are those it may ask for. Default: im:handle and im:device for clients that log people in, else none.
-	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,admin,introspect,introspect:domain,introspect:reason,introspect:history,feed"`
+	Scopes []string `key:"scopes" oneof:"im:handle,im:device,introspect,introspect:domain"`
 	// Domains are names of entries of domains.
 	Domains []string `key:"domains,required"`
 	// Resources are the audiences (RFC 8707) that it serves and may ask tokens for: https URLs and im: domain URIs.
