@@ -43,7 +43,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		cfg.Log.Format = c.LogFormat
 	}
 	log := newLog(s, cfg.Log)
-	instance, err := server.Open(ctx, cfg, log)
+	instance, err := server.Open(ctx, cfg, server.Options{Log: log})
 	if err != nil {
 		return usage("start: %w", err)
 	}

@@ -102,7 +102,7 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	if err != nil {
 		return err
 	}
-	instance, err := server.Open(ctx, cfg, o.Log)
+	instance, err := server.Open(ctx, cfg, server.Options{Log: o.Log})
 	if err != nil {
 		return err
 	}

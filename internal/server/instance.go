@@ -36,13 +36,30 @@ const sweepEvery = time.Minute
 type Instance struct {
 	cfg    *config.Config
 	log    *slog.Logger
+	now    func() time.Time
 	store  storage.Store
 	mirror *revocation.Mirror
 	server *Server
 }
 
+// Options are what an instance takes from the process that it runs in. The zero value is right but for its silence.
+type Options struct {
+	// Log receives requests and failures. Nil discards them.
+	Log *slog.Logger
+	// Now tells every part of the issuer the time. Nil means [time.Now].
+	Now func() time.Time
+	// Store is given the opened store and returns the one to work with. Nil leaves it as it is.
+	Store func(storage.Store) storage.Store
+}
+
 // Open puts an issuer together. It makes the data folder, the database and the signing key at the first start.
-func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Instance, error) {
+func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
 	}
@@ -54,20 +71,22 @@ func Open(ctx context.Context, cfg *config.Config, log *slog.Logger) (*Instance,
 	if err != nil {
 		return nil, err
 	}
-	store, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})
-	if err != nil {
+	i := &Instance{cfg: cfg, log: o.Log, now: o.Now}
+	if i.store, err = sqlite.Open(ctx, cfg.Database(), sqlite.Options{}); err != nil {
 		return nil, err
 	}
-	i := &Instance{cfg: cfg, log: log, store: store}
+	if o.Store != nil {
+		i.store = o.Store(i.store)
+	}
 	if err := i.assemble(ctx, keys.NewSealer(kek)); err != nil {
-		return nil, errors.Join(err, store.Close())
+		return nil, errors.Join(err, i.store.Close())
 	}
 	return i, nil
 }
 
 func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 	cfg := i.cfg
-	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{Alg: cfg.Signing.Alg})
+	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{Alg: cfg.Signing.Alg, Now: i.now})
 	if err != nil {
 		return err
 	}
@@ -75,18 +94,19 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 	if err != nil {
 		return err
 	}
-	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"))
+	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), i.now)
 	if err != nil {
 		return err
 	}
-	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Log: i.log})
+	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
 	accounts, err := account.New(account.Config{
-		Store: i.store, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser, Revoked: i.mirror.Apply,
+		Store: i.store, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser,
+		Revoked: i.mirror.Apply, Now: i.now,
 	})
 	if err != nil {
 		return err
 	}
-	logins, err := newLogins(cfg)
+	logins, err := newLogins(cfg, i.now)
 	if err != nil {
 		return err
 	}
@@ -98,7 +118,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
-		Revoked: i.mirror.Apply, Log: i.log,
+		Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
 	})
 	if err != nil {
 		return err
@@ -108,7 +128,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 		domains = append(domains, d.Name)
 	}
 	introspector, err := introspect.New(introspect.Config{
-		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror}, Development: cfg.Development,
+		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Development: cfg.Development, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -116,26 +136,27 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Accounts: accounts, Introspector: introspector,
-		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, Ready: i.ready, Log: i.log,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, Ready: i.ready,
+		Now: i.now, Log: i.log,
 	})
 	return err
 }
 
-func newProofs(cfg *config.Config, secret [32]byte) (*dpop.Verifier, error) {
-	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs})
+func newProofs(cfg *config.Config, secret [32]byte, now func() time.Time) (*dpop.Verifier, error) {
+	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs, Now: now})
 	if err != nil {
 		return nil, err
 	}
-	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay}
+	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay, Now: now}
 	if cfg.DPoP.Nonce == "required" {
-		if v.Nonces, err = dpop.NewNonces([][32]byte{secret}, nil); err != nil {
+		if v.Nonces, err = dpop.NewNonces([][32]byte{secret}, now); err != nil {
 			return nil, err
 		}
 	}
 	return dpop.NewVerifier(v)
 }
 
-func newLogins(cfg *config.Config) (map[string]*login.Provider, error) {
+func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Provider, error) {
 	policy := fetch.Policy{
 		AllowNetworks: cfg.Outbound.AllowNetworks, CAFile: cfg.Outbound.CAFile,
 		DevHosts: cfg.Outbound.DevHosts, AllowHTTP: cfg.Development,
@@ -158,7 +179,7 @@ func newLogins(cfg *config.Config) (map[string]*login.Provider, error) {
 				ID: p.ID, Domain: d.Name, Issuer: p.Issuer,
 				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes,
 				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
-			}, client, nil)
+			}, client, now)
 			if err != nil {
 				return nil, err
 			}
@@ -193,7 +214,7 @@ func oauthClients(cfg *config.Config) []oauth.Client {
 
 // ready reports why the issuer cannot issue now.
 func (i *Instance) ready(ctx context.Context) error {
-	if err := i.mirror.Fresh(time.Now()); err != nil {
+	if err := i.mirror.Fresh(i.now()); err != nil {
 		return err
 	}
 	return i.store.Ping(ctx)
@@ -241,7 +262,8 @@ func (i *Instance) sweep(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case now := <-tick.C:
+		case <-tick.C:
+			now := i.now()
 			err := i.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, now) })
 			if err != nil && ctx.Err() == nil {
 				i.log.Error("sweep expired rows", slog.Any("error", err))

@@ -14,6 +14,7 @@ import (
 type judge struct {
 	ring   *keys.Ring
 	mirror *revocation.Mirror
+	now    func() time.Time
 }
 
 var _ introspect.Source = (*judge)(nil)
@@ -21,7 +22,7 @@ var _ introspect.Source = (*judge)(nil)
 func (j *judge) Key(kid string) (crypto.PublicKey, string, bool) { return j.ring.Public(kid) }
 
 func (j *judge) Revoked(_ context.Context, t introspect.Token) (bool, error) {
-	if err := j.mirror.Fresh(time.Now()); err != nil {
+	if err := j.mirror.Fresh(j.now()); err != nil {
 		return false, err
 	}
 	_, revoked := j.mirror.Find(revocation.Token{
