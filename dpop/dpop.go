@@ -1,22 +1,25 @@
-// Package dpop makes and checks DPoP proofs (RFC 9449), hands out their nonces and remembers which proofs were spent.
+// Package dpop makes and checks DPoP proofs (RFC 9449), hands out their nonces and remembers which proofs were
+// spent.
 //
-// A server has one [Verifier] for all endpoints of an origin. [Verifier.Check] holds a proof to every rule of RFC 9449 §4.3 but
-// one and changes nothing; [Verifier.Spend] is the last rule, that a proof counts once. Between the two belongs everything else
-// that can refuse the request: whoever authenticates the client, finds the code or the token and compares its key with
-// [Proof.JKT] does so before Spend, and Spend comes before the first write. A proof that was refused for something else
-// can then be sent again.
+// A server has one [Verifier] for all endpoints of an origin. [Verifier.Check] holds a proof to every rule of
+// RFC 9449 §4.3 but one and changes nothing; [Verifier.Spend] is the last rule, that a proof counts once.
+// Between the two belongs everything else that can refuse the request: whoever authenticates the client, finds
+// the code or the token and compares its key with [Proof.JKT] does so before Spend, and Spend comes before the
+// first write. A proof that was refused for something else can then be sent again.
 //
-//	proof, err := verifier.Check(ctx, dpop.Request{Method: "POST", URL: "https://as.example/token", Proofs: r.Header.Values("DPoP")})
+//	request := dpop.Request{Method: r.Method, URL: "https://as.example/token", Proofs: r.Header.Values("DPoP")}
+//	proof, err := verifier.Check(ctx, request)
 //	… // authenticate the client, find the code, compare keys
 //	err = verifier.Spend(ctx, proof, addr)
 //
 // The URL is the one under which clients know the endpoint, from configuration. It is never put together from
 // the Host or X-Forwarded headers of the request: then whoever sends those headers chooses which proofs fit.
 //
-// A client has a [Signer], and mostly a [Transport], which adds a proof to each request and follows the server's nonces.
+// A client has a [Signer], and mostly a [Transport], which adds a proof to each request and follows the
+// server's nonces.
 //
-// Nonces are required or off, nothing between (RFC 9449 §11.3). Required, a nonce bounds the life of a proof and the client's clock does
-// not matter; off, `iat` does and it must be right within seconds.
+// Nonces are required or off, nothing between (RFC 9449 §11.3). Required, a nonce bounds the life of a proof
+// and the client's clock does not matter; off, `iat` does and it must be right within seconds.
 package dpop
 
 import (
@@ -27,25 +30,28 @@ import (
 	"time"
 )
 
-// What a caller branches on. Any other error of [Verifier.Check] and [Verifier.Spend] means that the answer cannot be known now: it is
-// the server's fault (503), never a verdict on the proof.
+// What a caller branches on. Any other error of [Verifier.Check] and [Verifier.Spend] means that the answer
+// cannot be known now: it is the server's fault (503), never a verdict on the proof.
 var (
-	// ErrInvalidProof is what every refused proof is, a missing and a replayed one too: `invalid_dpop_proof` (RFC 9449 §5, §7.1).
+	// ErrInvalidProof is what every refused proof is, a missing and a replayed one too: `invalid_dpop_proof`
+	// (RFC 9449 §5, §7.1).
 	ErrInvalidProof = errors.New("dpop: invalid proof")
 	// ErrNoProof is a request without a DPoP header. It is an ErrInvalidProof.
 	ErrNoProof = errors.New("dpop: no proof")
-	// ErrUseNonce is a proof whose nonce is missing or too old: `use_dpop_nonce`, with [Verifier.Nonce] in the answer's
-	// DPoP-Nonce header (RFC 9449 §8, §9). It is not an ErrInvalidProof.
+	// ErrUseNonce is a proof whose nonce is missing or too old: `use_dpop_nonce`, with [Verifier.Nonce] in the
+	// answer's DPoP-Nonce header (RFC 9449 §8, §9). It is not an ErrInvalidProof.
 	ErrUseNonce = errors.New("dpop: a fresh nonce is needed")
 	// ErrReplayed is a proof that was spent before (RFC 9449 §11.1). It is an ErrInvalidProof.
 	ErrReplayed = errors.New("dpop: proof replayed")
 )
 
-// A ProofError tells which part of a proof was refused, in printable ASCII fit for an `error_description` (RFC 6749 §5.2): no proof, key, token or
-// anything else that the client sent. [errors.Is] finds ErrUseNonce, or else ErrInvalidProof, and ErrNoProof and ErrReplayed where they apply;
-// [errors.As] finds a *[ClockError].
+// A ProofError tells which part of a proof was refused, in printable ASCII fit for an `error_description` (RFC
+// 6749 §5.2): no proof, key, token or anything else that the client sent. [errors.Is] finds ErrUseNonce, or
+// else ErrInvalidProof, and ErrNoProof and ErrReplayed where they apply; [errors.As] finds a *[ClockError].
 type ProofError struct {
-	Part string // "header", "form", "size", "typ", "alg", "jwk", "signature", or a claim: "jti", "htm", "htu", "nonce", "iat", "ath"
+	// Part is "header" (the HTTP field, or the JOSE header), "form", "size", "payload", "signature", the name of a
+	// header parameter ("typ", "alg", "jwk", "crit") or of a claim ("jti", "htm", "htu", "nonce", "iat", "ath").
+	Part string
 	Err  error
 }
 

@@ -8,13 +8,15 @@ import (
 	"strings"
 )
 
-// NormalizeHTU returns the form of an http or https URL in which two `htu` are compared (RFC 9449 §4.3, check 9): syntax- and scheme-based
-// normalisation (RFC 3986 §6.2.2, §6.2.3), without query and fragment. Scheme and host become lower case, a default or empty port goes, an
-// empty path becomes "/", dot segments go, and percent-encodings are decoded if they stand for an unreserved character (%7E, but never
-// %2F or %3F) and otherwise written with capital digits. IPv6 addresses are written as RFC 5952 wants.
+// NormalizeHTU returns the form of an http or https URL in which two `htu` are compared (RFC 9449 §4.3, check
+// 9): syntax- and scheme-based normalisation (RFC 3986 §6.2.2, §6.2.3), without query and fragment. Scheme and
+// host become lower case, a default or empty port goes, an empty path becomes "/", dot segments go, and
+// percent-encodings are decoded if they stand for an unreserved character (%7E, but never %2F or %3F) and
+// otherwise written with capital digits. IPv6 addresses are written as RFC 5952 wants.
 //
-// Refused are other schemes, URLs without a host, user information (RFC 9110 §4.2.4), percent signs that encode nothing, and what no URI has: spaces,
-// control characters, backslashes, and octets beyond ASCII (a client writes an IDN as A-labels, xn--).
+// Refused are other schemes, URLs without a host, user information (RFC 9110 §4.2.4), percent signs that encode
+// nothing, and what no URI has: spaces, control characters, backslashes, and octets beyond ASCII (a client
+// writes an IDN as A-labels, xn--).
 func NormalizeHTU(url string) (string, error) {
 	var buf [256]byte
 	out := buf[:0]

@@ -82,7 +82,8 @@ func TestNormalizeHTU(t *testing.T) {
 	}
 }
 
-// What is normal stays as it is, has no part that is left out of comparison, and names the same host and port to net/url as the original.
+// What is normal stays as it is, also when query and fragment are added, and has no dot segments, user information or
+// anything else that a comparison would have to think about.
 func FuzzHTU(f *testing.F) {
 	for _, seed := range []string{
 		"https://as.example/token", "HTTP://AS.example:80/a/./../%7e%2f?q#f", "https://[2001:DB8::1]:443//x/..", "https://a/%2e%2e/%41", "http://a:0080", "https://a@b/", "https://a\\b",

@@ -14,7 +14,8 @@ import (
 	"time"
 )
 
-// bucketWidth is by how much longer than needed a record may stay in memory. A minute's nonces all expire in one bucket.
+// bucketWidth is by how much longer than needed a record may stay in memory. A minute's nonces all expire in
+// one bucket.
 const bucketWidth = 15 // seconds
 
 const (
@@ -32,11 +33,13 @@ type MemoryConfig struct {
 	Rand io.Reader
 }
 
-// MemoryReplay is a [Replay] in the memory of one process. It is for servers that are one process only: a second process would accept every proof once more.
+// MemoryReplay is a [Replay] in the memory of one process. It is for servers that are one process only: a
+// second process would accept every proof once more.
 //
-// Its epoch begins when it is made, and anew when the clock goes back behind records that were dropped already. When it fills, a source (an IPv4 address, or
-// an IPv6 network of 64 bits) may hold as many live proofs as there are places left: one that floods the store gets half of it and no more,
-// two get a third each, and everybody else still finds a place.
+// Its epoch begins when it is made, and anew when the clock goes back behind records that were dropped already.
+// When it fills, a source (an IPv4 address, or an IPv6 network of 64 bits) may hold as many live proofs as
+// there are places left: one that floods the store gets half of it and no more, two get a third each, and
+// everybody else still finds a place.
 type MemoryReplay struct {
 	capacity int64
 	now      func() time.Time
@@ -56,8 +59,8 @@ type memory struct {
 	shards   [shards]shard
 }
 
-// A shard holds the proofs whose key begins alike, in buckets by the time at which they may be forgotten. Of a key 128 bits are kept:
-// finding two that collide takes 2^64 signatures and yields one proof refused.
+// A shard holds the proofs whose key begins alike, in buckets by the time at which they may be forgotten. Of a
+// key 128 bits are kept: finding two that collide takes 2^64 signatures and yields one proof refused.
 type shard struct {
 	mu      sync.Mutex
 	horizon int64 // the buckets up to this one were dropped
@@ -104,19 +107,18 @@ func (m *MemoryReplay) Epoch(context.Context) (Epoch, error) {
 	return m.current.Load().epoch, nil
 }
 
-// Spend records key, see [Replay]. A proof that need not be remembered any more, as its `until` has passed, is from a stale epoch.
+// Spend records key, see [Replay]. A proof that need not be remembered any more, as its `until` has passed, is
+// from a stale epoch.
 func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until time.Time, source netip.Addr) error {
 	mem, now := m.current.Load(), m.now()
 	if e != mem.epoch || !until.After(now) {
 		return ErrStaleEpoch
 	}
 	current := now.Unix() / bucketWidth
-	spend := func() error {
-		return mem.shards[key[0]%shards].spend(mem, current, until.Unix()/bucketWidth+1, [16]byte(key[16:]), m.counter(source), m.capacity)
-	}
-	err := spend()
+	s, number, short, counter := &mem.shards[key[0]%shards], until.Unix()/bucketWidth+1, [16]byte(key[16:]), m.counter(source)
+	err := s.spend(mem, current, number, short, counter, m.capacity)
 	if err == ErrReplayFull && mem.sweep(current) {
-		err = spend()
+		err = s.spend(mem, current, number, short, counter, m.capacity)
 	}
 	if err == errForgotten {
 		if err := m.begin(mem); err != nil {
@@ -179,8 +181,8 @@ func (s *shard) drop(mem *memory, current int64) {
 	})
 }
 
-// sweep drops what is over in every shard, and reports whether that has not been done before for this moment. A shard
-// that gets no proofs keeps its old ones otherwise, and their places with them.
+// sweep drops what is over in every shard, and reports whether that has not been done before for this moment. A
+// shard that gets no proofs keeps its old ones otherwise, and their places with them.
 func (mem *memory) sweep(current int64) bool {
 	if mem.swept.Swap(current) == current {
 		return false
@@ -194,7 +196,8 @@ func (mem *memory) sweep(current int64) bool {
 	return true
 }
 
-// counter returns the number of the counter of source: of the whole IPv4 address, or of the first 64 bits of an IPv6 address.
+// counter returns the number of the counter of source: of the whole IPv4 address, or of the first 64 bits of an
+// IPv6 address.
 func (m *MemoryReplay) counter(source netip.Addr) uint16 {
 	source = source.Unmap()
 	if source.Is6() {

@@ -77,6 +77,37 @@ func TestMemoryReplayFull(t *testing.T) {
 	}
 }
 
+// A proof that is spent too late asks for a new nonce, and costs nobody else one.
+func TestMemoryReplayLate(t *testing.T) {
+	clock := newClock()
+	store := newMemory(t, 0, clock.now)
+	e, err := store.Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, age := range []time.Duration{time.Minute, 0, -time.Second, -time.Hour} {
+		want := dpop.ErrStaleEpoch
+		if age > 0 {
+			want = nil
+		}
+		if err := store.Spend(t.Context(), e, numbered(i), clock.now().Add(age), netip.Addr{}); !errors.Is(err, want) {
+			t.Errorf("Spend with %v to go = %v, want %v", age, err, want)
+		}
+	}
+	if now, err := store.Epoch(t.Context()); now != e || err != nil {
+		t.Errorf("Epoch = %v, %v, want %v", now, err, e)
+	}
+}
+
+// Birth is rounded up: what was made in the same second as the epoch may be from before it.
+func TestNewEpoch(t *testing.T) {
+	for nanoseconds, want := range map[int64]int64{0: 100, 1: 101, 999_999_999: 101} {
+		if got := dpop.NewEpoch([16]byte{1}, time.Unix(100, nanoseconds)); got.Birth != want || got.ID != [16]byte{1} {
+			t.Errorf("NewEpoch at 100 s and %d ns = %v, want birth %d", nanoseconds, got, want)
+		}
+	}
+}
+
 func TestMemoryReplayNeedsRandomness(t *testing.T) {
 	if store, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Rand: empty{}}); err == nil {
 		t.Errorf("NewMemoryReplay = %v, want an error", store)

@@ -11,16 +11,17 @@ import (
 	"time"
 )
 
-// step is how long a server hands out the same nonce. A nonce is accepted in the step it was made in, in the one after, and, by nodes whose clock is
-// behind, in the one before.
+// step is how long a server hands out the same nonce. A nonce is accepted in the step it was made in, in the
+// one after, and, by nodes whose clock is behind, in the one before.
 const step = time.Minute
 
-// nonceLife is how long after the start of its step a nonce may still be accepted somewhere: two steps, and one more for a node whose
-// clock is behind by as much.
+// nonceLife is how long after the start of its step a nonce may still be accepted somewhere: two steps, and one
+// more for a node whose clock is behind by as much.
 const nonceLife = 3 * step
 
-// Nonces makes and checks the nonces of RFC 9449 §8 without storing any: a nonce is a MAC over the number of the minute. Whoever knows the
-// secret accepts it, so nodes need to share nothing else. It tells nothing, cannot be predicted, and consists of base64url, hence of NQCHARs (§8.1).
+// Nonces makes and checks the nonces of RFC 9449 §8 without storing any: a nonce is a MAC over the number of
+// the minute. Whoever knows the secret accepts it, so nodes need to share nothing else. It tells nothing,
+// cannot be predicted, and consists of base64url, hence of NQCHARs (§8.1).
 type Nonces struct {
 	now     func() time.Time
 	secrets atomic.Pointer[[][32]byte]
@@ -40,8 +41,8 @@ type stepNonce struct {
 	step int64
 }
 
-// NewNonces returns the nonces that secrets, the newest first, make and accept; now reports the time and may be nil for [time.Now]. There must be at least one
-// secret, of 256 random bits.
+// NewNonces returns the nonces that secrets, the newest first, make and accept; now reports the time and may be
+// nil for [time.Now]. There must be at least one secret, of 256 random bits.
 func NewNonces(secrets [][32]byte, now func() time.Time) (*Nonces, error) {
 	if now == nil {
 		now = time.Now
@@ -53,8 +54,9 @@ func NewNonces(secrets [][32]byte, now func() time.Time) (*Nonces, error) {
 	return n, nil
 }
 
-// SetSecrets replaces the secrets while the server runs. The first makes new nonces, all of them accept. To change a secret on several
-// nodes, let each accept the new one as its second before any makes nonces with it, and drop the old one three minutes after the last.
+// SetSecrets replaces the secrets while the server runs. The first makes new nonces, all of them accept. To
+// change a secret on several nodes, let each accept the new one as its second before any makes nonces with it,
+// and drop the old one three minutes after the last.
 func (n *Nonces) SetSecrets(secrets [][32]byte) error {
 	if len(secrets) == 0 {
 		return errors.New("dpop: nonces need at least one secret")
@@ -96,7 +98,8 @@ func (n *Nonces) check(e Epoch, nonce string) (time.Time, bool) {
 	return time.Unix(number*int64(step/time.Second), 0).UTC(), found == 1
 }
 
-// makeNonce returns the nonce of a step: HMAC-SHA-256 under a key of its own for this purpose and epoch, cut to 128 bits.
+// makeNonce returns the nonce of a step: HMAC-SHA-256 under a key of its own for this purpose and epoch, cut to
+// 128 bits.
 func makeNonce(secret [32]byte, e Epoch, number int64) string {
 	derive := hmac.New(sha256.New, secret[:])
 	derive.Write([]byte("dpop nonce\x00"))

@@ -183,7 +183,8 @@ func TestEmptiedStoreWithNonces(t *testing.T) {
 	}
 }
 
-// With nonces off there is only iat to tell what was made before: the store's first 15 seconds accept nothing that may be from then.
+// With nonces off there is only iat to tell what was made before: the store's first 15 seconds accept nothing
+// that may be from then.
 func TestEmptiedStoreWithoutNonces(t *testing.T) {
 	s := newServer(t, false)
 	signer := newSigner(t, p256(t))

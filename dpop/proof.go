@@ -21,8 +21,8 @@ type Proof struct {
 	Key      crypto.PublicKey
 	Alg      string
 
-	// NonceTime is the start of the minute in which the server made the nonce: the proof was made after it, by the server's clock. It
-	// is zero with nonces off.
+	// NonceTime is the start of the minute in which the server made the nonce: the proof was made after it, by
+	// the server's clock. It is zero with nonces off.
 	NonceTime time.Time
 
 	epoch Epoch     // the one it was checked under
@@ -38,8 +38,9 @@ const maxName = 255
 // claimNames are the claims that must not come in another case.
 var claimNames = []string{"jti", "htm", "htu", "iat", "nonce", "ath"}
 
-// parseProof reads text and checks all that can be checked without the request: RFC 9449 §4.3, checks 2 to 7. What is cheap and what chooses
-// the key and the algorithm comes before the signature, the claims come after it.
+// parseProof reads text and checks all that can be checked without the request: RFC 9449 §4.3, checks 2 to 7.
+// What is cheap and what chooses the key and the algorithm comes before the signature, the claims come after
+// it.
 func parseProof(text string, algorithms []string) (*Proof, error) {
 	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxProof, Header: maxProof})
 	if err != nil {

@@ -20,8 +20,9 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// FuzzProof signs whatever header and claims the fuzzer thinks of with the key that the server expects, or sends text as it is. What Check accepts has one spelling,
-// and every check of RFC 9449 §4.3 is true of it, as another reader of JSON sees it.
+// FuzzProof signs whatever header and claims the fuzzer thinks of with the key that the server expects, or
+// sends text as it is. What Check accepts has one spelling, and every check of RFC 9449 §4.3 is true of it, as
+// another reader of JSON sees it.
 func FuzzProof(f *testing.F) {
 	seed := [32]byte{1}
 	key := ed25519.NewKeyFromSeed(seed[:])
@@ -116,7 +117,8 @@ func goodRequest(tb testing.TB) (*server, *ecdsa.PrivateKey, dpop.Request) {
 	return s, key, dpop.Request{Method: "POST", URL: endpoint, Proofs: []string{s.make(tb, newSigner(tb, key), nil)}}
 }
 
-// Checking an ES256 proof makes at most 60 allocations, 19 of which are crypto/ecdsa's; the design counts on it.
+// Checking an ES256 proof makes at most 60 allocations, 19 of which are crypto/ecdsa's; the design counts on
+// it.
 func TestCheckAllocations(t *testing.T) {
 	s, _, r := goodRequest(t)
 	allocs := testing.AllocsPerRun(100, func() {
@@ -130,7 +132,8 @@ func TestCheckAllocations(t *testing.T) {
 	t.Logf("%v allocations", allocs)
 }
 
-// BenchmarkCheck checks ES256 proofs and, in the same run, verifies bare P-256 signatures. It reports how many verifications a check costs.
+// BenchmarkCheck checks ES256 proofs and, in the same run, verifies bare P-256 signatures. It reports how many
+// verifications a check costs.
 func BenchmarkCheck(b *testing.B) {
 	s, key, r := goodRequest(b)
 	digest := sha256.Sum256([]byte("payload"))

@@ -19,8 +19,9 @@ type Signer struct {
 	header []byte
 }
 
-// NewSigner returns a signer for key, whose public half is a *ecdsa.PublicKey, an ed25519.PublicKey or a *rsa.PublicKey; the private half may be
-// anywhere. An empty alg is the key's own: ES256, ES384 or ES512 by its curve, EdDSA, PS256. The error is about an alg that does not fit the key.
+// NewSigner returns a signer for key, whose public half is a *ecdsa.PublicKey, an ed25519.PublicKey or a
+// *rsa.PublicKey; the private half may be anywhere. An empty alg is the key's own: ES256, ES384 or ES512 by its
+// curve, EdDSA, PS256. The error is about an alg that does not fit the key.
 func NewSigner(key crypto.Signer, alg string) (*Signer, error) {
 	if alg == "" {
 		alg = jose.AlgorithmFor(key.Public())
@@ -53,7 +54,8 @@ type ProofParams struct {
 	JTI         string    // "": 128 random bits
 }
 
-// Proof returns a proof for one request: the value of its DPoP header (RFC 9449 §4.1). The error is about a URL that [NormalizeHTU] refuses, or comes from the key.
+// Proof returns a proof for one request: the value of its DPoP header (RFC 9449 §4.1). The error is about a URL
+// that [NormalizeHTU] refuses, or comes from the key.
 func (s *Signer) Proof(p ProofParams) (string, error) {
 	if _, err := NormalizeHTU(p.URL); err != nil {
 		return "", fmt.Errorf("dpop: htu: %w", err)

@@ -12,10 +12,11 @@ import (
 	"time"
 )
 
-// A Transport is an [http.RoundTripper] that adds a proof to every request. It remembers the newest nonce of each origin (RFC 9449 §8.2). When a
-// server asks for a fresh one (§8, §9), or refuses a proof while its Date header shows that the clocks differ, the request is sent once more with that
-// nonce or by that clock, if its body can be had again (see [http.Request.GetBody]). A request that has an Authorization header of the
-// scheme DPoP gets a proof with the `ath` of its token. A Transport may be used by several goroutines.
+// A Transport is an [http.RoundTripper] that adds a proof to every request. It remembers the newest nonce of
+// each origin (RFC 9449 §8.2). When a server asks for a fresh one (§8, §9), or refuses a proof while its Date
+// header shows that the clocks differ, the request is sent once more with that nonce or by that clock, if its
+// body can be had again (see [http.Request.GetBody]). A request that has an Authorization header of the scheme
+// DPoP gets a proof with the `ath` of its token. A Transport may be used by several goroutines.
 type Transport struct {
 	// Signer makes the proofs. Required.
 	Signer *Signer
@@ -134,8 +135,8 @@ func (t *Transport) learn(origin string, answer *http.Response, code string) ser
 	return s
 }
 
-// errorCode returns the DPoP error of an answer: of a resource in its challenge (401, RFC 9449 §7.1), of an authorization server in its body (400, or 401, §5, §8).
-// What is read of the body is put back.
+// errorCode returns the DPoP error of an answer: of a resource in its challenge (401, RFC 9449 §7.1), of an
+// authorization server in its body (400, or 401, §5, §8). What is read of the body is put back.
 func errorCode(answer *http.Response) string {
 	if answer.StatusCode != http.StatusBadRequest && answer.StatusCode != http.StatusUnauthorized {
 		return ""

@@ -17,7 +17,8 @@ import (
 	"github.com/imidentity/issuer/dpop"
 )
 
-// A resource is an HTTP server that demands proofs, as authorization server below /token and as resource everywhere else.
+// A resource is an HTTP server that demands proofs, as authorization server below /token and as resource
+// everywhere else.
 type resource struct {
 	*server
 	url      string

@@ -10,26 +10,29 @@ import (
 	"time"
 )
 
-// With nonces off a proof counts from 15 s before to 60 s after its `iat`, by the server's clock (RFC 9449 §11.1); with nonces `iat` only
-// keeps out what is plainly wrong.
+// With nonces off a proof counts from 15 s before to 60 s after its `iat`, by the server's clock (RFC 9449
+// §11.1); with nonces `iat` only keeps out what is plainly wrong.
 const (
 	maxAge    = 60 * time.Second
 	maxAhead  = 15 * time.Second
 	maxOffset = 24 * time.Hour
-	// maxSkew is by how much the clocks of two nodes may differ. Spent proofs are remembered for so much longer.
+	// maxSkew is by how much the clocks of two nodes may differ. Spent proofs are remembered for so much
+	// longer.
 	maxSkew = 60 * time.Second
 )
 
 // Config configures a [Verifier].
 type Config struct {
-	// Algorithms are the accepted signature algorithms. Nil means ES256, EdDSA, Ed25519, ES384, ES512 and PS256; RS256 may be added.
-	// EdDSA and Ed25519 are one algorithm, each name stands for both.
+	// Algorithms are the accepted signature algorithms. Nil means ES256, EdDSA, Ed25519, ES384, ES512 and
+	// PS256; RS256 may be added. EdDSA and Ed25519 are one algorithm, each name stands for both.
 	Algorithms []string
-	// Nonces are required in every proof. Nil turns nonces off: then `iat` must be within -60 s to +15 s of the server's clock.
+	// Nonces are required in every proof. Nil turns nonces off: then `iat` must be within -60 s to +15 s of the
+	// server's clock.
 	Nonces *Nonces
 	// Replay remembers spent proofs. Required; all nodes share it.
 	Replay Replay
-	// Namespace keeps apart the proofs of servers that share a store without being one origin. At most 255 octets.
+	// Namespace keeps apart the proofs of servers that share a store without being one origin. At most 255
+	// octets.
 	Namespace string
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
@@ -58,7 +61,8 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 	return &Verifier{cfg}, nil
 }
 
-// Algorithms returns the accepted algorithms, for `dpop_signing_alg_values_supported` and the `algs` of a challenge.
+// Algorithms returns the accepted algorithms, for `dpop_signing_alg_values_supported` and the `algs` of a
+// challenge.
 func (v *Verifier) Algorithms() []string { return slices.Clone(v.cfg.Algorithms) }
 
 // A Request is what a proof is held against.
@@ -69,8 +73,9 @@ type Request struct {
 	AccessToken string   // the token that came along; "" at endpoints that take none, else `ath` is required
 }
 
-// Check holds the one proof in r.Proofs to every rule of RFC 9449 §4.3 but two: that it is spent once is for [Verifier.Spend], and that its
-// key, [Proof.JKT], is the one that token, code or client is bound to is for the caller. It changes nothing and may be repeated.
+// Check holds the one proof in r.Proofs to every rule of RFC 9449 §4.3 but two: that it is spent once is for
+// [Verifier.Spend], and that its key, [Proof.JKT], is the one that token, code or client is bound to is for the
+// caller. It changes nothing and may be repeated.
 //
 // A refusal is a *[ProofError]; any other error means that the replay store or the configured URL failed.
 func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
@@ -113,7 +118,8 @@ func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
 	return p, nil
 }
 
-// checkTime checks nonce and iat. The nonce comes first: a client whose clock is wrong is to learn about the nonce, which cures it.
+// checkTime checks nonce and iat. The nonce comes first: a client whose clock is wrong is to learn about the
+// nonce, which cures it.
 func (v *Verifier) checkTime(p *Proof) error {
 	now := v.cfg.Now()
 	behind, ahead := maxAge, maxAhead
@@ -130,7 +136,8 @@ func (v *Verifier) checkTime(p *Proof) error {
 	if p.IssuedAt.Before(now.Add(-behind)) || p.IssuedAt.After(now.Add(ahead)) {
 		return &ProofError{"iat", &ClockError{Server: now, Client: p.IssuedAt}}
 	}
-	// Without nonces a proof from before the epoch may have been spent already: it could be dated up to maxAhead into the epoch.
+	// Without nonces a proof from before the epoch may have been spent already: it could be dated up to
+	// maxAhead into the epoch.
 	if v.cfg.Nonces == nil && p.IssuedAt.Unix() < p.epoch.Birth+int64(maxAhead/time.Second) {
 		return refuse("iat", forgotten)
 	}
@@ -147,9 +154,11 @@ func useNonce(p *Proof) error {
 	return &ProofError{"nonce", &reason{words, ErrUseNonce}}
 }
 
-// Spend records that p was used, for a request from source (the zero Addr: not known). Call it last, when nothing else can refuse the request any more, and before the
-// first write. It returns an error that is [ErrReplayed] if p was spent before; [ErrUseNonce] (with nonces off: ErrInvalidProof) if the
-// store may have forgotten that since Check; [ErrReplayFull] if the store takes no more from source; any other error means "cannot know".
+// Spend records that p was used, for a request from source (the zero Addr: not known). Call it last, when
+// nothing else can refuse the request any more, and before the first write. It returns an error that is
+// [ErrReplayed] if p was spent before; [ErrUseNonce] (with nonces off: ErrInvalidProof) if the store may have
+// forgotten that since Check; [ErrReplayFull] if the store takes no more from source; any other error means
+// "cannot know".
 func (v *Verifier) Spend(ctx context.Context, p *Proof, source netip.Addr) error {
 	err := v.cfg.Replay.Spend(ctx, p.epoch, replayKey(v.cfg.Namespace, p.JKT, p.JTI), p.until, source)
 	switch {
@@ -165,8 +174,9 @@ func (v *Verifier) Spend(ctx context.Context, p *Proof, source netip.Addr) error
 	return fmt.Errorf("dpop: replay store: %w", err)
 }
 
-// Nonce returns the newest nonce, for the DPoP-Nonce header of every answer (with Cache-Control: no-store, RFC 9449 §8.2). It is "" with nonces off: then
-// the header is never sent. The error means that the replay store does not answer.
+// Nonce returns the newest nonce, for the DPoP-Nonce header of every answer (with Cache-Control: no-store, RFC
+// 9449 §8.2). It is "" with nonces off: then the header is never sent. The error means that the replay store
+// does not answer.
 func (v *Verifier) Nonce(ctx context.Context) (string, error) {
 	if v.cfg.Nonces == nil {
 		return "", nil

@@ -335,7 +335,7 @@ func TestSpendApart(t *testing.T) {
 		}
 		return s.Spend(context.Background(), p, netip.Addr{})
 	}
-	for _, namespace := range []string{"", "a", "aa"} {
+	for _, namespace := range []string{"", "a", "b", "aa"} {
 		s.configure(t, dpop.Config{Namespace: namespace})
 		for _, signer := range []*dpop.Signer{a, b} {
 			for _, jti := range []string{"1", "2", "11", strings.Repeat("j", 255)} {

@@ -21,7 +21,8 @@ type Harness struct {
 	Open func(t *testing.T, now func() time.Time) dpop.Replay
 	// Join returns what a second node uses to reach the data of store. Nil: the store is for one process.
 	Join func(t *testing.T, store dpop.Replay, now func() time.Time) dpop.Replay
-	// Empty makes store lose what it holds, as a restart, a truncation or a flush would, and returns what the server uses then.
+	// Empty makes store lose what it holds, as a restart, a truncation or a flush would, and returns what the
+	// server uses then.
 	Empty func(t *testing.T, store dpop.Replay, now func() time.Time) dpop.Replay
 }
 
@@ -130,7 +131,8 @@ func testRacingCallers(t *testing.T, b *bench) {
 		}
 	})
 	if accepted.Load() != 1 || other.Load() != 0 {
-		t.Errorf("%d of 1000 racing callers spent the proof and %d got another error than %v, want 1 and 0", accepted.Load(), other.Load(), dpop.ErrReplayed)
+		t.Errorf("%d of 1000 racing callers spent the proof and %d got another error than %v, want 1 and 0",
+			accepted.Load(), other.Load(), dpop.ErrReplayed)
 	}
 }
 
@@ -188,7 +190,8 @@ func testEmptied(t *testing.T, b *bench) {
 	spend(t, store, fresh, "new proof", until, alice, nil)
 }
 
-// testEmptiedWhileRacing: also when a store is emptied in the middle, nobody spends a proof twice under one epoch.
+// testEmptiedWhileRacing: also when a store is emptied in the middle, nobody spends a proof twice under one
+// epoch.
 func testEmptiedWhileRacing(t *testing.T, b *bench) {
 	e, until := epoch(t, b.store), b.in(time.Minute)
 	var accepted atomic.Int32
@@ -208,7 +211,8 @@ func testEmptiedWhileRacing(t *testing.T, b *bench) {
 	}
 }
 
-// testClockGoesForwardAndBack: a store that drops what has expired must not accept it again when the clock turns out to have been wrong.
+// testClockGoesForwardAndBack: a store that drops what has expired must not accept it again when the clock
+// turns out to have been wrong.
 func testClockGoesForwardAndBack(t *testing.T, b *bench) {
 	e := epoch(t, b.store)
 	until := b.in(time.Minute)

@@ -11,8 +11,9 @@ import (
 	"slices"
 )
 
-// The signature algorithms that this package knows (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2). There is no HMAC and no "none",
-// not even as a name. EdDSA and Ed25519 are two names of one algorithm here, as Ed448 is not supported.
+// The signature algorithms that this package knows (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2). There is no
+// HMAC and no "none", not even as a name. EdDSA and Ed25519 are two names of one algorithm here, as Ed448 is
+// not supported.
 const (
 	ES256   = "ES256"
 	ES384   = "ES384"
@@ -23,7 +24,8 @@ const (
 	RS256   = "RS256"
 )
 
-// RSA keys have 2048 bits at least (RFC 7518 §3.3), and no more than 8192: verification slows with the square of the size.
+// RSA keys have 2048 bits at least (RFC 7518 §3.3), and no more than 8192: verification slows with the square
+// of the size.
 const (
 	minRSA = 2048
 	maxRSA = 8192
@@ -38,8 +40,8 @@ type algorithm struct {
 	pss   bool
 }
 
-// lookup returns what name stands for, and false if it is not known. It is a switch, not a map, because it runs for every
-// request and has no allocation to make.
+// lookup returns what name stands for, and false if it is not known. It is a switch, not a map, because it runs
+// for every request and has no allocation to make.
 func lookup(name string) (algorithm, bool) {
 	switch name {
 	case ES256:
@@ -71,15 +73,15 @@ func (a algorithm) fits(pub crypto.PublicKey) bool {
 	return false
 }
 
-// FitsKey reports whether alg is known and pub, a *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey, is a key of its
-// type, curve and size.
+// FitsKey reports whether alg is known and pub, a *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey, is a
+// key of its type, curve and size.
 func FitsKey(alg string, pub crypto.PublicKey) bool {
 	a, ok := lookup(alg)
 	return ok && a.fits(pub)
 }
 
-// AlgorithmFor returns the algorithm that pub signs with unless told otherwise: PS256 for RSA, EdDSA for Ed25519, the one of
-// the curve for ECDSA, "" for what is no key of ours.
+// AlgorithmFor returns the algorithm that pub signs with unless told otherwise: PS256 for RSA, EdDSA for
+// Ed25519, the one of the curve for ECDSA, "" for what is no key of ours.
 func AlgorithmFor(pub crypto.PublicKey) string {
 	for _, alg := range [...]string{ES256, ES384, ES512, EdDSA, PS256} {
 		if FitsKey(alg, pub) {
@@ -89,7 +91,8 @@ func AlgorithmFor(pub crypto.PublicKey) string {
 	return ""
 }
 
-// Allows reports whether alg, the `alg` of a header, is in list, where EdDSA and Ed25519 each stand for the other too.
+// Allows reports whether alg, the `alg` of a header, is in list, where EdDSA and Ed25519 each stand for the
+// other too.
 func Allows(list []string, alg string) bool {
 	switch alg {
 	case EdDSA, Ed25519:

@@ -2,8 +2,9 @@ package jose
 
 import "bytes"
 
-// smallOrder are the y coordinates, little-endian and without the sign of x, of the points of Ed25519 whose order divides 8. For such a "key" there are
-// signatures that verify for many messages and that nobody needed a private key for.
+// smallOrder are the y coordinates, little-endian and without the sign of x, of the points of Ed25519 whose
+// order divides 8. For such a "key" there are signatures that verify for many messages and that nobody needed a
+// private key for.
 var smallOrder = [...][32]byte{
 	{},     // order 4
 	{0: 1}, // order 1
@@ -21,8 +22,9 @@ var smallOrder = [...][32]byte{
 	},
 }
 
-// weakEd25519 reports whether x, 32 octets, is a point of small order or has a y coordinate that is not reduced modulo p = 2^255 - 19
-// (RFC 8032 §5.1.3), which crypto/ed25519 would take for a second spelling of another key.
+// weakEd25519 reports whether x, 32 octets, is a point of small order or has a y coordinate that is not reduced
+// modulo p = 2^255 - 19 (RFC 8032 §5.1.3), which crypto/ed25519 would take for a second spelling of another
+// key.
 func weakEd25519(x []byte) bool {
 	y := [32]byte(x)
 	y[31] &= 0x7f

@@ -28,10 +28,10 @@ var (
 // Object calls fn for each member of the one JSON object in data, in the order of the text. The name comes
 // without escapes, value is the member's raw JSON, a slice of data.
 //
-// Refused are invalid UTF-8, a member name that an object at any depth has twice (RFC 7515 §5.2 leaves a choice,
-// RFC 8725 §2.4 tells why there is only one), halves of surrogate pairs, nesting beyond 32 levels, and anything after the
-// object. The error of fn ends the walk and is returned as it is. As a fault may come late in the text, nothing that fn saw counts
-// before Object has returned nil.
+// Refused are invalid UTF-8, a member name that an object at any depth has twice (RFC 7515 §5.2 leaves a
+// choice, RFC 8725 §2.4 tells why there is only one), halves of surrogate pairs, nesting beyond 32 levels, and
+// anything after the object. The error of fn ends the walk and is returned as it is. As a fault may come late
+// in the text, nothing that fn saw counts before Object has returned nil.
 func Object(data []byte, fn func(name string, value []byte) error) error {
 	if !utf8.Valid(data) {
 		return errUTF8
@@ -76,7 +76,8 @@ func String(raw []byte) (string, error) {
 	return v, s.end()
 }
 
-// Strings returns the values of raw, which must be one JSON array of strings. An empty array is an empty, non-nil slice.
+// Strings returns the values of raw, which must be one JSON array of strings. An empty array is an empty,
+// non-nil slice.
 func Strings(raw []byte) ([]string, error) {
 	s := scanner{text: string(raw)}
 	if s.peek() != '[' {
@@ -103,8 +104,9 @@ func Strings(raw []byte) ([]string, error) {
 // lastSecond is 9999-12-31T23:59:59Z. Milliseconds since 1970 have been beyond it since 1978.
 const lastSecond = 253402300799
 
-// NumericDate returns the time of raw, a NumericDate (RFC 7519 §2): a JSON number of seconds since 1970, from 0 to the end of
-// the year 9999, in any notation (1.6534558e9). A fraction is cut off; the time is in UTC. Milliseconds are out of range.
+// NumericDate returns the time of raw, a NumericDate (RFC 7519 §2): a JSON number of seconds since 1970, from 0
+// to the end of the year 9999, in any notation (1.6534558e9). A fraction is cut off; the time is in UTC.
+// Milliseconds are out of range.
 func NumericDate(raw []byte) (time.Time, error) {
 	s := scanner{text: string(raw)}
 	if c := s.peek(); c < '0' || c > '9' {

@@ -140,7 +140,8 @@ func TestNumericDate(t *testing.T) {
 	}
 }
 
-// What Object accepts is JSON to everybody: encoding/json reads the same names and values from it. What encoding/json does not read, Object refuses.
+// What Object accepts is JSON to everybody: encoding/json reads the same names and values from it. What
+// encoding/json does not read, Object refuses.
 func FuzzObject(f *testing.F) {
 	for _, seed := range []string{`{}`, `{"a":1,"b":[true,null,{"c":"\u0061\ud83d\ude00"}],"d":-0.5e-7}`, ` { "a" : "\"" } `, `{"a":1,"a":2}`, "{\"\xff\":1}"} {
 		f.Add([]byte(seed))

@@ -23,13 +23,17 @@ type Key struct {
 }
 
 // jwkNames are the members that must not come in another case.
-var jwkNames = []string{"kty", "crv", "x", "y", "n", "e", "alg", "use", "key_ops", "kid", "d", "p", "q", "dp", "dq", "qi", "oth", "k"}
+var jwkNames = []string{
+	"kty", "crv", "x", "y", "n", "e", "alg", "use", "key_ops", "kid", // public
+	"d", "p", "q", "dp", "dq", "qi", "oth", "k", // private
+}
 
-// ParseJWK reads one public key for signatures (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). Refused are symmetric keys and every private
-// member (RFC 9449 §4.3, check 7), missing members and coordinates of another length than the curve's, points off the curve,
-// Ed25519 keys that are not canonical or of small order, RSA moduli of less than 2048 or more than 8192 bits, RSA exponents that are even or
-// below 65537, and keys whose own `use`, `key_ops` or `alg` says that they are for something else. Other members are ignored.
-// That an Ed25519 key is on its curve at all shows when it verifies. The error is a *[ParseError].
+// ParseJWK reads one public key for signatures (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). Refused are symmetric
+// keys and every private member (RFC 9449 §4.3, check 7), missing members and coordinates of another length
+// than the curve's, points off the curve, Ed25519 keys that are not canonical or of small order, RSA moduli of
+// less than 2048 or more than 8192 bits, RSA exponents that are even or below 65537, and keys whose own `use`,
+// `key_ops` or `alg` says that they are for something else. Other members are ignored. That an Ed25519 key is
+// on its curve at all shows when it verifies. The error is a *[ParseError].
 func ParseJWK(raw []byte) (Key, error) {
 	var w wireKey
 	if err := Object(raw, w.member); err != nil {
@@ -202,7 +206,8 @@ func (w *wireKey) rsa() (*rsa.PublicKey, error) {
 	return pub, nil
 }
 
-// MarshalJWK returns pub as a JWK of its required members in lexicographic order without white space, which is the form that RFC 7638 §3 hashes.
+// MarshalJWK returns pub as a JWK of its required members in lexicographic order without white space, which is
+// the form that RFC 7638 §3 hashes.
 func MarshalJWK(pub crypto.PublicKey) ([]byte, error) {
 	switch pub := pub.(type) {
 	case *ecdsa.PublicKey:

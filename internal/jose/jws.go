@@ -31,8 +31,8 @@ type Limits struct {
 	Header int
 }
 
-// A Header holds the header parameters that this service reads (RFC 7515 §4.1). A parameter that is absent is empty; `alg` is
-// never absent. Parameters that are not named here are ignored.
+// A Header holds the header parameters that this service reads (RFC 7515 §4.1). A parameter that is absent is
+// empty; `alg` is never absent. Parameters that are not named here are ignored.
 type Header struct {
 	Typ, Alg, Kid, Cty string
 	JWK                json.RawMessage // the public key as it stands there, see [ParseJWK]; nil if absent
@@ -51,9 +51,10 @@ type JWS struct {
 	signature []byte
 }
 
-// ParseCompact reads token, a JWS in compact serialization (RFC 7515 §3.1, §7.1), and checks its form: sizes, three parts, canonical base64url,
-// a header that is one JSON object (see [Object]) with an `alg`, with known parameters in their own case and type, and without `crit`,
-// as there is no extension that this package understands (RFC 7515 §4.1.11). The payload may be anything. The error is a *[ParseError].
+// ParseCompact reads token, a JWS in compact serialization (RFC 7515 §3.1, §7.1), and checks its form: sizes,
+// three parts, canonical base64url, a header that is one JSON object (see [Object]) with an `alg`, with known
+// parameters in their own case and type, and without `crit`, as there is no extension that this package
+// understands (RFC 7515 §4.1.11). The payload may be anything. The error is a *[ParseError].
 func ParseCompact(token string, limits Limits) (*JWS, error) {
 	if limits.Total == 0 {
 		limits.Total = 16 << 10
@@ -134,8 +135,9 @@ func (j *JWS) Encode() string {
 	return b64.EncodeToString(j.header) + "." + b64.EncodeToString(j.Payload) + "." + b64.EncodeToString(j.signature)
 }
 
-// Verify checks the signature with key and with alg, which the caller has pinned. It returns [ErrSignature] if it does not verify, if the
-// header names another algorithm (EdDSA and Ed25519 are the same one), or if key is none for alg in type, curve or size.
+// Verify checks the signature with key and with alg, which the caller has pinned. It returns [ErrSignature] if
+// it does not verify, if the header names another algorithm (EdDSA and Ed25519 are the same one), or if key is
+// none for alg in type, curve or size.
 func (j *JWS) Verify(alg string, key crypto.PublicKey) error {
 	if !Allows([]string{alg}, j.Header.Alg) {
 		return ErrSignature
@@ -143,14 +145,16 @@ func (j *JWS) Verify(alg string, key crypto.PublicKey) error {
 	return Verify(alg, key, j.input, j.signature)
 }
 
-// Sign returns the compact serialization of header and payload, signed by signer with alg. Both are JSON already; the header must name
-// alg itself. The error is about a key that does not fit alg, or comes from signer.
+// Sign returns the compact serialization of header and payload, signed by signer with alg. Both are JSON
+// already; the header must name alg itself. The error is about a key that does not fit alg, or comes from
+// signer.
 func Sign(signer crypto.Signer, alg string, header, payload []byte) (string, error) {
 	a, ok := lookup(alg)
 	if !ok || !a.fits(signer.Public()) {
 		return "", fmt.Errorf("jose: the key does not fit algorithm %q", alg)
 	}
-	out := make([]byte, 0, b64.EncodedLen(len(header))+b64.EncodedLen(len(payload))+2+b64.EncodedLen(maxSignature(signer.Public())))
+	size := b64.EncodedLen(len(header)) + b64.EncodedLen(len(payload)) + b64.EncodedLen(maxSignature(signer.Public())) + 2
+	out := make([]byte, 0, size)
 	out = b64.AppendEncode(out, header)
 	out = append(out, '.')
 	out = b64.AppendEncode(out, payload)

@@ -116,6 +116,46 @@ func TestVerifyRefusesBadKeys(t *testing.T) {
 	}
 }
 
+// The header's algorithm must be the pinned one, also where key and signature would do for it.
+func TestVerifyPinsAlgorithm(t *testing.T) {
+	for _, header := range []string{"ES384", "none", "HS256", "es256", "EdDSA"} {
+		token, err := jose.Sign(keys()["P-256"], jose.ES256, []byte(`{"alg":"`+header+`"}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		jws, err := jose.ParseCompact(token, jose.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := jws.Verify(jose.ES256, keys()["P-256"].Public()); !errors.Is(err, jose.ErrSignature) {
+			t.Errorf("Verify of alg %s as ES256 = %v, want %v", header, err, jose.ErrSignature)
+		}
+	}
+}
+
+// RFC 7518 §3.4: R and S have the length of the order, so that a signature has one spelling.
+func TestVerifyECDSALength(t *testing.T) {
+	for alg, size := range map[string]int{"ES256": 32, "ES384": 48, "ES512": 66} {
+		key := keys()[fitting[alg]]
+		token, err := jose.Sign(key, alg, []byte(`{"alg":"`+alg+`"}`), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		input, text, _ := strings.Cut(token, "..")
+		signature := decode(t, text)
+		r, s := signature[:size], signature[size:]
+		for text, want := range map[string]error{
+			r + s: nil, "\x00" + r + "\x00" + s: jose.ErrSignature, r + "\x00" + s: jose.ErrSignature, "\x00" + r + s: jose.ErrSignature,
+			r + s + "\x00": jose.ErrSignature, r: jose.ErrSignature, r + s[:size-1]: jose.ErrSignature, s + r: jose.ErrSignature, "": jose.ErrSignature,
+			strings.Repeat("\x00", 2*size): jose.ErrSignature, strings.Repeat("\xff", 2*size): jose.ErrSignature,
+		} {
+			if err := jose.Verify(alg, key.Public(), []byte(input+"."), []byte(text)); !errors.Is(err, want) {
+				t.Errorf("Verify(%s) of %d octets = %v, want %v", alg, len(text), err, want)
+			}
+		}
+	}
+}
+
 func TestSignRefusesKey(t *testing.T) {
 	for alg, key := range map[string]string{"ES256": "P-384", "EdDSA": "P-256", "PS256": "RSA-1024", "RS256": "Ed25519", "none": "P-256", "HS256": "P-256", "ES521": "P-521"} {
 		if token, err := jose.Sign(keys()[key], alg, []byte(`{}`), nil); err == nil {

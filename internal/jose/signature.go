@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Verify checks signature, in the form of JWS (RFC 7518 §3), over input. It returns [ErrSignature] if it does not verify, or if key is none for alg in
-// type, curve or size.
+// Verify checks signature, in the form of JWS (RFC 7518 §3), over input. It returns [ErrSignature] if it does
+// not verify, or if key is none for alg in type, curve or size.
 func Verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 	a, ok := lookup(alg)
 	if !ok || !a.fits(key) {
@@ -74,8 +74,8 @@ func maxSignature(pub crypto.PublicKey) int {
 	return 2 * 66
 }
 
-// appendDER appends SEQUENCE { r INTEGER, s INTEGER } to dst, which is the form that crypto/ecdsa reads. Going by
-// big.Int would cost a dozen allocations per signature.
+// appendDER appends SEQUENCE { r INTEGER, s INTEGER } to dst, which is the form that crypto/ecdsa reads. Going
+// by big.Int would cost a dozen allocations per signature.
 func appendDER(dst, r, s []byte) []byte {
 	r, s = trimZeros(r), trimZeros(s)
 	n := 4 + len(r) + int(r[0]>>7) + len(s) + int(s[0]>>7)
