@@ -32,7 +32,7 @@ func grant(t *testing.T, s storage.Store, id string) storage.Grant {
 
 // A session whose parts always change together is never seen with parts of two ages.
 func testSessionIsOneMoment(t *testing.T, s storage.Store) {
-	const rounds = 100
+	const rounds = 50
 	g := liveGrant("alice")
 	g.Gen = 0
 	withSession(t, s, "alice", g)
