@@ -47,8 +47,8 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, fmt.Errorf("dpop: %w", err)
 	}
-	// One nonce and one clock to learn: more than two repeats would be a server that never has enough.
-	for repeats := 0; ; repeats++ {
+	var askedNonce, askedClock bool // each is followed once: a server may never have enough
+	for {
 		known := t.server(origin)
 		answer, err := t.send(r, known)
 		if err != nil {
@@ -57,9 +57,12 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		code := errorCode(answer)
 		fresh := t.learn(origin, answer, code)
 		// Only what the refusal taught is a reason to try again.
-		nonce := code == "use_dpop_nonce" && fresh.nonce != known.nonce
-		clock := code == "invalid_dpop_proof" && fresh.offset != known.offset
-		if repeats == 2 || !nonce && !clock {
+		switch {
+		case code == "use_dpop_nonce" && fresh.nonce != known.nonce && !askedNonce:
+			askedNonce = true
+		case code == "invalid_dpop_proof" && fresh.offset != known.offset && !askedClock:
+			askedClock = true
+		default:
 			return answer, nil
 		}
 		again := r.Clone(r.Context())

@@ -197,7 +197,7 @@ func TestTransportGivesUp(t *testing.T) {
 			if text != recorded.Body.String() {
 				t.Errorf("the answer has %d octets, want %d", len(text), recorded.Body.Len())
 			}
-			if n := requests.Load(); n > 3 || n > 1 && name != "new nonces without end" {
+			if n := requests.Load(); n > 2 || n > 1 && name != "new nonces without end" {
 				t.Errorf("%d requests", n)
 			}
 		})
