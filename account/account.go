@@ -148,12 +148,15 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 		} else if err != nil {
 			return err
 		}
-		for _, name := range []claims.ID{handle, id} {
+		for _, name := range []struct {
+			claims.ID
+			taken error
+		}{{handle, ErrHandleTaken}, {id, ErrUserTaken}} {
 			err := tx.InsertName(ctx, storage.Name{
-				Domain: s.Domain, Key: claims.CollisionKey(name), Local: name.Local(), User: user.ID, TakenAt: now,
+				Domain: s.Domain, Key: claims.CollisionKey(name.ID), Local: name.Local(), User: user.ID, TakenAt: now,
 			})
 			if errors.Is(err, storage.ErrConflict) {
-				return ErrHandleTaken
+				return name.taken
 			} else if err != nil {
 				return err
 			}
