@@ -29,8 +29,8 @@ import (
 // shutdownTime is how long requests under way may take after the server was asked to stop.
 const shutdownTime = 10 * time.Second
 
-// sweepEvery is how often expired rows are removed.
-const sweepEvery = time.Minute
+// sweepEvery is how often expired rows are removed. A sweep looks at every session.
+const sweepEvery = 5 * time.Minute
 
 // An Instance is a whole issuer as one configuration describes it: storage, keys, rules and HTTP.
 type Instance struct {
@@ -40,6 +40,10 @@ type Instance struct {
 	store  storage.Store
 	mirror *revocation.Mirror
 	server *Server
+
+	pinging sync.Mutex
+	pinged  time.Time // when the store was last asked, and what it said
+	pingErr error
 }
 
 // Options are what an instance takes from the process that it runs in. The zero value is right but for its silence.
@@ -212,12 +216,20 @@ func oauthClients(cfg *config.Config) []oauth.Client {
 	return list
 }
 
+// readyAge is how long an answer about the store holds. It costs a durable write, and anybody may ask.
+const readyAge = time.Second
+
 // ready reports why the issuer cannot issue now.
 func (i *Instance) ready(ctx context.Context) error {
 	if err := i.mirror.Fresh(i.now()); err != nil {
 		return err
 	}
-	return i.store.Ping(ctx)
+	i.pinging.Lock()
+	defer i.pinging.Unlock()
+	if now := i.now(); now.Sub(i.pinged).Abs() >= readyAge {
+		i.pingErr, i.pinged = i.store.Ping(ctx), now
+	}
+	return i.pingErr
 }
 
 // Server returns the HTTP side.
