@@ -4,7 +4,7 @@
 // Strict means that an object has one spelling. [ParseCompact] takes nothing but three parts of canonical
 // base64url, [Object] no member name twice and no invalid UTF-8, [ParseJWK] only public, complete keys on
 // their curve. What is accepted can therefore be hashed, cached and compared without a second opinion from
-// another parser (RFC 8725 §2.4, §3.10). Only the standard library's cryptography is used: these are the
+// another parser (RFC 8725 §2.6, §3.7). Only the standard library's cryptography is used: these are the
 // paths that run for every request.
 //
 // A caller pins the type and the algorithm, in that order, before it verifies:

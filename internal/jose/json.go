@@ -28,8 +28,8 @@ var (
 // Object calls fn for each member of the one JSON object in data, in the order of the text. The name comes
 // without escapes, value is the member's raw JSON, a slice of data.
 //
-// Refused are invalid UTF-8, a member name that an object at any depth has twice (RFC 7515 §5.2 leaves a
-// choice, RFC 8725 §2.4 tells why there is only one), halves of surrogate pairs, nesting beyond 32 levels, and
+// Refused are invalid UTF-8, a member name that an object at any depth has twice (RFC 7515 §4 leaves a choice,
+// RFC 7519 §4 too; two readers must not differ), halves of surrogate pairs, nesting beyond 32 levels, and
 // anything after the object. The error of fn ends the walk and is returned as it is. As a fault may come late
 // in the text, nothing that fn saw counts before Object has returned nil.
 func Object(data []byte, fn func(name string, value []byte) error) error {
