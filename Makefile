@@ -21,7 +21,7 @@ test: setup ## every test, under the race detector
 	@set -e; for m in $(TESTED); do echo "# test $$m"; (cd $$m && $(GO) test -race ./...); done
 
 lint: ## format, vet, staticcheck, tidy
-	@echo "# gofmt"; test -z "$$(gofmt -l . | tee /dev/stderr)"
+	@echo "# gofmt"; unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "$$unformatted"; exit 1; }
 	@set -e; for m in $(TESTED); do echo "# vet, staticcheck $$m"; (cd $$m && $(GO) vet ./... && $(STATICCHECK) ./...); done
 	@set -e; for m in $(MODULES); do echo "# tidy $$m"; (cd $$m && $(GO) mod tidy -diff); done
 
