@@ -227,6 +227,8 @@ func (i *Instance) ready(ctx context.Context) error {
 	i.pinging.Lock()
 	defer i.pinging.Unlock()
 	if now := i.now(); now.Sub(i.pinged).Abs() >= readyAge {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // the answer is for others too
+		defer cancel()
 		i.pingErr, i.pinged = i.store.Ping(ctx), now
 	}
 	return i.pingErr
