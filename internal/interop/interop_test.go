@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
-	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -80,7 +79,7 @@ func TestForeignPrograms(t *testing.T) {
 			}
 		}
 	})
-	t.Run("Rest", func(t *testing.T) { rest(t, ctx, issuer) })
+	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 
 	for _, violation := range api.Violations() {
 		t.Errorf("openapi.yaml does not allow: %s", violation)
@@ -180,61 +179,4 @@ func clients(t *testing.T, ctx context.Context, issuer string) []string {
 		t.Errorf("clients.mjs: %v", err)
 	}
 	return lines
-}
-
-// rest calls what the clients have no use for.
-func rest(t *testing.T, ctx context.Context, issuer string) {
-	get := func(path string, want int, header http.Header) http.Header {
-		t.Helper()
-		return exchange(t, ctx, http.MethodGet, issuer+path, header, "", want)
-	}
-	get("/healthz", http.StatusOK, nil)
-	get("/readyz", http.StatusOK, nil)
-	get("/nonce", http.StatusNoContent, nil)
-	get("/nothing", http.StatusNotFound, nil)
-	get("/token", http.StatusMethodNotAllowed, nil)
-	etag := get("/jwks", http.StatusOK, nil).Get("ETag")
-	get("/jwks", http.StatusNotModified, http.Header{"If-None-Match": {etag}})
-
-	form := url.Values{
-		"client_id": {"im-app"}, "redirect_uri": {redirect}, "response_type": {"code"}, "state": {"s"},
-		"code_challenge": {"E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"}, "code_challenge_method": {"S256"},
-		"resource": {"im:example.com"}, "im_device_name": {"Küche"}, "max_age": {"0"}, "unknown": {"ignored"},
-	}
-	encoded := http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}
-	login := exchange(t, ctx, http.MethodPost, issuer+"/authorize", encoded, form.Encode(), http.StatusSeeOther).Get("Location")
-	if strings.HasPrefix(login, redirect) {
-		t.Errorf("POST /authorize leads to %s, want the provider", login)
-	}
-	form.Set("response_type", "token")
-	refused := exchange(t, ctx, http.MethodPost, issuer+"/authorize", encoded, form.Encode(), http.StatusSeeOther).Get("Location")
-	if !strings.HasPrefix(refused, redirect) {
-		t.Errorf("POST /authorize for a token leads to %s, want back to the client", refused)
-	}
-	exchange(t, ctx, http.MethodPost, issuer+"/authorize", encoded, "client_id=nobody", http.StatusBadRequest)
-	exchange(t, ctx, http.MethodPost, issuer+"/token", encoded, "grant_type=password", http.StatusBadRequest)
-	exchange(t, ctx, http.MethodPost, issuer+"/introspect", encoded, "client_id=im-app&token=x", http.StatusUnauthorized)
-	exchange(t, ctx, http.MethodPost, issuer+"/revoke", encoded, "client_id=im-app&token="+strings.Repeat("x", 70<<10), http.StatusRequestEntityTooLarge)
-}
-
-// exchange sends one request, follows no redirect, and returns the header of the answer.
-func exchange(t *testing.T, ctx context.Context, method, address string, header http.Header, body string, want int) http.Header {
-	t.Helper()
-	req, err := http.NewRequestWithContext(ctx, method, address, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for name, values := range header {
-		req.Header[name] = values
-	}
-	resp, err := http.DefaultTransport.RoundTrip(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	got, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != want {
-		t.Fatalf("%s %s = %d, %v, want %d\n%s", method, req.URL.Path, resp.StatusCode, err, want, got)
-	}
-	return resp.Header
 }
