@@ -17,22 +17,58 @@ const (
 
 const maxIRCName = 64
 
+// ircNames are the profiles of a casemap.
+type ircNames struct {
+	nick    profile // RFC 2812 §2.3.1
+	channel profile // RFC 2812 §1.3, with its sigil
+}
+
+// Channels beyond ASCII are normalized before folding, because that can bring capitals of ASCII (the Kelvin sign becomes K),
+// and after it, because marks that did not compose with a capital may do so with its small letter.
+func newIRCNames(m Casemap) ircNames {
+	n := ircNames{
+		nick: profile{
+			max: maxIRCName, ascii: newCharset(lower + upper + digits + "[]\\`_^{|}-"),
+			check: func(s string) (string, int, Code) { return checkNick(m.fold(s)) },
+		},
+		channel: profile{
+			max: maxIRCName, ascii: newCharset(lower+upper+digits+marks, ",:"),
+			unicode: func(s string) (string, int, Code) {
+				s, at, code := opaque(s)
+				if code != "" {
+					return s, at, code
+				}
+				return opaque(m.fold(s))
+			},
+			check: func(s string) (string, int, Code) { return checkChannel(m.fold(s)) },
+		},
+	}
+	switch m {
+	case CasemapRFC1459:
+		n.nick.ascii['~'>>5] |= 1 << ('~' & 31) // the capital of '^'
+	case CasemapPRECIS:
+		n.nick.unicode = username(precis.UsernameCaseMapped)
+	}
+	return n
+}
+
 var (
-	nickMarks = "[]\\`_^{|}"
-	// ircNick is a nickname (RFC 2812 §2.3.1), after folding.
-	ircNick = profile{max: maxIRCName, ascii: newCharset(lower + upper + digits + nickMarks + "-"), check: checkNick}
-	// ircPRECISNick is a nickname of a network that folds by PRECIS.
-	ircPRECISNick = profile{
-		max: maxIRCName, fold: true, ascii: ircNick.ascii, check: checkNick,
-		unicode: username(precis.UsernameCaseMapped),
+	ircCasemaps = [...]ircNames{
+		CasemapRFC1459: newIRCNames(CasemapRFC1459),
+		CasemapASCII:   newIRCNames(CasemapASCII),
+		CasemapPRECIS:  newIRCNames(CasemapPRECIS),
 	}
 	// ircUser is the user name or services account. Its '~' marks a name that nobody vouches for and is no capital.
 	ircUser = profile{max: maxIRCName, fold: true, ascii: newCharset(lower + digits + "_.~-")}
-	// ircChannel is a channel with its sigil (RFC 2812 §1.3).
-	ircChannel = profile{
-		max: maxIRCName, ascii: newCharset(lower+upper+digits+marks, ",:"), unicode: opaque, check: checkChannel,
-	}
 )
+
+// names returns the profiles of m, those of the usual casemap if there is no such m.
+func (m Casemap) names() *ircNames {
+	if int(m) >= len(ircCasemaps) {
+		m = CasemapRFC1459
+	}
+	return &ircCasemaps[m]
+}
 
 func checkNick(s string) (string, int, Code) {
 	if c := s[0]; '0' <= c && c <= '9' || c == '-' {
@@ -48,22 +84,16 @@ func checkChannel(s string) (string, int, Code) {
 	return s, 0, ""
 }
 
-// fold takes s to lower case. Under CasemapPRECIS the nick's profile does it, and channels are folded as ASCII.
+// fold takes the ASCII characters of s to lower case. PRECIS has done more for nicks before.
 func (m Casemap) fold(s string) string {
 	s = lowerASCII(s)
-	if m != CasemapRFC1459 {
+	if m != CasemapRFC1459 || !strings.ContainsAny(s, `[\]~`) {
 		return s
 	}
-	return strings.Map(func(r rune) rune {
-		switch r {
-		case '[', '\\', ']':
-			return r + ('{' - '[')
-		case '~':
-			return '^'
-		}
-		return r
-	}, s)
+	return rfc1459.Replace(s)
 }
+
+var rfc1459 = strings.NewReplacer("[", "{", `\`, "|", "]", "}", "~", "^")
 
 // How a target tells what it is when its first character does not.
 const (
@@ -132,7 +162,7 @@ func readIRC(p *Parser, _ *family, q parts) (ID, error) {
 	switch c := target[0]; {
 	case c == '#' || c == '&' || c == '+':
 		id.typ = TypeChannel
-		id.local, err = ircChannel.read(q.local, p.Casemap.fold(target))
+		id.local, err = p.Casemap.names().channel.read(q.local, target)
 	case bang >= 0:
 		id.typ = TypeUser
 		id.local, err = p.readIRCUser(q.local, target, bang)
@@ -176,14 +206,7 @@ func (p *Parser) readIRCUser(local part, target string, bang int) (string, error
 }
 
 func (p *Parser) readNick(local part, target string, from, to int) (string, error) {
-	f := &ircNick
-	nick := target[from:to]
-	if p.Casemap == CasemapPRECIS {
-		f = &ircPRECISNick
-	} else {
-		nick = p.Casemap.fold(nick)
-	}
-	return f.read(within(local, from, to), nick)
+	return p.Casemap.names().nick.read(within(local, from, to), target[from:to])
 }
 
 // appendIRC appends a native name, which leaves out the network.

@@ -9,7 +9,8 @@ var (
 	segment = profile{
 		max: maxSegment, ascii: newCharset(lower+upper+digits+marks+" ", "/"), unicode: nfc, check: checkDotSegment,
 	}
-	// tailSegment is the last segment of a device or a room, which may hold an encoded slash.
+	// tailSegment is a room, or the device part after a user part; it may hold an encoded slash. A device alone may not:
+	// it would be one octet away from another device, of two segments.
 	tailSegment = profile{
 		max: maxSegment, ascii: newCharset(lower + upper + digits + marks + " "), unicode: nfc, check: checkDotSegment,
 	}
@@ -120,9 +121,15 @@ func readMIMI(p *Parser, _ *family, q parts) (ID, error) {
 		}
 	}
 	if q.device.present {
-		id.device, err = readPart(&tailSegment, q.device)
+		f := &tailSegment
+		if !q.local.present {
+			f = &segment
+		}
+		if id.device, err = readPart(f, q.device); err != nil {
+			return ID{}, err
+		}
 	}
-	return id, err
+	return id, nil
 }
 
 func (id ID) appendMIMI(b []byte) []byte {

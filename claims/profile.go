@@ -38,6 +38,9 @@ func (f *profile) read(p part, text string) (string, error) {
 
 // canonical maps and checks. Together with a code it returns the text that the octet counts in.
 func (f *profile) canonical(s string) (string, int, Code) {
+	if i := escaped(s); i >= 0 { // before mapping too, which can compose the second digit away
+		return s, i, CodeDoubleEncoding
+	}
 	switch i := firstNonASCII(s); {
 	case i < 0 && f.fold:
 		s = lowerASCII(s)

@@ -279,7 +279,7 @@ func TestParts(t *testing.T) {
 		"slash":           {func() (claims.ID, error) { return claims.Device("example.com", "u", "a/b") }, claims.CodeDisallowedChar, 1},
 		"no user":         {func() (claims.ID, error) { return claims.Device("example.com", "", "a") }, claims.CodeEmptyPart, 0},
 		"no device":       {func() (claims.ID, error) { return claims.Device("example.com", "u", "") }, claims.CodeEmptyPart, 0},
-		"not decoded":     {func() (claims.ID, error) { return claims.User("example.com", "%41") }, claims.CodeDisallowedChar, 0},
+		"not decoded":     {func() (claims.ID, error) { return claims.User("example.com", "%41") }, claims.CodeDoubleEncoding, 0},
 		"control":         {func() (claims.ID, error) { return claims.Handle("example.com", "al\nice") }, claims.CodeControlChar, 2},
 		"no domain":       {func() (claims.ID, error) { return claims.Handle("", "alice") }, claims.CodeMissingDomain, 0},
 		"zero namespace":  {func() (claims.ID, error) { return claims.Namespace{}.Handle("alice") }, claims.CodeUnknownSystem, 0},

@@ -7,8 +7,9 @@ import (
 )
 
 var (
-	// sipUser is the user part of RFC 3261 §25.1, percent-decoded. It is case-sensitive.
-	sipUser = profile{max: 64, ascii: newCharset(lower + upper + digits + marks + " "), unicode: opaque}
+	// sipUser is the user part of RFC 3261 §25.1, percent-decoded. It is case-sensitive. The slash that the grammar
+	// allows is refused: encoded in an im: URI it would be one octet away from the separator of a device.
+	sipUser = profile{max: 64, ascii: newCharset(lower+upper+digits+marks+" ", "/"), unicode: opaque}
 	// sipInstance is the value of the gr parameter (RFC 5627 §4).
 	sipInstance = profile{max: 128, ascii: newCharset(lower + upper + digits + marks + " "), unicode: opaque, check: foldURN}
 
@@ -19,7 +20,7 @@ var (
 
 // foldURN lowers a UUID URN, whose case means nothing (RFC 8141 §3.1, RFC 9562 §4). Other instances are opaque.
 func foldURN(s string) (string, int, Code) {
-	if folded := lowerASCII(s); strings.HasPrefix(folded, "urn:uuid:") {
+	if folded := lowerASCII(s); strings.HasPrefix(folded, "urn:uuid:") && firstNonASCII(s) < 0 {
 		return folded, 0, ""
 	}
 	return s, 0, ""
