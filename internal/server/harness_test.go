@@ -1,0 +1,184 @@
+package server_test
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"maps"
+	"net"
+	"net/http"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/storagetest"
+)
+
+// The clients of testdata/settings.yaml.
+var (
+	app       = caller{id: "app"}
+	otherApp  = caller{id: "other-app"}
+	strictApp = caller{id: "strict-app"}
+	bothApp   = caller{id: "both-app"}
+	webApp    = caller{id: "web-app_1.0", secret: secret}
+	peer      = caller{id: "peer", secret: secret}
+	rooms     = caller{id: "rooms", secret: secret}
+	stranger  = caller{id: "stranger", secret: secret}
+	mute      = caller{id: "mute", secret: secret}
+)
+
+const secret = "s3cret-with_all.of~them+and/more=%20:"
+
+// A site is a whole issuer, with an OpenID provider in front of it, on sockets and files of its own. When its test
+// ends it is shut down, and its log is searched for what does not belong there.
+type site struct {
+	issuer   string // URL
+	admin    string // URL of the admin listener
+	provider *provider
+	store    storage.Store // the real one, below the faults
+	faults   faults
+	clock    clock
+	witness  *witness
+	http     *http.Client // follows no redirects, keeps no cookies
+}
+
+// start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there.
+func start(t *testing.T, fill map[string]string) *site {
+	t.Helper()
+	public, admin := listen(t), listen(t)
+	s := &site{issuer: "http://" + public.Addr().String(), admin: "http://" + admin.Addr().String(), witness: newWitness()}
+	transport := &http.Transport{MaxIdleConnsPerHost: 32}
+	s.http = &http.Client{
+		Transport:     recorder{transport, s.witness},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	s.provider = startProvider(t, s.witness, s.issuer+"/login/callback/")
+
+	hash := sha256.Sum256([]byte(secret))
+	values := map[string]string{
+		"issuer": s.issuer, "provider": s.provider.url, "data": t.TempDir(), "secret": hex.EncodeToString(hash[:]),
+		"nonce": "required", "devices": "1000",
+	}
+	maps.Copy(values, fill)
+	text, err := os.ReadFile("testdata/settings.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := os.Expand(string(text), func(name string) string { return values[name] })
+	cfg, err := config.Parse("settings.yaml", []byte(filled), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	instance, err := server.Open(ctx, cfg, server.Options{
+		Log: slog.New(slog.NewTextHandler(s.witness, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Now: s.clock.now,
+		Store: func(real storage.Store) storage.Store {
+			s.store = real
+			return storagetest.Faulty{Store: real, Fail: s.faults.fail}
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- instance.Serve(ctx, public, admin) }()
+	t.Cleanup(func() {
+		transport.CloseIdleConnections() // the server waits for connections that were never used
+		stop()
+		if err := <-ended; err != nil {
+			t.Errorf("Serve = %v, want nil", err)
+		}
+		s.witness.report(t)
+	})
+	s.waitReady(t)
+	return s
+}
+
+func (s *site) waitReady(t *testing.T) {
+	t.Helper()
+	for range 1000 {
+		if s.get(t, "/readyz").status == http.StatusOK {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("the issuer does not become ready")
+}
+
+// advance lets time pass. The revocations are read again before it returns.
+func (s *site) advance(t *testing.T, d time.Duration) {
+	t.Helper()
+	s.clock.advance(d)
+	s.waitReady(t)
+}
+
+func listen(t *testing.T) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+// A clock is the time that an issuer lives by: real time, moved, or standing still.
+type clock struct {
+	mu     sync.Mutex
+	ahead  time.Duration
+	frozen time.Time
+}
+
+func (c *clock) now() time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.frozen.IsZero() {
+		return c.frozen
+	}
+	return time.Now().Add(c.ahead)
+}
+
+func (c *clock) advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.frozen.IsZero() {
+		c.ahead += d
+	} else {
+		c.frozen = c.frozen.Add(d)
+	}
+}
+
+// freeze stops the clock in the middle of the present minute, in which all nonces are the same.
+func (c *clock) freeze() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.frozen = time.Now().Truncate(time.Minute).Add(30 * time.Second)
+}
+
+// faults make a store fail.
+type faults struct {
+	mu sync.Mutex
+	op string
+}
+
+func (f *faults) fail(op string) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if op == f.op {
+		return fmt.Errorf("disk on fire in %s", op)
+	}
+	return nil
+}
+
+// set names the operation that fails from now on; "" for none.
+func (f *faults) set(op string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.op = op
+}

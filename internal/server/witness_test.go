@@ -1,0 +1,146 @@
+package server_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A witness reads the log of an issuer and knows the secrets that went over the wire: none of them may be in the log,
+// nor in an answer that refuses the request that carried it.
+type witness struct {
+	mu      sync.Mutex
+	log     bytes.Buffer
+	secrets map[string]string // what kind each is
+	told    []string          // faults in answers
+}
+
+func newWitness() *witness { return &witness{secrets: make(map[string]string)} }
+
+// Write takes the log.
+func (w *witness) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+// keep notes a secret. Short texts are none: they are in a log for other reasons.
+func (w *witness) keep(kind, value string) {
+	if len(value) < 16 {
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.secrets[value] = kind
+}
+
+// report fails the test if anything secret was told.
+func (w *witness) report(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	text := w.log.String()
+	if !strings.Contains(text, "msg=request ") {
+		t.Error("the log holds no request: nothing was witnessed")
+	}
+	for value, kind := range w.secrets {
+		if i := strings.Index(text, value); i >= 0 {
+			line := text[strings.LastIndexByte(text[:i], '\n')+1:]
+			line, _, _ = strings.Cut(line, "\n")
+			t.Errorf("the log holds a %s: %.400s", kind, strings.ReplaceAll(line, value, "***"))
+		}
+	}
+	for _, fault := range w.told {
+		t.Error(fault)
+	}
+}
+
+// secretMembers are the members of forms, queries and JSON documents whose values are secret.
+var secretMembers = []string{
+	"code", "state", "nonce", "code_verifier", "client_secret", "token", "refresh_token", "access_token", "id_token", "password",
+}
+
+func (w *witness) keepAll(from url.Values) (kept []string) {
+	for _, name := range secretMembers {
+		for _, value := range from[name] {
+			w.keep(name, value)
+			kept = append(kept, value)
+		}
+	}
+	return kept
+}
+
+// A recorder shows a witness what passes.
+type recorder struct {
+	base    http.RoundTripper
+	witness *witness
+}
+
+// RoundTrip sends the request on.
+func (r recorder) RoundTrip(req *http.Request) (*http.Response, error) {
+	sent := r.witness.keepAll(req.URL.Query())
+	for _, header := range []string{"DPoP", "Authorization"} {
+		for _, value := range req.Header.Values(header) {
+			_, credentials, _ := strings.Cut(value, " ")
+			r.witness.keep(header, credentials)
+			r.witness.keep(header, value)
+			sent = append(sent, value)
+		}
+	}
+	for _, cookie := range req.Cookies() {
+		r.witness.keep("cookie", cookie.Value)
+		sent = append(sent, cookie.Value)
+	}
+	if req.GetBody != nil {
+		if body, err := req.GetBody(); err == nil {
+			text, _ := io.ReadAll(body)
+			if form, err := url.ParseQuery(string(text)); err == nil {
+				sent = append(sent, r.witness.keepAll(form)...)
+			}
+		}
+	}
+	resp, err := r.base.RoundTrip(req)
+	if err != nil {
+		return nil, err
+	}
+	body, err := io.ReadAll(resp.Body)
+	_ = resp.Body.Close()
+	if err != nil {
+		return nil, err
+	}
+	resp.Body = io.NopCloser(bytes.NewReader(body))
+	r.witness.read(resp, body, sent)
+	return resp, nil
+}
+
+// read notes what an answer holds, and that a refusal repeats nothing of the request.
+func (w *witness) read(resp *http.Response, body []byte, sent []string) {
+	for _, cookie := range resp.Cookies() {
+		w.keep("cookie", cookie.Value)
+	}
+	if to, err := resp.Location(); err == nil {
+		w.keepAll(to.Query())
+	}
+	var document map[string]any
+	if json.Unmarshal(body, &document) == nil {
+		for _, name := range secretMembers {
+			if value, ok := document[name].(string); ok {
+				w.keep(name, value)
+			}
+		}
+	}
+	if resp.StatusCode < http.StatusBadRequest {
+		return
+	}
+	if slices.ContainsFunc(sent, func(s string) bool { return len(s) >= 16 && bytes.Contains(body, []byte(s)) }) {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.told = append(w.told, "the answer to "+resp.Request.Method+" "+resp.Request.URL.Path+" repeats a secret of the request")
+	}
+}
