@@ -1,6 +1,7 @@
 package claims_test
 
 import (
+	"runtime"
 	"strings"
 	"testing"
 
@@ -70,4 +71,41 @@ func TestParseAllocations(t *testing.T) {
 	}
 }
 
-var _ = strings.Repeat
+// TestLinear counts the octets that parsers allocate for hostile texts: twice the text, at most about twice the work. Beyond
+// the limit of 4096 octets nothing is read at all.
+func TestLinear(t *testing.T) {
+	work := func(s string) uint64 {
+		const runs = 10
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		for range runs {
+			_, _ = claims.ParseLenient(s)
+			for _, system := range systems {
+				_, _ = claims.Parser{Reading: claims.Registration, Network: network}.ParseNative(system, s)
+			}
+		}
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) / runs
+	}
+	for _, h := range []struct{ head, unit, tail string }{
+		{"im:", "@", "example.com"}, {"im:", "%", "@example.com"}, {"im:", "%41", "@example.com"}, {"im:%40", "é", "@example.com"},
+		{"im:a@", "a.", "com"}, {"im:a@", "\u00AD", "a.com"}, {"im:a@", "日", ".com"}, {"im:a@b.c", ";id-type=user", ""},
+		{"im:xmpp=a/", "\u0301", "@example.com"}, {"im:xmpp=", "\u05D0", "@example.com"}, {"im:irc=example.com/#", "~", ",ischannel"},
+		{"im:irc=example.com/", "!", ",isuser"}, {"mimi://example.com/r/", "%CC%81", ""}, {"mimi://example.com", "/d", ""},
+		{"sip:a@example.com", ";gr", ""}, {"wireapp://", "!", "@example.com"}, {"##", "\u0301a", ""}, {"", "/", ""}, {"", "ß", ""}, {"", "\xFF", ""},
+	} {
+		text := func(size int) string {
+			n := max(0, size-len(h.head)-len(h.tail)) / len(h.unit)
+			return h.head + strings.Repeat(h.unit, n) + h.tail
+		}
+		work(text(1024)) // tables are made at first use
+		for size := 512; size <= 2048; size *= 2 {
+			if once, twice := work(text(size)), work(text(2*size)); twice > 2*once+once/2+8192 {
+				t.Errorf("%q: %d octets allocate %d, %d allocate %d", h.head+h.unit, size, once, 2*size, twice)
+			}
+		}
+		if got := work(text(1 << 20)); got > 4096 {
+			t.Errorf("%q: a mebibyte allocates %d octets, want it refused unread", h.head+h.unit, got)
+		}
+	}
+}

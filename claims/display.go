@@ -12,8 +12,11 @@ import (
 // follow in parentheses.
 func Display(id ID) string {
 	s := id.Native()
-	if s == "" {
+	switch {
+	case s == "":
 		s = id.String()
+	case id.system == SystemIRC && id.typ != TypeDomain: // never a name without its domain
+		s += "@" + id.domain
 	}
 	if strings.ContainsFunc(s, rightToLeft) {
 		s = "\u2068" + s + "\u2069"

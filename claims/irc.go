@@ -1,10 +1,6 @@
 package claims
 
-import (
-	"strings"
-
-	"golang.org/x/text/secure/precis"
-)
+import "strings"
 
 // A Casemap is how an IRC network takes names to lower case, as its servers announce in ISUPPORT CASEMAPPING.
 type Casemap uint8
@@ -47,7 +43,7 @@ func newIRCNames(m Casemap) ircNames {
 	case CasemapRFC1459:
 		n.nick.ascii['~'>>5] |= 1 << ('~' & 31) // the capital of '^'
 	case CasemapPRECIS:
-		n.nick.unicode = username(precis.UsernameCaseMapped)
+		n.nick.unicode = username(caseMapped)
 	}
 	return n
 }

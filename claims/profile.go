@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/text/secure/bidirule"
 	"golang.org/x/text/secure/precis"
+	"golang.org/x/text/unicode/bidi"
 	"golang.org/x/text/unicode/norm"
 	"golang.org/x/text/width"
 )
@@ -81,21 +82,24 @@ func (f *profile) judge(s string) (int, Code) {
 	return 0, ""
 }
 
-// username maps by a username profile of RFC 8265 §3.
+// The username profiles of RFC 8265 §3, without their Bidi rule. Those that package precis exports apply it to every
+// string, and so refuse "josé_" and "1é"; the RFC wants it for strings that have right-to-left code points.
+var (
+	caseMapped    = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
+	casePreserved = precis.NewIdentifier(precis.FoldWidth, precis.Norm(norm.NFC))
+)
+
+// username maps by one of the username profiles.
 func username(f *precis.Profile) mapping {
 	return func(s string) (string, int, Code) {
 		mapped, err := f.String(s)
-		if err == nil {
-			return mapped, 0, ""
+		switch {
+		case err != nil:
+			return refusal(f, norm.NFC.String(width.Fold.String(s)))
+		case bidirule.DirectionString(mapped) == bidi.RightToLeft && !bidirule.ValidString(mapped):
+			return mapped, 0, CodeBidi
 		}
-		s, at, code := refusal(f, norm.NFC.String(width.Fold.String(s)))
-		if code == "" && !bidirule.ValidString(s) {
-			code = CodeBidi
-		}
-		if code == "" {
-			code = CodeDisallowedChar // a character that is allowed in other company only
-		}
-		return s, at, code
+		return mapped, 0, ""
 	}
 }
 
@@ -105,11 +109,7 @@ func opaque(s string) (string, int, Code) {
 	if err == nil {
 		return mapped, 0, ""
 	}
-	s, at, code := refusal(precis.OpaqueString, norm.NFC.String(strings.Map(plainSpace, s)))
-	if code == "" {
-		code = CodeDisallowedChar
-	}
-	return s, at, code
+	return refusal(precis.OpaqueString, norm.NFC.String(strings.Map(plainSpace, s)))
 }
 
 func plainSpace(r rune) rune {
@@ -122,8 +122,7 @@ func plainSpace(r rune) rune {
 // nfc maps to normalization form C and allows everything.
 func nfc(s string) (string, int, Code) { return norm.NFC.String(s), 0, "" }
 
-// refusal finds the first character of s that PRECIS refuses by itself. Its own message is not to be trusted: it calls
-// a plain symbol a breach of the Bidi rule.
+// refusal returns the first character for which PRECIS refused s, whose own message is not to be shown.
 func refusal(f *precis.Profile, s string) (string, int, Code) {
 	allowed := f.Allowed()
 	for i, r := range s {
@@ -134,7 +133,7 @@ func refusal(f *precis.Profile, s string) (string, int, Code) {
 			return s, i, CodeDisallowedChar
 		}
 	}
-	return s, 0, ""
+	return s, 0, CodeDisallowedChar // a character that is allowed in other company only
 }
 
 func isBidiControl(r rune) bool {
@@ -146,19 +145,19 @@ var (
 	// handleName is the handle of the generic and WXYZ systems.
 	handleName = profile{
 		max: 64, fold: true, ascii: newCharset(lower + digits + "._-"),
-		unicode: username(precis.UsernameCaseMapped), check: checkDots,
+		unicode: username(caseMapped), check: checkDots,
 	}
 	// mailbox is the local part of a mail address: a handle that may also have a tag.
 	mailbox = profile{
 		max: 64, fold: true, ascii: newCharset(lower + digits + "._-+"),
-		unicode: username(precis.UsernameCaseMapped), check: checkDots,
+		unicode: username(caseMapped), check: checkDots,
 	}
 	// opaqueID is a user or device id. The dot segments of RFC 3986 could not stand in a mimi: URI.
 	opaqueID = profile{max: 128, ascii: newCharset(lower + upper + digits + "._~-"), check: checkDotSegment}
 	// roomName is a channel or team of WXYZ.
 	roomName = profile{
 		max: 64, ascii: newCharset(lower + upper + digits + "._-"),
-		unicode: username(precis.UsernameCasePreserved),
+		unicode: username(casePreserved),
 	}
 	// wxyzID is a user or group id of WXYZ.
 	wxyzID = profile{max: 128, ascii: newCharset(lower + upper + digits + "_-")}

@@ -1,16 +1,12 @@
 package claims
 
-import (
-	"strings"
-
-	"golang.org/x/text/secure/precis"
-)
+import "strings"
 
 var (
 	// jidLocal is a localpart: UsernameCaseMapped without the characters that RFC 7622 §3.3.1 excludes.
 	jidLocal = profile{
 		max: 1023, fold: true, ascii: newCharset(lower+digits+marks, `"&'/:<>@`),
-		unicode: username(precis.UsernameCaseMapped),
+		unicode: username(caseMapped),
 	}
 	// jidResource is a resourcepart (RFC 7622 §3.4). Spaces at its ends are allowed (erratum 4560).
 	jidResource = profile{max: 1023, ascii: newCharset(lower + upper + digits + marks + " "), unicode: opaque}
