@@ -143,11 +143,15 @@ func (v view) GetResponseTypes() fosite.Arguments {
 	return nil
 }
 
-// authenticateFor is [Provider.Authenticate] in the form of fosite's extension point.
+// authenticateFor is [Provider.Authenticate] in the form of fosite's extension point. The client must also be
+// registered for the grant that it asks for; fosite has other codes for some that are not.
 func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
 	client, err := p.Authenticate(r.Header, form)
 	if err != nil {
 		return nil, err
+	}
+	if !client.Allows(form.Get("grant_type")) {
+		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for this grant type.")
 	}
 	flowOf(ctx).client = client
 	return view{Client: client}, nil

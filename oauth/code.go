@@ -35,6 +35,9 @@ func (p *Provider) redeem(ctx context.Context, f *flow, code string) error {
 	if f.proof == nil {
 		return dpop.ErrNoProof
 	}
+	if code == "" {
+		return refuse(CodeInvalidRequest, "The parameter code is missing.")
+	}
 	c, err := p.store.Code(ctx, hash(code))
 	if err != nil {
 		return notFound(err, errCode)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -16,11 +17,11 @@ import (
 // newEngine puts fosite together from the handlers of the three grants and our storage and strategies. Everything
 // that fosite would fill in lazily is set here: its getters write to the configuration on first use.
 func newEngine(p *Provider) *fosite.Fosite {
-	cfg := &engineConfig{&fosite.Config{
+	cfg := &fosite.Config{
 		AccessTokenLifespan:            p.lifetimes.Access,
 		AuthorizeCodeLifespan:          p.lifetimes.Code,
 		RefreshTokenLifespan:           p.lifetimes.RefreshMax,
-		ScopeStrategy:                  fosite.ExactScopeStrategy,
+		ScopeStrategy:                  mayAsk,
 		AudienceMatchingStrategy:       func([]string, []string) error { return nil }, // ours: Provider.audience
 		RefreshTokenScopes:             []string{},
 		ClientAuthenticationStrategy:   p.authenticateFor,
@@ -31,7 +32,7 @@ func newEngine(p *Provider) *fosite.Fosite {
 		JWKSFetcherStrategy:            fosite.NewDefaultJWKSFetcherStrategy(),
 		DisableRefreshTokenValidation:  true,
 		EnablePKCEPlainChallengeMethod: false,
-	}}
+	}
 	adapter := &adapter{p}
 	helper := &oauth2.HandleHelper{AccessTokenStrategy: adapter, AccessTokenStorage: adapter, Config: cfg}
 	code := &oauth2.AuthorizeExplicitGrantHandler{
@@ -50,10 +51,10 @@ func newEngine(p *Provider) *fosite.Fosite {
 	return fosite.NewOAuth2Provider(adapter, cfg)
 }
 
-// engineConfig lets a request do without state: PKCE and, at a client that wants it, its own state protect it.
-type engineConfig struct{ *fosite.Config }
-
-func (*engineConfig) GetMinParameterEntropy(context.Context) int { return 0 }
+// mayAsk is fosite.ExactScopeStrategy for a client that may ask for openid too: it is ignored, see scopeList.
+func mayAsk(registered []string, scope string) bool {
+	return scope == "openid" || slices.Contains(registered, scope)
+}
 
 // noHasher stands where fosite would put bcrypt. Clients are authenticated by Provider.Authenticate alone.
 type noHasher struct{}

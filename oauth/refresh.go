@@ -72,6 +72,9 @@ func (p *Provider) resume(ctx context.Context, f *flow, token string) error {
 	if f.proof == nil {
 		return dpop.ErrNoProof
 	}
+	if token == "" {
+		return refuse(CodeInvalidRequest, "The parameter refresh_token is missing.")
+	}
 	id, gen, ok := p.refresh.parse(token)
 	if !ok {
 		return errRefresh

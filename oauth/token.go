@@ -144,12 +144,9 @@ func (f *flow) commit(ctx context.Context, store storage.Store) error {
 	})
 }
 
-// close runs after the grant's own checks and before anything is written: the client may use the grant, scope and
-// audience are narrowed as asked, the key is there where one is due, and, last of all, the proof is spent.
+// close runs after the grant's own checks and before anything is written: the key is there where one is due, scope and
+// audience are narrowed as asked, and, last of all, the proof is spent.
 func (p *Provider) close(ctx context.Context, f *flow, grant string) error {
-	if !f.client.Allows(grant) {
-		return refuse(CodeUnauthorizedClient, "The client is not registered for this grant type.")
-	}
 	if f.proof == nil && !(f.client.Bearer && grant == GrantClientCredentials) {
 		return dpop.ErrNoProof
 	}
@@ -204,12 +201,15 @@ func (p *Provider) narrow(f *flow) error {
 		f.scopes = asked
 	}
 	if asked := f.form["resource"]; len(asked) > 0 {
+		f.audience = nil
 		for _, r := range asked {
 			if !slices.Contains(f.grant.Audience, r) {
 				return refuse(CodeInvalidTarget, "The request names a resource that was not granted.")
 			}
+			if !slices.Contains(f.audience, r) {
+				f.audience = append(f.audience, r)
+			}
 		}
-		f.audience = asked
 	}
 	return nil
 }

@@ -271,3 +271,10 @@ func (s *site) remove(t *testing.T, deviceURI string) {
 		t.Fatalf("removal of a device = %v, want 200", a)
 	}
 }
+
+func decode(t *testing.T, data []byte, into any) {
+	t.Helper()
+	if err := json.Unmarshal(data, into); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -30,7 +30,7 @@ func TestCodeRefused(t *testing.T) {
 		{name: "challenge as verifier", change: url.Values{"code_verifier": {challenge(verifier)}}, code: "invalid_grant"},
 		{name: "other key than dpop_jkt", begin: func(d *device) url.Values { return url.Values{"dpop_jkt": {d.JKT()}} }, other: true, code: "invalid_grant"},
 		{name: "no such code", change: url.Values{"code": {"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}}, code: "invalid_grant"},
-		{name: "no code", change: url.Values{"code": nil}, code: "invalid_grant"},
+		{name: "no code", change: url.Values{"code": nil}, code: "invalid_request"},
 		{name: "wider scope", change: url.Values{"scope": {"im:handle introspect"}}, code: "invalid_scope"},
 		{name: "other resource", change: url.Values{"resource": {"https://rooms.example.com"}}, code: "invalid_target"},
 	} {
