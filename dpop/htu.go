@@ -159,7 +159,8 @@ func appendDecoded(dst []byte, s string) ([]byte, error) {
 
 // unreserved reports whether c is one of RFC 3986 §2.3.
 func unreserved(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '-' || c == '.' || c == '_' || c == '~'
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' ||
+		c == '-' || c == '.' || c == '_' || c == '~'
 }
 
 func hexDigit(c byte) bool {

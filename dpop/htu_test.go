@@ -67,14 +67,21 @@ func TestNormalizeHTU(t *testing.T) {
 		}
 	}
 	for _, in := range []string{
-		"", "/token", "as.example/token", "//as.example/token", "https:/as.example", "https:as.example", "ftp://as.example/", "javascript://as.example/", "https ://as.example/",
+		"", "/token", "as.example/token", "//as.example/token", "https:/as.example", "https:as.example",
+		"ftp://as.example/", "javascript://as.example/", "https ://as.example/",
 		"https://", "https:///token", "https://:443/", "https://?a",
-		"https://alice@as.example/", "https://alice:secret@as.example/", "https://as.example@evil.example/", "https://as.example%40evil.example/",
-		"https://as.example:x/", "https://as.example:65536/", "https://as.example:-1/", "https://as.example:+1/", "https://as.example:44 3/", "https://as.example:443:443/", "https://as.example:%34/",
-		"https://[::1/", "https://[::1]x/", "https://[::1]443/", "https://[::1%25eth0]/", "https://[192.0.2.1]/", "https://[]/", "https://::1/", "https://a[::1]/",
-		"https://as.example/%", "https://as.example/%4", "https://as.example/%4g", "https://as.example/%%41", "https://%zz/", "https://as.example%2F/", "https://as.example%00/",
-		"https://as.example/a b", "https://as.example/\t", "https://as.example/\x00", "https://as.example/\x7f", `https://as.example\token`, `https://as.example/a\b`,
-		"https://bücher.example/", "https://b%C3%BCcher.example/", "https://as.example/é", "https://as example/", "https://as.example/token\n",
+		"https://alice@as.example/", "https://alice:secret@as.example/", "https://as.example@evil.example/",
+		"https://as.example%40evil.example/",
+		"https://as.example:x/", "https://as.example:65536/", "https://as.example:-1/", "https://as.example:+1/",
+		"https://as.example:44 3/", "https://as.example:443:443/", "https://as.example:%34/",
+		"https://[::1/", "https://[::1]x/", "https://[::1]443/", "https://[::1%25eth0]/", "https://[192.0.2.1]/",
+		"https://[]/", "https://::1/", "https://a[::1]/",
+		"https://as.example/%", "https://as.example/%4", "https://as.example/%4g", "https://as.example/%%41",
+		"https://%zz/", "https://as.example%2F/", "https://as.example%00/",
+		"https://as.example/a b", "https://as.example/\t", "https://as.example/\x00", "https://as.example/\x7f",
+		`https://as.example\token`, `https://as.example/a\b`,
+		"https://bücher.example/", "https://b%C3%BCcher.example/", "https://as.example/é", "https://as example/",
+		"https://as.example/token\n",
 	} {
 		if got, err := dpop.NormalizeHTU(in); err == nil {
 			t.Errorf("NormalizeHTU(%q) = %q, want an error", in, got)
@@ -86,7 +93,8 @@ func TestNormalizeHTU(t *testing.T) {
 // anything else that a comparison would have to think about.
 func FuzzHTU(f *testing.F) {
 	for _, seed := range []string{
-		"https://as.example/token", "HTTP://AS.example:80/a/./../%7e%2f?q#f", "https://[2001:DB8::1]:443//x/..", "https://a/%2e%2e/%41", "http://a:0080", "https://a@b/", "https://a\\b",
+		"https://as.example/token", "HTTP://AS.example:80/a/./../%7e%2f?q#f", "https://[2001:DB8::1]:443//x/..",
+		"https://a/%2e%2e/%41", "http://a:0080", "https://a@b/", "https://a\\b",
 	} {
 		f.Add(seed)
 	}
@@ -107,7 +115,8 @@ func FuzzHTU(f *testing.F) {
 		if err != nil {
 			t.Fatalf("net/url: %v", err)
 		}
-		if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Host == "" || !strings.HasPrefix(u.EscapedPath(), "/") || u.Scheme != "https" && u.Scheme != "http" {
+		if u.User != nil || u.RawQuery != "" || u.Fragment != "" || u.Host == "" ||
+			!strings.HasPrefix(u.EscapedPath(), "/") || u.Scheme != "https" && u.Scheme != "http" {
 			t.Errorf("NormalizeHTU(%q) = %q, which net/url reads as %#v", in, normal, u)
 		}
 		for segment := range strings.SplitSeq(u.EscapedPath(), "/") {

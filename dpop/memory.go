@@ -115,7 +115,8 @@ func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until tim
 		return ErrStaleEpoch
 	}
 	current := now.Unix() / bucketWidth
-	s, number, short, counter := &mem.shards[key[0]%shards], until.Unix()/bucketWidth+1, [16]byte(key[16:]), m.counter(source)
+	s, number := &mem.shards[key[0]%shards], until.Unix()/bucketWidth+1
+	short, counter := [16]byte(key[16:]), m.counter(source)
 	err := s.spend(mem, current, number, short, counter, m.capacity)
 	if err == ErrReplayFull && mem.sweep(current) {
 		err = s.spend(mem, current, number, short, counter, m.capacity)

@@ -131,8 +131,8 @@ func BenchmarkMemoryReplay(b *testing.B) {
 		before := heap()
 		for i := range proofs {
 			until := clock.now().Add(time.Duration(60*(i*3/proofs)) * time.Second)
-			key := numbered(i)
-			if err := store.Spend(b.Context(), e, key, until.Add(time.Minute), netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})); err != nil {
+			source := netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)})
+			if err := store.Spend(b.Context(), e, numbered(i), until.Add(time.Minute), source); err != nil {
 				b.Fatal(err)
 			}
 		}

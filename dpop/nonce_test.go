@@ -42,11 +42,14 @@ func TestNonceRequired(t *testing.T) {
 	s := newServer(t, true)
 	signer := newSigner(t, p256(t))
 	for name, nonce := range map[string]string{
-		"missing": "", "foreign": "eyJ7S_zG.eyJH0-Z.HX4w-7v", "cut": s.nonce(t)[1:], "longer": s.nonce(t) + "A", "other case": strings.ToLower(s.nonce(t)) + "x",
+		"missing": "", "foreign": "eyJ7S_zG.eyJH0-Z.HX4w-7v", "cut": s.nonce(t)[1:], "longer": s.nonce(t) + "A",
+		"other case": strings.ToLower(s.nonce(t)) + "x",
 	} {
 		// The nonce comes before iat: a client without a clock is to get one.
 		for _, offset := range []time.Duration{0, time.Hour, -48 * time.Hour} {
-			_, err := s.check(s.make(t, signer, func(p *dpop.ProofParams) { p.Nonce, p.IssuedAt = nonce, s.clock.now().Add(offset) }))
+			_, err := s.check(s.make(t, signer, func(p *dpop.ProofParams) {
+				p.Nonce, p.IssuedAt = nonce, s.clock.now().Add(offset)
+			}))
 			wantRefused(t, name, err, "nonce", dpop.ErrUseNonce)
 		}
 	}
@@ -76,7 +79,8 @@ func TestIssuedAtWithNonce(t *testing.T) {
 	s := newServer(t, true)
 	signer := newSigner(t, p256(t))
 	for offset, good := range map[time.Duration]bool{
-		0: true, time.Hour: true, -time.Hour: true, 24 * time.Hour: true, -24 * time.Hour: true, 24*time.Hour + time.Second: false, -24*time.Hour - time.Second: false,
+		0: true, time.Hour: true, -time.Hour: true, 24 * time.Hour: true, -24 * time.Hour: true,
+		24*time.Hour + time.Second: false, -24*time.Hour - time.Second: false,
 	} {
 		_, err := s.check(s.make(t, signer, func(p *dpop.ProofParams) { p.IssuedAt = p.IssuedAt.Add(offset) }))
 		if good && err != nil {
@@ -98,7 +102,8 @@ func TestClockError(t *testing.T) {
 	} {
 		_, err := s.check(s.make(t, signer, func(p *dpop.ProofParams) { p.IssuedAt = p.IssuedAt.Add(offset) }))
 		var clock *dpop.ClockError
-		if !errors.As(err, &clock) || !clock.Server.Equal(s.clock.now()) || clock.Client.Sub(clock.Server) != offset || err.Error() != want {
+		if !errors.As(err, &clock) || !clock.Server.Equal(s.clock.now()) || clock.Client.Sub(clock.Server) != offset ||
+			err.Error() != want {
 			t.Errorf("Check = %v, want %s", err, want)
 		}
 	}
@@ -170,7 +175,8 @@ func TestEmptiedStoreWithNonces(t *testing.T) {
 	old := s.nonce(t)
 	s.store.current.Store(newMemory(t, 0, s.clock.now))
 
-	wantRefused(t, "Spend of a proof checked before", s.Spend(context.Background(), checked, netip.Addr{}), "nonce", dpop.ErrUseNonce)
+	err = s.Spend(context.Background(), checked, netip.Addr{})
+	wantRefused(t, "Spend of a proof checked before", err, "nonce", dpop.ErrUseNonce)
 	_, err = s.check(text)
 	wantRefused(t, "Check of a spent proof", err, "nonce", dpop.ErrUseNonce)
 	if fresh := s.nonce(t); fresh == old {
@@ -205,7 +211,8 @@ func TestEmptiedStoreWithoutNonces(t *testing.T) {
 	}
 	s.clock.turn(time.Second)
 	s.store.current.Store(newMemory(t, 0, s.clock.now))
-	wantRefused(t, "Spend of a proof checked before", s.Spend(context.Background(), late, netip.Addr{}), "iat", dpop.ErrInvalidProof)
+	err = s.Spend(context.Background(), late, netip.Addr{})
+	wantRefused(t, "Spend of a proof checked before", err, "iat", dpop.ErrInvalidProof)
 	for range 80 {
 		for offset, text := range texts {
 			_, err := s.check(text)

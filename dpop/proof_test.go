@@ -41,8 +41,11 @@ func FuzzProof(f *testing.F) {
 		f.Fatal(err)
 	}
 
-	f.Add(`{"typ":"dpop+jwt","alg":"EdDSA","jwk":`+string(jwk)+`}`, `{"jti":"1","htm":"POST","htu":"https://as.example/token","iat":1767323045}`, "")
-	f.Add(`{"typ":"dpop+jwt","alg":"Ed25519","kid":"","jwk": `+string(jwk)+` ,"x":[{}]}`, ` {"jti":"\u0031","htm":"POST","htu":"HTTPS://as.example:443/%74oken?q#f","iat":1.767323045e9,"nonce":"n","x":null}`, "")
+	f.Add(`{"typ":"dpop+jwt","alg":"EdDSA","jwk":`+string(jwk)+`}`,
+		`{"jti":"1","htm":"POST","htu":"https://as.example/token","iat":1767323045}`, "")
+	f.Add(`{"typ":"dpop+jwt","alg":"Ed25519","kid":"","jwk": `+string(jwk)+` ,"x":[{}]}`,
+		` {"jti":"\u0031","htm":"POST","htu":"HTTPS://as.example:443/%74oken?q#f","iat":1.767323045e9,"nonce":"n","x":null}`,
+		"")
 	f.Add(`{"typ":"dpop+jwt","alg":"none","jwk":`+string(jwk)+`}`, `{"jti":"1","JTI":"2"}`, "")
 	for _, pattern := range []string{"accepted/*.json", "refused/*.json"} {
 		for _, v := range vectors(f, pattern) {
@@ -51,8 +54,9 @@ func FuzzProof(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header, payload, text string) {
 		if header != "" {
-			input := base64.RawURLEncoding.EncodeToString([]byte(header)) + "." + base64.RawURLEncoding.EncodeToString([]byte(payload))
-			text = input + "." + base64.RawURLEncoding.EncodeToString(ed25519.Sign(key, []byte(input)))
+			b64 := base64.RawURLEncoding
+			input := b64.EncodeToString([]byte(header)) + "." + b64.EncodeToString([]byte(payload))
+			text = input + "." + b64.EncodeToString(ed25519.Sign(key, []byte(input)))
 		}
 		p, err := verifier.Check(context.Background(), dpop.Request{Method: "POST", URL: endpoint, Proofs: []string{text}})
 		if err != nil {
@@ -95,7 +99,9 @@ func FuzzProof(f *testing.F) {
 		if _, private := h.JWK["d"]; private || h.Typ != "dpop+jwt" || h.Alg != p.Alg || h.Crit != nil {
 			t.Errorf("accepted header %s", decoded[0])
 		}
-		if age := now.Sub(time.Unix(int64(c.IAT), 0)); c.JTI != p.JTI || c.JTI == "" || len(c.JTI) > 255 || c.HTM != "POST" || c.HTU != p.HTU || age > time.Minute || age < -15*time.Second {
+		age := now.Sub(time.Unix(int64(c.IAT), 0))
+		if c.JTI != p.JTI || c.JTI == "" || len(c.JTI) > 255 || c.HTM != "POST" || c.HTU != p.HTU ||
+			age > time.Minute || age < -15*time.Second {
 			t.Errorf("accepted claims %s", decoded[1])
 		}
 		if normal, err := dpop.NormalizeHTU(c.HTU); normal != endpoint || err != nil {
@@ -187,7 +193,8 @@ func BenchmarkProof(b *testing.B) {
 			signer := newSigner(b, key)
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := signer.Proof(dpop.ProofParams{Method: "POST", URL: endpoint, Nonce: "nonce", AccessToken: "token"}); err != nil {
+				params := dpop.ProofParams{Method: "POST", URL: endpoint, Nonce: "nonce", AccessToken: "token"}
+				if _, err := signer.Proof(params); err != nil {
 					b.Fatal(err)
 				}
 			}

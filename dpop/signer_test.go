@@ -32,7 +32,8 @@ func claimsOf(t *testing.T, proof string) (header, claims map[string]any) {
 func TestSignerProof(t *testing.T) {
 	signer := newSigner(t, p256(t))
 	proof, err := signer.Proof(dpop.ProofParams{
-		Method: "PUT", URL: "https://rs.example/a%2Fb?q=1&r=<>#f", Nonce: "n\"<&>", AccessToken: "token", IssuedAt: time.Unix(1562262616, 999), JTI: "\u2028",
+		Method: "PUT", URL: "https://rs.example/a%2Fb?q=1&r=<>#f", Nonce: "n\"<&>", AccessToken: "token",
+		IssuedAt: time.Unix(1562262616, 999), JTI: "\u2028",
 	})
 	if err != nil {
 		t.Fatalf("Proof = %v", err)
@@ -41,7 +42,10 @@ func TestSignerProof(t *testing.T) {
 	if header["typ"] != "dpop+jwt" || header["alg"] != "ES256" {
 		t.Errorf("header = %v", header)
 	}
-	want := map[string]any{"htm": "PUT", "htu": "https://rs.example/a%2Fb", "nonce": "n\"<&>", "ath": dpop.ATH("token"), "iat": 1562262616.0, "jti": "\u2028"}
+	want := map[string]any{
+		"htm": "PUT", "htu": "https://rs.example/a%2Fb", "nonce": "n\"<&>", "ath": dpop.ATH("token"),
+		"iat": 1562262616.0, "jti": "\u2028",
+	}
 	if len(claims) != len(want) {
 		t.Errorf("claims = %v, want %v", claims, want)
 	}
@@ -96,7 +100,10 @@ func TestSignerRefuses(t *testing.T) {
 		name string
 		key  crypto.Signer
 		alg  string
-	}{{"RSA of 1024 bits", small, ""}, {"P-224", p224, ""}, {"another curve", p256(t), "ES384"}, {"HMAC", p256(t), "HS256"}, {"none", p256(t), "none"}} {
+	}{
+		{"RSA of 1024 bits", small, ""}, {"P-224", p224, ""}, {"another curve", p256(t), "ES384"},
+		{"HMAC", p256(t), "HS256"}, {"none", p256(t), "none"},
+	} {
 		if signer, err := dpop.NewSigner(tt.key, tt.alg); err == nil {
 			t.Errorf("NewSigner for %s = %v, want an error", tt.name, signer)
 		}
@@ -107,7 +114,8 @@ func TestSignerRefuses(t *testing.T) {
 		}
 	}
 	gone := errors.New("the token was pulled out")
-	if _, err := newSigner(t, brokenKey{p256(t), gone}).Proof(dpop.ProofParams{Method: "GET", URL: endpoint}); !errors.Is(err, gone) {
+	_, err = newSigner(t, brokenKey{p256(t), gone}).Proof(dpop.ProofParams{Method: "GET", URL: endpoint})
+	if !errors.Is(err, gone) {
 		t.Errorf("Proof = %v, want %v", err, gone)
 	}
 }

@@ -54,7 +54,9 @@ func (r *resource) ServeHTTP(w http.ResponseWriter, q *http.Request) {
 	}
 	w.Header().Set("Date", r.clock.now().UTC().Format(http.TimeFormat))
 	token := strings.TrimPrefix(q.Header.Get("Authorization"), "DPoP ")
-	p, err := r.Check(q.Context(), dpop.Request{Method: q.Method, URL: r.url + q.URL.RequestURI(), Proofs: q.Header.Values("DPoP"), AccessToken: token})
+	p, err := r.Check(q.Context(), dpop.Request{
+		Method: q.Method, URL: r.url + q.URL.RequestURI(), Proofs: q.Header.Values("DPoP"), AccessToken: token,
+	})
 	if err == nil {
 		err = r.Spend(q.Context(), p, netip.Addr{})
 	}
@@ -108,7 +110,8 @@ func TestTransport(t *testing.T) {
 	want := func(requests int32, method, path, token, body string) {
 		t.Helper()
 		before := r.requests.Load()
-		if status, text := do(t, client, method, r.url+path, token, strings.NewReader(body)); status != http.StatusOK || text != signer.JKT() {
+		status, text := do(t, client, method, r.url+path, token, strings.NewReader(body))
+		if status != http.StatusOK || text != signer.JKT() {
 			t.Errorf("%s %s = %d %s, want 200", method, path, status, text)
 		}
 		n := r.requests.Load()
@@ -130,7 +133,8 @@ func TestTransport(t *testing.T) {
 
 	// A body that cannot be had again is not sent again: the answer is the server's.
 	r.clock.turn(3 * time.Minute)
-	if status, text := do(t, client, "POST", r.url+"/token", "", io.MultiReader(strings.NewReader("once"))); status != http.StatusBadRequest || text != `{"error":"use_dpop_nonce"}` {
+	status, text := do(t, client, "POST", r.url+"/token", "", io.MultiReader(strings.NewReader("once")))
+	if status != http.StatusBadRequest || text != `{"error":"use_dpop_nonce"}` {
 		t.Errorf("POST of a stream = %d %s, want 400 use_dpop_nonce", status, text)
 	}
 	want(1, "POST", "/token", "", "") // but the nonce was learned
@@ -141,7 +145,8 @@ func TestTransportClock(t *testing.T) {
 	r := newResource(t, false)
 	signer := newSigner(t, p256(t))
 	for _, offset := range []time.Duration{-time.Hour, time.Hour, 100 * 24 * time.Hour} {
-		client := &http.Client{Transport: &dpop.Transport{Signer: signer, Now: func() time.Time { return time.Now().Add(offset) }}}
+		now := func() time.Time { return time.Now().Add(offset) }
+		client := &http.Client{Transport: &dpop.Transport{Signer: signer, Now: now}}
 		for i, want := range []int32{2, 1} {
 			before := r.requests.Load()
 			path := []string{"/token", "/a"}[i]
@@ -189,7 +194,9 @@ func TestTransportGivesUp(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var requests atomic.Int32
-			site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { respond(w, requests.Add(1)) }))
+			site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				respond(w, requests.Add(1))
+			}))
 			defer site.Close()
 			_, text := do(t, &http.Client{Transport: &dpop.Transport{Signer: newSigner(t, p256(t))}}, "GET", site.URL, "", nil)
 			recorded := httptest.NewRecorder()

@@ -56,7 +56,9 @@ func (v vector) check(t testing.TB) (*dpop.Verifier, *dpop.Proof, error) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := verifier.Check(context.Background(), dpop.Request{Method: v.Method, URL: v.URL, Proofs: []string{v.Proof}, AccessToken: v.AccessToken})
+	p, err := verifier.Check(context.Background(), dpop.Request{
+		Method: v.Method, URL: v.URL, Proofs: []string{v.Proof}, AccessToken: v.AccessToken,
+	})
 	return verifier, p, err
 }
 
@@ -113,14 +115,16 @@ func TestConfirmationVector(t *testing.T) {
 	if err := json.Unmarshal(jws.Payload, &claims); err != nil {
 		t.Fatal(err)
 	}
-	if proof := vectors(t, "rfc9449/section-4.1-proof.json")["section-4.1-proof"]; claims.Cnf.JKT != proof.Thumbprint || claims.Cnf.JKT != v.Thumbprint {
+	proof := vectors(t, "rfc9449/section-4.1-proof.json")["section-4.1-proof"]
+	if claims.Cnf.JKT != proof.Thumbprint || claims.Cnf.JKT != v.Thumbprint {
 		t.Errorf("cnf.jkt = %s, want %s", claims.Cnf.JKT, proof.Thumbprint)
 	}
 }
 
 // RFC 9449 §7.1: the hash of the access token of Figure 13 is in the proof of that figure.
 func TestATH(t *testing.T) {
-	if got, want := dpop.ATH("Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU"), "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"; got != want {
+	const token, want = "Kz~8mXK1EalYznwH-LC-1fBAo.4Ljp~zsPE_NeO.gxU", "fUHyO2r2Z3DZ53EsNrWBb0xWXoaNy59IiKCAqksmQEo"
+	if got := dpop.ATH(token); got != want {
 		t.Errorf("ATH = %s, want %s", got, want)
 	}
 }

@@ -159,7 +159,9 @@ func TestCheckEveryAlgorithm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for alg, key := range map[string]crypto.Signer{"ES256": p256(t), "ES384": p384, "ES512": p521, "EdDSA": ed, "Ed25519": ed, "PS256": rsaKey, "RS256": rsaKey} {
+	for alg, key := range map[string]crypto.Signer{
+		"ES256": p256(t), "ES384": p384, "ES512": p521, "EdDSA": ed, "Ed25519": ed, "PS256": rsaKey, "RS256": rsaKey,
+	} {
 		t.Run(alg, func(t *testing.T) {
 			signer, err := dpop.NewSigner(key, alg)
 			if err != nil {
@@ -170,7 +172,8 @@ func TestCheckEveryAlgorithm(t *testing.T) {
 			if err != nil {
 				t.Fatalf("Check = %v", err)
 			}
-			if p.Alg != alg || p.JKT != signer.JKT() || p.JTI != "a proof by "+alg || p.HTM != "POST" || p.HTU != endpoint || p.Nonce != s.nonce(t) || !p.IssuedAt.Equal(s.clock.now()) || p.ATH != "" {
+			if p.Alg != alg || p.JKT != signer.JKT() || p.JTI != "a proof by "+alg || p.HTM != "POST" ||
+				p.HTU != endpoint || p.Nonce != s.nonce(t) || !p.IssuedAt.Equal(s.clock.now()) || p.ATH != "" {
 				t.Errorf("Check = %+v", p)
 			}
 			if !key.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(p.Key) {
@@ -256,7 +259,9 @@ func TestCheckAccessToken(t *testing.T) {
 	signer := newSigner(t, p256(t))
 	for token, part := range map[string]string{"token": "", "other": "ath", "": "ath"} {
 		proof := s.make(t, signer, func(p *dpop.ProofParams) { p.AccessToken = token })
-		p, err := s.Check(context.Background(), dpop.Request{Method: "POST", URL: endpoint, Proofs: []string{proof}, AccessToken: "token"})
+		p, err := s.Check(context.Background(), dpop.Request{
+			Method: "POST", URL: endpoint, Proofs: []string{proof}, AccessToken: "token",
+		})
 		if part != "" {
 			wantRefused(t, "proof for "+token, err, part, dpop.ErrInvalidProof)
 		} else if err != nil || p.ATH != dpop.ATH("token") {
@@ -288,7 +293,8 @@ func TestStoreFails(t *testing.T) {
 			}
 		}
 		s.store.err = dpop.ErrReplayFull
-		if err := s.Spend(context.Background(), p, netip.Addr{}); !errors.Is(err, dpop.ErrReplayFull) || errors.Is(err, dpop.ErrInvalidProof) {
+		err = s.Spend(context.Background(), p, netip.Addr{})
+		if !errors.Is(err, dpop.ErrReplayFull) || errors.Is(err, dpop.ErrInvalidProof) {
 			t.Errorf("Spend = %v, want %v", err, dpop.ErrReplayFull)
 		}
 		s.store.err = nil
@@ -367,7 +373,8 @@ func TestNewVerifier(t *testing.T) {
 	if err != nil {
 		t.Fatalf("NewVerifier = %v", err)
 	}
-	if got, want := v.Algorithms(), []string{"ES256", "EdDSA", "Ed25519", "ES384", "ES512", "PS256"}; !slices.Equal(got, want) {
+	want := []string{"ES256", "EdDSA", "Ed25519", "ES384", "ES512", "PS256"}
+	if got := v.Algorithms(); !slices.Equal(got, want) {
 		t.Errorf("Algorithms = %q, want %q", got, want)
 	}
 }

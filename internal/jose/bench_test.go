@@ -14,9 +14,11 @@ import (
 // accessToken is as long as a usual one.
 var accessToken = struct{ header, payload string }{
 	`{"typ":"at+jwt","alg":"ES256","kid":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}`,
-	`{"iss":"https://issuer.example","sub":"im:3h3aNq0mWk2o1c8vXfYJrg@example.com;id-type=user","handle":"im:%40alice@example.com",` +
-		`"device":"im:3h3aNq0mWk2o1c8vXfYJrg/5f2c9a1b3d4e6f70@example.com","aud":"im:example.com","client_id":"im-app","scope":"im:handle im:device",` +
-		`"jti":"Zb2m7cYc3m0oYd1h8s2gHA","iat":1767323045,"exp":1767323645,"auth_time":1767323000,"sid":"Q0mWk2o1c8vXfYJrg3h3aN","gen":1,` +
+	`{"iss":"https://issuer.example","sub":"im:3h3aNq0mWk2o1c8vXfYJrg@example.com;id-type=user",` +
+		`"handle":"im:%40alice@example.com","device":"im:3h3aNq0mWk2o1c8vXfYJrg/5f2c9a1b3d4e6f70@example.com",` +
+		`"aud":"im:example.com","client_id":"im-app","scope":"im:handle im:device",` +
+		`"jti":"Zb2m7cYc3m0oYd1h8s2gHA","iat":1767323045,"exp":1767323645,"auth_time":1767323000,` +
+		`"sid":"Q0mWk2o1c8vXfYJrg3h3aN","gen":1,` +
 		`"cnf":{"jkt":"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"}}`,
 }
 
@@ -84,7 +86,8 @@ func compare(b *testing.B, unit string, work, bare func()) {
 	b.ReportMetric(float64(worked)/float64(bared), unit)
 }
 
-// What runs for every request has a ceiling of allocations; 19 of a verification and 63 of a signature are crypto/ecdsa's.
+// What runs for every request has a ceiling of allocations; 19 of a verification and 63 of a signature are
+// crypto/ecdsa's.
 func TestAllocations(t *testing.T) {
 	key := keys()["P-256"]
 	token, err := jose.Sign(key, jose.ES256, []byte(accessToken.header), []byte(accessToken.payload))

@@ -20,7 +20,8 @@ func TestObject(t *testing.T) {
 	}{
 		{"empty", `{}`, []member{}},
 		{"all kinds", `{"s":"a","n":-1.5e+3,"z":0,"t":true,"f":false,"0":null,"a":[1,[]],"o":{"s":{}}}`, []member{
-			{"s", `"a"`}, {"n", `-1.5e+3`}, {"z", `0`}, {"t", `true`}, {"f", `false`}, {"0", `null`}, {"a", `[1,[]]`}, {"o", `{"s":{}}`}}},
+			{"s", `"a"`}, {"n", `-1.5e+3`}, {"z", `0`}, {"t", `true`}, {"f", `false`}, {"0", `null`}, {"a", `[1,[]]`},
+			{"o", `{"s":{}}`}}},
 		{"white space", " {\t\"a\" :\r\n1 , \"b\": [ 1 , 2 ] } \n", []member{{"a", "1"}, {"b", "[ 1 , 2 ]"}}},
 		{"escaped name", `{"\u0061lg":"\ud83d\ude00"}`, []member{{"alg", `"\ud83d\ude00"`}}},
 		{"same name in two objects", `{"a":{"a":1},"b":{"a":1}}`, []member{{"a", `{"a":1}`}, {"b", `{"a":1}`}}},
@@ -90,7 +91,9 @@ func members(n int) string {
 
 func TestCheckCase(t *testing.T) {
 	known := []string{"alg", "jwk"}
-	for name, refused := range map[string]bool{"Alg": true, "JWK": true, "jw\u212a": true, "alg": false, "algo": false, "al": false, "": false} {
+	for name, refused := range map[string]bool{
+		"Alg": true, "JWK": true, "jw\u212a": true, "alg": false, "algo": false, "al": false, "": false,
+	} {
 		if err := jose.CheckCase(name, known); (err != nil) != refused {
 			t.Errorf("CheckCase(%q) = %v, want refused: %v", name, err, refused)
 		}
@@ -129,11 +132,15 @@ func TestNumericDate(t *testing.T) {
 	for raw, want := range map[string]int64{
 		"0": 0, "1562262616": 1562262616, "1.6534558e9": 1653455800, "1562262616.9": 1562262616, "253402300799": 253402300799,
 	} {
-		if got, err := jose.NumericDate([]byte(raw)); !got.Equal(time.Unix(want, 0)) || got.Location() != time.UTC || err != nil {
+		got, err := jose.NumericDate([]byte(raw))
+		if !got.Equal(time.Unix(want, 0)) || got.Location() != time.UTC || err != nil {
 			t.Errorf("NumericDate(%s) = %v, %v, want %v", raw, got, err, want)
 		}
 	}
-	for _, raw := range []string{"", "-1", "-0", "01", "1e", "1e400", "253402300800", "1562262616000", "99999999999999999999", `"1562262616"`, "null", "1 ", "0x1", "1_0", "Inf"} {
+	for _, raw := range []string{
+		"", "-1", "-0", "01", "1e", "1e400", "253402300800", "1562262616000", "99999999999999999999", `"1562262616"`, "null",
+		"1 ", "0x1", "1_0", "Inf",
+	} {
 		if got, err := jose.NumericDate([]byte(raw)); err == nil {
 			t.Errorf("NumericDate(%s) = %v, want an error", raw, got)
 		}
@@ -143,7 +150,10 @@ func TestNumericDate(t *testing.T) {
 // What Object accepts is JSON to everybody: encoding/json reads the same names and values from it. What
 // encoding/json does not read, Object refuses.
 func FuzzObject(f *testing.F) {
-	for _, seed := range []string{`{}`, `{"a":1,"b":[true,null,{"c":"\u0061\ud83d\ude00"}],"d":-0.5e-7}`, ` { "a" : "\"" } `, `{"a":1,"a":2}`, "{\"\xff\":1}"} {
+	for _, seed := range []string{
+		`{}`, `{"a":1,"b":[true,null,{"c":"\u0061\ud83d\ude00"}],"d":-0.5e-7}`, ` { "a" : "\"" } `, `{"a":1,"a":2}`,
+		"{\"\xff\":1}",
+	} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, data []byte) {

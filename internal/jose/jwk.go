@@ -219,7 +219,8 @@ func MarshalJWK(pub crypto.PublicKey) ([]byte, error) {
 			return nil, fmt.Errorf("jose: jwk: %w", err)
 		}
 		size := len(point) / 2
-		return appendEC(nil, pub.Curve.Params().Name, b64.EncodeToString(point[1:1+size]), b64.EncodeToString(point[1+size:])), nil
+		x, y := b64.EncodeToString(point[1:1+size]), b64.EncodeToString(point[1+size:])
+		return appendEC(nil, pub.Curve.Params().Name, x, y), nil
 	case ed25519.PublicKey:
 		if len(pub) == ed25519.PublicKeySize {
 			return appendOKP(nil, "Ed25519", b64.EncodeToString(pub)), nil

@@ -13,9 +13,17 @@ import (
 
 func TestThumbprintVectors(t *testing.T) {
 	for _, tt := range []struct{ source, jwk, want string }{
-		{"RFC 7638 section 3.1", `{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`, "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"},
-		{"RFC 8037 appendix A.3", `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`, "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"},
-		{"RFC 9449 section 6.1", `{"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"}`, "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"},
+		{"RFC 7638 section 3.1",
+			`{"kty":"RSA","n":"0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJE` +
+				`CPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqz` +
+				`s8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIq` +
+				`bw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw","e":"AQAB","alg":"RS256","kid":"2011-04-29"}`,
+			"NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"},
+		{"RFC 8037 appendix A.3", `{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}`,
+			"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"},
+		{"RFC 9449 section 6.1", `{"kty":"EC","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs",` +
+			`"y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA","crv":"P-256"}`,
+			"0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I"},
 	} {
 		t.Run(tt.source, func(t *testing.T) {
 			key, err := jose.ParseJWK([]byte(tt.jwk))
@@ -33,7 +41,9 @@ func TestThumbprintVectors(t *testing.T) {
 }
 
 func TestMarshalJWK(t *testing.T) {
-	types := map[string]string{"P-256": "EC P-256", "P-384": "EC P-384", "P-521": "EC P-521", "Ed25519": "OKP Ed25519", "RSA-2048": "RSA"}
+	types := map[string]string{
+		"P-256": "EC P-256", "P-384": "EC P-384", "P-521": "EC P-521", "Ed25519": "OKP Ed25519", "RSA-2048": "RSA",
+	}
 	for name, signer := range keys() {
 		jwk, err := jose.MarshalJWK(signer.Public())
 		if name == "P-224" {
@@ -62,7 +72,10 @@ func TestMarshalJWK(t *testing.T) {
 			t.Errorf("AlgorithmFor(%s) = %q, which does not fit", name, alg)
 		}
 	}
-	for _, key := range []any{nil, "key", keys()["P-256"], (*ecdsa.PublicKey)(nil), &ecdsa.PublicKey{}, ed25519.PublicKey{1}, (*rsa.PublicKey)(nil), &rsa.PublicKey{N: big.NewInt(5)}} {
+	for _, key := range []any{
+		nil, "key", keys()["P-256"], (*ecdsa.PublicKey)(nil), &ecdsa.PublicKey{}, ed25519.PublicKey{1},
+		(*rsa.PublicKey)(nil), &rsa.PublicKey{N: big.NewInt(5)},
+	} {
 		if jwk, err := jose.MarshalJWK(key); err == nil {
 			t.Errorf("MarshalJWK(%T) = %s, want an error", key, jwk)
 		}
@@ -86,7 +99,11 @@ func TestParseJWKRefuses(t *testing.T) {
 	small := encode(string(keys()["RSA-1024"].Public().(*rsa.PublicKey).N.Bytes()))
 	okp := func(x string) string { return `{"kty":"OKP","crv":"Ed25519","x":"` + encode(x) + `"}` }
 	rsaKey := func(n, e string) string { return `{"kty":"RSA","n":"` + n + `","e":"` + e + `"}` }
-	for _, jwk := range []string{`{` + ec + `}`, `{` + ec + `,"use":"sig","key_ops":["verify"],"alg":"ES256","kid":"k","x5c":[],"ext":true}`, rsaKey(n, "AQAB")} {
+	for _, jwk := range []string{
+		`{` + ec + `}`,
+		`{` + ec + `,"use":"sig","key_ops":["verify"],"alg":"ES256","kid":"k","x5c":[],"ext":true}`,
+		rsaKey(n, "AQAB"),
+	} {
 		if _, err := jose.ParseJWK([]byte(jwk)); err != nil {
 			t.Errorf("ParseJWK(%s) = %v", jwk, err)
 		}
@@ -116,7 +133,8 @@ func TestParseJWKRefuses(t *testing.T) {
 		{"unknown curve", `{"kty":"EC","crv":"secp256k1","x":"` + x + `","y":"` + y + `"}`},
 		{"wrong curve", `{"kty":"EC","crv":"P-384","x":"` + x + `","y":"` + y + `"}`},
 		{"x and y exchanged", `{"kty":"EC","crv":"P-256","x":"` + y + `","y":"` + x + `"}`},
-		{"infinity", `{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("A", 43) + `","y":"` + strings.Repeat("A", 43) + `"}`},
+		{"infinity", `{"kty":"EC","crv":"P-256","x":"` + strings.Repeat("A", 43) + `",` +
+			`"y":"` + strings.Repeat("A", 43) + `"}`},
 		{"x with a leading zero", `{"kty":"EC","crv":"P-256","x":"` + encode("\x00"+decode(t, x)) + `","y":"` + y + `"}`},
 		{"x too short", `{"kty":"EC","crv":"P-256","x":"` + encode(decode(t, x)[1:]) + `","y":"` + y + `"}`},
 		{"x with padding", `{"kty":"EC","crv":"P-256","x":"` + x + `=","y":"` + y + `"}`},

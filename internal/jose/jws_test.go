@@ -21,7 +21,9 @@ import (
 // keys returns one signing key for each key type, the same ones for the whole run.
 var keys = sync.OnceValue(func() map[string]crypto.Signer {
 	made := map[string]crypto.Signer{}
-	for name, curve := range map[string]elliptic.Curve{"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521(), "P-224": elliptic.P224()} {
+	for name, curve := range map[string]elliptic.Curve{
+		"P-256": elliptic.P256(), "P-384": elliptic.P384(), "P-521": elliptic.P521(), "P-224": elliptic.P224(),
+	} {
 		key, err := ecdsa.GenerateKey(curve, rand.Reader)
 		if err != nil {
 			panic(err)
@@ -45,7 +47,8 @@ var keys = sync.OnceValue(func() map[string]crypto.Signer {
 
 // fitting tells which keys fit which algorithm.
 var fitting = map[string]string{
-	jose.ES256: "P-256", jose.ES384: "P-384", jose.ES512: "P-521", jose.EdDSA: "Ed25519", jose.Ed25519: "Ed25519", jose.PS256: "RSA-2048", jose.RS256: "RSA-2048",
+	jose.ES256: "P-256", jose.ES384: "P-384", jose.ES512: "P-521", jose.EdDSA: "Ed25519", jose.Ed25519: "Ed25519",
+	jose.PS256: "RSA-2048", jose.RS256: "RSA-2048",
 }
 
 func encode(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
@@ -54,7 +57,8 @@ func TestSignAndVerify(t *testing.T) {
 	for alg, keyName := range fitting {
 		t.Run(alg, func(t *testing.T) {
 			key := keys()[keyName]
-			token, err := jose.Sign(key, alg, []byte(`{"alg":"`+alg+`","typ":"at+jwt","kid":"k","cty":"NJWT","x":1}`), []byte("payload"))
+			header := `{"alg":"` + alg + `","typ":"at+jwt","kid":"k","cty":"NJWT","x":1}`
+			token, err := jose.Sign(key, alg, []byte(header), []byte("payload"))
 			if err != nil {
 				t.Fatalf("Sign = %v", err)
 			}
@@ -62,7 +66,8 @@ func TestSignAndVerify(t *testing.T) {
 			if err != nil {
 				t.Fatalf("ParseCompact = %v", err)
 			}
-			if h := jws.Header; h.Alg != alg || h.Typ != jose.TypeAccessToken || h.Kid != "k" || h.Cty != "NJWT" || h.JWK != nil {
+			h := jws.Header
+			if h.Alg != alg || h.Typ != jose.TypeAccessToken || h.Kid != "k" || h.Cty != "NJWT" || h.JWK != nil {
 				t.Errorf("Header = %+v", h)
 			}
 			if string(jws.Payload) != "payload" {
@@ -73,7 +78,8 @@ func TestSignAndVerify(t *testing.T) {
 			}
 			for other, otherKey := range fitting {
 				same := other == alg || strings.HasPrefix(other, "Ed") && strings.HasPrefix(alg, "Ed")
-				if err := jws.Verify(other, keys()[otherKey].Public()); (err == nil) != same || err != nil && !errors.Is(err, jose.ErrSignature) {
+				err := jws.Verify(other, keys()[otherKey].Public())
+				if (err == nil) != same || err != nil && !errors.Is(err, jose.ErrSignature) {
 					t.Errorf("Verify(%s) = %v, want verified: %v", other, err, same)
 				}
 			}
@@ -90,7 +96,8 @@ func TestSignAndVerify(t *testing.T) {
 				if token[i] == c {
 					c = 'B'
 				}
-				if jws, err := jose.ParseCompact(token[:i]+string(c)+token[i+1:], jose.Limits{}); err == nil && jws.Verify(alg, key.Public()) == nil {
+				jws, err := jose.ParseCompact(token[:i]+string(c)+token[i+1:], jose.Limits{})
+				if err == nil && jws.Verify(alg, key.Public()) == nil {
 					t.Fatalf("octet %d changed: verified", i)
 				}
 			}
@@ -107,7 +114,10 @@ func TestVerifyRefusesBadKeys(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, key := range []crypto.PublicKey{nil, ed25519.PublicKey(nil), ed25519.PublicKey("short"), (*ecdsa.PublicKey)(nil), &ecdsa.PublicKey{}, (*rsa.PublicKey)(nil), &rsa.PublicKey{}, []byte("secret")} {
+	for _, key := range []crypto.PublicKey{
+		nil, ed25519.PublicKey(nil), ed25519.PublicKey("short"), (*ecdsa.PublicKey)(nil), &ecdsa.PublicKey{},
+		(*rsa.PublicKey)(nil), &rsa.PublicKey{}, []byte("secret"),
+	} {
 		for _, alg := range []string{"EdDSA", "ES256", "PS256", "none", "HS256", ""} {
 			if err := jws.Verify(alg, key); !errors.Is(err, jose.ErrSignature) {
 				t.Errorf("Verify(%s, %T) = %v, want %v", alg, key, err, jose.ErrSignature)
@@ -145,8 +155,9 @@ func TestVerifyECDSALength(t *testing.T) {
 		signature := decode(t, text)
 		r, s := signature[:size], signature[size:]
 		for text, want := range map[string]error{
-			r + s: nil, "\x00" + r + "\x00" + s: jose.ErrSignature, r + "\x00" + s: jose.ErrSignature, "\x00" + r + s: jose.ErrSignature,
-			r + s + "\x00": jose.ErrSignature, r: jose.ErrSignature, r + s[:size-1]: jose.ErrSignature, s + r: jose.ErrSignature, "": jose.ErrSignature,
+			r + s: nil, "\x00" + r + "\x00" + s: jose.ErrSignature, r + "\x00" + s: jose.ErrSignature,
+			"\x00" + r + s: jose.ErrSignature, r + s + "\x00": jose.ErrSignature, r: jose.ErrSignature,
+			r + s[:size-1]: jose.ErrSignature, s + r: jose.ErrSignature, "": jose.ErrSignature,
 			strings.Repeat("\x00", 2*size): jose.ErrSignature, strings.Repeat("\xff", 2*size): jose.ErrSignature,
 		} {
 			if err := jose.Verify(alg, key.Public(), []byte(input+"."), []byte(text)); !errors.Is(err, want) {
@@ -157,7 +168,10 @@ func TestVerifyECDSALength(t *testing.T) {
 }
 
 func TestSignRefusesKey(t *testing.T) {
-	for alg, key := range map[string]string{"ES256": "P-384", "EdDSA": "P-256", "PS256": "RSA-1024", "RS256": "Ed25519", "none": "P-256", "HS256": "P-256", "ES521": "P-521"} {
+	for alg, key := range map[string]string{
+		"ES256": "P-384", "EdDSA": "P-256", "PS256": "RSA-1024", "RS256": "Ed25519", "none": "P-256", "HS256": "P-256",
+		"ES521": "P-521",
+	} {
 		if token, err := jose.Sign(keys()[key], alg, []byte(`{}`), nil); err == nil {
 			t.Errorf("Sign(%s, %s) = %q, want an error", key, alg, token)
 		}
@@ -179,8 +193,12 @@ func TestSignReportsSigner(t *testing.T) {
 	if _, err := jose.Sign(brokenSigner{keys()["P-256"], nil, gone}, "ES256", []byte(`{}`), nil); !errors.Is(err, gone) {
 		t.Errorf("Sign = %v, want %v", err, gone)
 	}
-	for _, signature := range []string{"", "no DER", "\x30\x06\x02\x01\x01\x02\x01\x01x", "\x30\x26\x02\x21\x01" + strings.Repeat("0", 32) + "\x02\x01\x01"} {
-		if token, err := jose.Sign(brokenSigner{keys()["P-256"], []byte(signature), nil}, "ES256", []byte(`{}`), nil); err == nil {
+	for _, signature := range []string{
+		"", "no DER", "\x30\x06\x02\x01\x01\x02\x01\x01x",
+		"\x30\x26\x02\x21\x01" + strings.Repeat("0", 32) + "\x02\x01\x01",
+	} {
+		signer := brokenSigner{keys()["P-256"], []byte(signature), nil}
+		if token, err := jose.Sign(signer, "ES256", []byte(`{}`), nil); err == nil {
 			t.Errorf("Sign = %q, want an error", token)
 		}
 	}
