@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 
@@ -78,7 +79,7 @@ func ours(err error) error {
 		return err
 	}
 	if f.ErrorField != fosite.ErrServerError.ErrorField {
-		return &Error{Code: f.ErrorField, Description: words[f.ErrorField], Cause: err}
+		return &Error{Code: f.ErrorField, Description: cmp.Or(words[f.ErrorField], "The request was refused."), Cause: err}
 	}
 	if cause := f.Unwrap(); cause != nil {
 		return cause
