@@ -343,3 +343,33 @@ func FuzzParseSet(f *testing.F) {
 		}
 	})
 }
+
+// TestIdentity reads identifiers without judging their domain.
+func TestIdentity(t *testing.T) {
+	s := userSet()
+	s.Device = ""
+	id, err := s.Identity()
+	if err != nil || id.User.String() != s.Subject || id.Handle.String() != s.Handle || !id.Device.IsZero() {
+		t.Errorf("Identity = %+v, %v", id, err)
+	}
+	s.Handle = "im:example.com"
+	if id, err := s.Identity(); !errors.Is(err, claims.CodeTypeMismatch) {
+		t.Errorf("Identity = %+v, %v, want %v", id, err, claims.CodeTypeMismatch)
+	}
+}
+
+// TestSetUnmarshal reads a set inside another document as ParseSet does.
+func TestSetUnmarshal(t *testing.T) {
+	s := userSet()
+	data, err := json.Marshal(map[string]claims.Set{"claims": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got struct{ Claims claims.Set }
+	if err := json.Unmarshal(data, &got); err != nil || !reflect.DeepEqual(got.Claims, s) {
+		t.Errorf("Unmarshal = %+v, %v, want %+v", got.Claims, err, s)
+	}
+	if err := json.Unmarshal([]byte(`{"claims":{"sub":"a","SUB":"b"}}`), &got); err == nil || !reflect.DeepEqual(got.Claims, s) {
+		t.Errorf("Unmarshal = %+v, %v, want an error and no change", got.Claims, err)
+	}
+}
