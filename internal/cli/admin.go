@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,17 +19,20 @@ import (
 	"github.com/imidentity/issuer/internal/server"
 )
 
+// defaultData is the data folder where none is named.
+const defaultData = "./data"
+
 // operator is how the commands for operators reach a running issuer: through its admin socket, never its database.
 type operator struct {
-	Config string `placeholder:"FILE" help:"Settings file of the issuer, which names its admin socket."`
-	Data   string `default:"./data" placeholder:"DIR" help:"Data folder of the issuer, where the admin socket is, if there is no --config (${default})."`
+	Config string `xor:"where" placeholder:"FILE" help:"Settings file of the issuer, which says where its admin socket is."`
+	Data   string `xor:"where" placeholder:"DIR" help:"Data folder of the issuer, if there is no --config; its admin socket is there (./data)."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
 // socket returns the admin socket of the issuer that is meant.
 func (o *operator) socket(s *streams) (client.Admin, error) {
 	if o.Config == "" {
-		return client.Admin(filepath.Join(o.Data, "admin.sock")), nil
+		return client.Admin(filepath.Join(cmp.Or(o.Data, defaultData), "admin.sock")), nil
 	}
 	cfg, err := load(o.Config, s)
 	if err != nil {
@@ -53,11 +57,19 @@ func explain(socket client.Admin, err error) error {
 	case err == nil:
 		return nil
 	case !errors.As(err, &e):
-		return unknown("no issuer answers at %s: is it running, and is --data or --config right? (%w)", socket, err)
+		return unknown("no issuer answers at %s: is it running, and is --data or --config right? (%w)", socket, root(err))
 	case e.Status >= http.StatusInternalServerError:
 		return unknown("%w", e)
 	}
 	return refused("%w", e)
+}
+
+// root returns err without the words of net/http, which speak of a URL that nobody has written.
+func root(err error) error {
+	if e := (*url.Error)(nil); errors.As(err, &e) {
+		return e.Err
+	}
+	return err
 }
 
 // print writes rows as JSON, or as a table.
@@ -80,8 +92,15 @@ type devicesCmd struct {
 
 type devicesListCmd struct {
 	operator
-	Domain string `help:"Domain of the devices; not needed if the issuer serves only one."`
-	User   string `help:"Only the devices of this user id."`
+	Domain string `placeholder:"NAME" help:"Domain of the devices; not needed if the issuer serves only one."`
+	User   string `placeholder:"ID" help:"Only the devices of this user."`
+}
+
+func (*devicesListCmd) Help() string {
+	return `Of the issuer of serve --dev, and of one with a settings file:
+
+    issuer devices list
+    issuer devices list --config /etc/issuer/issuer.yaml --user 7kHb3h043lahTHszoAokdg`
 }
 
 func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
@@ -92,13 +111,13 @@ func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
 	if err := c.get(ctx, s, "/admin/devices", query, &list); err != nil {
 		return err
 	}
-	return c.print(s, list, "DEVICE\tUSER\tDOMAIN\tCLIENT\tSINCE\tREMOVED", func(w io.Writer) {
+	return c.print(s, list, "DEVICE\tNAME\tUSER\tDOMAIN\tCLIENT\tSINCE\tREMOVED", func(w io.Writer) {
 		for _, d := range list {
 			removed := "-"
 			if d.RemovedAt != nil {
 				removed = d.RemovedAt.Format(time.RFC3339) + " (" + d.RemovedReason + ")"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, d.User, d.Domain, d.Client, d.CreatedAt.Format(time.RFC3339), removed)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, cmp.Or(d.Name, "-"), d.User, d.Domain, d.Client, d.CreatedAt.Format(time.RFC3339), removed)
 		}
 	})
 }
@@ -106,8 +125,15 @@ func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
 type devicesRemoveCmd struct {
 	operator
 	Device string `arg:"" help:"The device id, or its URI (im:USER/DEVICE@DOMAIN)."`
-	Domain string `help:"Domain of the device; not needed with a URI."`
-	Reason string `default:"operator" help:"Why, for the record (${default})."`
+	Domain string `placeholder:"NAME" help:"Domain of the device; not needed with a URI, or if the issuer serves only one."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+}
+
+func (*devicesRemoveCmd) Help() string {
+	return `By its id, or by the URI that its tokens carry:
+
+    issuer devices remove 8c1969eb0e727f63 --reason lost
+    issuer devices remove im:7kHb3h043lahTHszoAokdg/8c1969eb0e727f63@example.com`
 }
 
 func (c *devicesRemoveCmd) Run(ctx context.Context, s *streams) error {

@@ -7,8 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"github.com/imidentity/issuer/internal/config"
 )
 
 // Exit codes.
@@ -39,6 +42,16 @@ type streams struct {
 	env      []string
 }
 
+// getenv returns a variable of the environment, or "".
+func (s *streams) getenv(name string) string {
+	for _, entry := range s.env {
+		if value, ok := strings.CutPrefix(entry, name+"="); ok {
+			return value
+		}
+	}
+	return ""
+}
+
 // An exit is an error with an exit code of its own.
 type exit struct {
 	code int
@@ -64,6 +77,10 @@ func unknown(format string, args ...any) error {
 
 // Run runs one command and returns its exit code. Env has the form of [os.Environ]. It ends early when ctx does.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer, env []string) int {
+	if len(args) == 0 { // Somebody looks for the way in: show it, though nothing was done.
+		Run(ctx, []string{"--help"}, in, errOut, errOut, env)
+		return exitUsage
+	}
 	var root commands
 	stopped := -1 // kong ends the process for --help; here it ends the parse
 	parser, err := kong.New(&root,
@@ -73,7 +90,6 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		kong.Exit(func(code int) { stopped = code; panic(kongExit{}) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&streams{in: in, out: out, err: errOut, env: env}),
-		kong.UsageOnError(),
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
@@ -87,14 +103,20 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		return stopped
 	}
 	if err != nil {
-		fmt.Fprintf(errOut, "issuer: %v\nRun issuer --help, or issuer COMMAND --help.\n", err)
+		fmt.Fprintf(errOut, "issuer: %v\nRun \"%s --help\" to see how.\n", err, nearest(err))
 		return exitUsage
 	}
 	err = parsed.Run()
-	var e *exit
+	var (
+		e      *exit
+		faults config.Errors
+	)
 	switch {
 	case err == nil:
 		return exitYes
+	case errors.As(err, &faults): // FILE:LINE: at the start of each line, where editors look for it
+		fmt.Fprintln(errOut, faults)
+		return exitUsage
 	case errors.As(err, &e):
 		if e.err != nil {
 			fmt.Fprintln(errOut, "issuer:", e.err)
@@ -103,6 +125,22 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 	fmt.Fprintln(errOut, "issuer:", err)
 	return exitUnknown
+}
+
+// nearest returns the command whose help is about a mistake in the arguments: as much of it as could be read.
+func nearest(err error) string {
+	var e *kong.ParseError
+	if errors.As(err, &e) {
+		if node := e.Context.Selected(); node != nil {
+			return node.FullPath()
+		}
+		for _, path := range e.Context.Path {
+			if path.Command != nil {
+				return path.Command.FullPath()
+			}
+		}
+	}
+	return "issuer"
 }
 
 type kongExit struct{}

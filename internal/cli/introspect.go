@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,12 +17,28 @@ import (
 
 type introspectCmd struct {
 	Token      string `arg:"" help:"The access token; - reads it from standard input."`
-	Issuer     string `env:"ISSUER" required:"" placeholder:"URL" help:"The issuer to ask ($$ISSUER)."`
-	ClientID   string `env:"PEER_ID" required:"" placeholder:"ID" help:"Client to ask as ($$PEER_ID)."`
+	Issuer     string `placeholder:"URL" help:"The issuer to ask ($$ISSUER)."`
+	ClientID   string `placeholder:"ID" help:"Client to ask as ($$PEER_ID)."`
 	SecretFile string `placeholder:"FILE" help:"File that holds its secret; without it, $$PEER_SECRET does."`
 }
 
+func (*introspectCmd) Help() string {
+	return `The exit code is 0 for an active token, 1 for an inactive one, 2 if the issuer refuses the question, and 3 if no answer came.
+
+With the issuer of serve --dev:
+
+    . data/dev.env && export ISSUER PEER_ID PEER_SECRET
+    issuer introspect "$token"`
+}
+
 func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
+	issuer, id := cmp.Or(c.Issuer, s.getenv("ISSUER")), cmp.Or(c.ClientID, s.getenv("PEER_ID"))
+	switch {
+	case issuer == "":
+		return usage("introspect needs the issuer to ask: --issuer URL, or ISSUER in the environment")
+	case id == "":
+		return usage("introspect needs a client to ask as: --client-id ID, or PEER_ID in the environment")
+	}
 	secret, err := c.secret(s)
 	if err != nil {
 		return err
@@ -33,11 +50,11 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 		}
 	}
 	h := &http.Client{Timeout: 30 * time.Second}
-	meta, err := client.Discover(ctx, h, strings.TrimSuffix(c.Issuer, "/"))
+	meta, err := client.Discover(ctx, h, strings.TrimSuffix(issuer, "/"))
 	if err != nil {
 		return unknown("%w", err)
 	}
-	peer := &client.Client{Server: meta, ID: c.ClientID, Secret: secret, HTTP: h}
+	peer := &client.Client{Server: meta, ID: id, Secret: secret, HTTP: h}
 	answer, err := peer.Introspect(ctx, token)
 	var e *client.Error
 	if errors.As(err, &e) && e.Status < http.StatusInternalServerError {
@@ -66,10 +83,8 @@ func (c *introspectCmd) secret(s *streams) (string, error) {
 		}
 		return strings.TrimSpace(string(text)), nil
 	}
-	for _, entry := range s.env {
-		if value, ok := strings.CutPrefix(entry, "PEER_SECRET="); ok && value != "" {
-			return value, nil
-		}
+	if secret := s.getenv("PEER_SECRET"); secret != "" {
+		return secret, nil
 	}
 	return "", usage("introspect needs the client's secret: --secret-file FILE, or PEER_SECRET in the environment")
 }

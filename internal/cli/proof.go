@@ -19,12 +19,25 @@ type proofCmd struct {
 	Key        string `required:"" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
 	Method     string `placeholder:"M" help:"Method of the request, such as POST."`
 	URL        string `name:"url" placeholder:"U" help:"URL of the request; query and fragment do not count."`
-	Nonce      string `placeholder:"N" help:"The server's newest nonce."`
-	Token      string `placeholder:"T" help:"Access token that goes with the request."`
+	Nonce      string `placeholder:"N" help:"The server's newest nonce: the DPoP-Nonce header of its last answer."`
+	Token      string `placeholder:"T" help:"Access token that goes with the request, at a resource."`
 	Thumbprint bool   `help:"Print the thumbprint of the key instead: what dpop_jkt and cnf.jkt hold."`
 }
 
+func (*proofCmd) Help() string {
+	return `A first proof for the token endpoint, and the thumbprint of its key:
+
+    issuer proof --key device.pem --method POST --url "$ISSUER/token" --nonce "$nonce"
+    issuer proof --key device.pem --thumbprint`
+}
+
 func (c *proofCmd) Run(s *streams) error {
+	if !c.Thumbprint && (c.Method == "" || c.URL == "") {
+		return usage("proof needs --method and --url, or --thumbprint")
+	}
+	if _, err := dpop.NormalizeHTU(c.URL); err != nil && !c.Thumbprint { // before a key is made
+		return usage("--url: %w", err)
+	}
 	key, err := readKey(c.Key)
 	if errors.Is(err, fs.ErrNotExist) {
 		key, err = makeKey(c.Key)
@@ -39,9 +52,6 @@ func (c *proofCmd) Run(s *streams) error {
 	if c.Thumbprint {
 		fmt.Fprintln(s.out, signer.JKT())
 		return nil
-	}
-	if c.Method == "" || c.URL == "" {
-		return usage("proof needs --method and --url (or --thumbprint)")
 	}
 	proof, err := signer.Proof(dpop.ProofParams{Method: c.Method, URL: c.URL, Nonce: c.Nonce, AccessToken: c.Token})
 	if err != nil {

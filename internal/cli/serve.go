@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/demo"
@@ -16,18 +18,32 @@ import (
 )
 
 type serveCmd struct {
-	Config       string `placeholder:"FILE" help:"Settings file. See the README for its keys."`
+	Config       string `placeholder:"FILE" help:"Settings file: see docs/settings.md for its keys."`
 	Dev          bool   `help:"Run for development, with an OpenID provider of its own (people alice and bob); loopback only."`
-	Data         string `default:"./data" placeholder:"DIR" help:"Where --dev keeps its database and dev.env (${default})."`
-	Listen       string `placeholder:"HOST:PORT" help:"Where the issuer listens, instead of what the settings say; with --dev, 127.0.0.1:8080."`
-	DevIDPListen string `name:"dev-idp-listen" default:"127.0.0.1:8081" placeholder:"HOST:PORT" help:"Where the provider of --dev listens (${default})."`
+	Data         string `placeholder:"DIR" help:"Where --dev keeps its database and dev.env (./data)."`
+	DevIDPListen string `name:"dev-idp-listen" placeholder:"HOST:PORT" help:"Where the provider of --dev listens (127.0.0.1:8081)."`
+	Listen       string `placeholder:"HOST:PORT" help:"Where the issuer listens, instead of what the settings say; port 0 takes any. With --dev, 127.0.0.1:8080."`
 	AddrFile     string `placeholder:"FILE" help:"Write the addresses to FILE as JSON, once they are served."`
 	LogFormat    string `enum:"text,json," default:"" placeholder:"text|json" help:"Log format, instead of what the settings say."`
 }
 
+func (*serveCmd) Help() string {
+	return `To try it out, and to run it:
+
+    issuer serve --dev
+    issuer serve --config /etc/issuer/issuer.yaml
+
+It serves until it is told to stop (Ctrl-C, SIGTERM), and then lets the requests under way finish.`
+}
+
 func (c *serveCmd) Run(ctx context.Context, s *streams) error {
-	if c.Dev == (c.Config != "") {
+	switch {
+	case c.Dev == (c.Config != ""):
 		return usage("serve needs either --config FILE or --dev")
+	case !c.Dev && c.Data != "":
+		return usage("--data goes with --dev; with --config, the settings say where data is")
+	case !c.Dev && c.DevIDPListen != "":
+		return usage("--dev-idp-listen goes with --dev")
 	}
 	if c.Dev {
 		return c.dev(ctx, s)
@@ -55,7 +71,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return usage("start: %w", errors.Join(err, public.Close(), instance.Close()))
 	}
-	if err := c.announce(cfg.Issuer, cfg.AdminSocket(), ""); err != nil {
+	if err := c.announce(addresses{cfg.Issuer, public.Addr().String(), cfg.AdminSocket(), ""}); err != nil {
 		return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
 	}
 	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", public.Addr().String()))
@@ -64,11 +80,11 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 
 func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	log := newLog(s, config.Log{Format: c.LogFormat, Level: "info"})
-	dev, err := demo.Start(ctx, demo.Options{Data: c.Data, Listen: c.Listen, ProviderListen: c.DevIDPListen, Log: log})
+	dev, err := demo.Start(ctx, demo.Options{Data: cmp.Or(c.Data, defaultData), Listen: c.Listen, ProviderListen: c.DevIDPListen, Log: log})
 	if err != nil {
 		return usage("start: %w", err)
 	}
-	if err := c.announce(dev.Issuer, dev.Admin, dev.Provider); err != nil {
+	if err := c.announce(addresses{dev.Issuer, strings.TrimPrefix(dev.Issuer, "http://"), dev.Admin, dev.Provider}); err != nil {
 		return usage("start: %w", errors.Join(err, dev.Close()))
 	}
 	log.Info("serving for development: not for the Internet", slog.String("issuer", dev.Issuer),
@@ -76,16 +92,25 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	return dev.Wait()
 }
 
+// addresses is what the address file holds: the issuer's URL, where it listens, its admin socket, and the URL of the
+// development provider.
+type addresses struct {
+	Issuer string `json:"issuer"`
+	Listen string `json:"listen"`
+	Admin  string `json:"admin"`
+	IDP    string `json:"idp,omitempty"`
+}
+
 // announce writes the address file, whole or not at all.
-func (c *serveCmd) announce(issuer, admin, idp string) error {
+func (c *serveCmd) announce(a addresses) error {
 	if c.AddrFile == "" {
 		return nil
 	}
-	body, err := json.Marshal(struct {
-		Issuer string `json:"issuer"`
-		Admin  string `json:"admin"`
-		IDP    string `json:"idp,omitempty"`
-	}{issuer, admin, idp})
+	var err error
+	if a.Admin, err = filepath.Abs(a.Admin); err != nil { // whoever reads the file may be in another folder
+		return err
+	}
+	body, err := json.Marshal(a)
 	if err != nil {
 		return err
 	}
@@ -106,11 +131,11 @@ func newLog(s *streams, l config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(s.err, options))
 }
 
-// load reads a settings file; its faults are the user's to mend.
+// load reads a settings file; its faults, [config.Errors], are the user's to mend.
 func load(path string, s *streams) (*config.Config, error) {
 	cfg, err := config.Load(path, s.env)
 	if err != nil {
-		return nil, &exit{exitUsage, err}
+		return nil, err
 	}
 	return cfg, nil
 }
@@ -121,6 +146,12 @@ type configCmd struct {
 
 type configCheckCmd struct {
 	File string `arg:"" help:"The settings file."`
+}
+
+func (*configCheckCmd) Help() string {
+	return `It reads what serve would read, the ISSUER_ variables of the environment included, and starts nothing.
+
+    issuer config check /etc/issuer/issuer.yaml`
 }
 
 func (c *configCheckCmd) Run(s *streams) error {
