@@ -59,9 +59,6 @@ type Dev struct {
 
 // Start serves until ctx ends or Close is called.
 func Start(ctx context.Context, o Options) (*Dev, error) {
-	if err := os.MkdirAll(o.Data, 0o700); err != nil {
-		return nil, fmt.Errorf("make the data folder: %w", err)
-	}
 	idpListener, err := listen(o.ProviderListen, "127.0.0.1:8081")
 	if err != nil {
 		return nil, err
@@ -82,11 +79,11 @@ func Start(ctx context.Context, o Options) (*Dev, error) {
 }
 
 func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Listener) error {
-	var err error
-	if d.PeerSecret, err = peerSecret(d.EnvFile); err != nil {
-		return err
+	err := os.MkdirAll(o.Data, 0o700)
+	if err != nil {
+		return fmt.Errorf("make the data folder: %w", err)
 	}
-	if err := d.writeEnv(); err != nil {
+	if d.PeerSecret, err = peerSecret(d.EnvFile); err != nil {
 		return err
 	}
 	idp, err := devidp.New(devidp.Config{
@@ -110,6 +107,10 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	admin, err := server.ListenAdmin(d.Admin)
 	if err != nil {
 		return errors.Join(err, instance.Close())
+	}
+	// Not before this process is the only issuer on the folder: the file is about the one that serves.
+	if err := d.writeEnv(); err != nil {
+		return errors.Join(err, admin.Close(), instance.Close())
 	}
 	ctx, d.stop = context.WithCancel(ctx)
 	idpServer := server.HTTP(idp, o.Log)

@@ -167,7 +167,7 @@ func (t *telling) read(context.Context) error {
 		if err := json.Unmarshal(raw, &object); err != nil {
 			return err
 		}
-		pretty, err := json.MarshalIndent(object, "    ", "  ")
+		pretty, err := json.MarshalIndent(object, "  ", "  ")
 		if err != nil {
 			return err
 		}
