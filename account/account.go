@@ -13,7 +13,6 @@ package account
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -45,6 +44,8 @@ var (
 type Config struct {
 	// Store keeps the accounts. Required.
 	Store storage.Store
+	// Domains are those that people can sign in to. At least one.
+	Domains []Domain
 	// TokenLife is the longest life of an access token: as long must a revocation last. Required.
 	TokenLife time.Duration
 	// MaxDevices is how many devices a user may have at a time. Required.
@@ -60,6 +61,7 @@ type Config struct {
 // Accounts are the people of all domains of an issuer. Its methods are safe for concurrent use.
 type Accounts struct {
 	store      storage.Store
+	domains    map[string]Domain
 	tokenLife  time.Duration
 	maxDevices int
 	revoked    func(...storage.Revocation)
@@ -69,12 +71,16 @@ type Accounts struct {
 
 // New returns the accounts kept in cfg.Store.
 func New(cfg Config) (*Accounts, error) {
-	if cfg.Store == nil || cfg.TokenLife <= 0 || cfg.MaxDevices <= 0 {
-		return nil, errors.New("account: Config needs Store, TokenLife and MaxDevices")
+	if cfg.Store == nil || len(cfg.Domains) == 0 || cfg.TokenLife <= 0 || cfg.MaxDevices <= 0 {
+		return nil, errors.New("account: Config needs Store, Domains, TokenLife and MaxDevices")
 	}
 	a := &Accounts{
-		store: cfg.Store, tokenLife: cfg.TokenLife, maxDevices: cfg.MaxDevices,
+		store: cfg.Store, domains: make(map[string]Domain, len(cfg.Domains)),
+		tokenLife: cfg.TokenLife, maxDevices: cfg.MaxDevices,
 		revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
+	}
+	for _, d := range cfg.Domains {
+		a.domains[d.Names.Domain()] = d
 	}
 	if a.revoked == nil {
 		a.revoked = func(...storage.Revocation) {}
@@ -93,7 +99,8 @@ type SignIn struct {
 	Domain  string
 	Issuer  string // the provider's iss
 	Subject string // the provider's sub
-	// Handle is the text of the claim that carries the handle, as the provider wrote it; empty if there is none.
+	// Handle is the text of the claim that carries the handle, as the provider wrote it, or what the person chose;
+	// empty if there is neither.
 	Handle string
 	// User is the text of the claim that carries the user id, where the domain takes ids from one; empty means that
 	// an id is drawn.
@@ -103,7 +110,7 @@ type SignIn struct {
 // SignIn returns the user whom the provider's (iss, sub) is linked to, and makes her at her first login: then her
 // handle is read by the rules of her domain's identifier system, and a conflict is [ErrHandleTaken] or, for an id that
 // the provider names, [ErrUserTaken], never a suffix or a link. It also returns [ErrDisabled], [ErrNoHandle], and a
-// *[claims.Error] for a handle or an id that the domain does not allow.
+// *[claims.Error] for a handle or an id that the rules or the policy of the domain do not allow.
 func (a *Accounts) SignIn(ctx context.Context, s SignIn) (storage.User, error) {
 	u, err := a.store.LinkedUser(ctx, s.Domain, s.Issuer, s.Subject)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -120,14 +127,21 @@ func (a *Accounts) SignIn(ctx context.Context, s SignIn) (storage.User, error) {
 
 // create makes the user of a first login, with her link and the two names that she takes, in one transaction.
 func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
+	domain, ok := a.domains[s.Domain]
+	if !ok {
+		return storage.User{}, fmt.Errorf("unknown domain %s", s.Domain)
+	}
 	if s.Handle == "" {
 		return storage.User{}, ErrNoHandle
 	}
-	handle, err := claims.Handle(s.Domain, s.Handle)
+	handle, err := domain.Names.Handle(s.Handle)
 	if err != nil {
 		return storage.User{}, err
 	}
-	id, err := a.userID(s)
+	if err := domain.Policy.Check(handle); err != nil {
+		return storage.User{}, err
+	}
+	id, err := a.userID(domain, s, handle)
 	if err != nil {
 		return storage.User{}, err
 	}
@@ -143,7 +157,9 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 		} else if !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		if err := tx.InsertUser(ctx, user); errors.Is(err, storage.ErrConflict) {
+		if err := tx.InsertUser(ctx, user); errors.Is(err, storage.ErrConflict) && id == handle {
+			return ErrHandleTaken
+		} else if errors.Is(err, storage.ErrConflict) {
 			return ErrUserTaken
 		} else if err != nil {
 			return err
@@ -152,6 +168,9 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 			claims.ID
 			taken error
 		}{{handle, ErrHandleTaken}, {id, ErrUserTaken}} {
+			if name.ID == handle && name.taken == ErrUserTaken {
+				continue // XMPP: one name is both
+			}
 			err := tx.InsertName(ctx, storage.Name{
 				Domain: s.Domain, Key: claims.CollisionKey(name.ID), Local: name.Local(), User: user.ID, TakenAt: now,
 			})
@@ -166,16 +185,4 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 		})
 	})
 	return made, err
-}
-
-// userID returns the id of a new user: the provider's, or 128 random bits in base64url.
-func (a *Accounts) userID(s SignIn) (claims.ID, error) {
-	if s.User != "" {
-		return claims.User(s.Domain, s.User)
-	}
-	var raw [16]byte
-	if _, err := io.ReadFull(a.rand, raw[:]); err != nil {
-		return claims.ID{}, fmt.Errorf("make a user id: %w", err)
-	}
-	return claims.User(s.Domain, base64.RawURLEncoding.EncodeToString(raw[:]))
 }

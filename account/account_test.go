@@ -30,8 +30,16 @@ func people(t *testing.T) (*account.Accounts, storage.Store, *[]storage.Revocati
 		}
 	})
 	var told []storage.Revocation
+	var domains []account.Domain
+	for _, name := range []string{domain, "example.org"} {
+		d, err := account.NewDomain(name, claims.SystemGeneric, false, true, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		domains = append(domains, d)
+	}
 	a, err := account.New(account.Config{
-		Store: store, TokenLife: time.Hour, MaxDevices: 3,
+		Store: store, Domains: domains, TokenLife: time.Hour, MaxDevices: 3,
 		Revoked: func(rows ...storage.Revocation) { told = append(told, rows...) },
 	})
 	if err != nil {

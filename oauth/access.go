@@ -47,24 +47,16 @@ func (p *Provider) issue(f *flow) (string, error) {
 
 // describe writes who the token is about, and how she logged in. What the provider did not say is left out.
 func (p *Provider) describe(set *claims.Set, f *flow) error {
-	user, err := claims.User(f.user.Domain, f.user.ID)
+	id, err := p.accounts.Identify(f.user, f.device)
 	if err != nil {
 		return err
 	}
-	set.Subject = user.IM()
+	set.Subject = id.User
 	if slices.Contains(f.scopes, ScopeHandle) {
-		handle, err := claims.Handle(f.user.Domain, f.user.Handle)
-		if err != nil {
-			return err
-		}
-		set.Handle = handle.IM()
+		set.Handle = id.Handle
 	}
 	if slices.Contains(f.scopes, ScopeDevice) {
-		device, err := claims.Device(f.user.Domain, f.user.ID, f.device.ID)
-		if err != nil {
-			return err
-		}
-		set.Device = device.IM()
+		set.Device = id.Device
 	}
 	set.AuthTime, set.ACR, set.AMR = f.grant.AuthTime, f.grant.ACR, f.grant.AMR
 	set.SID, set.Gen = f.grant.ID, f.user.Gen

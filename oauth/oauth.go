@@ -16,7 +16,6 @@ import (
 	"crypto"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"slices"
@@ -26,7 +25,6 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/imidentity/issuer/account"
-	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/storage"
 )
@@ -178,13 +176,4 @@ func (p *Provider) Client(id string) (Client, bool) {
 		return Client{}, false
 	}
 	return *c, true
-}
-
-// Audience is the URI of a domain: the audience of its tokens unless others are asked for.
-func Audience(domain string) (string, error) {
-	id, err := claims.Parse("im:" + domain)
-	if err != nil || id.Type() != claims.TypeDomain {
-		return "", fmt.Errorf("oauth: %q is not a domain", domain)
-	}
-	return id.IM(), nil
 }

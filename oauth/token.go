@@ -247,12 +247,12 @@ func (p *Provider) domainFor(c *Client, form url.Values) (string, error) {
 // or the URIs of its domains; none means the domain's own URI.
 func (p *Provider) audience(c *Client, domain string, resources []string) ([]string, error) {
 	if len(resources) == 0 {
-		own, err := Audience(domain)
+		own, err := p.accounts.DomainURI(domain)
 		return []string{own}, err
 	}
 	allowed := slices.Clone(c.Resources)
 	for _, d := range c.Domains {
-		uri, err := Audience(d)
+		uri, err := p.accounts.DomainURI(d)
 		if err != nil {
 			return nil, err
 		}

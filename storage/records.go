@@ -100,7 +100,7 @@ type Code struct {
 	Grant         string // the grant that it was spent for
 }
 
-// A Login is an authorization request that waits for its person to come back from the OpenID provider.
+// A Login is an authorization request that waits for its person: to come back from the OpenID provider, or to choose.
 type Login struct {
 	State    [32]byte // SHA-256 of the state sent upstream
 	Browser  [32]byte // SHA-256 of the cookie of the browser that began it
@@ -109,6 +109,9 @@ type Login struct {
 	Nonce    string
 	Verifier string     // PKCE verifier towards the provider
 	Request  url.Values // the authorization request, as it was checked
+	// Person is what the provider said of the person, for a login that now waits for her to choose a handle; the
+	// package that reads it wrote it. Nil while she is still at the provider.
+	Person []byte
 	// CreatedAt and ExpiresAt bound the time that the person may take.
 	CreatedAt time.Time
 	ExpiresAt time.Time

@@ -26,12 +26,13 @@ type Page struct {
 //go:embed page.css
 var css string
 
-// policy forbids everything but the one style sheet, which stands in the page and is named by its hash.
-var policy = func() string {
+// policy forbids everything but the one style sheet, which stands in the page and is named by its hash, and forms that
+// end at the targets given.
+func policy(formTargets string) string {
 	sum := sha256.Sum256([]byte(css))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
-}()
+		"'; base-uri 'none'; form-action " + formTargets + "; frame-ancestors 'none'"
+}
 
 var page = template.Must(template.New("page").Parse(`<!doctype html>
 <html lang="en">
@@ -53,19 +54,23 @@ var page = template.Must(template.New("page").Parse(`<!doctype html>
 
 // Show writes p as the answer.
 func Show(w http.ResponseWriter, p Page) error {
-	var body bytes.Buffer
-	err := page.Execute(&body, struct {
+	return write(w, p.Status, policy("'none'"), page, struct {
 		Page Page
 		CSS  template.CSS
 	}{p, template.CSS(css)})
-	if err != nil {
+}
+
+// write renders a page whole before any of it is sent.
+func write(w http.ResponseWriter, status int, policy string, t *template.Template, data any) error {
+	var body bytes.Buffer
+	if err := t.Execute(&body, data); err != nil {
 		return err
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", policy)
 	h.Set("Cache-Control", "no-store")
-	w.WriteHeader(p.Status)
-	_, err = w.Write(body.Bytes())
+	w.WriteHeader(status)
+	_, err := w.Write(body.Bytes())
 	return err
 }

@@ -154,12 +154,7 @@ func (k *checker) domains() {
 		d, path := &k.Domains[i], index("domains", i)
 		k.unique(names, join(path, "name"), d.Name)
 		k.domain(join(path, "name"), d.Name)
-		if d.System != "generic" {
-			k.report(join(path, "system"), "%q is not one that this release can issue in: use generic", d.System)
-		}
-		if d.URI != "im" {
-			k.report(join(path, "uri"), "%q is not a form that this release can issue in: use im", d.URI)
-		}
+		k.system(path, d)
 		if d.Claims.Handle == "" {
 			k.report(join(path, "claims.handle"), "is empty: name the claim that holds the handle")
 		}
@@ -170,7 +165,28 @@ func (k *checker) domains() {
 			p, path := &d.Providers[j], index(join(path, "providers"), j)
 			k.unique(providers, join(path, "id"), p.ID)
 			k.provider(p, path)
+			if !p.AuthoritativeHandles && !d.ChooseHandle {
+				k.report(join(path, "authoritative_handles"), "nobody could ever get a handle: set it if the provider's users cannot choose the value of the handle claim freely, or let people choose (choose_handle)")
+			}
 		}
+	}
+}
+
+// system holds a domain to the systems that identities are issued in. The others are read and converted only.
+func (k *checker) system(path string, d *Domain) {
+	key := join(path, "system")
+	switch d.System {
+	case "generic", "wxyz", "wire":
+	case "xmpp":
+		if d.Claims.User != "" {
+			k.report(join(path, "claims.user"), "has no use in XMPP, where the handle is the user: leave it out")
+		}
+	case "irc", "sip", "email":
+		k.report(key, "identifiers of %q are understood but never issued: use generic, wxyz, wire or xmpp", d.System)
+	case "mimi":
+		k.report(key, "mimi is a form, not a system: use system: generic and uri: mimi")
+	default:
+		k.report(key, "%q is no identifier system: use generic, wxyz, wire or xmpp", d.System)
 	}
 }
 
@@ -189,9 +205,6 @@ func (k *checker) provider(p *Provider, path string) {
 	}
 	if !slices.Contains(p.Scopes, "openid") {
 		k.report(join(path, "scopes"), "openid is missing: without it the provider gives no identity")
-	}
-	if !p.AuthoritativeHandles {
-		k.report(join(path, "authoritative_handles"), "must be true: this release takes handles from the provider only. Set it if the provider's users cannot choose the value of the handle claim freely")
 	}
 }
 

@@ -113,8 +113,13 @@ type Domain struct {
 	Name string `key:"name,required"`
 	// System is the identifier system, URI the form of its identifiers.
 	System string `key:"system" default:"generic"`
-	URI    string `key:"uri" default:"im"`
+	URI    string `key:"uri" default:"im" oneof:"im,mimi"`
 	Claims Claims `key:"claims"`
+	// ChooseHandle lets a person choose her handle on a page, where the provider's is taken, not allowed or missing.
+	// Without it such a login ends there.
+	ChooseHandle bool `key:"choose_handle" default:"true"`
+	// Protected are names, beside admin, support and the like, that nobody may take or imitate: brands, domains.
+	Protected []string `key:"protected"`
 	// Providers are the OpenID providers that people of the domain log in at: exactly one.
 	Providers []Provider `key:"providers,required"`
 }
@@ -140,7 +145,7 @@ type Provider struct {
 	// Scopes are asked for at login; openid is among them.
 	Scopes []string `key:"scopes" default:"openid,profile"`
 	// AuthoritativeHandles says that the provider decides who has which handle: its users cannot choose the value of
-	// the handle claim freely.
+	// the handle claim freely. Without it the claim is a proposal, and each person chooses at her first login.
 	AuthoritativeHandles bool `key:"authoritative_handles"`
 }
 

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/fetch"
@@ -103,8 +104,12 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 		return err
 	}
 	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
+	named, err := accountDomains(cfg)
+	if err != nil {
+		return err
+	}
 	accounts, err := account.New(account.Config{
-		Store: i.store, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser,
+		Store: i.store, Domains: named, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser,
 		Revoked: i.mirror.Apply, Now: i.now,
 	})
 	if err != nil {
@@ -127,9 +132,10 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 	if err != nil {
 		return err
 	}
-	domains := make([]string, 0, len(cfg.Domains))
+	domains, choose := make([]string, 0, len(cfg.Domains)), make(map[string]bool)
 	for _, d := range cfg.Domains {
 		domains = append(domains, d.Name)
+		choose[d.Name] = d.ChooseHandle
 	}
 	introspector, err := introspect.New(introspect.Config{
 		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Development: cfg.Development, Now: i.now,
@@ -140,7 +146,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Accounts: accounts, Introspector: introspector,
-		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, Ready: i.ready,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready,
 		Now: i.now, Log: i.log,
 	})
 	return err
@@ -183,6 +189,7 @@ func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Prov
 				ID: p.ID, Domain: d.Name, Issuer: p.Issuer,
 				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes,
 				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
+				AuthoritativeHandles: p.AuthoritativeHandles,
 			}, client, now)
 			if err != nil {
 				return nil, err
@@ -190,6 +197,18 @@ func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Prov
 		}
 	}
 	return logins, nil
+}
+
+func accountDomains(cfg *config.Config) ([]account.Domain, error) {
+	var list []account.Domain
+	for _, d := range cfg.Domains {
+		domain, err := account.NewDomain(d.Name, claims.System(d.System), d.URI == "mimi", cfg.Development, d.Protected)
+		if err != nil {
+			return nil, fmt.Errorf("domain %s: %w", d.Name, err)
+		}
+		list = append(list, domain)
+	}
+	return list, nil
 }
 
 func oauthDomains(cfg *config.Config) []oauth.Domain {

@@ -54,8 +54,7 @@ func (s *Server) authorize(c echo.Context) error {
 		Domain: a.Domain, Provider: a.Provider, Nonce: start.Nonce, Verifier: start.Verifier,
 		Request: a.Request, CreatedAt: now, ExpiresAt: now.Add(s.LoginTime),
 	}
-	err = s.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.InsertLogin(ctx, pending) })
-	if err != nil {
+	if err := s.insertLogin(ctx, pending); err != nil {
 		return err
 	}
 	http.SetCookie(c.Response(), s.cookie(start.State, browser, s.LoginTime))
@@ -79,54 +78,53 @@ func (s *Server) callback(c echo.Context) error {
 	}
 	state := params.Get("state")
 	pending, err := s.Store.Login(ctx, sha256.Sum256([]byte(state)))
+	provider, known := s.Logins[pending.Provider]
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return s.gone(c)
 	case err != nil:
 		return err
-	case pending.Provider != c.Param("provider"):
+	case !known || pending.Provider != c.Param("provider") || pending.Person != nil:
 		return s.gone(c)
 	case !s.sameBrowser(c, state, pending):
-		return s.page(c, http.StatusForbidden, "This sign-in was begun elsewhere",
-			"It can only be finished in the browser that it was begun in. Go back to your app and sign in again there; if you did not begin to sign in, close this page.")
+		return s.elsewhere(c)
 	case !s.Now().Before(pending.ExpiresAt):
 		return s.gone(c)
 	}
-	identity, err := s.Logins[pending.Provider].Finish(ctx, login.Pending{
+	identity, err := provider.Finish(ctx, login.Pending{
 		State: state, Nonce: pending.Nonce, Verifier: pending.Verifier, AuthAfter: authAfter(pending),
 	}, params)
-	if errors.Is(err, login.ErrUnavailable) {
+	var refused *login.Refused
+	switch {
+	case errors.Is(err, login.ErrUnavailable):
 		return s.upstreamFailed(c, err) // the login still waits: the person may reload
+	case err != nil && !errors.As(err, &refused):
+		return s.notBelieved(c, pending, err) // so it does here: of two callbacks at once, one finds its code spent
 	}
 	// From here on the login is over, whatever comes of it; of two that race, one goes on.
-	taken := s.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		_, err := tx.TakeLogin(ctx, pending.State)
-		return err
-	})
+	taken := s.takeLogin(ctx, pending)
 	if errors.Is(taken, storage.ErrNotFound) {
 		return s.gone(c)
 	} else if taken != nil {
 		return taken
 	}
 	http.SetCookie(c.Response(), s.cookie(state, "", -1))
-	if err != nil {
-		return s.refused(c, pending, err)
+	if refused != nil {
+		return s.refused(c, pending, refused)
 	}
-	user, err := s.Accounts.SignIn(ctx, account.SignIn{
-		Domain: pending.Domain, Issuer: identity.Issuer, Subject: identity.Subject,
-		Handle: identity.Handle, User: identity.User,
+	return s.enter(c, pending, identity)
+}
+
+func (s *Server) insertLogin(ctx context.Context, l storage.Login) error {
+	return s.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.InsertLogin(ctx, l) })
+}
+
+// takeLogin ends a pending login; of two that try, one gets [storage.ErrNotFound].
+func (s *Server) takeLogin(ctx context.Context, l storage.Login) error {
+	return s.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		_, err := tx.TakeLogin(ctx, l.State)
+		return err
 	})
-	if err != nil {
-		return s.notSignedIn(c, err)
-	}
-	location, err := s.OAuth.Finish(ctx, pending.Request, oauth.Login{
-		User: user, Issuer: identity.Issuer, UpstreamSID: identity.SID,
-		AuthTime: identity.AuthTime, ACR: identity.ACR, AMR: identity.AMR,
-	})
-	if err != nil {
-		return s.sendBack(c, err)
-	}
-	return c.Redirect(http.StatusSeeOther, location)
 }
 
 // authAfter is the earliest login at the provider that the app's max_age allows; zero if it set none.
@@ -147,14 +145,16 @@ func (s *Server) sendBack(c echo.Context, err error) error {
 	return err
 }
 
-// refused tells the app what the person's provider said, where OAuth has a word for it, and the person otherwise.
-func (s *Server) refused(c echo.Context, pending storage.Login, err error) error {
-	s.Log.Info("login refused", slog.String("id", requestID(c)), slog.String("provider", pending.Provider), slog.Any("error", err))
-	var upstream *login.Refused
-	if !errors.As(err, &upstream) {
-		return s.page(c, http.StatusBadGateway, "Your sign-in could not be verified",
-			"The sign-in service gave an answer that does not hold. Nothing was changed. Go back to your app and try again; if it happens again, tell your provider.")
-	}
+// notBelieved tells a person that what came from her provider does not hold.
+func (s *Server) notBelieved(c echo.Context, pending storage.Login, err error) error {
+	s.Log.Warn("login not believed", slog.String("id", requestID(c)), slog.String("provider", pending.Provider), slog.Any("error", err))
+	return s.page(c, http.StatusBadGateway, "Your sign-in could not be verified",
+		"The sign-in service gave an answer that does not hold. Nothing was changed. Go back to your app and try again; if it happens again, tell your provider.")
+}
+
+// refused tells the app what the person's provider said, as far as OAuth has a word for it.
+func (s *Server) refused(c echo.Context, pending storage.Login, upstream *login.Refused) error {
+	s.Log.Info("login refused", slog.String("id", requestID(c)), slog.String("provider", pending.Provider), slog.Any("error", upstream))
 	code, description := oauth.CodeAccessDenied, "The person, or the sign-in service, refused."
 	switch upstream.Code {
 	case "login_required", "interaction_required", "consent_required", "account_selection_required":
@@ -193,6 +193,11 @@ func (s *Server) upstreamFailed(c echo.Context, err error) error {
 	c.Response().Header().Set("Retry-After", "5")
 	return s.page(c, http.StatusServiceUnavailable, "The sign-in service cannot be reached",
 		"This is not your fault, and nothing was changed. Wait a moment, then reload this page.")
+}
+
+func (s *Server) elsewhere(c echo.Context) error {
+	return s.page(c, http.StatusForbidden, "This sign-in was begun elsewhere",
+		"It can only be finished in the browser that it was begun in. Go back to your app and sign in again there; if you did not begin to sign in, close this page.")
 }
 
 func (s *Server) gone(c echo.Context) error {
@@ -237,4 +242,13 @@ func (s *Server) random() (string, error) {
 		return "", fmt.Errorf("server: read random bits: %w", err)
 	}
 	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
+}
+
+// randomPair makes the state and the cookie of a login.
+func (s *Server) randomPair() (state, browser string, err error) {
+	if state, err = s.random(); err != nil {
+		return "", "", err
+	}
+	browser, err = s.random()
+	return state, browser, err
 }

@@ -21,6 +21,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/authorize", s.authorize},
 		{http.MethodPost, "/authorize", s.authorize},
 		{http.MethodGet, "/login/callback/{provider}", s.callback},
+		{http.MethodPost, "/login/handle", s.chooseHandle},
 		{http.MethodPost, "/token", s.token},
 		{http.MethodPost, "/introspect", s.introspect},
 		{http.MethodPost, "/revoke", s.revoke},

@@ -37,6 +37,8 @@ type Config struct {
 	Proofs       *dpop.Verifier
 	Keys         *keys.Ring
 	Store        storage.Store
+	// ChooseHandle names the domains whose people may choose their handles.
+	ChooseHandle map[string]bool
 	// Logins are the OpenID providers by their ids.
 	Logins map[string]*login.Provider
 	// Ready reports why the server cannot do its work now; nil means that it can.

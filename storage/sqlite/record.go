@@ -93,16 +93,16 @@ func codeDest(c *storage.Code) []any {
 		(*instant)(&c.SpentAt), &c.Grant}
 }
 
-const loginColumns = "state, browser, domain, provider, nonce, verifier, request, created_at, expires_at"
+const loginColumns = "state, browser, domain, provider, nonce, verifier, request, person, created_at, expires_at"
 
 func loginArgs(l storage.Login) []any {
 	return []any{l.State[:], l.Browser[:], l.Domain, l.Provider, l.Nonce, l.Verifier, l.Request.Encode(),
-		millis(l.CreatedAt), millis(l.ExpiresAt)}
+		l.Person, millis(l.CreatedAt), millis(l.ExpiresAt)}
 }
 
 func loginDest(l *storage.Login) []any {
 	return []any{(*digest)(&l.State), (*digest)(&l.Browser), &l.Domain, &l.Provider, &l.Nonce, &l.Verifier,
-		(*form)(&l.Request), (*instant)(&l.CreatedAt), (*instant)(&l.ExpiresAt)}
+		(*form)(&l.Request), &l.Person, (*instant)(&l.CreatedAt), (*instant)(&l.ExpiresAt)}
 }
 
 const revocationColumns = "seq, kind, key, gen, reason, at, expires_at"

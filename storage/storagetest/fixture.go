@@ -78,6 +78,7 @@ func login(name string) storage.Login {
 	return storage.Login{State: digest("state " + name), Browser: digest("browser " + name), Domain: domain,
 		Provider: "main", Nonce: "nonce-" + name, Verifier: "verifier-" + name,
 		Request:   url.Values{"client_id": {"im-app"}, "resource": {"im:example.com", "https://api.example.com/?a=b&c"}},
+		Person:    []byte(`{"sub":"` + name + `"}`),
 		CreatedAt: at, ExpiresAt: at.Add(10 * time.Minute)}
 }
 

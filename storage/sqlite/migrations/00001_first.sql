@@ -125,6 +125,7 @@ CREATE TABLE logins (
     nonce      TEXT NOT NULL,
     verifier   TEXT NOT NULL,
     request    TEXT NOT NULL, -- form-encoded
+    person     BLOB,
     created_at INTEGER NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT;

@@ -1,0 +1,103 @@
+package account
+
+import (
+	"encoding/base64"
+	"fmt"
+	"io"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/storage"
+)
+
+// A Domain says how the people of one domain are named.
+type Domain struct {
+	// Names makes the identifiers, in the domain's system.
+	Names claims.Namespace
+	// MIMI writes them as mimi: URIs; otherwise they are im: URIs.
+	MIMI bool
+	// Policy is what a new handle must meet beside the rules of its system.
+	Policy claims.Policy
+}
+
+// NewDomain returns the domain of that name in an identifier system: generic, wxyz, wire or xmpp. The error is that of
+// [claims.NewNamespace].
+func NewDomain(name string, system claims.System, mimi, development bool, protected []string) (Domain, error) {
+	names, err := claims.NewNamespace(system, name, development)
+	if err != nil {
+		return Domain{}, err
+	}
+	return Domain{
+		Names: names, MIMI: mimi,
+		Policy: claims.Policy{Protected: protected, Development: development},
+	}, nil
+}
+
+// URI writes an identifier in the form of the domain.
+func (d Domain) URI(id claims.ID) string {
+	if d.MIMI {
+		return id.MIMI()
+	}
+	return id.IM()
+}
+
+// self is the domain's own URI: im:example.com or mimi://example.com.
+func (d Domain) self() (string, error) {
+	id, err := claims.Parser{AllowSingleLabel: true}.Parse("im:" + d.Names.Domain())
+	if err != nil {
+		return "", err
+	}
+	return d.URI(id), nil
+}
+
+// An Identity is a user and her device as URIs.
+type Identity struct{ Handle, User, Device string }
+
+// Identify writes who a user and her device are, as their rows say.
+func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) {
+	domain, ok := a.domains[u.Domain]
+	if !ok {
+		return Identity{}, fmt.Errorf("account: user of the unknown domain %s", u.Domain)
+	}
+	user, err := domain.Names.User(u.ID)
+	if err != nil {
+		return Identity{}, fmt.Errorf("account: user id: %w", err)
+	}
+	handle, err := domain.Names.Handle(u.Handle)
+	if err != nil {
+		return Identity{}, fmt.Errorf("account: handle: %w", err)
+	}
+	device, err := domain.Names.Device(u.ID, d.ID)
+	if err != nil {
+		return Identity{}, fmt.Errorf("account: device id: %w", err)
+	}
+	return Identity{Handle: domain.URI(handle), User: domain.URI(user), Device: domain.URI(device)}, nil
+}
+
+// DomainURI returns the URI of a domain, in the form that it writes identifiers in.
+func (a *Accounts) DomainURI(domain string) (string, error) {
+	d, ok := a.domains[domain]
+	if !ok {
+		return "", fmt.Errorf("account: unknown domain %s", domain)
+	}
+	return d.self()
+}
+
+// userID returns the id of a new user: the provider's if it names one, the handle itself where the system makes no
+// difference (XMPP), else 128 random bits, in base64url or, for Wire, as a UUID of version 4.
+func (a *Accounts) userID(d Domain, s SignIn, handle claims.ID) (claims.ID, error) {
+	switch {
+	case d.Names.System() == claims.SystemXMPP:
+		return handle, nil
+	case s.User != "":
+		return d.Names.User(s.User)
+	}
+	var raw [16]byte
+	if _, err := io.ReadFull(a.rand, raw[:]); err != nil {
+		return claims.ID{}, fmt.Errorf("make a user id: %w", err)
+	}
+	if d.Names.System() == claims.SystemWire {
+		raw[6], raw[8] = raw[6]&0x0f|0x40, raw[8]&0x3f|0x80 // RFC 9562 §5.4
+		return d.Names.User(fmt.Sprintf("%x-%x-%x-%x-%x", raw[:4], raw[4:6], raw[6:8], raw[8:10], raw[10:]))
+	}
+	return d.Names.User(base64.RawURLEncoding.EncodeToString(raw[:]))
+}
