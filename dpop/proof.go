@@ -39,38 +39,46 @@ const maxName = 255
 var claimNames = []string{"jti", "htm", "htu", "iat", "nonce", "ath"}
 
 // parseProof reads text and checks all that can be checked without the request: RFC 9449 §4.3, checks 2 to 7.
-// What is cheap and what chooses the key and the algorithm comes before the signature, the claims come after
-// it.
 func parseProof(text string, algorithms []string) (*Proof, error) {
-	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxProof, Header: maxProof})
+	jws, key, err := openSigned(text, jose.TypeProof, algorithms)
 	if err != nil {
-		return nil, partOf("form", err)
+		return nil, err
 	}
-	h := jws.Header
-	if h.Typ != jose.TypeProof { // check 4
-		return nil, refuse("typ", "not "+jose.TypeProof)
-	}
-	if !jose.Allows(algorithms, h.Alg) { // check 5
-		return nil, refuse("alg", "not one that this server lists")
-	}
-	if h.JWK == nil {
-		return nil, refuse("jwk", "missing")
-	}
-	key, err := jose.ParseJWK(h.JWK) // check 7
-	if err != nil {
-		return nil, partOf("jwk", err)
-	}
-	if key.Alg != "" && !jose.Allows([]string{key.Alg}, h.Alg) || !jose.FitsKey(h.Alg, key.Public) {
-		return nil, refuse("jwk", "not a key for this alg")
-	}
-	if err := jws.Verify(h.Alg, key.Public); err != nil { // check 6
-		return nil, refuse("signature", "does not verify with the key in jwk")
-	}
-	p := &Proof{JKT: key.JKT, Key: key.Public, Alg: h.Alg}
+	p := &Proof{JKT: key.JKT, Key: key.Public, Alg: jws.Header.Alg}
 	if err := p.parseClaims(jws.Payload); err != nil {
 		return nil, partOf("payload", err)
 	}
 	return p, nil
+}
+
+// openSigned reads text, a JWS of that type, and verifies it with the key in its header. What is cheap and what
+// chooses the key and the algorithm comes before the signature; the claims are for later.
+func openSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, error) {
+	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxProof, Header: maxProof})
+	if err != nil {
+		return nil, jose.Key{}, partOf("form", err)
+	}
+	h := jws.Header
+	if h.Typ != typ { // check 4
+		return nil, jose.Key{}, refuse("typ", "not "+typ)
+	}
+	if !jose.Allows(algorithms, h.Alg) { // check 5
+		return nil, jose.Key{}, refuse("alg", "not one that this server lists")
+	}
+	if h.JWK == nil {
+		return nil, jose.Key{}, refuse("jwk", "missing")
+	}
+	key, err := jose.ParseJWK(h.JWK) // check 7
+	if err != nil {
+		return nil, jose.Key{}, partOf("jwk", err)
+	}
+	if key.Alg != "" && !jose.Allows([]string{key.Alg}, h.Alg) || !jose.FitsKey(h.Alg, key.Public) {
+		return nil, jose.Key{}, refuse("jwk", "not a key for this alg")
+	}
+	if err := jws.Verify(h.Alg, key.Public); err != nil { // check 6
+		return nil, jose.Key{}, refuse("signature", "does not verify with the key in jwk")
+	}
+	return jws, key, nil
 }
 
 // parseClaims reads the claims and checks 3, that none is missing.

@@ -55,11 +55,17 @@ type Replay interface {
 	Spend(ctx context.Context, e Epoch, key [32]byte, until time.Time, source netip.Addr) error
 }
 
-// replayKey names a proof: jti is unique among the proofs of one key (RFC 9449 §4.2). The namespace is preceded
-// by its length and a thumbprint has always the same one, so that no two triples are written alike.
-func replayKey(namespace, jkt, jti string) [32]byte {
-	var buf [1 + 255 + 43 + 255]byte
-	b := append(buf[:0], byte(len(namespace)))
+// What is spent: a proof and a presentation may have the same key and jti.
+const (
+	kindProof        = 0
+	kindPresentation = 1
+)
+
+// replayKey names what is spent: jti is unique among the proofs of one key (RFC 9449 §4.2). The namespace is
+// preceded by its length and a thumbprint has always the same one, so that no two tuples are written alike.
+func replayKey(kind byte, namespace, jkt, jti string) [32]byte {
+	var buf [2 + 255 + 43 + 255]byte
+	b := append(buf[:0], kind, byte(len(namespace)))
 	b = append(b, namespace...)
 	b = append(b, jkt...)
 	b = append(b, jti...)

@@ -13,10 +13,11 @@ import (
 
 // A Signer makes proofs with one key. It may be used by several goroutines if its key may.
 type Signer struct {
-	key    crypto.Signer
-	alg    string
-	jkt    string
-	header []byte
+	key          crypto.Signer
+	alg          string
+	jkt          string
+	proof        []byte // the header of proofs
+	presentation []byte // the header of presentations
 }
 
 // NewSigner returns a signer for key, whose public half is a *ecdsa.PublicKey, an ed25519.PublicKey or a
@@ -37,8 +38,8 @@ func NewSigner(key crypto.Signer, alg string) (*Signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dpop: %w", err)
 	}
-	header := fmt.Appendf(nil, `{"typ":%q,"alg":%q,"jwk":%s}`, jose.TypeProof, alg, jwk)
-	return &Signer{key: key, alg: alg, jkt: jkt, header: header}, nil
+	header := func(typ string) []byte { return fmt.Appendf(nil, `{"typ":%q,"alg":%q,"jwk":%s}`, typ, alg, jwk) }
+	return &Signer{key, alg, jkt, header(jose.TypeProof), header(jose.TypePresentation)}, nil
 }
 
 // JKT returns the thumbprint of the key, the value of `dpop_jkt` and `cnf.jkt`.
@@ -63,12 +64,6 @@ func (s *Signer) Proof(p ProofParams) (string, error) {
 	if i := strings.IndexAny(p.URL, "?#"); i >= 0 {
 		p.URL = p.URL[:i]
 	}
-	if p.IssuedAt.IsZero() {
-		p.IssuedAt = time.Now()
-	}
-	if p.JTI == "" {
-		p.JTI = rand.Text()
-	}
 	claims := struct {
 		JTI   string `json:"jti"`
 		HTM   string `json:"htm"`
@@ -76,17 +71,38 @@ func (s *Signer) Proof(p ProofParams) (string, error) {
 		IAT   int64  `json:"iat"`
 		ATH   string `json:"ath,omitempty"`
 		Nonce string `json:"nonce,omitempty"`
-	}{JTI: p.JTI, HTM: p.Method, HTU: p.URL, IAT: p.IssuedAt.Unix(), Nonce: p.Nonce}
+	}{JTI: newJTI(p.JTI), HTM: p.Method, HTU: p.URL, IAT: issuedAt(p.IssuedAt), Nonce: p.Nonce}
 	if p.AccessToken != "" {
 		claims.ATH = ATH(p.AccessToken)
 	}
+	return s.sign(s.proof, claims)
+}
+
+// sign returns the compact JWS of header and claims.
+func (s *Signer) sign(header []byte, claims any) (string, error) {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		return "", fmt.Errorf("dpop: %w", err)
 	}
-	proof, err := jose.Sign(s.key, s.alg, s.header, payload)
+	text, err := jose.Sign(s.key, s.alg, header, payload)
 	if err != nil {
 		return "", fmt.Errorf("dpop: %w", err)
 	}
-	return proof, nil
+	return text, nil
+}
+
+// newJTI returns jti, or 128 random bits in its place if it is empty.
+func newJTI(jti string) string {
+	if jti == "" {
+		return rand.Text()
+	}
+	return jti
+}
+
+// issuedAt returns t, or now in its place if it is zero, as `iat` is written.
+func issuedAt(t time.Time) int64 {
+	if t.IsZero() {
+		t = time.Now()
+	}
+	return t.Unix()
 }

@@ -121,25 +121,34 @@ func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
 // checkTime checks nonce and iat. The nonce comes first: a client whose clock is wrong is to learn about the
 // nonce, which cures it.
 func (v *Verifier) checkTime(p *Proof) error {
-	now := v.cfg.Now()
-	behind, ahead := maxAge, maxAhead
-	if v.cfg.Nonces != nil {
-		issued, ok := v.cfg.Nonces.check(p.epoch, p.Nonce)
-		if !ok {
-			return useNonce(p)
-		}
-		p.NonceTime, p.until = issued, issued.Add(nonceLife)
-		behind, ahead = maxOffset, maxOffset
-	} else {
+	if v.cfg.Nonces == nil {
 		p.until = p.IssuedAt.Add(maxAge + maxSkew)
+		return v.checkIssuedAt(p.IssuedAt, p.epoch)
 	}
-	if p.IssuedAt.Before(now.Add(-behind)) || p.IssuedAt.After(now.Add(ahead)) {
-		return &ProofError{"iat", &ClockError{Server: now, Client: p.IssuedAt}}
+	issued, ok := v.cfg.Nonces.check(p.epoch, p.Nonce)
+	if !ok {
+		return useNonce(p)
 	}
-	// Without nonces a proof from before the epoch may have been spent already: it could be dated up to
-	// maxAhead into the epoch.
-	if v.cfg.Nonces == nil && p.IssuedAt.Unix() < p.epoch.Birth+int64(maxAhead/time.Second) {
+	p.NonceTime, p.until = issued, issued.Add(nonceLife)
+	return v.checkClock(p.IssuedAt, maxOffset, maxOffset)
+}
+
+// checkIssuedAt checks the `iat` of what no nonce of the server's bounds. From before the epoch it may have been
+// spent already: it could be dated up to maxAhead into the epoch.
+func (v *Verifier) checkIssuedAt(iat time.Time, e Epoch) error {
+	if err := v.checkClock(iat, maxAge, maxAhead); err != nil {
+		return err
+	}
+	if iat.Unix() < e.Birth+int64(maxAhead/time.Second) {
 		return refuse("iat", forgotten)
+	}
+	return nil
+}
+
+func (v *Verifier) checkClock(iat time.Time, behind, ahead time.Duration) error {
+	now := v.cfg.Now()
+	if iat.Before(now.Add(-behind)) || iat.After(now.Add(ahead)) {
+		return &ProofError{"iat", &ClockError{Server: now, Client: iat}}
 	}
 	return nil
 }
@@ -160,16 +169,23 @@ func useNonce(p *Proof) error {
 // forgotten that since Check; [ErrReplayFull] if the store takes no more from source; any other error means
 // "cannot know".
 func (v *Verifier) Spend(ctx context.Context, p *Proof, source netip.Addr) error {
-	err := v.cfg.Replay.Spend(ctx, p.epoch, replayKey(v.cfg.Namespace, p.JKT, p.JTI), p.until, source)
+	stale := refuse("iat", forgotten)
+	if v.cfg.Nonces != nil {
+		stale = useNonce(p)
+	}
+	key := replayKey(kindProof, v.cfg.Namespace, p.JKT, p.JTI)
+	return v.spent(v.cfg.Replay.Spend(ctx, p.epoch, key, p.until, source), stale)
+}
+
+// spent says what the store's answer means; stale is for one from another epoch.
+func (v *Verifier) spent(err, stale error) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrReplayed):
 		return &ProofError{"jti", &reason{"this proof was used before", ErrReplayed}}
-	case errors.Is(err, ErrStaleEpoch) && v.cfg.Nonces != nil:
-		return useNonce(p)
 	case errors.Is(err, ErrStaleEpoch):
-		return refuse("iat", forgotten)
+		return stale
 	}
 	return fmt.Errorf("dpop: replay store: %w", err)
 }
