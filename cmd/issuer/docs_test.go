@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/internal/config"
+)
+
+// root is where the documents and the sources are.
+const root = "../.."
+
+var fenced = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
+
+// blocks returns the code blocks of a document that are in a language.
+func blocks(t *testing.T, document, language string) []string {
+	t.Helper()
+	text, err := os.ReadFile(document)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list []string
+	for _, m := range fenced.FindAllStringSubmatch(string(text), -1) {
+		if m[1] == language {
+			list = append(list, m[2])
+		}
+	}
+	return list
+}
+
+// promised is what the blocks of a document print, in this order.
+var promised = map[string][]string{
+	"README.md": {
+		`"issuer":"http://127.0.0.1:8080"`,
+		`"token_type":"DPoP"`,
+		`"refresh_token":"`,
+		`"active": true`,
+		`"handle": "im:%40alice@example.com"`,
+		`"username": "@alice@example.com"`,
+		"Removed device ",
+		"{\n  \"active\": false\n}\n",
+		"inactive: exit code 1\n",
+	},
+}
+
+// TestDocuments runs what the documents say to run: the sh blocks of each, in their order, in one shell, in a folder
+// with the sources. Those of the README listen on the ports 8080 and 8081.
+func TestDocuments(t *testing.T) {
+	documents, err := filepath.Glob(root + "/docs/*.md")
+	if err != nil || len(documents) == 0 {
+		t.Fatalf("Glob = %v, %v, want documents", documents, err)
+	}
+	for _, document := range append(documents, root+"/README.md") {
+		name, script := filepath.Base(document), strings.Join(blocks(t, document, "sh"), "\n")
+		if script == "" && promised[name] == nil {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			out, at := paste(t, sources(t), script), 0
+			for _, want := range promised[name] {
+				i := strings.Index(out[at:], want)
+				if i < 0 {
+					t.Fatalf("no %q after\n%s\nin\n%s", want, out[:at], out[at:])
+				}
+				at += i + len(want)
+			}
+		})
+	}
+}
+
+// paste runs a script as somebody does who pastes it, but that it ends at the first command that fails, and returns
+// what it prints.
+func paste(t *testing.T, folder, script string) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // of what hangs
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", script)
+	cmd.Dir = folder
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it leaves running
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	var complaints strings.Builder
+	cmd.Stderr = &complaints
+	out, err := cmd.Output() // ends when nobody holds the output any more: a server that was told to stop has
+	if err != nil {
+		_ = cmd.Cancel()
+		t.Fatalf("%v\n%s\n%s", err, out, complaints.String())
+	}
+	return string(out)
+}
+
+// sources returns a folder in which the sources are and everybody may make files.
+func sources(t *testing.T) string {
+	t.Helper()
+	entries, err := os.ReadDir(root)
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for _, entry := range entries {
+		switch entry.Name() {
+		case ".git", "bin", "data", "walk": // a build has nothing to stamp; the others are what may be made
+			continue
+		}
+		from, err := filepath.Abs(filepath.Join(root, entry.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink(from, filepath.Join(folder, entry.Name())); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
+}
+
+// TestSettingsExamples reads the settings that the documents show, with names that are not reserved for examples, and
+// with the files that they name.
+func TestSettingsExamples(t *testing.T) {
+	folder := t.TempDir()
+	for name, content := range map[string]string{"kek": strings.Repeat("0", 64), "corp-secret": "s3cret"} {
+		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	examples := blocks(t, root+"/README.md", "yaml")
+	if len(examples) == 0 {
+		t.Fatal("the README shows no settings")
+	}
+	for _, example := range examples {
+		real := strings.NewReplacer("example.net", "acme.im", "/etc/issuer", folder).Replace(example)
+		if _, err := config.Parse("README.md", []byte(real), nil); err != nil {
+			t.Errorf("Parse = %v, want no error\n%s", err, example)
+		}
+	}
+}

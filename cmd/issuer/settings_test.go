@@ -1,0 +1,88 @@
+package main
+
+import (
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/imidentity/issuer/internal/config"
+)
+
+// TestSettingsDocument holds docs/settings.md to the settings that there are: a row for each, with its default and
+// every value that it can have.
+func TestSettingsDocument(t *testing.T) {
+	text, err := os.ReadFile("../../docs/settings.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := make(map[string][2]string)
+	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.+?) \\| (.+) \\|$").FindAllStringSubmatch(string(text), -1) {
+		if _, twice := rows[m[1]]; twice {
+			t.Errorf("docs/settings.md has %s twice", m[1])
+		}
+		rows[m[1]] = [2]string{m[2], m[3]}
+	}
+	for _, s := range settings(reflect.TypeFor[config.Config](), "") {
+		row, ok := rows[s.key]
+		if !ok {
+			t.Errorf("docs/settings.md lacks %s", s.key)
+			continue
+		}
+		delete(rows, s.key)
+		if s.initial != "" && row[0] != s.initial {
+			t.Errorf("docs/settings.md: default of %s = %s, want %s", s.key, row[0], s.initial)
+		}
+		for _, value := range s.values {
+			if !strings.Contains(row[0]+row[1], "`"+value+"`") {
+				t.Errorf("docs/settings.md: %s lacks the value `%s`", s.key, value)
+			}
+		}
+	}
+	for key := range rows {
+		t.Errorf("docs/settings.md has %s, which is no setting", key)
+	}
+}
+
+// A setting is a key of the settings file as the tags of its field describe it.
+type setting struct {
+	key     string
+	initial string // the cell of its default, if the tags say what that is
+	values  []string
+}
+
+func settings(t reflect.Type, path string) []setting {
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var list []setting
+	for i := range t.NumField() {
+		field := t.Field(i)
+		name, option, _ := strings.Cut(field.Tag.Get("key"), ",")
+		if name == "" {
+			continue
+		}
+		if nested := settings(field.Type, path+name+"."); nested != nil {
+			list = append(list, nested...)
+			continue
+		}
+		s := setting{key: path + name}
+		switch initial := field.Tag.Get("default"); {
+		case option == "required":
+			s.initial = "required"
+		case initial != "":
+			s.initial = "`" + strings.ReplaceAll(initial, ",", "`, `") + "`"
+		case field.Type.Kind() == reflect.Bool:
+			s.initial = "`false`"
+		}
+		if oneof := field.Tag.Get("oneof"); oneof != "" {
+			s.values = strings.Split(oneof, ",")
+		}
+		list = append(list, s)
+		if field.Type.Kind() == reflect.Slice {
+			list = append(list, settings(field.Type.Elem(), path+name+"[].")...)
+		}
+	}
+	return list
+}
