@@ -45,7 +45,7 @@ domains:
         issuer: %s
         client_id: issuer
         client_secret_file: %s
-        authoritative_handles: true
+        authoritative_handles: false # each person is asked for her handle at her first login
 clients:
   - id: im-app
     auth: none
