@@ -48,9 +48,11 @@ type site struct {
 	http     *http.Client // follows no redirects, keeps no cookies
 }
 
-// start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there.
+// start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there. As no
+// test shares its site with another, they all run beside each other.
 func start(t *testing.T, fill map[string]string) *site {
 	t.Helper()
+	t.Parallel()
 	public, admin := listen(t), listen(t)
 	s := &site{issuer: "http://" + public.Addr().String(), admin: "http://" + admin.Addr().String(), witness: newWitness()}
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
@@ -63,7 +65,7 @@ func start(t *testing.T, fill map[string]string) *site {
 	hash := sha256.Sum256([]byte(secret))
 	values := map[string]string{
 		"issuer": s.issuer, "provider": s.provider.url, "data": t.TempDir(), "secret": hex.EncodeToString(hash[:]),
-		"nonce": "required", "devices": "1000",
+		"nonce": "required", "devices": "1000", "choose": "false",
 	}
 	maps.Copy(values, fill)
 	text, err := os.ReadFile("testdata/settings.yaml")
@@ -119,6 +121,13 @@ func (s *site) advance(t *testing.T, d time.Duration) {
 	s.waitReady(t)
 }
 
+// freeze stops the clock in the middle of the present minute, in which all nonces are the same.
+func (s *site) freeze(t *testing.T) {
+	t.Helper()
+	s.clock.freeze(time.Now().Truncate(time.Minute).Add(30 * time.Second))
+	s.waitReady(t)
+}
+
 func listen(t *testing.T) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -154,11 +163,10 @@ func (c *clock) advance(d time.Duration) {
 	}
 }
 
-// freeze stops the clock in the middle of the present minute, in which all nonces are the same.
-func (c *clock) freeze() {
+func (c *clock) freeze(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.frozen = time.Now().Truncate(time.Minute).Add(30 * time.Second)
+	c.frozen = at
 }
 
 // faults make a store fail.

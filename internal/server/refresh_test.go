@@ -100,7 +100,7 @@ func TestRefreshInParallel(t *testing.T) {
 // an old request that arrives late; with one made after it, it is a copy, and the session ends.
 func TestRefreshReplaced(t *testing.T) {
 	s := start(t, nil)
-	s.clock.freeze()
+	s.freeze(t)
 	d := newDevice(t)
 	first := s.login(t, d, "alice")
 	late := s.proof(t, d, "")

@@ -49,7 +49,11 @@ func (s *Server) router(table []route) *echo.Echo {
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
 	e.Pre(s.observe, s.carry)
 	for _, r := range table {
-		e.Add(r.method, strings.NewReplacer("{", ":", "}", "").Replace(r.path), r.handler)
+		path := strings.NewReplacer("{", ":", "}", "").Replace(r.path)
+		e.Add(r.method, path, r.handler)
+		if r.method == http.MethodGet {
+			e.HEAD(path, r.handler) // RFC 9110 §9.1 wants it wherever there is GET
+		}
 	}
 	return e
 }

@@ -66,11 +66,14 @@ var secretMembers = []string{
 	"code", "state", "nonce", "code_verifier", "client_secret", "token", "refresh_token", "access_token", "id_token", "password",
 }
 
+// keepAll notes the secrets among parameters, and returns those that no answer may repeat.
 func (w *witness) keepAll(from url.Values) (kept []string) {
 	for _, name := range secretMembers {
 		for _, value := range from[name] {
 			w.keep(name, value)
-			kept = append(kept, value)
+			if name != "state" { // a form carries its own on
+				kept = append(kept, value)
+			}
 		}
 	}
 	return kept
