@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"net/http"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
@@ -58,11 +59,18 @@ func (a *app) login(person string) (client.Tokens, error) {
 }
 
 // lastProof remembers the proof of the last request that went through it.
-type lastProof struct{ proof string }
+type lastProof struct{ proof atomic.Value }
 
 func (p *lastProof) RoundTrip(r *http.Request) (*http.Response, error) {
-	p.proof = r.Header.Get("DPoP")
+	p.proof.Store(r.Header.Get("DPoP"))
 	return http.DefaultTransport.RoundTrip(r)
+}
+
+// repeat is the app of somebody who has seen its last request: the proof stays the same, whatever is sent.
+func (a *app) repeat() *client.Client {
+	c := *a.Client
+	c.HTTP = &http.Client{Timeout: time.Minute, Transport: fixedProof(a.sent.proof.Load().(string))}
+	return &c
 }
 
 // fixedProof sends one and the same proof with every request.

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imidentity/issuer/internal/devidp"
+)
+
+// A victim is an issuer with a settings file, at an address that it keeps, which is killed and started again.
+type victim struct {
+	issuer   string // its URL
+	database string
+	admin    string
+
+	folder string
+	kills  int
+	cmd    *exec.Cmd
+}
+
+const victimSettings = `
+issuer: %[1]s
+listen: %[2]s
+development: true
+outbound: {allow_networks: [127.0.0.0/8]}
+domains:
+  - name: example.com
+    providers:
+      - {id: dev, issuer: %[3]q, client_id: issuer, authoritative_handles: true}
+clients:
+  - id: im-app
+    auth: none
+    first_party: true
+    redirect_uris: ["http://127.0.0.1/callback"]
+    grants: [authorization_code, refresh_token]
+    domains: [example.com]
+`
+
+// newVictim makes the settings of an issuer, and starts the provider of its people.
+func newVictim(t *testing.T) *victim {
+	t.Helper()
+	listen := freeAddress(t)
+	v := &victim{issuer: "http://" + listen, folder: t.TempDir()}
+	v.database = filepath.Join(v.folder, "data/issuer.db")
+
+	var provider http.Handler
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
+	t.Cleanup(front.Close)
+	cfg := devidp.Config{
+		Issuer:  front.URL,
+		Clients: []devidp.Client{{ID: "issuer", RedirectURIs: []string{v.issuer + "/login/callback/dev"}}},
+	}
+	for i := range people {
+		cfg.People = append(cfg.People, devidp.Person{Subject: fmt.Sprintf("subject-%d", i), Username: person(i)})
+	}
+	var err error
+	if provider, err = devidp.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+	text := fmt.Sprintf(victimSettings, v.issuer, listen, front.URL)
+	if err := os.WriteFile(filepath.Join(v.folder, "issuer.yaml"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// freeAddress returns an address that nobody listens at, outside the range that the system gives to others meanwhile.
+func freeAddress(t *testing.T) string {
+	t.Helper()
+	for range 100 {
+		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(10000))
+		if l, err := net.Listen("tcp", address); err == nil {
+			_ = l.Close()
+			return address
+		}
+	}
+	t.Fatal("found no free port")
+	return ""
+}
+
+// start starts the issuer on its data, and waits until it serves.
+func (v *victim) start(t *testing.T) {
+	t.Helper()
+	address := filepath.Join(v.folder, "addr")
+	if err := os.Remove(address); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
+	log, err := os.OpenFile(filepath.Join(v.folder, "log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	v.cmd = exec.Command("issuer", "serve", "--config", filepath.Join(v.folder, "issuer.yaml"), "--addr-file", address)
+	v.cmd.Stderr = log
+	if err := v.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	cmd := v.cmd
+	t.Cleanup(func() { _ = cmd.Process.Kill() }) // if the test fails before it does
+	addr, err := readAddresses(address)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, v.log(t))
+	}
+	v.admin = addr["admin"]
+}
+
+// kill ends the issuer as a loss of power would, but for what the system has not written yet.
+func (v *victim) kill(t *testing.T) {
+	t.Helper()
+	if err := v.cmd.Process.Kill(); err != nil {
+		t.Fatalf("%v\n%s", err, v.log(t))
+	}
+	_ = v.cmd.Wait() // it tells of the signal
+	v.kills++
+}
+
+// stop ends the issuer in good order and reads its log.
+func (v *victim) stop(t *testing.T) {
+	t.Helper()
+	if err := errors.Join(v.cmd.Process.Signal(os.Interrupt), v.cmd.Wait()); err != nil {
+		t.Errorf("the issuer ended with %v", err)
+	}
+	log := v.log(t)
+	for _, bad := range []string{"DATA RACE", "panic", "level=ERROR"} {
+		if strings.Contains(log, bad) {
+			t.Errorf("the issuer's log has %s:\n%s", bad, log)
+		}
+	}
+}
+
+func (v *victim) log(t *testing.T) string {
+	t.Helper()
+	log, err := os.ReadFile(filepath.Join(v.folder, "log"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(log)
+}
