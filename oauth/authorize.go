@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
 	"slices"
@@ -60,6 +61,22 @@ func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authoriza
 	if !ok {
 		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here is not known to this server.")}
 	}
+	request, err := p.unfold(ctx, client, params)
+	if err != nil && !params.Has("redirect_uri") {
+		client = nil // who asked by reference alone is not known to wait anywhere
+	}
+	if err != nil {
+		return nil, p.tellIfKnown(client, err, params)
+	}
+	a, err := p.authorize(ctx, client, request)
+	if err == nil && params.Has("request_uri") {
+		a.Request.Set("request_uri", params.Get("request_uri"))
+	}
+	return a, err
+}
+
+// authorize checks a request whose parameters are at hand.
+func (p *Provider) authorize(ctx context.Context, client *Client, params url.Values) (*Authorization, error) {
 	redirect, ok := client.matchRedirect(params.Get("redirect_uri"))
 	if !ok {
 		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here did not say where to return to, or named a place that is not registered for it.")}
@@ -76,7 +93,7 @@ func (p *Provider) check(ctx context.Context, client *Client, params url.Values)
 		return nil, refuse(CodeRequestNotSupported, "Request objects are not accepted: send the parameters themselves.")
 	}
 	if params.Has("request_uri") {
-		return nil, refuse(CodeRequestURINotSupported, "request_uri is not accepted: send the parameters themselves.")
+		return nil, refuse(CodeRequestURINotSupported, "Only a request_uri of this server's /par is accepted.")
 	}
 	if !client.Allows(GrantCode) {
 		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for authorization_code.")
@@ -167,11 +184,17 @@ type Login struct {
 // Finish ends an authorization request for which the person has logged in: it makes an authorization code and
 // returns where to send the browser. The request is checked again, against the client as it is now.
 func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) (string, error) {
-	a, err := p.Authorize(ctx, request)
+	client, ok := p.clients[request.Get("client_id")]
+	if !ok {
+		return "", &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here is not known any more.")}
+	}
+	pushed := request.Get("request_uri")
+	request = maps.Clone(request)
+	request.Del("request_uri")
+	a, err := p.authorize(ctx, client, request)
 	if err != nil {
 		return "", err
 	}
-	client := &a.Client
 	redirect, _ := client.matchRedirect(request.Get("redirect_uri"))
 	state := request.Get("state")
 	jkt := request.Get("dpop_jkt")
@@ -196,7 +219,7 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 		}
 	}
 	now := p.now()
-	f := &flow{now: now, client: client, code: storage.Code{
+	f := &flow{now: now, client: client, pushed: pushed, code: storage.Code{
 		Domain: a.Domain, Client: client.ID, User: login.User.ID,
 		RedirectURI: redirect, RedirectGiven: request.Has("redirect_uri"),
 		Challenge: request.Get("code_challenge"), JKT: jkt, DeviceName: request.Get("im_device_name"),
@@ -235,15 +258,21 @@ func (p *Provider) makeCode(ctx context.Context, request url.Values) (string, er
 // Refuse ends an authorization request that the person, or her provider, did not go through with: code is an OAuth
 // error code for the client. It returns where to send the browser, as an [*AuthorizeError].
 func (p *Provider) Refuse(request url.Values, code, description string) error {
-	client, ok := p.clients[request.Get("client_id")]
-	if !ok {
-		return &AuthorizeError{Err: refuse(code, description)}
+	return p.tellIfKnown(p.clients[request.Get("client_id")], refuse(code, description), request)
+}
+
+// tellIfKnown is tell where the request may not name a redirect URI of the client's.
+func (p *Provider) tellIfKnown(client *Client, err error, request url.Values) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
 	}
-	redirect, ok := client.matchRedirect(request.Get("redirect_uri"))
-	if !ok {
-		return &AuthorizeError{Err: refuse(code, description)}
+	if client != nil {
+		if redirect, ok := client.matchRedirect(request.Get("redirect_uri")); ok {
+			return p.tell(err, redirect, request.Get("state"))
+		}
 	}
-	return p.tell(refuse(code, description), redirect, request.Get("state"))
+	return &AuthorizeError{Err: e}
 }
 
 // tell makes of a refusal one that the client is told at its redirect URI (RFC 6749 §4.1.2.1).

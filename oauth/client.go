@@ -33,6 +33,8 @@ type Client struct {
 	Resources []string
 	// Bearer allows a service token without a key; only for client_credentials, never for people's tokens.
 	Bearer bool
+	// RequirePAR refuses authorization requests that were not pushed (RFC 9126 §6).
+	RequirePAR bool
 	// RequireDPoPJKT refuses authorization requests without dpop_jkt.
 	RequireDPoPJKT bool
 }

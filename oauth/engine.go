@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"net/url"
-	"slices"
 	"time"
 
 	"github.com/ory/fosite"
@@ -21,7 +20,7 @@ func newEngine(p *Provider) *fosite.Fosite {
 		AccessTokenLifespan:            p.lifetimes.Access,
 		AuthorizeCodeLifespan:          p.lifetimes.Code,
 		RefreshTokenLifespan:           p.lifetimes.RefreshMax,
-		ScopeStrategy:                  mayAsk,
+		ScopeStrategy:                  func([]string, string) bool { return true },   // ours: Provider.narrow
 		AudienceMatchingStrategy:       func([]string, []string) error { return nil }, // ours: Provider.audience
 		RefreshTokenScopes:             []string{},
 		ClientAuthenticationStrategy:   p.authenticateFor,
@@ -49,11 +48,6 @@ func newEngine(p *Provider) *fosite.Fosite {
 		&closing{p}, // last: it sees what the grant found, and has the last word on the answer
 	}
 	return fosite.NewOAuth2Provider(adapter, cfg)
-}
-
-// mayAsk is fosite.ExactScopeStrategy for a client that may ask for openid too: it is ignored, see scopeList.
-func mayAsk(registered []string, scope string) bool {
-	return scope == "openid" || slices.Contains(registered, scope)
 }
 
 // noHasher stands where fosite would put bcrypt. Clients are authenticated by Provider.Authenticate alone.
@@ -102,7 +96,12 @@ func (a *adapter) ValidateAuthorizeCode(context.Context, fosite.Requester, strin
 func (a *adapter) CreateAuthorizeCodeSession(ctx context.Context, code string, _ fosite.Requester) error {
 	f := flowOf(ctx)
 	f.code.Hash = hash(code)
-	return a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.InsertCode(ctx, f.code) })
+	return a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := spendPushed(ctx, tx, f.pushed); err != nil {
+			return err
+		}
+		return tx.InsertCode(ctx, f.code)
+	})
 }
 
 // GetAuthorizeCodeSession is called twice by fosite; the first call does the work.

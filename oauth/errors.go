@@ -22,6 +22,7 @@ const (
 	CodeUnsupportedResponseMode = "unsupported_response_mode"
 	CodeRequestNotSupported     = "request_not_supported"
 	CodeRequestURINotSupported  = "request_uri_not_supported"
+	CodeInvalidRequestURI       = "invalid_request_uri"
 	CodeAccessDenied            = "access_denied"
 	CodeServerError             = "server_error"
 	CodeTemporarilyUnavailable  = "temporarily_unavailable"

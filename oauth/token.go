@@ -90,6 +90,7 @@ type flow struct {
 	client *Client
 	proof  *dpop.Proof // nil for a service without one
 
+	pushed string // the request URI of an authorization request that was pushed
 	code   storage.Code
 	grant  storage.Grant // for a service: only what its token says
 	user   storage.User
@@ -201,17 +202,22 @@ func (p *Provider) narrow(f *flow) error {
 		f.scopes = asked
 	}
 	if asked := f.form["resource"]; len(asked) > 0 {
-		f.audience = nil
 		for _, r := range asked {
 			if !slices.Contains(f.grant.Audience, r) {
 				return refuse(CodeInvalidTarget, "The request names a resource that was not granted.")
 			}
-			if !slices.Contains(f.audience, r) {
-				f.audience = append(f.audience, r)
-			}
+		}
+		f.audience = asked
+	}
+	// The client's registration may have shrunk since.
+	for _, s := range f.scopes {
+		if !f.client.HasScope(s) {
+			return refuse(CodeInvalidScope, "The client is no longer registered for a scope that was granted: ask for fewer, or begin a new login.")
 		}
 	}
-	return nil
+	var err error
+	f.audience, err = p.audience(f.client, f.grant.Domain, f.audience)
+	return err
 }
 
 // scopeList reads a scope parameter (RFC 6749 §3.3). The scope openid is ignored: no ID tokens are issued here.

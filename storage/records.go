@@ -117,6 +117,14 @@ type Login struct {
 	ExpiresAt time.Time
 }
 
+// A Pushed is an authorization request that a client sent ahead (RFC 9126), kept by the SHA-256 of its request URI.
+type Pushed struct {
+	URI       [32]byte
+	Client    string
+	Request   url.Values
+	ExpiresAt time.Time
+}
+
 // A SigningKey is one of the issuer's own keys.
 type SigningKey struct {
 	KID       string // RFC 7638 thumbprint

@@ -81,6 +81,9 @@ type Reader interface {
 	// Login returns the pending login with that state hash, also when it has expired.
 	Login(ctx context.Context, state [32]byte) (Login, error)
 
+	// Pushed returns the pushed authorization request with the hash of that request URI, also when it has expired.
+	Pushed(ctx context.Context, uri [32]byte) (Pushed, error)
+
 	// Revocations returns the revocations with a sequence number above after, lowest first, and the highest number
 	// that is given away. Numbers are given in commit order: a reader that has seen n will never find a lower one new.
 	Revocations(ctx context.Context, after int64) ([]Revocation, int64, error)
@@ -136,11 +139,16 @@ type Tx interface {
 	// TakeLogin removes a pending login and returns it; [ErrNotFound] if there is none, or no longer.
 	TakeLogin(ctx context.Context, state [32]byte) (Login, error)
 
+	// InsertPushed adds a pushed authorization request; [ErrConflict] if its URI is there.
+	InsertPushed(ctx context.Context, p Pushed) error
+	// TakePushed removes a pushed authorization request; [ErrNotFound] if there is none, or no longer.
+	TakePushed(ctx context.Context, uri [32]byte) error
+
 	// Revoke adds a revocation and returns it with its number. One of the same kind and key is replaced by a row
 	// under a new number that keeps the higher Gen and the later ExpiresAt of the two.
 	Revoke(ctx context.Context, r Revocation) (Revocation, error)
 
-	// Sweep removes codes, pending logins and revocations that expired before now, and grants that ended or expired
+	// Sweep removes codes, pending logins, pushed requests and revocations that expired before now, and grants that ended or expired
 	// before it and that no code names any longer.
 	Sweep(ctx context.Context, now time.Time) error
 }

@@ -170,6 +170,8 @@ type Client struct {
 	DPoP string `key:"dpop" default:"required" oneof:"required,optional"`
 	// FirstParty says that the operator runs the client: people are not asked whether they consent.
 	FirstParty bool `key:"first_party"`
+	// RequirePAR says that it pushes its authorization requests (RFC 9126 §6).
+	RequirePAR bool `key:"require_par"`
 	// RequireDPoPJKT says that its authorization requests must name their key (RFC 9449 §10).
 	RequireDPoPJKT bool `key:"require_dpop_jkt"`
 }

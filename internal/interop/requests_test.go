@@ -48,6 +48,9 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"authorize for elsewhere", "GET /authorize?client_id=im-app&redirect_uri=https://elsewhere.example", nil, "", 400},
 		{"authorize twice", "GET /authorize?" + authorize + "&client_id=im-app", nil, "", 400},
 		{"authorize at length", "POST /authorize", form, authorize + "&state=" + strings.Repeat("x", 70<<10), 413},
+		{"push", "POST /par", form, authorize + "&state=s", 201},
+		{"push without PKCE", "POST /par", form, "client_id=im-app&response_type=code&redirect_uri=http://127.0.0.1:1/callback", 400},
+		{"push by nobody", "POST /par", form, authorize + "&client_secret=x", 401},
 		{"callback of no login", "GET /login/callback/" + provider + "?state=x&code=y", nil, "", 400},
 		{"callback of no provider", "GET /login/callback/x?state=x&code=y", nil, "", 400},
 

@@ -26,6 +26,21 @@ func (s *Server) token(c echo.Context) error {
 	return c.JSON(http.StatusOK, answer)
 }
 
+// push serves POST /par (RFC 9126 §2).
+func (s *Server) push(c echo.Context) error {
+	params, err := form(c)
+	if err != nil {
+		return err
+	}
+	answer, err := s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
+		Header: c.Request().Header, Form: params, Source: source(c),
+	})
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusCreated, answer)
+}
+
 // introspect serves POST /introspect (RFC 7662 §2). An inactive token is an answer, not an error.
 func (s *Server) introspect(c echo.Context) error {
 	params, err := form(c)

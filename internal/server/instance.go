@@ -225,7 +225,7 @@ func oauthClients(cfg *config.Config) []oauth.Client {
 		k := oauth.Client{
 			ID: c.ID, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
 			Domains: c.Domains, Resources: c.Resources,
-			Bearer: c.DPoP == "optional", RequireDPoPJKT: c.RequireDPoPJKT,
+			Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
 		}
 		if c.Auth != "none" {
 			k.SecretSHA256 = c.SecretSHA256[:]

@@ -26,6 +26,8 @@ type metadata struct {
 	RevocationAuthMethods         []string `json:"revocation_endpoint_auth_methods_supported"`
 	IntrospectionEndpoint         string   `json:"introspection_endpoint"`
 	IntrospectionAuthMethods      []string `json:"introspection_endpoint_auth_methods_supported"`
+	PAREndpoint                   string   `json:"pushed_authorization_request_endpoint"`
+	RequirePAR                    bool     `json:"require_pushed_authorization_requests"`
 	CodeChallengeMethods          []string `json:"code_challenge_methods_supported"`
 	AuthorizationResponseIss      bool     `json:"authorization_response_iss_parameter_supported"`
 	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported"`
@@ -49,6 +51,7 @@ func (s *Server) describe() ([]byte, error) {
 		RevocationAuthMethods:         all,
 		IntrospectionEndpoint:         s.Issuer + "/introspect",
 		IntrospectionAuthMethods:      secret,
+		PAREndpoint:                   s.Issuer + "/par",
 		CodeChallengeMethods:          []string{"S256"},
 		AuthorizationResponseIss:      true,
 		DPoPSigningAlgValuesSupported: s.Algorithms,

@@ -22,6 +22,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/authorize", s.authorize},
 		{http.MethodGet, "/login/callback/{provider}", s.callback},
 		{http.MethodPost, "/login/handle", s.chooseHandle},
+		{http.MethodPost, "/par", s.push},
 		{http.MethodPost, "/token", s.token},
 		{http.MethodPost, "/introspect", s.introspect},
 		{http.MethodPost, "/revoke", s.revoke},

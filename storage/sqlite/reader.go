@@ -82,8 +82,9 @@ var (
 	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
 		of("d", deviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
 		"JOIN devices d ON d.domain = g.domain AND d.id = g.device_id WHERE g.id = ?")
-	selectCode  = statement("SELECT " + codeColumns + " FROM codes WHERE hash = ?")
-	selectLogin = statement("SELECT " + loginColumns + " FROM logins WHERE state = ?")
+	selectCode   = statement("SELECT " + codeColumns + " FROM codes WHERE hash = ?")
+	selectLogin  = statement("SELECT " + loginColumns + " FROM logins WHERE state = ?")
+	selectPushed = statement("SELECT " + pushedColumns + " FROM pushed WHERE uri = ?")
 	// The highest number outlives its row, so it is kept apart. Where there are no rows, it comes with an empty one.
 	selectRevocations = statement("SELECT ifnull(s.seq, 0), ifnull(r.seq, 0), ifnull(kind, ''), ifnull(key, ''), " +
 		"ifnull(gen, 0), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
@@ -155,6 +156,11 @@ func (r *reader) Code(ctx context.Context, hash [32]byte) (c storage.Code, err e
 func (r *reader) Login(ctx context.Context, state [32]byte) (l storage.Login, err error) {
 	err = r.row(ctx, selectLogin, loginDest(&l), state[:])
 	return l, err
+}
+
+func (r *reader) Pushed(ctx context.Context, uri [32]byte) (p storage.Pushed, err error) {
+	err = r.row(ctx, selectPushed, pushedDest(&p), uri[:])
+	return p, err
 }
 
 func (r *reader) Revocations(ctx context.Context, after int64) (found []storage.Revocation, last int64, err error) {

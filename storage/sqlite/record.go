@@ -105,6 +105,16 @@ func loginDest(l *storage.Login) []any {
 		(*form)(&l.Request), &l.Person, (*instant)(&l.CreatedAt), (*instant)(&l.ExpiresAt)}
 }
 
+const pushedColumns = "uri, client, request, expires_at"
+
+func pushedArgs(p storage.Pushed) []any {
+	return []any{p.URI[:], p.Client, p.Request.Encode(), millis(p.ExpiresAt)}
+}
+
+func pushedDest(p *storage.Pushed) []any {
+	return []any{(*digest)(&p.URI), &p.Client, (*form)(&p.Request), (*instant)(&p.ExpiresAt)}
+}
+
 const revocationColumns = "seq, kind, key, gen, reason, at, expires_at"
 
 func revocationDest(r *storage.Revocation) []any {

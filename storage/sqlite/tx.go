@@ -167,6 +167,9 @@ var (
 	spendCode   = statement("UPDATE codes SET spent_at = ?2, grant_id = ?3 WHERE hash = ?1 AND spent_at = 0")
 	insertLogin = insert("logins", loginColumns)
 	takeLogin   = statement("DELETE FROM logins WHERE state = ? RETURNING " + loginColumns)
+
+	insertPushed = insert("pushed", pushedColumns)
+	takePushed   = statement("DELETE FROM pushed WHERE uri = ?")
 )
 
 func (t *tx) InsertCode(ctx context.Context, c storage.Code) error {
@@ -191,6 +194,18 @@ func (t *tx) InsertLogin(ctx context.Context, l storage.Login) error {
 func (t *tx) TakeLogin(ctx context.Context, state [32]byte) (l storage.Login, err error) {
 	err = t.row(ctx, takeLogin, loginDest(&l), state[:])
 	return l, err
+}
+
+func (t *tx) InsertPushed(ctx context.Context, p storage.Pushed) error {
+	return t.insert(ctx, insertPushed, pushedArgs(p))
+}
+
+func (t *tx) TakePushed(ctx context.Context, uri [32]byte) error {
+	n, err := t.exec(ctx, takePushed, uri[:])
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
 }
 
 var (
@@ -221,6 +236,7 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 var sweeps = []int{
 	statement("DELETE FROM codes WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM logins WHERE expires_at <> 0 AND expires_at < ?1"),
+	statement("DELETE FROM pushed WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM revocations WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM grants WHERE (ended_at <> 0 AND ended_at < ?1 OR idle_at <> 0 AND idle_at < ?1 " +
 		"OR expires_at <> 0 AND expires_at < ?1) AND NOT EXISTS (SELECT 1 FROM codes WHERE grant_id = grants.id)"),

@@ -125,6 +125,11 @@ func (f Faulty) Code(ctx context.Context, hash [32]byte) (storage.Code, error) {
 	return f.reader().Code(ctx, hash)
 }
 
+// Pushed reads or fails.
+func (f Faulty) Pushed(ctx context.Context, uri [32]byte) (storage.Pushed, error) {
+	return f.reader().Pushed(ctx, uri)
+}
+
 // Login reads or fails.
 func (f Faulty) Login(ctx context.Context, state [32]byte) (storage.Login, error) {
 	return f.reader().Login(ctx, state)

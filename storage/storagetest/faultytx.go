@@ -83,6 +83,13 @@ func (f faultyReader) Code(ctx context.Context, hash [32]byte) (storage.Code, er
 	return f.Reader.Code(ctx, hash)
 }
 
+func (f faultyReader) Pushed(ctx context.Context, uri [32]byte) (storage.Pushed, error) {
+	if err := f.fail("Pushed"); err != nil {
+		return storage.Pushed{}, err
+	}
+	return f.Reader.Pushed(ctx, uri)
+}
+
 func (f faultyReader) Login(ctx context.Context, state [32]byte) (storage.Login, error) {
 	if err := f.fail("Login"); err != nil {
 		return storage.Login{}, err
@@ -213,6 +220,20 @@ func (f faultyTx) SpendCode(ctx context.Context, hash [32]byte, at time.Time, gr
 		return err
 	}
 	return f.tx.SpendCode(ctx, hash, at, grant)
+}
+
+func (f faultyTx) InsertPushed(ctx context.Context, p storage.Pushed) error {
+	if err := f.fail("InsertPushed"); err != nil {
+		return err
+	}
+	return f.tx.InsertPushed(ctx, p)
+}
+
+func (f faultyTx) TakePushed(ctx context.Context, uri [32]byte) error {
+	if err := f.fail("TakePushed"); err != nil {
+		return err
+	}
+	return f.tx.TakePushed(ctx, uri)
 }
 
 func (f faultyTx) InsertLogin(ctx context.Context, l storage.Login) error {

@@ -82,6 +82,11 @@ func login(name string) storage.Login {
 		CreatedAt: at, ExpiresAt: at.Add(10 * time.Minute)}
 }
 
+func pushed(name string) storage.Pushed {
+	return storage.Pushed{URI: digest("uri " + name), Client: "im-app", ExpiresAt: at.Add(time.Minute),
+		Request: url.Values{"client_id": {"im-app"}, "resource": {"im:example.com", "https://api.example.com/?a=b&c"}}}
+}
+
 func revocation(kind storage.RevocationKind, key string) storage.Revocation {
 	return storage.Revocation{Kind: kind, Key: key, Reason: "test", At: at, ExpiresAt: at.Add(time.Hour)}
 }
@@ -202,6 +207,14 @@ var kinds = []kind{
 		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
 			got, err := r.Code(ctx, digest("code "+name))
 			return got, spentCode(name), err
+		},
+	},
+	{
+		name:   "Pushed",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertPushed(ctx, pushed(name)) },
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Pushed(ctx, digest("uri "+name))
+			return got, pushed(name), err
 		},
 	},
 	{

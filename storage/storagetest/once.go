@@ -90,6 +90,17 @@ func testTakeLoginOnceInParallel(t *testing.T, s storage.Store) {
 	}
 }
 
+func testTakePushedOnceInParallel(t *testing.T, s storage.Store) {
+	p := pushed("alice")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertPushed(ctx, p) })
+	oneWinner(t, race(64, func(int) error {
+		return s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.TakePushed(ctx, p.URI) })
+	}), storage.ErrNotFound)
+	if _, err := s.Pushed(t.Context(), p.URI); err != storage.ErrNotFound {
+		t.Errorf("Pushed = %v, want %v", err, storage.ErrNotFound)
+	}
+}
+
 func testTakeNameOnceInParallel(t *testing.T, s storage.Store) {
 	errs := race(64, func(i int) error {
 		n := nameOf("alice")

@@ -171,10 +171,10 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 	stays := func(name string) bool { return name[0] == 's' }
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {
 		for name, expiry := range expiries {
-			c, l, r := freshCode(name), login(name), revocation(storage.RevokeGrant, name)
-			c.ExpiresAt, l.ExpiresAt, r.ExpiresAt = expiry, expiry, expiry
+			c, l, p, r := freshCode(name), login(name), pushed(name), revocation(storage.RevokeGrant, name)
+			c.ExpiresAt, l.ExpiresAt, p.ExpiresAt, r.ExpiresAt = expiry, expiry, expiry, expiry
 			_, err := tx.Revoke(ctx, r)
-			if err := errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l)); err != nil {
+			if err := errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p)); err != nil {
 				return err
 			}
 		}
@@ -202,6 +202,8 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 		check("Code", name, err)
 		_, err = s.Login(t.Context(), digest("state "+name))
 		check("Login", name, err)
+		_, err = s.Pushed(t.Context(), digest("uri "+name))
+		check("Pushed", name, err)
 	}
 	for name := range grants {
 		_, _, _, err := s.Session(t.Context(), "grant-"+name)

@@ -49,6 +49,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SpendOnceInParallel", testSpendOnceInParallel},
 		{"SpendUndone", testSpendUndone},
 		{"TakeLoginOnceInParallel", testTakeLoginOnceInParallel},
+		{"TakePushedOnceInParallel", testTakePushedOnceInParallel},
 		{"TakeNameOnceInParallel", testTakeNameOnceInParallel},
 		{"NameStaysTakenWhenReleased", testNameStaysTakenWhenReleased},
 		{"DeviceKeyStaysTakenWhenRemoved", testDeviceKeyStaysTakenWhenRemoved},

@@ -131,6 +131,14 @@ CREATE TABLE logins (
 ) STRICT;
 CREATE INDEX logins_expires ON logins (expires_at);
 
+CREATE TABLE pushed (
+    uri        BLOB PRIMARY KEY,
+    client     TEXT NOT NULL,
+    request    TEXT NOT NULL, -- form-encoded
+    expires_at INTEGER NOT NULL
+) STRICT;
+CREATE INDEX pushed_expires ON pushed (expires_at);
+
 -- AUTOINCREMENT: a number is never given twice, also after its row was swept.
 CREATE TABLE revocations (
     seq        INTEGER PRIMARY KEY AUTOINCREMENT,

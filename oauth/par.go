@@ -1,0 +1,113 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage"
+)
+
+const (
+	requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
+	// pushedLife is how long after it was pushed a request may begin; pushedLogin how long it is kept beyond, for the
+	// login that began in the last moment. It is spent when that login ends, so that a page can be loaded again.
+	pushedLife  = 5 * time.Minute
+	pushedLogin = 15 * time.Minute
+)
+
+var errRequestURI = refuse(CodeInvalidRequestURI, "The request_uri is unknown, used or expired, or another client's: push the request again.")
+
+// A PushedAnswer is the answer to a pushed authorization request (RFC 9126 §2.2).
+type PushedAnswer struct {
+	RequestURI string `json:"request_uri"`
+	ExpiresIn  int64  `json:"expires_in"`
+}
+
+// Push takes an authorization request ahead of the browser (RFC 9126 §2.1). A proof that comes with it names the key
+// that the code will be bound to, as dpop_jkt does; where both are given they agree (RFC 9449 §10.1). Errors are those
+// of [Provider.Token].
+func (p *Provider) Push(ctx context.Context, r TokenRequest) (PushedAnswer, error) {
+	var proof *dpop.Proof
+	if len(r.Header.Values("DPoP")) > 0 {
+		var err error
+		proof, err = p.proofs.Check(ctx, dpop.Request{
+			Method: http.MethodPost, URL: p.issuer + "/par", Proofs: r.Header.Values("DPoP"),
+		})
+		if err != nil {
+			return PushedAnswer{}, err
+		}
+	}
+	client, err := p.Authenticate(r.Header, r.Form)
+	if err != nil {
+		return PushedAnswer{}, err
+	}
+	request := maps.Clone(r.Form)
+	request.Set("client_id", client.ID)
+	if proof != nil {
+		if jkt := request.Get("dpop_jkt"); jkt != "" && jkt != proof.JKT {
+			return PushedAnswer{}, refuse(CodeInvalidRequest, "dpop_jkt is not the thumbprint of the key of the proof.")
+		}
+		request.Set("dpop_jkt", proof.JKT)
+	}
+	if request.Has("request_uri") { // RFC 9126 §2.1, step 2
+		return PushedAnswer{}, refuse(CodeInvalidRequest, "A pushed request cannot name a request_uri.")
+	}
+	if _, ok := client.matchRedirect(request.Get("redirect_uri")); !ok {
+		return PushedAnswer{}, refuse(CodeInvalidRequest, "The redirect_uri is missing or not registered for the client.")
+	}
+	a, err := p.check(ctx, client, request)
+	if err != nil {
+		return PushedAnswer{}, err
+	}
+	if proof != nil {
+		if err := p.proofs.Spend(ctx, proof, r.Source); err != nil {
+			return PushedAnswer{}, err
+		}
+	}
+	reference, err := p.random()
+	if err != nil {
+		return PushedAnswer{}, err
+	}
+	uri := requestURIPrefix + reference
+	pushed := storage.Pushed{
+		URI: hash(uri), Client: client.ID, Request: a.Request, ExpiresAt: p.now().Add(pushedLife + pushedLogin),
+	}
+	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.InsertPushed(ctx, pushed) })
+	return PushedAnswer{RequestURI: uri, ExpiresIn: int64(pushedLife / time.Second)}, err
+}
+
+// unfold returns the parameters of an authorization request: those in the query or, all of them, those that were pushed
+// (RFC 9126 §4). The name of a pushed request stays among them, for Finish to spend.
+func (p *Provider) unfold(ctx context.Context, client *Client, params url.Values) (url.Values, error) {
+	uri := params.Get("request_uri")
+	if !strings.HasPrefix(uri, requestURIPrefix) {
+		if client.RequirePAR {
+			return nil, refuse(CodeInvalidRequest, "The client is registered to push its authorization requests (RFC 9126), and did not.")
+		}
+		return params, nil
+	}
+	pushed, err := p.store.Pushed(ctx, hash(uri))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, errRequestURI
+	} else if err != nil {
+		return nil, err
+	}
+	if pushed.Client != client.ID || !p.now().Before(pushed.ExpiresAt.Add(-pushedLogin)) {
+		return nil, errRequestURI
+	}
+	return pushed.Request, nil
+}
+
+// spendPushed is part of the transaction that makes the code: a pushed request leads to one code at most.
+func spendPushed(ctx context.Context, tx storage.Tx, uri string) error {
+	if uri == "" {
+		return nil
+	}
+	return notFound(tx.TakePushed(ctx, hash(uri)), errRequestURI)
+}
