@@ -42,12 +42,13 @@ var arrows = map[string][]string{
 
 	"internal/browser":    {},
 	"internal/layering":   {},
+	"dpop/dpoptest":       {"dpop", "internal/jose"},
 	"dpop/replaytest":     {"dpop"},
 	"storage/storagetest": {"storage"},
 }
 
 // testOnly lists the packages that only tests import.
-var testOnly = []string{"dpop/replaytest", "storage/storagetest"}
+var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/storagetest"}
 
 // confined tells which packages of ours may import a library: those that replacing it would change. A library that is
 // not named here may be imported anywhere.

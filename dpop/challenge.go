@@ -1,0 +1,130 @@
+package dpop
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strings"
+)
+
+// A bearerError is about a token that came under the scheme Bearer.
+type bearerError struct{ error }
+
+func (e *bearerError) Unwrap() error { return e.error }
+
+// A refusal is an error as the wire has it.
+type refusal struct {
+	status      int
+	code        string // "": the client did not try, so that nothing is told (RFC 6750 §3.1)
+	description string
+	retryAfter  string // seconds
+}
+
+// classify says how a resource answers an error. What no one declares for callers means that nothing was decided: the
+// answer is "not now", never "no".
+func classify(err error) refusal {
+	var proof *ProofError
+	switch {
+	case errors.Is(err, errNoToken):
+		return refusal{status: http.StatusUnauthorized}
+	case errors.Is(err, errMalformed):
+		return refusal{http.StatusBadRequest, "invalid_request", words(err), ""}
+	case errors.Is(err, errOrigin):
+		return refusal{http.StatusForbidden, "invalid_request",
+			"The proxy names a host that this resource does not have.", ""}
+	case errors.Is(err, ErrInvalidToken):
+		return refusal{http.StatusUnauthorized, "invalid_token", "The access token is not valid: " + words(err), ""}
+	case errors.Is(err, ErrUseNonce):
+		return refusal{http.StatusUnauthorized, "use_dpop_nonce",
+			"The proof needs the nonce of the DPoP-Nonce header of this answer.", ""}
+	case errors.As(err, &proof):
+		return refusal{http.StatusUnauthorized, "invalid_dpop_proof",
+			"The DPoP proof is not valid: " + proof.Part + ": " + proof.Err.Error(), ""}
+	case errors.Is(err, ErrReplayFull):
+		return refusal{http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests from this address.", "60"}
+	}
+	return refusal{http.StatusServiceUnavailable, "temporarily_unavailable",
+		"The resource cannot tell now whether the request is good: try again with a new proof.", "1"}
+}
+
+// words returns what our own errors say, and something harmless for those of others.
+func words(err error) string {
+	var r *reason
+	if errors.As(err, &r) {
+		return r.words
+	}
+	return "expired, revoked, or not for this resource"
+}
+
+// refuse answers a request that was not let in (RFC 9449 §7.1, RFC 6750 §3).
+func (s *Resource) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if s.cfg.Report != nil {
+		s.cfg.Report(r, err)
+	}
+	f, h := classify(err), w.Header()
+	h.Set("Cache-Control", "no-store")
+	if f.status == http.StatusUnauthorized || f.status == http.StatusBadRequest {
+		s.challenge(h, r, f, errors.As(err, new(*bearerError)))
+	}
+	if f.retryAfter != "" {
+		h.Set("Retry-After", f.retryAfter)
+	}
+	if f.code == "" {
+		w.WriteHeader(f.status)
+		return
+	}
+	h.Set("Content-Type", "application/json")
+	w.WriteHeader(f.status)
+	_ = json.NewEncoder(w).Encode(struct { // whoever went away misses it
+		Error       string `json:"error"`
+		Description string `json:"error_description"`
+	}{f.code, f.description})
+}
+
+// challenge adds the WWW-Authenticate headers. Where both schemes are accepted, the one that was tried tells what was
+// wrong (RFC 9449 §7.2).
+func (s *Resource) challenge(h http.Header, r *http.Request, f refusal, bearer bool) {
+	var common, fault []string
+	if s.cfg.Realm != "" {
+		common = append(common, "realm="+quoted(s.cfg.Realm))
+	}
+	if f.code != "" {
+		fault = []string{"error=" + quoted(f.code), "error_description=" + quoted(f.description)}
+	}
+	if s.cfg.Metadata != nil { // RFC 9728 §5.1; classify has no challenge for an origin that is not ours
+		if origin, err := s.origin(r); err == nil {
+			common = append(common, "resource_metadata="+quoted(origin+s.metadataPath()))
+		}
+	}
+	algs := "algs=" + quoted(strings.Join(s.cfg.Verifier.Algorithms(), " "))
+	for _, c := range []struct {
+		scheme string
+		offer  bool
+		tried  bool
+		params []string
+	}{
+		{schemeDPoP, true, !bearer || !s.cfg.AllowBearer, []string{algs}},
+		{schemeBearer, s.cfg.AllowBearer, bearer, nil},
+	} {
+		params := append(c.params, common...)
+		if c.tried {
+			params = append(fault, params...)
+		}
+		if c.offer {
+			h.Add("WWW-Authenticate", strings.TrimSuffix(c.scheme+" "+strings.Join(params, ", "), " "))
+		}
+	}
+}
+
+// quoted returns s as a quoted-string that holds only what RFC 6750 §3 lets stand in an error description.
+func quoted(s string) string {
+	return `"` + strings.Map(func(r rune) rune {
+		switch {
+		case r == '"' || r == '\\':
+			return '\''
+		case r < ' ' || r > '~':
+			return '?'
+		}
+		return r
+	}, s) + `"`
+}

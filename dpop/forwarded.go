@@ -1,0 +1,184 @@
+package dpop
+
+import (
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// origin returns which of the public origins a request is for: the first, unless a trusted proxy tells otherwise. What
+// the proxy tells only chooses. If it could name an origin, whoever gets a header past it would choose which proofs
+// fit.
+func (s *Resource) origin(r *http.Request) (string, error) {
+	candidates := s.origins
+	if s.trusted(peer(r)) {
+		told, err := forwarded(r.Header)
+		if err != nil {
+			return "", err
+		}
+		// Both kinds of headers count: a proxy that writes one may pass the other on as the client sent it.
+		candidates = slices.Clone(candidates)
+		for _, t := range [...]origin{told, {last(r.Header, "X-Forwarded-Proto"), last(r.Header, "X-Forwarded-Host")}} {
+			candidates = slices.DeleteFunc(candidates, func(o string) bool { return !t.is(o) })
+		}
+	}
+	if len(candidates) == 0 {
+		return "", errOrigin
+	}
+	return candidates[0], nil
+}
+
+// An origin is what a proxy tells of how the client reached it; what it does not tell is empty.
+type origin struct{ proto, host string }
+
+// is reports whether o could be the public origin.
+func (o origin) is(public string) bool {
+	scheme, _, _ := strings.Cut(public, "://")
+	if o.proto != "" && !strings.EqualFold(o.proto, scheme) {
+		return false
+	}
+	if o.host == "" {
+		return true
+	}
+	if strings.ContainsAny(o.host, "/?#") {
+		return false
+	}
+	normal, err := NormalizeHTU(scheme + "://" + o.host)
+	return err == nil && normal == public+"/"
+}
+
+// source returns the address that a request came from: the peer's, or behind trusted proxies the last one that is none
+// of them. The zero Addr means that it is not known. X-Forwarded-For comes before Forwarded.
+func (s *Resource) source(r *http.Request) netip.Addr {
+	addr := peer(r)
+	for _, hop := range slices.Backward(hops(r.Header)) {
+		next := parseHop(hop)
+		if !s.trusted(addr) || !next.IsValid() {
+			break
+		}
+		addr = next
+	}
+	return addr
+}
+
+// hops returns the addresses that proxies say requests came to them from, the nearest proxy last.
+func hops(h http.Header) []string {
+	if values := h.Values("X-Forwarded-For"); len(values) > 0 {
+		return strings.Split(strings.Join(values, ","), ",")
+	}
+	elements, err := forwardedElements(h)
+	if err != nil {
+		return nil
+	}
+	var list []string
+	for _, e := range elements {
+		list = append(list, e["for"])
+	}
+	return list
+}
+
+// trusted reports whether addr is that of a trusted proxy.
+func (s *Resource) trusted(addr netip.Addr) bool {
+	return slices.ContainsFunc(s.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// peer returns the address of the other end of the connection, the zero Addr if it has none.
+func peer(r *http.Request) netip.Addr {
+	return parseHop(r.RemoteAddr)
+}
+
+// parseHop returns the address of a node, which may have a port (RFC 7239 §6).
+func parseHop(node string) netip.Addr {
+	node = strings.TrimSpace(node)
+	if withPort, err := netip.ParseAddrPort(node); err == nil {
+		return withPort.Addr().Unmap().WithZone("")
+	}
+	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(node, "["), "]"))
+	if err != nil {
+		return netip.Addr{}
+	}
+	return addr.Unmap().WithZone("")
+}
+
+// last returns the last value of a header that is a list: the one that the nearest proxy wrote.
+func last(h http.Header, name string) string {
+	values := h.Values(name)
+	if len(values) == 0 {
+		return ""
+	}
+	value := values[len(values)-1]
+	return strings.TrimSpace(value[strings.LastIndexByte(value, ',')+1:])
+}
+
+// forwarded returns what the last element of the Forwarded header says.
+func forwarded(h http.Header) (origin, error) {
+	elements, err := forwardedElements(h)
+	if err != nil || len(elements) == 0 {
+		return origin{}, err
+	}
+	e := elements[len(elements)-1]
+	return origin{e["proto"], e["host"]}, nil
+}
+
+// forwardedElements reads the Forwarded header (RFC 7239 §4): its elements, each with its parameters by name in lower
+// case. The error means that it is malformed.
+func forwardedElements(h http.Header) ([]map[string]string, error) {
+	text := strings.Join(h.Values("Forwarded"), ",")
+	if text == "" {
+		return nil, nil
+	}
+	elements := []map[string]string{{}}
+	for {
+		text = strings.TrimLeft(text, " \t")
+		name, rest, ok := strings.Cut(text, "=")
+		if !ok || strings.ContainsAny(name, " \t,;\"") || name == "" {
+			return nil, errOrigin
+		}
+		var value string
+		if strings.HasPrefix(rest, `"`) {
+			value, rest, ok = cutQuoted(rest)
+			if !ok {
+				return nil, errOrigin
+			}
+		} else {
+			end := strings.IndexAny(rest+";", " \t,;")
+			value, rest = rest[:end], rest[end:]
+		}
+		e := elements[len(elements)-1]
+		name = strings.ToLower(name)
+		if _, twice := e[name]; twice {
+			return nil, errOrigin
+		}
+		e[name] = value
+		rest = strings.TrimLeft(rest, " \t")
+		if rest == "" {
+			return elements, nil
+		}
+		switch rest[0] {
+		case ';':
+		case ',':
+			elements = append(elements, map[string]string{})
+		default:
+			return nil, errOrigin
+		}
+		text = rest[1:]
+	}
+}
+
+// cutQuoted cuts a quoted-string (RFC 9110 §5.6.4) off the front of s.
+func cutQuoted(s string) (value, rest string, ok bool) {
+	var b strings.Builder
+	for i := 1; i < len(s); i++ {
+		switch s[i] {
+		case '"':
+			return b.String(), s[i+1:], true
+		case '\\':
+			if i++; i == len(s) {
+				return "", "", false
+			}
+		}
+		b.WriteByte(s[i])
+	}
+	return "", "", false
+}
