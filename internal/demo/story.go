@@ -56,7 +56,9 @@ func Run(ctx context.Context, s Story) error {
 	t := &telling{Story: s, dev: dev}
 	err = t.tell(ctx)
 	if err == nil && s.Keep {
-		t.invite()
+		err = t.invite(ctx)
+	}
+	if err == nil && s.Keep {
 		return dev.Wait()
 	}
 	return errors.Join(err, dev.Close())
@@ -74,12 +76,15 @@ type telling struct {
 	set    claims.Set
 }
 
-// tell plays the steps in order.
+// A step is a part of the story.
+type step struct {
+	name string
+	play func(context.Context) error
+}
+
+// tell plays the story.
 func (t *telling) tell(ctx context.Context) error {
-	for _, step := range []struct {
-		name string
-		play func(context.Context) error
-	}{
+	err := t.play(ctx, []step{
 		{"the issuer and an OpenID provider start", t.meet},
 		{"Alice logs in on a new device", t.login},
 		{"the device refreshes its token", t.refresh},
@@ -88,14 +93,22 @@ func (t *telling) tell(ctx context.Context) error {
 		{"a thief uses a stolen token with another key", t.steal},
 		{"somebody sends the same proof twice", t.replay},
 		{"the operator removes the device", t.remove},
-	} {
+	})
+	if err == nil {
+		fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;32", "Everything did what it should."))
+	}
+	return err
+}
+
+// play plays steps in order.
+func (t *telling) play(ctx context.Context, steps []step) error {
+	for _, step := range steps {
 		fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;36", "● "+step.name))
 		if err := step.play(ctx); err != nil {
 			t.say("%s %v", t.paint("31", "✗"), err)
 			return fmt.Errorf("step %q: %w", step.name, err)
 		}
 	}
-	fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;32", "Everything did what it should."))
 	return nil
 }
 
@@ -108,6 +121,11 @@ func (t *telling) meet(ctx context.Context) error {
 		return err
 	}
 	t.peer = &client.Client{Server: meta, ID: PeerID, Secret: t.dev.PeerSecret, HTTP: h}
+	return t.device(ctx)
+}
+
+// device makes the app on a new device.
+func (t *telling) device(context.Context) error {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -115,7 +133,7 @@ func (t *telling) meet(ctx context.Context) error {
 	if t.signer, err = dpop.NewSigner(key, ""); err != nil {
 		return err
 	}
-	t.app = &client.Client{Server: meta, ID: AppID, HTTP: &http.Client{
+	t.app = &client.Client{Server: t.peer.Server, ID: AppID, HTTP: &http.Client{
 		Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: t.signer},
 	}}
 	t.ok("the device made a P-256 key that never leaves it; thumbprint %s", t.signer.JKT())
@@ -203,147 +221,12 @@ func (t *telling) ask(ctx context.Context) error {
 	return nil
 }
 
-func (t *telling) steal(ctx context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+// invite prints what to try next, with the token of a device that is not removed.
+func (t *telling) invite(ctx context.Context) error {
+	err := t.play(ctx, []step{{"a new device for you", t.device}, {"Alice logs in on it", t.login}})
 	if err != nil {
 		return err
 	}
-	thief, err := dpop.NewSigner(key, "")
-	if err != nil {
-		return err
-	}
-	other := *t.app
-	other.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: thief}}
-	_, err = other.Refresh(ctx, t.tokens.RefreshToken)
-	if wrong := expect(err, "invalid_grant"); wrong != nil {
-		return wrong
-	}
-	t.ok("the stolen refresh token with the thief's own key: refused, %s", reason(err))
-
-	verifier, nonce, err := t.resource()
-	if err != nil {
-		return err
-	}
-	const call = "https://rooms.example.com/join"
-	proof, err := thief.Proof(dpop.ProofParams{Method: "POST", URL: call, Nonce: nonce, AccessToken: t.tokens.AccessToken})
-	if err != nil {
-		return err
-	}
-	checked, err := verifier.Check(ctx, dpop.Request{Method: "POST", URL: call, Proofs: []string{proof}, AccessToken: t.tokens.AccessToken})
-	if err != nil {
-		return err
-	}
-	if checked.JKT == t.set.JKT {
-		return errors.New("two keys have the same thumbprint")
-	}
-	t.ok("the stolen access token at a resource: refused, the proof is by key %.12s…, the token wants %.12s…", checked.JKT, t.set.JKT)
-	return nil
-}
-
-// resource is a resource server's proof check, such as any Go service has with package dpop.
-func (t *telling) resource() (*dpop.Verifier, string, error) {
-	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: 1024})
-	if err != nil {
-		return nil, "", err
-	}
-	var secret [32]byte
-	rand.Read(secret[:]) // never fails
-	nonces, err := dpop.NewNonces([][32]byte{secret}, nil)
-	if err != nil {
-		return nil, "", err
-	}
-	v, err := dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces})
-	if err != nil {
-		return nil, "", err
-	}
-	nonce, err := v.Nonce(context.Background())
-	return v, nonce, err
-}
-
-func (t *telling) replay(ctx context.Context) error {
-	endpoint := t.app.Server.TokenEndpoint
-	resp, err := http.Get(t.dev.Issuer + "/nonce")
-	if err != nil {
-		return err
-	}
-	if err := resp.Body.Close(); err != nil {
-		return err
-	}
-	proof, err := t.signer.Proof(dpop.ProofParams{Method: http.MethodPost, URL: endpoint, Nonce: resp.Header.Get("DPoP-Nonce")})
-	if err != nil {
-		return err
-	}
-	plain := *t.app
-	plain.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: fixedProof(proof)}
-	if t.tokens, err = plain.Refresh(ctx, t.tokens.RefreshToken); err != nil {
-		return err
-	}
-	t.say("the first time it is a refresh like any other")
-	_, err = plain.Refresh(ctx, t.tokens.RefreshToken)
-	if wrong := expect(err, "invalid_dpop_proof"); wrong != nil {
-		return wrong
-	}
-	t.ok("the second time: refused, %s", reason(err))
-	return nil
-}
-
-// fixedProof sends one and the same proof with every request.
-type fixedProof string
-
-func (p fixedProof) RoundTrip(r *http.Request) (*http.Response, error) {
-	r = r.Clone(r.Context())
-	r.Header.Set("DPoP", string(p))
-	return http.DefaultTransport.RoundTrip(r)
-}
-
-func (t *telling) remove(ctx context.Context) error {
-	device, err := claims.Parse(t.set.Device)
-	if err != nil {
-		return err
-	}
-	var removed any
-	if err := client.Admin(t.dev.Admin).RemoveDevice(ctx, device.Domain(), device.Device(), "reported stolen", &removed); err != nil {
-		return err
-	}
-	t.say("through the admin socket, as issuer devices remove does")
-	answer, err := t.peer.Introspect(ctx, t.tokens.AccessToken)
-	if err != nil {
-		return err
-	}
-	if len(answer) != 1 || answer["active"] != false {
-		return fmt.Errorf("the answer about a removed device is %v", answer)
-	}
-	t.ok("the peer asks again: inactive, and nothing more is said")
-	_, err = t.app.Refresh(ctx, t.tokens.RefreshToken)
-	if wrong := expect(err, "invalid_grant"); wrong != nil {
-		return wrong
-	}
-	t.ok("the device refreshes: refused")
-	return nil
-}
-
-// expect wants err to be the issuer's refusal with that code.
-func expect(err error, code string) error {
-	var refusal *client.Error
-	switch {
-	case err == nil:
-		return fmt.Errorf("it was let through; %s was due", code)
-	case !errors.As(err, &refusal) || refusal.Code != code:
-		return fmt.Errorf("%s was due, not: %w", code, err)
-	}
-	return nil
-}
-
-func reason(err error) string {
-	var refusal *client.Error
-	if errors.As(err, &refusal) {
-		return refusal.Code
-	}
-	return ""
-}
-
-// invite prints what to try next.
-func (t *telling) invite() {
 	fmt.Fprintf(t.Out, `
 The issuer goes on serving until you press Ctrl-C. In another terminal:
 
@@ -352,6 +235,7 @@ The issuer goes on serving until you press Ctrl-C. In another terminal:
   issuer introspect %[2]s
   issuer devices list --data %[3]s
 `, t.dev.EnvFile, t.tokens.AccessToken, strings.TrimSuffix(t.dev.EnvFile, "/dev.env"))
+	return nil
 }
 
 func (t *telling) say(format string, args ...any) { fmt.Fprintf(t.Out, "  "+format+"\n", args...) }

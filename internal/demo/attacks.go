@@ -1,0 +1,155 @@
+package demo
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/client"
+)
+
+func (t *telling) steal(ctx context.Context) error {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	thief, err := dpop.NewSigner(key, "")
+	if err != nil {
+		return err
+	}
+	other := *t.app
+	other.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: thief}}
+	_, err = other.Refresh(ctx, t.tokens.RefreshToken)
+	if wrong := expect(err, "invalid_grant"); wrong != nil {
+		return wrong
+	}
+	t.ok("the stolen refresh token with the thief's own key: refused, %s", reason(err))
+
+	verifier, nonce, err := t.resource()
+	if err != nil {
+		return err
+	}
+	const call = "https://rooms.example.com/join"
+	proof, err := thief.Proof(dpop.ProofParams{Method: "POST", URL: call, Nonce: nonce, AccessToken: t.tokens.AccessToken})
+	if err != nil {
+		return err
+	}
+	checked, err := verifier.Check(ctx, dpop.Request{Method: "POST", URL: call, Proofs: []string{proof}, AccessToken: t.tokens.AccessToken})
+	if err != nil {
+		return err
+	}
+	if checked.JKT == t.set.JKT {
+		return errors.New("two keys have the same thumbprint")
+	}
+	t.ok("the stolen access token at a resource: refused, the proof is by key %.12s…, the token wants %.12s…", checked.JKT, t.set.JKT)
+	return nil
+}
+
+// resource is a resource server's proof check, such as any Go service has with package dpop.
+func (t *telling) resource() (*dpop.Verifier, string, error) {
+	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: 1024})
+	if err != nil {
+		return nil, "", err
+	}
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails
+	nonces, err := dpop.NewNonces([][32]byte{secret}, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	v, err := dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces})
+	if err != nil {
+		return nil, "", err
+	}
+	nonce, err := v.Nonce(context.Background())
+	return v, nonce, err
+}
+
+func (t *telling) replay(ctx context.Context) error {
+	endpoint := t.app.Server.TokenEndpoint
+	resp, err := http.Get(t.dev.Issuer + "/nonce")
+	if err != nil {
+		return err
+	}
+	if err := resp.Body.Close(); err != nil {
+		return err
+	}
+	proof, err := t.signer.Proof(dpop.ProofParams{Method: http.MethodPost, URL: endpoint, Nonce: resp.Header.Get("DPoP-Nonce")})
+	if err != nil {
+		return err
+	}
+	plain := *t.app
+	plain.HTTP = &http.Client{Timeout: 30 * time.Second, Transport: fixedProof(proof)}
+	if t.tokens, err = plain.Refresh(ctx, t.tokens.RefreshToken); err != nil {
+		return err
+	}
+	t.say("the first time it is a refresh like any other")
+	_, err = plain.Refresh(ctx, t.tokens.RefreshToken)
+	if wrong := expect(err, "invalid_dpop_proof"); wrong != nil {
+		return wrong
+	}
+	t.ok("the second time: refused, %s", reason(err))
+	return nil
+}
+
+// fixedProof sends one and the same proof with every request.
+type fixedProof string
+
+func (p fixedProof) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("DPoP", string(p))
+	return http.DefaultTransport.RoundTrip(r)
+}
+
+func (t *telling) remove(ctx context.Context) error {
+	device, err := claims.Parse(t.set.Device)
+	if err != nil {
+		return err
+	}
+	var removed any
+	if err := client.Admin(t.dev.Admin).RemoveDevice(ctx, device.Domain(), device.Device(), "reported stolen", &removed); err != nil {
+		return err
+	}
+	t.say("through the admin socket, as issuer devices remove does")
+	answer, err := t.peer.Introspect(ctx, t.tokens.AccessToken)
+	if err != nil {
+		return err
+	}
+	if len(answer) != 1 || answer["active"] != false {
+		return fmt.Errorf("the answer about a removed device is %v", answer)
+	}
+	t.ok("the peer asks again: inactive, and nothing more is said")
+	_, err = t.app.Refresh(ctx, t.tokens.RefreshToken)
+	if wrong := expect(err, "invalid_grant"); wrong != nil {
+		return wrong
+	}
+	t.ok("the device refreshes: refused")
+	return nil
+}
+
+// expect wants err to be the issuer's refusal with that code.
+func expect(err error, code string) error {
+	var refusal *client.Error
+	switch {
+	case err == nil:
+		return fmt.Errorf("it was let through; %s was due", code)
+	case !errors.As(err, &refusal) || refusal.Code != code:
+		return fmt.Errorf("%s was due, not: %w", code, err)
+	}
+	return nil
+}
+
+func reason(err error) string {
+	var refusal *client.Error
+	if errors.As(err, &refusal) {
+		return refusal.Code
+	}
+	return ""
+}
