@@ -60,8 +60,10 @@ func explain(socket client.Admin, err error) error {
 		return unknown("no issuer answers at %s: is it running, and is --data or --config right? (%w)", socket, root(err))
 	case e.Status >= http.StatusInternalServerError:
 		return unknown("%w", e)
+	case e.Status == http.StatusBadRequest: // the arguments were passed on as they are
+		return usage("%s", cmp.Or(e.Description, e.Error()))
 	}
-	return refused("%w", e)
+	return refused("%s", cmp.Or(e.Description, e.Error()))
 }
 
 // root returns err without the words of net/http, which speak of a URL that nobody has written.

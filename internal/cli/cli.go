@@ -91,6 +91,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		kong.Exit(func(code int) { stopped = code; panic(kongExit{}) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&streams{in: in, out: out, err: errOut, env: env}),
+		kong.WithHyphenPrefixedParameters(true), // user ids and nonces are base64url: one in 64 begins so
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
