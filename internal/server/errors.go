@@ -28,6 +28,8 @@ type failure struct {
 	description string
 	challenge   string // WWW-Authenticate
 	retryAfter  string // seconds
+	// serverTime is the server's time in seconds since 1970, for a client whose clock is wrong; zero for others.
+	serverTime int64
 }
 
 // answerError is the one place where an error becomes an answer: a page for a browser on its way through a login,
@@ -57,7 +59,8 @@ func (s *Server) answerError(c echo.Context, err error) {
 		err = c.JSON(f.status, struct {
 			Error       string `json:"error"`
 			Description string `json:"error_description"`
-		}{f.code, f.description})
+			ServerTime  int64  `json:"server_time,omitempty"`
+		}{f.code, f.description, f.serverTime})
 	}
 	if err != nil {
 		s.Log.Debug("answer not written", slog.String("id", requestID(c)), slog.Any("error", err))
@@ -92,7 +95,11 @@ func classify(err error) failure {
 		return failure{status: http.StatusBadRequest, code: "invalid_dpop_proof",
 			description: "The proof was used before: make a new one for each request."}
 	case errors.As(err, &proof):
-		return failure{status: http.StatusBadRequest, code: "invalid_dpop_proof", description: describeProof(proof)}
+		f := failure{status: http.StatusBadRequest, code: "invalid_dpop_proof", description: describeProof(proof)}
+		if clock := (*dpop.ClockError)(nil); errors.As(err, &clock) {
+			f.serverTime = clock.Server.Unix()
+		}
+		return f
 	case errors.Is(err, dpop.ErrReplayFull):
 		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many requests from this address.", retryAfter: "60"}
