@@ -91,7 +91,7 @@ func (s *Server) listKeys(c echo.Context) error {
 	infos := s.Keys.List()
 	list := make([]AdminKey, 0, len(infos))
 	for _, k := range infos {
-		list = append(list, AdminKey{KID: k.KID, Alg: k.Alg, State: keyState(k), CreatedAt: k.CreatedAt})
+		list = append(list, AdminKey{KID: k.KID, Alg: k.Alg, State: keyState(k), CreatedAt: stored(k.CreatedAt)})
 	}
 	return c.JSON(http.StatusOK, list)
 }
@@ -126,7 +126,11 @@ func adminDevice(d storage.Device) AdminDevice {
 		CreatedAt: d.CreatedAt, RemovedReason: d.RemovedReason,
 	}
 	if !d.RemovedAt.IsZero() {
-		a.RemovedAt = &d.RemovedAt
+		at := stored(d.RemovedAt)
+		a.RemovedAt = &at
 	}
 	return a
 }
+
+// stored writes a time as the store keeps it, for an answer that was not read from there.
+func stored(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

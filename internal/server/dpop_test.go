@@ -225,10 +225,11 @@ func TestProofIsSpentLast(t *testing.T) {
 // TestNoncesOff holds an issuer without nonces: it never names one, and iat decides.
 func TestNoncesOff(t *testing.T) {
 	s := start(t, map[string]string{"nonce": "off"})
-	a := s.get(t, "/nonce")
-	wantError(t, a, http.StatusNotFound, "not_found")
-	if a.header.Values("DPoP-Nonce") != nil {
-		t.Errorf("DPoP-Nonce = %q, want none", a.header.Values("DPoP-Nonce"))
+	wantError(t, s.get(t, "/nonce"), http.StatusNotFound, "not_found")
+	for _, path := range []string{"/nonce", "/healthz", "/jwks", "/authorize", "/token", "/nothing"} {
+		if nonces := s.get(t, path).header.Values("DPoP-Nonce"); nonces != nil {
+			t.Errorf("%s: DPoP-Nonce = %q, want none", path, nonces)
+		}
 	}
 	d := newDevice(t)
 	at := func(offset time.Duration) func(f *forgery) {

@@ -4,12 +4,13 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
+	"errors"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -33,6 +34,12 @@ var (
 	mute      = caller{id: "mute", secret: secret}
 )
 
+// What app may ask for, unless a test says otherwise.
+const (
+	bothScopes    = `["im:handle", "im:device"]`
+	bothResources = `["https://rooms.example.com", "https://files.example.com"]`
+)
+
 const secret = "s3cret-with_all.of~them+and/more=%20:"
 
 // A site is a whole issuer, with an OpenID provider in front of it, on sockets and files of its own. When its test
@@ -46,6 +53,10 @@ type site struct {
 	clock    clock
 	witness  *witness
 	http     *http.Client // follows no redirects, keeps no cookies
+
+	transport *http.Transport
+	fill      map[string]string // what is filled into the settings
+	stop      func(t *testing.T)
 }
 
 // start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there. As no
@@ -53,26 +64,39 @@ type site struct {
 func start(t *testing.T, fill map[string]string) *site {
 	t.Helper()
 	t.Parallel()
-	public, admin := listen(t), listen(t)
-	s := &site{issuer: "http://" + public.Addr().String(), admin: "http://" + admin.Addr().String(), witness: newWitness()}
+	public, admin := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
+	s := &site{
+		issuer: "http://" + public.Addr().String(), admin: "http://" + admin.Addr().String(),
+		witness: newWitness(), transport: transport,
+	}
 	s.http = &http.Client{
 		Transport:     recorder{transport, s.witness},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	s.provider = startProvider(t, s.witness, s.issuer+"/login/callback/")
-
 	hash := sha256.Sum256([]byte(secret))
-	values := map[string]string{
+	s.fill = map[string]string{
 		"issuer": s.issuer, "provider": s.provider.url, "data": t.TempDir(), "secret": hex.EncodeToString(hash[:]),
-		"nonce": "required", "devices": "1000", "choose": "false",
+		"nonce": "required", "devices": "1000", "choose": "false", "scopes": bothScopes, "resources": bothResources,
 	}
-	maps.Copy(values, fill)
+	maps.Copy(s.fill, fill)
+	s.serve(t, public, admin)
+	t.Cleanup(func() {
+		s.stop(t)
+		s.witness.report(t)
+	})
+	return s
+}
+
+// serve puts an issuer together from the settings and the data folder of the site, and waits until it is ready.
+func (s *site) serve(t *testing.T, public, admin net.Listener) {
+	t.Helper()
 	text, err := os.ReadFile("testdata/settings.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	filled := os.Expand(string(text), func(name string) string { return values[name] })
+	filled := os.Expand(string(text), func(name string) string { return s.fill[name] })
 	cfg, err := config.Parse("settings.yaml", []byte(filled), nil)
 	if err != nil {
 		t.Fatal(err)
@@ -91,16 +115,24 @@ func start(t *testing.T, fill map[string]string) *site {
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- instance.Serve(ctx, public, admin) }()
-	t.Cleanup(func() {
-		transport.CloseIdleConnections() // the server waits for connections that were never used
+	s.stop = func(t *testing.T) {
+		t.Helper()
+		s.transport.CloseIdleConnections() // the server waits for connections that were never used
 		stop()
 		if err := <-ended; err != nil {
 			t.Errorf("Serve = %v, want nil", err)
 		}
-		s.witness.report(t)
-	})
+	}
 	s.waitReady(t)
-	return s
+}
+
+// restart stops the issuer and starts another one with the same data, at the same addresses, and with settings that
+// may differ.
+func (s *site) restart(t *testing.T, fill map[string]string) {
+	t.Helper()
+	s.stop(t)
+	maps.Copy(s.fill, fill)
+	s.serve(t, listen(t, s.issuer[len("http://"):]), listen(t, s.admin[len("http://"):]))
 }
 
 func (s *site) waitReady(t *testing.T) {
@@ -128,9 +160,9 @@ func (s *site) freeze(t *testing.T) {
 	s.waitReady(t)
 }
 
-func listen(t *testing.T) net.Listener {
+func listen(t *testing.T, address string) net.Listener {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", address)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,17 +201,23 @@ func (c *clock) freeze(at time.Time) {
 	c.frozen = at
 }
 
-// faults make a store fail.
+// faults make a store fail, and remember what it was asked.
 type faults struct {
-	mu sync.Mutex
-	op string
+	mu    sync.Mutex
+	op    string
+	asked []string
 }
+
+var errFire = errors.New("disk on fire")
 
 func (f *faults) fail(op string) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if op != "Revocations" && !slices.Contains(f.asked, op) { // those are read all the time
+		f.asked = append(f.asked, op)
+	}
 	if op == f.op {
-		return fmt.Errorf("disk on fire in %s", op)
+		return errFire
 	}
 	return nil
 }
@@ -189,4 +227,15 @@ func (f *faults) set(op string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.op = op
+}
+
+// during returns the operations that the store is asked for while what runs.
+func (f *faults) during(what func()) []string {
+	f.mu.Lock()
+	f.asked = nil
+	f.mu.Unlock()
+	what()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.asked)
 }

@@ -81,14 +81,15 @@ func TestInactive(t *testing.T) {
 	d := newDevice(t)
 	held := s.login(t, d, "alice")
 	key := newKey(t)
-	header := object{"typ": "at+jwt", "alg": "ES256", "kid": "unknown"}
-	claims := object{}
+	header, claims := object{}, object{}
 	parts := strings.Split(held.access, ".")
-	payload, err := base64.RawURLEncoding.DecodeString(parts[1])
-	if err != nil {
-		t.Fatal(err)
+	for i, into := range []*object{&header, &claims} {
+		part, err := base64.RawURLEncoding.DecodeString(parts[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		decode(t, part, into)
 	}
-	decode(t, payload, &claims)
 	flipped := []byte(held.access)
 	flipped[len(flipped)-10] ^= 1
 	for name, token := range map[string]string{
@@ -100,6 +101,7 @@ func TestInactive(t *testing.T) {
 		"without signature":    parts[0] + "." + parts[1] + ".",
 		"alg none":             compact(object{"typ": "at+jwt", "alg": "none"}, claims, ""),
 		"signed by a stranger": sign(key, header, claims),
+		"of an unknown key":    sign(key, object{"typ": "at+jwt", "alg": "ES256", "kid": "unknown"}, claims),
 		"proof":                s.proof(t, d, ""),
 		"very long":            strings.Repeat("a", 8<<10),
 		"spaces":               " " + held.access,

@@ -68,7 +68,7 @@ func down(_ http.ResponseWriter, r *http.Request) bool {
 
 func startProvider(t *testing.T, w *witness, callback string) *provider {
 	t.Helper()
-	front, behind := listen(t), listen(t)
+	front, behind := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	p := &provider{url: "http://" + front.Addr().String(), callback: callback, key: newKey(t), witness: w}
 	idp, err := devidp.New(devidp.Config{
 		Issuer:  p.url,
