@@ -4,10 +4,16 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/imidentity/issuer/internal/config"
+)
+
+var (
+	settingRow = regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.+?) \\| (.+) \\|$")
+	inCode     = regexp.MustCompile("`([^`]+)`")
 )
 
 // TestSettingsDocument holds docs/settings.md to the settings that there are: a row for each, with its default and
@@ -18,7 +24,7 @@ func TestSettingsDocument(t *testing.T) {
 		t.Fatal(err)
 	}
 	rows := make(map[string][2]string)
-	for _, m := range regexp.MustCompile("(?m)^\\| `([^`]+)` \\| (.+?) \\| (.+) \\|$").FindAllStringSubmatch(string(text), -1) {
+	for _, m := range settingRow.FindAllStringSubmatch(string(text), -1) {
 		if _, twice := rows[m[1]]; twice {
 			t.Errorf("docs/settings.md has %s twice", m[1])
 		}
@@ -34,8 +40,15 @@ func TestSettingsDocument(t *testing.T) {
 		if s.initial != "" && row[0] != s.initial {
 			t.Errorf("docs/settings.md: default of %s = %s, want %s", s.key, row[0], s.initial)
 		}
+		var named []string
+		for _, m := range inCode.FindAllStringSubmatch(row[0]+row[1], -1) {
+			named = append(named, m[1])
+			if s.values != nil && !slices.Contains(s.values, m[1]) {
+				t.Errorf("docs/settings.md: %s cannot be `%s`", s.key, m[1])
+			}
+		}
 		for _, value := range s.values {
-			if !strings.Contains(row[0]+row[1], "`"+value+"`") {
+			if !slices.Contains(named, value) {
 				t.Errorf("docs/settings.md: %s lacks the value `%s`", s.key, value)
 			}
 		}
