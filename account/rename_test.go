@@ -1,0 +1,94 @@
+package account_test
+
+import (
+	"errors"
+	"sync"
+	"testing"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/storage"
+)
+
+func TestRename(t *testing.T) {
+	a, _, told := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := a.SignIn(t.Context(), signIn("2", "bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, user, to string
+		want           error
+		gen            int64
+	}{
+		{"to another name", alice.ID, "Alex", nil, 1},
+		{"to the same name", alice.ID, "alex", nil, 1},
+		{"to another spelling that collides with her own", alice.ID, "al.ex", nil, 2},
+		{"to somebody's name", alice.ID, "bob", account.ErrHandleTaken, 2},
+		{"to a name that looks like somebody's", alice.ID, "b0b", account.ErrHandleTaken, 2},
+		{"to her own id", alice.ID, alice.ID, account.ErrHandleTaken, 2},
+		{"to somebody's id", alice.ID, bob.ID, account.ErrHandleTaken, 2},
+		{"to a reserved name", alice.ID, "admin", claims.CodeReservedHandle, 2},
+		{"to no name", alice.ID, "", claims.CodeEmptyPart, 2},
+		{"to a name in quarantine", bob.ID, "alice", account.ErrHandleTaken, 0},
+		{"back to her first name", alice.ID, "alice", nil, 3},
+		{"of nobody", "nobody", "carol", account.ErrNoUser, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			u, err := a.Rename(t.Context(), domain, test.user, test.to)
+			if !errors.Is(err, test.want) {
+				t.Fatalf("Rename = %v, want %v", err, test.want)
+			}
+			if err == nil && u.Gen != test.gen {
+				t.Errorf("generation = %d, want %d", u.Gen, test.gen)
+			}
+		})
+	}
+	if len(*told) != 3 || (*told)[2].Kind != storage.RevokeGen || (*told)[2].Gen != 3 {
+		t.Errorf("revoked %+v, want one row for each of three renames, the last below generation 3", *told)
+	}
+	if again, err := a.SignIn(t.Context(), signIn("1", "whatever")); err != nil || again.ID != alice.ID || again.Handle != "alice" {
+		t.Errorf("SignIn after the renames = %+v, %v, want the same user", again, err)
+	}
+}
+
+// Of many who want one free name, one gets it.
+func TestRenameRaces(t *testing.T) {
+	a, _, _ := people(t)
+	var users []storage.User
+	for _, name := range []string{"one", "two", "three", "four", "five", "six"} {
+		u, err := a.SignIn(t.Context(), signIn(name, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		users = append(users, u)
+	}
+	var (
+		mu        sync.Mutex
+		won, lost int
+		wg        sync.WaitGroup
+	)
+	for _, u := range users {
+		wg.Go(func() {
+			_, err := a.Rename(t.Context(), domain, u.ID, "wanted")
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case err == nil:
+				won++
+			case errors.Is(err, account.ErrHandleTaken):
+				lost++
+			default:
+				t.Errorf("Rename = %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if won != 1 || lost != len(users)-1 {
+		t.Errorf("%d renamed and %d refused, want 1 and %d", won, lost, len(users)-1)
+	}
+}
