@@ -72,7 +72,7 @@ func startProvider(t *testing.T, w *witness, callback string) *provider {
 	p := &provider{url: "http://" + front.Addr().String(), callback: callback, key: newKey(t), witness: w}
 	idp, err := devidp.New(devidp.Config{
 		Issuer:  p.url,
-		Clients: []devidp.Client{{ID: "issuer", RedirectURIs: []string{callback + "dev", callback + "other"}}},
+		Clients: []devidp.Client{{ID: "issuer", RedirectURIs: callbacks(callback)}},
 		People:  []devidp.Person{devidp.Alice, devidp.Bob, {Subject: "dev-10023", Username: "two words"}},
 	})
 	if err != nil {
