@@ -29,3 +29,12 @@ func (a Admin) Do(ctx context.Context, method, path string, query url.Values, an
 func (a Admin) RemoveDevice(ctx context.Context, domain, device, reason string, answer any) error {
 	return a.Do(ctx, http.MethodDelete, "/admin/devices/"+domain+"/"+device, url.Values{"reason": {reason}}, answer)
 }
+
+// RenameUser gives a user another handle. An empty domain is the issuer's only one.
+func (a Admin) RenameUser(ctx context.Context, domain, user, handle string, answer any) error {
+	query := url.Values{"handle": {handle}}
+	if domain != "" {
+		query.Set("domain", domain)
+	}
+	return a.Do(ctx, http.MethodPut, "/admin/users/"+user+"/handle", query, answer)
+}

@@ -23,6 +23,13 @@ type AdminDevice struct {
 	RemovedReason string     `json:"removed_reason,omitempty"`
 }
 
+// AdminUser is a user as operators see her.
+type AdminUser struct {
+	Domain string `json:"domain"`
+	ID     string `json:"id"`
+	Handle string `json:"handle"`
+}
+
 // AdminClient is a client as operators see it, without its secret.
 type AdminClient struct {
 	ID           string   `json:"id"`
@@ -71,6 +78,19 @@ func (s *Server) removeDevice(c echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, adminDevice(d))
+}
+
+// renameUser serves PUT /admin/users/{user}/handle?domain=…&handle=…
+func (s *Server) renameUser(c echo.Context) error {
+	domain, err := s.adminDomain(c)
+	if err != nil {
+		return err
+	}
+	u, err := s.Accounts.Rename(c.Request().Context(), domain, c.Param("user"), c.QueryParam("handle"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, AdminUser{Domain: u.Domain, ID: u.ID, Handle: u.Handle})
 }
 
 // listClients serves GET /admin/clients.

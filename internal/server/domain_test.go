@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"net/http"
 	"net/url"
 	"regexp"
 	"strings"
@@ -82,6 +83,39 @@ func TestSystems(t *testing.T) {
 func (s *site) refreshedAs(t *testing.T, c caller, d *device, token string) tokens {
 	t.Helper()
 	return wantTokens(t, s.token(t, c, d, refreshForm(token)))
+}
+
+// TestRename renames a user while she is logged in: her tokens are void, her session carries the new handle, and nobody
+// gets the old one.
+func TestRename(t *testing.T) {
+	s := start(t, nil)
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
+	rename := func(user, to string) answer {
+		query := url.Values{"domain": {"example.com"}, "handle": {to}}
+		return s.send(t, s.http, s.request(t, http.MethodPut, s.admin+"/admin/users/"+user+"/handle?"+query.Encode(), ""))
+	}
+	user := regexp.MustCompile(`^im:([^@]+)@`).FindStringSubmatch(held.set.Subject)[1]
+	if a := rename(user, "alex"); a.status != http.StatusOK || a.text("handle") != "alex" {
+		t.Fatalf("answer = %v, want the user called alex", a)
+	}
+	if a := s.introspect(t, peer, held.access); strings.TrimSpace(a.body) != `{"active":false}` {
+		t.Errorf("introspection of a token with the old handle = %v, want inactive", a)
+	}
+	next := s.refreshed(t, d, held.refresh)
+	if next.set.Handle != "im:%40alex@example.com" || next.set.Subject != held.set.Subject || next.set.Device != held.set.Device {
+		t.Errorf("after a refresh the token is of %q, %q and %q", next.set.Handle, next.set.Subject, next.set.Device)
+	}
+	if a := s.introspect(t, peer, next.access); a.json["active"] != true {
+		t.Errorf("introspection of the new token = %v, want active", a)
+	}
+	bob := s.login(t, newDevice(t), "bob")
+	bobID := regexp.MustCompile(`^im:([^@]+)@`).FindStringSubmatch(bob.set.Subject)[1]
+	for _, name := range []string{"alice", "alex", "ALICE"} {
+		if a := rename(bobID, name); a.status != http.StatusConflict {
+			t.Errorf("renaming bob to %s = %v, want 409", name, a)
+		}
+	}
 }
 
 // callbacks are the redirect URIs of the issuer at the provider, one for each domain of the settings.

@@ -10,6 +10,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/oauth"
@@ -80,6 +81,7 @@ func classify(err error) failure {
 		proof   *dpop.ProofError
 		large   *tooLarge
 		routing *echo.HTTPError
+		name    *claims.Error
 	)
 	switch {
 	case errors.As(err, &large):
@@ -110,6 +112,10 @@ func classify(err error) failure {
 			description: "The client is not registered for the scope introspect."}
 	case errors.Is(err, account.ErrNoDevice):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
+	case errors.Is(err, account.ErrNoUser):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such user in the domain."}
+	case errors.Is(err, account.ErrHandleTaken), errors.Is(err, account.ErrNoRename), errors.As(err, &name):
+		return failure{status: http.StatusConflict, code: "handle_refused", description: refusedHandle(err)}
 	case errors.As(err, &routing):
 		return ofRouting(routing)
 	case errors.Is(err, context.Canceled):
@@ -153,4 +159,12 @@ func describeProof(e *dpop.ProofError) string {
 		}
 		return r
 	}, text)
+}
+
+// refusedHandle says to an operator why a user cannot have a handle.
+func refusedHandle(err error) string {
+	if errors.Is(err, account.ErrNoRename) {
+		return "Handles of this domain cannot change: in XMPP the handle is the user."
+	}
+	return fault(err)
 }

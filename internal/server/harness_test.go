@@ -206,6 +206,7 @@ type faults struct {
 	mu    sync.Mutex
 	op    string
 	asked []string
+	then  func()
 }
 
 var errFire = errors.New("disk on fire")
@@ -216,10 +217,24 @@ func (f *faults) fail(op string) error {
 	if op != "Revocations" && !slices.Contains(f.asked, op) { // those are read all the time
 		f.asked = append(f.asked, op)
 	}
+	if f.then != nil && op == "Update" {
+		then := f.then
+		f.then = nil
+		f.mu.Unlock()
+		then()
+		f.mu.Lock()
+	}
 	if op == f.op {
 		return errFire
 	}
 	return nil
+}
+
+// beforeUpdate lets something happen just before the next transaction begins, when all was read that is read before it.
+func (f *faults) beforeUpdate(then func()) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.then = then
 }
 
 // set names the operation that fails from now on; "" for none.

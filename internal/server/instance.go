@@ -104,6 +104,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 		return err
 	}
 	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
+	if err := i.mirror.Read(ctx); err != nil {
+		return err
+	}
 	named, err := accountDomains(cfg)
 	if err != nil {
 		return err

@@ -163,11 +163,14 @@ func TestSessionExpires(t *testing.T) {
 	s := start(t, nil)
 	idle, used := newDevice(t), newDevice(t)
 	left, kept := s.login(t, idle, "alice"), s.login(t, used, "alice")
+	next := s.refreshed(t, idle, left.refresh)
 	s.advance(t, 13*day)
 	kept = s.refreshed(t, used, kept.refresh)
 	s.advance(t, 2*day)
-	wantError(t, s.token(t, app, idle, refreshForm(left.refresh)), http.StatusBadRequest, "invalid_grant")
-	s.wantInactive(t, left.access)
+	for _, token := range []string{next.refresh, left.refresh} { // the newest, and a repeat
+		wantError(t, s.token(t, app, idle, refreshForm(token)), http.StatusBadRequest, "invalid_grant")
+	}
+	s.wantInactive(t, next.access)
 	kept = s.refreshed(t, used, kept.refresh)
 	s.wantActive(t, kept.access)
 
@@ -176,8 +179,10 @@ func TestSessionExpires(t *testing.T) {
 	if left := kept.set.Expires.Sub(s.clock.now()); left > 5*time.Minute {
 		t.Errorf("the access token outlives its session: %v left, want at most 5m", left)
 	}
+	last := s.refreshed(t, used, kept.refresh)
 	s.advance(t, 5*time.Minute)
-	wantError(t, s.token(t, app, used, refreshForm(kept.refresh)), http.StatusBadRequest, "invalid_grant")
+	wantError(t, s.token(t, app, used, refreshForm(last.refresh)), http.StatusBadRequest, "invalid_grant")
+	wantError(t, s.token(t, app, used, refreshForm(kept.refresh)), http.StatusBadRequest, "invalid_grant") // a repeat
 	s.wantInactive(t, kept.access)
 }
 

@@ -37,6 +37,7 @@ func (s *Server) adminRoutes() []route {
 	return []route{
 		{http.MethodGet, "/admin/devices", s.listDevices},
 		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice},
+		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser},
 		{http.MethodGet, "/admin/clients", s.listClients},
 		{http.MethodGet, "/admin/keys", s.listKeys},
 	}
