@@ -20,9 +20,11 @@ import (
 	"runtime"
 	"strconv"
 	"sync"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -42,6 +44,7 @@ type Store struct {
 	readers *sql.DB
 	lock    *os.File
 	close   func() error
+	epoch   atomic.Pointer[dpop.Epoch] // of the replays, nil if it is not known
 }
 
 var _ storage.Store = (*Store)(nil)
@@ -72,6 +75,14 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	}
 	if s.writer, err = openWriter(ctx, dsn(path, writerPragmas(o))); err != nil {
 		return nil, err
+	}
+	if o.RelaxedDurability { // a loss of power may have taken replays
+		if err := s.writer.update(ctx, func(ctx context.Context, t storage.Tx) error {
+			_, err := t.(*tx).exec(ctx, deleteEpoch)
+			return err
+		}); err != nil {
+			return nil, err
+		}
 	}
 	if s.readers, err = sql.Open("sqlite", dsn(path, readerPragmas)); err != nil {
 		return nil, err

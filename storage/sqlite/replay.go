@@ -1,0 +1,171 @@
+package sqlite
+
+import (
+	"context"
+	"crypto/rand"
+	"fmt"
+	"io"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage"
+)
+
+// ReplayOptions configures a [Replay].
+type ReplayOptions struct {
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+	// Rand names epochs. Nil means [rand.Reader].
+	Rand io.Reader
+}
+
+// A Replay remembers spent proofs in the database of a [Store], as [dpop.Replay] promises. They survive the end of the
+// process: nobody needs a new nonce after a restart. Each spent proof is one durable write; those that come together
+// share it.
+//
+// The epoch is a row beside them. It changes when the database begins empty, when the clock went back behind proofs
+// that were forgotten, with each opening under [Options.RelaxedDurability], and by [Replay.Forget]. How many proofs
+// there can be is up to the disk: a full one is an error, never [dpop.ErrReplayFull].
+type Replay struct {
+	store *Store
+	now   func() time.Time
+	rand  io.Reader
+	swept atomic.Int64 // the second of the last sweep
+}
+
+var _ dpop.Replay = (*Replay)(nil)
+
+// Replay returns the store of spent proofs in this database. All that it returns are one.
+func (s *Store) Replay(o ReplayOptions) *Replay {
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Rand == nil {
+		o.Rand = rand.Reader
+	}
+	return &Replay{store: s, now: o.Now, rand: o.Rand}
+}
+
+var (
+	selectEpoch = statement("SELECT id, birth, horizon FROM replay_epoch")
+	upsertEpoch = statement("INSERT INTO replay_epoch (n, id, birth, horizon) VALUES (1, ?1, ?2, 0) ON CONFLICT (n) " +
+		"DO UPDATE SET id = excluded.id, birth = excluded.birth, horizon = excluded.horizon")
+	deleteEpoch   = statement("DELETE FROM replay_epoch")
+	updateHorizon = statement("UPDATE replay_epoch SET horizon = max(horizon, ?)")
+	insertReplay  = statement("INSERT INTO replays (key, expires) VALUES (?, ?)")
+	// A sweep is bounded, so that the writer is never away for long. The primary key is the only one of the table, and
+	// SQLite's DELETE has no LIMIT.
+	sweepReplays = statement("DELETE FROM replays WHERE key IN " +
+		"(SELECT key FROM replays WHERE expires <= ? ORDER BY expires LIMIT 10000)")
+)
+
+// Epoch returns the current epoch, which is begun if there is none.
+func (r *Replay) Epoch(ctx context.Context) (dpop.Epoch, error) {
+	if e := r.store.epoch.Load(); e != nil {
+		return *e, nil
+	}
+	var e dpop.Epoch
+	err := r.update(ctx, func(ctx context.Context, t *tx) (err error) {
+		e, _, err = r.current(ctx, t)
+		return err
+	})
+	return e, err
+}
+
+// Spend records key, see [dpop.Replay]; source does not matter. A proof that need not be remembered any more, as its
+// `until` has passed, is from a stale epoch.
+func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until time.Time, _ netip.Addr) error {
+	var outcome error
+	err := r.update(ctx, func(ctx context.Context, t *tx) error {
+		outcome = nil
+		now, expires := r.now().Unix(), until.Add(time.Second-1).Unix()
+		current, horizon, err := r.current(ctx, t)
+		switch {
+		case err != nil:
+			return err
+		case current != e || expires <= now:
+			outcome = dpop.ErrStaleEpoch
+			return nil
+		case expires <= horizon: // forgotten already: the clock went back
+			outcome = dpop.ErrStaleEpoch
+			_, err := r.begin(ctx, t)
+			return err
+		}
+		switch err := t.insert(ctx, insertReplay, []any{key[:], expires}); err {
+		case nil:
+			return r.sweep(ctx, t, now)
+		case storage.ErrConflict:
+			outcome = dpop.ErrReplayed
+			return nil
+		default:
+			return err
+		}
+	})
+	if err != nil {
+		return err
+	}
+	return outcome
+}
+
+// Forget begins a new epoch, for a database that was restored from a backup: what was spent since is not in it.
+func (r *Replay) Forget(ctx context.Context) error {
+	return r.update(ctx, func(ctx context.Context, t *tx) error {
+		_, err := r.begin(ctx, t)
+		return err
+	})
+}
+
+// update runs fn in the writer, where nothing else runs.
+func (r *Replay) update(ctx context.Context, fn func(ctx context.Context, t *tx) error) error {
+	err := r.store.Update(ctx, func(ctx context.Context, t storage.Tx) error { return fn(ctx, t.(*tx)) })
+	if err != nil {
+		r.store.epoch.Store(nil) // who knows what is there
+		return fmt.Errorf("sqlite: replay: %w", err)
+	}
+	return nil
+}
+
+// current reads the epoch and the horizon, or begins an epoch.
+func (r *Replay) current(ctx context.Context, t *tx) (e dpop.Epoch, horizon int64, err error) {
+	var id []byte
+	err = t.row(ctx, selectEpoch, []any{&id, &e.Birth, &horizon})
+	if err == storage.ErrNotFound {
+		e, err = r.begin(ctx, t)
+		return e, 0, err
+	}
+	if err == nil && copy(e.ID[:], id) != len(e.ID) {
+		err = fmt.Errorf("an epoch of %d octets", len(id))
+	}
+	if err == nil {
+		r.store.epoch.Store(&e)
+	}
+	return e, horizon, err
+}
+
+// begin begins a new epoch. The proofs of the one before are swept when they expire.
+func (r *Replay) begin(ctx context.Context, t *tx) (dpop.Epoch, error) {
+	var id [16]byte
+	if _, err := io.ReadFull(r.rand, id[:]); err != nil {
+		return dpop.Epoch{}, fmt.Errorf("name an epoch: %w", err)
+	}
+	e := dpop.NewEpoch(id, r.now())
+	if _, err := t.exec(ctx, upsertEpoch, id[:], e.Birth); err != nil {
+		return dpop.Epoch{}, err
+	}
+	r.store.epoch.Store(&e)
+	return e, nil
+}
+
+// sweep removes what has expired, at most once a second.
+func (r *Replay) sweep(ctx context.Context, t *tx, now int64) error {
+	if r.swept.Swap(now) == now {
+		return nil
+	}
+	n, err := t.exec(ctx, sweepReplays, now)
+	if err == nil && n > 0 {
+		_, err = t.exec(ctx, updateHorizon, now)
+	}
+	return err
+}
