@@ -1,0 +1,189 @@
+// Package redis remembers spent DPoP proofs in Redis or Valkey, for an issuer or a resource that runs as several
+// processes. It keeps the promises of [dpop.Replay]; nothing else of the issuer's is kept there.
+//
+// [Open] takes a URL and refuses a server that evicts keys. A proof is spent by one script, which compares the epoch
+// and records the proof in one step. It is sent again when its answer got lost, and knows its own record then. Without
+// an answer in time nothing is known, and nobody is let in.
+//
+// The epoch is a key beside the proofs, so that it vanishes with them. It also changes when the process of the server
+// does: a restart or a failover may have lost what was written last. It changes as well when the server's clock leaps
+// ahead by more than a minute, as the server forgets by its own clock.
+package redis
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	goredis "github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"github.com/imidentity/issuer/dpop"
+)
+
+// Options configures a [Replay].
+type Options struct {
+	// Prefix names the keys: "{PREFIX}:epoch" and "{PREFIX}:…" for each proof, all in one slot of a cluster. Empty means
+	// "dpop". Servers with one prefix share their proofs.
+	Prefix string
+	// TLS is how a rediss URL is connected to. Nil: by the authorities of the system, with the host of the URL.
+	TLS *tls.Config
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+	// Rand names epochs. Nil means [rand.Reader].
+	Rand io.Reader
+}
+
+// A Replay is a [dpop.Replay] on a Redis or Valkey server. It may be used by several goroutines.
+type Replay struct {
+	client  *goredis.Client
+	prefix  string
+	now     func() time.Time
+	rand    io.Reader
+	current atomic.Pointer[dpop.Epoch] // as it was last seen, nil if it may be another
+}
+
+var _ dpop.Replay = (*Replay)(nil)
+
+// Open connects to the server at url: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or
+// unix://USER:PASSWORD@/PATH?db=DB. Timeouts are a second unless the query says otherwise (dial_timeout, read_timeout,
+// write_timeout, pool_timeout), and two retries follow (max_retries). A server that does not answer, that refuses the
+// password, or whose maxmemory-policy is not noeviction is an error. Errors never show the URL.
+func Open(ctx context.Context, url string, o Options) (*Replay, error) {
+	settings, err := goredis.ParseURL(url)
+	if err != nil { // its words may hold the password
+		return nil, errors.New("redis: the URL is none of redis://, rediss:// or unix://, or has an unknown parameter")
+	}
+	for _, timeout := range []*time.Duration{&settings.DialTimeout, &settings.ReadTimeout, &settings.WriteTimeout,
+		&settings.PoolTimeout} {
+		if *timeout == 0 {
+			*timeout = time.Second
+		}
+	}
+	settings.ContextTimeoutEnabled = true
+	if settings.MaxRetries == 0 {
+		settings.MaxRetries = 2
+	}
+	settings.DialerRetries = 1
+	settings.DisableIdentity = true
+	settings.MaintNotificationsConfig = &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	if o.TLS != nil && settings.TLSConfig != nil {
+		config := o.TLS.Clone()
+		if config.ServerName == "" {
+			config.ServerName = settings.TLSConfig.ServerName
+		}
+		settings.TLSConfig = config
+	}
+	r := &Replay{client: goredis.NewClient(settings), prefix: o.Prefix, now: o.Now, rand: o.Rand}
+	if r.prefix == "" {
+		r.prefix = "dpop"
+	}
+	if r.now == nil {
+		r.now = time.Now
+	}
+	if r.rand == nil {
+		r.rand = rand.Reader
+	}
+	quiet()
+	if _, err := r.ask(ctx); err != nil {
+		return nil, errors.Join(err, r.client.Close())
+	}
+	return r, nil
+}
+
+// quiet keeps the library from writing to standard error: what it would say is in the errors.
+var quiet = sync.OnceFunc(func() { goredis.SetLogger(silent{}) })
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
+// Close closes the connections.
+func (r *Replay) Close() error { return r.client.Close() }
+
+// Epoch returns the current epoch as this process last saw it. It begins one if the server has none.
+func (r *Replay) Epoch(ctx context.Context) (dpop.Epoch, error) {
+	if e := r.current.Load(); e != nil {
+		return *e, nil
+	}
+	return r.ask(ctx)
+}
+
+// ask asks the server for the epoch.
+func (r *Replay) ask(ctx context.Context) (dpop.Epoch, error) {
+	var id [16]byte
+	if _, err := io.ReadFull(r.rand, id[:]); err != nil {
+		return dpop.Epoch{}, fmt.Errorf("redis: name an epoch: %w", err)
+	}
+	now := r.now()
+	fresh := dpop.NewEpoch(id, now)
+	answer, err := epochScript.Run(ctx, r.client, []string{r.key("epoch")},
+		string(id[:]), fresh.Birth, now.UnixMilli()).Slice()
+	if err != nil {
+		return dpop.Epoch{}, explain(err)
+	}
+	var e dpop.Epoch
+	if len(answer) != 2 {
+		return dpop.Epoch{}, errors.New("redis: the epoch is not readable")
+	}
+	name, named := answer[0].(string)
+	birth, born := answer[1].(int64)
+	if !named || !born || copy(e.ID[:], name) != len(e.ID) {
+		return dpop.Epoch{}, errors.New("redis: the epoch is not readable")
+	}
+	e.Birth = birth
+	r.current.Store(&e)
+	return e, nil
+}
+
+// Spend records key, see [dpop.Replay]; source does not matter. A server whose memory is full is a
+// [dpop.ErrReplayFull] for everybody.
+func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until time.Time, _ netip.Addr) error {
+	now := r.now()
+	if !until.After(now) { // it need not be remembered, and nobody did
+		return dpop.ErrStaleEpoch
+	}
+	// Of a key 128 bits are kept: finding two that collide takes 2^64 signatures and yields one proof refused.
+	record := r.key(base64.RawURLEncoding.EncodeToString(key[:16]))
+	var attempt [8]byte
+	rand.Read(attempt[:])
+	answer, err := spendScript.Run(ctx, r.client, []string{r.key("epoch"), record},
+		string(e.ID[:]), e.Birth, now.UnixMilli(), until.Sub(now).Milliseconds()+1, string(attempt[:])).Text()
+	switch {
+	case err != nil:
+		return explain(err)
+	case answer == "spent":
+		return nil
+	case answer == "replayed":
+		return dpop.ErrReplayed
+	case answer == "stale":
+		if e := r.current.Load(); e != nil {
+			r.current.CompareAndSwap(e, nil)
+		}
+		return dpop.ErrStaleEpoch
+	}
+	return errors.New("redis: the answer is not readable")
+}
+
+func (r *Replay) key(name string) string { return "{" + r.prefix + "}:" + name }
+
+// explain says what an error means for callers and operators.
+func explain(err error) error {
+	switch {
+	case goredis.HasErrorPrefix(err, "EVICTS"):
+		return fmt.Errorf("redis: maxmemory-policy is %s: set it to noeviction, or spent proofs would be forgotten",
+			strings.TrimPrefix(err.Error(), "EVICTS "))
+	case goredis.IsOOMError(err):
+		return fmt.Errorf("redis: %w", dpop.ErrReplayFull)
+	}
+	return fmt.Errorf("redis: %w", err)
+}
