@@ -8,7 +8,11 @@ import (
 	"testing"
 )
 
-var manyApp = caller{id: "many-app"} // serves a domain of each system
+// Clients that serve a domain of each system.
+var (
+	manyApp  = caller{id: "many-app"}
+	manyPeer = caller{id: "many-peer", secret: secret}
+)
 
 // TestSystems logs in at a domain of each system that identities are issued in, and reads the three URIs back in the
 // token and in introspection.
@@ -60,7 +64,7 @@ func TestSystems(t *testing.T) {
 			if len(got.set.Audience) != 1 || got.set.Audience[0] != test.audience {
 				t.Errorf("aud = %q, want %q", got.set.Audience, test.audience)
 			}
-			a := s.introspect(t, peer, got.access)
+			a := s.introspect(t, manyPeer, got.access)
 			if a.json["active"] != true || a.text("handle") != got.set.Handle || a.text("sub") != got.set.Subject || a.text("device") != got.set.Device {
 				t.Errorf("introspection = %v, want the identity of the token", a)
 			}
@@ -72,7 +76,7 @@ func TestSystems(t *testing.T) {
 				t.Errorf("after a refresh the token is of %q, want %q", again.set.Device, got.set.Device)
 			}
 			s.remove(t, got.set.Device)
-			if a := s.introspect(t, peer, again.access); strings.TrimSpace(a.body) != `{"active":false}` {
+			if a := s.introspect(t, manyPeer, again.access); strings.TrimSpace(a.body) != `{"active":false}` {
 				t.Errorf("introspection after the device was removed = %v, want inactive", a)
 			}
 		})
