@@ -15,8 +15,8 @@ type usersCmd struct {
 
 type usersRenameCmd struct {
 	operator
-	User   string `arg:"" help:"The user id, or her URI (im:USER@DOMAIN;id-type=user)."`
-	Handle string `arg:"" help:"The new handle, without @ and domain."`
+	User   string `required:"" placeholder:"ID" help:"The user id, or her URI (im:USER@DOMAIN;id-type=user)."`
+	To     string `required:"" placeholder:"HANDLE" help:"The new handle, without @ and domain."`
 	Domain string `help:"Domain of the user; not needed with a URI, or if the issuer serves only one."`
 }
 
@@ -24,11 +24,11 @@ func (*usersRenameCmd) Help() string {
 	return `The user keeps her id, her devices and her sessions. Tokens with the old handle are inactive at once, the next
 refresh brings the new one, and nobody else can take the old one:
 
-    issuer users rename gN5iY0YZQZ2cVn5eX0m4Pw alex`
+    issuer users rename --user gN5iY0YZQZ2cVn5eX0m4Pw --to alex`
 }
 
 func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
-	domain, user := c.Domain, c.User
+	domain, user := c.Domain, c.User // flags both: an id may begin with a hyphen
 	if strings.Contains(user, ":") {
 		uri, err := claims.Parser{Reading: claims.Lenient, AllowSingleLabel: true}.Parse(user)
 		if err != nil || uri.Type() != claims.TypeUser {
@@ -41,7 +41,7 @@ func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	var u server.AdminUser
-	if err := explain(socket, socket.RenameUser(ctx, domain, user, c.Handle, &u)); err != nil {
+	if err := explain(socket, socket.RenameUser(ctx, domain, user, c.To, &u)); err != nil {
 		return err
 	}
 	if c.JSON {
