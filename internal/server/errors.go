@@ -53,9 +53,11 @@ func (s *Server) answerError(c echo.Context, err error) {
 		h.Set("Retry-After", f.retryAfter)
 	}
 	if isPage(c) {
-		err = web.Show(c.Response(), web.Page{
-			Status: f.status, Title: "That did not work", Text: f.description, RequestID: requestID(c),
-		})
+		page := web.Page{Status: f.status, Title: "That did not work", Text: f.description, RequestID: requestID(c)}
+		if f.status >= http.StatusInternalServerError {
+			page.Text = "This is not your fault, and nothing was changed. Go back to your app and sign in again in a moment."
+		}
+		err = web.Show(c.Response(), page)
 	} else {
 		err = c.JSON(f.status, struct {
 			Error       string `json:"error"`
