@@ -1,5 +1,5 @@
-// Package dpop makes and checks DPoP proofs (RFC 9449), hands out their nonces and remembers which proofs were
-// spent.
+// Package dpop makes and checks DPoP proofs (RFC 9449), hands out their nonces, remembers which proofs were spent, and
+// guards the resources of any net/http service with them. docs/dpop.md tells the whole way.
 //
 // A server has one [Verifier] for all endpoints of an origin. [Verifier.Check] holds a proof to every rule of
 // RFC 9449 §4.3 but one and changes nothing; [Verifier.Spend] is the last rule, that a proof counts once.
@@ -16,7 +16,9 @@
 // the Host or X-Forwarded headers of the request: then whoever sends those headers chooses which proofs fit.
 //
 // A client has a [Signer], and mostly a [Transport], which adds a proof to each request and follows the
-// server's nonces.
+// server's nonces. A service whose requests come with an access token has a [Resource], which does all of the above.
+// A [Binding] ties a connection that lasts to the key that opened it. Outside HTTP, where there is no URL to sign, a
+// presentation shows who holds a token: [Signer.Presentation], [Verifier.CheckPresentation].
 //
 // Nonces are required or off, nothing between (RFC 9449 §11.3). Required, a nonce bounds the life of a proof
 // and the client's clock does not matter; off, `iat` does and it must be right within seconds.

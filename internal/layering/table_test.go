@@ -40,6 +40,8 @@ var arrows = map[string][]string{
 	"internal/demo":   {all},
 	"cmd/issuer":      {"internal/cli"},
 
+	"docs/examples/resource": {"dpop"},
+
 	"internal/browser":    {},
 	"internal/layering":   {},
 	"dpop/dpoptest":       {"dpop", "internal/jose"},
