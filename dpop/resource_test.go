@@ -111,7 +111,7 @@ func TestResourceAcceptance(t *testing.T) {
 			key := p256(t)
 			token := "bound-" + newSigner(t, key).JKT()
 			dpoptest.Run(t, dpoptest.Endpoint{
-				URL: public + "/thing",
+				Method: "GET", URL: public + "/thing",
 				Request: func(t *testing.T) *http.Request {
 					r, err := http.NewRequestWithContext(t.Context(), "GET", site.URL+"/thing", nil)
 					if err != nil {
@@ -540,7 +540,8 @@ func TestResourceMetadata(t *testing.T) {
 			t.Errorf("metadata = %d %s\nwant %s", w.Code, got, want)
 		}
 		h := w.Header()
-		if h.Get("Content-Type") != "application/json" || h.Get("DPoP-Nonce") != "" || h.Get("Cache-Control") != "max-age=300" {
+		if h.Get("Content-Type") != "application/json" || h.Get("DPoP-Nonce") != "" ||
+			h.Get("Cache-Control") != "max-age=300" {
 			t.Errorf("metadata comes with %v", h)
 		}
 	}

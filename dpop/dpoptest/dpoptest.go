@@ -15,9 +15,11 @@ import (
 
 // An Endpoint is what [Run] sends requests to.
 type Endpoint struct {
-	// URL is the one under which clients know the endpoint, without query and fragment. Requests need not go there.
-	URL string
-	// Request returns a new request that lacks nothing but its proof, with whatever may be used only once made anew.
+	// Method and URL are those of the endpoint as clients know it, without query and fragment. Requests need not go
+	// to that URL.
+	Method, URL string
+	// Request returns a new request that lacks nothing but its proof. What may be used only once (a code) needs to be
+	// made anew only after it was answered with success: a refusal uses nothing up.
 	Request func(t *testing.T) *http.Request
 	// Key is the P-256 key that the request is bound to.
 	Key *ecdsa.PrivateKey
@@ -42,8 +44,15 @@ const (
 	needsNonce = "use_dpop_nonce"
 )
 
+// A run is an Endpoint and the newest nonce that it gave out.
+type run struct {
+	Endpoint
+	nonce string
+}
+
 // Run runs the suite.
-func Run(t *testing.T, e Endpoint) {
+func Run(t *testing.T, endpoint Endpoint) {
+	e := &run{Endpoint: endpoint}
 	if e.Now == nil {
 		e.Now = time.Now
 	}
@@ -79,14 +88,15 @@ func Run(t *testing.T, e Endpoint) {
 			a := e.attempt(t)
 			delete(a.claims, "nonce")
 			a.claims["iat"] = e.Now().Add(-time.Hour).Unix()
-			a.claims["nonce"] = e.want(t, a, needsNonce)
+			e.want(t, a, needsNonce)
+			a.claims["nonce"] = e.nonce
 			e.want(t, a, accepted)
 		})
 	}
 }
 
-// want sends a and checks the answer: accepted, or refused with that error code. It returns the nonce of the answer.
-func (e Endpoint) want(t *testing.T, a *attempt, code string) (nonce string) {
+// want sends a and checks the answer: accepted, or refused with that error code.
+func (e *run) want(t *testing.T, a *attempt, code string) {
 	t.Helper()
 	status, got, header := e.send(t, a)
 	switch {
@@ -100,18 +110,17 @@ func (e Endpoint) want(t *testing.T, a *attempt, code string) (nonce string) {
 		(!strings.HasPrefix(challenge, "DPoP ") || !strings.Contains(challenge, `algs="`)) {
 		t.Errorf("WWW-Authenticate = %q, want the scheme DPoP and algs (RFC 9449 section 7.1)", challenge)
 	}
-	return e.wantNonce(t, header)
 }
 
-// wantNonce checks the nonce of an answer, which it returns (RFC 9449 section 8.1 and 8.2).
-func (e Endpoint) wantNonce(t *testing.T, header http.Header) string {
+// wantNonce checks the nonce of an answer and keeps it (RFC 9449 section 8.1 and 8.2).
+func (e *run) wantNonce(t *testing.T, header http.Header) {
 	t.Helper()
 	nonces := header.Values("DPoP-Nonce")
 	if !e.Nonces {
 		if len(nonces) != 0 {
 			t.Errorf("DPoP-Nonce = %q, want none", nonces)
 		}
-		return ""
+		return
 	}
 	if len(nonces) != 1 || nonces[0] == "" || !strings.Contains(header.Get("Cache-Control"), "no-store") {
 		t.Fatalf("DPoP-Nonce = %q with Cache-Control %q, want one and no-store", nonces, header.Get("Cache-Control"))
@@ -121,11 +130,11 @@ func (e Endpoint) wantNonce(t *testing.T, header http.Header) string {
 			t.Errorf("DPoP-Nonce = %q, which has the octet %#x", nonces[0], c)
 		}
 	}
-	return nonces[0]
+	e.nonce = nonces[0]
 }
 
-// send sends a and returns status, error code and headers of the answer.
-func (e Endpoint) send(t *testing.T, a *attempt) (status int, code string, header http.Header) {
+// send sends a, checks the nonce of the answer, and returns status, error code and headers of the answer.
+func (e *run) send(t *testing.T, a *attempt) (status int, code string, header http.Header) {
 	t.Helper()
 	r := e.Request(t)
 	if a.query != "" {
@@ -146,6 +155,7 @@ func (e Endpoint) send(t *testing.T, a *attempt) (status int, code string, heade
 	if err != nil {
 		t.Fatal(err)
 	}
+	e.wantNonce(t, answer.Header)
 	var refusal struct {
 		Error string `json:"error"`
 	}
