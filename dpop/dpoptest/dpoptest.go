@@ -25,6 +25,8 @@ type Endpoint struct {
 	Key *ecdsa.PrivateKey
 	// AccessToken is the one that comes with the request, in its Authorization header; empty at endpoints without.
 	AccessToken string
+	// Optional tells that a request without a proof is accepted, too.
+	Optional bool
 	// Nonces tells whether the endpoint requires them.
 	Nonces bool
 	// Refused is the status of a refusal: 400 at an authorization server, 401 at a resource.

@@ -29,6 +29,7 @@ func (k *checker) check() {
 		k.report("listen", "%q is not host:port, as in 127.0.0.1:8080", k.Listen)
 	}
 	k.places()
+	k.redis()
 	k.outbound()
 	if len(k.DPoP.Algorithms) == 0 {
 		k.report("dpop.algorithms", "no proof could be accepted: name an algorithm or leave the key out")
@@ -95,6 +96,18 @@ func (k *checker) private(path, file string) bool {
 		return true
 	}
 	return false
+}
+
+func (k *checker) redis() {
+	switch {
+	case k.Replay != "redis" && k.RedisURLFile != "":
+		k.report("redis_url_file", "has no use without replay: redis")
+	case k.Replay == "redis" && k.RedisURLFile == "":
+		k.report("replay", "redis needs redis_url_file: a file, mode 0600, that holds redis://USER:PASSWORD@HOST:PORT/DB")
+	case k.RedisURLFile != "":
+		k.RedisURLFile = k.resolve(k.RedisURLFile)
+		k.RedisURL = k.secret("redis_url_file", k.RedisURLFile)
+	}
 }
 
 func (k *checker) outbound() {

@@ -31,8 +31,13 @@ type Config struct {
 	Admin string `key:"admin"`
 	// Storage is the database, sqlite:PATH. Default: sqlite:DATA/issuer.db. See [Config.Database].
 	Storage string `key:"storage"`
-	// Replay says where proofs are remembered.
-	Replay string `key:"replay" default:"memory" oneof:"memory"`
+	// Replay says where spent proofs are remembered: in memory, in the database (a durable write for each, and a restart
+	// forgets none), or on a Redis or Valkey server.
+	Replay string `key:"replay" default:"memory" oneof:"memory,storage,redis"`
+	// RedisURLFile holds the URL of that server, redis://USER:PASSWORD@HOST:PORT/DB or rediss:// for TLS.
+	RedisURLFile string `key:"redis_url_file"`
+	// RedisURL is what that file holds.
+	RedisURL Secret
 	// KEKFile holds the key-encryption key, 32 octets in hexadecimal or base64. Default: DATA/kek. It must be there,
 	// but in development, where it is made.
 	KEKFile string `key:"kek_file"`
@@ -79,7 +84,7 @@ type DPoP struct {
 	// Nonce says whether a proof must carry a nonce of the server's.
 	Nonce string `key:"nonce" default:"required" oneof:"required,off"`
 	// Algorithms are the JOSE algorithms that proofs may be signed with.
-	Algorithms []string `key:"algorithms" default:"ES256,EdDSA,Ed25519,ES384,ES512,PS256" oneof:"ES256,EdDSA,Ed25519,ES384,ES512,PS256"`
+	Algorithms []string `key:"algorithms" default:"ES256,EdDSA,Ed25519,ES384,ES512,PS256" oneof:"ES256,EdDSA,Ed25519,ES384,ES512,PS256,RS256"`
 }
 
 // Signing rules the issuer's own signatures.

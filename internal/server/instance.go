@@ -42,6 +42,8 @@ type Instance struct {
 	mirror *revocation.Mirror
 	server *Server
 
+	replayDone func() error // closes the store of spent proofs; nil if that needs no closing
+
 	pinging sync.Mutex
 	pinged  time.Time // when the store was last asked, and what it said
 	pingErr error
@@ -77,19 +79,26 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, err
 	}
 	i := &Instance{cfg: cfg, log: o.Log, now: o.Now}
-	if i.store, err = sqlite.Open(ctx, cfg.Database(), sqlite.Options{}); err != nil {
+	db, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})
+	if err != nil {
 		return nil, err
 	}
+	i.store = db
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}
-	if err := i.assemble(ctx, keys.NewSealer(kek)); err != nil {
+	replay, done, err := openReplay(ctx, cfg, db, i.now)
+	if err != nil {
 		return nil, errors.Join(err, i.store.Close())
+	}
+	i.replayDone = done
+	if err := i.assemble(ctx, keys.NewSealer(kek), replay); err != nil {
+		return nil, errors.Join(err, i.Close())
 	}
 	return i, nil
 }
 
-func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
+func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpop.Replay) error {
 	cfg := i.cfg
 	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{Alg: cfg.Signing.Alg, Now: i.now})
 	if err != nil {
@@ -99,7 +108,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 	if err != nil {
 		return err
 	}
-	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), i.now)
+	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.now)
 	if err != nil {
 		return err
 	}
@@ -153,20 +162,6 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer) error {
 		Now: i.now, Log: i.log,
 	})
 	return err
-}
-
-func newProofs(cfg *config.Config, secret [32]byte, now func() time.Time) (*dpop.Verifier, error) {
-	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs, Now: now})
-	if err != nil {
-		return nil, err
-	}
-	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay, Now: now}
-	if cfg.DPoP.Nonce == "required" {
-		if v.Nonces, err = dpop.NewNonces([][32]byte{secret}, now); err != nil {
-			return nil, err
-		}
-	}
-	return dpop.NewVerifier(v)
 }
 
 func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Provider, error) {
@@ -284,11 +279,17 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	}
 	stop()
 	background.Wait()
-	return errors.Join(err, i.store.Close())
+	return errors.Join(err, i.Close())
 }
 
 // Close gives up an instance that is not served.
-func (i *Instance) Close() error { return i.store.Close() }
+func (i *Instance) Close() error {
+	var err error
+	if i.replayDone != nil {
+		err = i.replayDone()
+	}
+	return errors.Join(err, i.store.Close())
+}
 
 // sweep removes what has expired, now and then.
 func (i *Instance) sweep(ctx context.Context) {
