@@ -39,6 +39,7 @@ func (s *Server) answerError(c echo.Context, err error) {
 	if c.Response().Committed {
 		return
 	}
+	s.metrics.refused(err)
 	f := classify(err)
 	if f.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))

@@ -47,6 +47,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				c.Error(err)
 				err = nil
 			}
+			s.metrics.answered(c, c.Response().Status, s.Now().Sub(start))
 			s.Log.Info("request", slog.String("id", id), slog.String("method", c.Request().Method),
 				slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
 				slog.Duration("took", s.Now().Sub(start)))

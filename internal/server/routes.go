@@ -35,6 +35,7 @@ func (s *Server) publicRoutes() []route {
 // adminRoutes is the table of what operators ask, over a socket of their own.
 func (s *Server) adminRoutes() []route {
 	return []route{
+		{http.MethodGet, "/metrics", s.serveMetrics},
 		{http.MethodGet, "/admin/devices", s.listDevices},
 		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice},
 		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser},

@@ -58,6 +58,7 @@ type Server struct {
 	Config
 	secure   bool // served by https
 	metadata []byte
+	metrics  *metrics
 	public   *echo.Echo
 	admin    *echo.Echo
 }
@@ -84,7 +85,7 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Config: cfg, secure: issuer.Scheme == "https"}
+	s := &Server{Config: cfg, secure: issuer.Scheme == "https", metrics: newMetrics()}
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err
 	}
