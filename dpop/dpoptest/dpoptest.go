@@ -142,9 +142,7 @@ func (e *run) send(t *testing.T, a *attempt) (status int, code string, header ht
 	if a.query != "" {
 		r.URL.RawQuery = a.query
 	}
-	for _, proof := range a.proofs(t) {
-		r.Header[a.field] = append(r.Header[a.field], proof)
-	}
+	r.Header[a.field] = append(r.Header[a.field], a.proofs(t)...)
 	if a.scheme != "" {
 		r.Header.Set("Authorization", a.scheme+" "+e.AccessToken)
 	}
