@@ -1,0 +1,175 @@
+package nested
+
+import (
+	"errors"
+	"slices"
+	"strings"
+
+	"github.com/imidentity/issuer/claims"
+)
+
+// relate checks that what relates l to the token around it holds, and that a user's key had the right to sign l.
+func (op *opener) relate(l *Layer) error {
+	if l.byUser() {
+		cascades := 0
+		for _, inner := range l.Inner {
+			if inner.Relation == Cascade {
+				cascades++
+			}
+		}
+		if cascades != 1 {
+			return l.refuse(CodeBinding, "signed by a user's key, not under exactly one delegation")
+		}
+	}
+	if l.outer == nil {
+		return nil
+	}
+	line := l.Relation.lookup()
+	if err := line.binds(l.outer, l); err != nil {
+		code := CodeBinding
+		var f *faultError
+		if errors.As(err, &f) {
+			code = f.code
+		}
+		return l.refuse(code, "%w", err)
+	}
+	if line.derived {
+		return l.within()
+	}
+	return nil
+}
+
+// within checks that the outer token lives no longer than l, and may no more.
+func (l *Layer) within() error {
+	if l.outer.Until.After(l.Until) {
+		return l.refuse(CodeWider, "the outer token lives longer")
+	}
+	if l.Relation == ActsFor && !subset(l.outer.Access.Scope, l.Statement.Scope) {
+		return l.refuse(CodeWider, "the outer token has more scope")
+	}
+	return nil
+}
+
+// subset reports whether every word of scope is in of.
+func subset(scope, of string) bool {
+	words := strings.Fields(of)
+	for word := range strings.FieldsSeq(scope) {
+		if !slices.Contains(words, word) {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	errSubject = errors.New("does not name the outer subject")
+	errKey     = errors.New("not the same key in both")
+)
+
+// bindCascade: the key that the delegation names signed the outer statement, which is about the same user; the delegation
+// allows that statement, and all that follows from it.
+func bindCascade(outer, inner *Layer) error {
+	switch {
+	case !outer.byUser() || outer.JKT != inner.Statement.JKT:
+		return errors.New("the key of the delegation did not sign the outer statement")
+	case outer.Subject != inner.Subject:
+		return errSubject
+	}
+	d := inner.Statement
+	l := outer
+	for steps := 1; ; steps++ {
+		if err := d.Limits.allow(l.Statement, d, steps); err != nil {
+			return fault(CodeDelegation, err.Error())
+		}
+		if l.Relation != Cascade {
+			return nil
+		}
+		l = l.outer
+	}
+}
+
+// bindSeparate: a device and its user, named by one issuer. That the device belongs to its own token's user is checked
+// with that token.
+func bindSeparate(outer, inner *Layer) error {
+	switch {
+	case outer.Issuer != inner.Issuer:
+		return errors.New("not the same issuer")
+	case outer.Access.Device == "" || inner.Access.Device != "":
+		return errors.New("not a device outside and its user inside")
+	case outer.Subject != inner.Subject:
+		return errSubject
+	}
+	return nil
+}
+
+// bindActsFor: the grant names the actor. Either the outer token is about the user who granted, with the actor in `act`
+// (RFC 8693 §4.1, where only the current actor counts), or it is the actor's own.
+func bindActsFor(outer, inner *Layer) error {
+	grant := inner.Statement
+	actor := claims.Actor{Subject: outer.Subject, Issuer: outer.Issuer}
+	if act := outer.Access.Actor; act != nil {
+		if outer.Subject != inner.Subject {
+			return errSubject
+		}
+		actor = *act
+	}
+	named := actor.Subject == grant.Party && (grant.PartyIssuer == "" || actor.Issuer == grant.PartyIssuer)
+	// A client id means something together with its issuer only.
+	if _, err := (claims.Parser{AllowSingleLabel: true}).Parse(grant.Party); err != nil && grant.PartyIssuer == "" {
+		named = false
+	}
+	if !named {
+		return errors.New("does not name the actor")
+	}
+	return nil
+}
+
+// bindParty: the statement names the outer subject exactly. That is a user: a client id means nothing without its issuer.
+func bindParty(outer, inner *Layer) error {
+	if inner.Statement.Party != outer.Subject || outer.domain == "" {
+		return errSubject
+	}
+	return nil
+}
+
+// bindSameAs: two identities of one person each name the other, and one of them is the outer subject.
+func bindSameAs(outer, inner *Layer) error {
+	s := inner.Statement
+	if s.Subject != outer.Subject && s.Party != outer.Subject {
+		return errSubject
+	}
+	for _, other := range outer.Inner {
+		if other.Relation == SameAs && other.Subject == s.Party && other.Statement.Party == s.Subject {
+			return nil
+		}
+	}
+	return fault(CodeHalf, "the other identity does not say so")
+}
+
+// bindRenamedFrom: the same user, whose handle now, or before the next change of it, is the one that the statement gave.
+func bindRenamedFrom(outer, inner *Layer) error {
+	if outer.Subject != inner.Subject {
+		return errSubject
+	}
+	handle := outer.handle()
+	if outer.Type == TypeRename {
+		handle = outer.Statement.OldHandle
+	}
+	if handle != "" && handle != inner.handle() {
+		return errors.New("gave another handle")
+	}
+	return nil
+}
+
+// bindAttestedBy: the same key in both. A statement of the user's own key attests her device, and names it.
+func bindAttestedBy(outer, inner *Layer) error {
+	switch {
+	case outer.boundTo() == "" || outer.boundTo() != inner.boundTo():
+		return errKey
+	case inner.Statement == nil:
+		return nil
+	case outer.Subject != inner.Subject || outer.Access.Device != inner.Statement.Device:
+		return errSubject
+	}
+	return nil
+}

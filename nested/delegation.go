@@ -1,0 +1,121 @@
+package nested
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// Limits is what a delegation lets the user's key sign. All of it holds for everything under the delegation, also what is
+// signed by a key to which that key delegated further.
+type Limits struct {
+	// Devices is the pattern of the device part of device URIs: octet for octet, or ending in "*" for whatever follows.
+	Devices string
+	// Count is how many devices there may be: each device statement has a number from 1 to Count. That no two devices
+	// have the same number is for whoever sees them all to check, as the issuer does that countersigns them.
+	Count int
+	// Lifetime is the longest time from iat to exp, whole seconds.
+	Lifetime time.Duration
+	// Depth is how many statements may follow one from another: 1 is a statement of this key, 2 one of a key that this
+	// key delegated to.
+	Depth int
+	// Statements are the types that may be signed beside im-device+jwt: im-actor+jwt, im-link+jwt.
+	Statements []string
+}
+
+// wireLimits is how limits are written.
+type wireLimits struct {
+	Devices    string   `json:"devices"`
+	Count      int      `json:"count"`
+	Lifetime   int64    `json:"lifetime"`
+	Depth      int      `json:"depth"`
+	Statements []string `json:"statements,omitempty"`
+}
+
+// MarshalJSON writes the limits.
+func (l Limits) MarshalJSON() ([]byte, error) {
+	return json.Marshal(wireLimits{l.Devices, l.Count, int64(l.Lifetime / time.Second), l.Depth, l.Statements})
+}
+
+var limitNames = []string{"devices", "count", "lifetime", "depth", "statements"}
+
+func parseLimits(raw []byte) (*Limits, error) {
+	l := new(Limits)
+	return l, jose.Object(raw, func(name string, value []byte) (err error) {
+		switch name {
+		case "devices":
+			l.Devices, err = jose.String(value)
+		case "count":
+			l.Count, err = count(value)
+		case "lifetime":
+			var seconds int
+			seconds, err = count(value)
+			l.Lifetime = time.Duration(seconds) * time.Second
+		case "depth":
+			l.Depth, err = count(value)
+		case "statements":
+			l.Statements, err = jose.Strings(value)
+		default:
+			// A limit that is not understood cannot be kept.
+			return errors.New("an unknown limit")
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+func (l *Limits) validate() error {
+	star := strings.IndexByte(l.Devices, '*')
+	switch {
+	case l.Devices == "" || star >= 0 && star != len(l.Devices)-1:
+		return errors.New("devices: not a device part or its beginning and a star")
+	case l.Count < 1 || l.Lifetime < time.Second || l.Depth < 1:
+		return fmt.Errorf("count, lifetime or depth: %w", claims.ErrMissing)
+	}
+	for _, typ := range l.Statements {
+		if typ != TypeActor && typ != TypeLink {
+			return errors.New("statements: a type that no user's key can sign")
+		}
+	}
+	return nil
+}
+
+// allow returns an error unless the limits, of the delegation d, let s be signed, steps statements after d.
+func (l *Limits) allow(s, d *Statement, steps int) error {
+	switch {
+	case steps > l.Depth:
+		return errors.New("deeper than depth")
+	case s.Expires.Sub(s.IssuedAt) > l.Lifetime:
+		return errors.New("longer than lifetime")
+	case s.IssuedAt.Before(d.IssuedAt) || s.IssuedAt.Before(d.NotBefore):
+		return errors.New("older than the delegation")
+	}
+	switch s.Type {
+	case TypeDelegation: // depth is its limit
+	case TypeDevice:
+		device, err := claims.Parser{AllowSingleLabel: true}.Parse(s.Device)
+		if err != nil {
+			return err
+		}
+		prefix, open := strings.CutSuffix(l.Devices, "*")
+		if !strings.HasPrefix(device.Device(), prefix) || !open && device.Device() != prefix {
+			return errors.New("a device outside the pattern")
+		}
+		if s.Number > l.Count {
+			return errors.New("more devices than count")
+		}
+	default:
+		if !slices.Contains(l.Statements, s.Type) {
+			return fmt.Errorf("%s is not among its statements", s.Type)
+		}
+	}
+	return nil
+}

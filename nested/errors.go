@@ -1,0 +1,84 @@
+package nested
+
+import "fmt"
+
+// A Code says why a token was refused. It is an error itself, so that callers can branch with
+// errors.Is(err, nested.CodeExpired). Its value is a stable lower-case word.
+type Code string
+
+// Error returns the code's word.
+func (c Code) Error() string { return string(c) }
+
+// Faults of form and size, found before any signature is checked.
+const (
+	CodeMalformed Code = "malformed"        // no token, no claims, or an entry of no form
+	CodeTooLarge  Code = "too_large"        // MaxToken or MaxTotal
+	CodeTooDeep   Code = "too_deep"         // MaxDepth
+	CodeTooMany   Code = "too_many"         // MaxTokens
+	CodeType      Code = "wrong_type"       // a type that is unknown, or not one for its place
+	CodeRelation  Code = "unknown_relation" // a relation that is unknown, or that this verifier does not take
+	CodeRepeated  Code = "repeated_jti"     // two tokens with one jti
+	CodeCycle     Code = "cycle"            // a token that refers to one around it
+	CodeDigest    Code = "wrong_digest"     // a digest of another form or algorithm, or of a token with another jti
+	CodeAbsent    Code = "absent"           // a digest whose token did not come along
+	CodeBearer    Code = "bearer_token"     // an access token that is bound to no key, which embedding would give away
+)
+
+// Faults of one token by itself.
+const (
+	CodeSignature   Code = "bad_signature"
+	CodeIssuer      Code = "untrusted_issuer" // not trusted, or without such a key
+	CodeDomain      Code = "foreign_domain"   // the issuer does not speak for the domain of the subject
+	CodeExpired     Code = "expired"
+	CodeNotYetValid Code = "not_yet_valid"
+	CodeAudience    Code = "wrong_audience" // neither for the verifier nor for who embedded it
+	CodeClaim       Code = "bad_claim"      // a claim is missing, or the claims do not agree
+	CodeRevoked     Code = "revoked"
+)
+
+// Faults between two tokens. They name the inner one.
+const (
+	CodeBinding    Code = "not_bound"          // the binding of the relation does not hold
+	CodeHalf       Code = "one_half"           // same_as without the other half
+	CodeDelegation Code = "outside_delegation" // what the user's key signed is beyond what it may sign
+	CodeWider      Code = "wider"              // more scope, or longer, than what it is derived from
+)
+
+// An Error tells which token was refused and why, in words fit for whoever sent it: no token, key or secret.
+type Error struct {
+	// Path is where the token lies: "tokens[0].tokens[1]", "njwt", or "" for the outermost.
+	Path string
+	Code Code
+	// Err tells more; it may be nil.
+	Err error
+}
+
+// Error says for example "nested: tokens[0].tokens[1]: expired".
+func (e *Error) Error() string {
+	s := "nested: "
+	if e.Path != "" {
+		s += e.Path + ": "
+	}
+	s += string(e.Code)
+	if e.Err != nil {
+		s += ": " + e.Err.Error()
+	}
+	return s
+}
+
+// Unwrap returns the code and what tells more.
+func (e *Error) Unwrap() []error {
+	if e.Err == nil {
+		return []error{e.Code}
+	}
+	return []error{e.Code, e.Err}
+}
+
+// refuse makes an [Error] about l.
+func (l *Layer) refuse(code Code, format string, args ...any) error {
+	e := &Error{Path: l.Path, Code: code}
+	if format != "" {
+		e.Err = fmt.Errorf(format, args...)
+	}
+	return e
+}

@@ -1,0 +1,294 @@
+package nested
+
+import (
+	"context"
+	"crypto"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// A KeySource tells whom to believe; trust.Table is one. Its errors are a no if they are [claims.ErrIssuer] (not trusted,
+// or without such a key) or [claims.ErrDomain]; with any other it cannot know.
+type KeySource interface {
+	// Key returns the key that issuer publishes under kid, and its algorithm, such as ES256.
+	Key(ctx context.Context, issuer, kid string) (key crypto.PublicKey, alg string, err error)
+	// Speaks returns nil if issuer may speak for domain, which is in canonical form.
+	Speaks(ctx context.Context, issuer, domain string) error
+}
+
+// Options are what a verifier demands. The zero value of each field but Keys is the strictest.
+type Options struct {
+	// Keys finds the keys of issuers. Required.
+	Keys KeySource
+	// Audience are the verifier's own names. The outermost token is for one of them; an inner one is too, or is for
+	// whoever embedded it.
+	Audience []string
+	// AnyAudience is for an issuer that looks at what it issued itself; others would take tokens made for somebody else.
+	AnyAudience bool
+	// Types are the types to take as the outermost token. Nil means at+jwt alone.
+	Types []string
+	// Relations are the relations to take. Nil means all.
+	Relations []Relation
+	// NJWT is what a token in `njwt` is to the one around it, as its form cannot tell. Empty refuses such tokens.
+	NJWT Relation
+	// Along are the tokens that came along, for entries that name them by digest.
+	Along []string
+	// Revoked reports whether a token was revoked; an error means that this cannot be known. It is asked last, once for
+	// each token, outer before inner. Nil asks nobody, as offline, and the tree says so.
+	Revoked func(ctx context.Context, l *Layer) (bool, error)
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+	// Leeway is how far clocks may differ. Zero is none.
+	Leeway time.Duration
+	// Development admits domains that are reserved for tests and examples, and those of one label.
+	Development bool
+}
+
+// Open checks a token, with all that it encloses, and returns what it says. A token that encloses none is opened as well.
+//
+// A refusal is an [*Error], which names the first token at fault by its path. Any other error means that something cannot
+// be known now: keys, a status, or because ctx has ended.
+func Open(ctx context.Context, token string, o Options) (*Tree, error) {
+	op, err := newOpener(&o)
+	if err != nil {
+		return nil, err
+	}
+	root := &Layer{depth: 1}
+	if err := op.read.token(root, token); err != nil {
+		return nil, err
+	}
+	return op.open(ctx)
+}
+
+// Check holds the claims of an access token that is about to be signed to all the rules of [Open] but its own signature and
+// audience, and returns what the token would say. The caller is the issuer, and speaks for the domain of the subject.
+func Check(ctx context.Context, set claims.Set, o Options) (*Tree, error) {
+	op, err := newOpener(&o)
+	if err != nil {
+		return nil, err
+	}
+	payload := set.AppendJSON(nil)
+	root := &Layer{depth: 1, Type: TypeAccessToken, unsigned: true}
+	const markup = 512 // header and signature
+	if err := op.read.admit(root, base64.RawURLEncoding.EncodedLen(len(payload))+markup); err != nil {
+		return nil, err
+	}
+	if err := op.read.payload(root, payload, ""); err != nil {
+		return nil, err
+	}
+	return op.open(ctx)
+}
+
+// An opener opens one token.
+type opener struct {
+	*Options
+	read       reader
+	now        time.Time
+	signatures int // that were checked
+}
+
+func newOpener(o *Options) (*opener, error) {
+	if o.Keys == nil {
+		return nil, errors.New("nested: no source of keys")
+	}
+	if o.Types == nil {
+		o.Types = []string{TypeAccessToken}
+	}
+	op := &opener{Options: o, read: reader{njwt: o.NJWT, take: o.Relations}}
+	if o.Now != nil {
+		op.now = o.Now()
+	} else {
+		op.now = time.Now()
+	}
+	return op, op.read.comeAlong(o.Along)
+}
+
+// open checks what was read: each token by itself from the outside in, the relations from the inside out, and last what
+// may cost a question to somebody.
+func (op *opener) open(ctx context.Context) (*Tree, error) {
+	layers := op.read.layers
+	if root := layers[0]; !slices.Contains(op.Types, root.Type) {
+		return nil, root.refuse(CodeType, "typ is none that is taken here")
+	}
+	for _, l := range layers {
+		if err := ctx.Err(); err != nil {
+			return nil, l.unknown("keys", err)
+		}
+		if err := op.verify(ctx, l); err != nil {
+			return nil, err
+		}
+	}
+	for _, l := range slices.Backward(layers) {
+		if err := op.relate(l); err != nil {
+			return nil, err
+		}
+	}
+	if op.Revoked != nil {
+		for _, l := range layers {
+			if l.unsigned {
+				continue
+			}
+			switch revoked, err := op.Revoked(ctx, l); {
+			case err != nil:
+				return nil, l.unknown("status", err)
+			case revoked:
+				return nil, l.refuse(CodeRevoked, "")
+			}
+		}
+	}
+	return op.tree(), nil
+}
+
+// unknown makes the error for what cannot be known.
+func (l *Layer) unknown(what string, err error) error {
+	if l.Path == "" {
+		return fmt.Errorf("nested: %s: %w", what, err)
+	}
+	return fmt.Errorf("nested: %s: %s: %w", l.Path, what, err)
+}
+
+// verify checks one token by itself.
+func (op *opener) verify(ctx context.Context, l *Layer) error {
+	if err := op.verifySignature(ctx, l); err != nil {
+		return err
+	}
+	if err := op.verifyClaims(l); err != nil {
+		return err
+	}
+	if err := op.verifyDomain(ctx, l); err != nil {
+		return err
+	}
+	if l.unsigned {
+		return nil
+	}
+	return op.verifyAudience(l)
+}
+
+// verifySignature finds the key and checks the signature. An issuer's key is found by kid. A user's comes along, and proves
+// nothing until a delegation names it, see [bindCascade].
+func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
+	if l.unsigned {
+		return nil
+	}
+	h := l.jws.Header
+	var key crypto.PublicKey
+	var alg string
+	if l.byUser() {
+		parsed, err := jose.ParseJWK(h.JWK)
+		if err != nil {
+			return l.refuse(CodeMalformed, "a user's key comes along: %w", err)
+		}
+		l.JKT, key, alg = parsed.JKT, parsed.Public, jose.AlgorithmFor(parsed.Public)
+	} else {
+		// RFC 8725 §3.5, §3.10: who is to be believed does not say so in the token.
+		if h.JWK != nil {
+			return l.refuse(CodeMalformed, "an issuer's key does not come along")
+		}
+		if l.Issuer == "" || h.Kid == "" {
+			return l.refuse(CodeIssuer, "iss or kid is missing")
+		}
+		var err error
+		if key, alg, err = op.Keys.Key(ctx, l.Issuer, h.Kid); err != nil {
+			return l.source(err)
+		}
+		l.Kid = h.Kid
+	}
+	op.signatures++
+	if err := l.jws.Verify(alg, key); err != nil {
+		return l.refuse(CodeSignature, "")
+	}
+	return nil
+}
+
+// source tells what an error of the source of keys means.
+func (l *Layer) source(err error) error {
+	switch {
+	case errors.Is(err, claims.ErrDomain):
+		return l.refuse(CodeDomain, "")
+	case errors.Is(err, claims.ErrIssuer):
+		return l.refuse(CodeIssuer, "%w", err)
+	}
+	return l.unknown("keys", err)
+}
+
+// verifyClaims checks times and names.
+func (op *opener) verifyClaims(l *Layer) error {
+	if l.Access != nil {
+		if !l.Access.Service() {
+			// Whether the issuer speaks for the domain is asked next. That the subject is a user is what Validate checks.
+			if id, err := (claims.Parser{AllowSingleLabel: true}).Parse(l.Subject); err == nil {
+				l.domain = id.Domain()
+			}
+		}
+		return l.claim(l.Access.Validate(claims.Expect{
+			Issuer: l.Issuer, AnyAudience: true, Domains: []string{l.domain}, Now: op.now, Leeway: op.Leeway, Development: op.Development,
+		}))
+	}
+	parser := claims.Parser{AllowSingleLabel: op.Development}
+	if err := l.Statement.validate(parser); err != nil {
+		return l.claim(err)
+	}
+	switch {
+	case !op.now.Before(l.Until.Add(op.Leeway)):
+		return l.refuse(CodeExpired, "")
+	case op.now.Add(op.Leeway).Before(l.From):
+		return l.refuse(CodeNotYetValid, "")
+	}
+	id, err := parser.Parse(l.Subject)
+	if err != nil {
+		return l.claim(&claims.ClaimError{Claim: "sub", Err: err})
+	}
+	l.domain = id.Domain()
+	return nil
+}
+
+// claim makes a refusal of what package claims says of a set.
+func (l *Layer) claim(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, claims.ErrExpired):
+		return l.refuse(CodeExpired, "")
+	case errors.Is(err, claims.ErrNotYetValid):
+		return l.refuse(CodeNotYetValid, "")
+	}
+	return l.refuse(CodeClaim, "%w", err)
+}
+
+// verifyDomain holds an issuer to the domains that it speaks for. A user's key speaks for the user, once it is bound.
+func (op *opener) verifyDomain(ctx context.Context, l *Layer) error {
+	if l.unsigned || l.byUser() || l.domain == "" {
+		return nil
+	}
+	if err := op.Keys.Speaks(ctx, l.Issuer, l.domain); err != nil {
+		return l.source(err)
+	}
+	return nil
+}
+
+// verifyAudience wants the outermost token to be for the verifier, and an inner one for the verifier or for who embedded
+// it: the outer token's issuer, by its URL or by its domain.
+func (op *opener) verifyAudience(l *Layer) error {
+	names := op.Audience
+	if l.outer == nil {
+		if op.AnyAudience {
+			return nil
+		}
+	} else if outer := l.outer; outer.domain != "" {
+		names = append(names[:len(names):len(names)], outer.Issuer, "im:"+outer.domain, "mimi://"+outer.domain)
+	} else {
+		names = append(names[:len(names):len(names)], outer.Issuer)
+	}
+	for _, name := range l.audience() {
+		if slices.Contains(names, name) {
+			return nil
+		}
+	}
+	return l.refuse(CodeAudience, "")
+}

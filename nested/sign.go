@@ -1,0 +1,104 @@
+package nested
+
+import (
+	"bytes"
+	"crypto"
+	"encoding/json"
+	"fmt"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// A SignFunc signs claims, which are JSON, as a token of that `typ`, and returns its compact serialization. The key ring
+// of an issuer has such a method; [UserKey] makes one for a user's own key.
+type SignFunc func(typ string, claims []byte) (string, error)
+
+// UserKey returns a function that signs with a user's own key, which goes along in the header. Its algorithm is that of
+// the key: ES256, ES384, ES512, EdDSA or PS256.
+func UserKey(key crypto.Signer) (SignFunc, error) {
+	jwk, err := jose.MarshalJWK(key.Public())
+	if err != nil {
+		return nil, fmt.Errorf("nested: %w", err)
+	}
+	alg := jose.AlgorithmFor(key.Public())
+	return func(typ string, claims []byte) (string, error) {
+		header, err := json.Marshal(struct {
+			Typ string          `json:"typ"`
+			Alg string          `json:"alg"`
+			JWK json.RawMessage `json:"jwk"`
+		}{typ, alg, jwk})
+		if err != nil {
+			return "", err
+		}
+		return jose.Sign(key, alg, header, claims)
+	}, nil
+}
+
+// Sign checks that the statement is complete and has the claims of its type and no others, and signs it:
+//
+//	im-actor+jwt       Party, PartyIssuer, Scope, Handle    Subject lets Party act for it
+//	im-delegation+jwt  JKT, Limits, Handle                  the key JKT is Subject's own and may sign statements
+//	im-device+jwt      Device, Number, JKT                  Device, with the key JKT, belongs to Subject
+//	im-link+jwt        Party, Handle                        Subject and Party are one person
+//	im-rename+jwt      Handle, OldHandle                    Subject has the handle Handle and had OldHandle
+//	im-move+jwt        Party, Handle                        Subject is now Party
+//	im-member+jwt      Party, Role                          Party belongs to Subject
+//	im-guardian+jwt    Party, Handle                        Party is the guardian of Subject
+//
+// What a user's key signs has her URI as Issuer, and in Tokens the delegation of that key; im-device+jwt is always so
+// signed, and of the others im-actor+jwt, im-link+jwt and im-delegation+jwt may be.
+func (s Statement) Sign(sign SignFunc) (string, error) {
+	if err := s.validate(claims.Parser{AllowSingleLabel: true}); err != nil {
+		return "", fmt.Errorf("nested: statement: %w", err)
+	}
+	payload, err := s.payload()
+	if err != nil {
+		return "", fmt.Errorf("nested: statement: %w", err)
+	}
+	// What cannot be read back is not signed.
+	if _, err := parseStatement(kindOf(s.Type), payload); err != nil {
+		return "", fmt.Errorf("nested: statement: %w", err)
+	}
+	return sign(s.Type, payload)
+}
+
+// payload writes the claims. Those that other types have too are written as in an access token.
+func (s *Statement) payload() ([]byte, error) {
+	set := claims.Set{
+		Issuer: s.Issuer, Subject: s.Subject, Handle: s.Handle, Device: s.Device, Audience: s.Audience, Scope: s.Scope,
+		JTI: s.JTI, IssuedAt: s.IssuedAt, NotBefore: s.NotBefore, Expires: s.Expires, JKT: s.JKT, Tokens: s.Tokens,
+		Status: s.Status,
+	}
+	own := struct {
+		SameAs    string  `json:"same_as,omitempty"`
+		MovedTo   string  `json:"moved_to,omitempty"`
+		Member    string  `json:"member,omitempty"`
+		Guardian  string  `json:"guardian,omitempty"`
+		Role      string  `json:"role,omitempty"`
+		OldHandle string  `json:"old_handle,omitempty"`
+		Number    int     `json:"number,omitempty"`
+		Limits    *Limits `json:"limits,omitempty"`
+	}{Role: s.Role, OldHandle: s.OldHandle, Number: s.Number, Limits: s.Limits}
+	switch s.Type {
+	case TypeActor:
+		set.MayAct = &claims.Actor{Subject: s.Party, Issuer: s.PartyIssuer}
+	case TypeLink:
+		own.SameAs = s.Party
+	case TypeMove:
+		own.MovedTo = s.Party
+	case TypeMember:
+		own.Member = s.Party
+	case TypeGuardian:
+		own.Guardian = s.Party
+	}
+	rest, err := json.Marshal(own)
+	if err != nil {
+		return nil, err
+	}
+	payload := set.AppendJSON(nil)
+	if bytes.Equal(rest, []byte("{}")) {
+		return payload, nil
+	}
+	return append(append(payload[:len(payload)-1], ','), rest[1:]...), nil
+}

@@ -1,0 +1,272 @@
+package nested
+
+import (
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// A Statement is the claims of a token that says one thing. Which claims it has depends on its type, see [Statement.Sign];
+// the others are zero. docs/nested.md has the table.
+type Statement struct {
+	Type     string   // typ
+	Issuer   string   // iss: the URL of the issuer or, for what the user's own key signs, Subject
+	Subject  string   // sub: a user's URI, or what she is a member of
+	Audience []string // aud: who may embed it, or the verifiers that it is for
+	JTI      string   // jti
+	IssuedAt time.Time
+	// NotBefore is nbf; zero means IssuedAt.
+	NotBefore time.Time
+	Expires   time.Time
+	Status    *claims.Status // status
+
+	// Handle is the handle of the subject, to show people; of im-rename+jwt the new one. Only issuers tell handles.
+	Handle string
+	// OldHandle is the old_handle of im-rename+jwt.
+	OldHandle string
+	// Party is the user whom the statement names beside its subject: the sub of may_act, or same_as, moved_to, member or
+	// guardian. Of im-actor+jwt it may be a client id of PartyIssuer.
+	Party string
+	// PartyIssuer is the iss of may_act.
+	PartyIssuer string
+	// Scope is what the actor may do, words with spaces between.
+	Scope string
+	// Role is the role of a member, in words.
+	Role string
+	// Device is the URI of a device, and Number which of the devices of its delegation it is, from 1.
+	Device string
+	Number int
+	// JKT is cnf.jkt: the thumbprint of the user's key in im-delegation+jwt, of the device's in im-device+jwt.
+	JKT string
+	// Limits are what the user's key may sign.
+	Limits *Limits
+	// Tokens is the raw JSON array of nested tokens, see [Build].
+	Tokens json.RawMessage
+}
+
+// A kind is what sets one type of statement apart.
+type kind struct {
+	typ      string
+	required []string // claims beside the common ones
+	optional []string
+	byUser   bool // a user's key may sign it
+	byIssuer bool // an issuer may sign it
+}
+
+var kinds = []kind{
+	{TypeActor, []string{"may_act", "scope"}, []string{"handle"}, true, true},
+	{TypeDelegation, []string{"cnf", "limits"}, []string{"handle"}, true, true},
+	{TypeDevice, []string{"device", "number", "cnf"}, nil, true, false},
+	{TypeLink, []string{"same_as"}, []string{"handle"}, true, true},
+	{TypeRename, []string{"handle", "old_handle"}, nil, false, true},
+	{TypeMove, []string{"moved_to"}, []string{"handle"}, false, true},
+	{TypeMember, []string{"member"}, []string{"role"}, false, true},
+	{TypeGuardian, []string{"guardian"}, []string{"handle"}, false, true},
+}
+
+// requiredClaims are those that every statement has, commonClaims those that every statement may have.
+var (
+	requiredClaims = []string{"iss", "sub", "aud", "jti", "iat", "exp"}
+	commonClaims   = append(requiredClaims[:len(requiredClaims):len(requiredClaims)], "nbf", "status", "tokens", "njwt")
+)
+
+// ownClaims are those that some statement or access token has. A statement that has one of another type is refused: what
+// two readers could take for two things is neither.
+var ownClaims = []string{
+	"act", "acr", "amr", "auth_time", "client_id", "cnf", "device", "gen", "guardian", "handle", "home_iss", "limits",
+	"may_act", "member", "moved_to", "number", "old_handle", "role", "same_as", "scope", "sid",
+}
+
+func kindOf(typ string) *kind {
+	i := slices.IndexFunc(kinds, func(k kind) bool { return k.typ == typ })
+	if i < 0 {
+		return nil
+	}
+	return &kinds[i]
+}
+
+// party returns the claim that holds [Statement.Party]; "" where there is none, and for im-actor+jwt, where may_act does.
+func (k *kind) party() string {
+	for _, name := range []string{"same_as", "moved_to", "member", "guardian"} {
+		if slices.Contains(k.required, name) {
+			return name
+		}
+	}
+	return ""
+}
+
+// parseStatement reads the payload of a token of that kind: its form, and that it has its own claims and no others.
+func parseStatement(k *kind, payload []byte) (*Statement, error) {
+	set, err := claims.ParseSet(payload)
+	if err != nil {
+		return nil, err
+	}
+	s := &Statement{
+		Type: k.typ, Issuer: set.Issuer, Subject: set.Subject, Audience: set.Audience, JTI: set.JTI,
+		IssuedAt: set.IssuedAt, NotBefore: set.NotBefore, Expires: set.Expires, Status: set.Status,
+		Handle: set.Handle, Scope: set.Scope, Device: set.Device, JKT: set.JKT, Tokens: set.Tokens,
+	}
+	if set.MayAct != nil {
+		s.Party, s.PartyIssuer = set.MayAct.Subject, set.MayAct.Issuer
+	}
+	party := k.party()
+	err = jose.Object(payload, func(name string, value []byte) (err error) {
+		switch {
+		case slices.Contains(commonClaims, name):
+			return nil
+		case !slices.Contains(ownClaims, name):
+			if err := jose.CheckCase(name, ownClaims); err != nil {
+				return err
+			}
+			return jose.CheckCase(name, commonClaims)
+		case !slices.Contains(k.required, name) && !slices.Contains(k.optional, name):
+			return fmt.Errorf("%s: not a claim of %s", name, k.typ)
+		}
+		switch name {
+		case party:
+			s.Party, err = jose.String(value)
+		case "old_handle":
+			s.OldHandle, err = jose.String(value)
+		case "role":
+			s.Role, err = jose.String(value)
+		case "number":
+			s.Number, err = count(value)
+		case "limits":
+			s.Limits, err = parseLimits(value)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		return nil
+	})
+	return s, err
+}
+
+// count reads a whole number from 1 to a thousand million, which as seconds is thirty years.
+func count(raw []byte) (int, error) {
+	n, err := strconv.Atoi(string(raw)) // JSON has no numbers like +1 and 01
+	if err != nil || n < 1 || n > 1e9 {
+		return 0, errors.New("not a whole number from 1 to 1000000000")
+	}
+	return n, nil
+}
+
+func isThumbprint(s string) bool {
+	sum, err := jose.DecodeBase64(s)
+	return err == nil && len(sum) == sha256.Size
+}
+
+// byUser reports whether the statement says that the user's own key signed it.
+func (s *Statement) byUser() bool { return s.Issuer == s.Subject }
+
+// validate checks that the statement is complete and that its identifiers are what their claims want and agree. It knows
+// neither time nor keys.
+func (s *Statement) validate(p claims.Parser) error {
+	k := kindOf(s.Type)
+	if k == nil {
+		return fmt.Errorf("typ: %w", claims.ErrMalformed)
+	}
+	for _, names := range [...][]string{requiredClaims, k.required} {
+		for _, name := range names {
+			if s.absent(name) {
+				return &claims.ClaimError{Claim: name, Err: claims.ErrMissing}
+			}
+		}
+	}
+	switch {
+	case !s.IssuedAt.Before(s.Expires):
+		return &claims.ClaimError{Claim: "exp", Err: claims.ErrMalformed}
+	case s.byUser() && !k.byUser, !s.byUser() && !k.byIssuer:
+		return &claims.ClaimError{Claim: "iss", Err: claims.ErrIssuer}
+	case s.byUser() && s.Handle != "": // handles are the issuer's to give
+		return &claims.ClaimError{Claim: "handle", Err: claims.ErrIssuer}
+	case s.JKT != "" && !isThumbprint(s.JKT):
+		return &claims.ClaimError{Claim: "cnf", Err: claims.ErrMalformed}
+	case s.Limits != nil:
+		if err := s.Limits.validate(); err != nil {
+			return fmt.Errorf("limits: %w", err)
+		}
+	}
+	return s.validateNames(p)
+}
+
+// absent reports whether a required claim is missing.
+func (s *Statement) absent(name string) bool {
+	switch name {
+	case "iss":
+		return s.Issuer == ""
+	case "sub":
+		return s.Subject == ""
+	case "aud":
+		return len(s.Audience) == 0
+	case "jti":
+		return s.JTI == ""
+	case "iat":
+		return s.IssuedAt.IsZero()
+	case "exp":
+		return s.Expires.IsZero()
+	case "may_act", "same_as", "moved_to", "member", "guardian":
+		return s.Party == ""
+	case "scope":
+		return s.Scope == ""
+	case "cnf":
+		return s.JKT == ""
+	case "limits":
+		return s.Limits == nil
+	case "device":
+		return s.Device == ""
+	case "number":
+		return s.Number == 0
+	case "handle":
+		return s.Handle == ""
+	case "old_handle":
+		return s.OldHandle == ""
+	}
+	return false
+}
+
+// validateNames checks the identifiers.
+func (s *Statement) validateNames(p claims.Parser) error {
+	if s.Type == TypeMember {
+		id, err := p.Parse(s.Subject)
+		switch {
+		case err != nil:
+			return &claims.ClaimError{Claim: "sub", Err: err}
+		case id.Type() == claims.TypeDevice || id.Unscoped():
+			return &claims.ClaimError{Claim: "sub", Err: claims.ErrMalformed}
+		}
+		return nil
+	}
+	handles := []string{s.Handle}
+	if s.OldHandle != "" {
+		handles = append(handles, s.OldHandle)
+	}
+	for _, handle := range handles {
+		set := claims.Set{Subject: s.Subject, Handle: handle, Device: s.Device}
+		id, err := set.Identity()
+		switch {
+		case err != nil:
+			return err
+		case id.User.Unscoped():
+			return &claims.ClaimError{Claim: "sub", Err: claims.ErrMalformed}
+		case !id.Handle.IsZero() && id.Handle.Domain() != id.User.Domain():
+			return &claims.ClaimError{Claim: "handle", Err: claims.ErrMismatch}
+		case !id.Device.IsZero() && (id.Device.Domain() != id.User.Domain() || id.Device.Local() != id.User.Local()):
+			return &claims.ClaimError{Claim: "device", Err: claims.ErrMismatch}
+		}
+	}
+	switch {
+	case s.Type == TypeRename && s.Handle == s.OldHandle:
+		return &claims.ClaimError{Claim: "old_handle", Err: claims.ErrMalformed}
+	case s.Party == s.Subject: // nobody is her own guardian, actor, successor or double
+		return &claims.ClaimError{Claim: "sub", Err: claims.ErrMalformed}
+	}
+	return nil
+}
