@@ -48,6 +48,10 @@ var promised = map[string][]string{
 		"{\n  \"active\": false\n}\n",
 		"inactive: exit code 1\n",
 	},
+	"dpop.md": {
+		"use_dpop_nonce", `"token_type":"DPoP"`, "use_dpop_nonce", "Hello im:%40alice@example.com", "invalid_dpop_proof",
+		"invalid_token", `"dpop_bound_access_tokens_required":true`,
+	},
 }
 
 // TestDocuments runs what the documents say to run: the sh blocks of each, in their order, in one shell, in a folder

@@ -79,6 +79,7 @@ func TestForeignPrograms(t *testing.T) {
 			}
 		}
 	})
+	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 
 	for _, violation := range api.Violations() {

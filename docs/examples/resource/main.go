@@ -76,7 +76,7 @@ func introspect(ctx context.Context, token string) (dpop.Confirmation, error) {
 	if err != nil {
 		return dpop.Confirmation{}, err
 	}
-	r.SetBasicAuth(os.Getenv("PEER_ID"), os.Getenv("PEER_SECRET"))
+	r.SetBasicAuth(url.QueryEscape(os.Getenv("PEER_ID")), url.QueryEscape(os.Getenv("PEER_SECRET"))) // RFC 6749 §2.3.1
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	answer, err := http.DefaultClient.Do(r)
 	if err != nil {
