@@ -94,7 +94,7 @@ func (t *Tree) sentence(l *Layer) string {
 func (l *Layer) delegated(user string) string {
 	switch l.outer.Type {
 	case TypeDevice:
-		return name(l.outer.Statement.Device) + " belongs to " + user + ", by a key of their own"
+		return name(l.outer.Statement.Device) + " belongs to " + user + ", by a key of their own,"
 	case TypeDelegation:
 		return "A key of " + user + " lets another key speak"
 	}
