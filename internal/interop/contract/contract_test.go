@@ -56,7 +56,7 @@ func TestContract(t *testing.T) {
 		{"nonsense refused", "POST /introspect nonsense=x", refusal, ""},
 		{"nonsense refused by redirect", "GET /authorize?client_id=x", answer{303, with(plain, "Location", "http://127.0.0.1:1/cb?error=invalid_request"), ""}, ""},
 		{"nonsense accepted", "POST /introspect nonsense=x", answer{200, json, inert}, "token"},
-		{"nonsense accepted by redirect", "GET /authorize?client_id=x", answer{303, with(plain, "Location", "http://127.0.0.1:1/login"), ""}, "response_type"},
+		{"nonsense accepted by redirect", "GET /authorize?client_id=x&response_type=token", answer{303, with(plain, "Location", "http://127.0.0.1:1/login"), ""}, "response_type"},
 		{"unknown path", "GET /nothing", answer{404, json, ""}, ""},
 		{"unknown path served", "GET /nothing", answer{200, json, ""}, "no matching operation"},
 		{"unknown method", "GET /token", answer{405, json, ""}, ""},
