@@ -66,6 +66,7 @@ func TestActor(t *testing.T) {
 	for name, token := range map[string]string{
 		"own token": botToken(inside(value(nested.ActsFor, grant()))),
 		"act":       exchanged(inside(value(nested.ActsFor, grant(audience(home))))),
+		"act alone": exchanged(),
 	} {
 		tree, err := nested.Open(t.Context(), token, options())
 		if err != nil {
@@ -73,6 +74,9 @@ func TestActor(t *testing.T) {
 		}
 		if a := tree.Actor; a == nil || a.URI != bot || a.Issuer != bridge {
 			t.Errorf("%s: Actor = %+v, want the bot", name, a)
+		}
+		if text := tree.Explain(); !strings.Contains(text, " acts for Alice (@alice@example.com) until 14:04 UTC") {
+			t.Errorf("%s: Explain = %s", name, text)
 		}
 	}
 	tree, err := nested.Open(t.Context(), aliceToken(), options())

@@ -43,8 +43,6 @@ func (l Limits) MarshalJSON() ([]byte, error) {
 	return json.Marshal(wireLimits{l.Devices, l.Count, int64(l.Lifetime / time.Second), l.Depth, l.Statements})
 }
 
-var limitNames = []string{"devices", "count", "lifetime", "depth", "statements"}
-
 func parseLimits(raw []byte) (*Limits, error) {
 	l := new(Limits)
 	return l, jose.Object(raw, func(name string, value []byte) (err error) {

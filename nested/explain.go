@@ -19,8 +19,11 @@ func (t *Tree) Explain() string {
 			b.WriteString(sentence + ".\n")
 		}
 	}
-	if b.Len() == 0 {
-		fmt.Fprintf(&b, "This is %s until %s.\n", t.person(t.Root.Subject, t.Root.handle()), t.clock(t.Until))
+	switch root := t.person(t.Root.Subject, t.Root.handle()); {
+	case t.Actor != nil && !t.Root.granted():
+		fmt.Fprintf(&b, "%s acts for %s until %s, as %s says.\n", t.Actor.possessive(), root, t.clock(t.Root.Until), printable(t.Root.Issuer))
+	case b.Len() == 0:
+		fmt.Fprintf(&b, "This is %s until %s.\n", root, t.clock(t.Until))
 	}
 	if t.Scope != "" {
 		fmt.Fprintf(&b, "Scope: %s.\n", printable(t.Scope))
@@ -30,14 +33,14 @@ func (t *Tree) Explain() string {
 	}
 	b.WriteByte('\n')
 	for _, l := range t.Layers() {
-		name := l.Path
-		if name == "" {
-			name = "token"
+		where := l.Path
+		if where == "" {
+			where = "token"
 		}
 		if l.ByDigest {
-			name += " (by digest)"
+			where += " (by digest)"
 		}
-		fmt.Fprintf(&b, "%s: %s by %s, valid from %s until %s\n", name, l.Type, l.signer(), t.clock(l.From), t.clock(l.Until))
+		fmt.Fprintf(&b, "%s: %s by %s, valid from %s until %s\n", where, l.Type, l.signer(), t.clock(l.From), t.clock(l.Until))
 	}
 	return b.String()
 }
@@ -60,11 +63,7 @@ func (t *Tree) sentence(l *Layer) string {
 	case Separate:
 		return name(l.outer.Access.Device) + " is a device of " + outer + until
 	case ActsFor:
-		actor := Subject{URI: l.outer.Subject, Handle: l.outer.handle(), Issuer: l.outer.Issuer}
-		if act := l.outer.Access.Actor; act != nil {
-			actor = Subject{URI: act.Subject, Issuer: act.Issuer}
-		}
-		return actor.possessive() + " acts for " + inner + until
+		return actor(l.outer).possessive() + " acts for " + inner + until
 	case MemberOf:
 		if role := l.Statement.Role; role != "" {
 			return outer + " is " + quote(role) + " in " + name(l.Subject) + until

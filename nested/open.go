@@ -261,9 +261,10 @@ func (l *Layer) claim(err error) error {
 	return l.refuse(CodeClaim, "%w", err)
 }
 
-// verifyDomain holds an issuer to the domains that it speaks for. A user's key speaks for the user, once it is bound.
+// verifyDomain holds an issuer to the domains that it speaks for. A user's key speaks for the user, once it is bound; a
+// service is its issuer's own and has no domain.
 func (op *opener) verifyDomain(ctx context.Context, l *Layer) error {
-	if l.unsigned || l.byUser() || l.domain == "" {
+	if l.unsigned || l.byUser() || l.Access != nil && l.Access.Service() {
 		return nil
 	}
 	if err := op.Keys.Speaks(ctx, l.Issuer, l.domain); err != nil {

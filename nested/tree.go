@@ -15,7 +15,8 @@ type Tree struct {
 	// Subjects are those whom the tokens are about, each once, outer before inner. For same_as and attested_by they are
 	// one person, for renamed_from and moved_from the first is who she is now.
 	Subjects []Subject `json:"subjects"`
-	// Actor is who acts for the first subject but itself, nil if nobody does.
+	// Actor is who acts for somebody: by grants that the outermost token encloses, or because its issuer says so in `act`
+	// alone. Nil if nobody does.
 	Actor *Subject `json:"actor,omitempty"`
 	// Scope is what the whole may do: the words that every access token and grant in it has, in the order of the outermost.
 	Scope string `json:"scope,omitempty"`
@@ -139,16 +140,21 @@ func (a *Assurance) add(s *claims.Set, first bool) {
 	}
 }
 
-// actor returns who acts by the outermost token.
+// actor returns who acts by the outermost token: whom its issuer names in `act`, or itself by somebody's grant.
 func actor(root *Layer) *Subject {
-	for _, l := range root.Inner {
-		if l.Relation != ActsFor {
-			continue
-		}
-		if act := root.Access.Actor; act != nil {
-			return &Subject{URI: act.Subject, Issuer: act.Issuer, Path: root.Path}
-		}
-		return &Subject{URI: root.Subject, Handle: root.handle(), Issuer: root.Issuer, Path: root.Path}
+	if root.Access == nil {
+		return nil
 	}
-	return nil
+	if act := root.Access.Actor; act != nil {
+		return &Subject{URI: act.Subject, Issuer: act.Issuer, Path: root.Path}
+	}
+	if !root.granted() {
+		return nil
+	}
+	return &Subject{URI: root.Subject, Handle: root.handle(), Issuer: root.Issuer, Path: root.Path}
+}
+
+// granted reports whether the token encloses a grant.
+func (l *Layer) granted() bool {
+	return slices.ContainsFunc(l.Inner, func(inner *Layer) bool { return inner.Relation == ActsFor })
 }
