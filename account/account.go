@@ -146,7 +146,7 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 		return storage.User{}, err
 	}
 	now := a.now()
-	user := storage.User{Domain: s.Domain, ID: id.Local(), Handle: handle.Local(), CreatedAt: now}
+	user := storage.User{Domain: s.Domain, ID: id.Local(), Handle: handle.Local(), Gen: 1, CreatedAt: now}
 	var made storage.User
 	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		made = user

@@ -261,6 +261,16 @@ func (p *Provider) Refuse(request url.Values, code, description string) error {
 	return p.tellIfKnown(p.clients[request.Get("client_id")], refuse(code, description), request)
 }
 
+// RedirectURI is where a request that was found good ends; "" if the client does not allow that any more.
+func (p *Provider) RedirectURI(request url.Values) string {
+	client, ok := p.clients[request.Get("client_id")]
+	if !ok {
+		return ""
+	}
+	redirect, _ := client.matchRedirect(request.Get("redirect_uri"))
+	return redirect
+}
+
 // tellIfKnown is tell where the request may not name a redirect URI of the client's.
 func (p *Provider) tellIfKnown(client *Client, err error, request url.Values) error {
 	var e *Error
