@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/nested"
 )
@@ -194,6 +196,43 @@ func TestTampering(t *testing.T) {
 			w.Token = string(tampered)
 			if _, err := w.open(t); err == nil {
 				t.Errorf("Open = nil with octet %d changed", i)
+			}
+		}
+	})
+}
+
+// What several tokens come to is found in another way: word by word, and minute by minute.
+func TestEffectiveRights(t *testing.T) {
+	words := []string{"im:handle", "im:device", "account", "feed"}
+	rapid.Check(t, func(t *rapid.T) {
+		draw := func(name string) (scope []string, from, until int) {
+			for _, word := range words {
+				if rapid.Bool().Draw(t, name+" "+word) {
+					scope = append(scope, word)
+				}
+			}
+			return scope, -rapid.IntRange(0, 9).Draw(t, name+" from"), rapid.IntRange(1, 9).Draw(t, name+" until")
+		}
+		change := func(words []string, since, until int) change {
+			return func(d *draft) { scope(strings.Join(words, " "))(d); from(since)(d); expires(until)(d) }
+		}
+		outer, outerFrom, outerUntil := draw("outer")
+		inner, innerFrom, innerUntil := draw("inner")
+		token := aliceToken(change(outer, outerFrom, outerUntil), inside(value(nested.Separate, userToken(change(inner, innerFrom, innerUntil)))))
+		tree, err := nested.Open(context.Background(), token, options())
+		if err != nil {
+			t.Fatalf("Open = %v", err)
+		}
+		for _, word := range words {
+			both := slices.Contains(outer, word) && slices.Contains(inner, word)
+			if slices.Contains(strings.Fields(tree.Scope), word) != both {
+				t.Errorf("scope %q of %q and %q", tree.Scope, outer, inner)
+			}
+		}
+		for minute := -10; minute <= 10; minute++ {
+			good := minute >= outerFrom && minute >= innerFrom && minute < outerUntil && minute < innerUntil
+			if valid := !at(minute).Before(tree.From) && at(minute).Before(tree.Until); valid != good {
+				t.Errorf("in minute %d valid %v, want %v", minute, valid, good)
 			}
 		}
 	})

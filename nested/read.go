@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/imidentity/issuer/internal/jose"
 )
@@ -57,7 +58,8 @@ func (r *reader) token(l *Layer, text string) error {
 	if err != nil {
 		return l.refuse(CodeMalformed, "%w", err)
 	}
-	l.jws, l.Type = jws, jws.Header.Typ
+	// RFC 7515 §4.1.9, RFC 9068 §4: "application/" may stand before a type, and means nothing.
+	l.jws, l.Type = jws, strings.TrimPrefix(jws.Header.Typ, "application/")
 	return r.payload(l, jws.Payload, jws.Header.Cty)
 }
 

@@ -1,11 +1,13 @@
 package trust_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -24,6 +26,8 @@ type issuer struct {
 	down   bool
 	claims string // what the metadata says it is; "": URL
 	keysAt string // jwks_uri; "": below URL
+	typ    string // Content-Type of what it says; "": application/json
+	pad    int    // spaces after the keys
 	hold   chan struct{}
 	asked  atomic.Int32
 }
@@ -39,7 +43,7 @@ func newIssuer(t *testing.T, kids ...string) *issuer {
 func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Type", cmp.Or(i.typ, "application/json"))
 	switch {
 	case i.down:
 		w.WriteHeader(http.StatusServiceUnavailable)
@@ -57,7 +61,7 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if i.hold != nil {
 			<-i.hold
 		}
-		_, _ = w.Write(jwks(i.kids...))
+		_, _ = w.Write(append(jwks(i.kids...), strings.Repeat(" ", i.pad)...))
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
@@ -168,6 +172,8 @@ func TestMetadataIsChecked(t *testing.T) {
 		"of another issuer": {func(i *issuer) { i.claims = i.Server.URL }, 0},
 		"without keys":      {func(i *issuer) { i.keysAt = "nowhere" }, 0},
 		"with no good keys": {func(i *issuer) { i.kids = nil }, 1},
+		"keys without end":  {func(i *issuer) { i.pad = 256 << 10 }, 1},
+		"of another type":   {func(i *issuer) { i.typ = "text/html" }, 0},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := newIssuer(t, "a")
