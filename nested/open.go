@@ -22,7 +22,8 @@ type KeySource interface {
 	Speaks(ctx context.Context, issuer, domain string) error
 }
 
-// Options are what a verifier demands. The zero value of each field but Keys is the strictest.
+// Options are what a verifier demands. What is zero is strict, but that all relations are taken and nobody is asked whether
+// a token was revoked.
 type Options struct {
 	// Keys finds the keys of issuers. Required.
 	Keys KeySource
@@ -37,7 +38,7 @@ type Options struct {
 	Relations []Relation
 	// NJWT is what a token in `njwt` is to the one around it, as its form cannot tell. Empty refuses such tokens.
 	NJWT Relation
-	// Along are the tokens that came along, for entries that name them by digest.
+	// Along are the tokens that came along, for entries that name them by digest. Those that no entry names are of no account.
 	Along []string
 	// Revoked reports whether a token was revoked; an error means that this cannot be known. It is asked last, once for
 	// each token, outer before inner. Nil asks nobody, as offline, and the tree says so.
@@ -67,15 +68,17 @@ func Open(ctx context.Context, token string, o Options) (*Tree, error) {
 }
 
 // Check holds the claims of an access token that is about to be signed to all the rules of [Open] but its own signature and
-// audience, and returns what the token would say. The caller is the issuer, and speaks for the domain of the subject.
+// audience, and returns what the token would say. The caller is the issuer, and speaks for the domain of the subject. The
+// Types of o are of no account.
 func Check(ctx context.Context, set claims.Set, o Options) (*Tree, error) {
+	o.Types = nil
 	op, err := newOpener(&o)
 	if err != nil {
 		return nil, err
 	}
 	payload := set.AppendJSON(nil)
 	root := &Layer{depth: 1, Type: TypeAccessToken, unsigned: true}
-	const markup = 512 // header and signature
+	const markup = 1024 // header and signature, also of RSA
 	if err := op.read.admit(root, base64.RawURLEncoding.EncodedLen(len(payload))+markup); err != nil {
 		return nil, err
 	}
