@@ -33,6 +33,7 @@ type commands struct {
 	Keys       keysCmd       `cmd:"" help:"List the signing keys of a running issuer."`
 	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`
 	Proof      proofCmd      `cmd:"" help:"Print a DPoP proof, for use with curl."`
+	Nested     nestedCmd     `cmd:"" help:"Look at tokens with several subjects."`
 	ID         idCmd         `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
