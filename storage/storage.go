@@ -144,8 +144,9 @@ type Tx interface {
 	// TakePushed removes a pushed authorization request; [ErrNotFound] if there is none, or no longer.
 	TakePushed(ctx context.Context, uri [32]byte) error
 
-	// Revoke adds a revocation and returns it with its number. One of the same kind and key is replaced by a row
-	// under a new number that keeps the higher Gen and the later ExpiresAt of the two.
+	// Revoke adds a revocation and returns it with its number. If one of the same kind and key is there, whose Gen is as
+	// high and whose ExpiresAt as late, that one stays and is returned; else it is replaced by a row under a new number
+	// that keeps the higher Gen and the later ExpiresAt of the two.
 	Revoke(ctx context.Context, r Revocation) (Revocation, error)
 
 	// Sweep removes codes, pending logins, pushed requests and revocations that expired before now, and grants that ended or expired

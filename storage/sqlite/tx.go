@@ -210,14 +210,22 @@ func (t *tx) TakePushed(ctx context.Context, uri [32]byte) error {
 
 var (
 	deleteRevocation = statement("DELETE FROM revocations WHERE kind = ? AND key = ? RETURNING gen, expires_at")
+	selectRevocation = statement("SELECT " + revocationColumns + " FROM revocations WHERE kind = ? AND key = ?")
 	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, reason, at, expires_at) " +
 		"VALUES (?, ?, ?, ?, ?, ?) RETURNING " + revocationColumns)
 )
 
 func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {
+	var there storage.Revocation
+	err := t.row(ctx, selectRevocation, revocationDest(&there), string(r.Kind), r.Key)
+	if err == nil && there.Gen >= r.Gen && covers(there.ExpiresAt, r.ExpiresAt) {
+		return there, nil
+	} else if err != nil && err != storage.ErrNotFound {
+		return storage.Revocation{}, err
+	}
 	var gen int64
 	var expires time.Time
-	err := t.row(ctx, deleteRevocation, []any{&gen, (*instant)(&expires)}, string(r.Kind), r.Key)
+	err = t.row(ctx, deleteRevocation, []any{&gen, (*instant)(&expires)}, string(r.Kind), r.Key)
 	switch {
 	case err == nil:
 		r.Gen = max(r.Gen, gen)
@@ -230,6 +238,12 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 	err = t.row(ctx, insertRevocation, revocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Reason, millis(r.At),
 		millis(r.ExpiresAt))
 	return r, err
+}
+
+// covers reports whether what lasts until a lasts as long as what lasts until b, to the millisecond that is kept; the
+// zero time is never.
+func covers(a, b time.Time) bool {
+	return a.IsZero() || !b.IsZero() && millis(a) >= millis(b)
 }
 
 // Sweep leaves what expires "never" (0) alone. Codes go first, for they keep grants.
