@@ -28,6 +28,8 @@ var (
 	ErrDisabled = errors.New("account: user is disabled")
 	// ErrUserTaken is returned by a first login whose provider names a user id that another account has.
 	ErrUserTaken = errors.New("account: user id is taken")
+	// ErrUserID is returned by a first login whose provider names a user id that the domain's system does not allow.
+	ErrUserID = errors.New("account: the provider's user id cannot be used")
 	// ErrHandleTaken is returned by a first login whose handle somebody else holds, or once held.
 	ErrHandleTaken = errors.New("account: handle is taken")
 	// ErrNoHandle is returned by a first login whose provider names no handle.

@@ -60,15 +60,15 @@ func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) 
 	}
 	user, err := domain.Names.User(u.ID)
 	if err != nil {
-		return Identity{}, fmt.Errorf("account: user id: %w", err)
+		return Identity{}, fmt.Errorf("account: user id: %v", err)
 	}
 	handle, err := domain.Names.Handle(u.Handle)
 	if err != nil {
-		return Identity{}, fmt.Errorf("account: handle: %w", err)
+		return Identity{}, fmt.Errorf("account: handle: %v", err)
 	}
 	device, err := domain.Names.Device(u.ID, d.ID)
 	if err != nil {
-		return Identity{}, fmt.Errorf("account: device id: %w", err)
+		return Identity{}, fmt.Errorf("account: device id: %v", err)
 	}
 	return Identity{Handle: domain.URI(handle), User: domain.URI(user), Device: domain.URI(device)}, nil
 }
@@ -89,7 +89,11 @@ func (a *Accounts) userID(d Domain, s SignIn, handle claims.ID) (claims.ID, erro
 	case d.Names.System() == claims.SystemXMPP:
 		return handle, nil
 	case s.User != "":
-		return d.Names.User(s.User)
+		id, err := d.Names.User(s.User)
+		if err != nil {
+			return claims.ID{}, fmt.Errorf("%w: %v", ErrUserID, err) // not a fault of the handle's
+		}
+		return id, nil
 	}
 	var raw [16]byte
 	if _, err := io.ReadFull(a.rand, raw[:]); err != nil {
