@@ -49,8 +49,12 @@ var authorizeParameters = []string{
 	"login_hint", "prompt", "max_age", "im_domain", "im_provider", "im_device_name",
 }
 
+// prompts are the words of OpenID Connect Core 1.0 §3.1.2.1, and that of Prompt Create 1.0.
+var prompts = []string{"none", "login", "consent", "select_account", "create"}
+
 const (
 	maxState      = 1024
+	maxHint       = 1024
 	maxDeviceName = 64
 )
 
@@ -122,7 +126,18 @@ func (p *Provider) check(ctx context.Context, client *Client, params url.Values)
 	if id := params.Get("im_provider"); id != "" && id != a.Provider {
 		return nil, refuse(CodeInvalidRequest, "The domain has no OpenID provider of the name in im_provider.")
 	}
+	if len(a.Hint) > maxHint {
+		return nil, refuse(CodeInvalidRequest, "The login_hint is longer than 1024 octets.")
+	}
+	for _, word := range strings.Fields(a.Prompt) {
+		if !slices.Contains(prompts, word) {
+			return nil, refuse(CodeInvalidRequest, "prompt must be none, or some of login, consent, select_account and create.")
+		}
+	}
 	if age := params.Get("max_age"); age != "" {
+		if len(age) > 10 {
+			return nil, refuse(CodeInvalidRequest, "max_age must be a whole number of seconds.")
+		}
 		seconds, err := strconv.ParseUint(age, 10, 31)
 		if err != nil {
 			return nil, refuse(CodeInvalidRequest, "max_age must be a whole number of seconds.")
@@ -150,6 +165,11 @@ func (p *Provider) check(ctx context.Context, client *Client, params url.Values)
 		}
 	}
 	a.Request.Set("im_domain", domain)
+	for name, words := range map[string][]string{"scope": scopeList(params.Get("scope")), "prompt": strings.Fields(a.Prompt)} {
+		if params.Has(name) {
+			a.Request.Set(name, strings.Join(words, " ")) // kept without repeats and spaces
+		}
+	}
 	return a, nil
 }
 

@@ -3,6 +3,7 @@ package oauth
 import (
 	"net/netip"
 	"net/url"
+	"strings"
 )
 
 // matchRedirect returns the redirect URI that a request may use: the one that it names, if it is registered, or the
@@ -36,6 +37,8 @@ func sameLoopback(registered, requested string) bool {
 	if err != nil || q.User != nil || q.Hostname() != r.Hostname() {
 		return false
 	}
-	q.Host = r.Host
-	return q.String() == registered && r.String() == registered
+	// But for the port, every octet is as registered: what url.Parse forgives (an empty fragment, a scheme in capitals)
+	// would come back in the answer.
+	_, rest, _ := strings.Cut(registered, r.Host)
+	return q.Port() != "" && requested == "http://"+q.Host+rest && registered == "http://"+r.Host+rest
 }

@@ -20,14 +20,15 @@ func (p *Provider) Revoke(ctx context.Context, client *Client, token string) err
 		g, _, _, err := p.store.Session(ctx, id)
 		if errors.Is(err, storage.ErrNotFound) || (err == nil && g.Client != client.ID) {
 			return nil
-		} else if err != nil {
+		} else if err != nil || !g.EndedAt.IsZero() {
 			return err
 		}
 		return p.endGrant(ctx, g, "revoked")
 	}
 	set, ok := p.own(token)
 	if now := p.now(); ok && set.ClientID == client.ID && now.Before(set.Expires) {
-		return p.revoke(ctx, revocation.RevokeToken(set.JTI, p.cause("revoked", now)), nil)
+		cause := revocation.Cause{Reason: "revoked", At: now, TokenLife: set.Expires.Sub(now)}
+		return p.revoke(ctx, revocation.RevokeToken(set.JTI, cause), nil)
 	}
 	return nil
 }

@@ -192,6 +192,9 @@ func (p *Provider) service(f *flow) error {
 // narrow sets scope and audience of the token: those of the grant, or the fewer that the request asks for
 // (RFC 6749 §6, RFC 8707 §2.2).
 func (p *Provider) narrow(f *flow) error {
+	if !slices.Contains(f.client.Domains, f.grant.Domain) {
+		return refuse(CodeInvalidGrant, "The client is no longer registered for the domain of this session.")
+	}
 	f.scopes, f.audience = f.grant.Scopes, f.grant.Audience
 	if asked := scopeList(f.form.Get("scope")); len(asked) > 0 {
 		for _, s := range asked {
