@@ -4,6 +4,7 @@ import (
 	"html/template"
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // A Choice asks a person for the handle that she wants, at her first login.
@@ -65,7 +66,8 @@ func formTarget(redirect string) string {
 	if err != nil || u.Scheme == "" {
 		return ""
 	}
-	if u.Host != "" && (u.Scheme == "http" || u.Scheme == "https") {
+	ipv6 := strings.Contains(u.Hostname(), ":") // a source expression cannot name one
+	if u.Host != "" && !ipv6 && (u.Scheme == "http" || u.Scheme == "https") {
 		return u.Scheme + "://" + u.Host
 	}
 	return u.Scheme + ":"

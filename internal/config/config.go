@@ -25,6 +25,9 @@ type Config struct {
 	Issuer string `key:"issuer,required"`
 	// Listen is the host:port that serves the public endpoints.
 	Listen string `key:"listen" default:"127.0.0.1:8080"`
+	// TrustedProxies are the networks of proxies in front: of a request through one of them, the last address of
+	// X-Forwarded-For that is none of theirs is who sent it.
+	TrustedProxies []netip.Prefix `key:"trusted_proxies"`
 	// Data is the folder that the database, the admin socket and the key-encryption key live in by default.
 	Data string `key:"data" default:"data"`
 	// Admin is the admin interface, unix:PATH. Default: unix:DATA/admin.sock. See [Config.AdminSocket].

@@ -1,11 +1,13 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
 )
@@ -87,11 +89,21 @@ func (s *Server) renameUser(c echo.Context) error {
 		return err
 	}
 	u, err := s.Accounts.Rename(c.Request().Context(), domain, c.Param("user"), c.QueryParam("handle"))
-	if err != nil {
+	switch words := fault(err); {
+	case errors.Is(err, account.ErrNoRename):
+		return &handleRefused{"Handles of this domain cannot change: in XMPP the handle is the user."}
+	case err != nil && words != "":
+		return &handleRefused{words}
+	case err != nil:
 		return err
 	}
 	return c.JSON(http.StatusOK, AdminUser{Domain: u.Domain, ID: u.ID, Handle: u.Handle})
 }
+
+// handleRefused says to an operator why a user cannot have a handle.
+type handleRefused struct{ words string }
+
+func (e *handleRefused) Error() string { return "server: handle refused: " + e.words }
 
 // listClients serves GET /admin/clients.
 func (s *Server) listClients(c echo.Context) error {

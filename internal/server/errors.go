@@ -10,7 +10,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
-	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/oauth"
@@ -84,7 +83,7 @@ func classify(err error) failure {
 		proof   *dpop.ProofError
 		large   *tooLarge
 		routing *echo.HTTPError
-		name    *claims.Error
+		handle  *handleRefused
 	)
 	switch {
 	case errors.As(err, &large):
@@ -117,8 +116,8 @@ func classify(err error) failure {
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
 	case errors.Is(err, account.ErrNoUser):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such user in the domain."}
-	case errors.Is(err, account.ErrHandleTaken), errors.Is(err, account.ErrNoRename), errors.As(err, &name):
-		return failure{status: http.StatusConflict, code: "handle_refused", description: refusedHandle(err)}
+	case errors.As(err, &handle):
+		return failure{status: http.StatusConflict, code: "handle_refused", description: handle.words}
 	case errors.As(err, &routing):
 		return ofRouting(routing)
 	case errors.Is(err, context.Canceled):
@@ -162,12 +161,4 @@ func describeProof(e *dpop.ProofError) string {
 		}
 		return r
 	}, text)
-}
-
-// refusedHandle says to an operator why a user cannot have a handle.
-func refusedHandle(err error) string {
-	if errors.Is(err, account.ErrNoRename) {
-		return "Handles of this domain cannot change: in XMPP the handle is the user."
-	}
-	return fault(err)
 }

@@ -158,7 +158,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Accounts: accounts, Introspector: introspector,
-		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, TrustedProxies: cfg.TrustedProxies,
 		Now: i.now, Log: i.log,
 	})
 	return err
@@ -246,7 +246,8 @@ func (i *Instance) ready(ctx context.Context) error {
 	if now := i.now(); now.Sub(i.pinged).Abs() >= readyAge {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second) // the answer is for others too
 		defer cancel()
-		i.pingErr, i.pinged = i.store.Ping(ctx), now
+		i.pingErr = i.store.Ping(ctx)
+		i.pinged = i.now() // those who waited meanwhile take this answer
 	}
 	return i.pingErr
 }

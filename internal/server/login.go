@@ -24,6 +24,9 @@ import (
 	"github.com/imidentity/issuer/web"
 )
 
+// upstreamTime bounds all that one request asks of an OpenID provider: the answer must still be written in time.
+const upstreamTime = 20 * time.Second
+
 // authorize serves GET and POST /authorize (RFC 6749 §3.1): it checks what the app asks for, and sends the browser on
 // to the person's OpenID provider.
 func (s *Server) authorize(c echo.Context) error {
@@ -40,7 +43,9 @@ func (s *Server) authorize(c echo.Context) error {
 	if !ok {
 		return fmt.Errorf("server: domain %s names the unknown OpenID provider %s", a.Domain, a.Provider)
 	}
-	start, err := provider.Begin(ctx, login.BeginParams{LoginHint: a.Hint, Prompt: a.Prompt, MaxAge: a.MaxAge})
+	upstream, cancel := context.WithTimeout(ctx, upstreamTime)
+	defer cancel()
+	start, err := provider.Begin(upstream, login.BeginParams{LoginHint: a.Hint, Prompt: a.Prompt, MaxAge: a.MaxAge})
 	if err != nil {
 		return s.upstreamFailed(c, err)
 	}
@@ -91,7 +96,9 @@ func (s *Server) callback(c echo.Context) error {
 	case !s.Now().Before(pending.ExpiresAt):
 		return s.gone(c)
 	}
-	identity, err := provider.Finish(ctx, login.Pending{
+	upstream, cancel := context.WithTimeout(ctx, upstreamTime)
+	defer cancel()
+	identity, err := provider.Finish(upstream, login.Pending{
 		State: state, Nonce: pending.Nonce, Verifier: pending.Verifier, AuthAfter: authAfter(pending),
 	}, params)
 	var refused *login.Refused
@@ -175,6 +182,9 @@ func (s *Server) notSignedIn(c echo.Context, err error) error {
 	case errors.Is(err, account.ErrHandleTaken):
 		return s.page(c, http.StatusConflict, "Your name is taken",
 			"Somebody else has, or once had, the name that your sign-in service gives you. Ask your provider for another user name, then sign in again.")
+	case errors.Is(err, account.ErrUserID):
+		return s.page(c, http.StatusConflict, "Your account cannot be used here",
+			"Your sign-in service gives you an id that is not allowed here. Nothing was changed. Tell your provider.")
 	case errors.Is(err, account.ErrUserTaken):
 		return s.page(c, http.StatusConflict, "Your account is somebody else's",
 			"Your sign-in service gives you the id of another account. Nothing was linked or changed. Tell your provider.")

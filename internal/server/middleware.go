@@ -148,13 +148,13 @@ func invalid(description string) error {
 	return &oauth.Error{Code: oauth.CodeInvalidRequest, Description: description}
 }
 
-// source is the address that the connection came from.
+// source is the address that a request came from.
 func source(c echo.Context) netip.Addr {
-	ap, err := netip.ParseAddrPort(c.Request().RemoteAddr)
+	ip, err := netip.ParseAddr(c.RealIP())
 	if err != nil {
 		return netip.Addr{}
 	}
-	return ap.Addr().Unmap()
+	return ip.Unmap()
 }
 
 func requestID(c echo.Context) string { return c.Response().Header().Get(headerID) }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 	"strings"
 
@@ -44,11 +45,26 @@ func (s *Server) adminRoutes() []route {
 	}
 }
 
+// senders says who sent a request: the other end of its connection or, for a trusted proxy, the last address in its
+// X-Forwarded-For that is no trusted proxy's.
+func (s *Server) senders() echo.IPExtractor {
+	if len(s.TrustedProxies) == 0 {
+		return echo.ExtractIPDirect()
+	}
+	trusted := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
+	for _, p := range s.TrustedProxies {
+		trusted = append(trusted, echo.TrustIPRange(&net.IPNet{
+			IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
+		}))
+	}
+	return echo.ExtractIPFromXFFHeader(trusted...)
+}
+
 // router makes the handler of a table.
 func (s *Server) router(table []route) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.IPExtractor = echo.ExtractIPDirect() // nobody's X-Forwarded-For is believed
+	e.IPExtractor = s.senders()
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
 	e.Pre(s.observe, s.carry)
 	for _, r := range table {

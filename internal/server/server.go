@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"time"
 
@@ -41,6 +42,8 @@ type Config struct {
 	ChooseHandle map[string]bool
 	// Logins are the OpenID providers by their ids.
 	Logins map[string]*login.Provider
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed. Nil believes nobody's.
+	TrustedProxies []netip.Prefix
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
 	// LoginTime is how long a person may take at her provider. Zero means ten minutes.
