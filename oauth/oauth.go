@@ -168,12 +168,3 @@ func (p *Provider) Clients() []Client {
 	slices.SortFunc(list, func(a, b Client) int { return strings.Compare(a.ID, b.ID) })
 	return list
 }
-
-// Client returns a registered client.
-func (p *Provider) Client(id string) (Client, bool) {
-	c, ok := p.clients[id]
-	if !ok {
-		return Client{}, false
-	}
-	return *c, true
-}

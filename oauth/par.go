@@ -4,12 +4,10 @@ import (
 	"context"
 	"errors"
 	"maps"
-	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
-	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -33,15 +31,9 @@ type PushedAnswer struct {
 // that the code will be bound to, as dpop_jkt does; where both are given they agree (RFC 9449 §10.1). Errors are those
 // of [Provider.Token].
 func (p *Provider) Push(ctx context.Context, r TokenRequest) (PushedAnswer, error) {
-	var proof *dpop.Proof
-	if len(r.Header.Values("DPoP")) > 0 {
-		var err error
-		proof, err = p.proofs.Check(ctx, dpop.Request{
-			Method: http.MethodPost, URL: p.issuer + "/par", Proofs: r.Header.Values("DPoP"),
-		})
-		if err != nil {
-			return PushedAnswer{}, err
-		}
+	proof, err := p.checkProof(ctx, r, "/par")
+	if err != nil {
+		return PushedAnswer{}, err
 	}
 	client, err := p.Authenticate(r.Header, r.Form)
 	if err != nil {

@@ -50,18 +50,13 @@ func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, erro
 	if grant != GrantCode && grant != GrantRefresh && grant != GrantClientCredentials {
 		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant type must be authorization_code, refresh_token or client_credentials.")
 	}
-	f := &flow{now: p.now(), form: r.Form, source: r.Source}
 	// The proof comes first: whatever it lacks (a nonce, above all) costs neither code nor refresh token. A service
 	// client may do without one, which is known when the client is.
-	if len(r.Header.Values("DPoP")) > 0 {
-		var err error
-		f.proof, err = p.proofs.Check(ctx, dpop.Request{
-			Method: http.MethodPost, URL: p.issuer + "/token", Proofs: r.Header.Values("DPoP"),
-		})
-		if err != nil {
-			return TokenAnswer{}, err
-		}
+	proof, err := p.checkProof(ctx, r, "/token")
+	if err != nil {
+		return TokenAnswer{}, err
 	}
+	f := &flow{now: p.now(), form: r.Form, source: r.Source, proof: proof}
 	ctx = context.WithValue(ctx, flowKey{}, f)
 	request, err := p.engine.NewAccessRequest(ctx, synthetic(http.MethodPost, r.Header, r.Form), session{})
 	if err != nil {
@@ -79,6 +74,15 @@ func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, erro
 	}
 	answer.RefreshToken, _ = response.GetExtra("refresh_token").(string)
 	return answer, nil
+}
+
+// checkProof checks the proof that a request to an endpoint of the server comes with; nil if it has no DPoP header.
+func (p *Provider) checkProof(ctx context.Context, r TokenRequest, path string) (*dpop.Proof, error) {
+	proofs := r.Header.Values("DPoP")
+	if len(proofs) == 0 {
+		return nil, nil
+	}
+	return p.proofs.Check(ctx, dpop.Request{Method: http.MethodPost, URL: p.issuer + path, Proofs: proofs})
 }
 
 // A flow is what one request gathers on its way through the engine: who asks, what was found, what the token will
