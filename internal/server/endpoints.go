@@ -3,6 +3,7 @@ package server
 import (
 	"bytes"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -43,11 +44,7 @@ func (s *Server) push(c echo.Context) error {
 
 // introspect serves POST /introspect (RFC 7662 §2). An inactive token is an answer, not an error.
 func (s *Server) introspect(c echo.Context) error {
-	params, err := form(c)
-	if err != nil {
-		return err
-	}
-	client, err := s.OAuth.Authenticate(c.Request().Header, params)
+	client, params, err := s.authenticate(c)
 	if err != nil {
 		return err
 	}
@@ -65,6 +62,16 @@ func (s *Server) introspect(c echo.Context) error {
 	return c.JSON(http.StatusOK, answer)
 }
 
+// authenticate reads the form of a request, and which client sent it.
+func (s *Server) authenticate(c echo.Context) (*oauth.Client, url.Values, error) {
+	params, err := form(c)
+	if err != nil {
+		return nil, nil, err
+	}
+	client, err := s.OAuth.Authenticate(c.Request().Header, params)
+	return client, params, err
+}
+
 // callerOf says what a client may see. A public client cannot prove who it is, and sees nothing.
 func callerOf(client *oauth.Client) (introspect.Caller, error) {
 	if client.Public() {
@@ -77,11 +84,7 @@ func callerOf(client *oauth.Client) (introspect.Caller, error) {
 
 // revoke serves POST /revoke (RFC 7009 §2). It demands no proof: standard clients send none.
 func (s *Server) revoke(c echo.Context) error {
-	params, err := form(c)
-	if err != nil {
-		return err
-	}
-	client, err := s.OAuth.Authenticate(c.Request().Header, params)
+	client, params, err := s.authenticate(c)
 	if err != nil {
 		return err
 	}
