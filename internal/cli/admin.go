@@ -3,7 +3,6 @@ package cli
 import (
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -77,9 +76,7 @@ func root(err error) error {
 // print writes rows as JSON, or as a table.
 func (o *operator) print(s *streams, rows any, header string, line func(w io.Writer)) error {
 	if o.JSON {
-		e := json.NewEncoder(s.out)
-		e.SetIndent("", "  ")
-		return e.Encode(rows)
+		return printJSON(s, rows)
 	}
 	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
 	fmt.Fprintln(w, header)

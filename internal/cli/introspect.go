@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -62,9 +61,7 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 	} else if err != nil {
 		return unknown("%w", err)
 	}
-	encoder := json.NewEncoder(s.out)
-	encoder.SetIndent("", "  ")
-	if err := encoder.Encode(answer); err != nil {
+	if err := printJSON(s, answer); err != nil {
 		return unknown("print the answer: %w", err)
 	}
 	if active, _ := answer["active"].(bool); !active {
