@@ -15,8 +15,8 @@ import (
 // otherwise written with capital digits. IPv6 addresses are written as RFC 5952 wants.
 //
 // Refused are other schemes, URLs without a host, user information (RFC 9110 §4.2.4), percent signs that encode
-// nothing, and what no URI has: spaces, control characters, backslashes, and octets beyond ASCII (a client
-// writes an IDN as A-labels, xn--).
+// nothing, and what no URI has (RFC 3986 §3.3): spaces, control characters, backslashes, any of "<>[]^`{|} outside
+// an IPv6 address, and octets beyond ASCII (a client writes an IDN as A-labels, xn--).
 func NormalizeHTU(url string) (string, error) {
 	var buf [256]byte
 	out := buf[:0]
@@ -148,10 +148,10 @@ func appendDecoded(dst []byte, s string) ([]byte, error) {
 				dst = append(dst, '%', digits[octet>>4], digits[octet&15])
 			}
 			i += 2
-		case c <= ' ' || c >= 0x7f || c == '\\':
-			return nil, errors.New("an octet that no URL has")
-		default:
+		case unreserved(c) || strings.IndexByte("!$&'()*+,;=:@", c) >= 0:
 			dst = append(dst, c)
+		default:
+			return nil, errors.New("an octet that no URL has, unless percent-encoded")
 		}
 	}
 	return dst, nil

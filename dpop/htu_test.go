@@ -81,7 +81,8 @@ func TestNormalizeHTU(t *testing.T) {
 		"https://as.example/a b", "https://as.example/\t", "https://as.example/\x00", "https://as.example/\x7f",
 		`https://as.example\token`, `https://as.example/a\b`,
 		"https://bücher.example/", "https://b%C3%BCcher.example/", "https://as.example/é", "https://as example/",
-		"https://as.example/token\n",
+		"https://as.example/token\n", "http://as.example/.%2F>q", "https://as.example/a|b", "https://as.example/{a}",
+		"https://as.example/[a]", `https://as.example/"`, "https://as.example/^", "https://as.example/`",
 	} {
 		if got, err := dpop.NormalizeHTU(in); err == nil {
 			t.Errorf("NormalizeHTU(%q) = %q, want an error", in, got)
