@@ -38,12 +38,16 @@ type Name struct {
 
 // A Device is one client of a user, bound for ever to one key.
 type Device struct {
-	Domain        string
-	ID            string
-	User          string
-	JKT           string // RFC 7638 thumbprint of its key, SHA-256, base64url
-	Name          string // what the person called it; may be empty
-	Client        string // the OAuth client that it first logged in with
+	Domain string
+	ID     string
+	User   string
+	JKT    string // RFC 7638 thumbprint of its key, SHA-256, base64url
+	Name   string // what the person called it; may be empty
+	Client string // the OAuth client that it first logged in with
+	// Delegation is the jti of the delegation under which a key of the user's took the device in, and Number which of the
+	// devices under it this is, from 1. Empty and zero for a device that logged in.
+	Delegation    string
+	Number        int
 	CreatedAt     time.Time
 	RemovedAt     time.Time
 	RemovedReason string
@@ -123,6 +127,20 @@ type Pushed struct {
 	Client    string
 	Request   url.Values
 	ExpiresAt time.Time
+}
+
+// A Statement is one that the issuer has signed and can withdraw: a grant to an actor, a delegation, a membership.
+type Statement struct {
+	JTI    string
+	Domain string // of its subject
+	User   string // the id of its subject; empty where that is no user of the domain
+	Type   string // typ
+	Claims []byte // as they were signed
+	// CreatedAt and ExpiresAt are its iat and exp.
+	CreatedAt       time.Time
+	ExpiresAt       time.Time
+	WithdrawnAt     time.Time
+	WithdrawnReason string
 }
 
 // A SigningKey is one of the issuer's own keys.

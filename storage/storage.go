@@ -84,6 +84,16 @@ type Reader interface {
 	// Pushed returns the pushed authorization request with the hash of that request URI, also when it has expired.
 	Pushed(ctx context.Context, uri [32]byte) (Pushed, error)
 
+	// Statement returns the statement of that jti, also when it was withdrawn or has expired.
+	Statement(ctx context.Context, jti string) (Statement, error)
+
+	// Statements returns the statements about subjects of domain, oldest first: all of them, or those about one user when
+	// user is not empty. Withdrawn ones are there until they expire.
+	Statements(ctx context.Context, domain, user string) ([]Statement, error)
+
+	// Revocation returns the revocation of that kind and key, also when it has expired.
+	Revocation(ctx context.Context, kind RevocationKind, key string) (Revocation, error)
+
 	// Revocations returns the revocations with a sequence number above after, lowest first, and the highest number
 	// that is given away. Numbers are given in commit order: a reader that has seen n will never find a lower one new.
 	Revocations(ctx context.Context, after int64) ([]Revocation, int64, error)
@@ -114,7 +124,8 @@ type Tx interface {
 	// UpdateName writes all but domain and key of a name.
 	UpdateName(ctx context.Context, n Name) error
 
-	// InsertDevice adds a device; [ErrConflict] if its id or its key was ever known in the domain.
+	// InsertDevice adds a device; [ErrConflict] if its id or its key was ever known in the domain, or its number under its
+	// delegation.
 	InsertDevice(ctx context.Context, d Device) error
 	// UpdateDevice writes all but domain and id of a device.
 	UpdateDevice(ctx context.Context, d Device) error
@@ -144,12 +155,17 @@ type Tx interface {
 	// TakePushed removes a pushed authorization request; [ErrNotFound] if there is none, or no longer.
 	TakePushed(ctx context.Context, uri [32]byte) error
 
+	// InsertStatement adds a statement; [ErrConflict] if its jti is there.
+	InsertStatement(ctx context.Context, s Statement) error
+	// WithdrawStatement ends a statement; one that has ended changes nothing. [ErrNotFound] if there is none.
+	WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error
+
 	// Revoke adds a revocation and returns it with its number. If one of the same kind and key is there, whose Gen is as
 	// high and whose ExpiresAt as late, that one stays and is returned; else it is replaced by a row under a new number
 	// that keeps the higher Gen and the later ExpiresAt of the two.
 	Revoke(ctx context.Context, r Revocation) (Revocation, error)
 
-	// Sweep removes codes, pending logins, pushed requests and revocations that expired before now, and grants that ended or expired
-	// before it and that no code names any longer.
+	// Sweep removes codes, pending logins, pushed requests, statements and revocations that expired before now, and grants
+	// that ended or expired before it and that no code names any longer.
 	Sweep(ctx context.Context, now time.Time) error
 }

@@ -85,6 +85,11 @@ var (
 	selectCode   = statement("SELECT " + codeColumns + " FROM codes WHERE hash = ?")
 	selectLogin  = statement("SELECT " + loginColumns + " FROM logins WHERE state = ?")
 	selectPushed = statement("SELECT " + pushedColumns + " FROM pushed WHERE uri = ?")
+
+	selectStatement      = statement("SELECT " + statementColumns + " FROM statements WHERE jti = ?")
+	selectStatements     = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ? ORDER BY created_at, rowid")
+	selectUserStatements = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ? AND user_id = ? " +
+		"ORDER BY created_at, rowid")
 	// The highest number outlives its row, so it is kept apart. Where there are no rows, it comes with an empty one.
 	selectRevocations = statement("SELECT ifnull(s.seq, 0), ifnull(r.seq, 0), ifnull(kind, ''), ifnull(key, ''), " +
 		"ifnull(gen, 0), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
@@ -161,6 +166,29 @@ func (r *reader) Login(ctx context.Context, state [32]byte) (l storage.Login, er
 func (r *reader) Pushed(ctx context.Context, uri [32]byte) (p storage.Pushed, err error) {
 	err = r.row(ctx, selectPushed, pushedDest(&p), uri[:])
 	return p, err
+}
+
+func (r *reader) Statement(ctx context.Context, jti string) (s storage.Statement, err error) {
+	err = r.row(ctx, selectStatement, statementDest(&s), jti)
+	return s, err
+}
+
+func (r *reader) Statements(ctx context.Context, domain, user string) (list []storage.Statement, err error) {
+	next := func() []any {
+		list = append(list, storage.Statement{})
+		return statementDest(&list[len(list)-1])
+	}
+	if user == "" {
+		err = r.rows(ctx, selectStatements, next, domain)
+	} else {
+		err = r.rows(ctx, selectUserStatements, next, domain, user)
+	}
+	return list, err
+}
+
+func (r *reader) Revocation(ctx context.Context, kind storage.RevocationKind, key string) (v storage.Revocation, err error) {
+	err = r.row(ctx, selectRevocation, revocationDest(&v), string(kind), key)
+	return v, err
 }
 
 func (r *reader) Revocations(ctx context.Context, after int64) (found []storage.Revocation, last int64, err error) {

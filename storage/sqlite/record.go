@@ -49,16 +49,16 @@ func nameDest(n *storage.Name) []any {
 	return []any{&n.Domain, &n.Key, &n.Local, &n.User, (*instant)(&n.TakenAt), (*instant)(&n.ReleasedAt)}
 }
 
-const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason"
+const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason, delegation, number"
 
 func deviceArgs(d storage.Device) []any {
 	return []any{d.Domain, d.ID, d.User, d.JKT, d.Name, d.Client, millis(d.CreatedAt), millis(d.RemovedAt),
-		d.RemovedReason}
+		d.RemovedReason, d.Delegation, d.Number}
 }
 
 func deviceDest(d *storage.Device) []any {
 	return []any{&d.Domain, &d.ID, &d.User, &d.JKT, &d.Name, &d.Client, (*instant)(&d.CreatedAt),
-		(*instant)(&d.RemovedAt), &d.RemovedReason}
+		(*instant)(&d.RemovedAt), &d.RemovedReason, &d.Delegation, &d.Number}
 }
 
 const grantColumns = "id, domain, client, user_id, device_id, jkt, scopes, audience, issuer, upstream_sid, auth_time, " +
@@ -113,6 +113,18 @@ func pushedArgs(p storage.Pushed) []any {
 
 func pushedDest(p *storage.Pushed) []any {
 	return []any{(*digest)(&p.URI), &p.Client, (*form)(&p.Request), (*instant)(&p.ExpiresAt)}
+}
+
+const statementColumns = "jti, domain, user_id, typ, claims, created_at, expires_at, withdrawn_at, withdrawn_reason"
+
+func statementArgs(s storage.Statement) []any {
+	return []any{s.JTI, s.Domain, s.User, s.Type, s.Claims, millis(s.CreatedAt), millis(s.ExpiresAt),
+		millis(s.WithdrawnAt), s.WithdrawnReason}
+}
+
+func statementDest(s *storage.Statement) []any {
+	return []any{&s.JTI, &s.Domain, &s.User, &s.Type, &s.Claims, (*instant)(&s.CreatedAt), (*instant)(&s.ExpiresAt),
+		(*instant)(&s.WithdrawnAt), &s.WithdrawnReason}
 }
 
 const revocationColumns = "seq, kind, key, gen, reason, at, expires_at"

@@ -209,6 +209,25 @@ func (t *tx) TakePushed(ctx context.Context, uri [32]byte) error {
 }
 
 var (
+	insertStatement = insert("statements", statementColumns)
+	// It writes the row also when the statement has ended, so that no row means no statement.
+	withdrawStatement = statement("UPDATE statements SET withdrawn_at = iif(withdrawn_at = 0, ?2, withdrawn_at), " +
+		"withdrawn_reason = iif(withdrawn_at = 0, ?3, withdrawn_reason) WHERE jti = ?1")
+)
+
+func (t *tx) InsertStatement(ctx context.Context, s storage.Statement) error {
+	return t.insert(ctx, insertStatement, statementArgs(s))
+}
+
+func (t *tx) WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error {
+	n, err := t.exec(ctx, withdrawStatement, jti, millis(at), reason)
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
+var (
 	deleteRevocation = statement("DELETE FROM revocations WHERE kind = ? AND key = ? RETURNING gen, expires_at")
 	selectRevocation = statement("SELECT " + revocationColumns + " FROM revocations WHERE kind = ? AND key = ?")
 	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, reason, at, expires_at) " +
@@ -216,8 +235,7 @@ var (
 )
 
 func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {
-	var there storage.Revocation
-	err := t.row(ctx, selectRevocation, revocationDest(&there), string(r.Kind), r.Key)
+	there, err := t.Revocation(ctx, r.Kind, r.Key)
 	if err == nil && there.Gen >= r.Gen && covers(there.ExpiresAt, r.ExpiresAt) {
 		return there, nil
 	} else if err != nil && err != storage.ErrNotFound {
@@ -251,6 +269,7 @@ var sweeps = []int{
 	statement("DELETE FROM codes WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM logins WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM pushed WHERE expires_at <> 0 AND expires_at < ?1"),
+	statement("DELETE FROM statements WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM revocations WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM grants WHERE (ended_at <> 0 AND ended_at < ?1 OR idle_at <> 0 AND idle_at < ?1 " +
 		"OR expires_at <> 0 AND expires_at < ?1) AND NOT EXISTS (SELECT 1 FROM codes WHERE grant_id = grants.id)"),

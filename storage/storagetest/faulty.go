@@ -135,6 +135,21 @@ func (f Faulty) Login(ctx context.Context, state [32]byte) (storage.Login, error
 	return f.reader().Login(ctx, state)
 }
 
+// Statement reads or fails.
+func (f Faulty) Statement(ctx context.Context, jti string) (storage.Statement, error) {
+	return f.reader().Statement(ctx, jti)
+}
+
+// Statements reads or fails.
+func (f Faulty) Statements(ctx context.Context, domain, user string) ([]storage.Statement, error) {
+	return f.reader().Statements(ctx, domain, user)
+}
+
+// Revocation reads or fails.
+func (f Faulty) Revocation(ctx context.Context, kind storage.RevocationKind, key string) (storage.Revocation, error) {
+	return f.reader().Revocation(ctx, kind, key)
+}
+
 // Revocations reads or fails.
 func (f Faulty) Revocations(ctx context.Context, after int64) ([]storage.Revocation, int64, error) {
 	return f.reader().Revocations(ctx, after)

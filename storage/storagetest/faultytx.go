@@ -97,6 +97,27 @@ func (f faultyReader) Login(ctx context.Context, state [32]byte) (storage.Login,
 	return f.Reader.Login(ctx, state)
 }
 
+func (f faultyReader) Statement(ctx context.Context, jti string) (storage.Statement, error) {
+	if err := f.fail("Statement"); err != nil {
+		return storage.Statement{}, err
+	}
+	return f.Reader.Statement(ctx, jti)
+}
+
+func (f faultyReader) Statements(ctx context.Context, domain, user string) ([]storage.Statement, error) {
+	if err := f.fail("Statements"); err != nil {
+		return nil, err
+	}
+	return f.Reader.Statements(ctx, domain, user)
+}
+
+func (f faultyReader) Revocation(ctx context.Context, kind storage.RevocationKind, key string) (storage.Revocation, error) {
+	if err := f.fail("Revocation"); err != nil {
+		return storage.Revocation{}, err
+	}
+	return f.Reader.Revocation(ctx, kind, key)
+}
+
 func (f faultyReader) Revocations(ctx context.Context, after int64) ([]storage.Revocation, int64, error) {
 	if err := f.fail("Revocations"); err != nil {
 		return nil, 0, err
@@ -248,6 +269,20 @@ func (f faultyTx) TakeLogin(ctx context.Context, state [32]byte) (storage.Login,
 		return storage.Login{}, err
 	}
 	return f.tx.TakeLogin(ctx, state)
+}
+
+func (f faultyTx) InsertStatement(ctx context.Context, s storage.Statement) error {
+	if err := f.fail("InsertStatement"); err != nil {
+		return err
+	}
+	return f.tx.InsertStatement(ctx, s)
+}
+
+func (f faultyTx) WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error {
+	if err := f.fail("WithdrawStatement"); err != nil {
+		return err
+	}
+	return f.tx.WithdrawStatement(ctx, jti, at, reason)
 }
 
 func (f faultyTx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {

@@ -40,7 +40,8 @@ func nameOf(name string) storage.Name {
 
 func device(name string) storage.Device {
 	return storage.Device{Domain: domain, ID: "device-" + name, User: "user-" + name, JKT: "jkt-" + name,
-		Name: "phone of " + name, Client: "im-app", CreatedAt: at, RemovedAt: at.Add(time.Hour), RemovedReason: "lost"}
+		Name: "phone of " + name, Client: "im-app", CreatedAt: at, RemovedAt: at.Add(time.Hour), RemovedReason: "lost",
+		Delegation: "delegation-" + name, Number: 2}
 }
 
 // liveGrant has refresh generation 7 and neither ended nor expires within a day.
@@ -85,6 +86,12 @@ func login(name string) storage.Login {
 func pushed(name string) storage.Pushed {
 	return storage.Pushed{URI: digest("uri " + name), Client: "im-app", ExpiresAt: at.Add(time.Minute),
 		Request: url.Values{"client_id": {"im-app"}, "resource": {"im:example.com", "https://api.example.com/?a=b&c"}}}
+}
+
+func statement(name string) storage.Statement {
+	return storage.Statement{JTI: "jti-" + name, Domain: domain, User: "user-" + name, Type: "im-actor+jwt",
+		Claims: []byte(`{"jti":"` + name + `"}`), CreatedAt: at, ExpiresAt: at.Add(time.Hour), WithdrawnAt: at.Add(time.Minute),
+		WithdrawnReason: "withdrawn by " + name}
 }
 
 func revocation(kind storage.RevocationKind, key string) storage.Revocation {
@@ -215,6 +222,16 @@ var kinds = []kind{
 		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
 			got, err := r.Pushed(ctx, digest("uri "+name))
 			return got, pushed(name), err
+		},
+	},
+	{
+		name: "Statement",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.InsertStatement(ctx, statement(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Statement(ctx, "jti-"+name)
+			return got, statement(name), err
 		},
 	},
 	{

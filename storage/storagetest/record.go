@@ -89,6 +89,12 @@ func testReadsFindNothing(t *testing.T, s storage.Store) {
 		if got, err := r.Devices(t.Context(), domain, "nobody"); err != nil || len(got) != 0 {
 			t.Errorf("Devices = %v, %v, want none", got, err)
 		}
+		if got, err := r.Statements(t.Context(), domain, "nobody"); err != nil || len(got) != 0 {
+			t.Errorf("Statements = %v, %v, want none", got, err)
+		}
+		if _, err := r.Revocation(t.Context(), storage.RevokeToken, "nobody"); err != storage.ErrNotFound {
+			t.Errorf("Revocation = %v, want %v", err, storage.ErrNotFound)
+		}
 		if got, last, err := r.Revocations(t.Context(), 0); err != nil || len(got) != 0 || last != 0 {
 			t.Errorf("Revocations = %v, %d, %v, want none", got, last, err)
 		}

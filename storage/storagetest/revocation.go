@@ -180,8 +180,10 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 		for name, expiry := range expiries {
 			c, l, p, r := freshCode(name), login(name), pushed(name), revocation(storage.RevokeGrant, name)
 			c.ExpiresAt, l.ExpiresAt, p.ExpiresAt, r.ExpiresAt = expiry, expiry, expiry, expiry
+			v := statement(name)
+			v.ExpiresAt = expiry
 			_, err := tx.Revoke(ctx, r)
-			if err := errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p)); err != nil {
+			if err := errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p), tx.InsertStatement(ctx, v)); err != nil {
 				return err
 			}
 		}
@@ -207,6 +209,10 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 	for name := range expiries {
 		_, err := s.Code(t.Context(), digest("code "+name))
 		check("Code", name, err)
+		_, err = s.Statement(t.Context(), "jti-"+name)
+		check("Statement", name, err)
+		_, err = s.Revocation(t.Context(), storage.RevokeGrant, name)
+		check("Revocation", name, err)
 		_, err = s.Login(t.Context(), digest("state "+name))
 		check("Login", name, err)
 		_, err = s.Pushed(t.Context(), digest("uri "+name))

@@ -53,6 +53,10 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"TakeNameOnceInParallel", testTakeNameOnceInParallel},
 		{"NameStaysTakenWhenReleased", testNameStaysTakenWhenReleased},
 		{"DeviceKeyStaysTakenWhenRemoved", testDeviceKeyStaysTakenWhenRemoved},
+		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},
+
+		{"StatementsAreOldestFirst", testStatementsAreOldestFirst},
+		{"WithdrawStatementOnce", testWithdrawStatementOnce},
 
 		{"RevocationsAreNumbered", testRevocationsAreNumbered},
 		{"RevocationsAreFollowedWhileRacing", testRevocationsAreFollowedWhileRacing},
