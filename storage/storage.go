@@ -159,13 +159,16 @@ type Tx interface {
 	InsertStatement(ctx context.Context, s Statement) error
 	// WithdrawStatement ends a statement; one that has ended changes nothing. [ErrNotFound] if there is none.
 	WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error
+	// SpendID marks a single-use id, such as the jti of a client's assertion, as spent until a time; [ErrConflict] if one of
+	// that kind and key is there, which one that was not swept still is.
+	SpendID(ctx context.Context, kind string, key [32]byte, until time.Time) error
 
 	// Revoke adds a revocation and returns it with its number. If one of the same kind and key is there, whose Gen is as
 	// high and whose ExpiresAt as late, that one stays and is returned; else it is replaced by a row under a new number
 	// that keeps the higher Gen and the later ExpiresAt of the two.
 	Revoke(ctx context.Context, r Revocation) (Revocation, error)
 
-	// Sweep removes codes, pending logins, pushed requests, statements and revocations that expired before now, and grants
-	// that ended or expired before it and that no code names any longer.
+	// Sweep removes codes, pending logins, pushed requests, statements, spent ids and revocations that expired before now,
+	// and grants that ended or expired before it and that no code names any longer.
 	Sweep(ctx context.Context, now time.Time) error
 }

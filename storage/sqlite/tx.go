@@ -208,6 +208,12 @@ func (t *tx) TakePushed(ctx context.Context, uri [32]byte) error {
 	return err
 }
 
+var insertSpentID = insert("spent_ids", "kind, key, expires_at")
+
+func (t *tx) SpendID(ctx context.Context, kind string, key [32]byte, until time.Time) error {
+	return t.insert(ctx, insertSpentID, []any{kind, key[:], millis(until)})
+}
+
 var (
 	insertStatement = insert("statements", statementColumns)
 	// It writes the row also when the statement has ended, so that no row means no statement.
@@ -270,6 +276,7 @@ var sweeps = []int{
 	statement("DELETE FROM logins WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM pushed WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM statements WHERE expires_at <> 0 AND expires_at < ?1"),
+	statement("DELETE FROM spent_ids WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM revocations WHERE expires_at <> 0 AND expires_at < ?1"),
 	statement("DELETE FROM grants WHERE (ended_at <> 0 AND ended_at < ?1 OR idle_at <> 0 AND idle_at < ?1 " +
 		"OR expires_at <> 0 AND expires_at < ?1) AND NOT EXISTS (SELECT 1 FROM codes WHERE grant_id = grants.id)"),

@@ -285,6 +285,13 @@ func (f faultyTx) WithdrawStatement(ctx context.Context, jti string, at time.Tim
 	return f.tx.WithdrawStatement(ctx, jti, at, reason)
 }
 
+func (f faultyTx) SpendID(ctx context.Context, kind string, key [32]byte, until time.Time) error {
+	if err := f.fail("SpendID"); err != nil {
+		return err
+	}
+	return f.tx.SpendID(ctx, kind, key, until)
+}
+
 func (f faultyTx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {
 	if err := f.fail("Revoke"); err != nil {
 		return storage.Revocation{}, err

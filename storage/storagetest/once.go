@@ -71,6 +71,48 @@ func testSpendUndone(t *testing.T, s storage.Store) {
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.SpendCode(ctx, c.Hash, at, "g") })
 }
 
+// spendID spends an id in an update of its own.
+func spendID(t *testing.T, s storage.Store, kind, name string) error {
+	return s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return tx.SpendID(ctx, kind, digest(name), at.Add(time.Minute))
+	})
+}
+
+func testSpendIDOnceInParallel(t *testing.T, s storage.Store) {
+	oneWinner(t, race(64, func(int) error { return spendID(t, s, "assertion", "a") }), storage.ErrConflict)
+	for _, other := range [][2]string{{"assertion", "b"}, {"grant", "a"}} {
+		if err := spendID(t, s, other[0], other[1]); err != nil {
+			t.Errorf("SpendID of another kind or key = %v, want nil", err)
+		}
+	}
+	// Twice in one transaction is twice too, and the transaction goes on.
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		if err := tx.SpendID(ctx, "assertion", digest("c"), at); err != nil {
+			return err
+		}
+		if err := tx.SpendID(ctx, "assertion", digest("c"), at.Add(time.Hour)); err != storage.ErrConflict {
+			t.Errorf("second SpendID = %v, want %v", err, storage.ErrConflict)
+		}
+		return nil
+	})
+	if err := spendID(t, s, "assertion", "c"); err != storage.ErrConflict {
+		t.Errorf("third SpendID = %v, want %v", err, storage.ErrConflict)
+	}
+}
+
+// An id whose transaction is undone can be spent once more.
+func testSpendIDUndone(t *testing.T, s storage.Store) {
+	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(tx.SpendID(ctx, "assertion", digest("a"), at), errors.New("no"))
+	})
+	if err == nil {
+		t.Error("Update = nil, want an error")
+	}
+	if err := spendID(t, s, "assertion", "a"); err != nil {
+		t.Errorf("SpendID = %v, want nil", err)
+	}
+}
+
 func testTakeLoginOnceInParallel(t *testing.T, s storage.Store) {
 	want := login("alice")
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertLogin(ctx, want) })

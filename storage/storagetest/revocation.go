@@ -183,6 +183,7 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 			v := statement(name)
 			v.ExpiresAt = expiry
 			_, err := tx.Revoke(ctx, r)
+			err = errors.Join(err, tx.SpendID(ctx, "assertion", digest("id "+name), expiry))
 			if err := errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p), tx.InsertStatement(ctx, v)); err != nil {
 				return err
 			}
@@ -217,6 +218,10 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 		check("Login", name, err)
 		_, err = s.Pushed(t.Context(), digest("uri "+name))
 		check("Pushed", name, err)
+		err = spendID(t, s, "assertion", "id "+name)
+		if stays(name) == (err == nil) {
+			t.Errorf("SpendID %q = %v after the sweep", name, err)
+		}
 	}
 	for name := range grants {
 		_, _, _, err := s.Session(t.Context(), "grant-"+name)

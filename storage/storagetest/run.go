@@ -48,6 +48,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"EndDeviceGrants", testEndDeviceGrants},
 		{"SpendOnceInParallel", testSpendOnceInParallel},
 		{"SpendUndone", testSpendUndone},
+		{"SpendIDOnceInParallel", testSpendIDOnceInParallel},
+		{"SpendIDUndone", testSpendIDUndone},
 		{"TakeLoginOnceInParallel", testTakeLoginOnceInParallel},
 		{"TakePushedOnceInParallel", testTakePushedOnceInParallel},
 		{"TakeNameOnceInParallel", testTakeNameOnceInParallel},
