@@ -2,11 +2,14 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 	"reflect"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+
+	"go.yaml.in/yaml/v4"
 
 	"github.com/imidentity/issuer/internal/config"
 )
@@ -56,6 +59,75 @@ func TestSettingsDocument(t *testing.T) {
 	for key := range rows {
 		t.Errorf("docs/settings.md has %s, which is no setting", key)
 	}
+}
+
+// TestSettingsExample holds the file of `issuer config example` to the settings that there are: each key stands in it,
+// set or behind a #, with its default where it has one, and with a value that it can have.
+func TestSettingsExample(t *testing.T) {
+	whole := regexp.MustCompile(`(?m)^( *)#([^ #\n])`).ReplaceAllString(config.Example, "$1$2")
+	set, shown := exampleKeys(t, config.Example), exampleKeys(t, whole)
+	for _, s := range settings(reflect.TypeFor[config.Config](), "") {
+		value, ok := shown[s.key]
+		if !ok {
+			t.Errorf("internal/config/example.yaml lacks %s", s.key)
+			continue
+		}
+		delete(shown, s.key)
+		if _, ok := set[s.key]; !ok && s.initial != "" && value != s.initial {
+			t.Errorf("internal/config/example.yaml: default of %s = %s, want %s", s.key, value, s.initial)
+		}
+	}
+	for key := range shown {
+		t.Errorf("internal/config/example.yaml has %s, which is no setting", key)
+	}
+
+	// What cannot be had by taking the # away alone.
+	more := []string{"redis_url_file", "outbound.ca_file", "outbound.dev_hosts", "domains[0].providers[0].client_secret_file"}
+	file := filepath.Join(t.TempDir(), "issuer.yaml")
+	if err := os.WriteFile(file, []byte(whole), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, _, err := config.Check(file, nil)
+	faults, _ := err.(config.Errors)
+	for _, e := range faults {
+		if !slices.Contains(more, e.Path) {
+			t.Errorf("internal/config/example.yaml with every key: %v", e)
+		}
+	}
+}
+
+// exampleKeys returns the keys of a settings file as [settings] names them, each with its value, the first if it
+// stands there several times, as [setting] writes that.
+func exampleKeys(t *testing.T, file string) map[string]string {
+	t.Helper()
+	var document yaml.Node
+	if err := yaml.Unmarshal([]byte(file), &document); err != nil {
+		t.Fatalf("%v in\n%s", err, file)
+	}
+	found := make(map[string]string)
+	var gather func(n *yaml.Node, path string)
+	gather = func(n *yaml.Node, path string) {
+		for i := 0; i+1 < len(n.Content); i += 2 {
+			key, value := path+n.Content[i].Value, n.Content[i+1]
+			if value.Kind == yaml.MappingNode && n.Content[i].Value != "dev_hosts" {
+				gather(value, key+".")
+				continue
+			}
+			words := []string{value.Value}
+			if value.Kind == yaml.SequenceNode {
+				words = nil
+				for _, element := range value.Content {
+					words = append(words, element.Value)
+					gather(element, key+"[].")
+				}
+			}
+			if _, ok := found[key]; !ok {
+				found[key] = "`" + strings.Join(words, "`, `") + "`"
+			}
+		}
+	}
+	gather(document.Content[0], "")
+	return found
 }
 
 // A setting is a key of the settings file as the tags of its field describe it.

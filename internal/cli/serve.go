@@ -139,34 +139,3 @@ func load(path string, s *streams) (*config.Config, error) {
 	}
 	return cfg, nil
 }
-
-type configCmd struct {
-	Check configCheckCmd `cmd:"" help:"Say everything that is wrong with a settings file."`
-}
-
-type configCheckCmd struct {
-	File string `arg:"" help:"The settings file."`
-}
-
-func (*configCheckCmd) Help() string {
-	return `It reads what serve would read, the ISSUER_ variables of the environment included, and starts nothing.
-
-    issuer config check /etc/issuer/issuer.yaml`
-}
-
-func (c *configCheckCmd) Run(s *streams) error {
-	cfg, err := load(c.File, s)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(s.out, "%s is good: issuer %s, %s, %s.\n", filepath.Base(c.File), cfg.Issuer,
-		count(len(cfg.Domains), "domain"), count(len(cfg.Clients), "client"))
-	return nil
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
-}

@@ -58,7 +58,11 @@ func (k *checker) places() {
 	if _, err := os.Stat(k.KEKFile); !os.IsNotExist(err) {
 		k.private("kek_file", k.KEKFile)
 	} else if !k.Development {
-		k.report("kek_file", "%s does not exist: make it once with `(umask 077; mkdir -p %s; openssl rand -hex 32 > %s)` and keep a copy, but not beside copies of the database",
+		report := k.report
+		if _, err := os.Stat(k.Database()); os.IsNotExist(err) {
+			report = k.later // nothing was sealed under it yet
+		}
+		report("kek_file", "%s does not exist: make it once with `(umask 077; mkdir -p %s; openssl rand -hex 32 > %s)` and keep a copy, but not beside copies of the database",
 			k.KEKFile, filepath.Dir(k.KEKFile), k.KEKFile)
 	}
 }

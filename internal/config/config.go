@@ -9,12 +9,19 @@
 package config
 
 import (
+	_ "embed"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"time"
 )
+
+// Example is a settings file with every key, each with its default and its meaning.
+//
+//go:embed example.yaml
+var Example string
 
 // Config is the whole of the settings, checked, with every default filled in. Nobody changes it after [Load].
 //
@@ -201,9 +208,9 @@ func (Secret) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 // Load reads the settings file at path and the ISSUER_ variables of env, whose entries have the form of [os.Environ].
 // The error is of type [Errors].
 func Load(path string, env []string) (*Config, error) {
-	data, err := os.ReadFile(path)
+	data, err := read(path)
 	if err != nil {
-		return nil, Errors{{File: path, Message: "cannot be read: " + cause(err)}}
+		return nil, err
 	}
 	return Parse(path, data, env)
 }
@@ -211,16 +218,45 @@ func Load(path string, env []string) (*Config, error) {
 // Parse is [Load] for settings at hand: data is the content of the file called name, whose folder relative paths
 // start at.
 func Parse(name string, data []byte, env []string) (*Config, error) {
+	c, todo, err := examine(name, data, env)
+	if faults := (Errors)(nil); len(todo) > 0 {
+		errors.As(err, &faults)
+		faults = append(faults, todo...)
+		faults.sort()
+		return nil, faults
+	}
+	return c, err
+}
+
+// Check is [Load] for somebody who wants to know whether a settings file is right: what has only to be made before the
+// first start on an empty data folder is no error; todo names it.
+func Check(path string, env []string) (c *Config, todo Errors, err error) {
+	data, err := read(path)
+	if err != nil {
+		return nil, nil, err
+	}
+	return examine(path, data, env)
+}
+
+func read(path string) ([]byte, error) {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, Errors{{File: path, Message: "cannot be read: " + cause(err)}}
+	}
+	return data, nil
+}
+
+func examine(name string, data []byte, env []string) (c *Config, todo Errors, err error) {
 	d := newDecoder(name)
-	var c Config
+	c = new(Config)
 	if root := d.document(data); root != nil {
 		d.overlay(root, env)
-		d.decode(root, &c)
-		(&checker{decoder: d, Config: &c, dir: filepath.Dir(name)}).check()
+		d.decode(root, c)
+		(&checker{decoder: d, Config: c, dir: filepath.Dir(name)}).check()
 	}
 	if len(d.errs) > 0 {
 		d.errs.sort()
-		return nil, d.errs
+		return nil, d.todo, d.errs
 	}
-	return &c, nil
+	return c, d.todo, nil
 }

@@ -17,6 +17,7 @@ import (
 type decoder struct {
 	name  string
 	errs  Errors
+	todo  Errors                // what is no fault of the settings, but has to be made before the first start
 	envs  map[*yaml.Node]string // nodes that came from the environment, and the variable's name
 	where map[string]*yaml.Node // where each key path that was given stands
 	bad   map[string]bool       // key paths whose value could not be read
@@ -80,6 +81,14 @@ func (d *decoder) at(n *yaml.Node, path, format string, args ...any) {
 func (d *decoder) refuse(n *yaml.Node, path, format string, args ...any) {
 	d.bad[path] = true
 	d.at(n, path, format, args...)
+}
+
+// later reports what has to be made before the first start.
+func (d *decoder) later(path, format string, args ...any) {
+	n := len(d.errs)
+	d.report(path, format, args...)
+	d.todo = append(d.todo, d.errs[n:]...)
+	d.errs = d.errs[:n:n]
 }
 
 // report reports a fault of the value at path, at the nearest place that stands in the settings, unless the value or
