@@ -27,8 +27,8 @@ var Example string
 //
 // The tag key names the setting, default what it is when it is left out, oneof the values that it may have.
 type Config struct {
-	// Issuer is the issuer's URL: an https origin as RFC 8414 §2 wants it, in normal form and without a path. It is
-	// compared octet by octet wherever it appears.
+	// Issuer is the issuer's URL, https as RFC 8414 §2 wants it, in normal form: an origin, or an origin and a path that
+	// everything is served below. It is compared octet by octet wherever it appears.
 	Issuer string `key:"issuer,required"`
 	// Listen is the host:port that serves the public endpoints.
 	Listen string `key:"listen" default:"127.0.0.1:8080"`

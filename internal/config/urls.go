@@ -48,6 +48,9 @@ func (k *checker) secureURL(path, value string) *url.URL {
 	return nil
 }
 
+// issuerPath is a path that nobody writes in two ways.
+var issuerPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
+
 // issuer reports what is not the URL of this issuer in the one form that others will compare it in.
 func (k *checker) issuer(path, value string) {
 	u := k.secureURL(path, value)
@@ -58,11 +61,12 @@ func (k *checker) issuer(path, value string) {
 	if port := u.Port(); port == "443" && u.Scheme == "https" || port == "80" && u.Scheme == "http" || port == "" {
 		host = strings.TrimSuffix(host, ":"+port)
 	}
-	switch normal := u.Scheme + "://" + host; {
-	case value == normal:
-	case u.Path != "" && u.Path != "/":
-		k.report(path, "%q has a path: an issuer stands at the root of its host, as in %s", value, normal)
-	default:
+	under := strings.TrimSuffix(u.EscapedPath(), "/")
+	switch normal := u.Scheme + "://" + host + under; {
+	case under != "" && !issuerPath.MatchString(under):
+		k.report(path, "%q has a path with more than letters, digits and -._~ between its slashes, or a dot after one: choose a plain one, as in %s://%s/id",
+			value, u.Scheme, host)
+	case value != normal:
 		k.report(path, "%q is not in normal form (no closing slash, lower case, no default port): write %s", value, normal)
 	}
 }

@@ -142,7 +142,7 @@ func ofOAuth(e *oauth.Error) failure {
 func ofRouting(e *echo.HTTPError) failure {
 	switch e.Code {
 	case http.StatusNotFound:
-		return failure{status: e.Code, code: "not_found", description: "There is nothing here: see /.well-known/oauth-authorization-server for the endpoints."}
+		return failure{status: e.Code, code: "not_found", description: "There is nothing here: the metadata of the issuer names its endpoints."}
 	case http.StatusMethodNotAllowed:
 		return failure{status: e.Code, code: oauth.CodeInvalidRequest, description: "The endpoint does not serve this method: see the Allow header."}
 	}

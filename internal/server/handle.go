@@ -119,7 +119,7 @@ func (s *Server) mayChoose(domain string, err error) bool {
 func (s *Server) offer(c echo.Context, waiting storage.Login, state, handle, fault string) error {
 	return web.Choose(c.Response(), web.Choice{
 		Domain: waiting.Domain, Handle: handle, Fault: fault,
-		Action: "/login/handle", State: state, Redirect: s.OAuth.RedirectURI(waiting.Request), RequestID: requestID(c),
+		Action: s.path("/login/handle"), State: state, Redirect: s.OAuth.RedirectURI(waiting.Request), RequestID: requestID(c),
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -59,15 +60,15 @@ type site struct {
 	stop      func(t *testing.T)
 }
 
-// start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there. As no
-// test shares its site with another, they all run beside each other.
+// start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there, and
+// "prefix" is the path of the issuer's URL. As no test shares its site with another, they all run beside each other.
 func start(t *testing.T, fill map[string]string) *site {
 	t.Helper()
 	t.Parallel()
 	public, admin := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
 	s := &site{
-		issuer: "http://" + public.Addr().String(), admin: "http://" + admin.Addr().String(),
+		issuer: "http://" + public.Addr().String() + fill["prefix"], admin: "http://" + admin.Addr().String(),
 		witness: newWitness(), transport: transport,
 	}
 	s.http = &http.Client{
@@ -132,7 +133,7 @@ func (s *site) restart(t *testing.T, fill map[string]string) {
 	t.Helper()
 	s.stop(t)
 	maps.Copy(s.fill, fill)
-	s.serve(t, listen(t, s.issuer[len("http://"):]), listen(t, s.admin[len("http://"):]))
+	s.serve(t, listen(t, strings.TrimSuffix(s.issuer[len("http://"):], s.fill["prefix"])), listen(t, s.admin[len("http://"):]))
 }
 
 func (s *site) waitReady(t *testing.T) {

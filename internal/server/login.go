@@ -220,7 +220,9 @@ func (s *Server) page(c echo.Context, status int, title, text string) error {
 }
 
 // cookie ties a pending login to a browser. Its name holds a tag of the state, so that logins in several tabs do not
-// overwrite each other; under https the __Host- prefix keeps other hosts from planting one.
+// overwrite each other; under https the __Host- prefix keeps other hosts from planting one. It demands the path "/",
+// also where the issuer has a path of its own: whoever could plant a cookie could pass her login off as another's, while
+// one who serves other paths of the same host gains nothing by reading it.
 func (s *Server) cookie(state, value string, life time.Duration) *http.Cookie {
 	sum := sha256.Sum256([]byte("login cookie " + state))
 	name := "im-login-" + base64.RawURLEncoding.EncodeToString(sum[:9])

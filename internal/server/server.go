@@ -26,7 +26,7 @@ import (
 
 // Config configures [New]. All fields are required but those that say otherwise.
 type Config struct {
-	// Issuer is the server's own URL, without a slash at its end.
+	// Issuer is the server's own URL, without a slash at its end. If it has a path, everything is served below that.
 	Issuer string
 	// Domains are the domains that it speaks for.
 	Domains []string
@@ -59,7 +59,8 @@ type Config struct {
 // A Server answers the issuer's requests: [Server.Public] those from everywhere, [Server.Admin] those of operators.
 type Server struct {
 	Config
-	secure   bool // served by https
+	secure   bool   // served by https
+	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
 	metrics  *metrics
 	public   *echo.Echo
@@ -88,11 +89,14 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Config: cfg, secure: issuer.Scheme == "https", metrics: newMetrics()}
+	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path, metrics: newMetrics()}
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err
 	}
 	s.public = s.router(s.publicRoutes())
+	if s.prefix != "" {
+		s.public.Pre(s.mount) // last, so that what every answer carries is on it already
+	}
 	s.admin = s.router(s.adminRoutes())
 	return s, nil
 }

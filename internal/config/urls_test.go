@@ -1,0 +1,62 @@
+package config_test
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/imidentity/issuer/internal/config"
+)
+
+// TestIssuerURL holds that there is one way to write the URL of an issuer, and that the refusal of another names it.
+func TestIssuerURL(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "issuer.yaml")
+	for value, want := range map[string]string{
+		"https://id.acme.im":              "",
+		"https://id.acme.im:8443":         "",
+		"https://acme.im/id":              "",
+		"https://acme.im/chat/id-1.0_~A":  "",
+		"https://id.acme.im/":             "write https://id.acme.im",
+		"https://acme.im/id/":             "write https://acme.im/id",
+		"https://ACME.im:443/ID/":         "write https://acme.im/ID",
+		"https://acme.im//":               "choose a plain one",
+		"https://acme.im//id":             "choose a plain one",
+		"https://acme.im/a//b":            "choose a plain one",
+		"https://acme.im/.":               "choose a plain one",
+		"https://acme.im/../id":           "choose a plain one",
+		"https://acme.im/.well-known":     "choose a plain one",
+		"https://acme.im/i%64":            "choose a plain one",
+		"https://acme.im/a%2Fb":           "choose a plain one",
+		"https://acme.im/bücher":          "choose a plain one",
+		"https://acme.im/{provider}":      "choose a plain one",
+		"https://acme.im/:provider":       "choose a plain one",
+		"https://acme.im/*":               "choose a plain one",
+		"https://acme.im/id?":             "has a query",
+		"https://acme.im/id#":             "has a fragment",
+		"https://acme.im/id;v=1":          "choose a plain one",
+		"https://user@acme.im/id":         "has user information",
+		"https://acme.im/id\\evil":        "choose a plain one",
+		"https://login.example.net/id":    "reserved",
+		"http://acme.im/id":               "plain http",
+		"https:acme.im/id":                "is not a URL",
+		"https://acme.im/id https://x.im": "is not a URL",
+	} {
+		text := fmt.Sprintf("issuer: %q\ndomains: [{name: acme.im, providers: [{id: p, issuer: \"https://login.acme.im\", client_id: x}]}]\n", value)
+		c, err := config.Parse(name, []byte(text), []string{"ISSUER_DEVELOPMENT=false"})
+		var about []string
+		if faults, ok := err.(config.Errors); ok {
+			for _, e := range faults {
+				if e.Path == "issuer" {
+					about = append(about, e.Message)
+				}
+			}
+		}
+		switch {
+		case want == "" && len(about) > 0:
+			t.Errorf("Parse of issuer %s = %q, want none of it", value, about)
+		case want != "" && (c != nil || len(about) != 1 || !strings.Contains(about[0], want)):
+			t.Errorf("Parse of issuer %s = %q, want one fault with %q", value, about, want)
+		}
+	}
+}

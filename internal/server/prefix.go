@@ -1,0 +1,47 @@
+package server
+
+import (
+	"net/url"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+)
+
+// wellKnown is where a host describes what is on it (RFC 8615).
+const wellKnown = "/.well-known/"
+
+// mount serves the table of routes below the path of the issuer's URL, if that has one, and nothing elsewhere on the
+// host. The path stays out of routes, logs and metrics; what leads a browser to a route needs [Server.path].
+//
+// What RFC 8414 §3.1 puts under /.well-known/ of the host, with the issuer's path behind, is served there and, as for
+// an issuer without a path, below its URL.
+func (s *Server) mount(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		path, ok := s.below(r.URL)
+		if !ok {
+			return echo.ErrNotFound
+		}
+		u := *r.URL
+		u.Path, u.RawPath = path, strings.TrimPrefix(u.RawPath, s.prefix)
+		if u.RawPath == path {
+			u.RawPath = ""
+		}
+		r.URL = &u // in place: echo finds the route by the request that it was called with
+		return next(c)
+	}
+}
+
+// below returns the path of a request within the issuer's own.
+func (s *Server) below(u *url.URL) (string, bool) {
+	if name, ok := strings.CutSuffix(u.Path, s.prefix); ok && u.RawPath == "" {
+		if rest, ok := strings.CutPrefix(name, wellKnown); ok && !strings.Contains(rest, "/") {
+			return name, true
+		}
+	}
+	path, ok := strings.CutPrefix(u.Path, s.prefix)
+	return path, ok && strings.HasPrefix(path, "/") && (u.RawPath == "" || strings.HasPrefix(u.RawPath, s.prefix+"/"))
+}
+
+// path is the path of a route as a browser has to ask for it.
+func (s *Server) path(route string) string { return s.prefix + route }
