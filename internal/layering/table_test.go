@@ -47,15 +47,17 @@ var arrows = map[string][]string{
 	"dpop/dpoptest":       {"dpop", "internal/jose"},
 	"dpop/replaytest":     {"dpop"},
 	"storage/storagetest": {"storage"},
+
+	"storage/sqlite/sqlitetest": {},
 }
 
 // testOnly lists the packages that only tests import.
-var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/storagetest"}
+var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/sqlite/sqlitetest", "storage/storagetest"}
 
 // confined tells which packages of ours may import a library: those that replacing it would change. A library that is
 // not named here may be imported anywhere.
 var confined = map[string][]string{
-	"database/sql":               {"storage/sqlite", "storage/postgres"},
+	"database/sql":               {"storage/sqlite", "storage/sqlite/sqlitetest", "storage/postgres"},
 	"github.com/alecthomas/kong": {"cmd/issuer", "internal/cli"},
 	"github.com/coreos/go-oidc":  {"login"},
 	"github.com/jackc/pgx":       {"storage/postgres"},
@@ -66,7 +68,7 @@ var confined = map[string][]string{
 	"github.com/redis/go-redis":  {"storage/redis"},
 	"github.com/zitadel/oidc":    {"internal/devidp"},
 	"go.yaml.in/yaml":            {"internal/config"},
-	"modernc.org/sqlite":         {"storage/sqlite"},
+	"modernc.org/sqlite":         {"storage/sqlite", "storage/sqlite/sqlitetest"},
 }
 
 // light lists the packages that other people's programs import, and heavy what these never bring along, at any depth.

@@ -4,18 +4,17 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"log/slog"
 	"maps"
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/storage"
@@ -93,23 +92,15 @@ func start(t *testing.T, fill map[string]string) *site {
 // serve puts an issuer together from the settings and the data folder of the site, and waits until it is ready.
 func (s *site) serve(t *testing.T, public, admin net.Listener) {
 	t.Helper()
-	text, err := os.ReadFile("testdata/settings.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	filled := os.Expand(string(text), func(name string) string { return s.fill[name] })
-	cfg, err := config.Parse("settings.yaml", []byte(filled), nil)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, stop := context.WithCancel(context.Background())
-	instance, err := server.Open(ctx, cfg, server.Options{
+	instance, err := server.Open(ctx, settings(t, s.fill), server.Options{
 		Log: slog.New(slog.NewTextHandler(s.witness, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: s.clock.now,
 		Store: func(real storage.Store) storage.Store {
 			s.store = real
 			return storagetest.Faulty{Store: real, Fail: s.faults.fail}
 		},
+		Replay: func(real dpop.Replay) dpop.Replay { return faultyReplay{real, s.faults.fail} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -125,6 +116,21 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 		}
 	}
 	s.waitReady(t)
+}
+
+// settings reads testdata/settings.yaml with what is filled in.
+func settings(t *testing.T, fill map[string]string) *config.Config {
+	t.Helper()
+	text, err := os.ReadFile("testdata/settings.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	filled := os.Expand(string(text), func(name string) string { return fill[name] })
+	cfg, err := config.Parse("settings.yaml", []byte(filled), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cfg
 }
 
 // restart stops the issuer and starts another one with the same data, at the same addresses, and with settings that
@@ -200,58 +206,4 @@ func (c *clock) freeze(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.frozen = at
-}
-
-// faults make a store fail, and remember what it was asked.
-type faults struct {
-	mu    sync.Mutex
-	op    string
-	asked []string
-	then  func()
-}
-
-var errFire = errors.New("disk on fire")
-
-func (f *faults) fail(op string) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if op != "Revocations" && !slices.Contains(f.asked, op) { // those are read all the time
-		f.asked = append(f.asked, op)
-	}
-	if f.then != nil && op == "Update" {
-		then := f.then
-		f.then = nil
-		f.mu.Unlock()
-		then()
-		f.mu.Lock()
-	}
-	if op == f.op {
-		return errFire
-	}
-	return nil
-}
-
-// beforeUpdate lets something happen just before the next transaction begins, when all was read that is read before it.
-func (f *faults) beforeUpdate(then func()) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.then = then
-}
-
-// set names the operation that fails from now on; "" for none.
-func (f *faults) set(op string) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.op = op
-}
-
-// during returns the operations that the store is asked for while what runs.
-func (f *faults) during(what func()) []string {
-	f.mu.Lock()
-	f.asked = nil
-	f.mu.Unlock()
-	what()
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return slices.Clone(f.asked)
 }

@@ -57,6 +57,8 @@ type Options struct {
 	Now func() time.Time
 	// Store is given the opened store and returns the one to work with. Nil leaves it as it is.
 	Store func(storage.Store) storage.Store
+	// Replay is the same for the store of spent proofs.
+	Replay func(dpop.Replay) dpop.Replay
 }
 
 // Open puts an issuer together. It makes the data folder, the database and the signing key at the first start.
@@ -92,6 +94,9 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, errors.Join(err, i.store.Close())
 	}
 	i.replayDone = done
+	if o.Replay != nil {
+		replay = o.Replay(replay)
+	}
 	if err := i.assemble(ctx, keys.NewSealer(kek), replay); err != nil {
 		return nil, errors.Join(err, i.Close())
 	}

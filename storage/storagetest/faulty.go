@@ -18,7 +18,8 @@ type Faulty struct {
 	storage.Store
 	// Fail is asked before each operation with the name of its method, the same for a method of a Store and of a Tx
 	// ("Session", "RotateGrant"). What it returns is returned in the place of the operation, unless it is nil. Beside
-	// the methods there is "Commit": an update whose function has succeeded is undone and its caller gets the error.
+	// the methods there is "Commit": an update whose function has succeeded is undone and its caller gets the error; and
+	// "Committed": the update is durable, and its caller gets the error all the same, as when an answer is lost.
 	// Fail may be called by many goroutines at once. Nil never fails.
 	Fail func(op string) error
 }
@@ -38,7 +39,7 @@ func (f Faulty) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 	if err := f.fail("Update"); err != nil {
 		return err
 	}
-	return f.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+	err := f.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		var fault error // as in a real store, it dooms the transaction
 		fail := func(op string) error {
 			if fault != nil {
@@ -55,6 +56,10 @@ func (f Faulty) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 		}
 		return fail("Commit")
 	})
+	if err != nil {
+		return err
+	}
+	return f.fail("Committed")
 }
 
 // Ping pings the store or fails.

@@ -58,7 +58,7 @@ func TestFaultyFailsEveryOperationByItsName(t *testing.T) {
 			t.Errorf("Update with a failed %s = %v, want %v", m.Name, err, fault)
 		}
 	}
-	for _, failing = range []string{"Update", "Commit"} {
+	for _, failing = range []string{"Update", "Commit", "Committed"} {
 		err := s.Update(t.Context(), func(context.Context, storage.Tx) error { return nil })
 		if err != fault {
 			t.Errorf("Update with a failed %s = %v, want %v", failing, err, fault)
@@ -95,5 +95,26 @@ func TestFaultyCommitUndoes(t *testing.T) {
 	}
 	if _, err := s.Secret(t.Context(), "a"); err != storage.ErrNotFound {
 		t.Errorf("Secret = %v, want %v", err, storage.ErrNotFound)
+	}
+}
+
+func TestFaultyCommittedKeeps(t *testing.T) {
+	fault := errors.New("fault")
+	s := storagetest.Faulty{Store: open(t), Fail: func(op string) error {
+		if op == "Committed" {
+			return fault
+		}
+		return nil
+	}}
+	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.PutSecret(ctx, "a", []byte("a")) })
+	if err != fault {
+		t.Errorf("Update = %v, want %v", err, fault)
+	}
+	if _, err := s.Secret(t.Context(), "a"); err != nil {
+		t.Errorf("Secret = %v, want nil", err)
+	}
+	err = s.Update(t.Context(), func(context.Context, storage.Tx) error { return storage.ErrNotFound })
+	if err != storage.ErrNotFound {
+		t.Errorf("Update = %v, want %v: it was not committed", err, storage.ErrNotFound)
 	}
 }

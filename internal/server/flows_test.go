@@ -1,0 +1,436 @@
+package server_test
+
+import (
+	"maps"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
+)
+
+var stored = map[string]string{"replay": "storage"}
+
+// flows are what TestStoreFails goes through. Whoever adds a request that asks the store for something adds it here.
+var flows = []flow{
+	{"first login, pushed", stored, 40, firstLogin},
+	{"login of a known device", nil, 10, knownDevice},
+	{"login with a choice of handle", map[string]string{"choose": "true"}, 15, choosingLogin},
+	{"refresh", stored, 9, func(t *testing.T, s *site) []step {
+		d := newDevice(t)
+		held := s.login(t, d, "alice")
+		return []step{s.refreshStep(t, d, &held), s.aliveStep(t, d, &held)}
+	}},
+	{"client_credentials", stored, 3, func(t *testing.T, s *site) []step {
+		d := newDevice(t)
+		return []step{{
+			name: "client_credentials",
+			ask: func() answer {
+				return s.quietToken(t, peer, d, url.Values{"grant_type": {"client_credentials"}})
+			},
+			good: func(a answer) {
+				if a.status != http.StatusOK || a.text("token_type") != "DPoP" {
+					t.Errorf("answer = %v, want a token", a)
+				}
+			},
+		}}
+	}},
+	{"introspection", nil, 1, func(t *testing.T, s *site) []step {
+		held := s.login(t, newDevice(t), "alice")
+		return []step{{
+			name: "introspection",
+			ask:  func() answer { return s.introspect(t, peer, held.access) },
+			good: func(a answer) {
+				if a.status != http.StatusOK || a.json["active"] != true {
+					t.Errorf("introspection = %v, want active", a)
+				}
+			},
+		}}
+	}},
+	{"revocation of a refresh token", nil, 7, func(t *testing.T, s *site) []step {
+		d := newDevice(t)
+		held := s.login(t, d, "alice")
+		return []step{{
+			name: "revocation",
+			ask:  func() answer { return s.revoke(t, app, held.refresh) },
+			good: func(a answer) {
+				wantStatus(t, a, http.StatusOK)
+				s.soonEnded(t, d, held)
+			},
+		}}
+	}},
+	{"revocation of an access token", nil, 5, func(t *testing.T, s *site) []step {
+		d := newDevice(t)
+		held := s.login(t, d, "alice")
+		return []step{{
+			name: "revocation",
+			ask:  func() answer { return s.revoke(t, app, held.access) },
+			good: func(a answer) {
+				wantStatus(t, a, http.StatusOK)
+				s.soonInactive(t, held.access)
+				s.faults.quietly(func() { s.refreshed(t, d, held.refresh) })
+			},
+		}}
+	}},
+	{"code used by another key", nil, 9, stolenCode},
+	{"refresh token used long after", map[string]string{"devices": "100"}, 9, replacedLongAgo()},
+	{"removal of a device", nil, 9, func(t *testing.T, s *site) []step {
+		d := newDevice(t)
+		held := s.login(t, d, "alice")
+		id := deviceOf(t, held)
+		return []step{{
+			name: "removal",
+			ask:  func() answer { return s.operate(t, http.MethodDelete, "/admin/devices/example.com/"+id.Device(), nil) },
+			good: func(a answer) {
+				wantStatus(t, a, http.StatusOK)
+				s.soonEnded(t, d, held)
+			},
+		}}
+	}},
+	{"rename", nil, 9, func(t *testing.T, s *site) []step {
+		s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
+		d := newDevice(t)
+		held := s.login(t, d, "alice")
+		user := deviceOf(t, held).Local()
+		return []step{{
+			name: "rename",
+			ask: func() answer {
+				return s.operate(t, http.MethodPut, "/admin/users/"+user+"/handle", url.Values{"domain": {"example.com"}, "handle": {handleOf(t, "renamed")}})
+			},
+			good: func(a answer) {
+				wantStatus(t, a, http.StatusOK)
+				s.soonInactive(t, held.access)
+				s.faults.quietly(func() {
+					if next := s.refreshed(t, d, held.refresh); next.set.Handle != "im:%40"+handleOf(t, "renamed")+"@example.com" {
+						t.Errorf("handle = %q, want the new one", next.set.Handle)
+					}
+				})
+			},
+		}}
+	}},
+	{"lists of an operator", nil, 1, func(t *testing.T, s *site) []step {
+		held := s.login(t, newDevice(t), "alice")
+		list := func(path string, query url.Values) step {
+			return step{
+				name: path,
+				ask:  func() answer { return s.operate(t, http.MethodGet, path, query) },
+				good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+			}
+		}
+		return []step{
+			list("/admin/devices", url.Values{"domain": {"example.com"}}),
+			list("/admin/devices", url.Values{"domain": {"example.com"}, "user": {deviceOf(t, held).Local()}}),
+			list("/admin/clients", nil),
+			list("/admin/keys", nil),
+		}
+	}},
+}
+
+// firstLogin is that of a new person on a new device: a pushed request, the browser's way through the provider and
+// back, the redemption of the code, and a first refresh.
+func firstLogin(t *testing.T, s *site) []step {
+	s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
+	d := newDevice(t)
+	var (
+		uri, code string
+		held      tokens
+		v         visit
+	)
+	push := func() answer {
+		header := http.Header{}
+		s.faults.quietly(func() {
+			proof, err := d.Proof(dpop.ProofParams{Method: http.MethodPost, URL: s.issuer + "/par", Nonce: s.nonce(t), IssuedAt: s.clock.now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			header.Set("DPoP", proof)
+		})
+		return s.post(t, "/par", authorization(nil), header)
+	}
+	pushed := func(a answer) {
+		if uri = a.text("request_uri"); a.status != http.StatusCreated || uri == "" {
+			t.Errorf("answer = %v, want a request_uri", a)
+		}
+	}
+	provider := func() { v = s.visitBy(t, url.Values{"client_id": {app.id}, "request_uri": {uri}}) }
+	enter := func() answer { return s.open(t, v.browser, v.callback) }
+	return []step{
+		{name: "push", ask: push, good: pushed},
+		{
+			name: "authorize", page: true,
+			ask: func() answer { return s.refer(t, app.id, uri) },
+			good: func(a answer) {
+				if a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), s.provider.url) {
+					t.Errorf("answer = %v, want a redirect to the provider", a)
+				}
+			},
+		},
+		{
+			name: "callback", page: true, ready: provider, ask: enter,
+			good: func(a answer) { code = codeIn(t, a) },
+			again: func(durable bool) (a answer) {
+				// The pushed request is spent with the code that was made of it, and with nothing else.
+				if sqlitetest.Count(t, s.database(), "SELECT count(*) FROM codes WHERE user_id = (SELECT user_id FROM links WHERE subject = ?)", "person "+t.Name()) > 0 {
+					if !durable {
+						t.Error("there is a code that nobody acknowledged")
+					}
+					s.faults.quietly(func() { wantPage(t, s.refer(t, app.id, uri), http.StatusBadRequest) })
+					pushed(push())
+				}
+				s.faults.quietly(provider)
+				return enter()
+			},
+		},
+		s.codeStep(t, d, &code, &held),
+		s.refreshStep(t, d, &held),
+		s.aliveStep(t, d, &held),
+	}
+}
+
+// knownDevice is another login of a device, which goes on with it.
+func knownDevice(t *testing.T, s *site) []step {
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
+	device, code := held.set.Device, s.code(t, "alice", url.Values{"dpop_jkt": {d.JKT()}})
+	same := s.codeStep(t, d, &code, &held)
+	good := same.good
+	same.good = func(a answer) {
+		if good(a); held.set.Device != device {
+			t.Errorf("device = %q, want %q", held.set.Device, device)
+		}
+	}
+	return []step{same, s.aliveStep(t, d, &held)}
+}
+
+// choosingLogin is that of a person whose handle is taken, and who chooses another one on a page.
+func choosingLogin(t *testing.T, s *site) []step {
+	s.namesake(t, "person "+t.Name(), "admin")
+	d := newDevice(t)
+	var (
+		code, state string
+		held        tokens
+		v           visit
+	)
+	provider := func() { v = s.visit(t, "alice", nil) }
+	enter := func() answer { return s.open(t, v.browser, v.callback) }
+	offered := func(a answer) { state = handleForm(t, a, http.StatusConflict, "admin") }
+	return []step{
+		{
+			name: "callback", page: true, ready: provider, ask: enter, good: offered,
+			again: func(bool) answer {
+				s.faults.quietly(provider)
+				return enter()
+			},
+		},
+		{
+			name: "choice", page: true,
+			ask:  func() answer { return s.choose(t, v.browser, state, handleOf(t, "chosen")) },
+			good: func(a answer) { code = codeIn(t, a) },
+			again: func(bool) answer {
+				a := s.choose(t, v.browser, state, handleOf(t, "chosen"))
+				if a.status != http.StatusBadRequest { // "this sign-in is over"
+					return a
+				}
+				// It was over before the code was made, and so the person signs in again, by the name that she has by now.
+				s.faults.quietly(provider)
+				return enter()
+			},
+		},
+		s.codeStep(t, d, &code, &held),
+		s.aliveStep(t, d, &held),
+	}
+}
+
+// stolenCode is the use of a spent code by another key: one of the two who had it is a thief.
+func stolenCode(t *testing.T, s *site) []step {
+	d := newDevice(t)
+	code := s.code(t, "alice", nil)
+	held := wantTokens(t, s.token(t, app, d, codeForm(code, nil)))
+	ask := func() answer { return s.quietToken(t, app, newDevice(t), codeForm(code, nil)) }
+	return []step{{
+		name: "token", ask: ask,
+		good: func(a answer) {
+			wantError(t, a, http.StatusBadRequest, "invalid_grant")
+			s.soonEnded(t, d, held)
+		},
+		again: func(durable bool) answer {
+			if !durable {
+				s.faults.quietly(func() { s.wantActive(t, held.access) })
+			}
+			return ask()
+		},
+	}}
+}
+
+// replacedLongAgo is the use of a refresh token with a nonce that was made after the token was replaced.
+func replacedLongAgo() func(t *testing.T, s *site) []step {
+	type session struct {
+		d          *device
+		held, next tokens
+	}
+	var (
+		at       *site
+		sessions []session // their logins are at one time, for the provider's clock stays
+	)
+	return func(t *testing.T, s *site) []step {
+		if at != s {
+			at, sessions = s, nil
+			for range 20 {
+				d := newDevice(t)
+				held := s.login(t, d, "alice")
+				sessions = append(sessions, session{d, held, s.refreshed(t, d, s.refreshed(t, d, held.refresh).refresh)})
+			}
+			s.advance(t, 3*time.Minute)
+		}
+		if len(sessions) == 0 {
+			t.Fatal("more operations than sessions: make more of them")
+		}
+		u := sessions[0]
+		sessions = sessions[1:]
+		return []step{{
+			name: "refresh",
+			ask:  func() answer { return s.quietToken(t, app, u.d, refreshForm(u.held.refresh)) },
+			good: func(a answer) {
+				wantError(t, a, http.StatusBadRequest, "invalid_grant")
+				s.soonEnded(t, u.d, u.next)
+			},
+		}}
+	}
+}
+
+// codeStep redeems a code. If that was done when its answer was lost, the code is spent: the app begins a new login,
+// which goes on with the device.
+func (s *site) codeStep(t *testing.T, d *device, code *string, held *tokens) step {
+	ask := func() answer { return s.quietToken(t, app, d, codeForm(*code, nil)) }
+	return step{
+		name: "code", ask: ask,
+		good: func(a answer) { *held = wantTokens(t, a) },
+		again: func(durable bool) answer {
+			if durable {
+				wantError(t, ask(), http.StatusBadRequest, "invalid_grant")
+				s.faults.quietly(func() { *code = s.code(t, "alice", nil) })
+			}
+			a := ask()
+			jkt := d.JKT()
+			if n := sqlitetest.Count(t, s.database(), "SELECT count(*) FROM devices WHERE jkt = ?", jkt); n != 1 {
+				t.Errorf("the key has %d devices, want 1", n)
+			}
+			return a
+		},
+	}
+}
+
+// refreshStep refreshes. Whoever repeats it gets the same successor, whether it was done or not.
+func (s *site) refreshStep(t *testing.T, d *device, held *tokens) step {
+	return step{
+		name: "refresh",
+		ask:  func() answer { return s.quietToken(t, app, d, refreshForm(held.refresh)) },
+		good: func(a answer) {
+			next := wantTokens(t, a)
+			if next.set.SID != held.set.SID || next.set.Device != held.set.Device || next.refresh == held.refresh {
+				t.Errorf("refresh = a token of session %q and device %q, want %q and %q", next.set.SID, next.set.Device, held.set.SID, held.set.Device)
+			}
+			*held = next
+		},
+	}
+}
+
+// aliveStep holds that a session lives.
+func (s *site) aliveStep(t *testing.T, d *device, held *tokens) step {
+	return step{
+		name: "session",
+		ask: func() (a answer) {
+			s.faults.quietly(func() {
+				s.wantActive(t, held.access)
+				a = s.token(t, app, d, refreshForm(held.refresh))
+			})
+			return a
+		},
+		good: func(a answer) { wantTokens(t, a) },
+	}
+}
+
+// quietToken is token, with a nonce that no fault kept away.
+func (s *site) quietToken(t *testing.T, c caller, d *device, form url.Values) answer {
+	t.Helper()
+	header, form := http.Header{}, maps.Clone(form)
+	c.authenticate(form, header)
+	s.faults.quietly(func() { header.Set("DPoP", s.proof(t, d, "")) })
+	return s.post(t, "/token", form, header)
+}
+
+// visitBy is visit with another authorization request.
+func (s *site) visitBy(t *testing.T, query url.Values) visit {
+	t.Helper()
+	b := s.browser()
+	back, err := b.Login(t.Context(), s.issuer+"/authorize?"+query.Encode(),
+		func(u *url.URL) bool { return strings.HasPrefix(u.String(), s.provider.callback) }, map[string]string{"text": "alice", "password": "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return visit{b, back}
+}
+
+// operate sends a request of an operator.
+func (s *site) operate(t *testing.T, method, path string, query url.Values) answer {
+	t.Helper()
+	return s.send(t, s.http, s.request(t, method, s.admin+path+"?"+query.Encode(), ""))
+}
+
+// soonEnded wants a session to be over: at once to refresh it, and within moments to introspection, which learns from
+// the store what it was not told because the answer was lost.
+func (s *site) soonEnded(t *testing.T, d *device, held tokens) {
+	t.Helper()
+	s.faults.quietly(func() {
+		wantError(t, s.token(t, app, d, refreshForm(held.refresh)), http.StatusBadRequest, "invalid_grant")
+		s.soonInactive(t, held.access)
+	})
+}
+
+func (s *site) soonInactive(t *testing.T, token string) {
+	t.Helper()
+	s.faults.quietly(func() {
+		for range 1000 {
+			if s.introspect(t, peer, token).json["active"] != true {
+				break
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		s.wantInactive(t, token)
+	})
+}
+
+// codeIn returns the code that the browser is sent to the app with.
+func codeIn(t *testing.T, a answer) string {
+	t.Helper()
+	to, err := url.Parse(a.header.Get("Location"))
+	if err != nil || a.status != http.StatusSeeOther || to.Query().Get("code") == "" {
+		t.Fatalf("answer = %v to %q, want a redirect with a code", a, to)
+	}
+	return to.Query().Get("code")
+}
+
+func deviceOf(t *testing.T, held tokens) claims.ID {
+	t.Helper()
+	id, err := claims.Parse(held.set.Device)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// handleOf returns a handle that only this test uses.
+func handleOf(t *testing.T, kind string) string {
+	return kind + t.Name()[strings.LastIndexByte(t.Name(), '/')+1:]
+}
+
+func wantStatus(t *testing.T, a answer, status int) {
+	t.Helper()
+	if a.status != status {
+		t.Errorf("answer = %v, want %d", a, status)
+	}
+}

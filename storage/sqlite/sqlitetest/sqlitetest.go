@@ -1,0 +1,156 @@
+// Package sqlitetest looks into the file of a storage/sqlite store from outside, past its contract: tests compare what
+// is there before and after a fault, and hold it to being whole.
+package sqlitetest
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+	"testing"
+
+	_ "modernc.org/sqlite" // the driver
+)
+
+// unstored are the tables that tell nothing of what the issuer decided: a proof stays spent whatever comes of its
+// request, and the rest is the store's own bookkeeping.
+var unstored = []string{"pings", "replay_epoch", "replays", "goose_db_version"}
+
+// Rows returns every row of the database at path but those of its bookkeeping, as text and in order. The store may
+// have it open.
+func Rows(t *testing.T, path string) []string {
+	t.Helper()
+	db := open(t, path)
+	defer db.Close()
+	tables := texts(t, db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+	tables = slices.DeleteFunc(tables, func(name string) bool { return slices.Contains(unstored, name) })
+	if len(tables) == 0 {
+		t.Fatalf("%s has no tables", path)
+	}
+	var rows []string
+	for _, table := range tables {
+		columns := texts(t, db, "SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('"+table+"')")
+		rows = append(rows, texts(t, db, fmt.Sprintf("SELECT '%s ' || %s FROM %q ORDER BY 1", table, strings.Join(columns, " || ' ' || "), table))...)
+	}
+	return rows
+}
+
+// Changes tells how two answers of [Rows] differ: one line for each row that is there no more, or newly.
+func Changes(before, after []string) []string {
+	var changes []string
+	for _, row := range before {
+		if !slices.Contains(after, row) {
+			changes = append(changes, "- "+row)
+		}
+	}
+	for _, row := range after {
+		if !slices.Contains(before, row) {
+			changes = append(changes, "+ "+row)
+		}
+	}
+	return changes
+}
+
+// halves are what a transaction that was only half done, or a code that was spent twice, would leave behind: each query
+// returns what is wrong.
+var halves = map[string]string{
+	"a user without a link": "SELECT domain || '/' || id FROM users u WHERE NOT EXISTS " +
+		"(SELECT 1 FROM links l WHERE l.domain = u.domain AND l.user_id = u.id)",
+	"a user who does not hold her handle": "SELECT domain || '/' || id FROM users u WHERE NOT EXISTS " +
+		"(SELECT 1 FROM names n WHERE n.domain = u.domain AND n.user_id = u.id AND n.local = u.handle AND n.released_at = 0)",
+	"a link of nobody": "SELECT domain || '/' || subject FROM links l WHERE NOT EXISTS " +
+		"(SELECT 1 FROM users u WHERE u.domain = l.domain AND u.id = l.user_id)",
+	"a name of nobody": "SELECT domain || '/' || key FROM names n WHERE NOT EXISTS " +
+		"(SELECT 1 FROM users u WHERE u.domain = n.domain AND u.id = n.user_id)",
+	"a device of nobody": "SELECT domain || '/' || id FROM devices d WHERE NOT EXISTS " +
+		"(SELECT 1 FROM users u WHERE u.domain = d.domain AND u.id = d.user_id)",
+	"a session without its device": "SELECT id FROM grants g WHERE NOT EXISTS " +
+		"(SELECT 1 FROM devices d WHERE d.domain = g.domain AND d.id = g.device_id AND d.user_id = g.user_id)",
+	"a session by another key than its device's": "SELECT g.id FROM grants g JOIN devices d " +
+		"ON d.domain = g.domain AND d.id = g.device_id WHERE g.ended_at = 0 AND g.jkt <> d.jkt",
+	"a live session of a removed device": "SELECT g.id FROM grants g JOIN devices d " +
+		"ON d.domain = g.domain AND d.id = g.device_id WHERE g.ended_at = 0 AND d.removed_at <> 0",
+	"a spent code without its session": "SELECT hex(hash) FROM codes WHERE spent_at <> 0 AND grant_id NOT IN (SELECT id FROM grants)",
+	"a session of two codes":           "SELECT grant_id FROM codes WHERE spent_at <> 0 GROUP BY grant_id HAVING count(*) > 1",
+	"a damaged page":                   "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+}
+
+// Whole holds the database at path to having nothing half done in it. The store may have it open.
+func Whole(t *testing.T, path string) {
+	t.Helper()
+	db := open(t, path)
+	defer db.Close()
+	for what, query := range halves {
+		if found := texts(t, db, query); len(found) > 0 {
+			t.Errorf("the database holds %s: %s", what, strings.Join(found, ", "))
+		}
+	}
+}
+
+// Count returns the one number that a query on the database at path finds.
+func Count(t *testing.T, path, query string, args ...any) int {
+	t.Helper()
+	db := open(t, path)
+	defer db.Close()
+	var n int
+	if err := db.QueryRowContext(context.Background(), query, args...).Scan(&n); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return n
+}
+
+// Exec changes the database at path.
+func Exec(t *testing.T, path, text string, args ...any) {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn(path, ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	if _, err := db.ExecContext(context.Background(), text, args...); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+}
+
+// open opens the database for reading. The caller closes it soon: a connection that is left open keeps the store from
+// folding its log when it closes.
+func open(t *testing.T, path string) *sql.DB {
+	t.Helper()
+	db, err := sql.Open("sqlite", dsn(path, "ro"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func dsn(path, mode string) string {
+	query := url.Values{"_pragma": {"busy_timeout(5000)"}}
+	if mode != "" {
+		query.Set("mode", mode)
+	}
+	return (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String()
+}
+
+// texts returns the first column of what a query finds.
+func texts(t *testing.T, db *sql.DB, query string) []string {
+	t.Helper()
+	rows, err := db.QueryContext(context.Background(), query)
+	if err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	defer rows.Close()
+	var found []string
+	for rows.Next() {
+		var text string
+		if err := rows.Scan(&text); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		found = append(found, text)
+	}
+	if err := rows.Err(); err != nil {
+		t.Fatalf("%s: %v", query, err)
+	}
+	return found
+}
