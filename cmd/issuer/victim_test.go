@@ -21,6 +21,7 @@ type victim struct {
 	issuer   string // its URL
 	database string
 	admin    string
+	listen   string // where it is served, also if a proxy stands in front
 
 	folder string
 	kills  int
@@ -110,7 +111,7 @@ func (v *victim) start(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, v.log(t))
 	}
-	v.admin = addr["admin"]
+	v.admin, v.listen = addr["admin"], addr["listen"]
 }
 
 // kill ends the issuer as a loss of power would, but for what the system has not written yet.
@@ -123,14 +124,20 @@ func (v *victim) kill(t *testing.T) {
 	v.kills++
 }
 
-// stop ends the issuer in good order and reads its log.
+// stop ends the issuer in good order and reads its log, in which no error has a place.
 func (v *victim) stop(t *testing.T) {
+	t.Helper()
+	v.end(t, "level=ERROR")
+}
+
+// end is stop for an issuer that had to do with errors.
+func (v *victim) end(t *testing.T, bad ...string) {
 	t.Helper()
 	if err := errors.Join(v.cmd.Process.Signal(os.Interrupt), v.cmd.Wait()); err != nil {
 		t.Errorf("the issuer ended with %v", err)
 	}
 	log := v.log(t)
-	for _, bad := range []string{"DATA RACE", "panic", "level=ERROR"} {
+	for _, bad := range append(bad, "DATA RACE", "panic") {
 		if strings.Contains(log, bad) {
 			t.Errorf("the issuer's log has %s:\n%s", bad, log)
 		}

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"crypto/tls"
 	"net"
 	"net/netip"
 	"os"
@@ -28,6 +29,7 @@ func (k *checker) check() {
 	if _, port, err := net.SplitHostPort(k.Listen); err != nil || !isPort(port) {
 		k.report("listen", "%q is not host:port, as in 127.0.0.1:8080", k.Listen)
 	}
+	k.tls()
 	k.places()
 	k.redis()
 	k.outbound()
@@ -39,6 +41,38 @@ func (k *checker) check() {
 	k.between("limits.replay_proofs", k.Limits.ReplayProofs, 1000, 100_000_000)
 	k.domains()
 	k.clients()
+}
+
+// tls reports a certificate that could not be shown.
+func (k *checker) tls() {
+	t := &k.TLS
+	switch {
+	case t.CertFile == "" && t.KeyFile == "":
+		return
+	case t.KeyFile == "":
+		k.report("tls.key_file", "is missing: name the file that holds the key of tls.cert_file")
+		return
+	case t.CertFile == "":
+		k.report("tls.cert_file", "is missing: name the file that holds the certificate for tls.key_file")
+		return
+	case !strings.HasPrefix(k.Issuer, "https://"):
+		k.report("tls", "goes with an https issuer")
+	}
+	t.CertFile, t.KeyFile = k.resolve(t.CertFile), k.resolve(t.KeyFile)
+	cert, err := os.ReadFile(t.CertFile)
+	if err != nil {
+		k.report("tls.cert_file", "%s cannot be read: %s", t.CertFile, cause(err))
+		return
+	}
+	if !k.private("tls.key_file", t.KeyFile) {
+		return
+	}
+	key, err := os.ReadFile(t.KeyFile)
+	if err != nil {
+		k.report("tls.key_file", "%s cannot be read: %s", t.KeyFile, cause(err))
+	} else if _, err := tls.X509KeyPair(cert, key); err != nil {
+		k.report("tls", "%s and %s are no certificate and its key: %v", t.CertFile, t.KeyFile, err)
+	}
 }
 
 // places resolves the paths of files and folders.

@@ -32,6 +32,8 @@ type Config struct {
 	Issuer string `key:"issuer,required"`
 	// Listen is the host:port that serves the public endpoints.
 	Listen string `key:"listen" default:"127.0.0.1:8080"`
+	// TLS is how the server speaks TLS itself. Without it, it speaks http, and a proxy in front of it ends TLS.
+	TLS TLS `key:"tls"`
 	// TrustedProxies are the networks of proxies in front: of a request through one of them, the last address of
 	// X-Forwarded-For that is none of theirs is who sent it.
 	TrustedProxies []netip.Prefix `key:"trusted_proxies"`
@@ -70,6 +72,13 @@ func (c *Config) AdminSocket() string { return strings.TrimPrefix(c.Admin, "unix
 
 // Database returns the path of the SQLite database.
 func (c *Config) Database() string { return strings.TrimPrefix(c.Storage, "sqlite:") }
+
+// TLS names the certificate that the server shows. Both files are read again when they change.
+type TLS struct {
+	// CertFile holds the certificate and those that lead to its root, PEM; KeyFile its key, PEM, for its owner alone.
+	CertFile string `key:"cert_file"`
+	KeyFile  string `key:"key_file"`
+}
 
 // Log says how the server logs.
 type Log struct {

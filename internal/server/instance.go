@@ -41,6 +41,7 @@ type Instance struct {
 	store  storage.Store
 	mirror *revocation.Mirror
 	server *Server
+	shown  *certificate // nil: a proxy in front ends TLS
 
 	replayDone func() error // closes the store of spent proofs; nil if that needs no closing
 
@@ -96,6 +97,9 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	i.replayDone = done
 	if o.Replay != nil {
 		replay = o.Replay(replay)
+	}
+	if i.shown, err = openCertificate(cfg.TLS.CertFile, cfg.TLS.KeyFile, o.Log); err != nil {
+		return nil, errors.Join(err, i.Close())
 	}
 	if err := i.assemble(ctx, keys.NewSealer(kek), replay); err != nil {
 		return nil, errors.Join(err, i.Close())
@@ -260,8 +264,8 @@ func (i *Instance) ready(ctx context.Context) error {
 // Server returns the HTTP side.
 func (i *Instance) Server() *Server { return i.server }
 
-// Serve answers on the two listeners until ctx ends, then lets the requests under way finish. It closes the listeners
-// and the store.
+// Serve answers on the two listeners, by TLS on the public one if there is a certificate, until ctx ends, then lets the
+// requests under way finish. It closes the listeners and the store.
 func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
@@ -271,7 +275,13 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	servers := []*http.Server{HTTP(i.server.Public(), i.log), HTTP(i.server.Admin(), i.log)}
 	failed := make(chan error, len(servers))
 	for n, l := range []net.Listener{public, admin} {
-		go func() { failed <- servers[n].Serve(l) }()
+		serve := servers[n].Serve
+		if n == 0 && i.shown != nil {
+			servers[n].TLSConfig = i.shown.config()
+			serve = func(l net.Listener) error { return servers[n].ServeTLS(l, "", "") }
+			background.Go(func() { i.shown.follow(work) })
+		}
+		go func() { failed <- serve(l) }()
 	}
 	var err error
 	select {

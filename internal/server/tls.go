@@ -1,0 +1,136 @@
+package server
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/tls"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// certificateEvery is how often the files of the certificate are looked at.
+const certificateEvery = time.Second
+
+// A certificate is what the server shows for itself by TLS. It is read again when its files change; if what they hold
+// then is no good, the one before stays.
+type certificate struct {
+	certFile, keyFile string
+	log               *slog.Logger
+	current           atomic.Pointer[tls.Certificate]
+
+	mu    sync.Mutex
+	tried [sha256.Size]byte // what the files held when they were last read to the end
+	seen  [sha256.Size]byte // what they held when they were last looked at
+}
+
+// openCertificate reads a certificate, which must be a good one. No files are no certificate: nil.
+func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
+	if certFile == "" {
+		return nil, nil
+	}
+	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
+	if err := c.reload(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// config says how the server speaks TLS. Which versions and ciphers beyond that are safe, Go's defaults know.
+func (c *certificate) config() *tls.Config {
+	return &tls.Config{
+		MinVersion:     tls.VersionTLS12,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return c.current.Load(), nil },
+	}
+}
+
+// follow reads the files again when they have changed, until ctx ends.
+func (c *certificate) follow(ctx context.Context) {
+	tick := time.NewTicker(certificateEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			c.look()
+		}
+	}
+}
+
+// look takes up what has changed, once it has stood for one interval: the two files are not written in one moment.
+func (c *certificate) look() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cert, key, err := c.files()
+	now := fingerprint(cert, key, err)
+	settled := now == c.seen
+	c.seen = now
+	if settled && now != c.tried {
+		c.take(cert, key, err)
+	}
+}
+
+// reload reads the files now. If they are no good, what was good before stays, and the log says so too.
+func (c *certificate) reload() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	cert, key, err := c.files()
+	c.seen = fingerprint(cert, key, err)
+	return c.take(cert, key, err)
+}
+
+// take makes what was read the certificate that is shown.
+func (c *certificate) take(cert, key []byte, err error) error {
+	c.tried = fingerprint(cert, key, err)
+	var pair tls.Certificate
+	if err == nil {
+		pair, err = tls.X509KeyPair(cert, key)
+	}
+	before := c.current.Load()
+	if err != nil {
+		err = fmt.Errorf("certificate %s with key %s: %w", c.certFile, c.keyFile, err)
+		if before != nil {
+			c.log.Error("the new certificate is no good: the one before is shown", slog.Any("error", err), slog.Time("not_after", before.Leaf.NotAfter))
+		}
+		return err
+	}
+	c.current.Store(&pair)
+	if before == nil || !before.Leaf.Equal(pair.Leaf) {
+		c.log.Info("certificate", slog.String("file", c.certFile), slog.String("serial", pair.Leaf.SerialNumber.Text(16)),
+			slog.Time("not_after", pair.Leaf.NotAfter))
+	}
+	if now := time.Now(); now.Before(pair.Leaf.NotBefore) || now.After(pair.Leaf.NotAfter) {
+		c.log.Warn("the certificate is not valid now: no client will take it", slog.Time("not_before", pair.Leaf.NotBefore),
+			slog.Time("not_after", pair.Leaf.NotAfter))
+	}
+	return nil
+}
+
+// files reads certificate and key. A key that others may read is not taken.
+func (c *certificate) files() (cert, key []byte, err error) {
+	if cert, err = os.ReadFile(c.certFile); err != nil {
+		return nil, nil, err
+	}
+	info, err := os.Stat(c.keyFile)
+	if err != nil {
+		return nil, nil, err
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		return nil, nil, fmt.Errorf("the key is open to others than its owner (mode %04o): run `chmod 600 %s`", mode, c.keyFile)
+	}
+	key, err = os.ReadFile(c.keyFile)
+	return cert, key, err
+}
+
+// fingerprint tells two readings apart.
+func fingerprint(cert, key []byte, err error) [sha256.Size]byte {
+	h := sha256.New()
+	fmt.Fprintf(h, "%d %v\n", len(cert), err)
+	h.Write(cert)
+	h.Write(key)
+	return [sha256.Size]byte(h.Sum(nil))
+}
