@@ -1,0 +1,112 @@
+package config_test
+
+import (
+	"encoding/hex"
+	"fmt"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/internal/config"
+)
+
+// TestEveryScalarByEnvironment holds that each setting that is one value, and each element of a list of them, is what
+// its variable says.
+func TestEveryScalarByEnvironment(t *testing.T) {
+	openCases(t, "testdata/good/all.txtar", func(t *testing.T, c settingsCase) {
+		c.env = nil
+		before, err := c.load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		scalars(t, reflect.ValueOf(before).Elem(), "", "", func(path, oneof string, v reflect.Value, at func(*config.Config) reflect.Value) {
+			n++
+			name := "ISSUER_" + strings.ToUpper(strings.NewReplacer(".", "__", "[", "__", "]", "").Replace(path))
+			value := other(t, v, oneof)
+			c.env = []string{name + "=" + value}
+			after, err := c.load()
+			if err == nil {
+				if got := at(after); reflect.DeepEqual(got.Interface(), v.Interface()) {
+					t.Errorf("%s=%s leaves %s as it is in the file: %v", name, value, path, got)
+				}
+				return
+			}
+			// Alone among good settings it makes bad ones, so it was read; unless it is itself what nobody knows. (Of a
+			// list that is not in the file, there are no elements to change.)
+			for _, e := range err.(config.Errors) {
+				if strings.Contains(e.Message, "unknown key") || strings.Contains(e.Message, "has no key") {
+					t.Errorf("%s=%s: Load = %v, want %s to be read from it", name, value, err, path)
+				}
+			}
+		})
+		if n < 50 {
+			t.Errorf("only %d settings were tried", n)
+		}
+	})
+}
+
+// scalars calls each with every setting that is one value: its path, the values that it may have, what it is, and how
+// to find it in other settings. Every list of the settings has an element there.
+func scalars(t *testing.T, v reflect.Value, path, oneof string, each func(path, oneof string, v reflect.Value, at func(*config.Config) reflect.Value)) {
+	var walk func(v reflect.Value, path, oneof string, at func(*config.Config) reflect.Value)
+	walk = func(v reflect.Value, path, oneof string, at func(*config.Config) reflect.Value) {
+		keyed := false
+		if v.Kind() == reflect.Struct {
+			for i := range v.NumField() {
+				tag := v.Type().Field(i).Tag
+				key, _, _ := strings.Cut(tag.Get("key"), ",")
+				if key == "" {
+					continue
+				}
+				keyed = true
+				walk(v.Field(i), strings.TrimPrefix(path+"."+key, "."), tag.Get("oneof"), func(c *config.Config) reflect.Value { return at(c).Field(i) })
+			}
+		}
+		switch {
+		case keyed:
+		case v.Kind() == reflect.Slice:
+			if v.Len() == 0 && v.Type().Elem().Kind() == reflect.Struct && v.Type().Elem().NumField() > 2 {
+				t.Errorf("testdata/good/all.txtar has no element of %s", path)
+			}
+			for i := range v.Len() {
+				walk(v.Index(i), fmt.Sprintf("%s[%d]", path, i), oneof, func(c *config.Config) reflect.Value { return at(c).Index(i) })
+			}
+		case v.Kind() == reflect.Map: // of names that are no settings
+		default:
+			each(path, oneof, v, at)
+		}
+	}
+	walk(v, path, oneof, func(c *config.Config) reflect.Value { return reflect.ValueOf(c).Elem() })
+}
+
+// other writes a value that a setting does not have.
+func other(t *testing.T, v reflect.Value, oneof string) string {
+	t.Helper()
+	if oneof != "" {
+		for _, word := range strings.Split(oneof, ",") {
+			if word != v.String() {
+				return word
+			}
+		}
+		return "another"
+	}
+	switch x := v.Interface().(type) {
+	case string:
+		return x + "x"
+	case bool:
+		return fmt.Sprint(!x)
+	case int:
+		return fmt.Sprint(x + 1)
+	case time.Duration:
+		return (x - time.Second).String()
+	case [32]byte:
+		x[0]++
+		return hex.EncodeToString(x[:])
+	case fmt.Stringer: // a network
+		return "192.0.2.0/24"
+	}
+	t.Fatalf("no way to change a %s", v.Type())
+	return ""
+}
