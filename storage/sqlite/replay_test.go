@@ -40,7 +40,7 @@ func TestReplay(t *testing.T) {
 		},
 		Empty: func(t *testing.T, store dpop.Replay, now func() time.Time) dpop.Replay {
 			file := store.(replayFile)
-			raw(t, file.path, "PRAGMA busy_timeout = 5000; DELETE FROM replays; DELETE FROM replay_epoch")
+			raw(t, file.path, "PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE; DELETE FROM replays; DELETE FROM replay_epoch; COMMIT")
 			if err := file.store.Close(); err != nil {
 				t.Errorf("Close = %v", err)
 			}
@@ -121,7 +121,7 @@ func TestReplayTruncated(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "issuer.db")
 	file := openReplay(t, path, nil)
 	e, until := epochOf(t, file), time.Now().Add(time.Minute)
-	raw(t, path, "PRAGMA busy_timeout = 5000; DELETE FROM replays; DELETE FROM replay_epoch")
+	raw(t, path, "PRAGMA busy_timeout = 5000; BEGIN IMMEDIATE; DELETE FROM replays; DELETE FROM replay_epoch; COMMIT")
 	if err := file.Spend(t.Context(), e, numbered(1), until, netip.Addr{}); err != dpop.ErrStaleEpoch {
 		t.Errorf("Spend = %v, want %v", err, dpop.ErrStaleEpoch)
 	}
