@@ -57,6 +57,19 @@ type Reader interface {
 	// User returns the user of that id, also when she is disabled.
 	User(ctx context.Context, domain, id string) (User, error)
 
+	// Users returns at most limit users of domain, disabled ones too: those whose ids come after after, in the order of
+	// the octets of their ids. Whoever reads on after the last id that was returned has seen everybody.
+	Users(ctx context.Context, domain, after string, limit int) ([]User, error)
+
+	// Links returns what ties user to accounts at OpenID providers, oldest first.
+	Links(ctx context.Context, domain, user string) ([]Link, error)
+
+	// Names returns the names that user holds or once held, in the order in which she took them.
+	Names(ctx context.Context, domain, user string) ([]Name, error)
+
+	// Grants returns the grants of user that are kept, ended and expired ones too, oldest first.
+	Grants(ctx context.Context, domain, user string) ([]Grant, error)
+
 	// LinkedUser returns the user whom (issuer, subject) of an OpenID provider is linked to in domain.
 	LinkedUser(ctx context.Context, domain, issuer, subject string) (User, error)
 
@@ -139,6 +152,9 @@ type Tx interface {
 	EndGrant(ctx context.Context, id string, at time.Time, reason string) error
 	// EndDeviceGrants ends every live grant of a device and returns their ids, in no order.
 	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error)
+
+	// EndUserGrants ends every live grant of a user and returns their ids, in no order.
+	EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error)
 
 	// InsertCode adds an authorization code; [ErrConflict] if its hash is there.
 	InsertCode(ctx context.Context, c Code) error

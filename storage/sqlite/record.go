@@ -39,6 +39,10 @@ func linkArgs(l storage.Link) []any {
 	return []any{l.Domain, l.Issuer, l.Subject, l.User, millis(l.CreatedAt)}
 }
 
+func linkDest(l *storage.Link) []any {
+	return []any{&l.Domain, &l.Issuer, &l.Subject, &l.User, (*instant)(&l.CreatedAt)}
+}
+
 const nameColumns = "domain, key, local, user_id, taken_at, released_at"
 
 func nameArgs(n storage.Name) []any {

@@ -95,6 +95,18 @@ func testReadsFindNothing(t *testing.T, s storage.Store) {
 		if _, err := r.Revocation(t.Context(), storage.RevokeToken, "nobody"); err != storage.ErrNotFound {
 			t.Errorf("Revocation = %v, want %v", err, storage.ErrNotFound)
 		}
+		if got, err := r.Users(t.Context(), domain, "", 10); err != nil || len(got) != 0 {
+			t.Errorf("Users = %v, %v, want none", got, err)
+		}
+		if got, err := r.Links(t.Context(), domain, "nobody"); err != nil || len(got) != 0 {
+			t.Errorf("Links = %v, %v, want none", got, err)
+		}
+		if got, err := r.Names(t.Context(), domain, "nobody"); err != nil || len(got) != 0 {
+			t.Errorf("Names = %v, %v, want none", got, err)
+		}
+		if got, err := r.Grants(t.Context(), domain, "nobody"); err != nil || len(got) != 0 {
+			t.Errorf("Grants = %v, %v, want none", got, err)
+		}
 		if got, last, err := r.Revocations(t.Context(), 0); err != nil || len(got) != 0 || last != 0 {
 			t.Errorf("Revocations = %v, %d, %v, want none", got, last, err)
 		}

@@ -26,6 +26,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"DomainsAreApart", testDomainsAreApart},
 		{"SecretIsReplaced", testSecretIsReplaced},
 		{"ListsAreOldestFirst", testListsAreOldestFirst},
+		{"UsersByPages", testUsersByPages},
+		{"WhatBelongsToAUser", testWhatBelongsToAUser},
 
 		{"UpdateIsUndoneByAnError", testUpdateIsUndoneByAnError},
 		{"UpdateIsUndoneByAPanic", testUpdateIsUndoneByAPanic},
@@ -46,6 +48,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RotateOnceInParallel", testRotateOnceInParallel},
 		{"EndGrantOnce", testEndGrantOnce},
 		{"EndDeviceGrants", testEndDeviceGrants},
+		{"EndUserGrants", testEndUserGrants},
 		{"SpendOnceInParallel", testSpendOnceInParallel},
 		{"SpendUndone", testSpendUndone},
 		{"SpendIDOnceInParallel", testSpendIDOnceInParallel},

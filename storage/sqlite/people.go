@@ -1,0 +1,61 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// What belongs to one user, and the list of all users. Ids are compared as BINARY, octet by octet.
+var (
+	selectUsers = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
+	selectLinks = statement("SELECT " + linkColumns + " FROM links WHERE domain = ? AND user_id = ? " +
+		"ORDER BY created_at, issuer, subject")
+	selectNames  = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
+	selectGrants = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
+		"ORDER BY created_at, id")
+	endUserGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
+		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 RETURNING id")
+)
+
+func (r *reader) Users(ctx context.Context, domain, after string, limit int) (users []storage.User, err error) {
+	err = r.rows(ctx, selectUsers, func() []any {
+		users = append(users, storage.User{})
+		return userDest(&users[len(users)-1])
+	}, domain, after, max(limit, 0)) // SQLite takes a negative limit for none
+	return users, err
+}
+
+func (r *reader) Links(ctx context.Context, domain, user string) (links []storage.Link, err error) {
+	err = r.rows(ctx, selectLinks, func() []any {
+		links = append(links, storage.Link{})
+		return linkDest(&links[len(links)-1])
+	}, domain, user)
+	return links, err
+}
+
+func (r *reader) Names(ctx context.Context, domain, user string) (names []storage.Name, err error) {
+	err = r.rows(ctx, selectNames, func() []any {
+		names = append(names, storage.Name{})
+		return nameDest(&names[len(names)-1])
+	}, domain, user)
+	return names, err
+}
+
+func (r *reader) Grants(ctx context.Context, domain, user string) (grants []storage.Grant, err error) {
+	err = r.rows(ctx, selectGrants, func() []any {
+		grants = append(grants, storage.Grant{})
+		return grantDest(&grants[len(grants)-1])
+	}, domain, user)
+	return grants, err
+}
+
+func (t *tx) EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error) {
+	next := func() []any {
+		ended = append(ended, "")
+		return []any{&ended[len(ended)-1]}
+	}
+	err = t.rows(ctx, endUserGrants, next, domain, user, millis(at), reason)
+	return ended, err
+}

@@ -1,0 +1,63 @@
+package storagetest
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// Users reads or fails.
+func (f Faulty) Users(ctx context.Context, domain, after string, limit int) ([]storage.User, error) {
+	return f.reader().Users(ctx, domain, after, limit)
+}
+
+// Links reads or fails.
+func (f Faulty) Links(ctx context.Context, domain, user string) ([]storage.Link, error) {
+	return f.reader().Links(ctx, domain, user)
+}
+
+// Names reads or fails.
+func (f Faulty) Names(ctx context.Context, domain, user string) ([]storage.Name, error) {
+	return f.reader().Names(ctx, domain, user)
+}
+
+// Grants reads or fails.
+func (f Faulty) Grants(ctx context.Context, domain, user string) ([]storage.Grant, error) {
+	return f.reader().Grants(ctx, domain, user)
+}
+
+func (f faultyReader) Users(ctx context.Context, domain, after string, limit int) ([]storage.User, error) {
+	if err := f.fail("Users"); err != nil {
+		return nil, err
+	}
+	return f.Reader.Users(ctx, domain, after, limit)
+}
+
+func (f faultyReader) Links(ctx context.Context, domain, user string) ([]storage.Link, error) {
+	if err := f.fail("Links"); err != nil {
+		return nil, err
+	}
+	return f.Reader.Links(ctx, domain, user)
+}
+
+func (f faultyReader) Names(ctx context.Context, domain, user string) ([]storage.Name, error) {
+	if err := f.fail("Names"); err != nil {
+		return nil, err
+	}
+	return f.Reader.Names(ctx, domain, user)
+}
+
+func (f faultyReader) Grants(ctx context.Context, domain, user string) ([]storage.Grant, error) {
+	if err := f.fail("Grants"); err != nil {
+		return nil, err
+	}
+	return f.Reader.Grants(ctx, domain, user)
+}
+
+func (f faultyTx) EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) ([]string, error) {
+	if err := f.fail("EndUserGrants"); err != nil {
+		return nil, err
+	}
+	return f.tx.EndUserGrants(ctx, domain, user, at, reason)
+}

@@ -1,0 +1,135 @@
+package storagetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"reflect"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// Pages of any size show every user of a domain once, in the order of octets, and nobody of another domain.
+func testUsersByPages(t *testing.T, s storage.Store) {
+	want := []string{"", "-a", "A", "B", "a", "aa", "b", "~", "é", "\U0001F98A"}
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		for _, id := range slices.Backward(want) {
+			here, abroad := user("alice"), user("alice")
+			here.ID, abroad.ID, abroad.Domain = id, id+"0", "example.org"
+			if err := errors.Join(tx.InsertUser(ctx, here), tx.InsertUser(ctx, abroad)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	want = want[1:] // nothing comes before the first page, and an empty id does not come after it
+	for _, limit := range []int{1, 2, 3, len(want), 100} {
+		t.Run(fmt.Sprint(limit), func(t *testing.T) {
+			var got []string
+			for after := ""; ; after = got[len(got)-1] {
+				page, err := s.Users(t.Context(), domain, after, limit)
+				if err != nil || len(page) > limit {
+					t.Fatalf("Users = %d users, %v, want %d at most", len(page), err, limit)
+				}
+				for _, u := range page {
+					want := user("alice")
+					if want.ID = u.ID; u != want {
+						t.Errorf("user = %+v, want %+v", u, want)
+					}
+					got = append(got, u.ID)
+				}
+				if len(page) < limit {
+					break
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("ids = %q, want %q", got, want)
+			}
+		})
+	}
+	for _, limit := range []int{0, -1} {
+		if got, err := s.Users(t.Context(), domain, "", limit); err != nil || len(got) != 0 {
+			t.Errorf("Users with limit %d = %v, %v, want none", limit, got, err)
+		}
+	}
+}
+
+// What belongs to a user is hers alone and oldest first, ended or not.
+func testWhatBelongsToAUser(t *testing.T, s storage.Store) {
+	const user = "user-alice"
+	var (
+		links  []storage.Link
+		names  []storage.Name
+		grants []storage.Grant
+	)
+	for i, name := range []string{"c", "a", "b"} {
+		age := time.Duration(i) * time.Hour
+		l, n, g := link(name), nameOf(name), liveGrant(name)
+		l.User, n.User, g.User = user, user, user
+		l.CreatedAt, n.TakenAt, g.CreatedAt = at.Add(age), at.Add(age), at.Add(age)
+		links, names, grants = append(links, l), append(names, n), append(grants, g)
+	}
+	names[1].ReleasedAt = time.Time{}
+	grants[1].EndedAt, grants[1].EndedReason = at.Add(time.Minute), "logout"
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		for i := range links {
+			abroad := []any{links[i], names[i], grants[i]}
+			err := errors.Join(tx.InsertLink(ctx, links[2-i]), tx.InsertName(ctx, names[2-i]), tx.InsertGrant(ctx, grants[2-i]))
+			if err != nil {
+				return err
+			}
+			l, n, g := abroad[0].(storage.Link), abroad[1].(storage.Name), abroad[2].(storage.Grant)
+			l.Domain, n.Domain, g.Domain, g.ID = "example.org", "example.org", "example.org", g.ID+" abroad"
+			if err := errors.Join(tx.InsertLink(ctx, l), tx.InsertName(ctx, n), tx.InsertGrant(ctx, g)); err != nil {
+				return err
+			}
+		}
+		return errors.Join(tx.InsertLink(ctx, link("bob")), tx.InsertName(ctx, nameOf("bob")), tx.InsertGrant(ctx, liveGrant("bob")))
+	})
+	if got, err := s.Links(t.Context(), domain, user); err != nil || !reflect.DeepEqual(got, links) {
+		t.Errorf("Links = %+v, %v, want %+v", got, err, links)
+	}
+	if got, err := s.Names(t.Context(), domain, user); err != nil || !reflect.DeepEqual(got, names) {
+		t.Errorf("Names = %+v, %v, want %+v", got, err, names)
+	}
+	if got, err := s.Grants(t.Context(), domain, user); err != nil || !reflect.DeepEqual(got, grants) {
+		t.Errorf("Grants = %+v, %v, want %+v", got, err, grants)
+	}
+}
+
+func testEndUserGrants(t *testing.T, s storage.Store) {
+	withSession(t, s, "alice", liveGrant("alice"))
+	withSession(t, s, "bob", liveGrant("bob"))
+	tablet, over, abroad := liveGrant("alice"), endedGrant("alice"), liveGrant("alice")
+	tablet.ID, tablet.Device = "grant-tablet", "device-tablet"
+	over.ID = "grant-over"
+	abroad.ID, abroad.Domain = "grant-abroad", "example.org"
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		u, d, second := user("alice"), device("alice"), device("tablet")
+		u.Domain, d.Domain, second.User = abroad.Domain, abroad.Domain, tablet.User
+		return errors.Join(tx.InsertDevice(ctx, second), tx.InsertGrant(ctx, tablet), tx.InsertGrant(ctx, over),
+			tx.InsertUser(ctx, u), tx.InsertDevice(ctx, d), tx.InsertGrant(ctx, abroad))
+	})
+	for _, want := range [][]string{{"grant-alice", "grant-tablet"}, nil} { // the second time nothing is left to end
+		var ended []string
+		write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
+			ended, err = tx.EndUserGrants(ctx, domain, "user-alice", at, "user_disabled")
+			slices.Sort(ended)
+			return err
+		})
+		if !slices.Equal(ended, want) {
+			t.Errorf("EndUserGrants ended %q, want %q", ended, want)
+		}
+	}
+	for id, want := range map[string]string{
+		"grant-alice": "user_disabled", "grant-tablet": "user_disabled", "grant-over": "logout", "grant-bob": "",
+		"grant-abroad": "",
+	} {
+		if got := grant(t, s, id).EndedReason; got != want {
+			t.Errorf("%s ended by %q, want %q", id, got, want)
+		}
+	}
+}
