@@ -54,6 +54,21 @@ type Identity struct{ Handle, User, Device string }
 
 // Identify writes who a user and her device are, as their rows say.
 func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) {
+	id, err := a.identifyUser(u)
+	if err != nil {
+		return Identity{}, err
+	}
+	domain := a.domains[u.Domain]
+	device, err := domain.Names.Device(u.ID, d.ID)
+	if err != nil {
+		return Identity{}, fmt.Errorf("account: device id: %v", err)
+	}
+	id.Device = domain.URI(device)
+	return id, nil
+}
+
+// identifyUser writes who a user is, without a device.
+func (a *Accounts) identifyUser(u storage.User) (Identity, error) {
 	domain, ok := a.domains[u.Domain]
 	if !ok {
 		return Identity{}, fmt.Errorf("account: user of the unknown domain %s", u.Domain)
@@ -66,11 +81,7 @@ func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) 
 	if err != nil {
 		return Identity{}, fmt.Errorf("account: handle: %v", err)
 	}
-	device, err := domain.Names.Device(u.ID, d.ID)
-	if err != nil {
-		return Identity{}, fmt.Errorf("account: device id: %v", err)
-	}
-	return Identity{Handle: domain.URI(handle), User: domain.URI(user), Device: domain.URI(device)}, nil
+	return Identity{Handle: domain.URI(handle), User: domain.URI(user)}, nil
 }
 
 // DomainURI returns the URI of a domain, in the form that it writes identifiers in.

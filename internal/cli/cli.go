@@ -28,7 +28,7 @@ type commands struct {
 	Demo       demoCmd       `cmd:"" help:"Tell the whole story once, on loopback, with nothing set up."`
 	Config     configCmd     `cmd:"" help:"Look at a settings file."`
 	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
-	Users      usersCmd      `cmd:"" help:"Rename users of a running issuer."`
+	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Clients    clientsCmd    `cmd:"" help:"List the clients of a running issuer."`
 	Keys       keysCmd       `cmd:"" help:"List the signing keys of a running issuer."`
 	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`

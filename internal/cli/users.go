@@ -1,52 +1,266 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
+	"text/tabwriter"
+	"time"
+	"unicode"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/server"
 )
 
 type usersCmd struct {
-	Rename usersRenameCmd `cmd:"" help:"Give a user another handle."`
+	List    usersListCmd    `cmd:"" help:"List users."`
+	Show    usersShowCmd    `cmd:"" help:"Show a user: her handles, links, devices and sessions."`
+	Rename  usersRenameCmd  `cmd:"" help:"Give a user another handle."`
+	Disable usersDisableCmd `cmd:"" help:"Shut a user out: end her sessions and tokens at once, and refuse her logins."`
+	Enable  usersEnableCmd  `cmd:"" help:"Let a disabled user sign in again."`
+}
+
+// whom is how a command names a user.
+type whom struct {
+	Who    string `arg:"" optional:"" name:"user" help:"The user: her id, her URI, or her handle as in @alice or @alice@example.com."`
+	User   string `placeholder:"ID" help:"The same, for an id that begins with a hyphen."`
+	Domain string `placeholder:"NAME" help:"Domain of the user; not needed with a URI, or if the issuer serves only one."`
+}
+
+// find returns the domain, which may be empty, and what names the user to the admin socket: an id, or @HANDLE.
+func (w *whom) find() (domain, user string, err error) {
+	text := cmp.Or(w.Who, w.User)
+	switch {
+	case text == "" || w.Who != "" && w.User != "":
+		return "", "", usage("name one user: by her id, her URI, or her handle as in @alice")
+	case strings.Contains(text, ":"):
+		uri, err := claims.Parser{Reading: claims.Lenient, AllowSingleLabel: true}.Parse(text)
+		switch {
+		case err == nil && uri.Type() == claims.TypeUser:
+			return uri.Domain(), uri.Local(), nil
+		case err == nil && uri.Type() == claims.TypeHandle:
+			return uri.Domain(), "@" + uri.Local(), nil
+		}
+		return "", "", usage("%q is not the URI of a user, such as im:USER@DOMAIN;id-type=user, nor of a handle", text)
+	case strings.ContainsAny(text, "/?#%"):
+		return "", "", usage("%q is neither a user id nor a handle", text)
+	case text[0] != '@':
+		return w.Domain, text, nil
+	}
+	handle, domain, found := strings.Cut(text[1:], "@")
+	if found && w.Domain != "" && domain != w.Domain {
+		return "", "", usage("%s is not in %s", text, w.Domain)
+	}
+	return cmp.Or(domain, w.Domain), "@" + handle, nil
+}
+
+// ask sends a request about the user who is meant.
+func (w *whom) ask(ctx context.Context, s *streams, o *operator, method, action string, query url.Values, answer any) error {
+	domain, user, err := w.find()
+	if err != nil {
+		return err
+	}
+	socket, err := o.socket(s)
+	if err != nil {
+		return err
+	}
+	return explain(socket, socket.User(ctx, method, domain, user, action, query, answer))
+}
+
+type usersListCmd struct {
+	operator
+	Domain string `placeholder:"NAME" help:"Domain of the users; not needed if the issuer serves only one."`
+}
+
+func (*usersListCmd) Help() string {
+	return `In the order of their ids:
+
+    issuer users list
+    issuer users list --config /etc/issuer/issuer.yaml --domain example.com --json
+
+JSON is an array of {"domain", "id", "handle", "created_at", "disabled_at"}; the last is there only of disabled users.`
+}
+
+func (c *usersListCmd) Run(ctx context.Context, s *streams) error {
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	list, err := allUsers(ctx, socket, c.Domain)
+	if err := explain(socket, err); err != nil {
+		return err
+	}
+	return c.print(s, list, "USER\tHANDLE\tDOMAIN\tSINCE\tDISABLED", func(w io.Writer) {
+		for _, u := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", u.ID, u.Handle, u.Domain, u.CreatedAt.Format(time.RFC3339), moment(u.DisabledAt))
+		}
+	})
+}
+
+// allUsers reads the list page by page.
+func allUsers(ctx context.Context, socket client.Admin, domain string) ([]server.AdminUser, error) {
+	const page = 500
+	list := []server.AdminUser{}
+	for query := (url.Values{"limit": {strconv.Itoa(page)}}); ; {
+		set(query, "domain", domain)
+		var more []server.AdminUser
+		if err := socket.Do(ctx, http.MethodGet, "/admin/users", query, &more); err != nil {
+			return nil, err
+		}
+		list = append(list, more...)
+		if len(more) < page {
+			return list, nil
+		}
+		query.Set("after", more[page-1].ID)
+	}
+}
+
+type usersShowCmd struct {
+	operator
+	whom
+}
+
+func (*usersShowCmd) Help() string {
+	return `By her handle, also one that she gave up, or by what her tokens carry:
+
+    issuer users show @alice
+    issuer users show 'im:gN5iY0YZQZ2cVn5eX0m4Pw@example.com;id-type=user' --json
+
+JSON is what users list has of her, with "uri" and "handle_uri", and the arrays "handles" (that she has or had), "links"
+(her accounts at OpenID providers, "iss" and "sub"), "devices" (as in devices list) and "sessions" (those that live).`
+}
+
+func (c *usersShowCmd) Run(ctx context.Context, s *streams) error {
+	var p server.AdminPerson
+	if err := c.ask(ctx, s, &c.operator, http.MethodGet, "", nil, &p); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s, p)
+	}
+	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+	fmt.Fprintf(w, "user\t%s\t%s\n", p.ID, p.URI)
+	fmt.Fprintf(w, "handle\t%s\t%s\n", p.Handle, p.HandleURI)
+	fmt.Fprintf(w, "since\t%s\n", p.CreatedAt.Format(time.RFC3339))
+	if p.DisabledAt != nil {
+		fmt.Fprintf(w, "disabled\t%s\n", moment(p.DisabledAt))
+	}
+	fmt.Fprintln(w, "\nHANDLE\tTAKEN\tGIVEN UP")
+	for _, h := range p.Handles {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", h.Handle, h.TakenAt.Format(time.RFC3339), moment(h.ReleasedAt))
+	}
+	fmt.Fprintln(w, "\nPROVIDER\tSUBJECT\tSINCE")
+	for _, l := range p.Links {
+		fmt.Fprintf(w, "%s\t%s\t%s\n", l.Issuer, printable(l.Subject), l.CreatedAt.Format(time.RFC3339))
+	}
+	fmt.Fprintln(w, "\nDEVICE\tNAME\tCLIENT\tSINCE\tREMOVED")
+	for _, d := range p.Devices {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", d.ID, cmp.Or(d.Name, "-"), d.Client, d.CreatedAt.Format(time.RFC3339), moment(d.RemovedAt))
+	}
+	fmt.Fprintln(w, "\nSESSION\tDEVICE\tCLIENT\tSINCE\tREFRESHED\tENDS")
+	for _, g := range p.Sessions {
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.Device, g.Client, g.CreatedAt.Format(time.RFC3339), moment(g.RefreshedAt), g.ExpiresAt.Format(time.RFC3339))
+	}
+	return w.Flush()
 }
 
 type usersRenameCmd struct {
 	operator
-	User   string `required:"" placeholder:"ID" help:"The user id, or her URI (im:USER@DOMAIN;id-type=user)."`
-	To     string `required:"" placeholder:"HANDLE" help:"The new handle, without @ and domain."`
-	Domain string `help:"Domain of the user; not needed with a URI, or if the issuer serves only one."`
+	whom
+	To string `required:"" placeholder:"HANDLE" help:"The new handle, without @ and domain."`
 }
 
 func (*usersRenameCmd) Help() string {
 	return `The user keeps her id, her devices and her sessions. Tokens with the old handle are inactive at once, the next
 refresh brings the new one, and nobody else can take the old one:
 
+    issuer users rename @alice --to alex
     issuer users rename --user gN5iY0YZQZ2cVn5eX0m4Pw --to alex`
 }
 
 func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
-	domain, user := c.Domain, c.User // flags both: an id may begin with a hyphen
-	if strings.Contains(user, ":") {
-		uri, err := claims.Parser{Reading: claims.Lenient, AllowSingleLabel: true}.Parse(user)
-		if err != nil || uri.Type() != claims.TypeUser {
-			return usage("%q is not the URI of a user, such as im:USER@DOMAIN;id-type=user", user)
-		}
-		domain, user = uri.Domain(), uri.Local()
-	}
-	socket, err := c.socket(s)
-	if err != nil {
-		return err
-	}
 	var u server.AdminUser
-	if err := explain(socket, socket.RenameUser(ctx, domain, user, c.To, &u)); err != nil {
+	if err := c.ask(ctx, s, &c.operator, http.MethodPut, "handle", url.Values{"handle": {c.To}}, &u); err != nil {
 		return err
 	}
 	if c.JSON {
-		return c.print(s, u, "", nil)
+		return printJSON(s, u)
 	}
 	fmt.Fprintf(s.out, "User %s in %s is now called %s.\n", u.ID, u.Domain, u.Handle)
 	return nil
+}
+
+type usersDisableCmd struct {
+	operator
+	whom
+}
+
+func (*usersDisableCmd) Help() string {
+	return `Her sessions end, every token that she has is inactive at once, and she cannot sign in. Her devices stay hers, and
+her handle too. Nothing that ended comes back when she is enabled again: she signs in anew.
+
+    issuer users disable @alice
+    issuer users disable gN5iY0YZQZ2cVn5eX0m4Pw --config /etc/issuer/issuer.yaml --json
+
+JSON is what users list has of her, with "sessions_ended".`
+}
+
+func (c *usersDisableCmd) Run(ctx context.Context, s *streams) error {
+	var u server.AdminDisabled
+	if err := c.ask(ctx, s, &c.operator, http.MethodPost, "disable", nil, &u); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s, u)
+	}
+	fmt.Fprintf(s.out, "User %s in %s, called %s, is disabled since %s: %s ended now.\n", u.ID, u.Domain, u.Handle,
+		moment(u.DisabledAt), count(u.SessionsEnded, "session"))
+	return nil
+}
+
+type usersEnableCmd struct {
+	operator
+	whom
+}
+
+func (*usersEnableCmd) Help() string {
+	return `She can sign in again, with her devices and her handle; what ended stays ended:
+
+    issuer users enable @alice
+
+JSON is what users list has of her.`
+}
+
+func (c *usersEnableCmd) Run(ctx context.Context, s *streams) error {
+	var u server.AdminUser
+	if err := c.ask(ctx, s, &c.operator, http.MethodPost, "enable", nil, &u); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s, u)
+	}
+	fmt.Fprintf(s.out, "User %s in %s, called %s, can sign in.\n", u.ID, u.Domain, u.Handle)
+	return nil
+}
+
+// printable keeps what another party wrote from steering the terminal.
+func printable(text string) string {
+	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+// moment writes when something happened, or - if it has not.
+func moment(t *time.Time) string {
+	if t == nil {
+		return "-"
+	}
+	return t.Format(time.RFC3339)
 }

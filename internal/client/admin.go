@@ -30,11 +30,23 @@ func (a Admin) RemoveDevice(ctx context.Context, domain, device, reason string, 
 	return a.Do(ctx, http.MethodDelete, "/admin/devices/"+domain+"/"+device, url.Values{"reason": {reason}}, answer)
 }
 
-// RenameUser gives a user another handle. An empty domain is the issuer's only one.
-func (a Admin) RenameUser(ctx context.Context, domain, user, handle string, answer any) error {
-	query := url.Values{"handle": {handle}}
+// User sends a request about a user, who is named by her id or, after an @, by her handle: with no action for the user
+// herself, else for that action. An empty domain is the issuer's only one.
+func (a Admin) User(ctx context.Context, method, domain, user, action string, query url.Values, answer any) error {
+	if query == nil {
+		query = url.Values{}
+	}
 	if domain != "" {
 		query.Set("domain", domain)
 	}
-	return a.Do(ctx, http.MethodPut, "/admin/users/"+user+"/handle", query, answer)
+	path := "/admin/users/" + user
+	if action != "" {
+		path += "/" + action
+	}
+	return a.Do(ctx, method, path, query, answer)
+}
+
+// RenameUser gives a user another handle.
+func (a Admin) RenameUser(ctx context.Context, domain, user, handle string, answer any) error {
+	return a.User(ctx, http.MethodPut, domain, user, "handle", url.Values{"handle": {handle}}, answer)
 }

@@ -1,13 +1,11 @@
 package server
 
 import (
-	"errors"
 	"net/http"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
 )
@@ -23,13 +21,6 @@ type AdminDevice struct {
 	CreatedAt     time.Time  `json:"created_at"`
 	RemovedAt     *time.Time `json:"removed_at,omitempty"`
 	RemovedReason string     `json:"removed_reason,omitempty"`
-}
-
-// AdminUser is a user as operators see her.
-type AdminUser struct {
-	Domain string `json:"domain"`
-	ID     string `json:"id"`
-	Handle string `json:"handle"`
 }
 
 // AdminClient is a client as operators see it, without its secret.
@@ -81,29 +72,6 @@ func (s *Server) removeDevice(c echo.Context) error {
 	}
 	return c.JSON(http.StatusOK, adminDevice(d))
 }
-
-// renameUser serves PUT /admin/users/{user}/handle?domain=…&handle=…
-func (s *Server) renameUser(c echo.Context) error {
-	domain, err := s.adminDomain(c)
-	if err != nil {
-		return err
-	}
-	u, err := s.Accounts.Rename(c.Request().Context(), domain, c.Param("user"), c.QueryParam("handle"))
-	switch words := fault(err); {
-	case errors.Is(err, account.ErrNoRename):
-		return &handleRefused{"Handles of this domain cannot change: in XMPP the handle is the user."}
-	case err != nil && words != "":
-		return &handleRefused{words}
-	case err != nil:
-		return err
-	}
-	return c.JSON(http.StatusOK, AdminUser{Domain: u.Domain, ID: u.ID, Handle: u.Handle})
-}
-
-// handleRefused says to an operator why a user cannot have a handle.
-type handleRefused struct{ words string }
-
-func (e *handleRefused) Error() string { return "server: handle refused: " + e.words }
 
 // listClients serves GET /admin/clients.
 func (s *Server) listClients(c echo.Context) error {
@@ -157,11 +125,17 @@ func adminDevice(d storage.Device) AdminDevice {
 		Domain: d.Domain, ID: d.ID, User: d.User, JKT: d.JKT, Name: d.Name, Client: d.Client,
 		CreatedAt: d.CreatedAt, RemovedReason: d.RemovedReason,
 	}
-	if !d.RemovedAt.IsZero() {
-		at := stored(d.RemovedAt)
-		a.RemovedAt = &at
-	}
+	a.RemovedAt = once(d.RemovedAt)
 	return a
+}
+
+// once writes the time of something that may never have happened: then it is nil.
+func once(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = stored(t)
+	return &t
 }
 
 // stored writes a time as the store keeps it, for an answer that was not read from there.

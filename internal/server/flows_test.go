@@ -112,6 +112,7 @@ var flows = []flow{
 			},
 		}}
 	}},
+	{"disabling of a user, and her return", nil, 12, disabledAndBack},
 	{"lists of an operator", nil, 1, func(t *testing.T, s *site) []step {
 		held := s.login(t, newDevice(t), "alice")
 		list := func(path string, query url.Values) step {
@@ -124,6 +125,8 @@ var flows = []flow{
 		return []step{
 			list("/admin/devices", url.Values{"domain": {"example.com"}}),
 			list("/admin/devices", url.Values{"domain": {"example.com"}, "user": {deviceOf(t, held).Local()}}),
+			list("/admin/users", url.Values{"domain": {"example.com"}}),
+			list("/admin/users/@alice", url.Values{"domain": {"example.com"}}),
 			list("/admin/clients", nil),
 			list("/admin/keys", nil),
 		}

@@ -39,7 +39,11 @@ func (s *Server) adminRoutes() []route {
 		{http.MethodGet, "/metrics", s.serveMetrics},
 		{http.MethodGet, "/admin/devices", s.listDevices},
 		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice},
+		{http.MethodGet, "/admin/users", s.listUsers},
+		{http.MethodGet, "/admin/users/{user}", s.showUser},
 		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser},
+		{http.MethodPost, "/admin/users/{user}/disable", s.disableUser},
+		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser},
 		{http.MethodGet, "/admin/clients", s.listClients},
 		{http.MethodGet, "/admin/keys", s.listKeys},
 	}

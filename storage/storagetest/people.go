@@ -75,16 +75,15 @@ func testWhatBelongsToAUser(t *testing.T, s storage.Store) {
 	names[1].ReleasedAt = time.Time{}
 	grants[1].EndedAt, grants[1].EndedReason = at.Add(time.Minute), "logout"
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {
-		for i := range links {
-			abroad := []any{links[i], names[i], grants[i]}
-			err := errors.Join(tx.InsertLink(ctx, links[2-i]), tx.InsertName(ctx, names[2-i]), tx.InsertGrant(ctx, grants[2-i]))
-			if err != nil {
-				return err
-			}
-			l, n, g := abroad[0].(storage.Link), abroad[1].(storage.Name), abroad[2].(storage.Grant)
-			l.Domain, n.Domain, g.Domain, g.ID = "example.org", "example.org", "example.org", g.ID+" abroad"
-			if err := errors.Join(tx.InsertLink(ctx, l), tx.InsertName(ctx, n), tx.InsertGrant(ctx, g)); err != nil {
-				return err
+		for i, l := range slices.Backward(links) {
+			n, g := names[i], grants[i]
+			for _, d := range []string{domain, "example.org"} {
+				if l.Domain, n.Domain, g.Domain = d, d, d; d != domain {
+					g.ID += " abroad"
+				}
+				if err := errors.Join(tx.InsertLink(ctx, l), tx.InsertName(ctx, n), tx.InsertGrant(ctx, g)); err != nil {
+					return err
+				}
 			}
 		}
 		return errors.Join(tx.InsertLink(ctx, link("bob")), tx.InsertName(ctx, nameOf("bob")), tx.InsertGrant(ctx, liveGrant("bob")))

@@ -1,0 +1,163 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/revocation"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Why a disabled user's sessions ended and her tokens are void.
+const reasonDisabled = "user_disabled"
+
+// Users returns at most limit users of a domain, disabled ones too, whose ids come after after, in the order of ids.
+func (a *Accounts) Users(ctx context.Context, domain, after string, limit int) ([]storage.User, error) {
+	return a.store.Users(ctx, domain, after, limit)
+}
+
+// HandleUser returns the user who holds a handle in any spelling, or who held it last. A name that only looks like hers
+// is nobody's: [ErrNoUser].
+func (a *Accounts) HandleUser(ctx context.Context, domain, handle string) (storage.User, error) {
+	d, ok := a.domains[domain]
+	if !ok {
+		return storage.User{}, ErrNoUser
+	}
+	name, err := d.Names.Handle(handle)
+	if err != nil {
+		return storage.User{}, ErrNoUser
+	}
+	n, err := a.store.Name(ctx, domain, claims.CollisionKey(name))
+	if errors.Is(err, storage.ErrNotFound) || err == nil && n.Local != name.Local() {
+		return storage.User{}, ErrNoUser
+	} else if err != nil {
+		return storage.User{}, fmt.Errorf("account: find a handle: %w", err)
+	}
+	return a.user(ctx, a.store, domain, n.User)
+}
+
+// A Person is a user with what belongs to her.
+type Person struct {
+	storage.User
+	// Identity holds her URIs; that of a device is empty.
+	Identity Identity
+	// Handles are those that she has or once had, in the order in which she took them.
+	Handles []storage.Name
+	Links   []storage.Link
+	Devices []storage.Device // removed ones too
+	// Sessions are those that live.
+	Sessions []storage.Grant
+}
+
+// Person returns a user with what belongs to her; [ErrNoUser] if there is none.
+func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, error) {
+	u, err := a.user(ctx, a.store, domain, user)
+	if err != nil {
+		return Person{}, err
+	}
+	p := Person{User: u}
+	if p.Identity, err = a.identifyUser(u); err != nil {
+		return Person{}, err
+	}
+	names, err := a.store.Names(ctx, domain, user)
+	if err != nil {
+		return Person{}, fmt.Errorf("account: show: %w", err)
+	}
+	for _, n := range names {
+		if n.Local != u.ID || u.ID == u.Handle { // her id is no handle, but in XMPP
+			p.Handles = append(p.Handles, n)
+		}
+	}
+	if p.Links, err = a.store.Links(ctx, domain, user); err != nil {
+		return Person{}, fmt.Errorf("account: show: %w", err)
+	}
+	if p.Devices, err = a.store.Devices(ctx, domain, user); err != nil {
+		return Person{}, fmt.Errorf("account: show: %w", err)
+	}
+	grants, err := a.store.Grants(ctx, domain, user)
+	if err != nil {
+		return Person{}, fmt.Errorf("account: show: %w", err)
+	}
+	now := a.now()
+	for _, g := range grants {
+		if g.EndedAt.IsZero() && now.Before(g.IdleAt) && now.Before(g.ExpiresAt) {
+			p.Sessions = append(p.Sessions, g)
+		}
+	}
+	return p, nil
+}
+
+// Disable shuts a user out: her sessions end, every token that she has is void at once, and she cannot sign in until
+// [Accounts.Enable]. Her devices stay hers, of no use meanwhile. Disabling her again changes nothing. It returns how many
+// sessions it ended.
+//
+// The tokens are ended by generation and not by a revocation of the user: that would be absolute, and outlive her
+// return. Whoever issues to her does so on the condition that her row is as it was read, so nothing slips through.
+func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.User, int, error) {
+	var (
+		disabled storage.User
+		sessions int
+		revoked  []storage.Revocation
+	)
+	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		sessions, revoked = 0, nil
+		u, err := a.user(ctx, tx, domain, user)
+		if disabled = u; err != nil || !u.DisabledAt.IsZero() {
+			return err
+		}
+		now := a.now()
+		u.DisabledAt, u.Gen = now, u.Gen+1
+		if err := tx.UpdateUser(ctx, u); err != nil {
+			return err
+		}
+		ended, err := tx.EndUserGrants(ctx, domain, user, now, reasonDisabled)
+		if err != nil {
+			return err
+		}
+		cause := revocation.Cause{Reason: reasonDisabled, At: now, TokenLife: a.tokenLife}
+		row, err := tx.Revoke(ctx, revocation.RevokeBelow(domain, user, u.Gen, cause))
+		disabled, sessions, revoked = u, len(ended), append(revoked, row)
+		return err
+	})
+	if err != nil {
+		return storage.User{}, 0, fmt.Errorf("account: disable: %w", err)
+	}
+	a.revoked(revoked...)
+	return disabled, sessions, nil
+}
+
+// Enable lets a disabled user sign in again. What ended when she was disabled stays ended. Enabling a user who is not
+// disabled changes nothing.
+func (a *Accounts) Enable(ctx context.Context, domain, user string) (storage.User, error) {
+	var enabled storage.User
+	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		u, err := a.user(ctx, tx, domain, user)
+		if enabled = u; err != nil || u.DisabledAt.IsZero() {
+			return err
+		}
+		u.DisabledAt = time.Time{}
+		enabled = u
+		return tx.UpdateUser(ctx, u)
+	})
+	if err != nil {
+		return storage.User{}, fmt.Errorf("account: enable: %w", err)
+	}
+	return enabled, nil
+}
+
+// user reads a user of a domain that is served.
+func (a *Accounts) user(ctx context.Context, r storage.Reader, domain, id string) (storage.User, error) {
+	if _, ok := a.domains[domain]; !ok {
+		return storage.User{}, ErrNoUser
+	}
+	u, err := r.User(ctx, domain, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.User{}, ErrNoUser
+	} else if err != nil {
+		return storage.User{}, fmt.Errorf("account: find a user: %w", err)
+	}
+	return u, nil
+}

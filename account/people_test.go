@@ -1,0 +1,155 @@
+package account_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/storage"
+)
+
+// begin gives a device a session.
+func begin(t *testing.T, store storage.Store, d storage.Device, id string, until time.Time) {
+	t.Helper()
+	g := storage.Grant{
+		ID: id, Domain: d.Domain, Client: "app", User: d.User, Device: d.ID, JKT: d.JKT, Gen: 1,
+		CreatedAt: time.Now(), IdleAt: until, ExpiresAt: until,
+	}
+	err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertGrant(ctx, g) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestDisable(t *testing.T) {
+	a, store, told := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	bob, err := a.SignIn(t.Context(), signIn("2", "bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, u := range []storage.User{alice, alice, bob} {
+		d, err := bind(t.Context(), a, store, u, fmt.Sprint("key-", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin(t, store, d, fmt.Sprint("session-", i), time.Now().Add(time.Hour))
+	}
+	for i, want := range []int{2, 0} { // the second time changes nothing
+		u, sessions, err := a.Disable(t.Context(), domain, alice.ID)
+		if err != nil || sessions != want || u.DisabledAt.IsZero() || u.Gen != alice.Gen+1 {
+			t.Errorf("Disable, time %d = %+v, %d, %v, want her disabled in generation 2 and %d sessions ended", i+1, u, sessions, err, want)
+		}
+	}
+	if len(*told) != 1 || (*told)[0].Kind != storage.RevokeGen || (*told)[0].Gen != alice.Gen+1 || (*told)[0].Reason != "user_disabled" {
+		t.Errorf("revoked %+v, want one row below generation %d", *told, alice.Gen+1)
+	}
+	if _, err := a.SignIn(t.Context(), signIn("1", "alice")); !errors.Is(err, account.ErrDisabled) {
+		t.Errorf("SignIn of a disabled user = %v, want %v", err, account.ErrDisabled)
+	}
+	for id, want := range map[string]string{"session-0": "user_disabled", "session-1": "user_disabled", "session-2": ""} {
+		if g, _, _, err := store.Session(t.Context(), id); err != nil || g.EndedReason != want {
+			t.Errorf("%s ended by %q, %v, want %q", id, g.EndedReason, err, want)
+		}
+	}
+	for range 2 {
+		u, err := a.Enable(t.Context(), domain, alice.ID)
+		if err != nil || !u.DisabledAt.IsZero() || u.Gen != alice.Gen+1 {
+			t.Errorf("Enable = %+v, %v, want her as she was in generation 2", u, err)
+		}
+	}
+	if u, err := a.SignIn(t.Context(), signIn("1", "alice")); err != nil || u.ID != alice.ID {
+		t.Errorf("SignIn of an enabled user = %+v, %v, want %s", u, err, alice.ID)
+	}
+	if p, err := a.Person(t.Context(), domain, alice.ID); err != nil || len(p.Devices) != 2 || len(p.Sessions) != 0 {
+		t.Errorf("Person = %+v, %v, want both devices and no session", p, err)
+	}
+	if _, _, err := a.Disable(t.Context(), domain, "nobody"); !errors.Is(err, account.ErrNoUser) {
+		t.Errorf("Disable of nobody = %v, want %v", err, account.ErrNoUser)
+	}
+	if _, err := a.Enable(t.Context(), "example.org", alice.ID); !errors.Is(err, account.ErrNoUser) {
+		t.Errorf("Enable through another domain = %v, want %v", err, account.ErrNoUser)
+	}
+}
+
+func TestPerson(t *testing.T) {
+	a, store, _ := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.SignIn(t.Context(), signIn("2", "bob")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Rename(t.Context(), domain, alice.ID, "alex"); err != nil {
+		t.Fatal(err)
+	}
+	d, err := bind(t.Context(), a, store, alice, "key")
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin(t, store, d, "lives", time.Now().Add(time.Hour))
+	begin(t, store, d, "expired", time.Now().Add(-time.Minute))
+	begin(t, store, d, "ended", time.Now().Add(time.Hour))
+	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return tx.EndGrant(ctx, "ended", time.Now(), "revoked")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := a.Person(t.Context(), domain, alice.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := account.Identity{Handle: "im:%40alex@example.com", User: "im:" + alice.ID + "@example.com;id-type=user"}
+	if p.Identity != want || p.User.Handle != "alex" {
+		t.Errorf("Person = %s, %+v, want alex, %+v", p.User.Handle, p.Identity, want)
+	}
+	var handles []string
+	for _, n := range p.Handles {
+		handles = append(handles, fmt.Sprint(n.Local, " ", n.ReleasedAt.IsZero()))
+	}
+	if slices.Sort(handles); !slices.Equal(handles, []string{"alex true", "alice false"}) {
+		t.Errorf("handles = %q, want alex held and alice released", handles)
+	}
+	if len(p.Links) != 1 || p.Links[0].Subject != "1" || len(p.Devices) != 1 || p.Devices[0].ID != d.ID {
+		t.Errorf("links %+v and devices %+v, want one of each", p.Links, p.Devices)
+	}
+	if len(p.Sessions) != 1 || p.Sessions[0].ID != "lives" {
+		t.Errorf("sessions = %+v, want the one that lives", p.Sessions)
+	}
+	for _, where := range [][2]string{{domain, "nobody"}, {"example.org", alice.ID}, {"example.net", alice.ID}} {
+		if _, err := a.Person(t.Context(), where[0], where[1]); !errors.Is(err, account.ErrNoUser) {
+			t.Errorf("Person %s in %s = %v, want %v", where[1], where[0], err, account.ErrNoUser)
+		}
+	}
+}
+
+func TestHandleUser(t *testing.T) {
+	a, _, _ := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "bob"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Rename(t.Context(), domain, alice.ID, "alice"); err != nil {
+		t.Fatal(err)
+	}
+	for handle, found := range map[string]bool{
+		"alice": true, "ALICE": true, "bob": true, "b0b": false, "al.ice": false, "carol": false, "no name": false, "": false,
+	} {
+		u, err := a.HandleUser(t.Context(), domain, handle)
+		if found && (err != nil || u.ID != alice.ID) || !found && !errors.Is(err, account.ErrNoUser) {
+			t.Errorf("HandleUser %q = %+v, %v, want found %t", handle, u, err, found)
+		}
+	}
+	if _, err := a.HandleUser(t.Context(), "example.org", "alice"); !errors.Is(err, account.ErrNoUser) {
+		t.Errorf("HandleUser in another domain = %v, want %v", err, account.ErrNoUser)
+	}
+}
