@@ -43,6 +43,7 @@ var arrows = map[string][]string{
 	"docs/examples/resource": {"dpop"},
 
 	"internal/browser":    {},
+	"internal/bucket":     {},
 	"internal/layering":   {},
 	"dpop/dpoptest":       {"dpop", "internal/jose"},
 	"dpop/replaytest":     {"dpop"},
