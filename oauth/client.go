@@ -155,6 +155,10 @@ func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form ur
 	if !client.Allows(form.Get("grant_type")) {
 		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for this grant type.")
 	}
-	flowOf(ctx).client = client
+	f := flowOf(ctx)
+	if err := p.limiter.Client(client, f.source); err != nil {
+		return nil, err
+	}
+	f.client = client
 	return view{Client: client}, nil
 }

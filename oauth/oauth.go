@@ -18,6 +18,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -65,6 +66,21 @@ type Lifetimes struct {
 	RefreshMax  time.Duration // of a session, whatever happens
 }
 
+// A Limiter lets requests through or refuses them, before anything is spent or written. Its errors are those of the
+// method that was called.
+type Limiter interface {
+	// Client is asked when the client of a request is known: one with a secret has proved to have it, a public one was
+	// only named.
+	Client(c *Client, from netip.Addr) error
+	// User is asked when everything about a request for the tokens of a user was found good but that its proof is new.
+	User(u storage.User) error
+}
+
+type noLimiter struct{}
+
+func (noLimiter) Client(*Client, netip.Addr) error { return nil }
+func (noLimiter) User(storage.User) error          { return nil }
+
 // Config configures [New]. All fields are required but those that say otherwise.
 type Config struct {
 	// Issuer is the server's own URL, without a slash at its end; endpoint URLs are made by adding a path.
@@ -79,6 +95,8 @@ type Config struct {
 	// RefreshKey is the secret that refresh tokens are derived from.
 	RefreshKey [32]byte
 	Lifetimes  Lifetimes
+	// Limiter refuses who asks too often. Nil refuses nobody.
+	Limiter Limiter
 	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
@@ -100,6 +118,7 @@ type Provider struct {
 	proofs    *dpop.Verifier
 	refresh   refreshTokens
 	lifetimes Lifetimes
+	limiter   Limiter
 	revoked   func(...storage.Revocation)
 	now       func() time.Time
 	rand      io.Reader
@@ -129,6 +148,7 @@ func New(cfg Config) (*Provider, error) {
 		proofs:    cfg.Proofs,
 		refresh:   refreshTokens{key: cfg.RefreshKey},
 		lifetimes: l,
+		limiter:   cfg.Limiter,
 		revoked:   cfg.Revoked,
 		now:       cfg.Now,
 		rand:      cfg.Rand,
@@ -142,6 +162,9 @@ func New(cfg Config) (*Provider, error) {
 			return nil, errors.New("oauth: a client id is empty or holds a colon")
 		}
 		p.clients[c.ID] = &c
+	}
+	if p.limiter == nil {
+		p.limiter = noLimiter{}
 	}
 	if p.revoked == nil {
 		p.revoked = func(...storage.Revocation) {}

@@ -39,6 +39,9 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest) (PushedAnswer, erro
 	if err != nil {
 		return PushedAnswer{}, err
 	}
+	if err := p.limiter.Client(client, r.Source); err != nil {
+		return PushedAnswer{}, err
+	}
 	request := maps.Clone(r.Form)
 	request.Set("client_id", client.ID)
 	if proof != nil {

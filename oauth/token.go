@@ -167,6 +167,11 @@ func (p *Provider) close(ctx context.Context, f *flow, grant string) error {
 	if end := f.grant.ExpiresAt; !end.IsZero() && end.Before(f.expires) {
 		f.expires = end
 	}
+	if f.user.ID != "" {
+		if err := p.limiter.User(f.user); err != nil {
+			return err
+		}
+	}
 	return p.spend(ctx, f)
 }
 

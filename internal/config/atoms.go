@@ -29,6 +29,7 @@ var atoms = map[reflect.Type]func(string) (any, error){
 		return int(i), nil
 	},
 	reflect.TypeFor[time.Duration](): duration,
+	reflect.TypeFor[Rate]():          rate,
 	reflect.TypeFor[netip.Prefix](): func(s string) (any, error) {
 		p, err := netip.ParsePrefix(s)
 		if err != nil || p != p.Masked() {
@@ -60,4 +61,18 @@ func duration(s string) (any, error) {
 		return nil, wrong
 	}
 	return t, nil
+}
+
+// rate reads a number of requests and the time they are meant for, or the word for no limit.
+func rate(s string) (any, error) {
+	if s == "off" {
+		return Rate{}, nil
+	}
+	count, per, _ := strings.Cut(s, "/")
+	n, err := strconv.ParseUint(count, 10, 32)
+	t, err2 := duration(per)
+	if err != nil || err2 != nil || n < 1 || n > 10_000_000 || t.(time.Duration) < time.Second || t.(time.Duration) > 24*time.Hour {
+		return nil, errors.New("off, or a number of requests and a time, such as 600/1m: 1 to 10000000 in 1s to 1d")
+	}
+	return Rate{int(n), t.(time.Duration)}, nil
 }

@@ -129,6 +129,18 @@ type Limits struct {
 	DevicesPerUser int `key:"devices_per_user" default:"20"`
 	// ReplayProofs is how many proofs the replay memory holds, 1000 to 100000000. It takes about 100 octets for each.
 	ReplayProofs int `key:"replay_proofs" default:"1000000"`
+	// PerAddress, PerClient and PerUser are how many requests one IPv4 address or IPv6 network of 64 bits, one client and
+	// one user may send to the endpoints that log in and issue tokens.
+	PerAddress Rate `key:"per_address" default:"60000/1m"`
+	PerClient  Rate `key:"per_client" default:"30000/1m"`
+	PerUser    Rate `key:"per_user" default:"600/1m"`
+}
+
+// A Rate is how many requests may come at once, and the time in which that many are allowed anew, evenly: 600/1m. The
+// zero Rate, written off, is no limit.
+type Rate struct {
+	Count int
+	Per   time.Duration
 }
 
 // A Domain is a name that the issuer issues identities in.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -56,6 +57,8 @@ func (s *Server) answerError(c echo.Context, err error) {
 		page := web.Page{Status: f.status, Title: "That did not work", Text: f.description, RequestID: requestID(c)}
 		if f.status >= http.StatusInternalServerError {
 			page.Text = "This is not your fault, and nothing was changed. Go back to your app and sign in again in a moment."
+		} else if often := (*limited)(nil); errors.As(err, &often) {
+			page.Text = often.words()
 		}
 		err = web.Show(c.Response(), page)
 	} else {
@@ -84,8 +87,12 @@ func classify(err error) failure {
 		large   *tooLarge
 		routing *echo.HTTPError
 		handle  *handleRefused
+		often   *limited
 	)
 	switch {
+	case errors.As(err, &often):
+		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
+			description: "Too many requests: wait as long as Retry-After says. Nothing was changed.", retryAfter: strconv.Itoa(often.seconds())}
 	case errors.As(err, &large):
 		return failure{status: http.StatusRequestEntityTooLarge, code: oauth.CodeInvalidRequest,
 			description: "The request, or one of its parameters, is too long."}
@@ -125,6 +132,15 @@ func classify(err error) failure {
 	}
 	return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 		description: "The server cannot do this now. Nothing was changed: try again.", retryAfter: "1"}
+}
+
+// isFailure reports whether a request was refused for what it held. To be asked for another nonce is no failure.
+func isFailure(err error) bool {
+	if err == nil || errors.Is(err, dpop.ErrUseNonce) {
+		return false
+	}
+	status := classify(err).status
+	return status >= 400 && status < 500 && status != http.StatusTooManyRequests
 }
 
 func ofOAuth(e *oauth.Error) failure {

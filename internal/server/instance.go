@@ -16,6 +16,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/bucket"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/introspect"
@@ -140,6 +141,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
+	limits := NewLimits(rates(cfg), i.now)
 	provider, err := oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg), Clients: oauthClients(cfg),
 		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs,
@@ -148,7 +150,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
-		Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
+		Limiter: limits, Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
 	})
 	if err != nil {
 		return err
@@ -168,9 +170,15 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Accounts: accounts, Introspector: introspector,
 		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, TrustedProxies: cfg.TrustedProxies,
-		Now: i.now, Log: i.log,
+		Limits: limits,
+		Now:    i.now, Log: i.log,
 	})
 	return err
+}
+
+func rates(cfg *config.Config) Rates {
+	limit := func(r config.Rate) bucket.Limit { return bucket.Limit{Count: r.Count, Period: r.Per} }
+	return Rates{Address: limit(cfg.Limits.PerAddress), Client: limit(cfg.Limits.PerClient), User: limit(cfg.Limits.PerUser)}
 }
 
 func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Provider, error) {

@@ -108,6 +108,11 @@ func (s *Server) callback(c echo.Context) error {
 	case err != nil && !errors.As(err, &refused):
 		return s.notBelieved(c, pending, err) // so it does here: of two callbacks at once, one finds its code spent
 	}
+	if refused == nil {
+		if err := s.admit(ctx, pending, identity); err != nil {
+			return err
+		}
+	}
 	// From here on the login is over, whatever comes of it; of two that race, one goes on.
 	taken := s.takeLogin(ctx, pending)
 	if errors.Is(taken, storage.ErrNotFound) {
@@ -120,6 +125,17 @@ func (s *Server) callback(c echo.Context) error {
 		return s.refused(c, pending, refused)
 	}
 	return s.enter(c, pending, identity)
+}
+
+// admit refuses the login of a user who logs in too often. Of who is none yet, her address alone is counted.
+func (s *Server) admit(ctx context.Context, pending storage.Login, id login.Identity) error {
+	user, err := s.Store.LinkedUser(ctx, pending.Domain, id.Issuer, id.Subject)
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil
+	} else if err != nil {
+		return err
+	}
+	return s.Limits.User(user)
 }
 
 func (s *Server) insertLogin(ctx context.Context, l storage.Login) error {

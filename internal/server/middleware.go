@@ -65,6 +65,9 @@ func (s *Server) carry(next echo.HandlerFunc) echo.HandlerFunc {
 		h.Set("Cache-Control", "no-store")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
+		if c.Request().Method == http.MethodOptions {
+			return next(c) // no client makes a proof of such an answer, and a preflight asks for nothing that costs
+		}
 		nonce, err := s.Proofs.Nonce(c.Request().Context())
 		switch {
 		case err != nil:

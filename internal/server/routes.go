@@ -8,44 +8,48 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// A route is one line of the table below. Its path is written as in OpenAPI, with {name} for a parameter.
+// A route is one line of the tables below. Its path is written as in OpenAPI, with {name} for a parameter.
 type route struct {
 	method, path string
 	handler      echo.HandlerFunc
+	counts       counting // what an address pays for
 }
+
+// echoPath is the path as echo writes it.
+func (r route) echoPath() string { return strings.NewReplacer("{", ":", "}", "").Replace(r.path) }
 
 // publicRoutes is the table of all that the issuer serves to everybody; openapi.yaml describes each.
 func (s *Server) publicRoutes() []route {
 	return []route{
-		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata},
-		{http.MethodGet, "/jwks", s.jwks},
-		{http.MethodGet, "/authorize", s.authorize},
-		{http.MethodPost, "/authorize", s.authorize},
-		{http.MethodGet, "/login/callback/{provider}", s.callback},
-		{http.MethodPost, "/login/handle", s.chooseHandle},
-		{http.MethodPost, "/par", s.push},
-		{http.MethodPost, "/token", s.token},
-		{http.MethodPost, "/introspect", s.introspect},
-		{http.MethodPost, "/revoke", s.revoke},
-		{http.MethodGet, "/nonce", s.nonce},
-		{http.MethodGet, "/healthz", s.healthz},
-		{http.MethodGet, "/readyz", s.readyz},
+		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata, notCounted},
+		{http.MethodGet, "/jwks", s.jwks, notCounted},
+		{http.MethodGet, "/authorize", s.authorize, eachRequest},
+		{http.MethodPost, "/authorize", s.authorize, eachRequest},
+		{http.MethodGet, "/login/callback/{provider}", s.callback, eachRequest},
+		{http.MethodPost, "/login/handle", s.chooseHandle, eachRequest},
+		{http.MethodPost, "/par", s.push, eachRequest},
+		{http.MethodPost, "/token", s.token, eachRequest},
+		{http.MethodPost, "/introspect", s.introspect, eachFailure},
+		{http.MethodPost, "/revoke", s.revoke, eachRequest},
+		{http.MethodGet, "/nonce", s.nonce, notCounted},
+		{http.MethodGet, "/healthz", s.healthz, notCounted},
+		{http.MethodGet, "/readyz", s.readyz, notCounted},
 	}
 }
 
 // adminRoutes is the table of what operators ask, over a socket of their own.
 func (s *Server) adminRoutes() []route {
 	return []route{
-		{http.MethodGet, "/metrics", s.serveMetrics},
-		{http.MethodGet, "/admin/devices", s.listDevices},
-		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice},
-		{http.MethodGet, "/admin/users", s.listUsers},
-		{http.MethodGet, "/admin/users/{user}", s.showUser},
-		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser},
-		{http.MethodPost, "/admin/users/{user}/disable", s.disableUser},
-		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser},
-		{http.MethodGet, "/admin/clients", s.listClients},
-		{http.MethodGet, "/admin/keys", s.listKeys},
+		{http.MethodGet, "/metrics", s.serveMetrics, notCounted},
+		{http.MethodGet, "/admin/devices", s.listDevices, notCounted},
+		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice, notCounted},
+		{http.MethodGet, "/admin/users", s.listUsers, notCounted},
+		{http.MethodGet, "/admin/users/{user}", s.showUser, notCounted},
+		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser, notCounted},
+		{http.MethodPost, "/admin/users/{user}/disable", s.disableUser, notCounted},
+		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser, notCounted},
+		{http.MethodGet, "/admin/clients", s.listClients, notCounted},
+		{http.MethodGet, "/admin/keys", s.listKeys, notCounted},
 	}
 }
 
@@ -72,10 +76,10 @@ func (s *Server) router(table []route) *echo.Echo {
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
 	e.Pre(s.observe, s.carry)
 	for _, r := range table {
-		path := strings.NewReplacer("{", ":", "}", "").Replace(r.path)
-		e.Add(r.method, path, r.handler)
+		handler := s.counted(r)
+		e.Add(r.method, r.echoPath(), handler)
 		if r.method == http.MethodGet {
-			e.HEAD(path, r.handler) // RFC 9110 §9.1 wants it wherever there is GET
+			e.HEAD(r.echoPath(), handler) // RFC 9110 §9.1 wants it wherever there is GET
 		}
 	}
 	return e

@@ -44,6 +44,8 @@ type Config struct {
 	Logins map[string]*login.Provider
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed. Nil believes nobody's.
 	TrustedProxies []netip.Prefix
+	// Limits say who asks too often. Nil limits nobody.
+	Limits *Limits
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
 	// LoginTime is how long a person may take at her provider. Zero means ten minutes.
@@ -82,6 +84,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Limits == nil {
+		cfg.Limits = NewLimits(Rates{}, cfg.Now)
 	}
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
