@@ -12,6 +12,7 @@ import (
 type route struct {
 	method, path string
 	handler      echo.HandlerFunc
+	shared       sharing  // which pages may read its answers
 	counts       counting // what an address pays for
 }
 
@@ -21,35 +22,35 @@ func (r route) echoPath() string { return strings.NewReplacer("{", ":", "}", "")
 // publicRoutes is the table of all that the issuer serves to everybody; openapi.yaml describes each.
 func (s *Server) publicRoutes() []route {
 	return []route{
-		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata, notCounted},
-		{http.MethodGet, "/jwks", s.jwks, notCounted},
-		{http.MethodGet, "/authorize", s.authorize, eachRequest},
-		{http.MethodPost, "/authorize", s.authorize, eachRequest},
-		{http.MethodGet, "/login/callback/{provider}", s.callback, eachRequest},
-		{http.MethodPost, "/login/handle", s.chooseHandle, eachRequest},
-		{http.MethodPost, "/par", s.push, eachRequest},
-		{http.MethodPost, "/token", s.token, eachRequest},
-		{http.MethodPost, "/introspect", s.introspect, eachFailure},
-		{http.MethodPost, "/revoke", s.revoke, eachRequest},
-		{http.MethodGet, "/nonce", s.nonce, notCounted},
-		{http.MethodGet, "/healthz", s.healthz, notCounted},
-		{http.MethodGet, "/readyz", s.readyz, notCounted},
+		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata, anyOrigin, notCounted},
+		{http.MethodGet, "/jwks", s.jwks, anyOrigin, notCounted},
+		{http.MethodGet, "/authorize", s.authorize, ownOrigin, eachRequest},
+		{http.MethodPost, "/authorize", s.authorize, ownOrigin, eachRequest},
+		{http.MethodGet, "/login/callback/{provider}", s.callback, ownOrigin, eachRequest},
+		{http.MethodPost, "/login/handle", s.chooseHandle, ownOrigin, eachRequest},
+		{http.MethodPost, "/par", s.push, anyOrigin, eachRequest},
+		{http.MethodPost, "/token", s.token, anyOrigin, eachRequest},
+		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
+		{http.MethodPost, "/revoke", s.revoke, anyOrigin, eachRequest},
+		{http.MethodGet, "/nonce", s.nonce, anyOrigin, notCounted},
+		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
+		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
 	}
 }
 
 // adminRoutes is the table of what operators ask, over a socket of their own.
 func (s *Server) adminRoutes() []route {
 	return []route{
-		{http.MethodGet, "/metrics", s.serveMetrics, notCounted},
-		{http.MethodGet, "/admin/devices", s.listDevices, notCounted},
-		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice, notCounted},
-		{http.MethodGet, "/admin/users", s.listUsers, notCounted},
-		{http.MethodGet, "/admin/users/{user}", s.showUser, notCounted},
-		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser, notCounted},
-		{http.MethodPost, "/admin/users/{user}/disable", s.disableUser, notCounted},
-		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser, notCounted},
-		{http.MethodGet, "/admin/clients", s.listClients, notCounted},
-		{http.MethodGet, "/admin/keys", s.listKeys, notCounted},
+		{http.MethodGet, "/metrics", s.serveMetrics, ownOrigin, notCounted},
+		{http.MethodGet, "/admin/devices", s.listDevices, ownOrigin, notCounted},
+		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice, ownOrigin, notCounted},
+		{http.MethodGet, "/admin/users", s.listUsers, ownOrigin, notCounted},
+		{http.MethodGet, "/admin/users/{user}", s.showUser, ownOrigin, notCounted},
+		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser, ownOrigin, notCounted},
+		{http.MethodPost, "/admin/users/{user}/disable", s.disableUser, ownOrigin, notCounted},
+		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser, ownOrigin, notCounted},
+		{http.MethodGet, "/admin/clients", s.listClients, ownOrigin, notCounted},
+		{http.MethodGet, "/admin/keys", s.listKeys, ownOrigin, notCounted},
 	}
 }
 
@@ -75,6 +76,7 @@ func (s *Server) router(table []route) *echo.Echo {
 	e.IPExtractor = s.senders()
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
 	e.Pre(s.observe, s.carry)
+	e.Use(share(table))
 	for _, r := range table {
 		handler := s.counted(r)
 		e.Add(r.method, r.echoPath(), handler)

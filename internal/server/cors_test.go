@@ -1,0 +1,158 @@
+package server_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/imidentity/issuer/internal/server"
+)
+
+// sharedPaths says for each path whether a page of another origin may call it: programs call it, or people open it and
+// operators ask it. A new path has to be decided on here.
+var sharedPaths = map[string]bool{
+	"/.well-known/oauth-authorization-server": true,
+	"/jwks":                      true,
+	"/authorize":                 false,
+	"/login/callback/{provider}": false,
+	"/login/handle":              false,
+	"/par":                       true,
+	"/token":                     true,
+	"/introspect":                true,
+	"/revoke":                    true,
+	"/nonce":                     true,
+	"/healthz":                   false,
+	"/readyz":                    false,
+}
+
+// corsHeaders are the values of all headers of CORS in an answer, by the ends of their names.
+func corsHeaders(a answer) map[string]string {
+	got := make(map[string]string)
+	for name, values := range a.header {
+		if end, ok := strings.CutPrefix(name, "Access-Control-"); ok {
+			got[end] = strings.Join(values, " and ")
+		}
+	}
+	return got
+}
+
+// wantShared wants an answer that a page of any origin may read, with the headers that it needs.
+func wantShared(t *testing.T, a answer) {
+	t.Helper()
+	got := corsHeaders(a)
+	if len(got) != 2 || got["Allow-Origin"] != "*" || got["Expose-Headers"] != "DPoP-Nonce, WWW-Authenticate, Retry-After" {
+		t.Errorf("answer %v with CORS headers %v, want any origin, and the headers that a client needs", a, got)
+	}
+}
+
+// TestSharing holds for every route that pages of other origins may call it, or that they may not.
+func TestSharing(t *testing.T) {
+	s := start(t, nil)
+	const page = "https://app.example.net"
+	methods := make(map[string][]string)
+	for _, r := range new(server.Server).Routes() {
+		methods[r.Path] = append(methods[r.Path], r.Method)
+	}
+	for path := range sharedPaths {
+		if methods[path] == nil {
+			t.Errorf("there is no path %s any more", path)
+		}
+	}
+	for path, served := range methods {
+		shared, decided := sharedPaths[path]
+		if !decided {
+			t.Errorf("nobody has decided whether pages of other origins may call %s", path)
+			continue
+		}
+		at := strings.NewReplacer("{", "", "}", "").Replace(path)
+		t.Run("preflight "+path, func(t *testing.T) {
+			req := s.request(t, http.MethodOptions, at, "")
+			req.Header.Set("Origin", page)
+			req.Header.Set("Access-Control-Request-Method", served[0])
+			req.Header.Set("Access-Control-Request-Headers", "authorization,content-type,dpop")
+			var a answer
+			if asked := s.faults.during(func() { a = s.send(t, s.http, req) }); len(asked) > 0 {
+				t.Errorf("a preflight asked the store for %q, want nothing", asked)
+			}
+			if a.status != http.StatusNoContent || a.header.Get("DPoP-Nonce") != "" || a.header.Get("Set-Cookie") != "" {
+				t.Errorf("answer = %v with header %v, want 204 without nonce and cookie", a, a.header)
+			}
+			got := corsHeaders(a)
+			if !shared {
+				if len(got) > 0 {
+					t.Errorf("answer with %v, want no header of CORS", got)
+				}
+				return
+			}
+			if got["Allow-Origin"] != "*" || got["Allow-Methods"] != strings.Join(served, ", ") ||
+				got["Allow-Headers"] != "Authorization, DPoP, Content-Type" || got["Max-Age"] != "7200" ||
+				got["Allow-Credentials"] != "" || a.header.Get("Vary") == "" {
+				t.Errorf("answer with %v and Vary %q, want what lets a client call", got, a.header.Get("Vary"))
+			}
+		})
+		for _, method := range append([]string{http.MethodDelete, "NONSENSE"}, served...) { // also what is not served
+			t.Run(method+" "+path, func(t *testing.T) {
+				for _, origin := range []string{page, "null", ""} {
+					req := s.request(t, method, at, "")
+					if origin != "" {
+						req.Header.Set("Origin", origin)
+					}
+					a := s.send(t, s.http, req)
+					if shared {
+						wantShared(t, a)
+					} else if got := corsHeaders(a); len(got) > 0 {
+						t.Errorf("answer with %v, want no header of CORS", got)
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestSharedRefusals holds that a page gets to read why it was refused, whatever the reason.
+func TestSharedRefusals(t *testing.T) {
+	fill := limits("5/1h", "off", "off")
+	s := start(t, fill)
+	d := newDevice(t)
+	send := func(address, path string) answer { return s.post(t, path, refreshForm("x"), from(address)) }
+	for _, test := range []struct {
+		name   string
+		answer answer
+		status int
+	}{
+		{"wrong client", s.tokenFrom(t, "192.0.2.1", caller{"peer", "guess"}, d, refreshForm("x")), http.StatusUnauthorized},
+		{"no proof", s.tokenFrom(t, "192.0.2.1", app, nil, refreshForm("x")), http.StatusBadRequest},
+		{"invalid grant", s.tokenFrom(t, "192.0.2.1", app, d, refreshForm("x")), http.StatusBadRequest},
+		{"no such method", s.get(t, "/token"), http.StatusMethodNotAllowed},
+		{"too long", s.post(t, "/token", refreshForm(strings.Repeat("x", 70<<10)), from("192.0.2.1")), http.StatusRequestEntityTooLarge},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if test.answer.status != test.status {
+				t.Errorf("answer = %v, want %d", test.answer, test.status)
+			}
+			wantShared(t, test.answer)
+		})
+	}
+	t.Run("too many", func(t *testing.T) {
+		a := send("192.0.2.2", "/token")
+		for range 5 {
+			a = send("192.0.2.2", "/token")
+		}
+		wantLimited(t, a, false)
+		wantShared(t, a)
+	})
+	t.Run("outage", func(t *testing.T) {
+		held := s.login(t, d, "alice")
+		s.faults.set("Session")
+		defer s.faults.set("")
+		a := s.tokenFrom(t, "192.0.2.3", app, d, refreshForm(held.refresh))
+		wantError(t, a, http.StatusServiceUnavailable, "temporarily_unavailable")
+		wantShared(t, a)
+	})
+	t.Run("nonces off", func(t *testing.T) {
+		s.restart(t, map[string]string{"nonce": "off"})
+		a := s.get(t, "/nonce")
+		wantError(t, a, http.StatusNotFound, "not_found")
+		wantShared(t, a)
+	})
+}
