@@ -101,6 +101,8 @@ func other(t *testing.T, v reflect.Value, oneof string) string {
 		return fmt.Sprint(x + 1)
 	case time.Duration:
 		return (x - time.Second).String()
+	case config.Rate:
+		return fmt.Sprintf("%d/7s", x.Count+1)
 	case [32]byte:
 		x[0]++
 		return hex.EncodeToString(x[:])
