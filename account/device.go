@@ -33,6 +33,23 @@ func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string)
 	return storage.Device{Domain: user.Domain, ID: id, User: user.ID, JKT: jkt, CreatedAt: a.now()}, nil
 }
 
+// DeviceUnder is [Accounts.DeviceFor] for a device that a user's own key took in: it has the id that the key gave it, and
+// is the one of that number under that delegation. [ErrKeyInUse] also if the key is bound to another device of hers.
+func (a *Accounts) DeviceUnder(ctx context.Context, user storage.User, id, jkt, delegation string, number int) (storage.Device, error) {
+	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return storage.Device{
+			Domain: user.Domain, ID: id, User: user.ID, JKT: jkt, Delegation: delegation, Number: number, CreatedAt: a.now(),
+		}, nil
+	case err != nil:
+		return storage.Device{}, fmt.Errorf("account: find the device of a key: %w", err)
+	case d.ID != id || d.Delegation != delegation || d.Number != number:
+		return storage.Device{}, ErrKeyInUse
+	}
+	return d, usable(d, user.ID)
+}
+
 // KeyUsable reports whether a login may begin with the key of thumbprint jkt: [ErrKeyInUse] if it was bound to a
 // device that is removed by now. Whose key it is shows only when the person is known.
 func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
@@ -121,32 +138,39 @@ func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) 
 		} else if err != nil || !device.RemovedAt.IsZero() {
 			return err
 		}
-		now := a.now()
-		device.RemovedAt, device.RemovedReason = now, reason
-		if err := tx.UpdateDevice(ctx, device); err != nil {
-			return err
-		}
-		ended, err := tx.EndDeviceGrants(ctx, domain, id, now, reasonRemoved)
-		if err != nil {
-			return err
-		}
-		// A token without scope im:device does not name the device, but always its session.
-		cause := revocation.Cause{Reason: reasonRemoved, At: now, TokenLife: a.tokenLife}
-		rows := []storage.Revocation{revocation.RevokeDevice(domain, id, cause)}
-		for _, sid := range ended {
-			rows = append(rows, revocation.RevokeGrant(sid, cause))
-		}
-		for _, row := range rows {
-			if row, err = tx.Revoke(ctx, row); err != nil {
-				return err
-			}
-			revoked = append(revoked, row)
-		}
-		return nil
+		device.RemovedAt, device.RemovedReason = a.now(), reason
+		revoked, err = a.removeDevice(ctx, tx, device, reason)
+		return err
 	})
 	if err != nil {
 		return storage.Device{}, fmt.Errorf("account: remove device: %w", err)
 	}
 	a.revoked(revoked...)
 	return device, nil
+}
+
+// removeDevice ends a device that is not removed yet, and returns what the mirror is to be told.
+func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.Device, reason string) ([]storage.Revocation, error) {
+	if d.RemovedAt.IsZero() {
+		d.RemovedAt, d.RemovedReason = a.now(), reason
+	}
+	if err := tx.UpdateDevice(ctx, d); err != nil {
+		return nil, err
+	}
+	ended, err := tx.EndDeviceGrants(ctx, d.Domain, d.ID, d.RemovedAt, reasonRemoved)
+	if err != nil {
+		return nil, err
+	}
+	// A token without scope im:device does not name the device, but always its session.
+	cause := revocation.Cause{Reason: reasonRemoved, At: d.RemovedAt, TokenLife: a.tokenLife}
+	rows := []storage.Revocation{revocation.RevokeDevice(d.Domain, d.ID, cause)}
+	for _, sid := range ended {
+		rows = append(rows, revocation.RevokeGrant(sid, cause))
+	}
+	for i := range rows {
+		if rows[i], err = tx.Revoke(ctx, rows[i]); err != nil {
+			return nil, err
+		}
+	}
+	return rows, nil
 }

@@ -52,23 +52,8 @@ func (d Domain) self() (string, error) {
 // An Identity is a user and her device as URIs.
 type Identity struct{ Handle, User, Device string }
 
-// Identify writes who a user and her device are, as their rows say.
+// Identify writes who a user and her device are, as their rows say; without a device if d is zero.
 func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) {
-	id, err := a.identifyUser(u)
-	if err != nil {
-		return Identity{}, err
-	}
-	domain := a.domains[u.Domain]
-	device, err := domain.Names.Device(u.ID, d.ID)
-	if err != nil {
-		return Identity{}, fmt.Errorf("account: device id: %v", err)
-	}
-	id.Device = domain.URI(device)
-	return id, nil
-}
-
-// identifyUser writes who a user is, without a device.
-func (a *Accounts) identifyUser(u storage.User) (Identity, error) {
 	domain, ok := a.domains[u.Domain]
 	if !ok {
 		return Identity{}, fmt.Errorf("account: user of the unknown domain %s", u.Domain)
@@ -81,7 +66,16 @@ func (a *Accounts) identifyUser(u storage.User) (Identity, error) {
 	if err != nil {
 		return Identity{}, fmt.Errorf("account: handle: %v", err)
 	}
-	return Identity{Handle: domain.URI(handle), User: domain.URI(user)}, nil
+	id := Identity{Handle: domain.URI(handle), User: domain.URI(user)}
+	if d.ID == "" {
+		return id, nil
+	}
+	device, err := domain.Names.Device(u.ID, d.ID)
+	if err != nil {
+		return Identity{}, fmt.Errorf("account: device id: %v", err)
+	}
+	id.Device = domain.URI(device)
+	return id, nil
 }
 
 // DomainURI returns the URI of a domain, in the form that it writes identifiers in.

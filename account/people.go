@@ -59,7 +59,7 @@ func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, err
 		return Person{}, err
 	}
 	p := Person{User: u}
-	if p.Identity, err = a.identifyUser(u); err != nil {
+	if p.Identity, err = a.Identify(u, storage.Device{}); err != nil {
 		return Person{}, err
 	}
 	names, err := a.store.Names(ctx, domain, user)
@@ -119,7 +119,12 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 		}
 		cause := revocation.Cause{Reason: reasonDisabled, At: now, TokenLife: a.tokenLife}
 		row, err := tx.Revoke(ctx, revocation.RevokeBelow(domain, user, u.Gen, cause))
-		disabled, sessions, revoked = u, len(ended), append(revoked, row)
+		if err != nil {
+			return err
+		}
+		// What she said of herself, and what others do by it, ends with her.
+		withdrawn, err := a.withdrawAll(ctx, tx, domain, user, reasonDisabled)
+		disabled, sessions, revoked = u, len(ended), append(withdrawn, row)
 		return err
 	})
 	if err != nil {

@@ -41,6 +41,7 @@ type Actor struct {
 	Subject  string // sub
 	Issuer   string // iss
 	ClientID string // client_id
+	SID      string // sid: the grant that the actor's own token belonged to
 	Actor    *Actor // act: who acted before
 }
 
@@ -149,6 +150,7 @@ func (o *object) actor(name string, a *Actor) {
 	act.string("sub", a.Subject)
 	act.string("iss", a.Issuer)
 	act.string("client_id", a.ClientID)
+	act.string("sid", a.SID)
 	act.actor("act", a.Actor)
 	o.b = append(act.b, '}')
 }

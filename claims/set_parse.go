@@ -141,7 +141,7 @@ func (s *Set) status(name string, raw []byte) (known bool, err error) {
 
 func actor(raw []byte) (*Actor, error) {
 	a := new(Actor)
-	return a, readObject(raw, []string{"sub", "iss", "client_id", "act"}, func(name string, raw []byte) (known bool, err error) {
+	return a, readObject(raw, []string{"sub", "iss", "client_id", "sid", "act"}, func(name string, raw []byte) (known bool, err error) {
 		switch name {
 		case "sub":
 			a.Subject, err = text(raw)
@@ -149,6 +149,8 @@ func actor(raw []byte) (*Actor, error) {
 			a.Issuer, err = text(raw)
 		case "client_id":
 			a.ClientID, err = text(raw)
+		case "sid":
+			a.SID, err = text(raw)
 		case "act":
 			a.Actor, err = actor(raw)
 		default:

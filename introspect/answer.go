@@ -3,6 +3,8 @@ package introspect
 import (
 	"encoding/json"
 	"time"
+
+	"github.com/imidentity/issuer/claims"
 )
 
 // An Answer is the answer to an introspection request (RFC 7662 §2.2). The zero Answer is that for every token that is
@@ -34,12 +36,40 @@ type Answer struct {
 	MaxAge int64 `json:"max_age"`
 	// Holder is unverified: the answer says nothing about who showed the token.
 	Holder string `json:"holder,omitempty"`
+	// Actor is who acts for the subject (RFC 8693 §4.1); nil if nobody does.
+	Actor *Actor `json:"act,omitempty"`
+	// Tokens are the tokens that it encloses, outer before inner.
+	Tokens []Layer `json:"tokens,omitempty"`
+
+	// Reason is why a token is not active, for callers that may know, and Path which enclosed token is at fault.
+	Reason Reason `json:"-"`
+	Path   string `json:"-"`
 }
 
-// MarshalJSON writes {"active":false} and nothing else for a token that is not active.
+// An Actor is who acts for the subject of a token.
+type Actor struct {
+	Subject  string `json:"sub"`
+	Issuer   string `json:"iss,omitempty"`
+	ClientID string `json:"client_id,omitempty"`
+	// Actor is who acted before.
+	Actor *Actor `json:"act,omitempty"`
+}
+
+func newActor(a *claims.Actor) *Actor {
+	if a == nil {
+		return nil
+	}
+	return &Actor{a.Subject, a.Issuer, a.ClientID, newActor(a.Actor)}
+}
+
+// MarshalJSON writes {"active":false} for a token that is not active, and the reason and path if there are any.
 func (a Answer) MarshalJSON() ([]byte, error) {
 	if !a.Active {
-		return []byte(`{"active":false}`), nil
+		return json.Marshal(struct {
+			Active bool   `json:"active"`
+			Reason Reason `json:"reason,omitempty"`
+			Path   string `json:"path,omitempty"`
+		}{false, a.Reason, a.Path})
 	}
 	type members Answer
 	return json.Marshal(members(a))
@@ -63,12 +93,17 @@ func (a Audience) MarshalJSON() ([]byte, error) {
 
 // answer says what an active token is.
 func (i *Introspector) answer(t *token, now time.Time) Answer {
-	left := int64(t.Expires.Sub(now) / time.Second)
+	expires, scope := t.Expires, t.Scope
+	if t.tree != nil { // rights never add up
+		expires, scope = t.tree.Until, t.tree.Scope
+	}
+	left := int64(expires.Sub(now) / time.Second)
 	a := Answer{
 		Active: true, Issuer: t.Issuer, Subject: t.Subject, Username: t.username, Handle: t.Handle, Device: t.Device,
-		Audience: t.Audience, ClientID: t.ClientID, Scope: t.Scope, ExpiresAt: t.Expires.Unix(), IssuedAt: t.IssuedAt.Unix(),
+		Audience: t.Audience, ClientID: t.ClientID, Scope: scope, ExpiresAt: expires.Unix(), IssuedAt: t.IssuedAt.Unix(),
 		JTI: t.JTI, ACR: t.ACR, SID: t.SID, TokenType: "Bearer",
 		ExpiresIn: left, MaxAge: min(left, int64(i.cfg.MaxAge/time.Second)), Holder: "unverified",
+		Actor: newActor(t.Actor), Tokens: t.layers(),
 	}
 	if !t.AuthTime.IsZero() {
 		a.AuthTime = t.AuthTime.Unix()

@@ -19,6 +19,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/nested"
 )
 
 // ErrForbidden is returned for a caller that lacks scope introspect. Every other error of [Introspector.Introspect]
@@ -29,6 +30,7 @@ var ErrForbidden = errors.New("introspect: the caller lacks scope introspect")
 const (
 	ScopeIntrospect = "introspect"        // to ask at all
 	ScopeDomain     = "introspect:domain" // to see every token of the caller's domains
+	ScopeReason     = "introspect:reason" // to be told why a token is not active
 )
 
 // A Source knows what the issuer knows. It is safe for concurrent use.
@@ -36,10 +38,24 @@ type Source interface {
 	// Key returns the issuer's public key of that kid and its JOSE algorithm, and false if there is none or it was
 	// revoked.
 	Key(kid string) (key crypto.PublicKey, alg string, ok bool)
-	// Revoked tells whether anything ended t. It is asked for every question, with the zero Token for what is no
-	// token of the issuer. An error means that it cannot know now.
-	Revoked(ctx context.Context, t Token) (bool, error)
+	// Revoked tells what ended t, and "" if nothing did. It is asked for every question, with the zero Token for what is
+	// no token of the issuer. An error means that it cannot know now.
+	Revoked(ctx context.Context, t Token) (Reason, error)
 }
+
+// A Reason is why a token is not active, as callers with scope introspect:reason are told it. For a token that does not
+// hold because of one that it encloses, it may also be one of the codes of package nested.
+type Reason string
+
+// The reasons.
+const (
+	Expired       Reason = "expired"
+	Revoked       Reason = "revoked"
+	DeviceRemoved Reason = "device_removed"
+	UserDisabled  Reason = "user_disabled"
+	HandleChanged Reason = "handle_changed"
+	Superseded    Reason = "superseded" // the user's tokens from before some moment were ended
+)
 
 // A Token is what a revocation can be about in an access token. What it has not is empty.
 type Token struct {
@@ -94,6 +110,8 @@ type Config struct {
 	Development bool
 	// Source is asked for keys and revocations. Required.
 	Source Source
+	// Authority says whom to believe about tokens that a token encloses. Nil: none that encloses others is active.
+	Authority nested.KeySource
 	// MaxAge is how long an active answer may be kept by whoever got it, and so how late it may learn of a
 	// revocation. Zero means 5 s.
 	MaxAge time.Duration
@@ -127,26 +145,72 @@ func New(cfg Config) (*Introspector, error) {
 	return &Introspector{cfg: cfg, cache: newCache(cfg.CacheBytes)}, nil
 }
 
+// A Question is what a caller asks about.
+type Question struct {
+	Token string
+	// Along are the tokens that came along, for a token that encloses some by their digests.
+	Along []string
+}
+
 // Introspect answers caller's question about an access token. An inactive token is an answer and not an error.
 // The error is [ErrForbidden], or means that the issuer cannot know now.
-func (i *Introspector) Introspect(ctx context.Context, caller Caller, accessToken string) (Answer, error) {
+func (i *Introspector) Introspect(ctx context.Context, caller Caller, q Question) (Answer, error) {
 	if !slices.Contains(caller.Scopes, ScopeIntrospect) {
 		return Answer{}, ErrForbidden
 	}
-	t, genuine := i.token(accessToken)
 	// RFC 7662 §2.2: a caller must not learn which of these made the answer, so all of them are looked at for each
 	// question, also for no token at all.
-	now := i.cfg.Now()
-	current := now.Before(t.Expires)
-	visible := caller.sees(t)
-	revoked, err := i.cfg.Source.Revoked(ctx, t.subject)
+	t, v, err := i.judge(ctx, q)
 	if err != nil {
 		return Answer{}, err
 	}
-	if !genuine || !current || !visible || revoked {
+	switch {
+	case !caller.sees(t):
 		return Answer{}, nil
+	case v.reason == "":
+		return i.answer(t, i.cfg.Now()), nil
+	case slices.Contains(caller.Scopes, ScopeReason) && t.JTI != "":
+		return Answer{Reason: v.reason, Path: v.path}, nil
 	}
-	return i.answer(t, now), nil
+	return Answer{}, nil
+}
+
+// Own returns the claims of an access token of the issuer that is active, whoever it is for, and false for any other text.
+// It is for the issuer's own endpoints, which look at audience, scope and proof. An error means that it cannot know now.
+func (i *Introspector) Own(ctx context.Context, accessToken string) (claims.Set, bool, error) {
+	t, v, err := i.judge(ctx, Question{Token: accessToken})
+	return t.Set, err == nil && v.reason == "", err
+}
+
+// A verdict is why a token is not active, and which one inside it is at fault; the zero verdict is for an active one.
+type verdict struct {
+	reason Reason
+	path   string
+}
+
+// judge finds out whether a token is active now. For what is no token of the issuer it returns an empty one.
+func (i *Introspector) judge(ctx context.Context, q Question) (*token, verdict, error) {
+	t, genuine, err := i.token(ctx, q)
+	var refused *nested.Error
+	if err != nil && !errors.As(err, &refused) {
+		return &token{}, verdict{}, err
+	}
+	now := i.cfg.Now()
+	reason, err := i.cfg.Source.Revoked(ctx, t.subject)
+	switch {
+	case err != nil:
+		return &token{}, verdict{}, err
+	case !genuine:
+		return t, verdict{reason: Revoked}, nil
+	case !now.Before(t.Expires):
+		return t, verdict{reason: Expired}, nil
+	case reason != "":
+		return t, verdict{reason: reason}, nil
+	case refused != nil:
+		return t, verdict{Reason(refused.Code), refused.Path}, nil
+	}
+	v, err := i.judgeInner(ctx, t, now)
+	return t, v, err
 }
 
 // A token is an access token of the issuer whose signature and claims were good. Time and revocation are looked at
@@ -155,30 +219,39 @@ type token struct {
 	claims.Set
 	username string
 	subject  Token
+	actor    Token // the session of who acts; empty if nobody does
+	tree     *nested.Tree
+	inner    []inner // what it encloses, in the order of the text
 }
 
-// maxToken is how many octets an access token may have; the issuer's are much shorter.
+// maxToken is how many octets an access token may have; the issuer's are much shorter, but for what they enclose.
 const maxToken = 16 << 10
 
-// token returns the token that text is, from the cache if it was seen before. For text that is no token of the
-// issuer it returns an empty token and false.
-func (i *Introspector) token(text string) (t *token, genuine bool) {
-	if len(text) > maxToken {
-		return &token{}, false
+// token returns the token that q is about, from the cache if it was seen before. For text that is no token of the
+// issuer it returns an empty token and false. A token whose enclosed ones do not hold is returned with an error of package
+// nested; any other error means that this cannot be known.
+func (i *Introspector) token(ctx context.Context, q Question) (t *token, genuine bool, err error) {
+	if len(q.Token) > maxToken {
+		return &token{}, false, nil
 	}
-	key := cacheKey(text)
+	key := cacheKey(q.Token)
 	t, seen := i.cache.get(key)
 	if seen {
 		// The key may have been revoked since.
 		_, _, ok := i.cfg.Source.Key(t.subject.KID)
-		return t, ok
+		return t, ok, nil
 	}
-	t, err := i.verify(text)
+	t, err = i.verify(q.Token)
 	if err != nil {
-		return &token{}, false
+		return &token{}, false, nil
 	}
-	i.cache.add(key, t, len(text))
-	return t, true
+	if t.Tokens != nil {
+		if err := i.open(ctx, t, q.Along); err != nil || len(q.Along) > 0 {
+			return t, true, err // what came along is not part of the text, by which a token is found again
+		}
+	}
+	i.cache.add(key, t, len(q.Token))
+	return t, true, nil
 }
 
 var errNotOurs = errors.New("introspect: not an access token of this issuer")
@@ -217,6 +290,9 @@ func (i *Introspector) verify(text string) (*token, error) {
 
 func newToken(set claims.Set, kid string) (*token, error) {
 	t := &token{Set: set, subject: Token{JTI: set.JTI, SID: set.SID, ClientID: set.ClientID, KID: kid, Gen: set.Gen}}
+	if set.Actor != nil {
+		t.actor.SID = set.Actor.SID
+	}
 	if set.Service() {
 		return t, nil
 	}

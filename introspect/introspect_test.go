@@ -48,11 +48,14 @@ func (s *issuing) Key(kid string) (crypto.PublicKey, string, bool) {
 	return s.ring.Public(kid)
 }
 
-func (s *issuing) Revoked(_ context.Context, t introspect.Token) (bool, error) {
+func (s *issuing) Revoked(_ context.Context, t introspect.Token) (introspect.Reason, error) {
 	_, revoked := s.mirror.Find(revocation.Token{
 		JTI: t.JTI, SID: t.SID, Domain: t.Domain, User: t.User, Device: t.Device, Client: t.ClientID, KID: t.KID, Gen: t.Gen,
 	})
-	return revoked, s.mirror.Fresh(s.now)
+	if err := s.mirror.Fresh(s.now); err != nil || !revoked {
+		return "", err
+	}
+	return introspect.Revoked, nil
 }
 
 func newIssuing(t testing.TB, cacheBytes int) *issuing {
@@ -128,7 +131,7 @@ func (s *issuing) issue(t testing.TB, typ string, set claims.Set) string {
 // ask returns the answer as it goes over the wire.
 func (s *issuing) ask(t testing.TB, caller introspect.Caller, token string) string {
 	t.Helper()
-	answer, err := s.Introspect(context.Background(), caller, token)
+	answer, err := s.Introspect(context.Background(), caller, introspect.Question{Token: token})
 	if err != nil {
 		t.Fatalf("Introspect = %v, want an answer", err)
 	}
@@ -227,7 +230,7 @@ func TestForbidden(t *testing.T) {
 	s := newIssuing(t, 0)
 	caller := introspect.Caller{ClientID: "im-app", Domains: []string{"example.com"}, Scopes: []string{"introspect:domain"}}
 	for _, token := range []string{"", s.issue(t, jose.TypeAccessToken, alice())} {
-		if _, err := s.Introspect(context.Background(), caller, token); !errors.Is(err, introspect.ErrForbidden) {
+		if _, err := s.Introspect(context.Background(), caller, introspect.Question{Token: token}); !errors.Is(err, introspect.ErrForbidden) {
 			t.Errorf("Introspect = %v, want %v", err, introspect.ErrForbidden)
 		}
 	}
@@ -366,7 +369,7 @@ func TestCannotKnow(t *testing.T) {
 	tokens := []string{"", "never-issued", s.issue(t, jose.TypeAccessToken, alice()), s.issue(t, jose.TypeAccessToken, alice(audience("https://else.example")))}
 	s.now = start.Add(25 * time.Hour)
 	for _, token := range tokens {
-		answer, err := s.Introspect(context.Background(), peer, token)
+		answer, err := s.Introspect(context.Background(), peer, introspect.Question{Token: token})
 		if !errors.Is(err, revocation.ErrStale) || answer.Active {
 			t.Errorf("Introspect = %+v, %v, want %v", answer, err, revocation.ErrStale)
 		}
@@ -386,7 +389,7 @@ func TestSmallCache(t *testing.T) {
 		wg.Go(func() {
 			for n := range 200 {
 				n = n * 7 % len(tokens)
-				answer, err := s.Introspect(context.Background(), peer, tokens[n])
+				answer, err := s.Introspect(context.Background(), peer, introspect.Question{Token: tokens[n]})
 				if text, _ := json.Marshal(answer); err != nil || string(text) != want[n] {
 					t.Errorf("Introspect = %s, %v, want %s", text, err, want[n])
 				}
@@ -400,7 +403,7 @@ func TestMaxAgeEndsWithTheToken(t *testing.T) {
 	s := newIssuing(t, 0)
 	token := s.issue(t, jose.TypeAccessToken, alice())
 	s.now = start.Add(10*time.Minute - 2500*time.Millisecond)
-	answer, err := s.Introspect(context.Background(), peer, token)
+	answer, err := s.Introspect(context.Background(), peer, introspect.Question{Token: token})
 	if err != nil || answer.ExpiresIn != 2 || answer.MaxAge != 2 {
 		t.Errorf("Introspect = %+v, %v, want expires_in and max_age 2", answer, err)
 	}
@@ -446,7 +449,7 @@ func BenchmarkSeenBefore(b *testing.B) {
 	token := s.issue(b, jose.TypeAccessToken, alice())
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := s.Introspect(b.Context(), peer, token); err != nil {
+		if _, err := s.Introspect(b.Context(), peer, introspect.Question{Token: token}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -463,7 +466,7 @@ func BenchmarkUnseen(b *testing.B) {
 	n := 0
 	for b.Loop() {
 		n++
-		if _, err := s.Introspect(b.Context(), peer, tokens[n%len(tokens)]); err != nil {
+		if _, err := s.Introspect(b.Context(), peer, introspect.Question{Token: tokens[n%len(tokens)]}); err != nil {
 			b.Fatal(err)
 		}
 	}
@@ -488,7 +491,7 @@ func BenchmarkVerification(b *testing.B) {
 // BenchmarkAnswerJSON is the writing of an active answer.
 func BenchmarkAnswerJSON(b *testing.B) {
 	s := newIssuing(b, 0)
-	answer, err := s.Introspect(b.Context(), peer, s.issue(b, jose.TypeAccessToken, alice()))
+	answer, err := s.Introspect(b.Context(), peer, introspect.Question{Token: s.issue(b, jose.TypeAccessToken, alice())})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -132,6 +132,8 @@ type Entry struct {
 	Token    string
 	// ByDigest embeds the token's digest and jti. The token itself then goes along beside the outer one.
 	ByDigest bool
+
+	typ, jti string // as ReadEntries found them; Build holds the token to them
 }
 
 // Build returns the array that embeds the entries: the claim `tokens`, for [claims.Set] or [Statement]. It checks forms,
@@ -151,6 +153,12 @@ func Build(entries ...Entry) (json.RawMessage, error) {
 		if err := r.token(l, e.Token); err != nil {
 			return nil, err
 		}
+		switch {
+		case e.typ != "" && e.typ != tokenType(l.Type):
+			return nil, l.refuse(CodeType, "type and typ do not agree")
+		case e.jti != "" && e.jti != l.JTI():
+			return nil, l.refuse(CodeDigest, "the token has another jti")
+		}
 		w := wireEntry{Type: tokenType(l.Type), Relation: e.Relation, Token: e.Token}
 		if e.ByDigest {
 			sum := sha256.Sum256([]byte(e.Token))
@@ -163,6 +171,42 @@ func Build(entries ...Entry) (json.RawMessage, error) {
 		return nil, errors.New("nested: nothing to embed")
 	}
 	return json.Marshal(list)
+}
+
+// ReadEntries reads such an array as somebody asks for it: a token that an entry names by its digest is found among those
+// that came along. What an entry has beside its own members does not come back from [Build]. The error is an [*Error].
+func ReadEntries(raw json.RawMessage, along []string) ([]Entry, error) {
+	r := reader{}
+	if err := r.comeAlong(along); err != nil {
+		return nil, err
+	}
+	root := &Layer{depth: 1}
+	if len(raw) > 2*MaxTotal {
+		return nil, root.refuse(CodeTooLarge, "all tokens together")
+	}
+	var list []json.RawMessage
+	if err := json.Unmarshal(raw, &list); err != nil || len(list) == 0 {
+		return nil, root.refuse(CodeMalformed, "tokens is no array, or empty")
+	}
+	if len(list) >= MaxTokens {
+		return nil, root.refuse(CodeTooMany, "")
+	}
+	entries := make([]Entry, len(list))
+	for i, raw := range list {
+		l := &Layer{Path: path(root, i)}
+		e, err := parseEntry(raw)
+		if err != nil {
+			return nil, l.refuse(codeOf(err), "%w", err)
+		}
+		if e.byDigest {
+			var found bool
+			if e.token, found = r.along[e.hash]; !found {
+				return nil, l.refuse(CodeAbsent, "")
+			}
+		}
+		entries[i] = Entry{Relation: e.rel, Token: e.token, ByDigest: e.byDigest, typ: e.typ, jti: e.jti}
+	}
+	return entries, nil
 }
 
 type wireEntry struct {

@@ -102,6 +102,20 @@ func (k *kind) party() string {
 	return ""
 }
 
+// ParseStatement reads the claims of a statement of that type, as they were signed, for who keeps them. It checks form, and
+// neither times nor who signed.
+func ParseStatement(typ string, payload []byte) (Statement, error) {
+	k := kindOf(typ)
+	if k == nil {
+		return Statement{}, fmt.Errorf("nested: %s is no type of statement", typ)
+	}
+	s, err := parseStatement(k, payload)
+	if err != nil {
+		return Statement{}, fmt.Errorf("nested: statement: %w", err)
+	}
+	return *s, nil
+}
+
 // parseStatement reads the payload of a token of that kind: its form, and that it has its own claims and no others.
 func parseStatement(k *kind, payload []byte) (*Statement, error) {
 	set, err := claims.ParseSet(payload)

@@ -13,7 +13,27 @@ import (
 // issue signs the access token of a flow (RFC 9068; RFC 9449 §6.1). Handle, user and device are written as they are
 // in the rows that were read for this very request.
 func (p *Provider) issue(f *flow) (string, error) {
-	set := claims.Set{
+	set, err := p.claimsOf(f)
+	if err != nil {
+		return "", err
+	}
+	body, err := set.MarshalJSON()
+	if err != nil {
+		return "", fmt.Errorf("oauth: write claims: %w", err)
+	}
+	token, err := p.keys.Sign(jose.TypeAccessToken, body)
+	if err != nil {
+		return "", fmt.Errorf("oauth: sign access token: %w", err)
+	}
+	return token, nil
+}
+
+// claimsOf returns what the token of a flow will say.
+func (p *Provider) claimsOf(f *flow) (set claims.Set, err error) {
+	if f.claims != nil {
+		return *f.claims, nil
+	}
+	set = claims.Set{
 		Issuer:   p.issuer,
 		Subject:  f.client.ID,
 		Audience: f.audience,
@@ -27,22 +47,11 @@ func (p *Provider) issue(f *flow) (string, error) {
 	}
 	if f.grant.User != "" {
 		if err := p.describe(&set, f); err != nil {
-			return "", fmt.Errorf("oauth: write the identity into a token: %w", err)
+			return set, fmt.Errorf("oauth: write the identity into a token: %w", err)
 		}
 	}
-	var err error
-	if set.JTI, err = p.newGrantID(); err != nil {
-		return "", err
-	}
-	body, err := set.MarshalJSON()
-	if err != nil {
-		return "", fmt.Errorf("oauth: write claims: %w", err)
-	}
-	token, err := p.keys.Sign(jose.TypeAccessToken, body)
-	if err != nil {
-		return "", fmt.Errorf("oauth: sign access token: %w", err)
-	}
-	return token, nil
+	set.JTI, err = p.newGrantID()
+	return set, err
 }
 
 // describe writes who the token is about, and how she logged in. What the provider did not say is left out.

@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/ory/fosite"
+
+	"github.com/imidentity/issuer/nested"
 )
 
 // A Client is a registered OAuth client.
@@ -31,6 +33,8 @@ type Client struct {
 	// Resources are the audiences that its tokens may have, beside the URIs of its domains, and those for which it
 	// may introspect.
 	Resources []string
+	// Embed are the relations of the tokens that it may have embedded in its own (package nested). None are by default.
+	Embed []nested.Relation
 	// Bearer allows a service token without a key; only for client_credentials, never for people's tokens.
 	Bearer bool
 	// RequirePAR refuses authorization requests that were not pushed (RFC 9126 §6).
@@ -53,7 +57,12 @@ const (
 	GrantCode              = "authorization_code"
 	GrantRefresh           = "refresh_token"
 	GrantClientCredentials = "client_credentials"
+	GrantExchange          = "urn:ietf:params:oauth:grant-type:token-exchange"  // RFC 8693
+	GrantEmbed             = "urn:ietf:params:oauth:grant-type:embedded-tokens" // draft-yusef-oauth-nested-jwt-08
 )
+
+// GrantTypes are all that the token endpoint knows.
+var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed}
 
 // Authenticate says which client sent a request to an endpoint for programs, by HTTP Basic or by parameters of the
 // form (RFC 6749 §2.3.1), or by client_id alone for a public client. Everything else is invalid_client, with one

@@ -45,6 +45,7 @@ func newEngine(p *Provider) *fosite.Fosite {
 			AccessTokenStrategy: adapter, RefreshTokenStrategy: adapter, TokenRevocationStorage: adapter, Config: cfg,
 		},
 		&oauth2.ClientCredentialsGrantHandler{HandleHelper: helper, Config: cfg},
+		&extension{p},
 		&closing{p}, // last: it sees what the grant found, and has the last word on the answer
 	}
 	return fosite.NewOAuth2Provider(adapter, cfg)

@@ -4,18 +4,20 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"strings"
 
 	"github.com/ory/fosite"
 )
 
 // The OAuth error codes that this package answers with (RFC 6749 §4.1.2.1 and §5.2, RFC 8707 §2, OpenID Connect
-// Core 1.0 §3.1.2.6 for those about request objects and prompts).
+// Core 1.0 §3.1.2.6 for those about request objects and prompts, draft-yusef-oauth-nested-jwt-08 for embedded tokens).
 const (
 	CodeInvalidRequest          = "invalid_request"
 	CodeInvalidClient           = "invalid_client"
 	CodeInvalidGrant            = "invalid_grant"
 	CodeInvalidScope            = "invalid_scope"
 	CodeInvalidTarget           = "invalid_target"
+	CodeInvalidEmbeddedToken    = "invalid_embedded_token"
 	CodeUnauthorizedClient      = "unauthorized_client"
 	CodeUnsupportedGrantType    = "unsupported_grant_type"
 	CodeUnsupportedResponseType = "unsupported_response_type"
@@ -57,6 +59,8 @@ func (e *Error) Status() int {
 	switch e.Code {
 	case CodeInvalidClient:
 		return http.StatusUnauthorized
+	case CodeAccessDenied:
+		return http.StatusForbidden
 	case CodeServerError:
 		return http.StatusInternalServerError
 	case CodeTemporarilyUnavailable:
@@ -96,4 +100,17 @@ var words = map[string]string{
 	CodeUnauthorizedClient:      "The client is not registered for this grant type.",
 	CodeUnsupportedResponseType: "The response type must be code.",
 	CodeUnsupportedResponseMode: "The response mode must be query.",
+}
+
+// plain writes what an error says in the characters that RFC 6749 §5.2 allows in a description.
+func plain(err error) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"' || r == '\\':
+			return '\''
+		case r < ' ' || r > '~':
+			return '?'
+		}
+		return r
+	}, err.Error())
 }

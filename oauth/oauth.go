@@ -27,19 +27,22 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/storage"
 )
 
 // Scopes are all that the server knows (a closed list). The first two are the default of a request for people's
 // tokens; a service asks by default for all that it is registered for.
-var Scopes = []string{ScopeHandle, ScopeDevice, ScopeIntrospect, ScopeIntrospectDomain}
+var Scopes = []string{ScopeHandle, ScopeDevice, ScopeAccount, ScopeIntrospect, ScopeIntrospectDomain, ScopeIntrospectReason}
 
 // The scopes by name.
 const (
 	ScopeHandle           = "im:handle"
 	ScopeDevice           = "im:device"
+	ScopeAccount          = "account" // what a person does with her own account, at /me
 	ScopeIntrospect       = "introspect"
 	ScopeIntrospectDomain = "introspect:domain"
+	ScopeIntrospectReason = "introspect:reason" // why a token is not active
 )
 
 // A Domain is one that the server issues identities in.
@@ -64,6 +67,7 @@ type Lifetimes struct {
 	Code        time.Duration // of an authorization code
 	RefreshIdle time.Duration // of a session that is not refreshed
 	RefreshMax  time.Duration // of a session, whatever happens
+	Statement   time.Duration // of a statement, at most
 }
 
 // A Limiter lets requests through or refuses them, before anything is spent or written. Its errors are those of the
@@ -92,6 +96,10 @@ type Config struct {
 	Keys     Keys
 	// Proofs checks DPoP proofs.
 	Proofs *dpop.Verifier
+	// Authority tells whom to believe about what tokens enclose: the server itself, and its peers.
+	Authority nested.KeySource
+	// Development admits reserved domains in what tokens enclose.
+	Development bool
 	// RefreshKey is the secret that refresh tokens are derived from.
 	RefreshKey [32]byte
 	Lifetimes  Lifetimes
@@ -116,6 +124,8 @@ type Provider struct {
 	accounts  *account.Accounts
 	keys      Keys
 	proofs    *dpop.Verifier
+	authority nested.KeySource
+	reserved  bool // domains are admitted that are set aside for tests
 	refresh   refreshTokens
 	lifetimes Lifetimes
 	limiter   Limiter
@@ -128,14 +138,15 @@ type Provider struct {
 
 // New returns a provider.
 func New(cfg Config) (*Provider, error) {
-	if cfg.Issuer == "" || cfg.Store == nil || cfg.Accounts == nil || cfg.Keys == nil || cfg.Proofs == nil {
-		return nil, errors.New("oauth: Config needs Issuer, Store, Accounts, Keys and Proofs")
+	if cfg.Issuer == "" || cfg.Store == nil || cfg.Accounts == nil || cfg.Keys == nil || cfg.Proofs == nil ||
+		cfg.Authority == nil {
+		return nil, errors.New("oauth: Config needs Issuer, Store, Accounts, Keys, Proofs and Authority")
 	}
 	if cfg.RefreshKey == [32]byte{} {
 		return nil, errors.New("oauth: Config needs a RefreshKey")
 	}
 	l := cfg.Lifetimes
-	if l.Access <= 0 || l.Code <= 0 || l.RefreshIdle <= 0 || l.RefreshMax < l.RefreshIdle {
+	if l.Access <= 0 || l.Code <= 0 || l.RefreshIdle <= 0 || l.RefreshMax < l.RefreshIdle || l.Statement <= 0 {
 		return nil, errors.New("oauth: Config.Lifetimes must be positive, and RefreshMax no shorter than RefreshIdle")
 	}
 	p := &Provider{
@@ -146,6 +157,8 @@ func New(cfg Config) (*Provider, error) {
 		accounts:  cfg.Accounts,
 		keys:      cfg.Keys,
 		proofs:    cfg.Proofs,
+		authority: cfg.Authority,
+		reserved:  cfg.Development,
 		refresh:   refreshTokens{key: cfg.RefreshKey},
 		lifetimes: l,
 		limiter:   cfg.Limiter,
@@ -180,6 +193,12 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p.engine = newEngine(p)
 	return p, nil
+}
+
+// Client returns the registered client of an id, and false if there is none.
+func (p *Provider) Client(id string) (*Client, bool) {
+	c, ok := p.clients[id]
+	return c, ok
 }
 
 // Clients returns the registered clients, in the order of their ids.

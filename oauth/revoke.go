@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -31,18 +29,4 @@ func (p *Provider) Revoke(ctx context.Context, client *Client, token string) err
 		return p.revoke(ctx, revocation.RevokeToken(set.JTI, cause), nil)
 	}
 	return nil
-}
-
-// own reads an access token that this server signed.
-func (p *Provider) own(token string) (claims.Set, bool) {
-	jws, err := jose.ParseCompact(token, jose.Limits{})
-	if err != nil || jws.Header.Typ != jose.TypeAccessToken {
-		return claims.Set{}, false
-	}
-	key, alg, ok := p.keys.Public(jws.Header.Kid)
-	if !ok || jws.Verify(alg, key) != nil {
-		return claims.Set{}, false
-	}
-	set, err := claims.ParseSet(jws.Payload)
-	return set, err == nil && set.Issuer == p.issuer
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/storage"
 )
@@ -36,9 +37,11 @@ type TokenAnswer struct {
 	ExpiresIn    int64  `json:"expires_in"`
 	RefreshToken string `json:"refresh_token,omitempty"`
 	Scope        string `json:"scope,omitempty"`
+	// IssuedTokenType is there in answers to token exchange and to embedded tokens (RFC 8693 §2.2.1).
+	IssuedTokenType string `json:"issued_token_type,omitempty"`
 }
 
-// Token answers a request to the token endpoint: authorization_code, refresh_token or client_credentials. Besides
+// Token answers a request to the token endpoint, of one of [GrantTypes]. Besides
 // [*Error] it returns the errors of package dpop for a proof that is missing, wrong, stale or replayed; any other
 // error means that nothing was decided and nothing is lost.
 func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, error) {
@@ -47,8 +50,8 @@ func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, erro
 		return TokenAnswer{}, refuse(CodeInvalidRequest, "The parameter grant_type is missing.")
 	}
 	grant := grants[0]
-	if grant != GrantCode && grant != GrantRefresh && grant != GrantClientCredentials {
-		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant type must be authorization_code, refresh_token or client_credentials.")
+	if !slices.Contains(GrantTypes, grant) {
+		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant type is none that this server knows: see grant_types_supported.")
 	}
 	// The proof comes first: whatever it lacks (a nonce, above all) costs neither code nor refresh token. A service
 	// client may do without one, which is known when the client is.
@@ -73,6 +76,7 @@ func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, erro
 		Scope:       strings.Join(f.scopes, " "),
 	}
 	answer.RefreshToken, _ = response.GetExtra("refresh_token").(string)
+	answer.IssuedTokenType, _ = response.GetExtra("issued_token_type").(string)
 	return answer, nil
 }
 
@@ -100,6 +104,8 @@ type flow struct {
 	user   storage.User
 	device storage.Device
 	rotate bool // the refresh token came for the first time
+	// claims is what the token says where that does not follow from the rows alone: token exchange, embedded tokens.
+	claims *claims.Set
 
 	scopes   []string // of the token: the grant's, or fewer
 	audience []string
@@ -215,7 +221,8 @@ func (p *Provider) narrow(f *flow) error {
 	}
 	if asked := f.form["resource"]; len(asked) > 0 {
 		for _, r := range asked {
-			if !slices.Contains(f.grant.Audience, r) {
+			// What is for the server itself is asked for in its turn, and no resource sees it.
+			if !slices.Contains(f.grant.Audience, r) && !(r == p.issuer && forServer(f.scopes)) {
 				return refuse(CodeInvalidTarget, "The request names a resource that was not granted.")
 			}
 		}
@@ -230,6 +237,11 @@ func (p *Provider) narrow(f *flow) error {
 	var err error
 	f.audience, err = p.audience(f.client, f.grant.Domain, f.audience)
 	return err
+}
+
+// forServer reports whether some scope is about the server's own endpoints.
+func forServer(scopes []string) bool {
+	return slices.ContainsFunc(scopes, func(s string) bool { return s != ScopeHandle && s != ScopeDevice })
 }
 
 // scopeList reads a scope parameter (RFC 6749 §3.3). The scope openid is ignored: no ID tokens are issued here.
@@ -262,13 +274,13 @@ func (p *Provider) domainFor(c *Client, form url.Values) (string, error) {
 }
 
 // audience returns the audience that resource parameters ask for (RFC 8707 §2): each is among the client's resources
-// or the URIs of its domains; none means the domain's own URI.
+// or the URIs of its domains, or is this server; none means the domain's own URI.
 func (p *Provider) audience(c *Client, domain string, resources []string) ([]string, error) {
 	if len(resources) == 0 {
 		own, err := p.accounts.DomainURI(domain)
 		return []string{own}, err
 	}
-	allowed := slices.Clone(c.Resources)
+	allowed := append(slices.Clone(c.Resources), p.issuer)
 	for _, d := range c.Domains {
 		uri, err := p.accounts.DomainURI(d)
 		if err != nil {

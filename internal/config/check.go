@@ -41,6 +41,7 @@ func (k *checker) check() {
 	k.between("limits.replay_proofs", k.Limits.ReplayProofs, 1000, 100_000_000)
 	k.domains()
 	k.clients()
+	k.peers()
 }
 
 // tls reports a certificate that could not be shown.
@@ -177,6 +178,7 @@ func (k *checker) lifetimes() {
 	k.lasts("lifetimes.code", l.Code, time.Second, time.Minute, "1s and 60s")
 	k.lasts("lifetimes.refresh_idle", l.RefreshIdle, time.Minute, 3650*day, "1m and 3650d")
 	k.lasts("lifetimes.refresh_max", l.RefreshMax, time.Minute, 3650*day, "1m and 3650d")
+	k.lasts("lifetimes.statement", l.Statement, time.Minute, 366*day, "1m and 366d")
 	if l.RefreshIdle > l.RefreshMax {
 		k.report("lifetimes.refresh_idle", "is longer than lifetimes.refresh_max: a session ends at the shorter one")
 	}

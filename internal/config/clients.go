@@ -54,14 +54,21 @@ func (k *checker) credentials(c *Client, path string) {
 		}
 	}
 	for j, s := range c.Scopes {
-		if strings.HasPrefix(s, "introspect") {
-			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1)")
+		if strings.HasPrefix(s, "introspect") && !slices.Contains(c.Grants, "authorization_code") {
+			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), unless people log in with it and it asks with their tokens")
 		}
 	}
 }
 
 func (k *checker) grants(c *Client, path string) {
 	logsIn := slices.Contains(c.Grants, "authorization_code")
+	embeds := slices.Contains(c.Grants, "urn:ietf:params:oauth:grant-type:embedded-tokens")
+	switch {
+	case len(c.Embed) > 0 && !embeds:
+		k.report(join(path, "embed"), "has no effect without the grant urn:ietf:params:oauth:grant-type:embedded-tokens: add it or leave the key out")
+	case len(c.Embed) == 0 && embeds:
+		k.report(join(path, "embed"), "is required with the grant embedded-tokens: name the relations of the tokens that the client may embed")
+	}
 	if _, given := k.where[join(path, "scopes")]; !given && logsIn {
 		c.Scopes = []string{"im:handle", "im:device"}
 	}

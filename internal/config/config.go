@@ -65,6 +65,7 @@ type Config struct {
 	Limits    Limits    `key:"limits"`
 	Domains   []Domain  `key:"domains,required"`
 	Clients   []Client  `key:"clients"`
+	Peers     []Peer    `key:"peers"`
 }
 
 // AdminSocket returns the path of the admin socket.
@@ -121,6 +122,8 @@ type Lifetimes struct {
 	// RefreshIdle is how long a session lives without a refresh, RefreshMax how long it lives at all.
 	RefreshIdle time.Duration `key:"refresh_idle" default:"14d"`
 	RefreshMax  time.Duration `key:"refresh_max" default:"180d"`
+	// Statement is the longest life of a statement, such as a grant to an actor.
+	Statement time.Duration `key:"statement" default:"90d"`
 }
 
 // Limits bounds what one party can take.
@@ -195,13 +198,15 @@ type Client struct {
 	SecretSHA256 [32]byte `key:"secret_sha256"`
 	// RedirectURIs are compared octet by octet, but that the port of a loopback URI is free (RFC 8252 §7.3).
 	RedirectURIs []string `key:"redirect_uris"`
-	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials"`
+	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens"`
 	// Scopes are those it may ask for. Default: im:handle and im:device for clients that log people in, else none.
-	Scopes []string `key:"scopes" oneof:"im:handle,im:device,introspect,introspect:domain"`
+	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason"`
 	// Domains are names of entries of domains.
 	Domains []string `key:"domains,required"`
 	// Resources are the audiences (RFC 8707) that it serves and may ask tokens for: https URLs and im: domain URIs.
 	Resources []string `key:"resources"`
+	// Embed are the relations of tokens that it may have embedded in its own (docs/nested.md).
+	Embed []string `key:"embed" oneof:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by"`
 	// DPoP is required, or optional for a service client that may have bearer tokens.
 	DPoP string `key:"dpop" default:"required" oneof:"required,optional"`
 	// FirstParty says that the operator runs the client: people are not asked whether they consent.
@@ -210,6 +215,19 @@ type Client struct {
 	RequirePAR bool `key:"require_par"`
 	// RequireDPoPJKT says that its authorization requests must name their key (RFC 9449 §10).
 	RequireDPoPJKT bool `key:"require_dpop_jkt"`
+}
+
+// A Peer is an issuer that may speak for another domain.
+type Peer struct {
+	// Domain is the peer's, in lower-case A-labels; Issuer the URL of its issuer, as it stands in `iss`.
+	Domain string `key:"domain,required"`
+	Issuer string `key:"issuer,required"`
+	// JWKSFile holds the issuer's JWK Set. Empty: its metadata tells where the keys are.
+	JWKSFile string `key:"jwks_file"`
+	// JWKS is what that file holds.
+	JWKS []byte
+	// Suspended keeps the peer here and believes nothing it says.
+	Suspended bool `key:"suspended"`
 }
 
 // A Secret is printed and marshalled as [secret]; string(s) is its value.

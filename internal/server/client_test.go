@@ -50,7 +50,7 @@ func TestClientAuthentication(t *testing.T) {
 		{name: "no colon", header: []string{raw("web-app_1.0")}, status: 401, code: "invalid_client"},
 		{name: "broken percent-encoding", header: []string{raw("web-app_1.0:%zz")}, status: 401, code: "invalid_client"},
 		{name: "empty header", header: []string{""}, status: 401, code: "invalid_client"},
-		{name: "bearer", header: []string{"Bearer " + secret}, status: 401, code: "invalid_client"},
+		{name: "no scheme that is known", header: []string{"Digest " + secret}, status: 401, code: "invalid_client"},
 
 		{name: "two ways", header: []string{basic("web-app_1.0", encoded)}, form: url.Values{"client_id": {"web-app_1.0"}, "client_secret": {secret}}, status: 400, code: "invalid_request"},
 		{name: "two headers", header: []string{basic("web-app_1.0", encoded), basic("web-app_1.0", encoded)}, status: 400, code: "invalid_request"},

@@ -2,19 +2,23 @@ package server
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/oauth"
 )
 
 // token serves POST /token (RFC 6749 §3.2, RFC 9449 §5).
 func (s *Server) token(c echo.Context) error {
-	params, err := form(c)
+	params, err := s.tokenParams(c)
 	if err != nil {
 		return err
 	}
@@ -44,6 +48,9 @@ func (s *Server) push(c echo.Context) error {
 
 // introspect serves POST /introspect (RFC 7662 §2). An inactive token is an answer, not an error.
 func (s *Server) introspect(c echo.Context) error {
+	if showsToken(c.Request()) {
+		return s.bound(oauth.ScopeIntrospect, s.introspectFor)(c)
+	}
 	client, params, err := s.authenticate(c)
 	if err != nil {
 		return err
@@ -52,10 +59,33 @@ func (s *Server) introspect(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if params.Get("token") == "" {
+	return s.answerQuestion(c, caller, params)
+}
+
+// introspectFor answers who shows a token of its own, with scope introspect: a service, or somebody's app.
+func (s *Server) introspectFor(c echo.Context, holder claims.Set) error {
+	params, err := form(c)
+	if err != nil {
+		return err
+	}
+	caller, err := s.callerWith(holder)
+	if err != nil {
+		return err
+	}
+	return s.answerQuestion(c, caller, params)
+}
+
+func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params url.Values) error {
+	q := introspect.Question{Token: params.Get("token")}
+	if q.Token == "" {
 		return invalid("The parameter token is missing.")
 	}
-	answer, err := s.Introspector.Introspect(c.Request().Context(), caller, params.Get("token"))
+	if along := params.Get("im_along"); along != "" {
+		if err := json.Unmarshal([]byte(along), &q.Along); err != nil {
+			return invalid("The parameter im_along must be a JSON array of tokens.")
+		}
+	}
+	answer, err := s.Introspector.Introspect(c.Request().Context(), caller, q)
 	if err != nil {
 		return err
 	}
@@ -77,9 +107,33 @@ func callerOf(client *oauth.Client) (introspect.Caller, error) {
 	if client.Public() {
 		return introspect.Caller{}, &oauth.Error{Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret."}
 	}
+	// Why a token is not active is for those alone who prove a key of theirs with each question.
+	scopes := slices.DeleteFunc(slices.Clone(client.Scopes), func(s string) bool { return s == oauth.ScopeIntrospectReason })
 	return introspect.Caller{
-		ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: client.Scopes,
+		ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: scopes,
 	}, nil
+}
+
+// callerWith says what the holder of a token may see: what its client may, of the domain of the token's user if it is
+// about one, and with the scopes of the token.
+func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
+	client, ok := s.OAuth.Client(holder.ClientID)
+	if !ok {
+		return introspect.Caller{}, introspect.ErrForbidden
+	}
+	caller := introspect.Caller{
+		ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: strings.Fields(holder.Scope),
+	}
+	if holder.Service() {
+		return caller, nil
+	}
+	id, err := holder.Identity()
+	if err != nil {
+		return introspect.Caller{}, err
+	}
+	// Of all that her app deals with, a person sees what is for her own domain.
+	caller.ClientID, caller.Resources, caller.Domains = "", nil, []string{id.User.Domain()}
+	return caller, nil
 }
 
 // revoke serves POST /revoke (RFC 7009 §2). It demands no proof: standard clients send none.

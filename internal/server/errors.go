@@ -88,6 +88,7 @@ func classify(err error) failure {
 		routing *echo.HTTPError
 		handle  *handleRefused
 		often   *limited
+		scope   *scopeError
 	)
 	switch {
 	case errors.As(err, &often):
@@ -123,6 +124,15 @@ func classify(err error) failure {
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
 	case errors.Is(err, account.ErrNoUser):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such user in the domain."}
+	case errors.Is(err, account.ErrNoStatement):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such statement, or no longer."}
+	case errors.As(err, &scope):
+		return failure{status: http.StatusForbidden, code: "insufficient_scope",
+			description: "The access token lacks the scope " + scope.scope + ".",
+			challenge:   `DPoP error="insufficient_scope", scope="` + scope.scope + `"`}
+	case errors.Is(err, errService):
+		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
+			description: "This is for people: the token is a service's, or somebody's who acts for another."}
 	case errors.As(err, &handle):
 		return failure{status: http.StatusConflict, code: "handle_refused", description: handle.words}
 	case errors.As(err, &routing):

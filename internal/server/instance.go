@@ -22,6 +22,7 @@ import (
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
+	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
@@ -142,16 +143,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	limits := NewLimits(rates(cfg), i.now)
-	provider, err := oauth.New(oauth.Config{
-		Issuer: cfg.Issuer, Domains: oauthDomains(cfg), Clients: oauthClients(cfg),
-		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs,
-		RefreshKey: keys.Derive(secret, "refresh token"),
-		Lifetimes: oauth.Lifetimes{
-			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
-			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
-		},
-		Limiter: limits, Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
-	})
+	peers, err := newPeers(cfg)
 	if err != nil {
 		return err
 	}
@@ -160,8 +152,23 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		domains = append(domains, d.Name)
 		choose[d.Name] = d.ChooseHandle
 	}
+	believed := &authority{issuer: cfg.Issuer, domains: domains, ring: ring}
+	believed.peers.Store(peers)
+	provider, err := oauth.New(oauth.Config{
+		Issuer: cfg.Issuer, Domains: oauthDomains(cfg), Clients: oauthClients(cfg),
+		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs, Authority: believed, Development: cfg.Development,
+		RefreshKey: keys.Derive(secret, "refresh token"),
+		Lifetimes: oauth.Lifetimes{
+			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
+			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax, Statement: cfg.Lifetimes.Statement,
+		},
+		Limiter: limits, Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
 	introspector, err := introspect.New(introspect.Config{
-		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Development: cfg.Development, Now: i.now,
+		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Authority: believed, Development: cfg.Development, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -181,7 +188,8 @@ func rates(cfg *config.Config) Rates {
 	return Rates{Address: limit(cfg.Limits.PerAddress), Client: limit(cfg.Limits.PerClient), User: limit(cfg.Limits.PerUser)}
 }
 
-func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Provider, error) {
+// outbound makes the client for URLs of the settings.
+func outbound(cfg *config.Config) (*http.Client, error) {
 	policy := fetch.Policy{
 		AllowNetworks: cfg.Outbound.AllowNetworks, CAFile: cfg.Outbound.CAFile,
 		DevHosts: cfg.Outbound.DevHosts, AllowHTTP: cfg.Development,
@@ -193,7 +201,11 @@ func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Prov
 		}
 		policy.Proxy = proxy
 	}
-	client, err := fetch.NewClient(policy)
+	return fetch.NewClient(policy)
+}
+
+func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Provider, error) {
+	client, err := outbound(cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -240,12 +252,20 @@ func oauthClients(cfg *config.Config) []oauth.Client {
 		k := oauth.Client{
 			ID: c.ID, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
 			Domains: c.Domains, Resources: c.Resources,
-			Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
+			Embed: relations(c.Embed), Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
 		}
 		if c.Auth != "none" {
 			k.SecretSHA256 = c.SecretSHA256[:]
 		}
 		list = append(list, k)
+	}
+	return list
+}
+
+func relations(names []string) []nested.Relation {
+	var list []nested.Relation
+	for _, name := range names {
+		list = append(list, nested.Relation(name))
 	}
 	return list
 }

@@ -18,7 +18,8 @@ func TestIntrospectionCallers(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			form := url.Values{"token": {token}}
 			wantError(t, s.post(t, "/introspect", form, nil), http.StatusUnauthorized, "invalid_client")
-			wantError(t, s.post(t, "/introspect", form, http.Header{"Authorization": {"DPoP " + held.access}}), http.StatusUnauthorized, "invalid_client")
+			wantRefused(t, s.post(t, "/introspect", form, http.Header{"Authorization": {"DPoP " + held.access}}), http.StatusUnauthorized, "invalid_dpop_proof")
+			wantRefused(t, s.post(t, "/introspect", form, http.Header{"Authorization": {"Bearer " + held.access}}), http.StatusUnauthorized, "invalid_token")
 			wantError(t, s.introspect(t, app, token), http.StatusUnauthorized, "invalid_client")
 			wantError(t, s.introspect(t, caller{peer.id, "wrong"}, token), http.StatusUnauthorized, "invalid_client")
 			wantError(t, s.introspect(t, mute, token), http.StatusForbidden, "unauthorized_client")

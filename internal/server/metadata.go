@@ -45,7 +45,7 @@ func (s *Server) describe() ([]byte, error) {
 		ScopesSupported:               oauth.Scopes,
 		ResponseTypesSupported:        []string{"code"},
 		ResponseModesSupported:        []string{"query"},
-		GrantTypesSupported:           []string{oauth.GrantCode, oauth.GrantRefresh, oauth.GrantClientCredentials},
+		GrantTypesSupported:           oauth.GrantTypes,
 		TokenAuthMethods:              all,
 		RevocationEndpoint:            s.Issuer + "/revoke",
 		RevocationAuthMethods:         all,

@@ -21,6 +21,7 @@ import (
 const (
 	maxBody      = 64 << 10 // octets of a request's body, or of its query
 	maxParameter = 8 << 10  // octets of one parameter; a token may be so long, nothing else is
+	maxTokens    = 36 << 10 // octets of one that holds several tokens
 	headerID     = "X-Request-Id"
 )
 
@@ -113,7 +114,7 @@ func isForm(contentType string) bool {
 }
 
 // parameters decodes a form or a query. No parameter is there twice (RFC 6749 §3.1 and §3.2) but resource
-// (RFC 8707 §2), and each is text.
+// (RFC 8707 §2) and audience (RFC 8693 §2.1), and each is text.
 func parameters(encoded string) (url.Values, error) {
 	if len(encoded) > maxBody {
 		return nil, &tooLarge{}
@@ -123,14 +124,18 @@ func parameters(encoded string) (url.Values, error) {
 		return nil, invalid("The parameters are not well-formed: check their percent-encoding.")
 	}
 	for name, list := range values {
-		if len(list) > 1 && name != "resource" {
+		if len(list) > 1 && name != "resource" && name != "audience" {
 			return nil, invalid("A parameter is there more than once.")
 		}
 		if len(list) > 32 {
 			return nil, invalid("There are more than 32 resources.")
 		}
+		limit := maxParameter
+		if name == "tokens" || name == "im_along" || name == "token" { // what holds several tokens, or encloses some
+			limit = maxTokens
+		}
 		for _, v := range list {
-			if len(v) > maxParameter {
+			if len(v) > limit {
 				return nil, &tooLarge{}
 			}
 			if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {

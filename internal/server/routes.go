@@ -21,7 +21,7 @@ func (r route) echoPath() string { return strings.NewReplacer("{", ":", "}", "")
 
 // publicRoutes is the table of all that the issuer serves to everybody; openapi.yaml describes each.
 func (s *Server) publicRoutes() []route {
-	return []route{
+	return append([]route{
 		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata, anyOrigin, notCounted},
 		{http.MethodGet, "/jwks", s.jwks, anyOrigin, notCounted},
 		{http.MethodGet, "/authorize", s.authorize, ownOrigin, eachRequest},
@@ -35,7 +35,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/nonce", s.nonce, anyOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
-	}
+	}, s.myRoutes()...)
 }
 
 // adminRoutes is the table of what operators ask, over a socket of their own.
@@ -51,6 +51,9 @@ func (s *Server) adminRoutes() []route {
 		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/clients", s.listClients, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/keys", s.listKeys, ownOrigin, notCounted},
+		{http.MethodGet, "/admin/statements", s.listStatements, ownOrigin, notCounted},
+		{http.MethodPost, "/admin/statements", s.attest, ownOrigin, notCounted},
+		{http.MethodDelete, "/admin/statements/{id}", s.endStatement, ownOrigin, notCounted},
 	}
 }
 

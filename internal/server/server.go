@@ -65,6 +65,7 @@ type Server struct {
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
 	metrics  *metrics
+	self     *dpop.Resource // the issuer as a resource of its own
 	public   *echo.Echo
 	admin    *echo.Echo
 }
@@ -96,6 +97,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path, metrics: newMetrics()}
 	if s.metadata, err = s.describe(); err != nil {
+		return nil, err
+	}
+	if s.self, err = s.newSelf(issuer); err != nil {
 		return nil, err
 	}
 	s.public = s.router(s.publicRoutes())

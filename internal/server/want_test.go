@@ -35,6 +35,19 @@ func wantError(t *testing.T, a answer, status int, code string) {
 	}
 }
 
+// wantRefused is wantError of an endpoint that is a resource (RFC 9449 §7.1).
+func wantRefused(t *testing.T, a answer, status int, code string) {
+	t.Helper()
+	if a.status != status || a.text("error") != code || a.text("error_description") == "" {
+		t.Errorf("answer = %v, want %d %s", a, status, code)
+		return
+	}
+	wantNotStored(t, a)
+	if status == http.StatusUnauthorized && !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "DPoP ") {
+		t.Errorf("WWW-Authenticate = %q, want DPoP", a.header.Get("WWW-Authenticate"))
+	}
+}
+
 // wantNotStored holds an answer that is not to be cached to what it carries.
 func wantNotStored(t *testing.T, a answer) {
 	t.Helper()

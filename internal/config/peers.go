@@ -1,0 +1,37 @@
+package config
+
+import (
+	"os"
+	"slices"
+	"strings"
+)
+
+// peers checks the issuers of other domains. What one issuer's keys are is said once.
+func (k *checker) peers() {
+	pairs, files := make(map[string]string), make(map[string]string)
+	for i := range k.Peers {
+		p, path := &k.Peers[i], index("peers", i)
+		k.domain(join(path, "domain"), p.Domain)
+		k.secureURL(join(path, "issuer"), p.Issuer)
+		if p.Issuer == k.Issuer {
+			k.report(join(path, "issuer"), "is this issuer: it is believed for its own domains without being listed")
+		}
+		if slices.ContainsFunc(k.Domains, func(d Domain) bool { return d.Name == p.Domain }) {
+			k.report(join(path, "domain"), "%q is among the domains of these settings: no other issuer speaks for it", p.Domain)
+		}
+		k.unique(pairs, join(path, "issuer"), p.Domain+" by "+p.Issuer)
+		if p.JWKSFile != "" {
+			p.JWKSFile = k.resolve(p.JWKSFile)
+			var err error
+			if p.JWKS, err = os.ReadFile(p.JWKSFile); err != nil {
+				k.report(join(path, "jwks_file"), "%s cannot be read: %s", p.JWKSFile, cause(err))
+			} else if !strings.Contains(string(p.JWKS), `"keys"`) {
+				k.report(join(path, "jwks_file"), "%s is no JWK Set: a JSON object with the member keys (RFC 7517 §5)", p.JWKSFile)
+			}
+		}
+		if other, known := files[p.Issuer]; known && other != p.JWKSFile {
+			k.report(join(path, "jwks_file"), "the same issuer has another one above: the keys of an issuer are the same for all its domains")
+		}
+		files[p.Issuer] = p.JWKSFile
+	}
+}

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	"crypto"
+	"fmt"
+	"slices"
+	"sync/atomic"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/trust"
+)
+
+// An authority says whom to believe about what tokens enclose: the issuer itself for its own domains, and peers as the
+// settings list them. The peers may be replaced while it is in use.
+type authority struct {
+	issuer  string
+	domains []string
+	ring    *keys.Ring
+	peers   atomic.Pointer[trust.Table]
+}
+
+var _ nested.KeySource = (*authority)(nil)
+
+// Key returns the key that issuer publishes under kid.
+func (a *authority) Key(ctx context.Context, issuer, kid string) (crypto.PublicKey, string, error) {
+	if issuer != a.issuer {
+		return a.peers.Load().Key(ctx, issuer, kid)
+	}
+	key, alg, ok := a.ring.Public(kid)
+	if !ok {
+		return nil, "", fmt.Errorf("server: no such key of this issuer: %w", claims.ErrIssuer)
+	}
+	return key, alg, nil
+}
+
+// Speaks returns nil if issuer may speak for domain. Of the issuer's own domains nobody else may.
+func (a *authority) Speaks(ctx context.Context, issuer, domain string) error {
+	own := slices.Contains(a.domains, domain)
+	switch {
+	case issuer == a.issuer && own:
+		return nil
+	case issuer == a.issuer || own:
+		return fmt.Errorf("server: not the issuer of this domain: %w", claims.ErrDomain)
+	}
+	return a.peers.Load().Speaks(ctx, issuer, domain)
+}
+
+// newPeers makes the table of peers. Their metadata is asked for under the rules for what goes out.
+func newPeers(cfg *config.Config) (*trust.Table, error) {
+	client, err := outbound(cfg)
+	if err != nil {
+		return nil, err
+	}
+	peers := make([]trust.Peer, len(cfg.Peers))
+	for i, p := range cfg.Peers {
+		peers[i] = trust.Peer{Domain: p.Domain, Issuer: p.Issuer, JWKS: p.JWKS, Suspended: p.Suspended}
+	}
+	return trust.NewTable(trust.Config{Peers: peers, Client: client, Development: cfg.Development})
+}

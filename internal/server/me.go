@@ -1,0 +1,167 @@
+package server
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/oauth"
+)
+
+// A statementKind is what the routes of one kind of statement do: where they are, what a person may say, and how.
+type statementKind struct {
+	path string // below /me
+	typ  string
+	read func(b *body, s *nested.Statement)
+}
+
+// statementKinds are the statements that a person gives and takes herself.
+var statementKinds = []statementKind{
+	{"actors", nested.TypeActor, func(b *body, s *nested.Statement) {
+		s.Party, s.PartyIssuer = b.string("actor"), b.string("actor_iss")
+		s.Scope = strings.Join(b.words("scope"), " ")
+	}},
+	{"delegations", nested.TypeDelegation, func(b *body, s *nested.Statement) {
+		s.JKT = b.string("jkt")
+		s.Limits = &nested.Limits{
+			Devices: b.string("devices"), Count: b.count("count"), Depth: b.count("depth"),
+			Lifetime: time.Duration(b.count("lifetime")) * time.Second, Statements: b.words("statements"),
+		}
+	}},
+	{"links", nested.TypeLink, func(b *body, s *nested.Statement) { s.Party = b.string("same_as") }},
+}
+
+// myRoutes are the routes of a person's own account, for her app.
+func (s *Server) myRoutes() []route {
+	var list []route
+	for _, k := range statementKinds {
+		list = append(list,
+			route{http.MethodGet, "/me/" + k.path, s.bound(oauth.ScopeAccount, s.listMine(k)), anyOrigin, eachFailure},
+			route{http.MethodPost, "/me/" + k.path, s.bound(oauth.ScopeAccount, s.state(k)), anyOrigin, eachRequest},
+			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.bound(oauth.ScopeAccount, s.withdraw(k)), anyOrigin, eachRequest})
+	}
+	return list
+}
+
+// A Statement is a statement as its subject, or an operator, sees it. What it has not is left out.
+type Statement struct {
+	ID          string         `json:"id"` // its jti
+	Type        string         `json:"typ"`
+	Subject     string         `json:"sub"`
+	Actor       string         `json:"actor,omitempty"`
+	ActorIssuer string         `json:"actor_iss,omitempty"`
+	Scope       string         `json:"scope,omitempty"`
+	JKT         string         `json:"jkt,omitempty"`
+	Limits      *nested.Limits `json:"limits,omitempty"`
+	SameAs      string         `json:"same_as,omitempty"`
+	MovedTo     string         `json:"moved_to,omitempty"`
+	Member      string         `json:"member,omitempty"`
+	Role        string         `json:"role,omitempty"`
+	Guardian    string         `json:"guardian,omitempty"`
+	Handle      string         `json:"handle,omitempty"`
+	OldHandle   string         `json:"old_handle,omitempty"`
+	Audience    []string       `json:"aud"`
+	CreatedAt   time.Time      `json:"created_at"`
+	ExpiresAt   time.Time      `json:"expires_at"`
+	// Token is the statement itself. It is told once, to whoever has it made.
+	Token string `json:"token,omitempty"`
+}
+
+func shown(s nested.Statement, token string) Statement {
+	v := Statement{
+		ID: s.JTI, Type: s.Type, Subject: s.Subject, Scope: s.Scope, JKT: s.JKT, Limits: s.Limits, Role: s.Role,
+		Handle: s.Handle, OldHandle: s.OldHandle, Audience: s.Audience, CreatedAt: s.IssuedAt.UTC(), ExpiresAt: s.Expires.UTC(),
+		Token: token,
+	}
+	switch s.Type {
+	case nested.TypeActor:
+		v.Actor, v.ActorIssuer = s.Party, s.PartyIssuer
+	case nested.TypeLink:
+		v.SameAs = s.Party
+	case nested.TypeMove:
+		v.MovedTo = s.Party
+	case nested.TypeMember:
+		v.Member = s.Party
+	case nested.TypeGuardian:
+		v.Guardian = s.Party
+	}
+	return v
+}
+
+// personOf says who holds a token for her own account.
+func personOf(holder claims.Set) (oauth.Person, error) {
+	if holder.Service() || holder.Actor != nil {
+		return oauth.Person{}, errService
+	}
+	id, err := holder.Identity()
+	if err != nil {
+		return oauth.Person{}, err
+	}
+	return oauth.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
+}
+
+// listMine serves GET /me/actors, /me/delegations and /me/links: the statements that stand.
+func (s *Server) listMine(k statementKind) func(echo.Context, claims.Set) error {
+	return func(c echo.Context, holder claims.Set) error {
+		who, err := personOf(holder)
+		if err != nil {
+			return err
+		}
+		all, err := s.OAuth.Statements(c.Request().Context(), who.Domain, who.User)
+		if err != nil {
+			return err
+		}
+		list := []Statement{}
+		for _, v := range all {
+			if v.Type == k.typ {
+				list = append(list, shown(v, ""))
+			}
+		}
+		return c.JSON(http.StatusOK, list)
+	}
+}
+
+// state serves POST /me/actors, /me/delegations and /me/links: the person makes a statement, and gets it signed.
+func (s *Server) state(k statementKind) func(echo.Context, claims.Set) error {
+	return func(c echo.Context, holder claims.Set) error {
+		who, err := personOf(holder)
+		if err != nil {
+			return err
+		}
+		b, err := readBody(c)
+		if err != nil {
+			return err
+		}
+		statement := nested.Statement{Type: k.typ, Audience: b.strings("audience")}
+		k.read(b, &statement)
+		if seconds := b.count("expires_in"); seconds > 0 {
+			statement.Expires = s.Now().Add(time.Duration(seconds) * time.Second).Truncate(time.Second)
+		}
+		if err := b.done(); err != nil {
+			return err
+		}
+		made, err := s.OAuth.State(c.Request().Context(), who, statement)
+		if err != nil {
+			return err
+		}
+		return c.JSON(http.StatusCreated, shown(made.Statement, made.Token))
+	}
+}
+
+// withdraw serves DELETE /me/actors/{id}, and so on: what the person said no longer holds, nor what rests on it.
+func (s *Server) withdraw(k statementKind) func(echo.Context, claims.Set) error {
+	return func(c echo.Context, holder claims.Set) error {
+		who, err := personOf(holder)
+		if err != nil {
+			return err
+		}
+		if err := s.OAuth.Withdraw(c.Request().Context(), who, k.typ, c.Param("id")); err != nil {
+			return err
+		}
+		return c.NoContent(http.StatusNoContent)
+	}
+}

@@ -1,0 +1,72 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+)
+
+// newSelf makes the issuer a resource of its own (RFC 9449 §7): it lets in whoever holds a token for the issuer alone.
+func (s *Server) newSelf(issuer *url.URL) (*dpop.Resource, error) {
+	return dpop.NewResource(dpop.ResourceConfig{
+		Verifier:  s.Proofs,
+		PublicURL: issuer.Scheme + "://" + issuer.Host,
+		Realm:     "issuer",
+		Token: func(ctx context.Context, token string) (dpop.Confirmation, error) {
+			set, active, err := s.Introspector.Own(ctx, token)
+			if err != nil {
+				return dpop.Confirmation{}, err
+			}
+			// A token that others are shown, too, is not for this: it has the issuer as its one audience.
+			if !active || !slices.Equal(set.Audience, []string{s.Issuer}) {
+				return dpop.Confirmation{}, dpop.ErrInvalidToken
+			}
+			return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
+		},
+		Report: func(_ *http.Request, err error) { s.metrics.refused(err) },
+	})
+}
+
+// bound serves a route to those who hold a token with a scope, and prove it. The handler is given the token's claims.
+func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.Set) error) echo.HandlerFunc {
+	return func(c echo.Context) (err error) {
+		s.self.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			access, _ := dpop.FromContext(r.Context()) // Protect has put it there
+			holder := access.Claims.(claims.Set)
+			if !slices.Contains(strings.Fields(holder.Scope), scope) {
+				err = &scopeError{scope}
+				return
+			}
+			c.SetRequest(r)
+			err = handler(c, holder)
+		})).ServeHTTP(c.Response(), c.Request())
+		return err
+	}
+}
+
+// showsToken reports whether a request comes with a token of its own, and not with the credentials of a client.
+func showsToken(r *http.Request) bool {
+	for _, value := range r.Header.Values("Authorization") {
+		scheme, _, _ := strings.Cut(value, " ")
+		if strings.EqualFold(scheme, "DPoP") || strings.EqualFold(scheme, "Bearer") {
+			return true
+		}
+	}
+	return false
+}
+
+// A scopeError refuses a token that is good and has another scope (RFC 6750 §3.1).
+type scopeError struct{ scope string }
+
+func (e *scopeError) Error() string { return "server: the token lacks scope " + e.scope }
+
+// errService refuses the token of a service where a person is meant.
+var errService = errors.New("server: the token is a service's")

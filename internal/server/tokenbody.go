@@ -1,0 +1,60 @@
+package server
+
+import (
+	"bytes"
+	"encoding/json"
+	"net/url"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/oauth"
+)
+
+// jsonParameters are the text parameters of the grant for embedded tokens.
+var jsonParameters = []string{
+	"client_id", "client_secret", "client_assertion", "client_assertion_type", "requested_token_type", "scope",
+	"subject_token", "subject_token_type", "im_domain",
+}
+
+// tokenParams reads the parameters of a request to the token endpoint. They come as a form; those of the grant for
+// embedded tokens may come as a JSON object, too, as draft-yusef-oauth-nested-jwt has them.
+func (s *Server) tokenParams(c echo.Context) (url.Values, error) {
+	if types := c.Request().Header.Values("Content-Type"); len(types) != 1 || !isJSON(types[0]) {
+		return form(c)
+	}
+	if c.Request().URL.RawQuery != "" {
+		return nil, invalid("Parameters go into the body, not into the URL, where logs would keep them.")
+	}
+	b, err := readBody(c)
+	if err != nil {
+		return nil, err
+	}
+	if b.string("grant_type") != oauth.GrantEmbed {
+		return nil, invalid("JSON is for the grant " + oauth.GrantEmbed + ": all others are sent as application/x-www-form-urlencoded.")
+	}
+	params := url.Values{"grant_type": {oauth.GrantEmbed}}
+	for _, name := range []string{"resource", "audience"} {
+		if list := b.strings(name); len(list) > 0 {
+			params[name] = list
+		}
+	}
+	for _, name := range []string{"tokens", "im_along"} {
+		if raw := b.take(name); raw != nil {
+			var text bytes.Buffer
+			if err := json.Compact(&text, raw); err != nil || raw[0] != '[' {
+				return nil, invalid("The member " + name + " must be an array.")
+			}
+			params.Set(name, text.String())
+		}
+	}
+	for _, name := range jsonParameters { // others are ignored (RFC 6749 §3.2)
+		if value := b.string(name); value != "" {
+			params.Set(name, value)
+		}
+	}
+	if b.err != nil {
+		return nil, b.err
+	}
+	// The rules for parameters are the same, however they came.
+	return parameters(params.Encode())
+}

@@ -1,0 +1,217 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/storage"
+)
+
+// A Person is a user who asks about her own account, as her access token says: by a session that she logged in for.
+type Person struct{ Domain, User, SID string }
+
+// errLogin is about a person whose session is over, or who never had one.
+var errLogin = refuse(CodeAccessDenied, "This is for a device that logged in, and whose session is alive: log in again.")
+
+// A Statement is one that the server has signed.
+type Statement struct {
+	nested.Statement
+	// Token is its compact serialization. It is there when the statement is made, and not kept.
+	Token string
+}
+
+// State signs a statement on behalf of a person about herself: a grant to an actor, a delegation to a key of her own, or
+// one half of a link. Subject, Issuer, Handle and times are filled in; s.Expires stays if it is earlier than the longest
+// life of a statement. The error is an [*Error], or means that nothing was decided.
+func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (Statement, error) {
+	_, user, _, err := p.person(ctx, p.store, who)
+	if err != nil {
+		return Statement{}, err
+	}
+	id, err := p.accounts.Identify(user, storage.Device{})
+	if err != nil {
+		return Statement{}, err
+	}
+	s.Subject, s.Handle = id.User, id.Handle
+	if s.Type == nested.TypeActor {
+		for _, scope := range scopeList(s.Scope) {
+			// What the server's own endpoints do for her stays with her.
+			if scope != ScopeHandle && scope != ScopeIntrospect {
+				return Statement{}, refuse(CodeInvalidScope, "An actor may have the scopes im:handle and introspect.")
+			}
+		}
+	}
+	return p.sign(ctx, s, user.Domain, user.ID, func(ctx context.Context, tx storage.Tx) error {
+		_, now, _, err := p.person(ctx, tx, who)
+		if err == nil && now.Handle != user.Handle {
+			err = errChanged
+		}
+		return err
+	})
+}
+
+// person finds the rows of a person who may speak for herself now.
+func (p *Provider) person(ctx context.Context, r storage.Reader, who Person) (storage.Grant, storage.User, storage.Device, error) {
+	g, u, d, err := r.Session(ctx, who.SID)
+	if err != nil {
+		return g, u, d, notFound(err, errLogin)
+	}
+	if !live(g, p.now()) || g.Domain != who.Domain || g.User != who.User || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero() {
+		return g, u, d, errLogin
+	}
+	return g, u, d, nil
+}
+
+// Attest signs a statement on behalf of the operator, who answers for it: about a user of one of the domains, or about an
+// organisation, team or role of one. Errors are those of [Provider.State].
+func (p *Provider) Attest(ctx context.Context, s nested.Statement) (Statement, error) {
+	id, err := claims.Parser{AllowSingleLabel: true}.Parse(s.Subject)
+	if err != nil {
+		return Statement{}, refuse(CodeInvalidRequest, "The subject is not an identifier: "+plain(err))
+	}
+	if _, ok := p.domains[id.Domain()]; !ok {
+		return Statement{}, refuse(CodeInvalidRequest, "The subject is of a domain that this server does not issue in.")
+	}
+	if s.Type == nested.TypeMember {
+		return p.sign(ctx, s, id.Domain(), "", nil)
+	}
+	user, err := p.store.User(ctx, id.Domain(), id.Local())
+	if err != nil {
+		return Statement{}, notFound(err, refuse(CodeInvalidRequest, "There is no such user as the subject."))
+	}
+	own, err := p.accounts.Identify(user, storage.Device{})
+	if err != nil {
+		return Statement{}, err
+	}
+	s.Subject = own.User
+	if s.Type == nested.TypeActor || s.Type == nested.TypeDelegation {
+		return Statement{}, refuse(CodeInvalidRequest, "Who acts for a user, and which key is hers, is for her to say.")
+	}
+	s.Handle = own.Handle
+	if s.Type == nested.TypeRename {
+		if err := p.hadHandle(ctx, user, s.OldHandle); err != nil {
+			return Statement{}, err
+		}
+	}
+	return p.sign(ctx, s, user.Domain, user.ID, nil)
+}
+
+// hadHandle checks that a user once had the handle that a statement says she had.
+func (p *Provider) hadHandle(ctx context.Context, user storage.User, handle string) error {
+	refusal := refuse(CodeInvalidRequest, "The user never had the old handle.")
+	id, err := claims.Parser{AllowSingleLabel: true}.Parse(handle)
+	if err != nil || id.Domain() != user.Domain {
+		return refusal
+	}
+	name, err := p.store.Name(ctx, user.Domain, claims.CollisionKey(id))
+	if err != nil {
+		return notFound(err, refusal)
+	}
+	if name.User != user.ID || name.Local != id.Local() || name.ReleasedAt.IsZero() {
+		return refusal
+	}
+	return nil
+}
+
+var errChanged = refuse(CodeTemporarilyUnavailable, "The account has just changed: send the request again with a new proof.")
+
+// sign completes a statement, signs it and keeps what is needed to withdraw it. First runs in the transaction, before.
+func (p *Provider) sign(ctx context.Context, s nested.Statement, domain, user string, first func(context.Context, storage.Tx) error) (Statement, error) {
+	now := p.now().Truncate(time.Second)
+	s.Issuer, s.IssuedAt, s.NotBefore = p.issuer, now, time.Time{}
+	if longest := now.Add(p.lifetimes.Statement); s.Expires.IsZero() || s.Expires.After(longest) {
+		s.Expires = longest
+	}
+	var err error
+	if s.JTI, err = p.newGrantID(); err != nil {
+		return Statement{}, err
+	}
+	if len(s.Audience) == 0 {
+		if s.Audience, err = p.readers(s, domain); err != nil {
+			return Statement{}, err
+		}
+	}
+	var (
+		signing error
+		kept    []byte
+	)
+	token, err := s.Sign(func(typ string, claims []byte) (token string, err error) {
+		kept = claims
+		token, signing = p.keys.Sign(typ, claims)
+		return token, signing
+	})
+	if signing != nil {
+		return Statement{}, fmt.Errorf("oauth: sign a statement: %w", signing)
+	} else if err != nil {
+		return Statement{}, refuse(CodeInvalidRequest, "The statement cannot be made: "+plain(err))
+	}
+	row := storage.Statement{
+		JTI: s.JTI, Domain: domain, User: user, Type: s.Type, Claims: kept, CreatedAt: s.IssuedAt, ExpiresAt: s.Expires,
+	}
+	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if first != nil {
+			if err := first(ctx, tx); err != nil {
+				return err
+			}
+		}
+		return tx.InsertStatement(ctx, row)
+	})
+	if err != nil {
+		return Statement{}, err
+	}
+	return Statement{s, token}, nil
+}
+
+// readers are those who may embed a statement whose audience nobody chose: this server and its domain, and the issuer or
+// the domain of the other party.
+func (p *Provider) readers(s nested.Statement, domain string) ([]string, error) {
+	own, err := p.accounts.DomainURI(domain)
+	if err != nil {
+		return nil, err
+	}
+	names := []string{p.issuer, own}
+	if s.PartyIssuer != "" {
+		names = append(names, s.PartyIssuer)
+	} else if id, err := (claims.Parser{AllowSingleLabel: true}).Parse(s.Party); err == nil {
+		names = append(names, "im:"+id.Domain())
+	}
+	slices.Sort(names)
+	return slices.Compact(names), nil
+}
+
+// Statements returns the statements about subjects of a domain that stand, oldest first, without their tokens: those about
+// one user if user is not empty.
+func (p *Provider) Statements(ctx context.Context, domain, user string) ([]nested.Statement, error) {
+	rows, err := p.accounts.Statements(ctx, domain, user)
+	if err != nil {
+		return nil, err
+	}
+	list := make([]nested.Statement, len(rows))
+	for i, row := range rows {
+		if list[i], err = nested.ParseStatement(row.Type, row.Claims); err != nil {
+			return nil, fmt.Errorf("oauth: read a kept statement: %w", err)
+		}
+	}
+	return list, nil
+}
+
+// Withdraw ends a statement of a type about a user, with all that rests on it. [account.ErrNoStatement] if there is none.
+func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) error {
+	if _, _, _, err := p.person(ctx, p.store, who); err != nil {
+		return err
+	}
+	s, err := p.store.Statement(ctx, jti)
+	if errors.Is(err, storage.ErrNotFound) || err == nil && s.Type != typ {
+		return account.ErrNoStatement
+	} else if err != nil {
+		return err
+	}
+	_, err = p.accounts.Withdraw(ctx, who.Domain, who.User, jti, "withdrawn")
+	return err
+}
