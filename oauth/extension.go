@@ -115,6 +115,10 @@ func describeScope(set *claims.Set) {
 
 // checkNested holds what is about to be signed to the rules of package nested, and returns what it would say.
 func (p *Provider) checkNested(ctx context.Context, set claims.Set, along []string) (*nested.Tree, error) {
+	var err error
+	if set.JTI, err = p.newGrantID(); err != nil { // what it will be called differs from all inside, too
+		return nil, err
+	}
 	o := p.opening()
 	o.Audience, o.Along = set.Audience, along
 	return nested.Check(ctx, set, o)

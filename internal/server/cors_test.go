@@ -21,6 +21,12 @@ var sharedPaths = map[string]bool{
 	"/introspect":                true,
 	"/revoke":                    true,
 	"/nonce":                     true,
+	"/me/actors":                 true,
+	"/me/actors/{id}":            true,
+	"/me/delegations":            true,
+	"/me/delegations/{id}":       true,
+	"/me/links":                  true,
+	"/me/links/{id}":             true,
 	"/healthz":                   false,
 	"/readyz":                    false,
 }

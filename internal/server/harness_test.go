@@ -30,6 +30,9 @@ var (
 	webApp    = caller{id: "web-app_1.0", secret: secret}
 	peer      = caller{id: "peer", secret: secret}
 	rooms     = caller{id: "rooms", secret: secret}
+	accounts  = caller{id: "account-app"}
+	bot       = caller{id: "bot", secret: secret}
+	auditor   = caller{id: "auditor", secret: secret}
 	stranger  = caller{id: "stranger", secret: secret}
 	mute      = caller{id: "mute", secret: secret}
 )
