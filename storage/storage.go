@@ -23,6 +23,9 @@ var (
 	ErrNotFound = errors.New("storage: not found")
 	// ErrConflict is returned by an insert whose key is taken, and by a compare-and-set that lost.
 	ErrConflict = errors.New("storage: conflict")
+	// ErrUnavailable is returned on opening a database that cannot be opened now, and may be later: it is locked, its
+	// disk is full, it does not answer.
+	ErrUnavailable = errors.New("storage: not available now")
 	// ErrSchemaNewer is returned on opening a database that a newer release has migrated.
 	ErrSchemaNewer = errors.New("storage: the database is of a newer release")
 )

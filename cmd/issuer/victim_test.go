@@ -12,7 +12,9 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
+	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/devidp"
 )
 
@@ -24,6 +26,7 @@ type victim struct {
 	listen   string // where it is served, also if a proxy stands in front
 
 	folder string
+	data   string // its data folder
 	kills  int
 	cmd    *exec.Cmd
 }
@@ -31,6 +34,7 @@ type victim struct {
 const victimSettings = `
 issuer: %[1]s
 listen: %[2]s
+data: %[4]q
 development: true
 outbound: {allow_networks: [127.0.0.0/8]}
 domains:
@@ -44,14 +48,20 @@ clients:
     redirect_uris: ["http://127.0.0.1/callback"]
     grants: [authorization_code, refresh_token]
     domains: [example.com]
+  - id: rooms
+    auth: secret
+    secret_sha256: 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08
+    scopes: [introspect, "introspect:domain"]
+    domains: [example.com]
 `
 
 // newVictim makes the settings of an issuer, and starts the provider of its people.
 func newVictim(t *testing.T) *victim {
 	t.Helper()
 	listen := freeAddress(t)
-	v := &victim{issuer: "http://" + listen, folder: t.TempDir()}
-	v.database = filepath.Join(v.folder, "data/issuer.db")
+	v := &victim{issuer: "http://" + listen, listen: listen, folder: t.TempDir()}
+	v.data = filepath.Join(v.folder, "data")
+	v.database = filepath.Join(v.data, "issuer.db")
 
 	var provider http.Handler
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
@@ -67,7 +77,7 @@ func newVictim(t *testing.T) *victim {
 	if provider, err = devidp.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(victimSettings, v.issuer, listen, front.URL)
+	text := fmt.Sprintf(victimSettings, v.issuer, listen, front.URL, v.data)
 	if err := os.WriteFile(filepath.Join(v.folder, "issuer.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -142,6 +152,44 @@ func (v *victim) end(t *testing.T, bad ...string) {
 			t.Errorf("the issuer's log has %s:\n%s", bad, log)
 		}
 	}
+}
+
+// config is the settings file.
+func (v *victim) config() string { return filepath.Join(v.folder, "issuer.yaml") }
+
+// rooms is a service that asks about tokens.
+func (v *victim) rooms(t *testing.T) *client.Client {
+	t.Helper()
+	meta, err := client.Discover(t.Context(), http.DefaultClient, v.issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &client.Client{Server: meta, ID: "rooms", Secret: "test"}
+}
+
+// status returns how a GET request to the issuer is answered.
+func (v *victim) status(t *testing.T, path string) int {
+	t.Helper()
+	resp, err := http.Get(v.issuer + path)
+	if err != nil {
+		t.Errorf("%v\n%s", err, v.log(t))
+		return 0
+	}
+	_ = resp.Body.Close()
+	return resp.StatusCode
+}
+
+// becomes waits until a GET request is answered with that status.
+func (v *victim) becomes(t *testing.T, path string, status int) {
+	t.Helper()
+	got := 0
+	for range 1500 {
+		if got = v.status(t, path); got == status {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("%s = %d, want %d\n%s", path, got, status, v.log(t))
 }
 
 func (v *victim) log(t *testing.T) string {

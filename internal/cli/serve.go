@@ -11,10 +11,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/demo"
 	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/storage"
 )
 
 type serveCmd struct {
@@ -61,7 +63,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	log := newLog(s, cfg.Log)
 	instance, err := server.Open(ctx, cfg, server.Options{Log: log})
 	if err != nil {
-		return usage("start: %w", err)
+		return notOpened(err)
 	}
 	public, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -82,7 +84,7 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	log := newLog(s, config.Log{Format: c.LogFormat, Level: "info"})
 	dev, err := demo.Start(ctx, demo.Options{Data: cmp.Or(c.Data, defaultData), Listen: c.Listen, ProviderListen: c.DevIDPListen, Log: log})
 	if err != nil {
-		return usage("start: %w", err)
+		return notOpened(err)
 	}
 	if err := c.announce(addresses{dev.Issuer, strings.TrimPrefix(dev.Issuer, "http://"), dev.Admin, dev.Provider}); err != nil {
 		return usage("start: %w", errors.Join(err, dev.Close()))
@@ -90,6 +92,14 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	log.Info("serving for development: not for the Internet", slog.String("issuer", dev.Issuer),
 		slog.String("idp", dev.Provider), slog.String("env", dev.EnvFile))
 	return dev.Wait()
+}
+
+// notOpened says why there is no issuer: something is to be set right first, or its data cannot be had now.
+func notOpened(err error) error {
+	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
+		return unknown("start: %w", err)
+	}
+	return usage("start: %w", err)
 }
 
 // addresses is what the address file holds: the issuer's URL, where it listens, its admin socket, and the URL of the

@@ -104,6 +104,9 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, errors.Join(err, i.Close())
 	}
 	if err := i.assemble(ctx, keys.NewSealer(kek), replay); err != nil {
+		if errors.Is(err, keys.ErrWrongKey) {
+			err = fmt.Errorf("%s does not open what %s holds: set kek_file to the key that it was made under: %w", cfg.KEKFile, cfg.Database(), err)
+		}
 		return nil, errors.Join(err, i.Close())
 	}
 	return i, nil
@@ -111,11 +114,12 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 
 func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpop.Replay) error {
 	cfg := i.cfg
-	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{Alg: cfg.Signing.Alg, Now: i.now})
+	// First what tells a wrong key-encryption key: a signing key that was made under one would not open with the right one.
+	secret, err := keys.ClusterSecret(ctx, i.store, sealer, nil)
 	if err != nil {
 		return err
 	}
-	secret, err := keys.ClusterSecret(ctx, i.store, sealer, nil)
+	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{Alg: cfg.Signing.Alg, Now: i.now})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,9 @@ func createLocked(path string) (_ *os.File, err error) {
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("sqlite: folder %s does not exist: make it, so that the issuer can write to it", dir)
 	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("sqlite: %s is not a file: set storage to another one, or move it away", path)
+	}
 	lock, err := os.OpenFile(path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, unwritable(dir, err)

@@ -27,6 +27,11 @@ func put(t *testing.T, s storage.Store, name, value string) {
 	}
 }
 
+// putter is an update that keeps a secret.
+func putter(name string) func(context.Context, storage.Tx) error {
+	return func(ctx context.Context, tx storage.Tx) error { return tx.PutSecret(ctx, name, []byte("a")) }
+}
+
 // raw runs SQL on the file at path past the store.
 func raw(t *testing.T, path, text string) {
 	t.Helper()
@@ -136,7 +141,7 @@ func TestOpenRefuses(t *testing.T) {
 			if err := os.Mkdir(path, 0o700); err != nil {
 				t.Fatal(err)
 			}
-		}, "is a directory"},
+		}, "is not a file"},
 		{"no folder", func(t *testing.T, path string) {
 			if err := os.Remove(filepath.Dir(path)); err != nil {
 				t.Fatal(err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/imidentity/issuer/storage"
 )
@@ -15,6 +16,8 @@ type reader struct {
 	// fault, nil outside a transaction, keeps the first error that is not the caller's to branch on. Such an error may
 	// have undone the transaction, so that it must not go on: later statements would take effect by themselves.
 	fault *error
+	// damaged is set when a page is found that does not hold together.
+	damaged *atomic.Bool
 }
 
 // row reads one row into dest.
@@ -59,6 +62,9 @@ func (r *reader) guard(ctx context.Context, do func(ctx context.Context) error) 
 	}
 	if err, ok := known(err); ok {
 		return err
+	}
+	if isDamage(err) {
+		r.damaged.Store(true)
 	}
 	err = fmt.Errorf("sqlite: %w", err)
 	if r.fault != nil {

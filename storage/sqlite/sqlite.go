@@ -43,6 +43,7 @@ type Store struct {
 	writer  *writer
 	readers *sql.DB
 	lock    *os.File
+	damaged *atomic.Bool // a page was found that does not hold together
 	close   func() error
 	epoch   atomic.Pointer[dpop.Epoch] // of the replays, nil if it is not known
 }
@@ -61,7 +62,8 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{lock: lock}
+	s := &Store{lock: lock, damaged: new(atomic.Bool)}
+	s.reader.damaged = s.damaged
 	s.close = sync.OnceValue(s.release)
 	defer func() {
 		if err != nil {
@@ -70,10 +72,14 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		}
 	}()
 
-	if err := migrate(ctx, path); err != nil {
+	have, err := inspect(ctx, path, o)
+	if err != nil {
 		return nil, err
 	}
-	if s.writer, err = openWriter(ctx, dsn(path, writerPragmas(o))); err != nil {
+	if err := migrate(ctx, path, have); err != nil {
+		return nil, err
+	}
+	if s.writer, err = openWriter(ctx, path, dsn(path, writerPragmas(o)), s.damaged); err != nil {
 		return nil, err
 	}
 	if o.RelaxedDurability { // a loss of power may have taken replays
@@ -141,6 +147,9 @@ var (
 )
 
 func (s *Store) ping(ctx context.Context) error {
+	if s.damaged.Load() {
+		return errors.New("sqlite: a damaged page was found: restore the database from a backup")
+	}
 	var wrote, read int64
 	err := s.writer.update(ctx, func(ctx context.Context, t storage.Tx) error {
 		return t.(*tx).row(ctx, pingWrite, []any{&wrote})
@@ -181,10 +190,34 @@ func dsn(path string, pragmas []string) string {
 
 // explain adds what an operator needs to an error of opening.
 func explain(path string, err error) error {
-	var e *sqlite.Error
-	if errors.As(err, &e) && (primary(e) == codeNotADatabase || primary(e) == codeCorrupt) {
+	switch {
+	case errors.Is(err, errLog):
+		return fmt.Errorf("sqlite: %s is damaged: restore it from a backup, or move %s-wal away to go on without what was "+
+			"written last, among it perhaps logins and removals of devices: %w", path, path, err)
+	case isDamage(err):
 		return fmt.Errorf("sqlite: %s is damaged or not a database: restore it from a backup, or move it and the files "+
 			"beside it away to begin with an empty one: %w", path, err)
+	case errors.Is(err, errForeign):
+		return fmt.Errorf("sqlite: %s: %w: it is left as it is; set storage to another file", path, err)
+	case errors.Is(err, storage.ErrSchemaNewer):
+		return fmt.Errorf("sqlite: %s: %w: install that release again, or restore a backup that this one made", path, err)
+	}
+	var e *sqlite.Error
+	if errors.As(err, &e) {
+		switch primary(e) {
+		case codeBusy, codeLocked:
+			return fmt.Errorf("sqlite: %w: %s is locked by another process: let that finish or end it: %w", storage.ErrUnavailable, path, err)
+		case codeFull:
+			return fmt.Errorf("sqlite: %w: the disk of %s is full: make room: %w", storage.ErrUnavailable, path, err)
+		case codeIOErr:
+			return fmt.Errorf("sqlite: %w: %s cannot be read or written: is its disk full, or failing? %w", storage.ErrUnavailable, path, err)
+		}
 	}
 	return fmt.Errorf("sqlite: open %s: %w", strconv.Quote(path), err)
+}
+
+// isDamage reports whether err tells of a file that does not hold together.
+func isDamage(err error) bool {
+	var e *sqlite.Error
+	return errors.Is(err, errDamaged) || errors.As(err, &e) && (primary(e) == codeNotADatabase || primary(e) == codeCorrupt)
 }

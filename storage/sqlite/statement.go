@@ -70,6 +70,10 @@ func of(alias, columns string) string {
 const (
 	codeCorrupt      = sqlite3.SQLITE_CORRUPT
 	codeNotADatabase = sqlite3.SQLITE_NOTADB
+	codeBusy         = sqlite3.SQLITE_BUSY
+	codeLocked       = sqlite3.SQLITE_LOCKED
+	codeFull         = sqlite3.SQLITE_FULL
+	codeIOErr        = sqlite3.SQLITE_IOERR
 )
 
 func primary(e *sqlite.Error) int { return e.Code() & 0xff }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync/atomic"
 
 	"github.com/imidentity/issuer/storage"
 )
@@ -30,6 +31,8 @@ type writer struct {
 	jobs    chan job // unbuffered: a job that was taken is answered
 	closing chan struct{}
 	stopped chan struct{}
+	place   *place
+	damaged *atomic.Bool
 }
 
 // A job is an update as the writer sees it.
@@ -47,12 +50,14 @@ var (
 	rollback  = statement("ROLLBACK")
 )
 
-func openWriter(ctx context.Context, dsn string) (_ *writer, err error) {
+func openWriter(ctx context.Context, path, dsn string, damaged *atomic.Bool) (_ *writer, err error) {
 	db, err := sql.Open("sqlite", dsn)
 	if err != nil {
 		return nil, err
 	}
-	w := &writer{db: db, jobs: make(chan job), closing: make(chan struct{}), stopped: make(chan struct{})}
+	w := &writer{
+		db: db, jobs: make(chan job), closing: make(chan struct{}), stopped: make(chan struct{}), damaged: damaged,
+	}
 	defer func() {
 		if err != nil {
 			db.Close()
@@ -64,6 +69,9 @@ func openWriter(ctx context.Context, dsn string) (_ *writer, err error) {
 	}
 	if w.stmts, err = prepareAll(ctx, w.conn); err != nil {
 		return nil, err
+	}
+	if w.place, err = newPlace(path); err != nil {
+		return nil, errors.Join(err, closeAll(w.stmts))
 	}
 	go w.run()
 	return w, nil
@@ -139,6 +147,9 @@ func (w *writer) batch(first job) {
 		}
 	}
 	if err == nil {
+		err = w.place.there()
+	}
+	if err == nil {
 		err = w.exec(commit)
 	}
 	if err != nil {
@@ -171,7 +182,7 @@ func (w *writer) step(j job) error {
 		close(j.turn)
 		return err
 	}
-	t := &tx{reader: reader{stmts: w.stmts, fault: new(error)}, ended: make(chan error)}
+	t := &tx{reader: reader{stmts: w.stmts, fault: new(error), damaged: w.damaged}, ended: make(chan error)}
 	j.turn <- t
 	if <-t.ended != nil {
 		if err := w.exec(undo); err != nil {
