@@ -196,9 +196,14 @@ func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
 			if k.Public {
 				kind = "public"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, kind, strings.Join(k.Grants, " "), strings.Join(k.Scopes, " "), strings.Join(k.Domains, " "))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, kind, shortGrants(k.Grants), strings.Join(k.Scopes, " "), strings.Join(k.Domains, " "))
 		}
 	})
+}
+
+// shortGrants lists grant types for people: those that are URNs by their last word.
+func shortGrants(grants []string) string {
+	return strings.ReplaceAll(strings.Join(grants, " "), "urn:ietf:params:oauth:grant-type:", "")
 }
 
 type keysCmd struct {

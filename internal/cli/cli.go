@@ -31,6 +31,7 @@ type commands struct {
 	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Clients    clientsCmd    `cmd:"" help:"List the clients of a running issuer."`
 	Keys       keysCmd       `cmd:"" help:"List the signing keys of a running issuer."`
+	Statements statementsCmd `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
 	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`
 	Proof      proofCmd      `cmd:"" help:"Print a DPoP proof, for use with curl."`
 	Nested     nestedCmd     `cmd:"" help:"Look at tokens with several subjects."`

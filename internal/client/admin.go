@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net"
 	"net/http"
 	"net/url"
@@ -18,6 +20,25 @@ func (a Admin) Do(ctx context.Context, method, path string, query url.Values, an
 	if err != nil {
 		return err
 	}
+	return a.send(req, answer)
+}
+
+// Send is Do with a body, which is sent as JSON.
+func (a Admin) Send(ctx context.Context, method, path string, body, answer any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	u := url.URL{Scheme: "http", Host: "issuer", Path: path}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(text))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/json")
+	return a.send(req, answer)
+}
+
+func (a Admin) send(req *http.Request, answer any) error {
 	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", string(a))
 	}}

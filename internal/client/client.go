@@ -194,7 +194,7 @@ func send(c *http.Client, req *http.Request, answer any) error {
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}
-	if resp.StatusCode != http.StatusOK {
+	if resp.StatusCode/100 != 2 {
 		e := &Error{Status: resp.StatusCode, Code: "no OAuth error"}
 		if isJSON(resp) {
 			_ = json.Unmarshal(body, e) // the status says enough if it is none

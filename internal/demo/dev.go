@@ -30,6 +30,7 @@ const (
 	Domain   = "example.com"
 	AppID    = "im-app" // public, logs people in, any loopback port
 	PeerID   = "peer"   // confidential, introspects tokens of the domain, has service tokens
+	BotID    = "bot"    // confidential, acts for people who let it
 	provider = "dev"
 )
 
@@ -48,8 +49,9 @@ type Dev struct {
 	Issuer     string // its URL
 	Provider   string // URL of the OpenID provider
 	Admin      string // path of the admin socket
-	EnvFile    string // shell file with ISSUER, PEER_ID and PEER_SECRET, for its owner alone
+	EnvFile    string // shell file with ISSUER, and id and secret of peer and bot, for its owner alone
 	PeerSecret string
+	BotSecret  string
 
 	stop  context.CancelFunc
 	ended sync.WaitGroup
@@ -83,7 +85,10 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	if err != nil {
 		return fmt.Errorf("make the data folder: %w", err)
 	}
-	if d.PeerSecret, err = peerSecret(d.EnvFile); err != nil {
+	if d.PeerSecret, err = secretOf(d.EnvFile, "PEER_SECRET"); err != nil {
+		return err
+	}
+	if d.BotSecret, err = secretOf(d.EnvFile, "BOT_SECRET"); err != nil {
 		return err
 	}
 	idp, err := devidp.New(devidp.Config{
@@ -154,7 +159,7 @@ func (d *Dev) failed(err error) {
 
 // settings writes the settings as an operator would and reads them as the issuer does.
 func (d *Dev) settings(data string) (*config.Config, error) {
-	sum := sha256.Sum256([]byte(d.PeerSecret))
+	peer, bot := sha256.Sum256([]byte(d.PeerSecret)), sha256.Sum256([]byte(d.BotSecret))
 	folder, err := filepath.Abs(data)
 	if err != nil {
 		return nil, err
@@ -174,21 +179,30 @@ clients:
     auth: none
     first_party: true
     redirect_uris: ["http://127.0.0.1/callback", "http://[::1]/callback"]
-    grants: [authorization_code, refresh_token]
-    scopes: ["im:handle", "im:device"]
+    grants: [authorization_code, refresh_token, "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens"]
+    scopes: ["im:handle", "im:device", account]
     domains: [%s]
+    embed: [separate, attested_by, member_of, guardian_of, same_as, renamed_from, moved_from]
   - id: %s
     auth: secret
     secret_sha256: %s
     grants: [client_credentials]
-    scopes: [introspect, "introspect:domain"]
+    scopes: [introspect, "introspect:domain", "introspect:reason"]
     domains: [%s]
-`, d.Issuer, folder, Domain, provider, d.Provider, AppID, Domain, PeerID, hex.EncodeToString(sum[:]), Domain)
+  - id: %s
+    auth: secret
+    secret_sha256: %s
+    grants: [client_credentials, "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens"]
+    scopes: ["im:handle"]
+    domains: [%s]
+    embed: [acts_for]
+`, d.Issuer, folder, Domain, provider, d.Provider, AppID, Domain, PeerID, hex.EncodeToString(peer[:]), Domain,
+		BotID, hex.EncodeToString(bot[:]), Domain)
 	return config.Parse("development settings", []byte(text), nil)
 }
 
-// peerSecret is the secret in the environment file of an earlier start, or a new one.
-func peerSecret(file string) (string, error) {
+// secretOf is a secret in the environment file of an earlier start, or a new one if there is no such file.
+func secretOf(file, name string) (string, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
 		var raw [32]byte
@@ -200,15 +214,16 @@ func peerSecret(file string) (string, error) {
 	defer func() { _ = f.Close() }() // it was only read
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		if secret, ok := strings.CutPrefix(lines.Text(), "PEER_SECRET="); ok && len(secret) == 43 {
+		if secret, ok := strings.CutPrefix(lines.Text(), name+"="); ok && len(secret) == 43 {
 			return secret, nil
 		}
 	}
-	return "", fmt.Errorf("%s holds no PEER_SECRET: remove the file, and a new one is made", file)
+	return "", fmt.Errorf("%s holds no %s: remove the file, and a new one is made", file, name)
 }
 
 func (d *Dev) writeEnv() error {
-	text := fmt.Sprintf("ISSUER=%s\nPEER_ID=%s\nPEER_SECRET=%s\n", d.Issuer, PeerID, d.PeerSecret)
+	text := fmt.Sprintf("ISSUER=%s\nPEER_ID=%s\nPEER_SECRET=%s\nBOT_ID=%s\nBOT_SECRET=%s\n",
+		d.Issuer, PeerID, d.PeerSecret, BotID, d.BotSecret)
 	temp := d.EnvFile + ".part"
 	if err := os.WriteFile(temp, []byte(text), 0o600); err != nil {
 		return err

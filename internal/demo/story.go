@@ -74,6 +74,10 @@ type telling struct {
 	peer   *client.Client
 	tokens client.Tokens
 	set    claims.Set
+
+	bot     *client.Client
+	granted actorGrant
+	acting  client.Tokens // the bot's, about Alice
 }
 
 // A step is a part of the story.
@@ -92,6 +96,9 @@ func (t *telling) tell(ctx context.Context) error {
 		{"a peer asks the issuer about it", t.ask},
 		{"a thief uses a stolen token with another key", t.steal},
 		{"somebody sends the same proof twice", t.replay},
+		{"Alice lets a bot act for her", t.grant},
+		{"the bot acts, and a peer sees for whom", t.act},
+		{"Alice takes it back", t.takeBack},
 		{"the operator removes the device", t.remove},
 	})
 	if err == nil {
@@ -141,7 +148,7 @@ func (t *telling) device(context.Context) error {
 }
 
 func (t *telling) login(ctx context.Context) (err error) {
-	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"}})
+	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"}, "scope": {"im:handle im:device account"}})
 	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirectURI),
 		map[string]string{"text": person, "password": person})
 	if err != nil {

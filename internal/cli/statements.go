@@ -1,0 +1,130 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/imidentity/issuer/internal/server"
+)
+
+type statementsCmd struct {
+	Sign     statementsSignCmd     `cmd:"" help:"Sign a statement about a user or an organisation, and print it."`
+	List     statementsListCmd     `cmd:"" help:"List the statements that stand."`
+	Withdraw statementsWithdrawCmd `cmd:"" help:"End a statement, with all that rests on it."`
+}
+
+type statementsSignCmd struct {
+	operator
+	Type      string        `arg:"" enum:"member,guardian,move,rename,link" help:"What it says: member, guardian, move, rename or link."`
+	Subject   string        `required:"" placeholder:"URI" help:"Whom it is about: the organisation, the child, the user who moved, was renamed or is somebody else, too."`
+	Party     string        `placeholder:"URI" help:"Whom it names: the member, the guardian, who the user is now, or who she also is. Not for a rename."`
+	Role      string        `placeholder:"TEXT" help:"Of a member."`
+	OldHandle string        `placeholder:"URI" help:"The handle that the user had before a rename."`
+	Audience  []string      `placeholder:"NAME" help:"Who may embed it or read it: an issuer's URL, or a domain's URI. Without, this issuer and that of the party."`
+	For       time.Duration `placeholder:"TIME" help:"How long it holds, such as 720h; the settings bound it (lifetimes.statement)."`
+}
+
+func (*statementsSignCmd) Help() string {
+	return `The issuer answers for it: it is signed like a token. What people say of themselves (who acts for them, which key is
+theirs) is not for an operator to say.
+
+    issuer statements sign member --subject im:wxyz=%23%23team@example.net --party "im:$USER@example.net;id-type=user" --role lead
+    issuer statements sign rename --subject "im:$USER@example.net;id-type=user" --old-handle im:%40alice@example.net`
+}
+
+func (c *statementsSignCmd) Run(ctx context.Context, s *streams) error {
+	body := map[string]any{"typ": "im-" + c.Type + "+jwt", "sub": c.Subject}
+	party := map[string]string{"member": "member", "guardian": "guardian", "move": "moved_to", "link": "same_as"}[c.Type]
+	switch {
+	case party == "" && c.Party != "":
+		return usage("--party has no place in a rename: --old-handle says what the user was called")
+	case party != "" && c.Party == "":
+		return usage("%s needs --party", c.Type)
+	case c.Type != "rename" && c.OldHandle != "":
+		return usage("--old-handle goes with a rename")
+	case c.Type != "member" && c.Role != "":
+		return usage("--role goes with a member")
+	case c.For < 0 || c.For%time.Second != 0:
+		return usage("--for takes whole seconds")
+	}
+	for name, value := range map[string]string{party: c.Party, "role": c.Role, "old_handle": c.OldHandle} {
+		if name != "" && value != "" {
+			body[name] = value
+		}
+	}
+	if len(c.Audience) > 0 {
+		body["audience"] = c.Audience
+	}
+	if c.For > 0 {
+		body["expires_in"] = int64(c.For / time.Second)
+	}
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	var made server.Statement
+	if err := explain(socket, socket.Send(ctx, http.MethodPost, "/admin/statements", body, &made)); err != nil {
+		return err
+	}
+	if c.JSON {
+		return c.print(s, made, "", nil)
+	}
+	fmt.Fprintln(s.out, made.Token)
+	return nil
+}
+
+type statementsListCmd struct {
+	operator
+	Domain string `placeholder:"NAME" help:"Domain of the subjects; not needed if the issuer serves only one."`
+	User   string `placeholder:"ID" help:"Only those about this user."`
+}
+
+func (c *statementsListCmd) Run(ctx context.Context, s *streams) error {
+	query := url.Values{}
+	set(query, "domain", c.Domain)
+	set(query, "user", c.User)
+	var list []server.Statement
+	if err := c.get(ctx, s, "/admin/statements", query, &list); err != nil {
+		return err
+	}
+	return c.print(s, list, "STATEMENT\tTYPE\tABOUT\tNAMES\tUNTIL", func(w io.Writer) {
+		for _, v := range list {
+			names := cmp.Or(v.Actor, v.SameAs, v.MovedTo, v.Member, v.Guardian, v.OldHandle, v.JKT)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ID, v.Type, v.Subject, names, v.ExpiresAt.Format(time.RFC3339))
+		}
+	})
+}
+
+type statementsWithdrawCmd struct {
+	operator
+	ID     string `required:"" placeholder:"ID" help:"The statement, as list shows it."`
+	Domain string `placeholder:"NAME" help:"Domain of its subject; not needed if the issuer serves only one."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+}
+
+func (*statementsWithdrawCmd) Help() string {
+	return `Tokens that enclose it are inactive at once, and so are those that were issued by it. The devices of a delegation end.
+
+    issuer statements withdraw --id 7kHb3h043lahTHszoAokdg --reason "left the team"`
+}
+
+func (c *statementsWithdrawCmd) Run(ctx context.Context, s *streams) error {
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	query := url.Values{"reason": {c.Reason}}
+	set(query, "domain", c.Domain)
+	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/statements/"+c.ID, query, nil)); err != nil {
+		return err
+	}
+	if !c.JSON {
+		fmt.Fprintf(s.out, "Withdrew statement %s.\n", c.ID)
+	}
+	return nil
+}
