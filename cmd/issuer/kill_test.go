@@ -1,14 +1,14 @@
 package main
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"net/url"
+	"os"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -17,34 +17,47 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 const (
-	people     = 8   // who log in and refresh at the same time
-	operations = 240 // logins and refreshes that are acknowledged while the issuer is killed again and again
-	kills      = 10
+	operations = 1000 // logins and refreshes that are acknowledged while the issuer is killed again and again
+	kills      = 20
 )
 
-// TestKill kills the issuer at random moments of many logins and refreshes. What was acknowledged is there at the next
-// start, nobody is logged out, and nothing can be spent twice.
+// TestKill kills the issuer at random moments of many logins and refreshes by people who all act at once. What was
+// acknowledged is there at the next start: nobody is logged out, who gave a session up has it no more, and nothing can
+// be spent twice, neither a code nor a refresh token nor a proof. TEST_SEED repeats the choices of a run, though not
+// its timing.
 func TestKill(t *testing.T) {
-	victim := newVictim(t)
+	seed := rand.Uint64()
+	if text := os.Getenv("TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("TEST_SEED=%d", seed)
+	chance := func(stream uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, stream)) }
+
+	victim := newVictim(t, "replay: storage", "limits: {devices_per_user: 1000}")
 	victim.start(t)
 	r := &run{t: t, issuer: victim.issuer}
 	var working sync.WaitGroup
 	for i := range people {
 		working.Go(func() {
-			if err := r.work(person(i)); err != nil {
+			if err := r.work(person(i), chance(uint64(i+1))); err != nil {
 				t.Error(err)
 			}
 		})
 	}
+	random := chance(0)
 	for k := 0; k < kills && !t.Failed(); k++ {
-		due := int64((k+1)*operations/(kills+1) + rand.IntN(3))
+		due := int64((k+1)*operations/(kills+1) + random.IntN(10))
 		for r.acknowledged.Load() < due && !t.Failed() {
 			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(rand.N(20 * time.Millisecond)) // any moment of the requests under way
+		time.Sleep(time.Duration(random.Int64N(int64(20 * time.Millisecond)))) // any moment of the requests under way
 		victim.kill(t)
 		victim.start(t)
 	}
@@ -53,8 +66,8 @@ func TestKill(t *testing.T) {
 		return
 	}
 
-	// One refresh each in the life that ends now, so that the proofs of all are of its epoch.
-	for _, s := range r.sessions {
+	// One refresh each in the life that ends now, so that the nonces of all proofs are fresh.
+	for _, s := range r.live() {
 		if err := r.refresh(s); err != nil {
 			t.Fatal(err)
 		}
@@ -63,25 +76,34 @@ func TestKill(t *testing.T) {
 	}
 	victim.kill(t)
 	victim.start(t)
-	for _, s := range r.sessions {
+	for _, s := range r.live() {
 		s.outlived(t)
+	}
+	for _, s := range r.sessions {
+		if s.givenUp {
+			_, err := s.app.Refresh(t.Context(), s.newest())
+			wantCode(t, "a refresh token that was given up", err, "invalid_grant")
+		}
 	}
 	r.devices(victim)
 	victim.stop(t)
-	r.grants(victim)
-	t.Logf("%d kills; acknowledged: %d logins, %d refreshes; cut off by a kill and done again: %d logins, %d codes (%d spent before), %d refreshes",
-		victim.kills, len(r.sessions), r.refreshes.Load(), r.cutLogins.Load(), r.cutCodes.Load(), r.spentCodes.Load(), r.cutRefreshes.Load())
+	sqlitetest.Whole(t, victim.database)
+	if got, want := sqlitetest.Count(t, victim.database, "SELECT count(*) FROM grants"), len(r.sessions)+int(r.spentCodes.Load()); got != want {
+		t.Errorf("the database has %d sessions, want %d: one for each code that was redeemed, whether the answer arrived or not", got, want)
+	}
+	t.Logf("%d kills; acknowledged: %d logins, %d refreshes, %d sessions given up; cut off by a kill and done again: %d logins, %d codes (%d spent before), %d refreshes, %d revocations; %d proofs from before a kill refused",
+		victim.kills, len(r.sessions), r.refreshes.Load(), len(r.sessions)-len(r.live()),
+		r.cutLogins.Load(), r.cutCodes.Load(), r.spentCodes.Load(), r.cutRefreshes.Load(), r.cutRevocations.Load(), r.replays.Load())
 }
-
-func person(i int) string { return fmt.Sprintf("person%d", i) }
 
 // A run is what the people did, as far as they know.
 type run struct {
 	t      *testing.T
 	issuer string
 
-	taken, acknowledged, refreshes                atomic.Int64
+	taken, acknowledged, refreshes, replays       atomic.Int64
 	cutLogins, cutCodes, spentCodes, cutRefreshes atomic.Int64
+	cutRevocations                                atomic.Int64
 
 	mu       sync.Mutex
 	sessions []*session
@@ -95,21 +117,72 @@ type session struct {
 	answer *url.URL
 	set    claims.Set
 	tokens []string
+
+	givenUp bool
 }
 
 func (s *session) newest() string { return s.tokens[len(s.tokens)-1] }
 
-// work logs a person in and refreshes, in turns, until all have done enough.
-func (r *run) work(person string) (err error) {
+// live are the sessions that nobody gave up.
+func (r *run) live() (live []*session) {
+	for _, s := range r.sessions {
+		if !s.givenUp {
+			live = append(live, s)
+		}
+	}
+	return live
+}
+
+// work logs a person in and refreshes, and now and then tries her last proof once more or gives her session up, until all
+// have done enough.
+func (r *run) work(person string, chance *rand.Rand) (err error) {
 	var s *session
 	for n := 0; r.taken.Add(1) <= operations && err == nil; n++ {
-		if n%4 == 0 {
-			s, err = r.login(person)
-		} else {
-			err = r.refresh(s)
+		switch {
+		case n%4 == 0:
+			if s, err = r.login(person); err == nil && chance.IntN(4) == 0 {
+				err = r.giveUp(s)
+			}
+			if err == nil && s.givenUp {
+				s, err = r.login(person)
+			}
+		default:
+			if chance.IntN(3) == 0 {
+				err = r.replay(s)
+			}
+			if err == nil {
+				err = r.refresh(s)
+			}
 		}
 		r.acknowledged.Add(1)
 	}
+	return err
+}
+
+// replay tries the last proof of a session once more, also if the issuer has died since: it was spent with a request
+// that was acknowledged.
+func (r *run) replay(s *session) error {
+	again := s.app.repeat()
+	for {
+		_, err := again.Refresh(r.t.Context(), s.newest())
+		switch code(err) {
+		case "invalid_dpop_proof":
+			r.replays.Add(1)
+			return nil
+		case "use_dpop_nonce":
+			return nil // too old by now, spent or not
+		}
+		if code(err) != "" || err == nil || r.t.Failed() {
+			return fmt.Errorf("a proof of %s that was spent = %v, want invalid_dpop_proof", s.person, err)
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+}
+
+// giveUp ends a session.
+func (r *run) giveUp(s *session) error {
+	err := r.insist(&r.cutRevocations, func() error { return s.app.Revoke(r.t.Context(), s.newest()) })
+	s.givenUp = err == nil
 	return err
 }
 
@@ -204,7 +277,7 @@ func (r *run) insist(cut *atomic.Int64, do func() error) error {
 func (s *session) outlived(t *testing.T) {
 	newest, before := s.newest(), s.tokens[len(s.tokens)-2]
 	_, err := s.app.repeat().Refresh(t.Context(), newest)
-	wantCode(t, "a proof from before the death", err, "use_dpop_nonce")
+	wantCode(t, "a proof from before the death", err, "invalid_dpop_proof")
 	_, err = s.app.Finish(t.Context(), s.flow, s.answer)
 	wantCode(t, "a code from before the death", err, "invalid_grant")
 
@@ -263,22 +336,6 @@ func (r *run) devices(v *victim) {
 		if !slices.Equal(got, want) {
 			r.t.Errorf("devices of %s = %v, want %v", person(i), got, want)
 		}
-	}
-}
-
-// grants holds the database to one session for each code that was redeemed, whether the answer arrived or not.
-func (r *run) grants(v *victim) {
-	db, err := sql.Open("sqlite", "file:"+v.database+"?mode=ro")
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	defer db.Close()
-	var got int64
-	if err := db.QueryRowContext(context.Background(), "SELECT count(*) FROM grants").Scan(&got); err != nil {
-		r.t.Fatal(err)
-	}
-	if want := int64(len(r.sessions)) + r.spentCodes.Load(); got != want {
-		r.t.Errorf("the database has %d sessions, want %d", got, want)
 	}
 }
 

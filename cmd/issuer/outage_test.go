@@ -29,7 +29,7 @@ func TestDiskFull(t *testing.T) {
 	v := newVictim(t)
 	mount(t, v.data, "8m")
 	v.start(t)
-	sessions := make([]*login, people)
+	sessions := make([]*login, 8)
 	for i := range sessions {
 		sessions[i] = v.session(t, person(i))
 	}

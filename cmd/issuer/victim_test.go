@@ -55,8 +55,13 @@ clients:
     domains: [example.com]
 `
 
-// newVictim makes the settings of an issuer, and starts the provider of its people.
-func newVictim(t *testing.T) *victim {
+// people are how many there are at the provider.
+const people = 16
+
+func person(i int) string { return fmt.Sprintf("person%d", i) }
+
+// newVictim makes the settings of an issuer, with further lines if there are any, and starts the provider of its people.
+func newVictim(t *testing.T, further ...string) *victim {
 	t.Helper()
 	listen := freeAddress(t)
 	v := &victim{issuer: "http://" + listen, listen: listen, folder: t.TempDir()}
@@ -77,7 +82,7 @@ func newVictim(t *testing.T) *victim {
 	if provider, err = devidp.New(cfg); err != nil {
 		t.Fatal(err)
 	}
-	text := fmt.Sprintf(victimSettings, v.issuer, listen, front.URL, v.data)
+	text := fmt.Sprintf(victimSettings, v.issuer, listen, front.URL, v.data) + strings.Join(further, "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(v.folder, "issuer.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
