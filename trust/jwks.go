@@ -1,32 +1,19 @@
 package trust
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// maxKeys bounds the keys of one issuer.
-const maxKeys = 64
-
 // parseJWKS returns the keys of a JWK Set that signatures can be checked with, by kid. Others are left out: a set may
 // hold keys for other purposes and of types that come later (RFC 7517 §5). A key without kid could not be asked for. A
 // kid that two keys have names neither.
 func parseJWKS(data []byte) (map[string]publicKey, error) {
-	var list []json.RawMessage
-	err := jose.Object(data, func(name string, value []byte) error {
-		if name == "keys" {
-			return json.Unmarshal(value, &list)
-		}
-		return jose.CheckCase(name, []string{"keys"})
-	})
-	switch {
-	case err != nil:
+	list, err := jose.SplitJWKS(data)
+	if err != nil {
 		return nil, fmt.Errorf("key set: %w", err)
-	case len(list) > maxKeys:
-		return nil, fmt.Errorf("key set: more than %d keys", maxKeys)
 	}
 	keys := make(map[string]publicKey, len(list))
 	twice := make(map[string]bool)

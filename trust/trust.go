@@ -21,6 +21,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/fetch"
+	"github.com/imidentity/issuer/internal/published"
 )
 
 // ErrUnavailable is returned when the keys of an issuer cannot be known now: it does not answer, or was asked so lately
@@ -59,8 +60,8 @@ type Peer struct {
 
 // Defaults for the zero values of [Config].
 const (
-	DefaultFresh = 5 * time.Minute
-	DefaultStale = time.Hour
+	DefaultFresh = published.DefaultFresh
+	DefaultStale = published.DefaultStale
 )
 
 // Config configures a [Table].
@@ -175,10 +176,10 @@ func (cfg *Config) source(p Peer) (keySource, error) {
 		return nil, errors.New("issuer: not an https URL without user, query and fragment")
 	}
 	if len(p.JWKS) == 0 {
-		return &published{
-			issuer: p.Issuer, at: u, client: cfg.Client, foreign: cfg.ForeignClient,
-			fresh: cfg.Fresh, stale: cfg.Stale, now: cfg.Now,
-		}, nil
+		at := location{issuer: p.Issuer, at: u, client: cfg.Client, foreign: cfg.ForeignClient}
+		return issuerKeys{published.New(published.Config[map[string]publicKey]{
+			Fetch: at.fetch, Fresh: cfg.Fresh, Stale: cfg.Stale, Now: cfg.Now,
+		})}, nil
 	}
 	keys, err := parseJWKS(p.JWKS)
 	if err != nil {

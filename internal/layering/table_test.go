@@ -13,10 +13,13 @@ var arrows = map[string][]string{
 	"internal/fetch": {},
 	"storage":        {},
 
+	"internal/assertion": {"internal/jose"},
+	"internal/published": {"internal/fetch"},
+
 	// Libraries: other people's programs import them (see light).
 	"claims":     {"internal/jose"},
 	"dpop":       {"internal/jose"},
-	"trust":      {"claims", "internal/fetch", "internal/jose"},
+	"trust":      {"claims", "internal/fetch", "internal/jose", "internal/published"},
 	"nested":     {"claims", "internal/jose"},
 	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
@@ -24,7 +27,7 @@ var arrows = map[string][]string{
 	"keys":       {"internal/jose", "storage"},
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "storage"},
-	"oauth":      {"account", "claims", "dpop", "internal/jose", "keys", "nested", "revocation", "storage"},
+	"oauth":      {"account", "claims", "dpop", "internal/assertion", "internal/jose", "keys", "nested", "revocation", "storage"},
 	"login":      {"account", "internal/fetch", "internal/jose"},
 	"web":        {"account", "login", "oauth"},
 
@@ -32,8 +35,8 @@ var arrows = map[string][]string{
 	"storage/postgres": {"dpop", "storage"},
 	"storage/redis":    {"dpop", "storage"},
 
-	"internal/config": {"claims", "dpop", "internal/fetch"},
-	"internal/client": {"claims", "dpop", "internal/jose"},
+	"internal/config": {"claims", "dpop", "internal/assertion", "internal/fetch"},
+	"internal/client": {"claims", "dpop", "internal/assertion", "internal/jose"},
 	"internal/devidp": {},
 	"internal/server": {all},
 	"internal/cli":    {all},

@@ -1,0 +1,38 @@
+package jose
+
+import (
+	"encoding/json"
+	"errors"
+)
+
+// maxKeys bounds the keys of one set.
+const maxKeys = 64
+
+var (
+	errNoKeys   = errors.New("not a JWK Set: it has no array keys")
+	errManyKeys = errors.New("more than 64 keys")
+)
+
+// SplitJWKS returns the keys of a JWK Set (RFC 7517 §5) as they stand there, each for [ParseJWK]: whether one that cannot
+// be used here is passed over, as §5 says, or is a mistake to be told, is the caller's to decide.
+func SplitJWKS(data []byte) ([]json.RawMessage, error) {
+	var keys []json.RawMessage
+	err := Object(data, func(name string, value []byte) error {
+		if name == "keys" {
+			if json.Unmarshal(value, &keys) != nil {
+				return errNoKeys
+			}
+			return nil
+		}
+		return CheckCase(name, []string{"keys"})
+	})
+	switch {
+	case err != nil:
+		return nil, err
+	case keys == nil:
+		return nil, errNoKeys
+	case len(keys) > maxKeys:
+		return nil, errManyKeys
+	}
+	return keys, nil
+}

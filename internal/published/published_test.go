@@ -1,0 +1,133 @@
+package published_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/imidentity/issuer/internal/published"
+)
+
+func has(word string) func([]string) bool {
+	return func(words []string) bool { return slices.Contains(words, word) }
+}
+
+// A publisher says words, and counts how often it is asked.
+type publisher struct {
+	words []string
+	err   error
+	asked int
+}
+
+func (p *publisher) fetch(context.Context) ([]string, error) {
+	p.asked++
+	return p.words, p.err
+}
+
+// TestGet walks through a day of a publisher: time passes only where the test says so.
+func TestGet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{words: []string{"a"}}
+		c := published.New(published.Config[[]string]{Fetch: p.fetch})
+		outage := errors.New("outage")
+		for i, step := range []struct {
+			wait  time.Duration
+			words []string // from now on; nil: the publisher is down
+			word  string
+			want  error
+			asked int
+		}{
+			{0, nil, "a", published.ErrUnavailable, 1},
+			{0, []string{"a"}, "a", published.ErrUnavailable, 1}, // left alone
+			{10 * time.Second, []string{"a"}, "a", nil, 2},
+			{4 * time.Minute, []string{"a"}, "a", nil, 2},
+			{0, []string{"a"}, "x", published.ErrAbsent, 3},
+			{0, []string{"a", "b"}, "b", published.ErrUnavailable, 3}, // asked lately
+			{0, []string{"a", "b"}, "a", nil, 3},
+			{time.Minute, []string{"a", "b"}, "b", nil, 4},
+			{5 * time.Minute, []string{"b"}, "a", published.ErrAbsent, 5}, // withdrawn
+			{5 * time.Minute, nil, "b", nil, 6},                           // stale, in an outage
+			{54 * time.Minute, nil, "b", nil, 7},
+			{time.Minute, nil, "b", published.ErrUnavailable, 8}, // too stale
+			{10 * time.Second, []string{"b"}, "b", nil, 9},
+		} {
+			time.Sleep(step.wait)
+			p.words, p.err = step.words, nil
+			if step.words == nil {
+				p.err = outage
+			}
+			words, err := c.Get(t.Context(), has(step.word))
+			if !errors.Is(err, step.want) || (err == nil) != slices.Contains(words, step.word) {
+				t.Errorf("step %d: Get(%s) = %q, %v, want %v", i, step.word, words, err, step.want)
+			}
+			if p.asked != step.asked {
+				t.Errorf("step %d: asked %d times, want %d", i, p.asked, step.asked)
+			}
+		}
+	})
+}
+
+// TestJoinedFetch holds that "no" is what the publisher said after the question: a fetch that had begun before it may have
+// missed what was published meanwhile.
+func TestJoinedFetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		c := published.New(published.Config[[]string]{Fetch: func(context.Context) ([]string, error) {
+			n := asked.Add(1)
+			words := []string{"a", "b"}[:n]
+			time.Sleep(time.Second)
+			return words, nil
+		}})
+		results := make(chan error)
+		for _, word := range []string{"a", "b"} {
+			go func() {
+				_, err := c.Get(t.Context(), has(word))
+				results <- err
+			}()
+			synctest.Wait() // the first has begun a fetch, the other joins it
+		}
+		for range 2 {
+			if err := <-results; err != nil {
+				t.Errorf("Get = %v, want nil", err)
+			}
+		}
+		if n := asked.Load(); n != 2 {
+			t.Errorf("asked %d times, want 2", n)
+		}
+	})
+}
+
+func TestRead(t *testing.T) {
+	for name, v := range map[string]struct {
+		status int
+		typ    string
+		size   int
+		ok     bool
+	}{
+		"small":     {200, "application/json; charset=utf-8", 2, true},
+		"limit":     {200, "application/json", 256 << 10, true},
+		"too long":  {200, "application/json", 256<<10 + 1, false},
+		"not found": {404, "application/json", 2, false},
+		"html":      {200, "text/html", 2, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+				w.Header().Set("Content-Type", v.typ)
+				w.WriteHeader(v.status)
+				_, _ = w.Write([]byte(strings.Repeat(" ", v.size)))
+			}))
+			defer s.Close()
+			body, err := published.Read(t.Context(), s.Client(), s.URL, "application/json")
+			if (err == nil) != v.ok || v.ok && len(body) != v.size {
+				t.Errorf("Read = %d octets, %v, want success %v", len(body), err, v.ok)
+			}
+		})
+	}
+}
