@@ -12,6 +12,7 @@ import (
 
 	"github.com/ory/fosite"
 
+	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/nested"
 )
 
@@ -21,9 +22,13 @@ type Client struct {
 	ID string
 	// Name is shown to people; empty means ID.
 	Name string
-	// SecretSHA256 is the SHA-256 of its secret; nil for a public client. Secrets are 256 random bits, so a plain
+	// SecretSHA256 is the SHA-256 of its secret; nil for a client without. Secrets are 256 random bits, so a plain
 	// hash is enough.
 	SecretSHA256 []byte
+	// Keys verify the assertions of a client that authenticates by private_key_jwt. One that publishes its keys has none
+	// here, but JWKSURI, which [Config.ClientKeys] reads.
+	Keys    []assertion.Key
+	JWKSURI string
 	// RedirectURIs are matched octet for octet, but for the port of an http loopback address (RFC 8252 §7.3).
 	RedirectURIs []string
 	// Grants, Scopes and Domains are what it may ask for.
@@ -43,8 +48,11 @@ type Client struct {
 	RequireDPoPJKT bool
 }
 
-// Public reports whether the client has no secret.
-func (c *Client) Public() bool { return c.SecretSHA256 == nil }
+// Public reports whether the client has neither a secret nor keys to authenticate with.
+func (c *Client) Public() bool { return c.SecretSHA256 == nil && !c.signs() }
+
+// signs reports whether the client authenticates by private_key_jwt.
+func (c *Client) signs() bool { return c.Keys != nil || c.JWKSURI != "" }
 
 // Allows reports whether the client is registered for a grant type.
 func (c *Client) Allows(grant string) bool { return slices.Contains(c.Grants, grant) }
@@ -64,28 +72,40 @@ const (
 // GrantTypes are all that the token endpoint knows.
 var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed}
 
-// Authenticate says which client sent a request to an endpoint for programs, by HTTP Basic or by parameters of the
-// form (RFC 6749 §2.3.1), or by client_id alone for a public client. Everything else is invalid_client, with one
-// answer for an unknown client and a wrong secret.
-func (p *Provider) Authenticate(header http.Header, form url.Values) (*Client, error) {
+// Authenticate says which client sent a request to an endpoint for programs: by an assertion (RFC 7521 §4.2), by HTTP Basic
+// or by parameters of the form (RFC 6749 §2.3.1), or by client_id alone for a public client. Everything else is
+// invalid_client, with one answer for an unknown client, a wrong secret and a key that is not the client's.
+//
+// An assertion is good once. The caller calls spend when the request was found good and before anything comes of it; its
+// error is to be answered like one of Authenticate.
+func (p *Provider) Authenticate(ctx context.Context, header http.Header, form url.Values) (client *Client, spend func(context.Context) error, err error) {
+	client, once, err := p.identify(ctx, header, form)
+	return client, func(ctx context.Context) error { return p.spendOnce(ctx, once) }, err
+}
+
+// identify is [Provider.Authenticate] for those who spend the assertion in a transaction of their own.
+func (p *Provider) identify(ctx context.Context, header http.Header, form url.Values) (*Client, *once, error) {
+	if form.Has("client_assertion") || form.Has("client_assertion_type") {
+		return p.identifyByAssertion(ctx, header, form)
+	}
 	id, secret, basic, err := credentials(header, form)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	client, known := p.clients[id]
 	want := noSecret[:]
-	if known && !client.Public() {
+	if known && client.SecretSHA256 != nil {
 		want = client.SecretSHA256
 	}
 	got := sha256.Sum256([]byte(secret))
 	match := subtle.ConstantTimeCompare(got[:], want) == 1
 	switch {
 	case known && client.Public() && secret == "" && !basic:
-		return client, nil
-	case known && !client.Public() && match:
-		return client, nil
+		return client, nil, nil
+	case known && client.SecretSHA256 != nil && match:
+		return client, nil, nil
 	}
-	return nil, &Error{Code: CodeInvalidClient, Description: "The client is unknown or its credentials are wrong.", Basic: basic}
+	return nil, nil, &Error{Code: CodeInvalidClient, Description: "The client is unknown or its credentials are wrong.", Basic: basic}
 }
 
 // noSecret stands in for the hash of a client that has none: no text that a request can carry hashes to it.
@@ -157,7 +177,7 @@ func (v view) GetResponseTypes() fosite.Arguments {
 // authenticateFor is [Provider.Authenticate] in the form of fosite's extension point. The client must also be
 // registered for the grant that it asks for; fosite has other codes for some that are not.
 func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
-	client, err := p.Authenticate(r.Header, form)
+	client, once, err := p.identify(ctx, r.Header, form)
 	if err != nil {
 		return nil, err
 	}
@@ -168,6 +188,6 @@ func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form ur
 	if err := p.limiter.Client(client, f.source); err != nil {
 		return nil, err
 	}
-	f.client = client
+	f.client, f.once = client, once
 	return view{Client: client}, nil
 }

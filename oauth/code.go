@@ -126,7 +126,7 @@ func (p *Provider) spentAgain(ctx context.Context, f *flow, c storage.Code) erro
 	if err := p.spend(ctx, f); err != nil {
 		return err
 	}
-	if err := p.endGrant(ctx, g, "code_reused"); err != nil {
+	if err := p.endGrant(ctx, g, "code_reused", f.once); err != nil {
 		return err
 	}
 	p.log.WarnContext(ctx, "audit: authorization code used again by another key: session ended",
@@ -134,25 +134,28 @@ func (p *Provider) spentAgain(ctx context.Context, f *flow, c storage.Code) erro
 	return errCode
 }
 
-// endGrant ends a session and every token that belongs to it.
-func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string) error {
+// endGrant ends a session and every token that belongs to it, for a client whose assertion is spent with that.
+func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string, o *once) error {
 	now := p.now()
 	return p.revoke(ctx, revocation.RevokeGrant(g.ID, p.cause(reason, now)),
-		func(ctx context.Context, tx storage.Tx) error { return tx.EndGrant(ctx, g.ID, now, reason) })
+		func(ctx context.Context, tx storage.Tx) error {
+			if err := o.spend(ctx, tx); err != nil {
+				return err
+			}
+			return tx.EndGrant(ctx, g.ID, now, reason)
+		})
 }
 
 func (p *Provider) cause(reason string, now time.Time) revocation.Cause {
 	return revocation.Cause{Reason: reason, At: now, TokenLife: p.lifetimes.Access}
 }
 
-// revoke writes a revocation, after a step in the same transaction if there is one, and tells of it once durable.
+// revoke writes a revocation, after a step in the same transaction, and tells of it once durable.
 func (p *Provider) revoke(ctx context.Context, r storage.Revocation, first func(context.Context, storage.Tx) error) error {
 	var row storage.Revocation
 	err := p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
-		if first != nil {
-			if err := first(ctx, tx); err != nil {
-				return err
-			}
+		if err := first(ctx, tx); err != nil {
+			return err
 		}
 		row, err = tx.Revoke(ctx, r)
 		return err

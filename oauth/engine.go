@@ -211,6 +211,10 @@ func (c *closing) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acces
 
 func (c *closing) PopulateTokenEndpointResponse(ctx context.Context, _ fosite.AccessRequester, answer fosite.AccessResponder) error {
 	f := flowOf(ctx)
+	// What fosite has not committed: its client_credentials opens no transaction, and has nothing else to write.
+	if err := f.commit(ctx, c.store); err != nil {
+		return err
+	}
 	answer.SetTokenType(f.tokenType())
 	answer.SetExpiresIn(f.expires.Sub(f.now))
 	answer.SetScopes(f.scopes)

@@ -96,6 +96,8 @@ type Config struct {
 	Keys     Keys
 	// Proofs checks DPoP proofs.
 	Proofs *dpop.Verifier
+	// ClientKeys finds the keys of clients that have a JWKSURI. Required if there is one.
+	ClientKeys ClientKeys
 	// Authority tells whom to believe about what tokens enclose: the server itself, and its peers.
 	Authority nested.KeySource
 	// Development admits reserved domains in what tokens enclose.
@@ -124,6 +126,7 @@ type Provider struct {
 	accounts  *account.Accounts
 	keys      Keys
 	proofs    *dpop.Verifier
+	published ClientKeys
 	authority nested.KeySource
 	reserved  bool // domains are admitted that are set aside for tests
 	refresh   refreshTokens
@@ -157,6 +160,7 @@ func New(cfg Config) (*Provider, error) {
 		accounts:  cfg.Accounts,
 		keys:      cfg.Keys,
 		proofs:    cfg.Proofs,
+		published: cfg.ClientKeys,
 		authority: cfg.Authority,
 		reserved:  cfg.Development,
 		refresh:   refreshTokens{key: cfg.RefreshKey},
@@ -173,6 +177,9 @@ func New(cfg Config) (*Provider, error) {
 	for _, c := range cfg.Clients {
 		if c.ID == "" || strings.Contains(c.ID, ":") {
 			return nil, errors.New("oauth: a client id is empty or holds a colon")
+		}
+		if c.JWKSURI != "" && cfg.ClientKeys == nil {
+			return nil, errors.New("oauth: Config needs ClientKeys for a client with a JWKSURI")
 		}
 		p.clients[c.ID] = &c
 	}

@@ -35,7 +35,7 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest) (PushedAnswer, erro
 	if err != nil {
 		return PushedAnswer{}, err
 	}
-	client, err := p.Authenticate(r.Header, r.Form)
+	client, once, err := p.identify(ctx, r.Header, r.Form)
 	if err != nil {
 		return PushedAnswer{}, err
 	}
@@ -73,7 +73,12 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest) (PushedAnswer, erro
 	pushed := storage.Pushed{
 		URI: hash(uri), Client: client.ID, Request: a.Request, ExpiresAt: p.now().Add(pushedLife + pushedLogin),
 	}
-	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.InsertPushed(ctx, pushed) })
+	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := once.spend(ctx, tx); err != nil {
+			return err
+		}
+		return tx.InsertPushed(ctx, pushed)
+	})
 	return PushedAnswer{RequestURI: uri, ExpiresIn: int64(pushedLife / time.Second)}, err
 }
 

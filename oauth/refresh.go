@@ -132,7 +132,7 @@ func (p *Provider) replaced(ctx context.Context, f *flow, g storage.Grant, gen i
 	if err := p.spend(ctx, f); err != nil {
 		return err
 	}
-	if err := p.endGrant(ctx, g, "refresh_reused"); err != nil {
+	if err := p.endGrant(ctx, g, "refresh_reused", f.once); err != nil {
 		return err
 	}
 	p.log.WarnContext(ctx, "audit: replaced refresh token used again: session ended",

@@ -96,6 +96,7 @@ type flow struct {
 	form   url.Values
 	source netip.Addr
 	client *Client
+	once   *once       // the client's assertion, to be spent
 	proof  *dpop.Proof // nil for a service without one
 
 	pushed string // the request URI of an authorization request that was pushed
@@ -133,18 +134,23 @@ func (f *flow) requester() fosite.Requester {
 }
 
 // commit runs the unit of work as one transaction, if there is anything to write. The token is already signed by
-// then, so first of all the user must still be as she was when it was made.
+// then, so first of all the client's assertion must be good once more, and the user as she was when it was made.
 func (f *flow) commit(ctx context.Context, store storage.Store) error {
-	if len(f.work) == 0 {
+	if len(f.work) == 0 && f.once == nil {
 		return nil
 	}
-	return store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		u, err := tx.User(ctx, f.user.Domain, f.user.ID)
-		if err != nil {
+	err := store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := f.once.spend(ctx, tx); err != nil {
 			return err
 		}
-		if u.Gen != f.user.Gen || u.Handle != f.user.Handle || !u.DisabledAt.Equal(f.user.DisabledAt) {
-			return refuse(CodeTemporarilyUnavailable, "The account has just changed: send the request again with a new proof.")
+		if f.user.ID != "" {
+			u, err := tx.User(ctx, f.user.Domain, f.user.ID)
+			if err != nil {
+				return err
+			}
+			if u.Gen != f.user.Gen || u.Handle != f.user.Handle || !u.DisabledAt.Equal(f.user.DisabledAt) {
+				return refuse(CodeTemporarilyUnavailable, "The account has just changed: send the request again with a new proof.")
+			}
 		}
 		for _, step := range f.work {
 			if err := step(ctx, tx); err != nil {
@@ -153,6 +159,10 @@ func (f *flow) commit(ctx context.Context, store storage.Store) error {
 		}
 		return nil
 	})
+	if err == nil {
+		f.work, f.once = nil, nil
+	}
+	return err
 }
 
 // close runs after the grant's own checks and before anything is written: the key is there where one is due, scope and

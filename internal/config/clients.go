@@ -5,6 +5,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/imidentity/issuer/internal/assertion"
 )
 
 var clientID = regexp.MustCompile(`^[!-9;-~]{1,255}$`)
@@ -37,11 +39,12 @@ func (k *checker) clients() {
 }
 
 func (k *checker) credentials(c *Client, path string) {
+	k.keys(c, path)
 	switch none := c.SecretSHA256 == [32]byte{}; {
 	case c.Auth == "secret" && none:
 		k.report(join(path, "secret_sha256"), "is required with auth: secret; make it with `printf %%s SECRET | sha256sum`")
-	case c.Auth == "none" && !none:
-		k.report(join(path, "secret_sha256"), "does not go with auth: none; a client with a secret has auth: secret")
+	case c.Auth != "secret" && !none:
+		k.report(join(path, "secret_sha256"), "does not go with auth: %s; a client with a secret has auth: secret", c.Auth)
 	case c.SecretSHA256 == sha256.Sum256(nil):
 		k.report(join(path, "secret_sha256"), "is the hash of no secret at all")
 	}
@@ -56,6 +59,37 @@ func (k *checker) credentials(c *Client, path string) {
 	for j, s := range c.Scopes {
 		if strings.HasPrefix(s, "introspect") && !slices.Contains(c.Grants, "authorization_code") {
 			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), unless people log in with it and it asks with their tokens")
+		}
+	}
+}
+
+// keys reads the keys of a client that signs assertions: written here, or published by it.
+func (k *checker) keys(c *Client, path string) {
+	jwks, uri := join(path, "jwks"), join(path, "jwks_uri")
+	switch {
+	case c.Auth != "private_key_jwt":
+		for key, value := range map[string]string{jwks: c.JWKS, uri: c.JWKSURI} {
+			if value != "" {
+				k.report(key, "does not go with auth: %s; a client with keys has auth: private_key_jwt", c.Auth)
+			}
+		}
+	case c.JWKS == "" && c.JWKSURI == "":
+		k.report(jwks, "is required with auth: private_key_jwt, or else jwks_uri: the client's public keys, as '{\"keys\":[…]}'")
+	case c.JWKS != "" && c.JWKSURI != "":
+		k.report(uri, "does not go with jwks: keys are written here, or published by the client")
+	case c.JWKSURI != "":
+		u := k.url(uri, c.JWKSURI, "https", "http")
+		switch {
+		case u == nil || k.Development:
+		case u.Scheme == "http":
+			k.report(uri, "%q is not https: plain http needs development: true", c.JWKSURI)
+		case reservedHost(u.Hostname()):
+			k.report(uri, "%s is reserved for examples and tests: it needs development: true", u.Hostname())
+		}
+	default:
+		var err error
+		if c.Keys, err = assertion.ParseKeys([]byte(c.JWKS)); err != nil {
+			k.report(jwks, "cannot be used: %v. Write the client's public keys for ES256, EdDSA or RS256 as one JWK Set (RFC 7517 §5)", err)
 		}
 	}
 }

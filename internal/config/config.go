@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+
+	"github.com/imidentity/issuer/internal/assertion"
 )
 
 // Example is a settings file with every key, each with its default and its meaning.
@@ -192,10 +194,15 @@ type Provider struct {
 type Client struct {
 	ID string `key:"id,required"`
 	// Auth is none for a public client, secret for one that authenticates with a secret, in the Authorization
-	// header or in the form as it likes (RFC 6749 §2.3.1).
-	Auth string `key:"auth,required" oneof:"none,secret"`
-	// SecretSHA256 is the SHA-256 of the secret: 64 hexadecimal digits. All zero for a public client.
+	// header or in the form as it likes (RFC 6749 §2.3.1), private_key_jwt for one that signs assertions (RFC 7523).
+	Auth string `key:"auth,required" oneof:"none,secret,private_key_jwt"`
+	// SecretSHA256 is the SHA-256 of the secret: 64 hexadecimal digits. All zero for a client without.
 	SecretSHA256 [32]byte `key:"secret_sha256"`
+	// JWKS is the JWK Set of the client's public keys, as JSON text; JWKSURI is where the client publishes one.
+	JWKS    string `key:"jwks"`
+	JWKSURI string `key:"jwks_uri"`
+	// Keys is what JWKS holds.
+	Keys []assertion.Key `json:"-"`
 	// RedirectURIs are compared octet by octet, but that the port of a loopback URI is free (RFC 8252 §7.3).
 	RedirectURIs []string `key:"redirect_uris"`
 	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens"`

@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"net/http"
 	"net/url"
@@ -51,7 +52,11 @@ func (s *Server) introspect(c echo.Context) error {
 	if showsToken(c.Request()) {
 		return s.bound(oauth.ScopeIntrospect, s.introspectFor)(c)
 	}
-	client, params, err := s.authenticate(c)
+	params, err := form(c)
+	if err != nil {
+		return err
+	}
+	client, spend, err := s.OAuth.Authenticate(c.Request().Context(), c.Request().Header, params)
 	if err != nil {
 		return err
 	}
@@ -59,7 +64,7 @@ func (s *Server) introspect(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.answerQuestion(c, caller, params)
+	return s.answerQuestion(c, caller, params, spend)
 }
 
 // introspectFor answers who shows a token of its own, with scope introspect: a service, or somebody's app.
@@ -72,10 +77,12 @@ func (s *Server) introspectFor(c echo.Context, holder claims.Set) error {
 	if err != nil {
 		return err
 	}
-	return s.answerQuestion(c, caller, params)
+	return s.answerQuestion(c, caller, params, func(context.Context) error { return nil })
 }
 
-func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params url.Values) error {
+// answerQuestion introspects. What the caller showed to be who it is is spent once the answer is known, and before it is
+// given.
+func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params url.Values, spend func(context.Context) error) error {
 	q := introspect.Question{Token: params.Get("token")}
 	if q.Token == "" {
 		return invalid("The parameter token is missing.")
@@ -89,23 +96,16 @@ func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, answer)
-}
-
-// authenticate reads the form of a request, and which client sent it.
-func (s *Server) authenticate(c echo.Context) (*oauth.Client, url.Values, error) {
-	params, err := form(c)
-	if err != nil {
-		return nil, nil, err
+	if err := spend(c.Request().Context()); err != nil {
+		return err
 	}
-	client, err := s.OAuth.Authenticate(c.Request().Header, params)
-	return client, params, err
+	return c.JSON(http.StatusOK, answer)
 }
 
 // callerOf says what a client may see. A public client cannot prove who it is, and sees nothing.
 func callerOf(client *oauth.Client) (introspect.Caller, error) {
 	if client.Public() {
-		return introspect.Caller{}, &oauth.Error{Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret."}
+		return introspect.Caller{}, &oauth.Error{Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a key."}
 	}
 	// Why a token is not active is for those alone who prove a key of theirs with each question.
 	scopes := slices.DeleteFunc(slices.Clone(client.Scopes), func(s string) bool { return s == oauth.ScopeIntrospectReason })
@@ -138,11 +138,14 @@ func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
 
 // revoke serves POST /revoke (RFC 7009 §2). It demands no proof: standard clients send none.
 func (s *Server) revoke(c echo.Context) error {
-	client, params, err := s.authenticate(c)
+	params, err := form(c)
 	if err != nil {
 		return err
 	}
-	if err := s.OAuth.Revoke(c.Request().Context(), client, params.Get("token")); err != nil {
+	err = s.OAuth.Revoke(c.Request().Context(), oauth.TokenRequest{
+		Header: c.Request().Header, Form: params, Source: source(c),
+	})
+	if err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusOK)

@@ -76,6 +76,7 @@ var flows = []flow{
 			},
 		}}
 	}},
+	{"client that signs assertions", stored, 50, asserted},
 	{"code used by another key", nil, 9, stolenCode},
 	{"refresh token used long after", map[string]string{"devices": "100"}, 9, replacedLongAgo()},
 	{"removal of a device", nil, 9, func(t *testing.T, s *site) []step {

@@ -158,9 +158,14 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	believed := &authority{issuer: cfg.Issuer, domains: domains, ring: ring}
 	believed.peers.Store(peers)
+	clientKeys, err := newClientKeys(cfg, i.now)
+	if err != nil {
+		return err
+	}
 	provider, err := oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg), Clients: oauthClients(cfg),
 		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs, Authority: believed, Development: cfg.Development,
+		ClientKeys: clientKeys,
 		RefreshKey: keys.Derive(secret, "refresh token"),
 		Lifetimes: oauth.Lifetimes{
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
@@ -258,8 +263,11 @@ func oauthClients(cfg *config.Config) []oauth.Client {
 			Domains: c.Domains, Resources: c.Resources,
 			Embed: relations(c.Embed), Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
 		}
-		if c.Auth != "none" {
+		switch c.Auth {
+		case "secret":
 			k.SecretSHA256 = c.SecretSHA256[:]
+		case "private_key_jwt":
+			k.Keys, k.JWKSURI = c.Keys, c.JWKSURI
 		}
 		list = append(list, k)
 	}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -22,10 +23,13 @@ type metadata struct {
 	ResponseModesSupported        []string `json:"response_modes_supported"`
 	GrantTypesSupported           []string `json:"grant_types_supported"`
 	TokenAuthMethods              []string `json:"token_endpoint_auth_methods_supported"`
+	TokenAuthAlgs                 []string `json:"token_endpoint_auth_signing_alg_values_supported"`
 	RevocationEndpoint            string   `json:"revocation_endpoint"`
 	RevocationAuthMethods         []string `json:"revocation_endpoint_auth_methods_supported"`
+	RevocationAuthAlgs            []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
 	IntrospectionEndpoint         string   `json:"introspection_endpoint"`
 	IntrospectionAuthMethods      []string `json:"introspection_endpoint_auth_methods_supported"`
+	IntrospectionAuthAlgs         []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
 	PAREndpoint                   string   `json:"pushed_authorization_request_endpoint"`
 	RequirePAR                    bool     `json:"require_pushed_authorization_requests"`
 	CodeChallengeMethods          []string `json:"code_challenge_methods_supported"`
@@ -35,8 +39,8 @@ type metadata struct {
 }
 
 func (s *Server) describe() ([]byte, error) {
-	secret := []string{"client_secret_basic", "client_secret_post"}
-	all := []string{"none", "client_secret_basic", "client_secret_post"}
+	confidential := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
+	all := append([]string{"none"}, confidential...)
 	body, err := json.Marshal(metadata{
 		Issuer:                        s.Issuer,
 		AuthorizationEndpoint:         s.Issuer + "/authorize",
@@ -47,10 +51,13 @@ func (s *Server) describe() ([]byte, error) {
 		ResponseModesSupported:        []string{"query"},
 		GrantTypesSupported:           oauth.GrantTypes,
 		TokenAuthMethods:              all,
+		TokenAuthAlgs:                 assertion.Algorithms,
 		RevocationEndpoint:            s.Issuer + "/revoke",
 		RevocationAuthMethods:         all,
+		RevocationAuthAlgs:            assertion.Algorithms,
 		IntrospectionEndpoint:         s.Issuer + "/introspect",
-		IntrospectionAuthMethods:      secret,
+		IntrospectionAuthMethods:      confidential,
+		IntrospectionAuthAlgs:         assertion.Algorithms,
 		PAREndpoint:                   s.Issuer + "/par",
 		CodeChallengeMethods:          []string{"S256"},
 		AuthorizationResponseIss:      true,

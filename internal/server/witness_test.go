@@ -63,7 +63,7 @@ func (w *witness) report(t *testing.T) {
 
 // secretMembers are the members of forms, queries and JSON documents whose values are secret.
 var secretMembers = []string{
-	"code", "state", "nonce", "code_verifier", "client_secret", "token", "refresh_token", "access_token", "id_token", "password",
+	"code", "state", "nonce", "code_verifier", "client_secret", "client_assertion", "token", "refresh_token", "access_token", "id_token", "password",
 }
 
 // keepAll notes the secrets among parameters, and returns those that no answer may repeat.

@@ -1,0 +1,153 @@
+// Package assertion makes and checks the JWTs that a client authenticates with in the place of a secret: private_key_jwt
+// (RFC 7521 §4.2, RFC 7523 §2.2 and §3, OpenID Connect Core 1.0 §9).
+//
+// [Parse] reads one and tells which client it speaks for; [Assertion.Check] holds it to its audience and times; only
+// [Assertion.Verify] tells that the client made it. That its jti comes once is the caller's to see to: it stays acceptable
+// until [Assertion.SpentUntil].
+package assertion
+
+import (
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// Type is the value of the parameter client_assertion_type (RFC 7523 §2.2).
+const Type = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+const (
+	// MaxLife is how far ahead exp may be, and how long after iat.
+	MaxLife = 5 * time.Minute
+	// Skew is by how much the clocks of client and server may differ.
+	Skew = time.Minute
+
+	maxSize = 8 << 10
+	maxJTI  = 255
+)
+
+// types are the values of typ. It may also be absent: RFC 7523 asks for none, its revision for the last one. What has
+// another typ is another object, whoever signed it (RFC 8725 §3.11).
+var types = []string{"", "jwt", "client-authentication+jwt"}
+
+// claimNames are the claims that must not come in another case.
+var claimNames = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
+
+// An Error tells which part of an assertion was refused, in constant words.
+type Error struct {
+	Part string // "typ", "aud", "exp", ...
+	Err  error
+}
+
+func (e *Error) Error() string { return "assertion: " + e.Part + ": " + e.Err.Error() }
+
+// Unwrap returns the fault itself.
+func (e *Error) Unwrap() error { return e.Err }
+
+func refuse(part, words string) *Error { return &Error{part, errors.New(words)} }
+
+// An Assertion is a parsed client assertion. Until [Assertion.Verify] has returned nil, whoever wrote it is unknown.
+type Assertion struct {
+	Client  string // the client id: iss and sub
+	JTI     string
+	Expires time.Time
+
+	audience            []string
+	issuedAt, notBefore time.Time // zero if absent
+	jws                 *jose.JWS
+}
+
+// Parse reads token and checks what concerns no key, time or server: one compact JWS of a type and algorithm that client
+// assertions have, with iss and sub the same, and with aud, exp and jti (RFC 7523 §3). The error is an *[Error].
+func Parse(token string) (*Assertion, error) {
+	jws, err := jose.ParseCompact(token, jose.Limits{Total: maxSize})
+	if err != nil {
+		parse := err.(*jose.ParseError)
+		return nil, &Error{parse.Part, parse.Err}
+	}
+	// RFC 7515 §4.1.9: "application/" may stand before a type, and case means nothing.
+	typ := strings.TrimPrefix(strings.ToLower(jws.Header.Typ), "application/")
+	if !slices.Contains(types, typ) {
+		return nil, refuse("typ", "not that of a client assertion")
+	}
+	if !slices.Contains(Algorithms, jws.Header.Alg) {
+		return nil, refuse("alg", "not one that this server lists for client assertions")
+	}
+	a := &Assertion{jws: jws}
+	var iss string
+	err = jose.Object(jws.Payload, func(name string, value []byte) (err error) {
+		switch name {
+		case "iss":
+			iss, err = jose.String(value)
+		case "sub":
+			a.Client, err = jose.String(value)
+		case "aud":
+			if a.audience, err = jose.Strings(value); err != nil {
+				a.audience = make([]string, 1)
+				a.audience[0], err = jose.String(value)
+			}
+		case "exp":
+			a.Expires, err = jose.NumericDate(value)
+		case "nbf":
+			a.notBefore, err = jose.NumericDate(value)
+		case "iat":
+			a.issuedAt, err = jose.NumericDate(value)
+		case "jti":
+			a.JTI, err = jose.String(value)
+		default:
+			return jose.CheckCase(name, claimNames)
+		}
+		if err != nil {
+			return &Error{name, err}
+		}
+		return nil
+	})
+	switch {
+	case err != nil:
+		if e := (*Error)(nil); errors.As(err, &e) {
+			return nil, e
+		}
+		return nil, &Error{"payload", err}
+	case a.Client == "":
+		return nil, refuse("sub", "missing")
+	case iss != a.Client:
+		return nil, refuse("iss", "not the same as sub: both are the client id")
+	case a.audience == nil:
+		return nil, refuse("aud", "missing")
+	case a.Expires.IsZero():
+		return nil, refuse("exp", "missing")
+	case a.JTI == "":
+		return nil, refuse("jti", "missing")
+	case len(a.JTI) > maxJTI:
+		return nil, refuse("jti", "longer than 255 octets")
+	}
+	return a, nil
+}
+
+// Check holds the assertion to the server's own URL and time. aud is the issuer and nothing else: were endpoint URLs
+// accepted, whoever runs another server, and gets the client to believe that its token endpoint is ours, could log in here
+// with what the client sends there. The error is an *[Error].
+func (a *Assertion) Check(issuer string, now time.Time) error {
+	switch {
+	case len(a.audience) != 1:
+		return refuse("aud", "not exactly one value: the issuer URL of this server, as in its metadata")
+	case a.audience[0] != issuer:
+		return refuse("aud", "not the issuer URL of this server, as in its metadata")
+	case !now.Before(a.SpentUntil()):
+		return refuse("exp", "in the past, by the clock of this server")
+	case a.Expires.After(now.Add(MaxLife + Skew)):
+		return refuse("exp", "more than 5 minutes ahead, by the clock of this server")
+	case a.notBefore.After(now.Add(Skew)):
+		return refuse("nbf", "in the future, by the clock of this server")
+	case a.issuedAt.After(now.Add(Skew)):
+		return refuse("iat", "in the future, by the clock of this server")
+	case !a.issuedAt.IsZero() && a.Expires.Sub(a.issuedAt) > MaxLife:
+		return refuse("exp", "more than 5 minutes after iat")
+	}
+	return nil
+}
+
+// SpentUntil is how long the jti has to be remembered: from then on the assertion is refused anyway.
+func (a *Assertion) SpentUntil() time.Time { return a.Expires.Add(Skew) }

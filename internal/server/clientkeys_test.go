@@ -1,0 +1,138 @@
+package server_test
+
+import (
+	"crypto"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"sync"
+	"testing"
+	"time"
+)
+
+// A keyServer publishes the keys of the client publisher.
+type keyServer struct {
+	*httptest.Server
+	mu    sync.Mutex
+	down  bool
+	body  string
+	asked int
+}
+
+func startKeyServer(t *testing.T, body string) *keyServer {
+	k := &keyServer{body: body}
+	k.Server = httptest.NewServer(k)
+	t.Cleanup(k.Close)
+	return k
+}
+
+func (k *keyServer) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.asked++
+	if k.down {
+		w.WriteHeader(http.StatusBadGateway)
+		return
+	}
+	w.Header().Set("Content-Type", "application/jwk-set+json")
+	_, _ = w.Write([]byte(k.body))
+}
+
+func (k *keyServer) set(down bool, body string) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.down, k.body = down, body
+}
+
+func (k *keyServer) times() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.asked
+}
+
+// TestPublishedClientKeys holds what a client's jwks_uri is good for: its keys come and go without the operator, an outage
+// is never an answer of no, and nobody can make the issuer ask more than once a minute.
+func TestPublishedClientKeys(t *testing.T) {
+	old, next := newKey(t), newKey(t)
+	only := keySet(old.Public(), "old")
+	k := startKeyServer(t, only)
+	s := start(t, map[string]string{"jwks_uri": k.URL + "/jwks?of=publisher"})
+	ask := func(key crypto.Signer, kid string) answer {
+		return s.post(t, "/token", joined(serviceForm, s.assert(t, key, kid, "publisher", nil)), nil)
+	}
+	passes := func(a answer, asked int) {
+		t.Helper()
+		if a.status != http.StatusOK || k.times() != asked {
+			t.Errorf("answer = %v after %d questions, want a token after %d", a, k.times(), asked)
+		}
+	}
+	unknown := func(a answer, asked int) {
+		t.Helper()
+		wantError(t, a, http.StatusServiceUnavailable, "temporarily_unavailable")
+		if k.times() != asked {
+			t.Errorf("asked %d times, want %d", k.times(), asked)
+		}
+	}
+	k.set(true, only)
+	unknown(ask(old, "old"), 1)
+	unknown(ask(old, "old"), 1) // left alone for ten seconds
+	k.set(false, only)
+	s.clock.advance(10 * time.Second)
+	passes(ask(old, "old"), 2)
+	passes(ask(old, "old"), 2)
+	wantInvalidClient(t, ask(next, "old")) // its key, somebody else's signature
+	wantInvalidClient(t, ask(next, "next"))
+	if k.times() != 3 {
+		t.Errorf("asked %d times, want 3", k.times())
+	}
+
+	// The client begins to use a new key.
+	k.set(false, keySet(old.Public(), "old", next.Public(), "next"))
+	unknown(ask(next, "next"), 3) // somebody asked for it too early
+	s.clock.advance(time.Minute)
+	passes(ask(next, "next"), 4)
+	for range 3 {
+		unknown(ask(next, "made-up"), 4)
+	}
+	passes(ask(old, "old"), 4)
+
+	// It withdraws the old one.
+	k.set(false, keySet(next.Public(), "next"))
+	s.clock.advance(5 * time.Minute)
+	wantInvalidClient(t, ask(old, "old"))
+	passes(ask(next, "next"), 5)
+
+	// What was known outlives an outage, for an hour.
+	k.set(true, "")
+	s.clock.advance(50 * time.Minute)
+	passes(ask(next, "next"), 6)
+	unknown(ask(old, "old"), 6)
+	s.clock.advance(10 * time.Minute)
+	unknown(ask(next, "next"), 7)
+	for _, body := range []string{"", "{}", `{"keys":[]}`, `{"keys":[{"kty":"oct","k":"AAAA","kid":"next"}]}`} {
+		k.set(false, body)
+		asked := k.times()
+		s.clock.advance(10 * time.Second)
+		unknown(ask(next, "next"), asked+1)
+	}
+	s.waitReady(t)
+	once := joined(url.Values{"token": {"AAAA"}}, s.assert(t, next, "next", "publisher", nil))
+	k.set(false, keySet(next.Public(), "next"))
+	s.clock.advance(10 * time.Second)
+	s.waitReady(t)
+	if a := s.post(t, "/introspect", once, nil); a.status != http.StatusOK {
+		t.Errorf("introspection = %v, want 200", a)
+	}
+}
+
+// TestClientKeysStayOutside holds that a jwks_uri leads to private networks only where the settings say so.
+func TestClientKeysStayOutside(t *testing.T) {
+	key := newKey(t)
+	k := startKeyServer(t, keySet(key.Public(), "one"))
+	s := start(t, map[string]string{"jwks_uri": k.URL, "networks": "10.0.0.0/8"})
+	a := s.post(t, "/token", joined(serviceForm, s.assert(t, key, "one", "publisher", nil)), nil)
+	wantError(t, a, http.StatusServiceUnavailable, "temporarily_unavailable")
+	if k.times() != 0 {
+		t.Errorf("asked %d times, want 0", k.times())
+	}
+}
