@@ -29,7 +29,7 @@ const (
 )
 
 // settings are those of the issuer: its URL, its folder, the provider's URL, the file of its secret there, and the hash
-// of the peer's secret.
+// of the secret of peer and bot, twice.
 const settings = `
 issuer: %s
 listen: 127.0.0.1:0
@@ -52,13 +52,21 @@ clients:
     first_party: true
     redirect_uris: [http://127.0.0.1/callback]
     grants: [authorization_code, refresh_token]
+    scopes: ["im:handle", "im:device", account]
     domains: [example.com]
   - id: peer
     auth: secret
     secret_sha256: %x
     grants: [client_credentials]
-    scopes: [introspect, introspect:domain]
+    scopes: [introspect, introspect:domain, introspect:reason]
     domains: [example.com]
+  - id: bot
+    auth: secret
+    secret_sha256: %x
+    grants: [client_credentials, "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens"]
+    scopes: ["im:handle"]
+    domains: [example.com]
+    embed: [acts_for]
 `
 
 func TestForeignPrograms(t *testing.T) {
@@ -80,6 +88,7 @@ func TestForeignPrograms(t *testing.T) {
 		}
 	})
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
+	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 
 	for _, violation := range api.Violations() {
@@ -128,7 +137,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract) string {
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
-	written := fmt.Sprintf(settings, front.URL, dir, op, secretFile, sha256.Sum256([]byte(peerSecret)))
+	written := fmt.Sprintf(settings, front.URL, dir, op, secretFile, sha256.Sum256([]byte(peerSecret)), sha256.Sum256([]byte(peerSecret)))
 	for file, content := range map[string]string{secretFile: secret, settingsFile: written} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

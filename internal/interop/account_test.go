@@ -1,0 +1,147 @@
+package interop_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/browser"
+	"github.com/imidentity/issuer/internal/client"
+)
+
+// account does what a person does with her own account: she lets a bot act for her, names a key of hers, says who else she
+// is, and takes it all back. The bot gets its token by each way there is.
+func account(t *testing.T, ctx context.Context, issuer string) {
+	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := func(id, secret string) (*client.Client, *dpop.Signer) {
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		signer, err := dpop.NewSigner(key, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &client.Client{Server: meta, ID: id, Secret: secret, HTTP: &http.Client{
+			Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer},
+		}}, signer
+	}
+	app, signer := holder("im-app", "")
+	flow := app.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}})
+	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "bob", "password": "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := app.Finish(ctx, flow, back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := app.Token(ctx, url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}, "scope": {"account"}, "resource": {issuer},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(c *client.Client, token, method, path, contentType string, body any, want int) map[string]any {
+		t.Helper()
+		text, ok := body.(string)
+		if !ok && body != nil {
+			data, err := json.Marshal(body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text = string(data)
+		}
+		req, err := http.NewRequestWithContext(ctx, method, issuer+path, bytes.NewReader([]byte(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if body != nil {
+			req.Header.Set("Content-Type", contentType)
+		}
+		if token != "" {
+			req.Header.Set("Authorization", "DPoP "+token)
+		}
+		resp, err := c.HTTP.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		var answer map[string]any
+		if resp.StatusCode != want {
+			t.Fatalf("%s %s = %d, want %d", method, path, resp.StatusCode, want)
+		}
+		if want == http.StatusCreated || method == http.MethodPost {
+			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return answer
+	}
+	const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+	made := make(map[string]map[string]any)
+	for kind, body := range map[string]any{
+		"actors":      map[string]any{"actor": "bot", "actor_iss": issuer, "scope": "im:handle", "expires_in": 3600},
+		"delegations": map[string]any{"jkt": signer.JKT(), "devices": "*", "count": 1, "lifetime": 3600, "depth": 1},
+		"links":       map[string]any{"same_as": "im:somebody@example.org;id-type=user", "audience": []string{"im:example.org"}},
+	} {
+		made[kind] = send(app, own.AccessToken, http.MethodPost, "/me/"+kind, asJSON, body, http.StatusCreated)
+		send(app, own.AccessToken, http.MethodGet, "/me/"+kind, "", nil, http.StatusOK)
+		send(app, own.AccessToken, http.MethodPost, "/me/"+kind, asJSON, map[string]any{"nonsense": 1}, http.StatusBadRequest)
+	}
+	grant, _ := made["actors"]["token"].(string)
+
+	bot, _ := holder("bot", peerSecret)
+	actor, err := bot.Token(ctx, url.Values{"grant_type": {"client_credentials"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const jwt, accessToken = "urn:ietf:params:oauth:token-type:jwt", "urn:ietf:params:oauth:token-type:access_token"
+	acting, err := bot.Token(ctx, url.Values{
+		"grant_type": {"urn:ietf:params:oauth:grant-type:token-exchange"}, "subject_token": {grant}, "subject_token_type": {jwt},
+		"actor_token": {actor.AccessToken}, "actor_token_type": {accessToken}, "im_evidence": {"true"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	embedded := send(bot, "", http.MethodPost, "/token", asJSON, map[string]any{
+		"grant_type": "urn:ietf:params:oauth:grant-type:embedded-tokens", "client_id": "bot", "client_secret": peerSecret,
+		"requested_token_type": accessToken,
+		"tokens":               []any{map[string]any{"type": jwt, "rel": "acts_for", "token": grant}},
+	}, http.StatusOK)
+
+	peer, _ := holder("peer", peerSecret)
+	asker, err := peer.Token(ctx, url.Values{"grant_type": {"client_credentials"}, "resource": {issuer}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(token any) map[string]any {
+		form := url.Values{"token": {token.(string)}}
+		return send(peer, asker.AccessToken, http.MethodPost, "/introspect", asForm, form.Encode(), http.StatusOK)
+	}
+	for _, token := range []any{acting.AccessToken, embedded["access_token"]} {
+		if answer := ask(token); answer["active"] != true || answer["tokens"] == nil {
+			t.Errorf("introspection = %v, want active with the grant inside", answer)
+		}
+	}
+	for kind, statement := range made {
+		send(app, own.AccessToken, http.MethodDelete, "/me/"+kind+"/"+statement["id"].(string), "", nil, http.StatusNoContent)
+		send(app, own.AccessToken, http.MethodDelete, "/me/"+kind+"/"+statement["id"].(string), "", nil, http.StatusNotFound)
+	}
+	if answer := ask(embedded["access_token"]); answer["active"] != false || answer["reason"] != "revoked" || answer["path"] != "tokens[0]" {
+		t.Errorf("introspection = %v, want inactive by the fault of the grant", answer)
+	}
+	send(app, tokens.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusUnauthorized) // not for the issuer alone
+	send(peer, asker.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusForbidden)
+}
