@@ -38,6 +38,7 @@ development: true
 log: {format: json}
 outbound:
   allow_networks: [127.0.0.0/8]
+limits: {per_user: 20/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
     providers:
@@ -87,6 +88,7 @@ func TestForeignPrograms(t *testing.T) {
 			}
 		}
 	})
+	t.Run("Page", func(t *testing.T) { page(t, ctx, issuer) })
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })

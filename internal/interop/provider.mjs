@@ -11,6 +11,7 @@ console.info = console.warn = console.error // Standard output is for the one li
 const people = {
   alice: { preferred_username: 'alice.liddell' },
   bob: { preferred_username: 'bob' },
+  carol: { preferred_username: 'carol' },
 }
 
 const server = createServer().listen(0, '127.0.0.1')

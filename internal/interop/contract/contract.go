@@ -123,6 +123,13 @@ func (c *Contract) check(resp *http.Response, asked, answer []byte) {
 	req.Body = io.NopCloser(bytes.NewReader(asked))
 	exchange := fmt.Sprintf("%s %s answered %d", req.Method, req.URL.Path, resp.StatusCode)
 
+	if req.Method == http.MethodOptions {
+		// What a browser asks before a page's request is no operation, and the same everywhere.
+		if resp.StatusCode != http.StatusNoContent || len(resp.Header.Values("DPoP-Nonce")) != 0 {
+			c.violated(exchange, errors.New("a preflight is answered by 204, and without a DPoP-Nonce"))
+		}
+		return
+	}
 	route, params, err := c.router.FindRoute(req)
 	if err != nil {
 		unknown := resp.StatusCode == http.StatusNotFound && errors.Is(err, routers.ErrPathNotFound) ||

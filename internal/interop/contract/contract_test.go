@@ -61,6 +61,8 @@ func TestContract(t *testing.T) {
 		{"unknown path served", "GET /nothing", answer{200, json, ""}, "no matching operation"},
 		{"unknown method", "GET /token", answer{405, json, ""}, ""},
 		{"unknown method served", "PUT /token", answer{200, json, ""}, "method not allowed"},
+		{"preflight", "OPTIONS /token", answer{204, map[string]string{"Cache-Control": "no-store"}, ""}, ""},
+		{"preflight with a nonce", "OPTIONS /token", answer{204, plain, ""}, "preflight"},
 		{"known path not found", "POST /token grant_type=refresh_token", answer{404, json, ""}, "status is not supported"},
 		{"unknown member", "POST /introspect token=x", answer{200, json, `{"active":false,"why":"revoked"}`}, "body doesn't match"},
 		{"unknown error", "POST /introspect token=x", answer{400, json, `{"error":"oops","error_description":"No."}`}, "body doesn't match"},
