@@ -34,6 +34,7 @@ type commands struct {
 	Statements statementsCmd `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
 	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`
 	Proof      proofCmd      `cmd:"" help:"Print a DPoP proof, for use with curl."`
+	Assertion  assertionCmd  `cmd:"" help:"Print a client assertion, for use with curl."`
 	Nested     nestedCmd     `cmd:"" help:"Look at tokens with several subjects."`
 	ID         idCmd         `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

@@ -18,7 +18,9 @@ type introspectCmd struct {
 	Token      string `arg:"" help:"The access token; - reads it from standard input."`
 	Issuer     string `placeholder:"URL" help:"The issuer to ask ($$ISSUER)."`
 	ClientID   string `placeholder:"ID" help:"Client to ask as ($$PEER_ID)."`
-	SecretFile string `placeholder:"FILE" help:"File that holds its secret; without it, $$PEER_SECRET does."`
+	SecretFile string `placeholder:"FILE" xor:"credentials" help:"File that holds its secret; without it, $$PEER_SECRET does."`
+	Key        string `placeholder:"FILE" xor:"credentials" help:"Private key to sign an assertion with, in the place of a secret (see issuer assertion)."`
+	KID        string `name:"kid" placeholder:"KID" help:"The kid that the key is registered with; its thumbprint unless given."`
 }
 
 func (*introspectCmd) Help() string {
@@ -38,7 +40,13 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 	case id == "":
 		return usage("introspect needs a client to ask as: --client-id ID, or PEER_ID in the environment")
 	}
-	secret, err := c.secret(s)
+	peer := &client.Client{ID: id}
+	var err error
+	if c.Key != "" {
+		peer.Key, peer.KID, err = readClientKey(c.Key, c.KID)
+	} else {
+		peer.Secret, err = c.secret(s)
+	}
 	if err != nil {
 		return err
 	}
@@ -48,12 +56,11 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 			return usage("read the token: %w", err)
 		}
 	}
-	h := &http.Client{Timeout: 30 * time.Second}
-	meta, err := client.Discover(ctx, h, strings.TrimSuffix(issuer, "/"))
+	peer.HTTP = &http.Client{Timeout: 30 * time.Second}
+	peer.Server, err = client.Discover(ctx, peer.HTTP, strings.TrimSuffix(issuer, "/"))
 	if err != nil {
 		return unknown("%w", err)
 	}
-	peer := &client.Client{Server: meta, ID: id, Secret: secret, HTTP: h}
 	answer, err := peer.Introspect(ctx, token)
 	var e *client.Error
 	if errors.As(err, &e) && e.Status < http.StatusInternalServerError {
@@ -83,7 +90,7 @@ func (c *introspectCmd) secret(s *streams) (string, error) {
 	if secret := s.getenv("PEER_SECRET"); secret != "" {
 		return secret, nil
 	}
-	return "", usage("introspect needs the client's secret: --secret-file FILE, or PEER_SECRET in the environment")
+	return "", usage("introspect needs what the client authenticates with: --key FILE, --secret-file FILE, or PEER_SECRET in the environment")
 }
 
 func readLine(r io.Reader) (string, error) {

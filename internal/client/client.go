@@ -5,6 +5,7 @@ package client
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -16,6 +17,9 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/internal/assertion"
 )
 
 const maxAnswer = 1 << 20
@@ -24,9 +28,12 @@ const maxAnswer = 1 << 20
 type Client struct {
 	// Server is the issuer's metadata, as Discover returned it.
 	Server Metadata
-	// ID names the client; Secret is empty for a public one.
+	// ID names the client. It authenticates by Key if that is not nil, with assertions under KID ("" for none), else by
+	// Secret; with neither it is a public client.
 	ID     string
 	Secret string
+	Key    crypto.Signer
+	KID    string
 	// HTTP sends the requests. Nil means [http.DefaultClient].
 	HTTP *http.Client
 }
@@ -163,9 +170,18 @@ func (c *Client) Revoke(ctx context.Context, token string) error {
 	return c.post(ctx, c.Server.RevocationEndpoint, url.Values{"token": {token}}, nil)
 }
 
-// post sends a form as the client: by HTTP Basic if it has a secret, else with client_id (RFC 6749 §2.3.1).
+// post sends a form as the client: with an assertion if it has a key (RFC 7523 §2.2), by HTTP Basic if it has a secret,
+// else with client_id (RFC 6749 §2.3.1).
 func (c *Client) post(ctx context.Context, endpoint string, form url.Values, answer any) error {
-	if c.Secret == "" {
+	if c.Key != nil {
+		proof, err := assertion.Sign(c.Key, c.KID, c.ID, c.Server.Issuer, time.Now())
+		if err != nil {
+			return fmt.Errorf("client: %w", err)
+		}
+		form.Set("client_assertion_type", assertion.Type)
+		form.Set("client_assertion", proof)
+	}
+	if c.Key != nil || c.Secret == "" {
 		form.Set("client_id", c.ID)
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
@@ -173,7 +189,7 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values, ans
 		return fmt.Errorf("client: %w", err)
 	}
 	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if c.Secret != "" {
+	if c.Key == nil && c.Secret != "" {
 		req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
 	}
 	return send(c.HTTP, req, answer)
