@@ -111,6 +111,13 @@ var scriptCommands = map[string]scriptCommand{
 		ts.Setenv("USER", device.Local())
 		return nil
 	}),
+	// visit PERSON FILE: the person opens the URL that the file holds, signs in, and goes where she is sent, to the page
+	// on stdout.
+	"visit": command(2, func(ts *testscript.TestScript, args []string) error {
+		page, err := visit(args[0], ts.MkAbs(args[1]))
+		fmt.Fprint(ts.Stdout(), page)
+		return err
+	}),
 	// get PATH, post PATH NAME=VALUE...: the answer is on stdout: the status, and the body as it came. Post speaks as
 	// the peer.
 	"get": command(1, func(ts *testscript.TestScript, args []string) error {

@@ -32,6 +32,9 @@ type commands struct {
 	Clients    clientsCmd    `cmd:"" help:"List the clients of a running issuer."`
 	Keys       keysCmd       `cmd:"" help:"List the signing keys of a running issuer."`
 	Statements statementsCmd `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
+	Login      loginCmd      `cmd:"" help:"Sign in at an issuer, with the browser."`
+	Token      tokenCmd      `cmd:"" help:"Print an access token of the session, refreshed as needed."`
+	Logout     logoutCmd     `cmd:"" help:"End the session."`
 	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`
 	Proof      proofCmd      `cmd:"" help:"Print a DPoP proof, for use with curl."`
 	Assertion  assertionCmd  `cmd:"" help:"Print a client assertion, for use with curl."`

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -13,10 +14,12 @@ import (
 	"os"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/client"
 )
 
 type proofCmd struct {
-	Key        string `required:"" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
+	Key        string `required:"" xor:"key" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
+	Session    string `required:"" xor:"key" placeholder:"FILE" help:"The key of the session in this file, in the place of --key."`
 	Method     string `placeholder:"M" help:"Method of the request, such as POST."`
 	URL        string `name:"url" placeholder:"U" help:"URL of the request; query and fragment do not count."`
 	Nonce      string `placeholder:"N" help:"The server's newest nonce: the DPoP-Nonce header of its last answer."`
@@ -28,26 +31,23 @@ func (*proofCmd) Help() string {
 	return `A first proof for the token endpoint, and the thumbprint of its key:
 
     issuer proof --key device.pem --method POST --url "$ISSUER/token" --nonce "$nonce"
-    issuer proof --key device.pem --thumbprint`
+    issuer proof --key device.pem --thumbprint
+
+And one by the key of issuer login, for a resource:
+
+    issuer proof --session FILE --method GET --url "$url" --token "$(issuer token --session FILE)"`
 }
 
-func (c *proofCmd) Run(s *streams) error {
+func (c *proofCmd) Run(ctx context.Context, s *streams) error {
 	if !c.Thumbprint && (c.Method == "" || c.URL == "") {
 		return usage("proof needs --method and --url, or --thumbprint")
 	}
 	if _, err := dpop.NormalizeHTU(c.URL); err != nil && !c.Thumbprint { // before a key is made
 		return usage("--url: %w", err)
 	}
-	key, err := readKey(c.Key)
-	if errors.Is(err, fs.ErrNotExist) {
-		key, err = makeKey(c.Key)
-	}
+	signer, err := c.signer(ctx)
 	if err != nil {
-		return usage("%w", err)
-	}
-	signer, err := dpop.NewSigner(key, "")
-	if err != nil {
-		return usage("%s: %w", c.Key, err)
+		return err
 	}
 	if c.Thumbprint {
 		fmt.Fprintln(s.out, signer.JKT())
@@ -59,6 +59,29 @@ func (c *proofCmd) Run(s *streams) error {
 	}
 	fmt.Fprintln(s.out, proof)
 	return nil
+}
+
+// signer returns what signs with the key that is meant.
+func (c *proofCmd) signer(ctx context.Context) (*dpop.Signer, error) {
+	if c.Session != "" {
+		session, err := client.ReadSession(c.Session)
+		if err != nil {
+			return nil, noSession(ctx, c.Session, err)
+		}
+		return session.Signer()
+	}
+	key, err := readKey(c.Key)
+	if errors.Is(err, fs.ErrNotExist) {
+		key, err = makeKey(c.Key)
+	}
+	if err != nil {
+		return nil, usage("%w", err)
+	}
+	signer, err := dpop.NewSigner(key, "")
+	if err != nil {
+		return nil, usage("%s: %w", c.Key, err)
+	}
+	return signer, nil
 }
 
 // readKey reads a private key that proofs can be signed with.

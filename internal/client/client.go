@@ -1,6 +1,6 @@
-// Package client is a small OAuth client of the issuer: discovery, the authorization code flow with PKCE, refresh,
-// client credentials, introspection and revocation. The demonstration and the command line use it; proofs are the
-// business of the http.Client that it is given (dpop.Transport makes them).
+// Package client is a small OAuth client of the issuer: discovery, the authorization code flow with PKCE and PAR,
+// refresh, client credentials, introspection and revocation, and the file that a login is kept in. The demonstration and
+// the command line use it; proofs are the business of the http.Client that it is given (dpop.Transport makes them).
 package client
 
 import (
@@ -15,6 +15,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strings"
 	"time"
@@ -45,6 +46,7 @@ type Metadata struct {
 	TokenEndpoint         string `json:"token_endpoint"`
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint"`
+	PAREndpoint           string `json:"pushed_authorization_request_endpoint"` // empty: it takes none
 	JWKSURI               string `json:"jwks_uri"`
 }
 
@@ -64,8 +66,24 @@ type Error struct {
 	Description string `json:"error_description"`
 }
 
+// Temporary reports whether the server has decided nothing, so that the same may be asked again.
+func (e *Error) Temporary() bool {
+	return e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests ||
+		e.Code == "temporarily_unavailable" || e.Code == "server_error"
+}
+
 func (e *Error) Error() string {
 	return fmt.Sprintf("the issuer answered %d %s: %s", e.Status, e.Code, e.Description)
+}
+
+// Safe reports whether a URL may carry codes and tokens: by https, or to this machine.
+func Safe(raw string) bool {
+	u, err := url.Parse(raw)
+	if err != nil || u.Host == "" {
+		return false
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
 }
 
 // Discover reads an issuer's metadata and checks that it is that issuer's (RFC 8414 §3.3).
@@ -94,9 +112,17 @@ func Discover(ctx context.Context, c *http.Client, issuer string) (Metadata, err
 type Flow struct {
 	// URL is where the person's browser goes.
 	URL         string
+	params      url.Values
 	redirectURI string
 	state       string
 	verifier    string
+}
+
+// Answers reports whether a URL that the browser was sent back to answers this request, and not another or none: it
+// has the request's state.
+func (f *Flow) Answers(response *url.URL) bool {
+	state := response.Query()["state"]
+	return len(state) == 1 && state[0] == f.state
 }
 
 // Begin makes an authorization request. Extra holds further parameters, such as dpop_jkt and scope.
@@ -114,16 +140,40 @@ func (c *Client) Begin(redirectURI string, extra url.Values) *Flow {
 	for name, v := range extra {
 		q[name] = v
 	}
-	f.URL = c.Server.AuthorizationEndpoint + "?" + q.Encode()
+	f.params, f.URL = q, c.authorization(q)
 	return f
+}
+
+func (c *Client) authorization(q url.Values) string {
+	return c.Server.AuthorizationEndpoint + "?" + q.Encode()
+}
+
+// Push sends the parameters of a request ahead (RFC 9126 §2), so that the browser carries but a name of them.
+func (c *Client) Push(ctx context.Context, f *Flow) error {
+	var answer struct {
+		RequestURI string `json:"request_uri"`
+	}
+	if err := c.post(ctx, c.Server.PAREndpoint, f.params, &answer); err != nil {
+		return err
+	}
+	if answer.RequestURI == "" {
+		return errors.New("client: the answer of the PAR endpoint names no request")
+	}
+	f.URL = c.authorization(url.Values{"client_id": {c.ID}, "request_uri": {answer.RequestURI}})
+	return nil
 }
 
 // Finish takes the authorization response that the browser was sent back with, and redeems its code. It checks state
 // and iss (RFC 9207 §2.4) before it sends the code anywhere.
 func (c *Client) Finish(ctx context.Context, f *Flow, response *url.URL) (Tokens, error) {
 	q := response.Query()
+	for _, values := range q {
+		if len(values) > 1 {
+			return Tokens{}, errors.New("client: the answer holds a parameter twice")
+		}
+	}
 	switch {
-	case q.Get("state") != f.state:
+	case !f.Answers(response):
 		return Tokens{}, errors.New("client: the answer belongs to another request: its state differs")
 	case q.Get("iss") != c.Server.Issuer:
 		return Tokens{}, errors.New("client: the answer is not this issuer's: its iss differs")

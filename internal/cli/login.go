@@ -1,0 +1,229 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/web"
+)
+
+// defaultClient is the client id where none is named: that of the development issuer and of the examples.
+const defaultClient = "im-app"
+
+type loginCmd struct {
+	kept
+	Issuer     string        `placeholder:"URL" help:"The issuer ($$ISSUER)."`
+	ClientID   string        `name:"client-id" placeholder:"ID" help:"The public client to log in with, which has the redirect URI http://127.0.0.1/callback (im-app)."`
+	Domain     string        `placeholder:"NAME" help:"The domain to log in to, for a client of several."`
+	Provider   string        `placeholder:"ID" help:"The OpenID provider to log in at, in a domain of several."`
+	DeviceName string        `placeholder:"NAME" help:"What your list of devices calls this one (the name of the machine)."`
+	Scope      []string      `sep:" " placeholder:"SCOPE" help:"Scopes to ask for, instead of the issuer's own choice."`
+	Resource   []string      `sep:"none" placeholder:"URI" help:"Resource that the tokens are for. May be repeated."`
+	NewDevice  bool          `help:"Make a new key, and so a new device, though there is a session."`
+	NoBrowser  bool          `help:"Open no browser; only print the URL."`
+	Timeout    time.Duration `default:"5m" placeholder:"5m" help:"How long to wait for the browser."`
+	JSON       bool          `name:"json" help:"Print JSON."`
+}
+
+func (*loginCmd) Help() string {
+	return `It opens a browser, where you sign in, and keeps the session in a file that is yours alone, with a key of its own. A
+login over an earlier session of the same client goes on with that session's key and device.
+
+    issuer login --issuer http://127.0.0.1:8080
+    issuer login --issuer https://im-id.example.com --client-id im-app --device-name "Alice's laptop"
+    curl -H "Authorization: DPoP $(issuer token)" \
+      -H "DPoP: $(issuer proof --session ~/.config/issuer/session.json --method GET --url "$url" --token "$(issuer token)")" "$url"
+
+The browser must be on this machine: it comes back to a port that listens on 127.0.0.1. JSON is {"issuer", "client_id",
+"user", "handle", "device", "scope", "expires_at", "session"}, the last the path of the file. The exit code is 1 if you
+or the issuer refuse, 3 if the issuer cannot be asked.`
+}
+
+func (c *loginCmd) Run(ctx context.Context, s *streams) error {
+	path, err := c.file()
+	if err != nil {
+		return err
+	}
+	session, known, err := c.begin(ctx, s, path)
+	if err != nil {
+		return err
+	}
+	app, err := clientOf(ctx, session)
+	if err != nil {
+		return err
+	}
+	wait, cancel := context.WithTimeout(ctx, c.Timeout)
+	defer cancel()
+	tokens, err := c.authorize(wait, s, app, session)
+	switch {
+	case ctx.Err() != nil:
+		return refused("given up: nobody is signed in")
+	case wait.Err() != nil:
+		return refused("nobody signed in within %s: run it again, and give it more with --timeout", c.Timeout)
+	case err != nil:
+		var e *client.Error
+		if known && errors.As(err, &e) && !e.Temporary() && e.Code != "access_denied" {
+			return refused("%w. If it is about the key of the session in %s: --new-device makes another", answered(session.Issuer, err), path)
+		}
+		return answered(session.Issuer, err)
+	}
+	session.Take(tokens, time.Now())
+	if err := c.keep(ctx, s, app, path, session); err != nil {
+		return err
+	}
+	return c.welcome(s, path, session)
+}
+
+// begin returns the session that the login will fill: one with the key of the session that is there, which the issuer
+// knows, or with a new key.
+func (c *loginCmd) begin(ctx context.Context, s *streams, path string) (_ client.Session, known bool, err error) {
+	before, err := client.ReadSession(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return before, false, noSession(ctx, path, err)
+	}
+	issuer := strings.TrimSuffix(cmp.Or(c.Issuer, s.getenv("ISSUER"), before.Issuer), "/")
+	id := cmp.Or(c.ClientID, before.ClientID, defaultClient)
+	switch {
+	case issuer == "":
+		return before, false, usage("login needs the issuer: --issuer URL, or ISSUER in the environment")
+	case !client.Safe(issuer):
+		return before, false, usage("%s is neither an https URL nor on this machine: what you get there others could get too", issuer)
+	case before.Issuer != "" && (before.Issuer != issuer || before.ClientID != id):
+		return before, false, usage("%s holds a session of client %s at %s: end it with issuer logout, or keep this one in another file with --session",
+			path, before.ClientID, before.Issuer)
+	case before.Issuer != "" && !c.NewDevice:
+		return client.Session{Issuer: issuer, ClientID: id, Key: before.Key}, true, nil
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return before, false, err
+	}
+	session, err := client.NewSession(issuer, id, key)
+	return session, false, err
+}
+
+// authorize sends a browser through the login, and redeems what it comes back with.
+func (c *loginCmd) authorize(ctx context.Context, s *streams, app *client.Client, session client.Session) (client.Tokens, error) {
+	signer, err := session.Signer()
+	if err != nil {
+		return client.Tokens{}, err
+	}
+	back, err := listenForBrowser()
+	if err != nil {
+		return client.Tokens{}, err
+	}
+	defer back.close()
+	ask := url.Values{"dpop_jkt": {signer.JKT()}}
+	set(ask, "im_domain", c.Domain)
+	set(ask, "im_provider", c.Provider)
+	set(ask, "im_device_name", cmp.Or(c.DeviceName, machine()))
+	set(ask, "scope", strings.Join(c.Scope, " "))
+	if len(c.Resource) > 0 {
+		ask["resource"] = c.Resource
+	}
+	flow := app.Begin(back.redirectURI(), ask)
+	if app.Server.PAREndpoint != "" {
+		if err := app.Push(ctx, flow); err != nil {
+			return client.Tokens{}, err
+		}
+	}
+	fmt.Fprintf(s.err, "To sign in, open this URL in a browser on this machine:\n\n  %s\n\n", flow.URL)
+	if !c.NoBrowser {
+		openBrowser(s, flow.URL)
+	}
+	var tokens client.Tokens
+	err = back.await(ctx, flow, func(answer *url.URL) error {
+		var err error
+		tokens, err = patient(ctx, func() (client.Tokens, error) { return app.Finish(ctx, flow, answer) })
+		if err == nil && !strings.EqualFold(tokens.TokenType, "DPoP") {
+			return errors.New("the issuer gave a token that is not bound to the key of this device")
+		}
+		return err
+	})
+	return tokens, err
+}
+
+// keep writes the session. What the file held before ends at the issuer too.
+func (c *loginCmd) keep(ctx context.Context, s *streams, app *client.Client, path string, session client.Session) error {
+	held, err := client.HoldSession(ctx, path)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := client.WriteSession(path, session); err != nil {
+			return usage("%w", err)
+		}
+		return nil
+	} else if err != nil {
+		return noSession(ctx, path, err)
+	}
+	defer held.Release()
+	before := held.Session
+	held.Session = session
+	if err := held.Save(); err != nil {
+		return usage("%w", err)
+	}
+	if before.RefreshToken != "" && before.Issuer == session.Issuer && before.ClientID == session.ClientID {
+		if err := app.Revoke(ctx, before.RefreshToken); err != nil {
+			fmt.Fprintln(s.err, "issuer: the session before could not be ended:", root(err))
+		}
+	}
+	return nil
+}
+
+// welcome says who is signed in.
+func (c *loginCmd) welcome(s *streams, path string, session client.Session) error {
+	set, err := claimsOf(session.AccessToken)
+	if err != nil {
+		return refused("the issuer's access token is none that this program can read: %w", err)
+	}
+	if c.JSON {
+		return printJSON(s, struct {
+			Issuer    string    `json:"issuer"`
+			ClientID  string    `json:"client_id"`
+			User      string    `json:"user"`
+			Handle    string    `json:"handle,omitempty"`
+			Device    string    `json:"device,omitempty"`
+			Scope     string    `json:"scope,omitempty"`
+			ExpiresAt time.Time `json:"expires_at"`
+			Session   string    `json:"session"`
+		}{session.Issuer, session.ClientID, set.Subject, set.Handle, set.Device, session.Scope, session.ExpiresAt, path})
+	}
+	name := cmp.Or(set.Handle, set.Subject)
+	if id, err := claims.Parse(name); err == nil {
+		name = claims.Display(id)
+	}
+	fmt.Fprintf(s.out, "Signed in as %s. The session is in %s.\n", printable(name), path)
+	return nil
+}
+
+// machine is the name of this machine, if a device can be called so.
+func machine() string {
+	name, err := os.Hostname()
+	if err != nil || printable(name) != name || utf8.RuneCountInString(name) > 64 {
+		return ""
+	}
+	return name
+}
+
+// pageFor is what the browser shows at the end.
+func pageFor(err error) web.Page {
+	var e *client.Error
+	switch {
+	case err == nil:
+		return web.Page{Status: 200, Title: "You are signed in", Text: "You can close this page and go back to your terminal."}
+	case errors.As(err, &e):
+		return web.Page{Status: 200, Title: "You are not signed in", Text: e.Description + " Go back to your terminal."}
+	}
+	return web.Page{Status: 200, Title: "You are not signed in", Text: "That did not work. Your terminal says why."}
+}

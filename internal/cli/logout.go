@@ -1,0 +1,61 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/imidentity/issuer/internal/client"
+)
+
+type logoutCmd struct {
+	kept
+	Force bool `help:"Remove the file also if the issuer cannot be told."`
+}
+
+func (*logoutCmd) Help() string {
+	return `The session ends at the issuer, with all its tokens, and the session file is removed. The device stays in your list.
+
+    issuer logout
+    issuer logout --session walk/alice.json
+
+If the issuer cannot be told, the file is kept and the exit code is 3: run it again later. --force removes it all the same,
+and the session ends when it has not been used for long enough.`
+}
+
+func (c *logoutCmd) Run(ctx context.Context, s *streams) error {
+	path, err := c.file()
+	if err != nil {
+		return err
+	}
+	held, err := client.HoldSession(ctx, path)
+	if err != nil {
+		return noSession(ctx, path, err)
+	}
+	defer held.Release()
+	if err := end(ctx, held.Session); err != nil {
+		if !c.Force {
+			var e *exit
+			if errors.As(err, &e) {
+				return &exit{e.code, fmt.Errorf("%w. The session may still live there, and %s is kept: --force removes it", e.err, path)}
+			}
+			return err
+		}
+		fmt.Fprintln(s.err, "issuer: not ended at the issuer:", err)
+	}
+	if err := held.Remove(); err != nil {
+		return usage("remove the session: %w", err)
+	}
+	fmt.Fprintf(s.out, "Signed out of %s.\n", held.Issuer)
+	return nil
+}
+
+// end ends a session at its issuer: a refresh token stands for all of it (RFC 7009 §2.1).
+func end(ctx context.Context, session client.Session) error {
+	app, err := clientOf(ctx, session)
+	if err == nil {
+		err = app.Revoke(ctx, cmp.Or(session.RefreshToken, session.AccessToken))
+	}
+	return answered(session.Issuer, err)
+}

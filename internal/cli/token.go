@@ -1,0 +1,227 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/client"
+)
+
+type tokenCmd struct {
+	kept
+	MinLife time.Duration `default:"30s" placeholder:"30s" help:"Refresh if the token is good for less than this."`
+	Refresh bool          `help:"Refresh in any case."`
+	Decode  bool          `help:"Print what the token says, not the token."`
+	JSON    bool          `name:"json" help:"Print JSON."`
+}
+
+func (*tokenCmd) Help() string {
+	return `It prints an access token of the session that issuer login began, and refreshes it first if need be. Any number of
+processes may do so at a time.
+
+    issuer token
+    issuer token --decode
+    issuer token --refresh --json
+
+JSON is {"access_token", "token_type", "expires_at", "scope"}, and with --decode {"header", "claims"}, as the token has
+them: nobody checks its signature here. The exit code is 1 if there is no session or it has ended, 3 if the issuer cannot
+be asked and the token is no longer good.`
+}
+
+func (c *tokenCmd) Run(ctx context.Context, s *streams) error {
+	path, err := c.file()
+	if err != nil {
+		return err
+	}
+	session, err := client.ReadSession(path)
+	if err != nil {
+		return noSession(ctx, path, err)
+	}
+	if c.stale(session) {
+		if session, err = c.refresh(ctx, s, path); err != nil {
+			return err
+		}
+	}
+	switch {
+	case c.Decode:
+		return decodeToken(s, session.AccessToken, c.JSON)
+	case c.JSON:
+		return printJSON(s, struct {
+			AccessToken string    `json:"access_token"`
+			TokenType   string    `json:"token_type"`
+			ExpiresAt   time.Time `json:"expires_at"`
+			Scope       string    `json:"scope,omitempty"`
+		}{session.AccessToken, "DPoP", session.ExpiresAt, session.Scope})
+	}
+	fmt.Fprintln(s.out, session.AccessToken)
+	return nil
+}
+
+func (c *tokenCmd) stale(session client.Session) bool {
+	return c.Refresh || time.Until(session.ExpiresAt) < c.MinLife
+}
+
+// refresh gets a new access token, unless another process has done so while this one waited for it. While the issuer
+// cannot be asked, a token that is still good will do.
+func (c *tokenCmd) refresh(ctx context.Context, s *streams, path string) (client.Session, error) {
+	held, err := client.HoldSession(ctx, path)
+	if err != nil {
+		return client.Session{}, noSession(ctx, path, err)
+	}
+	defer held.Release()
+	if !c.stale(held.Session) {
+		return held.Session, nil
+	}
+	if held.RefreshToken == "" {
+		if !c.Refresh && time.Now().Before(held.ExpiresAt) {
+			return held.Session, nil
+		}
+		return client.Session{}, refused("client %s may not refresh: log in again with issuer login", held.ClientID)
+	}
+	tokens, err := renew(ctx, held.Session)
+	var (
+		e     *client.Error
+		ended = errors.As(err, &e) && e.Code == "invalid_grant"
+	)
+	switch err := answered(held.Issuer, err); {
+	case ended:
+		return client.Session{}, refused("the session has ended: log in again with issuer login (%s)", printable(e.Description))
+	case err != nil:
+		var code *exit
+		if !c.Refresh && errors.As(err, &code) && code.code == exitUnknown && time.Now().Before(held.ExpiresAt) {
+			fmt.Fprintln(s.err, "issuer: not refreshed:", err)
+			return held.Session, nil
+		}
+		return client.Session{}, err
+	}
+	held.Take(tokens, time.Now())
+	if err := held.Save(); err != nil {
+		return client.Session{}, usage("%w", err)
+	}
+	return held.Session, nil
+}
+
+// renew redeems the refresh token of a session. It may be sent again: the issuer gives the same successor.
+func renew(ctx context.Context, session client.Session) (client.Tokens, error) {
+	app, err := clientOf(ctx, session)
+	if err != nil {
+		return client.Tokens{}, err
+	}
+	tokens, err := patient(ctx, func() (client.Tokens, error) { return app.Refresh(ctx, session.RefreshToken) })
+	if err == nil && !strings.EqualFold(tokens.TokenType, "DPoP") {
+		return client.Tokens{}, errors.New("the issuer gave a token that is not bound to the key of this device")
+	}
+	return tokens, err
+}
+
+// claimsOf reads an access token of the session's own issuer; it does not ask for the key.
+func claimsOf(token string) (claims.Set, error) {
+	_, payload, err := parts(token)
+	if err != nil {
+		return claims.Set{}, err
+	}
+	return claims.ParseSet(payload)
+}
+
+// parts decodes header and payload of a compact JWS.
+func parts(token string) (header, payload []byte, err error) {
+	split := strings.Split(token, ".")
+	if len(split) != 3 {
+		return nil, nil, errors.New("the access token is not a signed JWT")
+	}
+	if header, err = base64.RawURLEncoding.DecodeString(split[0]); err == nil {
+		payload, err = base64.RawURLEncoding.DecodeString(split[1])
+	}
+	if err != nil || !json.Valid(header) || !json.Valid(payload) {
+		return nil, nil, errors.New("the access token is not a signed JWT")
+	}
+	return header, payload, nil
+}
+
+// decodeToken prints what a token says.
+func decodeToken(s *streams, token string, asJSON bool) error {
+	header, payload, err := parts(token)
+	if err != nil {
+		return refused("%w", err)
+	}
+	if asJSON {
+		return printJSON(s, struct {
+			Header json.RawMessage `json:"header"`
+			Claims json.RawMessage `json:"claims"`
+		}{header, payload})
+	}
+	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+	for _, part := range []struct {
+		name string
+		text []byte
+	}{{"header", header}, {"claims", payload}} {
+		fmt.Fprintln(w, part.name)
+		members, err := membersOf(part.text)
+		if err != nil {
+			return refused("the %s of the access token is not a JSON object", part.name)
+		}
+		for _, m := range members {
+			fmt.Fprintf(w, "  %s\t%s\n", printable(m.name), m.words(time.Now()))
+		}
+	}
+	return w.Flush()
+}
+
+// A member is one of a JSON object, in the object's order.
+type member struct {
+	name  string
+	value json.RawMessage
+}
+
+func membersOf(object []byte) ([]member, error) {
+	d := json.NewDecoder(bytes.NewReader(object))
+	if open, err := d.Token(); err != nil || open != json.Delim('{') {
+		return nil, errors.New("not an object")
+	}
+	var list []member
+	for d.More() {
+		name, err := d.Token()
+		if err != nil {
+			return nil, err
+		}
+		m := member{name: name.(string)} // the names of an object are strings
+		if err := d.Decode(&m.value); err != nil {
+			return nil, err
+		}
+		list = append(list, m)
+	}
+	return list, nil
+}
+
+// words writes the value for a person: texts bare, times as such, all else as JSON.
+func (m member) words(now time.Time) string {
+	var (
+		text    string
+		seconds int64
+	)
+	switch m.name {
+	case "iat", "exp", "nbf", "auth_time":
+		if json.Unmarshal(m.value, &seconds) == nil {
+			at := time.Unix(seconds, 0)
+			distance := "in " + at.Sub(now).Round(time.Second).String()
+			if !at.After(now) {
+				distance = now.Sub(at).Round(time.Second).String() + " ago"
+			}
+			return fmt.Sprintf("%d (%s, %s)", seconds, at.UTC().Format(time.RFC3339), distance)
+		}
+	}
+	if json.Unmarshal(m.value, &text) == nil {
+		return printable(text)
+	}
+	var compact bytes.Buffer
+	_ = json.Compact(&compact, m.value) // it was valid
+	return printable(compact.String())
+}
