@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -65,7 +66,7 @@ type Accounts struct {
 	store      storage.Store
 	domains    map[string]Domain
 	tokenLife  time.Duration
-	maxDevices int
+	maxDevices atomic.Int64
 	revoked    func(...storage.Revocation)
 	now        func() time.Time
 	rand       io.Reader
@@ -78,9 +79,10 @@ func New(cfg Config) (*Accounts, error) {
 	}
 	a := &Accounts{
 		store: cfg.Store, domains: make(map[string]Domain, len(cfg.Domains)),
-		tokenLife: cfg.TokenLife, maxDevices: cfg.MaxDevices,
-		revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
+		tokenLife: cfg.TokenLife,
+		revoked:   cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
 	}
+	a.SetMaxDevices(cfg.MaxDevices)
 	for _, d := range cfg.Domains {
 		a.domains[d.Names.Domain()] = d
 	}

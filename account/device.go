@@ -93,11 +93,14 @@ func (a *Accounts) addDevice(ctx context.Context, tx storage.Tx, d storage.Devic
 			active++
 		}
 	}
-	if active >= a.maxDevices {
+	if int64(active) >= a.maxDevices.Load() {
 		return ErrTooManyDevices
 	}
 	return tx.InsertDevice(ctx, d)
 }
+
+// SetMaxDevices changes how many devices a user may have at a time. Who has more keeps them, and gets no new one.
+func (a *Accounts) SetMaxDevices(n int) { a.maxDevices.Store(int64(n)) }
 
 func usable(d storage.Device, user string) error {
 	if d.User != user || !d.RemovedAt.IsZero() {

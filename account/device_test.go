@@ -135,3 +135,29 @@ func TestBindRemovedMeanwhile(t *testing.T) {
 		t.Errorf("BindDevice = %v, want %v", err, account.ErrKeyInUse)
 	}
 }
+
+// TestMaxDevices holds that a lower limit takes no device away.
+func TestMaxDevices(t *testing.T) {
+	a, store, _ := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.SetMaxDevices(2)
+	for _, key := range []string{"key-1", "key-2"} {
+		if _, err := bind(t.Context(), a, store, alice, key); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.SetMaxDevices(1)
+	if _, err := bind(t.Context(), a, store, alice, "key-1"); err != nil {
+		t.Errorf("login of a device that is there = %v, want nil", err)
+	}
+	if _, err := bind(t.Context(), a, store, alice, "key-3"); !errors.Is(err, account.ErrTooManyDevices) {
+		t.Errorf("a new device = %v, want %v", err, account.ErrTooManyDevices)
+	}
+	a.SetMaxDevices(3)
+	if _, err := bind(t.Context(), a, store, alice, "key-3"); err != nil {
+		t.Errorf("a new device = %v, want nil", err)
+	}
+}

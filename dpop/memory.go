@@ -41,7 +41,7 @@ type MemoryConfig struct {
 // there are places left: one that floods the store gets half of it and no more, two get a third each, and
 // everybody else still finds a place.
 type MemoryReplay struct {
-	capacity int64
+	capacity atomic.Int64
 	now      func() time.Time
 	rand     io.Reader
 	seed     maphash.Seed // so that nobody can aim at another one's counter
@@ -74,10 +74,8 @@ type bucket struct {
 
 // NewMemoryReplay returns an empty store with an epoch of its own. The error is one of cfg.Rand.
 func NewMemoryReplay(cfg MemoryConfig) (*MemoryReplay, error) {
-	m := &MemoryReplay{capacity: int64(cfg.Capacity), now: cfg.Now, rand: cfg.Rand, seed: maphash.MakeSeed()}
-	if m.capacity <= 0 {
-		m.capacity = 1 << 20
-	}
+	m := &MemoryReplay{now: cfg.Now, rand: cfg.Rand, seed: maphash.MakeSeed()}
+	m.SetCapacity(cfg.Capacity)
 	if m.now == nil {
 		m.now = time.Now
 	}
@@ -85,6 +83,15 @@ func NewMemoryReplay(cfg MemoryConfig) (*MemoryReplay, error) {
 		m.rand = rand.Reader
 	}
 	return m, m.begin(nil)
+}
+
+// SetCapacity changes how many live proofs fit; zero means what it does in [MemoryConfig]. Nothing is forgotten by it:
+// where there are more than fit, proofs are refused until enough of them are over.
+func (m *MemoryReplay) SetCapacity(n int) {
+	if n <= 0 {
+		n = 1 << 20
+	}
+	m.capacity.Store(int64(n))
 }
 
 // begin starts a new epoch, unless ended is not the current one any more.
@@ -117,9 +124,9 @@ func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until tim
 	current := now.Unix() / bucketWidth
 	s, number := &mem.shards[key[0]%shards], until.Unix()/bucketWidth+1
 	short, counter := [16]byte(key[16:]), m.counter(source)
-	err := s.spend(mem, current, number, short, counter, m.capacity)
+	err := s.spend(mem, current, number, short, counter, m.capacity.Load())
 	if err == ErrReplayFull && mem.sweep(current) {
-		err = s.spend(mem, current, number, short, counter, m.capacity)
+		err = s.spend(mem, current, number, short, counter, m.capacity.Load())
 	}
 	if err == errForgotten {
 		if err := m.begin(mem); err != nil {

@@ -77,6 +77,42 @@ func TestMemoryReplayFull(t *testing.T) {
 	}
 }
 
+// A store that is made smaller forgets nothing: what was spent is refused as before, and what is new until there is room.
+func TestMemoryReplayResized(t *testing.T) {
+	clock := newClock()
+	store := newMemory(t, 1000, clock.now)
+	e, err := store.Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spend := func(i int) error {
+		return store.Spend(t.Context(), e, numbered(i), clock.now().Add(time.Minute), netip.Addr{})
+	}
+	for i := range 100 {
+		if err := spend(i); err != nil {
+			t.Fatal(err)
+		}
+	}
+	store.SetCapacity(50)
+	for i := range 100 {
+		if err := spend(i); !errors.Is(err, dpop.ErrReplayed) {
+			t.Errorf("Spend again = %v, want %v", err, dpop.ErrReplayed)
+		}
+	}
+	if err := spend(100); !errors.Is(err, dpop.ErrReplayFull) {
+		t.Errorf("Spend in a smaller store = %v, want %v", err, dpop.ErrReplayFull)
+	}
+	store.SetCapacity(1000)
+	if err := spend(100); err != nil {
+		t.Errorf("Spend in a larger store = %v, want nil", err)
+	}
+	store.SetCapacity(50)
+	clock.turn(time.Minute + 15*time.Second)
+	if err := spend(101); err != nil {
+		t.Errorf("Spend when there is room again = %v, want nil", err)
+	}
+}
+
 // A proof that is spent too late asks for a new nonce, and costs nobody else one.
 func TestMemoryReplayLate(t *testing.T) {
 	clock := newClock()

@@ -46,7 +46,7 @@ func (p *Provider) identifyByAssertion(ctx context.Context, header http.Header, 
 	if id := form.Get("client_id"); id != "" && id != a.Client { // RFC 7521 §4.2
 		return nil, nil, refuse(CodeInvalidClient, "The client_id and the sub of the client assertion differ.")
 	}
-	client, known := p.clients[a.Client]
+	client, known := p.Client(a.Client)
 	if !known || !client.signs() {
 		a.VerifyNone()
 		return nil, nil, errAssertion

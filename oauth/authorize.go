@@ -61,7 +61,7 @@ const (
 // Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 9449 §10). The parameters are each
 // there once, but resource. A refusal is an [*AuthorizeError]; any other error means that the server cannot know.
 func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authorization, error) {
-	client, ok := p.clients[params.Get("client_id")]
+	client, ok := p.Client(params.Get("client_id"))
 	if !ok {
 		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here is not known to this server.")}
 	}
@@ -204,7 +204,7 @@ type Login struct {
 // Finish ends an authorization request for which the person has logged in: it makes an authorization code and
 // returns where to send the browser. The request is checked again, against the client as it is now.
 func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) (string, error) {
-	client, ok := p.clients[request.Get("client_id")]
+	client, ok := p.Client(request.Get("client_id"))
 	if !ok {
 		return "", &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here is not known any more.")}
 	}
@@ -278,12 +278,13 @@ func (p *Provider) makeCode(ctx context.Context, request url.Values) (string, er
 // Refuse ends an authorization request that the person, or her provider, did not go through with: code is an OAuth
 // error code for the client. It returns where to send the browser, as an [*AuthorizeError].
 func (p *Provider) Refuse(request url.Values, code, description string) error {
-	return p.tellIfKnown(p.clients[request.Get("client_id")], refuse(code, description), request)
+	client, _ := p.Client(request.Get("client_id"))
+	return p.tellIfKnown(client, refuse(code, description), request)
 }
 
 // RedirectURI is where a request that was found good ends; "" if the client does not allow that any more.
 func (p *Provider) RedirectURI(request url.Values) string {
-	client, ok := p.clients[request.Get("client_id")]
+	client, ok := p.Client(request.Get("client_id"))
 	if !ok {
 		return ""
 	}

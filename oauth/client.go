@@ -92,7 +92,7 @@ func (p *Provider) identify(ctx context.Context, header http.Header, form url.Va
 	if err != nil {
 		return nil, nil, err
 	}
-	client, known := p.clients[id]
+	client, known := p.Client(id)
 	want := noSecret[:]
 	if known && client.SecretSHA256 != nil {
 		want = client.SecretSHA256

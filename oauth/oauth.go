@@ -19,8 +19,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"slices"
-	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
@@ -121,7 +120,7 @@ type Config struct {
 type Provider struct {
 	issuer    string
 	domains   map[string]Domain
-	clients   map[string]*Client
+	clients   atomic.Pointer[map[string]*Client] // never changed in place: see SetClients
 	store     storage.Store
 	accounts  *account.Accounts
 	keys      Keys
@@ -155,7 +154,6 @@ func New(cfg Config) (*Provider, error) {
 	p := &Provider{
 		issuer:    cfg.Issuer,
 		domains:   make(map[string]Domain, len(cfg.Domains)),
-		clients:   make(map[string]*Client, len(cfg.Clients)),
 		store:     cfg.Store,
 		accounts:  cfg.Accounts,
 		keys:      cfg.Keys,
@@ -174,14 +172,8 @@ func New(cfg Config) (*Provider, error) {
 	for _, d := range cfg.Domains {
 		p.domains[d.Name] = d
 	}
-	for _, c := range cfg.Clients {
-		if c.ID == "" || strings.Contains(c.ID, ":") {
-			return nil, errors.New("oauth: a client id is empty or holds a colon")
-		}
-		if c.JWKSURI != "" && cfg.ClientKeys == nil {
-			return nil, errors.New("oauth: Config needs ClientKeys for a client with a JWKSURI")
-		}
-		p.clients[c.ID] = &c
+	if err := p.SetClients(cfg.Clients); err != nil {
+		return nil, err
 	}
 	if p.limiter == nil {
 		p.limiter = noLimiter{}
@@ -200,20 +192,4 @@ func New(cfg Config) (*Provider, error) {
 	}
 	p.engine = newEngine(p)
 	return p, nil
-}
-
-// Client returns the registered client of an id, and false if there is none.
-func (p *Provider) Client(id string) (*Client, bool) {
-	c, ok := p.clients[id]
-	return c, ok
-}
-
-// Clients returns the registered clients, in the order of their ids.
-func (p *Provider) Clients() []Client {
-	list := make([]Client, 0, len(p.clients))
-	for _, c := range p.clients {
-		list = append(list, *c)
-	}
-	slices.SortFunc(list, func(a, b Client) int { return strings.Compare(a.ID, b.ID) })
-	return list
 }

@@ -49,7 +49,7 @@ func (p *Provider) stand(ctx context.Context, set claims.Set) (*ownToken, error)
 		return nil, fmt.Errorf("oauth: look at a revocation: %w", err)
 	}
 	if set.Service() {
-		if _, ok := p.clients[set.ClientID]; !ok {
+		if _, ok := p.Client(set.ClientID); !ok {
 			return nil, errInactive
 		}
 		return t, nil

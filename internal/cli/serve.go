@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -35,7 +36,8 @@ func (*serveCmd) Help() string {
     issuer serve --dev
     issuer serve --config /etc/issuer/issuer.yaml
 
-It serves until it is told to stop (Ctrl-C, SIGTERM), and then lets the requests under way finish.`
+It serves until it is told to stop (Ctrl-C, SIGTERM), and then lets the requests under way finish. On SIGHUP it reads the
+settings file again: clients, peers and limits change without dropping a request, and the log names what needs a restart.`
 }
 
 func (c *serveCmd) Run(ctx context.Context, s *streams) error {
@@ -50,15 +52,12 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	if c.Dev {
 		return c.dev(ctx, s)
 	}
-	cfg, err := load(c.Config, s)
+	reload := make(chan os.Signal, 1)
+	signal.Notify(reload, syscall.SIGHUP) // from here on it does not end the process
+	defer signal.Stop(reload)
+	cfg, err := c.settings(s)
 	if err != nil {
 		return err
-	}
-	if c.Listen != "" {
-		cfg.Listen = c.Listen
-	}
-	if c.LogFormat != "" {
-		cfg.Log.Format = c.LogFormat
 	}
 	log := newLog(s, cfg.Log)
 	instance, err := server.Open(ctx, cfg, server.Options{Log: log})
@@ -77,7 +76,49 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
 	}
 	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", public.Addr().String()))
+	go c.follow(ctx, s, instance, log, reload)
 	return instance.Serve(ctx, public, admin)
+}
+
+// settings reads the settings file; the flags have the last word.
+func (c *serveCmd) settings(s *streams) (*config.Config, error) {
+	cfg, err := load(c.Config, s)
+	if err != nil {
+		return nil, err
+	}
+	if c.Listen != "" {
+		cfg.Listen = c.Listen
+	}
+	if c.LogFormat != "" {
+		cfg.Log.Format = c.LogFormat
+	}
+	return cfg, nil
+}
+
+// follow has the instance take up the settings file again at each signal, until ctx ends.
+func (c *serveCmd) follow(ctx context.Context, s *streams, instance *server.Instance, log *slog.Logger, signals <-chan os.Signal) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-signals:
+		}
+		cfg, err := c.settings(s)
+		if err == nil {
+			err = instance.Reload(cfg)
+		}
+		var faults config.Errors
+		if errors.As(err, &faults) {
+			for _, e := range faults {
+				log.Error("settings", slog.Any("error", e))
+			}
+		} else if err != nil {
+			log.Error("settings", slog.Any("error", err))
+		}
+		if err != nil {
+			log.Error("settings not read again: everything is as it was")
+		}
+	}
 }
 
 func (c *serveCmd) dev(ctx context.Context, s *streams) error {

@@ -68,6 +68,8 @@ type Config struct {
 	Domains   []Domain  `key:"domains,required"`
 	Clients   []Client  `key:"clients"`
 	Peers     []Peer    `key:"peers"`
+
+	source *decoder // where each key stands
 }
 
 // AdminSocket returns the path of the admin socket.
@@ -298,6 +300,7 @@ func examine(name string, data []byte, env []string) (c *Config, todo Errors, er
 	if root := d.document(data); root != nil {
 		d.overlay(root, env)
 		d.decode(root, c)
+		c.source = d
 		(&checker{decoder: d, Config: c, dir: filepath.Dir(name)}).check()
 	}
 	if len(d.errs) > 0 {

@@ -37,15 +37,19 @@ const sweepEvery = 5 * time.Minute
 
 // An Instance is a whole issuer as one configuration describes it: storage, keys, rules and HTTP.
 type Instance struct {
-	cfg    *config.Config
-	log    *slog.Logger
-	now    func() time.Time
-	store  storage.Store
-	mirror *revocation.Mirror
-	server *Server
-	shown  *certificate // nil: a proxy in front ends TLS
+	reloading sync.Mutex
+	cfg       *config.Config // what it runs with
 
-	replayDone func() error // closes the store of spent proofs; nil if that needs no closing
+	log      *slog.Logger
+	now      func() time.Time
+	store    storage.Store
+	mirror   *revocation.Mirror
+	server   *Server
+	believed *authority
+	shown    *certificate // nil: a proxy in front ends TLS
+
+	replayDone func() error       // closes the store of spent proofs; nil if that needs no closing
+	remembered *dpop.MemoryReplay // that store, if it is in memory
 
 	pinging sync.Mutex
 	pinged  time.Time // when the store was last asked, and what it said
@@ -97,6 +101,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, errors.Join(err, i.store.Close())
 	}
 	i.replayDone = done
+	i.remembered, _ = replay.(*dpop.MemoryReplay)
 	if o.Replay != nil {
 		replay = o.Replay(replay)
 	}
@@ -156,15 +161,15 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		domains = append(domains, d.Name)
 		choose[d.Name] = d.ChooseHandle
 	}
-	believed := &authority{issuer: cfg.Issuer, domains: domains, ring: ring}
-	believed.peers.Store(peers)
+	i.believed = &authority{issuer: cfg.Issuer, domains: domains, ring: ring}
+	i.believed.peers.Store(peers)
 	clientKeys, err := newClientKeys(cfg, i.now)
 	if err != nil {
 		return err
 	}
 	provider, err := oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg), Clients: oauthClients(cfg),
-		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs, Authority: believed, Development: cfg.Development,
+		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs, Authority: i.believed, Development: cfg.Development,
 		ClientKeys: clientKeys,
 		RefreshKey: keys.Derive(secret, "refresh token"),
 		Lifetimes: oauth.Lifetimes{
@@ -177,7 +182,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	introspector, err := introspect.New(introspect.Config{
-		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Authority: believed, Development: cfg.Development, Now: i.now,
+		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Authority: i.believed, Development: cfg.Development, Now: i.now,
 	})
 	if err != nil {
 		return err
