@@ -74,10 +74,11 @@ func newDevice(t *testing.T) *device {
 	return &device{signer, key}
 }
 
-// nonce asks for one.
-func (s *site) nonce(t *testing.T) string {
+// nonce asks for one. That never fails: see TestStoreFails.
+func (s *site) nonce(t *testing.T) (nonce string) {
 	t.Helper()
-	return s.get(t, "/nonce").header.Get("DPoP-Nonce")
+	s.faults.quietly(func() { nonce = s.get(t, "/nonce").header.Get("DPoP-Nonce") })
+	return nonce
 }
 
 // proof makes a proof for the token endpoint; an empty nonce stands for the newest.

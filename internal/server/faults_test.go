@@ -29,7 +29,7 @@ type faults struct {
 	count  int    // operations since then
 	failed string // the name of the nth, once it was asked for
 	done   int    // updates that were committed since then
-	paused bool   // nothing is counted
+	paused int    // while it is not 0, nothing is counted
 }
 
 // fail is asked before each operation.
@@ -46,7 +46,7 @@ func (f *faults) fail(op string) error {
 	if op == f.op {
 		return errFire
 	}
-	if f.paused || !inRequest() {
+	if f.paused > 0 || !inRequest() {
 		return nil
 	}
 	asked.note(op)
@@ -100,15 +100,15 @@ func (f *faults) setNth(n int) {
 
 // quietly does what is not to be counted and does not fail.
 func (f *faults) quietly(do func()) {
-	f.pause(true)
-	defer f.pause(false)
+	f.pause(1)
+	defer f.pause(-1)
 	do()
 }
 
-func (f *faults) pause(paused bool) {
+func (f *faults) pause(by int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.paused = paused
+	f.paused += by
 }
 
 // sofar returns how many operations and commits there were since setNth, and the name of the one that failed.

@@ -1,7 +1,6 @@
 package server_test
 
 import (
-	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -9,7 +8,6 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
@@ -30,7 +28,7 @@ var flows = []flow{
 		return []step{{
 			name: "client_credentials",
 			ask: func() answer {
-				return s.quietToken(t, peer, d, url.Values{"grant_type": {"client_credentials"}})
+				return s.token(t, peer, d, url.Values{"grant_type": {"client_credentials"}})
 			},
 			good: func(a answer) {
 				if a.status != http.StatusOK || a.text("token_type") != "DPoP" {
@@ -114,6 +112,7 @@ var flows = []flow{
 		}}
 	}},
 	{"disabling of a user, and her return", nil, 12, disabledAndBack},
+	{"a bot acts for a person", stored, 40, actingFor},
 	{"lists of an operator", nil, 1, func(t *testing.T, s *site) []step {
 		held := s.login(t, newDevice(t), "alice")
 		list := func(path string, query url.Values) step {
@@ -144,17 +143,7 @@ func firstLogin(t *testing.T, s *site) []step {
 		held      tokens
 		v         visit
 	)
-	push := func() answer {
-		header := http.Header{}
-		s.faults.quietly(func() {
-			proof, err := d.Proof(dpop.ProofParams{Method: http.MethodPost, URL: s.issuer + "/par", Nonce: s.nonce(t), IssuedAt: s.clock.now()})
-			if err != nil {
-				t.Fatal(err)
-			}
-			header.Set("DPoP", proof)
-		})
-		return s.post(t, "/par", authorization(nil), header)
-	}
+	push := func() answer { return s.push(t, d, nil) }
 	pushed := func(a answer) {
 		if uri = a.text("request_uri"); a.status != http.StatusCreated || uri == "" {
 			t.Errorf("answer = %v, want a request_uri", a)
@@ -249,12 +238,92 @@ func choosingLogin(t *testing.T, s *site) []step {
 	}
 }
 
+// actingFor is a grant to a bot: a person makes it, the bot exchanges it and encloses it in a token of its own, somebody
+// asks about both, and the person takes the grant back.
+func actingFor(t *testing.T, s *site) []step {
+	phone, machine := newDevice(t), newDevice(t)
+	alice := s.account(t, phone, "alice")
+	own, actor := s.forIssuer(t, phone, alice, "account").access, s.service(t, bot, machine, nil)
+	var (
+		id, grant, exchanged, embedded string
+		done                           = http.StatusNoContent
+	)
+	withdraw := func() answer { return s.held(t, phone, own, http.MethodDelete, "/me/actors/"+id, nil) }
+	asked := func(name string, token *string, active bool) step {
+		return step{
+			name: name,
+			ask:  func() answer { return s.introspect(t, peer, *token) },
+			good: func(a answer) {
+				if a.status != http.StatusOK || a.json["active"] != active {
+					t.Errorf("introspection = %v, want active: %t", a, active)
+				}
+			},
+		}
+	}
+	return []step{
+		{
+			name: "grant",
+			ask: func() answer {
+				return s.held(t, phone, own, http.MethodPost, "/me/actors", object{"actor": bot.id, "actor_iss": s.issuer, "scope": "im:handle", "expires_in": 3600})
+			},
+			good: func(a answer) {
+				if id, grant = a.text("id"), a.text("token"); a.status != http.StatusCreated || grant == "" {
+					t.Errorf("answer = %v, want a statement", a)
+				}
+			},
+		},
+		{
+			name: "exchange",
+			ask: func() answer {
+				return s.token(t, bot, machine, url.Values{
+					"grant_type": {grantExchange}, "subject_token": {grant}, "subject_token_type": {typeJWT},
+					"actor_token": {actor}, "actor_token_type": {typeAccess},
+				})
+			},
+			good: func(a answer) { exchanged = issued(t, a) },
+		},
+		{
+			name: "embedding",
+			ask: func() answer {
+				return s.token(t, bot, machine, url.Values{"grant_type": {grantEmbed}, "tokens": {entries(t, byValue(typeJWT, "acts_for", grant))}})
+			},
+			good: func(a answer) { embedded = issued(t, a) },
+		},
+		asked("question about the exchanged token", &exchanged, true),
+		asked("question about the enclosing token", &embedded, true),
+		{
+			name: "withdrawal", ask: withdraw,
+			again: func(durable bool) answer {
+				if durable { // there is none any more
+					done = http.StatusNotFound
+				}
+				return withdraw()
+			},
+			good: func(a answer) {
+				wantStatus(t, a, done)
+				s.soonInactive(t, exchanged)
+				s.soonInactive(t, embedded)
+			},
+		},
+		{
+			name: "exchange afterwards",
+			ask: func() answer {
+				return s.token(t, bot, machine, url.Values{
+					"grant_type": {grantExchange}, "subject_token": {grant}, "subject_token_type": {typeJWT},
+					"actor_token": {actor}, "actor_token_type": {typeAccess},
+				})
+			},
+			good: func(a answer) { wantError(t, a, http.StatusBadRequest, "invalid_request") },
+		},
+	}
+}
+
 // stolenCode is the use of a spent code by another key: one of the two who had it is a thief.
 func stolenCode(t *testing.T, s *site) []step {
 	d := newDevice(t)
 	code := s.code(t, "alice", nil)
 	held := wantTokens(t, s.token(t, app, d, codeForm(code, nil)))
-	ask := func() answer { return s.quietToken(t, app, newDevice(t), codeForm(code, nil)) }
+	ask := func() answer { return s.token(t, app, newDevice(t), codeForm(code, nil)) }
 	return []step{{
 		name: "token", ask: ask,
 		good: func(a answer) {
@@ -297,7 +366,7 @@ func replacedLongAgo() func(t *testing.T, s *site) []step {
 		sessions = sessions[1:]
 		return []step{{
 			name: "refresh",
-			ask:  func() answer { return s.quietToken(t, app, u.d, refreshForm(u.held.refresh)) },
+			ask:  func() answer { return s.token(t, app, u.d, refreshForm(u.held.refresh)) },
 			good: func(a answer) {
 				wantError(t, a, http.StatusBadRequest, "invalid_grant")
 				s.soonEnded(t, u.d, u.next)
@@ -309,7 +378,7 @@ func replacedLongAgo() func(t *testing.T, s *site) []step {
 // codeStep redeems a code. If that was done when its answer was lost, the code is spent: the app begins a new login,
 // which goes on with the device.
 func (s *site) codeStep(t *testing.T, d *device, code *string, held *tokens) step {
-	ask := func() answer { return s.quietToken(t, app, d, codeForm(*code, nil)) }
+	ask := func() answer { return s.token(t, app, d, codeForm(*code, nil)) }
 	return step{
 		name: "code", ask: ask,
 		good: func(a answer) { *held = wantTokens(t, a) },
@@ -332,7 +401,7 @@ func (s *site) codeStep(t *testing.T, d *device, code *string, held *tokens) ste
 func (s *site) refreshStep(t *testing.T, d *device, held *tokens) step {
 	return step{
 		name: "refresh",
-		ask:  func() answer { return s.quietToken(t, app, d, refreshForm(held.refresh)) },
+		ask:  func() answer { return s.token(t, app, d, refreshForm(held.refresh)) },
 		good: func(a answer) {
 			next := wantTokens(t, a)
 			if next.set.SID != held.set.SID || next.set.Device != held.set.Device || next.refresh == held.refresh {
@@ -356,15 +425,6 @@ func (s *site) aliveStep(t *testing.T, d *device, held *tokens) step {
 		},
 		good: func(a answer) { wantTokens(t, a) },
 	}
-}
-
-// quietToken is token, with a nonce that no fault kept away.
-func (s *site) quietToken(t *testing.T, c caller, d *device, form url.Values) answer {
-	t.Helper()
-	header, form := http.Header{}, maps.Clone(form)
-	c.authenticate(form, header)
-	s.faults.quietly(func() { header.Set("DPoP", s.proof(t, d, "")) })
-	return s.post(t, "/token", form, header)
 }
 
 // visitBy is visit with another authorization request.

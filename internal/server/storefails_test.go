@@ -102,11 +102,7 @@ func (s *site) failNth(t *testing.T, n int, steps []step) (failed string) {
 func (s *site) failedStep(t *testing.T, what string, step step, a answer, op string, done int, before []string) answer {
 	t.Helper()
 	if op == "Epoch" && a.status != http.StatusServiceUnavailable {
-		// No nonce could be made for the next request, which does not matter to this one.
-		if a.header.Get("DPoP-Nonce") != "" {
-			t.Errorf("%s: the answer has a nonce", what)
-		}
-		return a
+		return a // no nonce could be made for the next request, which does not matter to this one
 	}
 	if step.page {
 		wantPage(t, a, http.StatusServiceUnavailable)
