@@ -143,6 +143,24 @@ type Statement struct {
 	WithdrawnReason string
 }
 
+// A Client is an OAuth client that was registered while the issuer ran; those of its settings are not kept here.
+type Client struct {
+	ID string
+	// Seq is the number of its last change; it is the store that gives it.
+	Seq int64
+	// Registration is what the client may do; the package that reads it wrote it. It is never empty.
+	Registration []byte
+	// Secret is the SHA-256 of its secret, nil if it has none. OldSecret is that of the one before, which is good until
+	// OldUntil.
+	Secret    []byte
+	OldSecret []byte
+	OldUntil  time.Time
+
+	CreatedAt     time.Time
+	RemovedAt     time.Time
+	RemovedReason string
+}
+
 // A SigningKey is one of the issuer's own keys.
 type SigningKey struct {
 	KID       string // RFC 7638 thumbprint

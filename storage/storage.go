@@ -107,6 +107,13 @@ type Reader interface {
 	// user is not empty. Withdrawn ones are there until they expire.
 	Statements(ctx context.Context, domain, user string) ([]Statement, error)
 
+	// Client returns the client of that id, also when it was removed.
+	Client(ctx context.Context, id string) (Client, error)
+
+	// Clients returns the clients, removed ones too, whose Seq is above after, lowest first. Numbers are given in commit
+	// order: a reader that has seen n will never find a lower one new.
+	Clients(ctx context.Context, after int64) ([]Client, error)
+
 	// Revocation returns the revocation of that kind and key, also when it has expired.
 	Revocation(ctx context.Context, kind RevocationKind, key string) (Revocation, error)
 
@@ -158,6 +165,14 @@ type Tx interface {
 
 	// EndUserGrants ends every live grant of a user and returns their ids, in no order.
 	EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error)
+
+	// EndClientGrants ends every live grant of a client and returns their ids, in no order.
+	EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (ended []string, err error)
+
+	// InsertClient adds a client under a new number; [ErrConflict] if its id was ever taken.
+	InsertClient(ctx context.Context, c Client) error
+	// UpdateClient writes all but the id of a client, under a new number. A client is never deleted.
+	UpdateClient(ctx context.Context, c Client) error
 
 	// InsertCode adds an authorization code; [ErrConflict] if its hash is there.
 	InsertCode(ctx context.Context, c Code) error

@@ -94,6 +94,19 @@ func statement(name string) storage.Statement {
 		WithdrawnReason: "withdrawn by " + name}
 }
 
+func client(name string) storage.Client {
+	return storage.Client{ID: "client/" + name, Registration: []byte(`{"id":"` + name + `"}`), Secret: []byte("secret " + name),
+		OldSecret: []byte("old secret " + name), OldUntil: at.Add(time.Hour), CreatedAt: at, RemovedAt: at.Add(time.Minute),
+		RemovedReason: "gone " + name}
+}
+
+// clientOf reads a client without its number, which is the store's.
+func clientOf(ctx context.Context, r storage.Reader, name string) (storage.Client, error) {
+	c, err := r.Client(ctx, "client/"+name)
+	c.Seq = 0
+	return c, err
+}
+
 func revocation(kind storage.RevocationKind, key string) storage.Revocation {
 	return storage.Revocation{Kind: kind, Key: key, Reason: "test", At: at, ExpiresAt: at.Add(time.Hour)}
 }
@@ -235,6 +248,21 @@ var kinds = []kind{
 		},
 	},
 	{
+		name:   "Client",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertClient(ctx, client(name)) },
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := clientOf(ctx, r, name)
+			return got, client(name), err
+		},
+		change: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.UpdateClient(ctx, otherClient(name))
+		},
+		changed: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := clientOf(ctx, r, name)
+			return got, otherClient(name), err
+		},
+	},
+	{
 		name:   "Login",
 		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertLogin(ctx, login(name)) },
 		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
@@ -283,4 +311,8 @@ func otherName(name string) storage.Name {
 func otherDevice(name string) storage.Device {
 	return storage.Device{Domain: domain, ID: "device-" + name, User: "somebody", JKT: "other-" + name, Name: "",
 		Client: "web", CreatedAt: at.Add(time.Hour)}
+}
+
+func otherClient(name string) storage.Client {
+	return storage.Client{ID: "client/" + name, Registration: []byte("{}"), CreatedAt: at.Add(time.Hour)}
 }

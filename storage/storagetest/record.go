@@ -92,6 +92,9 @@ func testReadsFindNothing(t *testing.T, s storage.Store) {
 		if got, err := r.Statements(t.Context(), domain, "nobody"); err != nil || len(got) != 0 {
 			t.Errorf("Statements = %v, %v, want none", got, err)
 		}
+		if got, err := r.Clients(t.Context(), 0); err != nil || len(got) != 0 {
+			t.Errorf("Clients = %v, %v, want none", got, err)
+		}
 		if _, err := r.Revocation(t.Context(), storage.RevokeToken, "nobody"); err != storage.ErrNotFound {
 			t.Errorf("Revocation = %v, want %v", err, storage.ErrNotFound)
 		}

@@ -1,0 +1,67 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+const clientColumns = "id, seq, registration, secret, old_secret, old_until, created_at, removed_at, removed_reason"
+
+func clientDest(c *storage.Client) []any {
+	return []any{&c.ID, &c.Seq, &c.Registration, &c.Secret, &c.OldSecret, (*instant)(&c.OldUntil), (*instant)(&c.CreatedAt),
+		(*instant)(&c.RemovedAt), &c.RemovedReason}
+}
+
+// Rows are never deleted, so the highest number is that of a row.
+var (
+	selectClient  = statement("SELECT " + clientColumns + " FROM clients WHERE id = ?")
+	selectClients = statement("SELECT " + clientColumns + " FROM clients WHERE seq > ? ORDER BY seq")
+	insertClient  = statement("INSERT INTO clients (" + clientColumns + ") " +
+		"VALUES (?, (SELECT ifnull(max(seq), 0) + 1 FROM clients), ?, ?, ?, ?, ?, ?, ?)")
+	updateClient = statement("UPDATE clients SET seq = (SELECT max(seq) + 1 FROM clients), registration = ?2, secret = ?3, " +
+		"old_secret = ?4, old_until = ?5, created_at = ?6, removed_at = ?7, removed_reason = ?8 WHERE id = ?1")
+	endClientGrants = statement("UPDATE grants SET ended_at = ?2, ended_reason = ?3 " +
+		"WHERE client = ?1 AND ended_at = 0 RETURNING id")
+)
+
+// clientArgs are those of insertClient and updateClient: all but the number.
+func clientArgs(c storage.Client) []any {
+	return []any{c.ID, c.Registration, c.Secret, c.OldSecret, millis(c.OldUntil), millis(c.CreatedAt), millis(c.RemovedAt),
+		c.RemovedReason}
+}
+
+func (r *reader) Client(ctx context.Context, id string) (c storage.Client, err error) {
+	err = r.row(ctx, selectClient, clientDest(&c), id)
+	return c, err
+}
+
+func (r *reader) Clients(ctx context.Context, after int64) (list []storage.Client, err error) {
+	err = r.rows(ctx, selectClients, func() []any {
+		list = append(list, storage.Client{})
+		return clientDest(&list[len(list)-1])
+	}, after)
+	return list, err
+}
+
+func (t *tx) InsertClient(ctx context.Context, c storage.Client) error {
+	return t.insert(ctx, insertClient, clientArgs(c))
+}
+
+func (t *tx) UpdateClient(ctx context.Context, c storage.Client) error {
+	n, err := t.exec(ctx, updateClient, clientArgs(c)...)
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (ended []string, err error) {
+	next := func() []any {
+		ended = append(ended, "")
+		return []any{&ended[len(ended)-1]}
+	}
+	err = t.rows(ctx, endClientGrants, next, client, millis(at), reason)
+	return ended, err
+}
