@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"context"
+	"crypto"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/sha256"
@@ -20,6 +22,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 // An abroad is an issuer of another domain. Of it there is no more than its name and its key.
@@ -190,6 +193,7 @@ type embedding struct {
 	subject string // the client's own token, "" for none
 	inside  []inside
 	form    url.Values // what else is asked
+	proof   string     // "" for a new one
 }
 
 // A how is a way in which the tokens are handed over.
@@ -211,7 +215,6 @@ type nest struct {
 func (s *site) embed(t *testing.T, e embedding, by how) (answer, nest) {
 	t.Helper()
 	form := url.Values{"grant_type": {grantEmbed}}
-	maps.Copy(form, e.form)
 	if e.subject != "" {
 		form.Set("subject_token", e.subject)
 		form.Set("subject_token_type", typeAccess)
@@ -227,6 +230,7 @@ func (s *site) embed(t *testing.T, e embedding, by how) (answer, nest) {
 	}
 	var a answer
 	if by == asJSON {
+		maps.Copy(form, e.form)
 		body := object{"tokens": list}
 		for name, values := range form {
 			body[name] = values[0]
@@ -240,10 +244,23 @@ func (s *site) embed(t *testing.T, e embedding, by how) (answer, nest) {
 		if by == asDigest {
 			form.Set("im_along", string(encode(n.along)))
 		}
-		a = s.token(t, e.c, e.d, form)
+		maps.Copy(form, e.form)
+		a = s.tokenWith(t, e.c, e.d, form, e.proof)
 	}
 	n.token = a.text("access_token")
 	return a, n
+}
+
+// tokenWith is [site.token] with a proof that is there already; "" for a new one.
+func (s *site) tokenWith(t *testing.T, c caller, d *device, form url.Values, proof string) answer {
+	t.Helper()
+	header, form := http.Header{}, maps.Clone(form)
+	c.authenticate(form, header)
+	if proof == "" {
+		proof = s.proof(t, d, "")
+	}
+	header.Set("DPoP", proof)
+	return s.post(t, "/token", form, header)
 }
 
 // tokenJSON asks the token endpoint by a JSON body, to which who asks is added.
@@ -337,6 +354,25 @@ func wantRefusedAt(t *testing.T, a answer, path, code string) {
 	}
 }
 
+// without asks for something that is refused, and holds that nothing was written for it nor the proof spent: it is good for
+// what is asked by spare afterwards, if there is anything.
+func (s *site) without(t *testing.T, e embedding, by how, spare url.Values) answer {
+	t.Helper()
+	e.proof = s.proof(t, e.d, "")
+	before := s.rows(t)
+	a, _ := s.embed(t, e, by)
+	if changes := sqlitetest.Changes(before, s.rows(t)); len(changes) > 0 {
+		t.Errorf("rows changed:\n%s", strings.Join(changes, "\n"))
+	}
+	if spare == nil {
+		return a
+	}
+	if a := s.tokenWith(t, e.c, e.d, spare, e.proof); a.status != http.StatusOK {
+		t.Errorf("answer to the next request with the same proof = %v, want a token", a)
+	}
+	return a
+}
+
 // payloadOf returns the claims of any token, unchecked.
 func payloadOf(t *testing.T, token string) json.RawMessage {
 	t.Helper()
@@ -345,4 +381,39 @@ func payloadOf(t *testing.T, token string) json.RawMessage {
 		t.Fatal(err)
 	}
 	return jws.Payload
+}
+
+// An offline is a verifier who has fetched the keys of an issuer once, and asks nobody. Of issuers it believes this
+// one alone, for its own domains.
+type offline struct {
+	issuer string
+	keys   []json.RawMessage
+}
+
+func (o offline) Key(_ context.Context, issuer, kid string) (crypto.PublicKey, string, error) {
+	if issuer != o.issuer {
+		return nil, "", claims.ErrIssuer
+	}
+	for _, jwk := range o.keys {
+		key, err := jose.ParseJWK(jwk)
+		if err == nil && key.JKT == kid {
+			return key.Public, jose.ES256, nil
+		}
+	}
+	return nil, "", claims.ErrIssuer
+}
+
+func (o offline) Speaks(_ context.Context, issuer, domain string) error {
+	if issuer != o.issuer || !slices.Contains([]string{"example.com", "example.org"}, domain) {
+		return claims.ErrDomain
+	}
+	return nil
+}
+
+// offline is what somebody can check who has fetched the keys of the issuer.
+func (s *site) offline(t *testing.T) offline {
+	t.Helper()
+	var set struct{ Keys []json.RawMessage }
+	decode(t, []byte(s.get(t, "/jwks").body), &set)
+	return offline{s.issuer, set.Keys}
 }
