@@ -37,6 +37,8 @@ var (
 	ErrNoHandle = errors.New("account: the provider names no handle")
 	// ErrKeyInUse is returned for a key that is, or was, bound to a device of another user, or to a removed one.
 	ErrKeyInUse = errors.New("account: the key belongs to another device")
+	// ErrDeviceID is returned for the id of a device that is not made here, and that no device of the domain can have.
+	ErrDeviceID = errors.New("account: no id of a device")
 	// ErrTooManyDevices is returned for a new device of a user who has as many as she may have.
 	ErrTooManyDevices = errors.New("account: too many devices")
 	// ErrNoDevice is returned for a device that the domain does not know.

@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"strconv"
 
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
+
+// plainID is what the id of a device may be that is not made here.
+var plainID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
 // Why a device's session ended, as kept with the grant.
 const reasonRemoved = "device_removed"
@@ -34,8 +38,16 @@ func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string)
 }
 
 // DeviceUnder is [Accounts.DeviceFor] for a device that a user's own key took in: it has the id that the key gave it, and
-// is the one of that number under that delegation. [ErrKeyInUse] also if the key is bound to another device of hers.
+// is the one of that number under that delegation. [ErrKeyInUse] also if the key is bound to another device of hers,
+// [ErrDeviceID] for an id that no device of the domain can have.
 func (a *Accounts) DeviceUnder(ctx context.Context, user storage.User, id, jkt, delegation string, number int) (storage.Device, error) {
+	// It stands in paths, on pages and in the logs of others, so it is plainer than what its system allows.
+	if !plainID.MatchString(id) {
+		return storage.Device{}, ErrDeviceID
+	}
+	if _, err := a.Identify(user, storage.Device{ID: id}); err != nil {
+		return storage.Device{}, ErrDeviceID
+	}
 	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -90,15 +91,28 @@ func embedded(err error) error {
 	return &Error{Code: CodeInvalidEmbeddedToken, Description: strings.TrimPrefix(plain(err), "nested: "), Cause: err}
 }
 
+// within makes of a refusal of a token that was opened by itself the answer to the client, for which it is the entry i.
+func within(i int, err error) error {
+	var refused *nested.Error
+	if !errors.As(err, &refused) {
+		return err
+	}
+	path := "tokens[" + strconv.Itoa(i) + "]"
+	if refused.Path != "" {
+		path += "." + refused.Path
+	}
+	return embedded(&nested.Error{Path: path, Code: refused.Code, Err: refused.Err})
+}
+
 // outer says what the token would be without what it encloses.
 func (p *Provider) outer(ctx context.Context, f *flow, entries []nested.Entry) (claims.Set, error) {
 	if subject := f.form.Get("subject_token"); subject != "" {
 		return p.outerOwn(ctx, f, subject)
 	}
-	for _, e := range entries {
+	for i, e := range entries {
 		if e.Relation == nested.AttestedBy {
-			if set, err := p.countersign(ctx, f, e.Token); !errors.Is(err, errNoDevice) {
-				return set, err
+			if set, err := p.countersign(ctx, f, i, e.Token); !errors.Is(err, errNoDevice) {
+				return set, within(i, err)
 			}
 		}
 	}
@@ -140,22 +154,22 @@ var errNoDevice = errors.New("oauth: not a statement about a device")
 
 // Refusals of a device that a user's own key took in.
 var (
-	errDeviceKey   = refuse(CodeInvalidEmbeddedToken, "The device statement is about another key than that of the proof.")
-	errDeviceOther = refuse(CodeInvalidEmbeddedToken, "The device statement is about another device: its id, or its number under the delegation, is taken, or the key is another device's.")
-	errDelegation  = refuse(CodeInvalidEmbeddedToken, "The device statement is not under a delegation of this server.")
+	errDeviceKey   = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another key than that of the proof")}
+	errDeviceOther = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another device: its id, or its number under the delegation, is taken, or the key is another device's")}
+	errDeviceID    = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about a device whose id is none of this server's: 1 to 64 letters, digits, - and _ in the system of the domain")}
 )
 
-// countersign makes the token of a device that a user's own key took in, by a statement under a delegation of this server.
-// The device comes to be in the transaction of this answer; it has no session, and asks again where others refresh. It ends
-// with the delegation.
-func (p *Provider) countersign(ctx context.Context, f *flow, statement string) (claims.Set, error) {
+// countersign makes the token of a device that a user's own key took in, by a statement under a delegation of this server,
+// which is entry i. The device comes to be in the transaction of this answer; it has no session, and asks again where others
+// refresh. It ends with the delegation. A refusal of the statement is an error of nested, as of a token by itself.
+func (p *Provider) countersign(ctx context.Context, f *flow, i int, statement string) (claims.Set, error) {
 	tree, err := nested.Open(ctx, statement, p.opening(nested.TypeDevice))
 	var refused *nested.Error
 	switch {
 	case errors.As(err, &refused) && refused.Path == "" && refused.Code == nested.CodeType:
 		return claims.Set{}, errNoDevice
 	case err != nil:
-		return claims.Set{}, embedded(err)
+		return claims.Set{}, err
 	}
 	s := tree.Root.Statement
 	if s.JKT != f.proof.JKT {
@@ -163,25 +177,28 @@ func (p *Provider) countersign(ctx context.Context, f *flow, statement string) (
 	}
 	root := tree.Layers()[len(tree.Layers())-1]
 	if root.Issuer != p.issuer || root.Type != nested.TypeDelegation {
-		return claims.Set{}, errDelegation
+		return claims.Set{}, &nested.Error{Path: root.Path, Code: nested.CodeDelegation, Err: errors.New("not a delegation of this server")}
 	}
 	if f.user, err = p.subject(ctx, f.client, s.Subject); err != nil {
 		return claims.Set{}, err
 	}
 	uri, err := claims.Parser{AllowSingleLabel: true}.Parse(s.Device)
 	if err != nil {
-		return claims.Set{}, errDeviceOther
+		return claims.Set{}, errDeviceID
 	}
 	f.device, err = p.accounts.DeviceUnder(ctx, f.user, uri.Device(), s.JKT, root.JTI(), s.Number)
-	if errors.Is(err, account.ErrKeyInUse) {
+	switch {
+	case errors.Is(err, account.ErrKeyInUse):
 		return claims.Set{}, errDeviceOther
-	} else if err != nil {
+	case errors.Is(err, account.ErrDeviceID):
+		return claims.Set{}, errDeviceID
+	case err != nil:
 		return claims.Set{}, err
 	}
 	if f.device.Client == "" { // a new one
 		f.device.Client = f.client.ID
 	}
-	f.then(func(ctx context.Context, tx storage.Tx) error { return p.takeIn(ctx, tx, f, root.JTI()) })
+	f.then(func(ctx context.Context, tx storage.Tx) error { return within(i, p.takeIn(ctx, tx, f, root)) })
 
 	id, err := p.accounts.Identify(f.user, f.device)
 	if err != nil {
@@ -207,13 +224,13 @@ func (p *Provider) countersign(ctx context.Context, f *flow, statement string) (
 }
 
 // takeIn is the unit of work of a countersignature: the delegation still stands, and the device is there or comes to be.
-func (p *Provider) takeIn(ctx context.Context, tx storage.Tx, f *flow, delegation string) error {
-	s, err := tx.Statement(ctx, delegation)
-	if err != nil {
-		return notFound(err, errDelegation)
+func (p *Provider) takeIn(ctx context.Context, tx storage.Tx, f *flow, delegation *nested.Layer) error {
+	s, err := tx.Statement(ctx, delegation.JTI())
+	if err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
 	}
-	if !account.Stands(s, f.now) {
-		return errDelegation
+	if err != nil || !account.Stands(s, f.now) {
+		return &nested.Error{Path: delegation.Path, Code: nested.CodeRevoked}
 	}
 	switch err := p.accounts.BindDevice(ctx, tx, f.device); {
 	case errors.Is(err, account.ErrKeyInUse), errors.Is(err, storage.ErrConflict):
