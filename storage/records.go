@@ -169,9 +169,12 @@ type SigningKey struct {
 	Public    []byte // the public JWK
 	CreatedAt time.Time
 	// ActiveAt is when it begins to sign, RetiredAt when it stopped, RevokedAt when all that it signed became void.
-	ActiveAt  time.Time
-	RetiredAt time.Time
-	RevokedAt time.Time
+	ActiveAt      time.Time
+	RetiredAt     time.Time
+	RevokedAt     time.Time
+	RevokedReason string
+	// Life is the longest life that was ever given to what it signs, in whole milliseconds.
+	Life time.Duration
 }
 
 // RevocationKind says what a [Revocation] ends.

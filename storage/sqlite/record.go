@@ -11,16 +11,16 @@ import (
 
 // For each record: its columns, those that name it first; the arguments that write them; the places they are read into.
 
-const signingKeyColumns = "kid, alg, sealed, public, created_at, active_at, retired_at, revoked_at"
+const signingKeyColumns = "kid, alg, sealed, public, created_at, active_at, retired_at, revoked_at, revoked_reason, life"
 
 func signingKeyArgs(k storage.SigningKey) []any {
 	return []any{k.KID, k.Alg, k.Sealed, k.Public, millis(k.CreatedAt), millis(k.ActiveAt), millis(k.RetiredAt),
-		millis(k.RevokedAt)}
+		millis(k.RevokedAt), k.RevokedReason, k.Life.Milliseconds()}
 }
 
 func signingKeyDest(k *storage.SigningKey) []any {
 	return []any{&k.KID, &k.Alg, &k.Sealed, &k.Public, (*instant)(&k.CreatedAt), (*instant)(&k.ActiveAt),
-		(*instant)(&k.RetiredAt), (*instant)(&k.RevokedAt)}
+		(*instant)(&k.RetiredAt), (*instant)(&k.RevokedAt), &k.RevokedReason, (*span)(&k.Life)}
 }
 
 const userColumns = "domain, id, handle, gen, created_at, disabled_at"
@@ -157,6 +157,18 @@ func (t *instant) Scan(v any) error {
 	if n != 0 {
 		*t = instant(time.UnixMilli(n).UTC())
 	}
+	return nil
+}
+
+// A span reads a duration of whole milliseconds.
+type span time.Duration
+
+func (s *span) Scan(v any) error {
+	n, ok := v.(int64)
+	if !ok {
+		return fmt.Errorf("a duration is kept as %T", v)
+	}
+	*s = span(time.Duration(n) * time.Millisecond)
 	return nil
 }
 

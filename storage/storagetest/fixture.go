@@ -20,7 +20,8 @@ func digest(name string) [32]byte { return sha256.Sum256([]byte(name)) }
 
 func secretKey(name string) storage.SigningKey {
 	return storage.SigningKey{KID: name, Alg: "ES256", Sealed: []byte("sealed " + name), Public: []byte(`{"kty":"EC"}`),
-		CreatedAt: at, ActiveAt: at.Add(time.Hour), RetiredAt: at.Add(2 * time.Hour), RevokedAt: at.Add(3 * time.Hour)}
+		CreatedAt: at, ActiveAt: at.Add(time.Hour), RetiredAt: at.Add(2 * time.Hour), RevokedAt: at.Add(3 * time.Hour),
+		RevokedReason: "leaked", Life: 90*24*time.Hour + time.Millisecond}
 }
 
 func user(name string) storage.User {

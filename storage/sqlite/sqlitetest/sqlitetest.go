@@ -74,7 +74,10 @@ var halves = map[string]string{
 		"ON d.domain = g.domain AND d.id = g.device_id WHERE g.ended_at = 0 AND d.removed_at <> 0",
 	"a spent code without its session": "SELECT hex(hash) FROM codes WHERE spent_at <> 0 AND grant_id NOT IN (SELECT id FROM grants)",
 	"a session of two codes":           "SELECT grant_id FROM codes WHERE spent_at <> 0 GROUP BY grant_id HAVING count(*) > 1",
-	"a damaged page":                   "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
+	"several keys that sign for ever":  "SELECT group_concat(kid) FROM signing_keys WHERE retired_at = 0 AND revoked_at = 0 HAVING count(*) > 1",
+	"a revoked key whose tokens are good": "SELECT kid FROM signing_keys k WHERE revoked_at <> 0 AND NOT EXISTS " +
+		"(SELECT 1 FROM revocations r WHERE r.kind = 'kid' AND r.key = k.kid)",
+	"a damaged page": "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
 }
 
 // Whole holds the database at path to having nothing half done in it. The store may have it open.
