@@ -1,14 +1,21 @@
 package keys_test
 
 import (
+	"bytes"
 	"context"
 	"crypto"
 	"crypto/rand"
+	"crypto/rsa"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/lestrrat-go/jwx/v2/jwk"
+	"github.com/lestrrat-go/jwx/v2/jws"
 
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/keys"
@@ -44,104 +51,143 @@ func edit(t *testing.T, store storage.Store, kid string, change func(k *storage.
 	}
 }
 
-func TestRingSigns(t *testing.T) {
-	store := openStore(t)
-	r := openRing(t, store, start)
-	token, err := r.Sign(jose.TypeAccessToken, []byte(`{"sub":"a"}`))
+// A clock is moved by hand. Several goroutines may look at it.
+type clock struct{ at atomic.Pointer[time.Time] }
+
+func newClock() *clock {
+	c := new(clock)
+	c.set(start)
+	return c
+}
+
+func (c *clock) now() time.Time          { return *c.at.Load() }
+func (c *clock) set(t time.Time)         { c.at.Store(&t) }
+func (c *clock) advance(d time.Duration) { c.set(c.now().Add(d)) }
+
+// openWith opens a ring that lives by c.
+func openWith(t testing.TB, store storage.Store, c *clock, cfg keys.RingConfig) *keys.Ring {
+	t.Helper()
+	cfg.Now = c.now
+	r, err := keys.OpenRing(context.Background(), store, keys.NewSealer(kek), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return r
+}
+
+// sign signs something that is never the same.
+func sign(t testing.TB, r *keys.Ring) string {
+	t.Helper()
+	token, err := r.Sign(jose.TypeAccessToken, fmt.Appendf(nil, `{"jti":%q}`, rand.Text()))
+	if err != nil {
+		t.Fatalf("Sign = %v, want a token", err)
+	}
+	return token
+}
+
+// kidOf reads which key signed a token.
+func kidOf(t testing.TB, token string) string {
+	t.Helper()
 	jws, err := jose.ParseCompact(token, jose.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	kid, alg, signer := r.Signer()
-	if h := jws.Header; h.Typ != jose.TypeAccessToken || h.Alg != "ES256" || h.Kid != kid || string(jws.Payload) != `{"sub":"a"}` {
-		t.Errorf("Sign = %+v, %s", h, jws.Payload)
-	}
-	if thumbprint, err := jose.Thumbprint(signer.Public()); err != nil || kid != thumbprint || alg != "ES256" {
-		t.Errorf("Signer = %v, %v, want the thumbprint %v of its key and ES256", kid, alg, thumbprint)
-	}
-
-	// The next start has the same key.
-	again := openRing(t, store, start.Add(time.Hour))
-	public, alg, ok := again.Public(kid)
-	if !ok {
-		t.Fatalf("Public(%s) = false, want the key", kid)
-	}
-	if err := jws.Verify(alg, public); err != nil {
-		t.Errorf("Verify = %v, want nil", err)
-	}
-	if got, _, _ := again.Signer(); got != kid {
-		t.Errorf("Signer = %v, want %v", got, kid)
-	}
-	if _, _, ok := again.Public("unknown"); ok {
-		t.Error("Public(unknown) = true, want false")
-	}
+	return jws.Header.Kid
 }
 
-func TestRingJWKS(t *testing.T) {
-	store := openStore(t)
-	r := openRing(t, store, start)
-	kid, _, signer := r.Signer()
-	body, etag := r.JWKS()
-	var set struct {
-		Keys []map[string]string `json:"keys"`
+// knows tells whether the ring itself takes a token for its own.
+func knows(t testing.TB, r *keys.Ring, token string) bool {
+	t.Helper()
+	jws, err := jose.ParseCompact(token, jose.Limits{})
+	if err != nil {
+		t.Fatal(err)
 	}
-	if err := json.Unmarshal(body, &set); err != nil || len(set.Keys) != 1 {
-		t.Fatalf("JWKS = %s, %v, want one key", body, err)
-	}
-	k := set.Keys[0]
-	if k["kid"] != kid || k["alg"] != "ES256" || k["use"] != "sig" || k["kty"] != "EC" || len(k) != 7 {
-		t.Errorf("JWKS = %s, want kid, alg, use and the public members", body)
-	}
-	raw, _ := json.Marshal(k)
-	if key, err := jose.ParseJWK(raw); err != nil || !signer.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(key.Public) {
-		t.Errorf("ParseJWK = %v, want the public key", err)
-	}
-	if len(etag) < 10 || etag[0] != '"' || strings.HasPrefix(etag, "W/") {
-		t.Errorf("entity tag = %s, want a strong one", etag)
-	}
-	if _, again := openRing(t, store, start).JWKS(); again != etag {
-		t.Errorf("entity tag of the same keys = %s, want %s", again, etag)
-	}
-	edit(t, store, kid, func(k *storage.SigningKey) { k.RetiredAt = start })
-	if _, other := openRing(t, store, start).JWKS(); other == etag {
-		t.Errorf("entity tag of other keys = %s, want another", other)
-	}
+	key, alg, ok := r.Public(jws.Header.Kid)
+	return ok && jws.Verify(alg, key) == nil
 }
 
-func TestRingLifeOfAKey(t *testing.T) {
-	store := openStore(t)
-	first, _, _ := openRing(t, store, start).Signer()
-	edit(t, store, first, func(k *storage.SigningKey) { k.RetiredAt = start.Add(time.Hour) })
+// checks tells whether a program that is not ours finds a token good by a key set.
+func checks(t testing.TB, set []byte, token string) bool {
+	t.Helper()
+	parsed, err := jwk.Parse(set)
+	if err != nil {
+		t.Fatalf("JWKS = %s: %v", set, err)
+	}
+	_, err = jws.Verify([]byte(token), jws.WithKeySet(parsed))
+	return err == nil
+}
 
-	if kid, _, _ := openRing(t, store, start.Add(time.Minute)).Signer(); kid != first {
-		t.Errorf("Signer before the key retires = %v, want %v", kid, first)
-	}
-	retired := openRing(t, store, start.Add(2*time.Hour))
-	second, _, _ := retired.Signer()
-	if second == first {
-		t.Error("Signer after the key retired = the same, want another")
-	}
-	if _, _, ok := retired.Public(first); !ok {
-		t.Error("Public of a retired key = false, want true")
-	}
-	if body, _ := retired.JWKS(); strings.Count(string(body), `"kid"`) != 2 {
-		t.Errorf("JWKS = %s, want both keys", body)
-	}
+func TestRingSigns(t *testing.T) {
+	for alg, members := range map[string][]string{
+		"ES256": {"kty", "EC", "crv", "P-256", "x", "", "y", ""},
+		"EdDSA": {"kty", "OKP", "crv", "Ed25519", "x", ""},
+		"RS256": {"kty", "RSA", "e", "AQAB", "n", ""},
+	} {
+		t.Run(alg, func(t *testing.T) {
+			store := openStore(t)
+			r := openWith(t, store, newClock(), keys.RingConfig{Alg: alg})
+			token, err := r.Sign(jose.TypeAccessToken, []byte(`{"sub":"a"}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			jws, err := jose.ParseCompact(token, jose.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			kid, got, signer := r.Signer()
+			if h := jws.Header; h.Typ != jose.TypeAccessToken || h.Alg != alg || h.Kid != kid || string(jws.Payload) != `{"sub":"a"}` {
+				t.Errorf("Sign = %+v, %s", h, jws.Payload)
+			}
+			if thumbprint, err := jose.Thumbprint(signer.Public()); err != nil || kid != thumbprint || got != alg {
+				t.Errorf("Signer = %v, %v, want the thumbprint %v of its key and %v", kid, got, thumbprint, alg)
+			}
+			if key, ok := signer.Public().(*rsa.PublicKey); ok && key.N.BitLen() != 3072 {
+				t.Errorf("RSA key of %d bits, want 3072", key.N.BitLen())
+			}
 
-	edit(t, store, first, func(k *storage.SigningKey) { k.RevokedAt = start.Add(3 * time.Hour) })
-	revoked := openRing(t, store, start.Add(3*time.Hour))
-	if _, _, ok := revoked.Public(first); ok {
-		t.Error("Public of a revoked key = true, want false")
-	}
-	if body, _ := revoked.JWKS(); strings.Contains(string(body), first) || !strings.Contains(string(body), second) {
-		t.Errorf("JWKS = %s, want the second key alone", body)
-	}
-	list := revoked.List()
-	if len(list) != 2 || list[0].KID != first || list[0].RevokedAt.IsZero() || list[0].Signing || !list[1].Signing {
-		t.Errorf("List = %+v, want both keys, the second signing", list)
+			// What is published is the public key, with what tells verifiers how to use it.
+			set, etag := r.JWKS()
+			var parsed struct {
+				Keys []map[string]string `json:"keys"`
+			}
+			if err := json.Unmarshal(set, &parsed); err != nil || len(parsed.Keys) != 1 {
+				t.Fatalf("JWKS = %s, %v, want one key", set, err)
+			}
+			k := parsed.Keys[0]
+			members = append(members, "kid", kid, "alg", alg, "use", "sig")
+			for i := 0; i < len(members); i += 2 {
+				if value, ok := k[members[i]]; !ok || members[i+1] != "" && value != members[i+1] {
+					t.Errorf("%s = %q, want %q", members[i], value, members[i+1])
+				}
+			}
+			if len(k) != len(members)/2 {
+				t.Errorf("JWKS = %s, want no other members than %q", set, members)
+			}
+			raw, _ := json.Marshal(k)
+			if key, err := jose.ParseJWK(raw); err != nil || !signer.Public().(interface{ Equal(crypto.PublicKey) bool }).Equal(key.Public) {
+				t.Errorf("ParseJWK = %v, want the public key", err)
+			}
+			if !checks(t, set, token) || checks(t, set, token[:len(token)-4]+"AAAA") {
+				t.Error("jwx does not tell a token from a forged one by the key set")
+			}
+			if len(etag) < 10 || etag[0] != '"' || strings.HasPrefix(etag, "W/") {
+				t.Errorf("entity tag = %s, want a strong one", etag)
+			}
+
+			// The next start has the same key.
+			c := newClock()
+			c.advance(time.Hour)
+			again := openWith(t, store, c, keys.RingConfig{Alg: alg})
+			if got, _, _ := again.Signer(); got != kid || !knows(t, again, token) {
+				t.Errorf("Signer after a restart = %v, want %v, which checks what it signed", got, kid)
+			}
+			if other, same := again.JWKS(); same != etag || !bytes.Equal(other, set) {
+				t.Errorf("JWKS after a restart = %s, want %s", other, set)
+			}
+			if _, _, ok := again.Public("unknown"); ok {
+				t.Error("Public(unknown) = true, want false")
+			}
+		})
 	}
 }
 
@@ -199,6 +245,36 @@ func TestOpenRingRefuses(t *testing.T) {
 	store.Close()
 	if err := open(keys.NewSealer(kek), ""); err == nil || errors.Is(err, keys.ErrWrongKey) {
 		t.Errorf("OpenRing without a store = %v, want the store's error", err)
+	}
+}
+
+// TestAllocations bounds what every request costs; 63 are those of a signature (see internal/jose).
+func TestAllocations(t *testing.T) {
+	r := openRing(t, openStore(t), start)
+	kid, _, _ := r.Signer()
+	claims := []byte(`{"sub":"a"}`)
+	for name, test := range map[string]struct {
+		most float64
+		work func()
+	}{
+		"Sign":   {76, func() { _, _ = r.Sign(jose.TypeAccessToken, claims) }},
+		"Public": {0, func() { r.Public(kid) }},
+		"JWKS":   {0, func() { r.JWKS() }},
+	} {
+		if got := testing.AllocsPerRun(100, test.work); got > test.most {
+			t.Errorf("%s makes %v allocations, want at most %v", name, got, test.most)
+		}
+	}
+}
+
+func BenchmarkPublic(b *testing.B) {
+	r := openRing(b, openStore(b), start)
+	kid, _, _ := r.Signer()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, _, ok := r.Public(kid); !ok {
+			b.Fatal("the key is not there")
+		}
 	}
 }
 

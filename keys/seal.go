@@ -1,8 +1,12 @@
 // Package keys holds the issuer's secrets: the keys that it signs with, the cluster secret that other secrets are
 // derived from, and the key-encryption key that both are kept under.
 //
-// [OpenRing] opens the signing keys of a database and makes the first one; the [Ring] signs, finds the public key of
-// a kid, and publishes all of them as a JWK Set (RFC 7517 §5). A kid is the RFC 7638 thumbprint of its key.
+// [OpenRing] opens the signing keys of a database and makes the first one. The [Ring] signs, finds the public key of a
+// kid, and publishes all of them as a JWK Set (RFC 7517 §5); [Ring.Run] has each key published before it signs, and
+// follows what others do to the keys. A kid is the RFC 7638 thumbprint of its key.
+//
+// What a reader would get wrong: which key signs is nowhere written down. Each row says from when to when its key signs,
+// and the clock tells the rest, so that all nodes change over at the same moment and a node without its database does too.
 //
 // What the database holds is sealed by a [Sealer] under a key that lies elsewhere, so that a copy of the database
 // alone signs nothing. The package knows nothing of tokens or HTTP.

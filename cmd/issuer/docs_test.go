@@ -48,6 +48,10 @@ var promised = map[string][]string{
 		"{\n  \"active\": false\n}\n",
 		"inactive: exit code 1\n",
 	},
+	"keys.md": {
+		" signing ", " is published, and signs from ", " published ", `"keys":[`, "signs.\n", " retired ", " signing ",
+		"Revoked key ", " revoked ", "(found on a shared disk)\n", " signing ", "audit: signing key revoked",
+	},
 	"dpop.md": {
 		"use_dpop_nonce", `"token_type":"DPoP"`, "use_dpop_nonce", "Hello im:%40alice@example.com", "invalid_dpop_proof",
 		"invalid_token", `"dpop_bound_access_tokens_required":true`,

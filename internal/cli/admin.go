@@ -206,24 +206,6 @@ func shortGrants(grants []string) string {
 	return strings.ReplaceAll(strings.Join(grants, " "), "urn:ietf:params:oauth:grant-type:", "")
 }
 
-type keysCmd struct {
-	List keysListCmd `cmd:"" help:"List signing keys."`
-}
-
-type keysListCmd struct{ operator }
-
-func (c *keysListCmd) Run(ctx context.Context, s *streams) error {
-	var list []server.AdminKey
-	if err := c.get(ctx, s, "/admin/keys", nil, &list); err != nil {
-		return err
-	}
-	return c.print(s, list, "KEY\tALG\tSTATE\tSINCE", func(w io.Writer) {
-		for _, k := range list {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\n", k.KID, k.Alg, k.State, k.CreatedAt.Format(time.RFC3339))
-		}
-	})
-}
-
 func set(query url.Values, name, value string) {
 	if value != "" {
 		query.Set(name, value)

@@ -71,3 +71,17 @@ func (a Admin) User(ctx context.Context, method, domain, user, action string, qu
 func (a Admin) RenameUser(ctx context.Context, domain, user, handle string, answer any) error {
 	return a.User(ctx, http.MethodPut, domain, user, "handle", url.Values{"handle": {handle}}, answer)
 }
+
+// RotateKey has the next signing key made, which signs when it was published for long enough or, with now, at once.
+func (a Admin) RotateKey(ctx context.Context, now bool, answer any) error {
+	query := url.Values{}
+	if now {
+		query.Set("now", "true")
+	}
+	return a.Do(ctx, http.MethodPost, "/admin/keys", query, answer)
+}
+
+// RevokeKey revokes a signing key for the reason given.
+func (a Admin) RevokeKey(ctx context.Context, kid, reason string, answer any) error {
+	return a.Do(ctx, http.MethodDelete, "/admin/keys/"+kid, url.Values{"reason": {reason}}, answer)
+}

@@ -30,6 +30,16 @@ var atoms = map[reflect.Type]func(string) (any, error){
 	},
 	reflect.TypeFor[time.Duration](): duration,
 	reflect.TypeFor[Rate]():          rate,
+	reflect.TypeFor[Period](): func(s string) (any, error) {
+		if s == "never" {
+			return Period(0), nil
+		}
+		t, err := duration(s)
+		if err != nil || t == time.Duration(0) {
+			return nil, errors.New("a duration such as 36h or 90d, in whole seconds, or never")
+		}
+		return Period(t.(time.Duration)), nil
+	},
 	reflect.TypeFor[netip.Prefix](): func(s string) (any, error) {
 		p, err := netip.ParsePrefix(s)
 		if err != nil || p != p.Masked() {

@@ -36,6 +36,7 @@ func (k *checker) check() {
 	if len(k.DPoP.Algorithms) == 0 {
 		k.report("dpop.algorithms", "no proof could be accepted: name an algorithm or leave the key out")
 	}
+	k.signing()
 	k.lifetimes()
 	k.between("limits.devices_per_user", k.Limits.DevicesPerUser, 1, 1000)
 	k.between("limits.replay_proofs", k.Limits.ReplayProofs, 1000, 100_000_000)
@@ -168,6 +169,19 @@ func (k *checker) outbound() {
 		if _, err2 := netip.ParseAddrPort(addr); err != nil && err2 != nil {
 			k.report(join("outbound.dev_hosts", host), "%q is not an address such as 127.0.0.1 or 127.0.0.1:8081", addr)
 		}
+	}
+}
+
+func (k *checker) signing() {
+	const day = 24 * time.Hour
+	ahead, every := k.Signing.PublishAhead, time.Duration(k.Signing.RotateEvery)
+	k.lasts("signing.publish_ahead", ahead, 10*time.Minute, 30*day, "10m and 30d")
+	if every == 0 {
+		return
+	}
+	k.lasts("signing.rotate_every", every, time.Hour, 3650*day, "1h and 3650d, or never")
+	if every <= ahead {
+		k.report("signing.rotate_every", "is not longer than signing.publish_ahead: the next key would have to be published before this one signs")
 	}
 }
 

@@ -113,9 +113,18 @@ type DPoP struct {
 
 // Signing rules the issuer's own signatures.
 type Signing struct {
-	// Alg is the JOSE algorithm of a new signing key.
-	Alg string `key:"alg" default:"ES256" oneof:"ES256"`
+	// Alg is the JOSE algorithm of a new signing key. Where another one signs, a new key takes over at the next start.
+	Alg string `key:"alg" default:"ES256" oneof:"ES256,EdDSA,RS256"`
+	// RotateEvery is how long a key signs before the next one takes its place, 1h to 3650d; never: until somebody wants
+	// it to.
+	RotateEvery Period `key:"rotate_every" default:"90d"`
+	// PublishAhead is how long the next key is published before it signs, 10m to 30d: verifiers keep a key set for five
+	// minutes, and some for longer than they are told to.
+	PublishAhead time.Duration `key:"publish_ahead" default:"24h"`
 }
+
+// A Period is the time from one occurrence of something to the next. Zero, which is written never, has no next.
+type Period time.Duration
 
 // Lifetimes says how long things live, in whole seconds.
 type Lifetimes struct {

@@ -103,6 +103,8 @@ func other(t *testing.T, v reflect.Value, oneof string) string {
 		return (x - time.Second).String()
 	case config.Rate:
 		return fmt.Sprintf("%d/7s", x.Count+1)
+	case config.Period:
+		return (time.Duration(x) + time.Hour).String()
 	case [32]byte:
 		x[0]++
 		return hex.EncodeToString(x[:])

@@ -6,7 +6,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -33,14 +32,6 @@ type AdminClient struct {
 	Scopes       []string `json:"scopes"`
 	Domains      []string `json:"domains"`
 	Resources    []string `json:"resources,omitempty"`
-}
-
-// AdminKey is a signing key as operators see it, without what is secret of it.
-type AdminKey struct {
-	KID       string    `json:"kid"`
-	Alg       string    `json:"alg"`
-	State     string    `json:"state"`
-	CreatedAt time.Time `json:"created_at"`
 }
 
 // listDevices serves GET /admin/devices?domain=…&user=…: the devices of a domain, or of one of its users.
@@ -84,29 +75,6 @@ func (s *Server) listClients(c echo.Context) error {
 		})
 	}
 	return c.JSON(http.StatusOK, list)
-}
-
-// listKeys serves GET /admin/keys.
-func (s *Server) listKeys(c echo.Context) error {
-	infos := s.Keys.List()
-	list := make([]AdminKey, 0, len(infos))
-	for _, k := range infos {
-		list = append(list, AdminKey{KID: k.KID, Alg: k.Alg, State: keyState(k), CreatedAt: stored(k.CreatedAt)})
-	}
-	return c.JSON(http.StatusOK, list)
-}
-
-// keyState says what a key is for: it signs, it waits to sign or only checks what it once signed, or nothing any more.
-func keyState(k keys.Info) string {
-	switch {
-	case !k.RevokedAt.IsZero():
-		return "revoked"
-	case k.Signing:
-		return "signing"
-	case !k.RetiredAt.IsZero():
-		return "retired"
-	}
-	return "published"
 }
 
 // adminDomain is the domain of a question: the one it names, or the only one there is.

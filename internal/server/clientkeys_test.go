@@ -98,16 +98,16 @@ func TestPublishedClientKeys(t *testing.T) {
 
 	// It withdraws the old one.
 	k.set(false, keySet(next.Public(), "next"))
-	s.clock.advance(5 * time.Minute)
+	s.advance(t, 5*time.Minute)
 	wantInvalidClient(t, ask(old, "old"))
 	passes(ask(next, "next"), 5)
 
 	// What was known outlives an outage, for an hour.
 	k.set(true, "")
-	s.clock.advance(50 * time.Minute)
+	s.advance(t, 50*time.Minute)
 	passes(ask(next, "next"), 6)
 	unknown(ask(old, "old"), 6)
-	s.clock.advance(10 * time.Minute)
+	s.advance(t, 10*time.Minute)
 	unknown(ask(next, "next"), 7)
 	for _, body := range []string{"", "{}", `{"keys":[]}`, `{"keys":[{"kty":"oct","k":"AAAA","kid":"next"}]}`} {
 		k.set(false, body)

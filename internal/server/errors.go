@@ -13,6 +13,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/web"
 )
@@ -133,6 +134,8 @@ func classify(err error) failure {
 	case errors.Is(err, errService):
 		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
 			description: "This is for people: the token is a service's, or somebody's who acts for another."}
+	case errors.Is(err, keys.ErrNoKey):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
 	case errors.As(err, &handle):
 		return failure{status: http.StatusConflict, code: "handle_refused", description: handle.words}
 	case errors.As(err, &routing):

@@ -113,6 +113,45 @@ var flows = []flow{
 	}},
 	{"disabling of a user, and her return", nil, 12, disabledAndBack},
 	{"a bot acts for a person", stored, 40, actingFor},
+	{"rotation of the signing key", nil, 5, func(t *testing.T, s *site) []step {
+		signer := s.signingKey(t)
+		return []step{
+			{
+				name: "rotation",
+				ask:  func() answer { return s.operate(t, http.MethodPost, "/admin/keys", nil) },
+				good: func(a answer) {
+					if wantStatus(t, a, http.StatusOK); a.text("state") != "published" || s.signingKey(t) != signer {
+						t.Errorf("answer = %v, want a key that is published, while %s signs", a, signer)
+					}
+				},
+			},
+			{
+				name: "rotation at once",
+				ask:  func() answer { return s.operate(t, http.MethodPost, "/admin/keys", url.Values{"now": {"true"}}) },
+				good: func(a answer) {
+					if wantStatus(t, a, http.StatusOK); a.text("state") != "signing" || s.signingKey(t) != a.text("kid") {
+						t.Errorf("answer = %v, want the key that signs", a)
+					}
+				},
+			},
+		}
+	}},
+	{"revocation of the signing key", nil, 6, func(t *testing.T, s *site) []step {
+		d := newDevice(t)
+		held := s.login(t, d, "alice")
+		signer := s.signingKey(t)
+		return []step{{
+			name: "revocation",
+			ask:  func() answer { return s.operate(t, http.MethodDelete, "/admin/keys/"+signer, nil) },
+			good: func(a answer) {
+				if wantStatus(t, a, http.StatusOK); a.text("state") != "revoked" || s.signingKey(t) == signer {
+					t.Errorf("answer = %v, want a revoked key, and another one to sign", a)
+				}
+				s.soonInactive(t, held.access)
+				s.faults.quietly(func() { s.wantActive(t, s.refreshed(t, d, held.refresh).access) })
+			},
+		}}
+	}},
 	{"lists of an operator", nil, 1, func(t *testing.T, s *site) []step {
 		held := s.login(t, newDevice(t), "alice")
 		list := func(path string, query url.Values) step {

@@ -44,6 +44,7 @@ type Instance struct {
 	now      func() time.Time
 	store    storage.Store
 	mirror   *revocation.Mirror
+	ring     *keys.Ring
 	server   *Server
 	believed *authority
 	shown    *certificate // nil: a proxy in front ends TLS
@@ -124,15 +125,20 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{Alg: cfg.Signing.Alg, Now: i.now})
+	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
+	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{
+		Alg: cfg.Signing.Alg, LongestLife: longestLife(cfg),
+		RotateEvery: time.Duration(cfg.Signing.RotateEvery), PublishAhead: cfg.Signing.PublishAhead,
+		Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
+	})
 	if err != nil {
 		return err
 	}
+	i.ring = ring
 	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.now)
 	if err != nil {
 		return err
 	}
-	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
 	if err := i.mirror.Read(ctx); err != nil {
 		return err
 	}
@@ -200,6 +206,16 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 func rates(cfg *config.Config) Rates {
 	limit := func(r config.Rate) bucket.Limit { return bucket.Limit{Count: r.Count, Period: r.Per} }
 	return Rates{Address: limit(cfg.Limits.PerAddress), Client: limit(cfg.Limits.PerClient), User: limit(cfg.Limits.PerUser)}
+}
+
+// clockSkew is by how much the clocks of nodes may differ, with the time for which one signs by keys that it could not
+// read again.
+const clockSkew = 5 * time.Minute
+
+// longestLife is the longest life of anything that is signed with the issuer's keys: for so long a key must be there
+// after it has signed for the last time.
+func longestLife(cfg *config.Config) time.Duration {
+	return max(cfg.Lifetimes.Access, cfg.Lifetimes.Statement) + clockSkew
 }
 
 // outbound makes the client for URLs of the settings.
@@ -292,7 +308,7 @@ const readyAge = time.Second
 
 // ready reports why the issuer cannot issue now.
 func (i *Instance) ready(ctx context.Context) error {
-	if err := i.mirror.Fresh(i.now()); err != nil {
+	if err := errors.Join(i.mirror.Fresh(i.now()), i.ring.Fresh(i.now())); err != nil {
 		return err
 	}
 	i.pinging.Lock()
@@ -315,6 +331,7 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { i.mirror.Run(work) })
+	background.Go(func() { i.ring.Run(work) })
 	background.Go(func() { i.sweep(work) })
 
 	servers := []*http.Server{HTTP(i.server.Public(), i.log), HTTP(i.server.Admin(), i.log)}

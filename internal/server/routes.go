@@ -51,6 +51,8 @@ func (s *Server) adminRoutes() []route {
 		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/clients", s.listClients, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/keys", s.listKeys, ownOrigin, notCounted},
+		{http.MethodPost, "/admin/keys", s.rotateKey, ownOrigin, notCounted},
+		{http.MethodDelete, "/admin/keys/{kid}", s.revokeKey, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/statements", s.listStatements, ownOrigin, notCounted},
 		{http.MethodPost, "/admin/statements", s.attest, ownOrigin, notCounted},
 		{http.MethodDelete, "/admin/statements/{id}", s.endStatement, ownOrigin, notCounted},

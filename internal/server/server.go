@@ -96,6 +96,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path, metrics: newMetrics()}
+	s.metrics.registry.MustRegister(keyAges{cfg.Keys, cfg.Now})
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err
 	}

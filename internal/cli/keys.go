@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"time"
+
+	"github.com/imidentity/issuer/internal/server"
+)
+
+type keysCmd struct {
+	List   keysListCmd   `cmd:"" help:"List signing keys."`
+	Rotate keysRotateCmd `cmd:"" help:"Have the next signing key take the place of the one that signs."`
+	Revoke keysRevokeCmd `cmd:"" help:"Revoke a signing key: everything that it signed is void."`
+}
+
+type keysListCmd struct{ operator }
+
+func (*keysListCmd) Help() string {
+	return `Oldest first. A key is published before it signs, and retired, to check what it signed, after that:
+
+    issuer keys list
+    issuer keys list --config /etc/issuer/issuer.yaml --json`
+}
+
+func (c *keysListCmd) Run(ctx context.Context, s *streams) error {
+	var list []server.AdminKey
+	if err := c.get(ctx, s, "/admin/keys", nil, &list); err != nil {
+		return err
+	}
+	return c.print(s, list, "KEY\tALG\tSTATE\tSINCE\tUNTIL", func(w io.Writer) {
+		for _, k := range list {
+			until := "-"
+			if k.Until != nil {
+				until = k.Until.Format(time.RFC3339)
+			}
+			if k.Reason != "" {
+				until += " (" + k.Reason + ")"
+			}
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.KID, k.Alg, k.State, k.Since.Format(time.RFC3339), until)
+		}
+	})
+}
+
+type keysRotateCmd struct {
+	operator
+	Now bool `help:"The next key signs at once. Verifiers that have not read the key set since refuse its tokens until they do."`
+}
+
+func (*keysRotateCmd) Help() string {
+	return `The next key is published, and signs when verifiers have had time to learn it (signing.publish_ahead). The key before
+it stays in the key set until the last that it signed has expired:
+
+    issuer keys rotate
+    issuer keys rotate --now`
+}
+
+func (c *keysRotateCmd) Run(ctx context.Context, s *streams) error {
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	var k server.AdminKeyChange
+	if err := explain(socket, socket.RotateKey(ctx, c.Now, &k)); err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		return printJSON(s, k)
+	case k.State == "signing":
+		fmt.Fprintf(s.out, "Key %s (%s) signs.\n", k.KID, k.Alg)
+	case k.Changed:
+		fmt.Fprintf(s.out, "Key %s (%s) is published, and signs from %s on.\n", k.KID, k.Alg, k.Until.Format(time.RFC3339))
+	default:
+		fmt.Fprintf(s.out, "Key %s (%s) is published already, and signs from %s on. With --now it signs at once.\n", k.KID, k.Alg, k.Until.Format(time.RFC3339))
+	}
+	return nil
+}
+
+type keysRevokeCmd struct {
+	operator
+	Key    string `arg:"" name:"kid" help:"The key, as issuer keys list shows it."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+}
+
+func (*keysRevokeCmd) Help() string {
+	return `The key leaves the key set, and the issuer calls everything inactive that it signed. Where it was the one that signs,
+the next key takes over, or a new one. Nobody is logged out: devices get a new token at their next refresh.
+
+    issuer keys revoke 0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I --reason leaked`
+}
+
+// kid is what a key can be called: it becomes a part of a path.
+var kid = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+
+func (c *keysRevokeCmd) Run(ctx context.Context, s *streams) error {
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	if !kid.MatchString(c.Key) {
+		return refused("there is no key %q: issuer keys list shows them", c.Key)
+	}
+	var k server.AdminKeyChange
+	if err := explain(socket, socket.RevokeKey(ctx, c.Key, c.Reason, &k)); err != nil {
+		return err
+	}
+	switch {
+	case c.JSON:
+		return printJSON(s, k)
+	case k.Changed:
+		fmt.Fprintf(s.out, "Revoked key %s: what it signed is void.\n", k.KID)
+	default:
+		fmt.Fprintf(s.out, "Key %s was revoked before, at %s (%s).\n", k.KID, k.Since.Format(time.RFC3339), cmp.Or(k.Reason, "-"))
+	}
+	return nil
+}
