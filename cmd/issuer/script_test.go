@@ -118,6 +118,9 @@ var scriptCommands = map[string]scriptCommand{
 		fmt.Fprint(ts.Stdout(), page)
 		return err
 	}),
+	// typed SHELL SCRIPT FILE: the lines of the file, typed into a shell that has loaded the completion script; what each
+	// issuer was then given is on stdout.
+	"typed": command(3, func(ts *testscript.TestScript, args []string) error { return typed(ts, args[0], args[1], args[2]) }),
 	// get PATH, post PATH NAME=VALUE...: the answer is on stdout: the status, and the body as it came. Post speaks as
 	// the peer.
 	"get": command(1, func(ts *testscript.TestScript, args []string) error {

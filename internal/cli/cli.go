@@ -40,6 +40,7 @@ type commands struct {
 	Assertion  assertionCmd  `cmd:"" help:"Print a client assertion, for use with curl."`
 	Nested     nestedCmd     `cmd:"" help:"Look at tokens with several subjects."`
 	ID         idCmd         `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
+	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`
 }
 
