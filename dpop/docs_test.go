@@ -7,16 +7,22 @@ import (
 	"testing"
 )
 
-// Every snippet of docs/dpop.md stands in a file that a test runs: Go in an example or in the example resource,
-// JavaScript in the files beside the page.
+// Every snippet of docs/dpop.md and docs/clients.md stands in a file that a test runs: Go in an example or in a program
+// of docs/examples, JavaScript in the files beside the page or in those that the tests of internal/interop run.
 func TestDocsSnippets(t *testing.T) {
-	page, err := os.ReadFile("../docs/dpop.md")
+	for _, name := range []string{"dpop.md", "clients.md"} {
+		t.Run(name, func(t *testing.T) { snippets(t, "../docs/"+name) })
+	}
+}
+
+func snippets(t *testing.T, name string) {
+	page, err := os.ReadFile(name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	sources := map[string][]string{
 		"go": readAll(t, "example*_test.go", "../docs/examples/*/*.go"),
-		"js": readAll(t, "../docs/*.mjs"),
+		"js": readAll(t, "../docs/*.mjs", "../internal/interop/*.mjs"),
 	}
 	found := 0
 	for block := range strings.SplitSeq("\n"+string(page), "\n```") {
@@ -30,7 +36,7 @@ func TestDocsSnippets(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("docs/dpop.md has no snippets")
+		t.Errorf("%s has no snippets", name)
 	}
 }
 

@@ -52,6 +52,10 @@ var promised = map[string][]string{
 		" signing ", " is published, and signs from ", " published ", `"keys":[`, "signs.\n", " retired ", " signing ",
 		"Revoked key ", " revoked ", "(found on a shared disk)\n", " signing ", "audit: signing key revoked",
 	},
+	"clients.md": {
+		`"token_type":"DPoP"`, `"token_type":"DPoP"`, `"error":"invalid_client"`, "used before", "use_dpop_nonce",
+		`"token_type":"DPoP"`, `"active": true`, `"client_id": "gateway"`,
+	},
 	"dpop.md": {
 		"use_dpop_nonce", `"token_type":"DPoP"`, "use_dpop_nonce", "Hello im:%40alice@example.com", "invalid_dpop_proof",
 		"invalid_token", `"dpop_bound_access_tokens_required":true`,
@@ -139,6 +143,10 @@ func TestSettingsExamples(t *testing.T) {
 	examples := blocks(t, root+"/README.md", "yaml")
 	if len(examples) == 0 {
 		t.Fatal("the README shows no settings")
+	}
+	whole := examples[0][:strings.Index(examples[0], "clients:")]
+	for _, clients := range blocks(t, root+"/docs/clients.md", "yaml") {
+		examples = append(examples, whole+clients)
 	}
 	for _, example := range examples {
 		real := strings.NewReplacer("example.net", "acme.im", "/etc/issuer", folder).Replace(example)

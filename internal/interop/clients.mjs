@@ -1,7 +1,8 @@
 // Two OAuth clients that are not ours, npm openid-client and oauth4webapi, go through all that the issuer offers.
 //
 // In the environment: ISSUER, PEER_ID and PEER_SECRET (a client that may introspect), CLIENT_ID and REDIRECT_URI (a
-// public one), AUDIENCE of the tokens. Prints a line for each step, made of what the libraries found. For each login
+// public one), AUDIENCE of the tokens, WEB_ID and SITE_ID (clients that sign assertions and push their requests) and
+// WEB_KEYS (their private keys by algorithm, PKCS #8 in base64; the kid of each is its algorithm). Prints a line for each step, made of what the libraries found. For each login
 // prints `LOGIN who url` and reads from standard input the URL that the browser was sent back to.
 import { once } from 'node:events'
 import { createServer } from 'node:http'
@@ -9,7 +10,7 @@ import { createInterface } from 'node:readline'
 import * as oidc from 'openid-client'
 import * as oauth from 'oauth4webapi'
 
-const { ISSUER, PEER_ID, PEER_SECRET, CLIENT_ID, REDIRECT_URI, AUDIENCE } = process.env
+const { ISSUER, PEER_ID, PEER_SECRET, CLIENT_ID, REDIRECT_URI, AUDIENCE, WEB_ID, SITE_ID, WEB_KEYS } = process.env
 const issuer = new URL(ISSUER)
 const typed = createInterface({ input: process.stdin })[Symbol.asyncIterator]()
 
@@ -204,6 +205,133 @@ async function oauth4webapi() {
   })
 }
 
+// clientKey is the private key for an algorithm, as both libraries take it.
+async function clientKey(alg) {
+  const algorithm = {
+    ES256: { name: 'ECDSA', namedCurve: 'P-256' },
+    EdDSA: { name: 'Ed25519' },
+    RS256: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' },
+  }[alg]
+  const pkcs8 = Buffer.from(JSON.parse(WEB_KEYS)[alg], 'base64')
+  return { key: await crypto.subtle.importKey('pkcs8', pkcs8, algorithm, false, ['sign']), kid: alg }
+}
+
+// A service that has no secret: it signs an assertion for each request.
+async function openidClientByKey() {
+  const options = { algorithm: 'oauth2', execute: [oidc.allowInsecureRequests], [oidc.customFetch]: counted }
+  const { key, kid } = await clientKey('ES256')
+  const config = await oidc.discovery(issuer, WEB_ID, undefined, oidc.PrivateKeyJwt({ key, kid }), options)
+  const DPoP = oidc.getDPoPHandle(config, await oidc.randomDPoPKeyPair('ES256'))
+  let url, tokens, claims
+  const pkceCodeVerifier = oidc.randomPKCECodeVerifier()
+  await step('openid-client with a key push', async () => {
+    url = await oidc.buildAuthorizationUrlWithPAR(config, {
+      redirect_uri: REDIRECT_URI,
+      code_challenge: await oidc.calculatePKCECodeChallenge(pkceCodeVerifier),
+      code_challenge_method: 'S256',
+    }, { DPoP })
+    return [...url.searchParams.keys()].sort()
+  })
+  await step('openid-client with a key code', async () => {
+    const back = await login('alice', url)
+    tokens = await oidc.authorizationCodeGrant(config, back, { pkceCodeVerifier }, undefined, { DPoP })
+    claims = decode(tokens.access_token)
+    return `${tokens.token_type} token of ${claims.handle}`
+  })
+  await step('openid-client with a key refresh', async () => {
+    tokens = await oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP })
+    return `${tokens.token_type} token, same identity ${whose(decode(tokens.access_token)) === whose(claims)}`
+  })
+  for (const alg of ['EdDSA', 'RS256']) {
+    await step(`openid-client with a key client_credentials by ${alg}`, async () => {
+      const service = await oidc.discovery(issuer, WEB_ID, undefined, oidc.PrivateKeyJwt(await clientKey(alg)), options)
+      const handle = oidc.getDPoPHandle(service, await oidc.randomDPoPKeyPair('ES256'))
+      const token = await oidc.clientCredentialsGrant(service, undefined, { DPoP: handle })
+      return `${token.token_type} token of ${decode(token.access_token).sub}`
+    })
+  }
+  await step('openid-client with a key introspection', async () => {
+    const answer = await oidc.tokenIntrospection(config, tokens.access_token)
+    return `active ${answer.active}, same identity ${whose(answer) === whose(claims)}`
+  })
+  await step('openid-client with a key revocation', async () => {
+    await oidc.tokenRevocation(config, tokens.refresh_token)
+    return oidc.refreshTokenGrant(config, tokens.refresh_token, undefined, { DPoP }).then(() => 'it goes on', expectInvalidGrant)
+  })
+}
+
+// The same, of a service that publishes its keys.
+async function oauth4webapiByKey() {
+  const site = { client_id: SITE_ID }
+  const options = { [oauth.allowInsecureRequests]: true, [oauth.customFetch]: counted }
+  const as = await oauth.processDiscoveryResponse(issuer, await oauth.discoveryRequest(issuer, { algorithm: 'oauth2', ...options }))
+  const byKey = oauth.PrivateKeyJwt(await clientKey('RS256'))
+  const DPoP = oauth.DPoP(site, await oauth.generateKeyPair('ES256'))
+  const withNonce = async (send, process) => {
+    try {
+      return await process(await send())
+    } catch (err) {
+      if (!oauth.isDPoPNonceError(err)) throw err
+      return process(await send())
+    }
+  }
+  const verifier = oauth.generateRandomCodeVerifier()
+  const state = oauth.generateRandomState()
+  let pushed, tokens, claims
+  await step('oauth4webapi with a key push', async () => {
+    const parameters = {
+      redirect_uri: REDIRECT_URI, response_type: 'code', state,
+      code_challenge: await oauth.calculatePKCECodeChallenge(verifier), code_challenge_method: 'S256',
+    }
+    pushed = await withNonce(
+      () => oauth.pushedAuthorizationRequest(as, site, byKey, parameters, { DPoP, ...options }),
+      (response) => oauth.processPushedAuthorizationResponse(as, site, response),
+    )
+    return `for ${pushed.expires_in} s`
+  })
+  await step('oauth4webapi with a key code', async () => {
+    const url = new URL(as.authorization_endpoint)
+    url.search = new URLSearchParams({ client_id: SITE_ID, request_uri: pushed.request_uri })
+    const answer = oauth.validateAuthResponse(as, site, await login('bob', url), state)
+    tokens = await withNonce(
+      () => oauth.authorizationCodeGrantRequest(as, site, byKey, answer, REDIRECT_URI, verifier, { DPoP, ...options }),
+      (response) => oauth.processAuthorizationCodeResponse(as, site, response),
+    )
+    claims = decode(tokens.access_token)
+    return `${tokens.token_type} token of ${claims.handle}`
+  })
+  const refresh = () => withNonce(
+    () => oauth.refreshTokenGrantRequest(as, site, byKey, tokens.refresh_token, { DPoP, ...options }),
+    (response) => oauth.processRefreshTokenResponse(as, site, response),
+  )
+  await step('oauth4webapi with a key refresh', async () => {
+    tokens = await refresh()
+    return `${tokens.token_type} token, same identity ${whose(decode(tokens.access_token)) === whose(claims)}`
+  })
+  for (const alg of ['EdDSA', 'ES256']) {
+    await step(`oauth4webapi with a key client_credentials by ${alg}`, async () => {
+      const handle = oauth.DPoP(site, await oauth.generateKeyPair('ES256'))
+      const key = oauth.PrivateKeyJwt(await clientKey(alg))
+      const token = await withNonce(
+        () => oauth.clientCredentialsGrantRequest(as, site, key, {}, { DPoP: handle, ...options }),
+        (response) => oauth.processClientCredentialsResponse(as, site, response),
+      )
+      return `${token.token_type} token of ${decode(token.access_token).sub}`
+    })
+  }
+  await step('oauth4webapi with a key introspection', async () => {
+    const response = await oauth.introspectionRequest(as, site, byKey, tokens.access_token, options)
+    const answer = await oauth.processIntrospectionResponse(as, site, response)
+    return `active ${answer.active}, same identity ${whose(answer) === whose(claims)}`
+  })
+  await step('oauth4webapi with a key revocation', async () => {
+    await oauth.processRevocationResponse(await oauth.revocationRequest(as, site, byKey, tokens.refresh_token, options))
+    return refresh().then(() => 'it goes on', expectInvalidGrant)
+  })
+}
+
 await openidClient()
 await oauth4webapi()
+await openidClientByKey()
+await oauth4webapiByKey()
 process.stdin.destroy()

@@ -80,7 +80,9 @@ func TestForeignPrograms(t *testing.T) {
 	issuer := start(t, ctx, api)
 
 	t.Run("Clients", func(t *testing.T) {
-		want := slices.Concat(steps("openid-client", "alice.liddell", "PKCE true"), steps("oauth4webapi", "bob", "PKCE S256"))
+		want := slices.Concat(steps("openid-client", "alice.liddell", "PKCE true"), steps("oauth4webapi", "bob", "PKCE S256"),
+			stepsWithKey("openid-client", "client_id,request_uri", "alice.liddell", "web", "EdDSA", "RS256"),
+			stepsWithKey("oauth4webapi", "for 300 s", "bob", "site", "EdDSA", "ES256"))
 		got := clients(t, ctx, issuer)
 		for i := range max(len(want), len(got)) {
 			if i >= len(want) || i >= len(got) || got[i] != want[i] {
@@ -88,6 +90,8 @@ func TestForeignPrograms(t *testing.T) {
 			}
 		}
 	})
+	t.Run("OAuth2", func(t *testing.T) { oauth2App(t, ctx, issuer) })
+	t.Run("Indigo", func(t *testing.T) { indigo(t, ctx, issuer) })
 	t.Run("Page", func(t *testing.T) { page(t, ctx, issuer) })
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
@@ -119,6 +123,23 @@ func steps(library, handle, discovered string) []string {
 	return list
 }
 
+// stepsWithKey is the same for a client that signs assertions.
+func stepsWithKey(library, pushed, handle, client, alg, other string) []string {
+	list := []string{
+		"push: " + pushed + " (1 retry with a nonce)",
+		"code: dpop token of im:%40" + handle + "@example.com",
+		"refresh: dpop token, same identity true",
+		"client_credentials by " + alg + ": dpop token of " + client + " (1 retry with a nonce)",
+		"client_credentials by " + other + ": dpop token of " + client + " (1 retry with a nonce)",
+		"introspection: active true, same identity true",
+		"revocation: the session has ended",
+	}
+	for i := range list {
+		list[i] = library + " with a key " + list[i]
+	}
+	return list
+}
+
 // start starts a provider and an issuer that knows it, with the contract in front, and returns the issuer's URL.
 func start(t *testing.T, ctx context.Context, api *contract.Contract) string {
 	t.Helper()
@@ -140,6 +161,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract) string {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
 	written := fmt.Sprintf(settings, front.URL, dir, op, secretFile, sha256.Sum256([]byte(peerSecret)), sha256.Sum256([]byte(peerSecret)))
+	written += signers.settings(t)
 	for file, content := range map[string]string{secretFile: secret, settingsFile: written} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
@@ -157,7 +179,7 @@ func clients(t *testing.T, ctx context.Context, issuer string) []string {
 	t.Helper()
 	cmd := node(t, ctx, "clients.mjs", map[string]string{
 		"ISSUER": issuer, "CLIENT_ID": "im-app", "REDIRECT_URI": redirect, "PEER_ID": "peer", "PEER_SECRET": peerSecret,
-		"AUDIENCE": "im:example.com",
+		"AUDIENCE": "im:example.com", "WEB_ID": "web", "SITE_ID": "site", "WEB_KEYS": signers.private(t),
 	})
 	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()

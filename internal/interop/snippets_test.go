@@ -15,13 +15,47 @@ import (
 // snippets runs the JavaScript of docs/dpop.md: it redeems a code, shows the token to the example resource, refreshes,
 // and shows the new one.
 func snippets(t *testing.T, ctx context.Context, issuer string) {
-	binary := filepath.Join(t.TempDir(), "resource")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./docs/examples/resource")
+	resource := startResource(t, ctx, issuer)
+
+	// RFC 7636, appendix B.
+	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+	query := url.Values{
+		"response_type": {"code"}, "client_id": {"im-app"}, "redirect_uri": {redirect},
+		"code_challenge": {challenge}, "code_challenge_method": {"S256"},
+	}
+	back, err := browser.New(nil).Login(ctx, issuer+"/authorize?"+query.Encode(), browser.To(redirect),
+		map[string]string{"login": "bob", "password": "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := node(t, ctx, "../../docs/dpop-example.mjs", map[string]string{
+		"ISSUER": issuer, "CLIENT_ID": "im-app", "CODE": back.Query().Get("code"), "CODE_VERIFIER": verifier,
+		"REDIRECT_URI": redirect, "RESOURCE": resource,
+	})
+	script.Stderr = t.Output()
+	printed, err := script.Output()
+	want := regexp.MustCompile(`^DPoP token for the key [\w-]{43}\n200 Hello (im:\S+).*\n(?s:.*)200 Hello im:\S+.*\n$`)
+	if err != nil || !want.Match(printed) {
+		t.Errorf("dpop-example.mjs = %v and\n%s\nwant it to match %s", err, printed, want)
+	}
+}
+
+// program builds a program of this module, named by its folder.
+func program(t *testing.T, ctx context.Context, folder string) string {
+	t.Helper()
+	binary := filepath.Join(t.TempDir(), filepath.Base(folder))
+	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, folder)
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
-	resource := exec.CommandContext(ctx, binary)
+	return binary
+}
+
+// startResource starts the example of a resource, and returns the URL that it guards.
+func startResource(t *testing.T, ctx context.Context, issuer string) string {
+	t.Helper()
+	resource := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/resource"))
 	resource.Env = []string{"ISSUER=" + issuer, "PEER_ID=peer", "PEER_SECRET=" + peerSecret}
 	resource.Stderr = t.Output()
 	out, err := resource.StdoutPipe()
@@ -40,26 +74,5 @@ func snippets(t *testing.T, ctx context.Context, issuer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-
-	// RFC 7636, appendix B.
-	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
-	query := url.Values{
-		"response_type": {"code"}, "client_id": {"im-app"}, "redirect_uri": {redirect},
-		"code_challenge": {challenge}, "code_challenge_method": {"S256"},
-	}
-	back, err := browser.New(nil).Login(ctx, issuer+"/authorize?"+query.Encode(), browser.To(redirect),
-		map[string]string{"login": "bob", "password": "bob"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	script := node(t, ctx, "../../docs/dpop-example.mjs", map[string]string{
-		"ISSUER": issuer, "CLIENT_ID": "im-app", "CODE": back.Query().Get("code"), "CODE_VERIFIER": verifier,
-		"REDIRECT_URI": redirect, "RESOURCE": strings.TrimSpace(string(line[:n])) + "/hello",
-	})
-	script.Stderr = t.Output()
-	printed, err := script.Output()
-	want := regexp.MustCompile(`^DPoP token for the key [\w-]{43}\n200 Hello (im:\S+).*\n(?s:.*)200 Hello im:\S+.*\n$`)
-	if err != nil || !want.Match(printed) {
-		t.Errorf("dpop-example.mjs = %v and\n%s\nwant it to match %s", err, printed, want)
-	}
+	return strings.TrimSpace(string(line[:n])) + "/hello"
 }

@@ -43,7 +43,9 @@ var arrows = map[string][]string{
 	"internal/demo":   {all},
 	"cmd/issuer":      {"internal/cli"},
 
+	"docs/examples/app":      {"dpop"},
 	"docs/examples/resource": {"dpop"},
+	"docs/examples/service":  {"dpop"},
 
 	"internal/browser":    {},
 	"internal/bucket":     {},
