@@ -95,7 +95,8 @@ func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, err
 // sessions it ended.
 //
 // The tokens are ended by generation and not by a revocation of the user: that would be absolute, and outlive her
-// return. Whoever issues to her does so on the condition that her row is as it was read, so nothing slips through.
+// return. Whoever issues to her does so on the condition that her row is as it was read, so nothing slips through. Tokens
+// about others by which she acts know no generation of hers, but her session, so that each of these is revoked as well.
 func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.User, int, error) {
 	var (
 		disabled storage.User
@@ -124,8 +125,19 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 		}
 		// What she said of herself, and what others do by it, ends with her.
 		withdrawn, err := a.withdrawAll(ctx, tx, domain, user, reasonDisabled)
-		disabled, sessions, revoked = u, len(ended), append(withdrawn, row)
-		return err
+		if err != nil {
+			return err
+		}
+		revoked = append(withdrawn, row)
+		for _, sid := range ended {
+			row, err := tx.Revoke(ctx, revocation.RevokeGrant(sid, cause))
+			if err != nil {
+				return err
+			}
+			revoked = append(revoked, row)
+		}
+		disabled, sessions = u, len(ended)
+		return nil
 	})
 	if err != nil {
 		return storage.User{}, 0, fmt.Errorf("account: disable: %w", err)

@@ -48,8 +48,13 @@ func TestDisable(t *testing.T) {
 			t.Errorf("Disable, time %d = %+v, %d, %v, want her disabled in generation 2 and %d sessions ended", i+1, u, sessions, err, want)
 		}
 	}
-	if len(*told) != 1 || (*told)[0].Kind != storage.RevokeGen || (*told)[0].Gen != alice.Gen+1 || (*told)[0].Reason != "user_disabled" {
-		t.Errorf("revoked %+v, want one row below generation %d", *told, alice.Gen+1)
+	if len(*told) != 3 || (*told)[0].Kind != storage.RevokeGen || (*told)[0].Gen != alice.Gen+1 || (*told)[0].Reason != "user_disabled" {
+		t.Fatalf("revoked %+v, want a row below generation %d, and both sessions", *told, alice.Gen+1)
+	}
+	for i, row := range (*told)[1:] {
+		if row.Kind != storage.RevokeGrant || row.Key != fmt.Sprint("session-", i) {
+			t.Errorf("revoked %+v, want session-%d", row, i)
+		}
 	}
 	if _, err := a.SignIn(t.Context(), signIn("1", "alice")); !errors.Is(err, account.ErrDisabled) {
 		t.Errorf("SignIn of a disabled user = %v, want %v", err, account.ErrDisabled)
