@@ -16,6 +16,7 @@ type inner struct {
 	// asked says that the issuer itself knows whether it was revoked; of others it would have to ask theirs.
 	asked   bool
 	subject Token
+	actors  []Token // the sessions of those who act by an access token
 	// domain is that of the subject of a foreign token, whose issuer must still be believed.
 	domain string
 }
@@ -51,7 +52,7 @@ func (i *Introspector) inner(l *nested.Layer) (inner, error) {
 		if err != nil {
 			return in, err
 		}
-		in.subject, in.domain = t.subject, t.subject.Domain
+		in.subject, in.actors, in.domain = t.subject, t.actors, t.subject.Domain
 		return in, nil
 	}
 	// A statement is about somebody, whatever she is called, and does not grow old with her generation.
@@ -75,8 +76,8 @@ func (i *Introspector) inner(l *nested.Layer) (inner, error) {
 // judgeInner looks at what may have changed about enclosed tokens since they were opened: time, revocation, and whether
 // their issuers are still believed. The session of an actor is one more thing that the whole stands on.
 func (i *Introspector) judgeInner(ctx context.Context, t *token, now time.Time) (verdict, error) {
-	if t.actor != (Token{}) {
-		if reason, err := i.cfg.Source.Revoked(ctx, t.actor); err != nil || reason != "" {
+	for _, actor := range t.actors {
+		if reason, err := i.cfg.Source.Revoked(ctx, actor); err != nil || reason != "" {
 			return verdict{reason: reason}, err
 		}
 	}
@@ -87,6 +88,11 @@ func (i *Introspector) judgeInner(ctx context.Context, t *token, now time.Time) 
 		if in.asked {
 			if reason, err := i.cfg.Source.Revoked(ctx, in.subject); err != nil || reason != "" {
 				return verdict{reason, in.Path}, err
+			}
+			for _, actor := range in.actors {
+				if reason, err := i.cfg.Source.Revoked(ctx, actor); err != nil || reason != "" {
+					return verdict{reason, in.Path}, err
+				}
 			}
 		}
 		if in.Kid == "" { // signed by a user's key, under a delegation that is looked at in its turn

@@ -219,7 +219,7 @@ type token struct {
 	claims.Set
 	username string
 	subject  Token
-	actor    Token // the session of who acts; empty if nobody does
+	actors   []Token // the sessions of those who act; none if nobody does
 	tree     *nested.Tree
 	inner    []inner // what it encloses, in the order of the text
 }
@@ -290,8 +290,10 @@ func (i *Introspector) verify(text string) (*token, error) {
 
 func newToken(set claims.Set, kid string) (*token, error) {
 	t := &token{Set: set, subject: Token{JTI: set.JTI, SID: set.SID, ClientID: set.ClientID, KID: kid, Gen: set.Gen}}
-	if set.Actor != nil {
-		t.actor.SID = set.Actor.SID
+	for act := set.Actor; act != nil; act = act.Actor {
+		if act.SID != "" {
+			t.actors = append(t.actors, Token{SID: act.SID})
+		}
 	}
 	if set.Service() {
 		return t, nil
