@@ -52,7 +52,7 @@ func (p *Provider) embed(ctx context.Context, f *flow) (claims.Set, error) {
 	}
 	// No inner token says that the outer one must live: so checked for a moment, it is good for as long as all are.
 	set.Expires = set.IssuedAt.Add(time.Second)
-	tree, err := p.checkNested(ctx, set, along)
+	tree, err := p.checkNested(ctx, f, set, along)
 	if err != nil {
 		return claims.Set{}, embedded(err)
 	}
@@ -63,10 +63,17 @@ func (p *Provider) embed(ctx context.Context, f *flow) (claims.Set, error) {
 			full = common(full, l.Statement.Scope)
 		}
 	}
-	if !wanted {
-		set.Scope = full
+	if wanted || set.Scope == full {
+		return set, nil
 	}
-	return set, nil
+	set.Scope = full
+	bare := set
+	if describeScope(&bare); bare.Handle == set.Handle && bare.Device == set.Device {
+		return set, nil
+	}
+	// What is left of the scope does not cover the handle or the device: it is another token then.
+	_, err = p.checkNested(ctx, f, bare, along)
+	return bare, embedded(err)
 }
 
 // along are the tokens that go beside the token, for entries that name them by digest.

@@ -17,6 +17,8 @@ var (
 	errSubjectKey  = refuse(CodeInvalidRequest, "The subject_token is another client's, or bound to another key than that of the proof.")
 	errActor       = refuse(CodeInvalidRequest, "The actor_token is not valid: it is expired, revoked, or not one of this server's.")
 	errActorKey    = refuse(CodeInvalidRequest, "The actor_token is another client's, or bound to another key than that of the proof.")
+	errActorActs   = refuse(CodeInvalidRequest, "The actor_token is of one who acts for somebody else: send the actor's own token.")
+	errActorNested = refuse(CodeInvalidRequest, "The actor_token encloses tokens: send the actor's own token alone.")
 	errActorNotLet = refuse(CodeInvalidRequest, "The subject_token does not let this actor act: its may_act names another, or nobody.")
 	errAbroad      = refuse(CodeInvalidRequest, "The subject is of a domain that this server does not issue in, or that the client is not registered for.")
 )
@@ -25,14 +27,16 @@ var (
 // about the subject, and says who acts.
 func (p *Provider) exchange(ctx context.Context, f *flow) (claims.Set, error) {
 	subject, actor := f.form.Get("subject_token"), f.form.Get("actor_token")
-	switch {
+	switch evidence := f.form.Get("im_evidence"); {
 	case subject == "":
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameter subject_token is missing.")
 	case (actor == "") != (f.form.Get("actor_token_type") == ""):
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameters actor_token and actor_token_type go together.")
 	case actor != "" && f.form.Get("actor_token_type") != typeAccessToken:
 		return claims.Set{}, refuse(CodeInvalidRequest, "The actor_token_type must be that of access tokens.")
-	case actor == "" && evidence(f):
+	case evidence != "" && evidence != "true" && evidence != "false":
+		return claims.Set{}, refuse(CodeInvalidRequest, "im_evidence is true or false.")
+	case actor == "" && evidence == "true":
 		return claims.Set{}, refuse(CodeInvalidRequest, "im_evidence goes with an actor_token: without one there is nothing to show.")
 	}
 	switch f.form.Get("subject_token_type") {
@@ -69,9 +73,6 @@ func (p *Provider) exchangeOwn(ctx context.Context, f *flow, t *ownToken) (claim
 	}
 	set := t.Set
 	f.user, f.device = t.user, t.device
-	if err := p.stillRegistered(f.client, t); err != nil {
-		return claims.Set{}, err
-	}
 	var err error
 	if set.Scope, err = f.narrowed(set.Scope); err != nil {
 		return claims.Set{}, err
@@ -84,6 +85,9 @@ func (p *Provider) exchangeOwn(ctx context.Context, f *flow, t *ownToken) (claim
 		}
 		set.Audience = targets
 	}
+	if err := p.stillRegistered(f.client, t.user, set); err != nil {
+		return claims.Set{}, err
+	}
 	describeScope(&set)
 	p.lifetime(f, &set, t.Expires)
 	if set.Tokens == nil {
@@ -94,23 +98,23 @@ func (p *Provider) exchangeOwn(ctx context.Context, f *flow, t *ownToken) (claim
 	if err != nil {
 		return claims.Set{}, err
 	}
-	if _, err := p.checkNested(ctx, set, along); err != nil {
+	if _, err := p.checkNested(ctx, f, set, along); err != nil {
 		return claims.Set{}, embedded(err)
 	}
 	return set, nil
 }
 
 // stillRegistered refuses what a client could not be given any more: its registration may have shrunk since.
-func (p *Provider) stillRegistered(client *Client, t *ownToken) error {
-	if !t.Service() && !slices.Contains(client.Domains, t.user.Domain) {
+func (p *Provider) stillRegistered(client *Client, user storage.User, set claims.Set) error {
+	if !set.Service() && !slices.Contains(client.Domains, user.Domain) {
 		return errAbroad
 	}
-	for _, s := range strings.Fields(t.Scope) {
+	for _, s := range strings.Fields(set.Scope) {
 		if !client.HasScope(s) {
-			return refuse(CodeInvalidScope, "The client is no longer registered for a scope of the subject_token.")
+			return refuse(CodeInvalidScope, "The client is no longer registered for a scope of the subject_token: ask for fewer.")
 		}
 	}
-	_, err := p.audience(client, t.user.Domain, t.Audience)
+	_, err := p.audience(client, user.Domain, set.Audience)
 	return err
 }
 
@@ -124,8 +128,14 @@ func (p *Provider) actorOf(ctx context.Context, f *flow) (*ownToken, *claims.Act
 		return nil, nil, err
 	case !f.holds(t):
 		return nil, nil, errActorKey
+	case t.Actor != nil:
+		// Whoever let it act for her has let it do so much: not what others let her do.
+		return nil, nil, errActorActs
+	case t.Tokens != nil:
+		// What it encloses would limit it, and what it stands on may be more than the session that act names.
+		return nil, nil, errActorNested
 	}
-	act := &claims.Actor{Subject: t.Subject, Issuer: p.issuer, Actor: t.Actor}
+	act := &claims.Actor{Subject: t.Subject, Issuer: p.issuer}
 	if t.Service() {
 		act.ClientID = t.ClientID
 	} else {
@@ -148,6 +158,9 @@ func (p *Provider) exchangeFor(ctx context.Context, f *flow, t *ownToken) (claim
 	if t.MayAct == nil || t.Service() || !p.named(act, t.MayAct.Subject, t.MayAct.Issuer) {
 		return claims.Set{}, errActorNotLet
 	}
+	if t.Tokens != nil {
+		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens: send the one that it was made of.")
+	}
 	if evidence(f) {
 		return claims.Set{}, refuse(CodeInvalidRequest, "An access token is never embedded as evidence: send the grant of the subject as subject_token.")
 	}
@@ -156,7 +169,7 @@ func (p *Provider) exchangeFor(ctx context.Context, f *flow, t *ownToken) (claim
 		return claims.Set{}, errAbroad
 	}
 	set := t.Set
-	set.MayAct, set.Tokens, set.Device = nil, nil, ""
+	set.MayAct, set.Device = nil, ""
 	if set.Scope, err = f.narrowed(set.Scope); err != nil {
 		return claims.Set{}, err
 	}
@@ -172,7 +185,7 @@ func (p *Provider) exchangeGrant(ctx context.Context, f *flow, statement string)
 	tree, err := nested.Open(ctx, statement, p.opening(nested.TypeActor))
 	var refused *nested.Error
 	if errors.As(err, &refused) {
-		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is not valid: "+plain(err))
+		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is not valid: "+strings.TrimPrefix(plain(err), "nested: "))
 	} else if err != nil {
 		return claims.Set{}, err
 	}
@@ -198,7 +211,8 @@ func (p *Provider) exchangeGrant(ctx context.Context, f *flow, statement string)
 	set := claims.Set{
 		Issuer: p.issuer, Subject: id.User, Handle: id.Handle, SID: root.JTI(), Gen: f.user.Gen, ClientID: f.client.ID,
 	}
-	if set.Scope, err = f.narrowed(grant.Scope); err != nil {
+	// Her own key may have said more than an actor can do here.
+	if set.Scope, err = f.narrowed(common(grant.Scope, ScopeHandle+" "+ScopeIntrospect)); err != nil {
 		return claims.Set{}, err
 	}
 	set.Expires = tree.Until
@@ -210,7 +224,7 @@ func (p *Provider) exchangeGrant(ctx context.Context, f *flow, statement string)
 	if set.Tokens, err = nested.Build(nested.Entry{Relation: nested.ActsFor, Token: statement}); err != nil {
 		return claims.Set{}, embedded(err)
 	}
-	if _, err := p.checkNested(ctx, set, nil); err != nil {
+	if _, err := p.checkNested(ctx, f, set, nil); err != nil {
 		return claims.Set{}, embedded(err)
 	}
 	return set, nil
@@ -230,7 +244,7 @@ func (p *Provider) subject(ctx context.Context, client *Client, uri string) (u s
 		return u, notFound(err, errSubject)
 	}
 	if !u.DisabledAt.IsZero() {
-		return u, errDisabled
+		return u, errSubject
 	}
 	// What is compared as text elsewhere is spelled as this server spells it.
 	if own, err := p.accounts.Identify(u, storage.Device{}); err != nil || own.User != uri {
@@ -250,9 +264,7 @@ func (p *Provider) actFor(f *flow, set claims.Set, actor *ownToken, act *claims.
 	if set.Audience, err = p.audience(f.client, f.user.Domain, f.targets()); err != nil {
 		return claims.Set{}, err
 	}
-	if set.Actor != nil && act.Actor == nil {
-		act.Actor = set.Actor
-	}
+	act.Actor = set.Actor // who acted before (RFC 8693 §4.1)
 	set.Actor, set.JKT, set.ClientID = act, f.proof.JKT, f.client.ID
 	describeScope(&set)
 	p.lifetime(f, &set, set.Expires, actor.Expires)

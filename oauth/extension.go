@@ -51,6 +51,11 @@ func (e *extension) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	}
 	f.claims, f.expires = &set, set.Expires
 	f.scopes, f.audience = strings.Fields(set.Scope), set.Audience
+	if f.user.ID != "" {
+		if err := e.limiter.User(f.user); err != nil {
+			return err
+		}
+	}
 	return e.spend(ctx, f)
 }
 
@@ -83,9 +88,14 @@ func (p *Provider) lifetime(f *flow, set *claims.Set, ends ...time.Time) {
 	}
 }
 
-// targets are the audiences that a request names (RFC 8707 §2, RFC 8693 §2.1).
-func (f *flow) targets() []string {
-	return slices.Concat(f.form["resource"], f.form["audience"])
+// targets are the audiences that a request names (RFC 8707 §2, RFC 8693 §2.1), each once.
+func (f *flow) targets() (list []string) {
+	for _, target := range slices.Concat(f.form["resource"], f.form["audience"]) {
+		if !slices.Contains(list, target) {
+			list = append(list, target)
+		}
+	}
+	return list
 }
 
 // narrowed returns the scope that a request asks for, all of which must be in scope; scope itself if it asks for none.
@@ -113,13 +123,14 @@ func describeScope(set *claims.Set) {
 	}
 }
 
-// checkNested holds what is about to be signed to the rules of package nested, and returns what it would say.
-func (p *Provider) checkNested(ctx context.Context, set claims.Set, along []string) (*nested.Tree, error) {
+// checkNested holds what is about to be signed to the rules of package nested, and returns what it would say. It is made at
+// the time of the request, and so judged at that time, however long it takes.
+func (p *Provider) checkNested(ctx context.Context, f *flow, set claims.Set, along []string) (*nested.Tree, error) {
 	var err error
 	if set.JTI, err = p.newGrantID(); err != nil { // what it will be called differs from all inside, too
 		return nil, err
 	}
 	o := p.opening()
-	o.Audience, o.Along = set.Audience, along
+	o.Audience, o.Along, o.Now = set.Audience, along, func() time.Time { return f.now }
 	return nested.Check(ctx, set, o)
 }

@@ -54,8 +54,11 @@ func (p *Provider) stand(ctx context.Context, set claims.Set) (*ownToken, error)
 		}
 		return t, nil
 	}
-	if set.Actor != nil && set.Actor.SID != "" { // what she lets somebody do ends with the actor's session, too
-		g, u, d, err := p.store.Session(ctx, set.Actor.SID)
+	for act := set.Actor; act != nil; act = act.Actor { // what she lets somebody do ends with the actor's session, too
+		if act.SID == "" {
+			continue
+		}
+		g, u, d, err := p.store.Session(ctx, act.SID)
 		if err != nil {
 			return nil, inactive(err)
 		}

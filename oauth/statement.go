@@ -42,7 +42,7 @@ func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (S
 	if s.Type == nested.TypeActor {
 		for _, scope := range scopeList(s.Scope) {
 			// What the server's own endpoints do for her stays with her.
-			if scope != ScopeHandle && scope != ScopeIntrospect {
+			if scope != ScopeHandle && scope != ScopeIntrospect { // exchangeGrant knows them, too
 				return Statement{}, refuse(CodeInvalidScope, "An actor may have the scopes im:handle and introspect.")
 			}
 		}
@@ -128,7 +128,11 @@ func (p *Provider) sign(ctx context.Context, s nested.Statement, domain, user st
 	if longest := now.Add(p.lifetimes.Statement); s.Expires.IsZero() || s.Expires.After(longest) {
 		s.Expires = longest
 	}
-	var err error
+	// What names nobody binds nobody. A client id means something with its issuer only.
+	_, err := claims.Parser{AllowSingleLabel: true}.Parse(s.Party)
+	if err != nil && s.Party != "" && s.PartyIssuer == "" {
+		return Statement{}, refuse(CodeInvalidRequest, "The other party is not an identifier: "+plain(err)+". A client id goes with the URL of its issuer.")
+	}
 	if s.JTI, err = p.newGrantID(); err != nil {
 		return Statement{}, err
 	}

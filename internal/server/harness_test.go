@@ -179,17 +179,19 @@ func listen(t *testing.T, address string) net.Listener {
 	return l
 }
 
-// A clock is the time that an issuer lives by: real time, moved, or standing still.
+// A clock is the time that an issuer lives by: real time, moved, or standing still but for a step at each look.
 type clock struct {
 	mu     sync.Mutex
 	ahead  time.Duration
 	frozen time.Time
+	step   time.Duration
 }
 
 func (c *clock) now() time.Time {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.frozen.IsZero() {
+		c.frozen = c.frozen.Add(c.step)
 		return c.frozen
 	}
 	return time.Now().Add(c.ahead)
@@ -209,4 +211,11 @@ func (c *clock) freeze(at time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.frozen = at
+}
+
+// hasten lets a clock that stands still take a step at each look.
+func (c *clock) hasten(step time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.step = step
 }
