@@ -78,6 +78,19 @@ func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) 
 	return id, nil
 }
 
+// Display returns a user's handle as people read it, @alice@example.com.
+func (a *Accounts) Display(u storage.User) (string, error) {
+	domain, ok := a.domains[u.Domain]
+	if !ok {
+		return "", fmt.Errorf("account: user of the unknown domain %s", u.Domain)
+	}
+	handle, err := domain.Names.Handle(u.Handle)
+	if err != nil {
+		return "", fmt.Errorf("account: handle: %v", err)
+	}
+	return claims.Display(handle), nil
+}
+
 // DomainURI returns the URI of a domain, in the form that it writes identifiers in.
 func (a *Accounts) DomainURI(domain string) (string, error) {
 	d, ok := a.domains[domain]

@@ -61,6 +61,8 @@ func rejected(part, format string, args ...any) error {
 type Config struct {
 	// ID names the provider within the service, as in the callback's path. Required.
 	ID string
+	// Name is what people know it by. Empty means ID.
+	Name string
 	// Domain is the domain whose people log in here.
 	Domain string
 	// Issuer is the provider's issuer identifier, below which its metadata lies. Required.
@@ -125,6 +127,12 @@ func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, erro
 
 // ID returns the provider's name within the service.
 func (p *Provider) ID() string { return p.cfg.ID }
+
+// Name returns what people know the provider by.
+func (p *Provider) Name() string { return cmp.Or(p.cfg.Name, p.cfg.ID) }
+
+// Issuer returns the provider's issuer identifier, the iss of who logs in here.
+func (p *Provider) Issuer() string { return p.cfg.Issuer }
 
 // Domain returns the domain whose people log in here.
 func (p *Provider) Domain() string { return p.cfg.Domain }

@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -40,6 +41,9 @@ type Client struct {
 	Resources []string
 	// Embed are the relations of the tokens that it may have embedded in its own (package nested). None are by default.
 	Embed []nested.Relation
+	// FirstParty says that the operator runs the client: where nobody else could pretend to be it, people are not asked
+	// for consent. See [Provider.Consent].
+	FirstParty bool
 	// Bearer allows a service token without a key; only for client_credentials, never for people's tokens.
 	Bearer bool
 	// RequirePAR refuses authorization requests that were not pushed (RFC 9126 §6).
@@ -47,6 +51,9 @@ type Client struct {
 	// RequireDPoPJKT refuses authorization requests without dpop_jkt.
 	RequireDPoPJKT bool
 }
+
+// Title is what people know the client by.
+func (c *Client) Title() string { return cmp.Or(c.Name, c.ID) }
 
 // Public reports whether the client has neither a secret nor keys to authenticate with.
 func (c *Client) Public() bool { return c.SecretSHA256 == nil && !c.signs() }

@@ -26,6 +26,8 @@ const (
 	CodeRequestURINotSupported  = "request_uri_not_supported"
 	CodeInvalidRequestURI       = "invalid_request_uri"
 	CodeAccessDenied            = "access_denied"
+	CodeInteractionRequired     = "interaction_required"
+	CodeConsentRequired         = "consent_required"
 	CodeServerError             = "server_error"
 	CodeTemporarilyUnavailable  = "temporarily_unavailable"
 )

@@ -16,6 +16,7 @@ import (
 	"crypto"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
@@ -48,8 +49,8 @@ const (
 type Domain struct {
 	// Name is the domain, in lower-case A-labels.
 	Name string
-	// Provider is the id of its OpenID provider.
-	Provider string
+	// Providers are the ids of its OpenID providers, in the order that people see them in. No two domains share one.
+	Providers []string
 }
 
 // Keys sign what the server issues and check it when it comes back; the ring of package keys does both.
@@ -170,6 +171,9 @@ func New(cfg Config) (*Provider, error) {
 		log:       cfg.Log,
 	}
 	for _, d := range cfg.Domains {
+		if len(d.Providers) == 0 {
+			return nil, fmt.Errorf("oauth: domain %s has no OpenID provider", d.Name)
+		}
 		p.domains[d.Name] = d
 	}
 	if err := p.SetClients(cfg.Clients); err != nil {

@@ -14,9 +14,10 @@ import (
 const (
 	requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
 	// pushedLife is how long after it was pushed a request may begin; pushedLogin how long it is kept beyond, for the
-	// login that began in the last moment. It is spent when that login ends, so that a page can be loaded again.
+	// login that began in the last moment and has up to four steps of ten minutes. It is spent when that login ends, so
+	// that a page can be loaded again.
 	pushedLife  = 5 * time.Minute
-	pushedLogin = 15 * time.Minute
+	pushedLogin = 45 * time.Minute
 )
 
 var errRequestURI = refuse(CodeInvalidRequestURI, "The request_uri is unknown, used or expired, or another client's: push the request again.")

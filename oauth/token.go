@@ -204,6 +204,9 @@ func (p *Provider) service(f *flow) error {
 	if err != nil {
 		return err
 	}
+	if domain == "" {
+		return refuse(CodeInvalidRequest, "The client serves several domains: name one of them with im_domain.")
+	}
 	f.grant = storage.Grant{Domain: domain, Client: f.client.ID}
 	for _, s := range f.client.Scopes {
 		if s != ScopeHandle && s != ScopeDevice { // a service has neither
@@ -265,27 +268,12 @@ func scopeList(text string) []string {
 	return list
 }
 
-// domainFor says which domain a request is about: im_domain, else that of login_hint, else the client's only one.
-func (p *Provider) domainFor(c *Client, form url.Values) (string, error) {
-	name := form.Get("im_domain")
-	if name == "" {
-		name = hintedDomain(form.Get("login_hint"), c.Domains)
-	}
-	if name == "" && len(c.Domains) == 1 {
-		name = c.Domains[0]
-	}
-	if name == "" {
-		return "", refuse(CodeInvalidRequest, "The client serves several domains: name one of them with im_domain.")
-	}
-	if _, ok := p.domains[name]; !ok || !slices.Contains(c.Domains, name) {
-		return "", refuse(CodeInvalidRequest, "The domain of im_domain is none that the client is registered for.")
-	}
-	return name, nil
-}
-
 // audience returns the audience that resource parameters ask for (RFC 8707 §2): each is among the client's resources
 // or the URIs of its domains, or is this server; none means the domain's own URI.
 func (p *Provider) audience(c *Client, domain string, resources []string) ([]string, error) {
+	if len(resources) == 0 && domain == "" { // the person chooses it, and then this is asked again
+		return nil, nil
+	}
 	if len(resources) == 0 {
 		own, err := p.accounts.DomainURI(domain)
 		return []string{own}, err

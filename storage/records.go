@@ -104,17 +104,18 @@ type Code struct {
 	Grant         string // the grant that it was spent for
 }
 
-// A Login is an authorization request that waits for its person: to come back from the OpenID provider, or to choose.
+// A Login is an authorization request that waits for its person: to come back from the OpenID provider, or to answer on
+// a page of ours.
 type Login struct {
 	State    [32]byte // SHA-256 of the state sent upstream
 	Browser  [32]byte // SHA-256 of the cookie of the browser that began it
-	Domain   string
-	Provider string // its id in the configuration
+	Domain   string   // empty, as Provider is, while she has to choose them
+	Provider string   // its id in the configuration
 	Nonce    string
 	Verifier string     // PKCE verifier towards the provider
 	Request  url.Values // the authorization request, as it was checked
-	// Person is what the provider said of the person, for a login that now waits for her to choose a handle; the
-	// package that reads it wrote it. Nil while she is still at the provider.
+	// Person is what is known of the person, and what she is asked, for a login that waits for her on a page; the package
+	// that reads it wrote it. Nil while she is at the provider.
 	Person []byte
 	// CreatedAt and ExpiresAt bound the time that the person may take.
 	CreatedAt time.Time

@@ -1,11 +1,6 @@
 package web
 
-import (
-	"html/template"
-	"net/http"
-	"net/url"
-	"strings"
-)
+import "net/http"
 
 // A Choice asks a person for the handle that she wants, at her first login.
 type Choice struct {
@@ -22,30 +17,14 @@ type Choice struct {
 	RequestID string
 }
 
-var choose = template.Must(template.New("choose").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Choose your name</title>
-<style>{{.CSS}}</style>
-</head>
-<body>
-<main>
-<h1>Choose your name</h1>
-<p>Others will find you under it at {{.Choice.Domain}}.</p>
-<form method="post" action="{{.Choice.Action}}">
-<input type="hidden" name="state" value="{{.Choice.State}}">
-{{with .Choice.Fault}}<p class="fault" id="fault" role="alert">{{.}}</p>
+var choose = parse(`{{with .Body}}<p>Others will find you under it at <b>{{.Domain}}</b>.</p>
+<form method="post" action="{{.Action}}">
+<input type="hidden" name="state" value="{{.State}}">
+{{with .Fault}}<p class="fault" id="fault" role="alert">{{.}}</p>
 {{end}}<label for="handle">Name</label>
-<input id="handle" name="handle" type="text" value="{{.Choice.Handle}}" required maxlength="256" autocomplete="username" autocapitalize="none" spellcheck="false"{{if .Choice.Fault}} aria-describedby="fault" aria-invalid="true"{{end}}>
-<button type="submit">Take this name</button>
-</form>
-{{with .Choice.RequestID}}<p class="id">If you ask for help, name this request: <code>{{.}}</code></p>
-{{end}}</main>
-</body>
-</html>
-`))
+<input id="handle" name="handle" type="text" value="{{.Handle}}" required maxlength="256" autocomplete="username" autocapitalize="none" spellcheck="false"{{if .Fault}} aria-describedby="fault" aria-invalid="true"{{end}}>
+<button type="submit" class="first">Take this name</button>
+</form>{{end}}`)
 
 // Choose writes the page that c asks on; status is 200, or 409 with a fault.
 func Choose(w http.ResponseWriter, c Choice) error {
@@ -53,22 +32,5 @@ func Choose(w http.ResponseWriter, c Choice) error {
 	if c.Fault != "" {
 		status = http.StatusConflict
 	}
-	return write(w, status, policy("'self' "+formTarget(c.Redirect)), choose, struct {
-		Choice Choice
-		CSS    template.CSS
-	}{c, template.CSS(css)})
-}
-
-// formTarget writes the source expression for a redirect URI: browsers hold the redirect that follows a form to
-// form-action, too.
-func formTarget(redirect string) string {
-	u, err := url.Parse(redirect)
-	if err != nil || u.Scheme == "" {
-		return ""
-	}
-	ipv6 := strings.Contains(u.Hostname(), ":") // a source expression cannot name one
-	if u.Host != "" && !ipv6 && (u.Scheme == "http" || u.Scheme == "https") {
-		return u.Scheme + "://" + u.Host
-	}
-	return u.Scheme + ":"
+	return write(w, status, choose, view{Title: "Choose your name", Body: c, RequestID: c.RequestID}, []string{c.Redirect})
 }

@@ -9,6 +9,9 @@ import (
 	"encoding/base64"
 	"html/template"
 	"net/http"
+	"net/url"
+	"slices"
+	"strings"
 )
 
 // A Page tells a person what happened and what to do now.
@@ -23,54 +26,95 @@ type Page struct {
 	RequestID string
 }
 
-//go:embed page.css
-var css string
+var page = parse(`<p>{{.Body.Text}}</p>`)
 
-// policy forbids everything but the one style sheet, which stands in the page and is named by its hash, and forms that
-// end at the targets given.
-func policy(formTargets string) string {
-	sum := sha256.Sum256([]byte(css))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action " + formTargets + "; frame-ancestors 'none'"
+// Show writes p as the answer.
+func Show(w http.ResponseWriter, p Page) error {
+	return write(w, p.Status, page, view{Title: p.Title, Body: p, RequestID: p.RequestID}, nil)
 }
 
-var page = template.Must(template.New("page").Parse(`<!doctype html>
+// A view is what the frame around every page shows.
+type view struct {
+	Title     string
+	Body      any // of the page in it
+	RequestID string
+	CSS       template.CSS
+}
+
+// parse makes a page from its part within the frame.
+func parse(body string) *template.Template {
+	frame := template.Must(template.New("frame").Parse(`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Page.Title}}</title>
+<title>{{.Title}}</title>
 <style>{{.CSS}}</style>
 </head>
 <body>
 <main>
-<h1>{{.Page.Title}}</h1>
-<p>{{.Page.Text}}</p>
-{{with .Page.RequestID}}<p class="id">If you ask for help, name this request: <code>{{.}}</code></p>
+<h1>{{.Title}}</h1>
+{{template "body" .}}
+{{with .RequestID}}<p class="id">If you ask for help, name this request: <code>{{.}}</code></p>
 {{end}}</main>
 </body>
 </html>
 `))
-
-// Show writes p as the answer.
-func Show(w http.ResponseWriter, p Page) error {
-	return write(w, p.Status, policy("'none'"), page, struct {
-		Page Page
-		CSS  template.CSS
-	}{p, template.CSS(css)})
+	return template.Must(frame.New("body").Parse(body)).Lookup("frame")
 }
 
-// write renders a page whole before any of it is sent.
-func write(w http.ResponseWriter, status int, policy string, t *template.Template, data any) error {
+//go:embed page.css
+var css string
+
+// style is the source expression of the one style sheet, which stands in the page and is named by its hash.
+var style = func() string {
+	sum := sha256.Sum256([]byte(css))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
+}()
+
+// write renders a page whole before any of it is sent. The policy that goes with it forbids everything but the style
+// sheet and, where targets is not nil, forms that are sent to the issuer, and redirected from there to the targets.
+func write(w http.ResponseWriter, status int, t *template.Template, v view, targets []string) error {
+	v.CSS = template.CSS(css)
 	var body bytes.Buffer
-	if err := t.Execute(&body, data); err != nil {
+	if err := t.Execute(&body, v); err != nil {
 		return err
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", policy)
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+style+"; base-uri 'none'; form-action "+formAction(targets)+"; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, err := w.Write(body.Bytes())
 	return err
+}
+
+// formAction writes where a form of a page may end. Browsers hold to it every redirect that follows the form, also
+// those of others: an OpenID provider sends people on to sign in elsewhere, and so does an app when they come back to
+// it. So all of https is allowed beside the issuer itself, and of the rest only what is needed.
+func formAction(targets []string) string {
+	if targets == nil {
+		return "'none'"
+	}
+	sources := []string{"'self'", "https:"}
+	for _, target := range targets {
+		if s := source(target); s != "" && !slices.Contains(sources, s) {
+			sources = append(sources, s)
+		}
+	}
+	slices.Sort(sources)
+	return strings.Join(sources, " ")
+}
+
+// source writes the source expression for a URI.
+func source(target string) string {
+	u, err := url.Parse(target)
+	if err != nil || u.Scheme == "" {
+		return ""
+	}
+	ipv6 := strings.Contains(u.Hostname(), ":") // a source expression cannot name one
+	if u.Scheme == "http" && u.Host != "" && !ipv6 {
+		return "http://" + u.Host
+	}
+	return u.Scheme + ":"
 }

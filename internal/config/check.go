@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // A checker holds settings that could be read to what they must mean together, and makes paths absolute or relative to
@@ -225,13 +227,17 @@ func (k *checker) domains() {
 		if d.Claims.Handle == "" {
 			k.report(join(path, "claims.handle"), "is empty: name the claim that holds the handle")
 		}
-		if len(d.Providers) != 1 {
-			k.report(join(path, "providers"), "has %d entries: a domain has exactly one provider", len(d.Providers))
+		if len(d.Providers) == 0 {
+			k.report(join(path, "providers"), "is empty: name the OpenID provider that people of the domain log in at")
 		}
+		called := make(map[string]string) // what people choose by
 		for j := range d.Providers {
 			p, path := &d.Providers[j], index(join(path, "providers"), j)
-			k.unique(providers, join(path, "id"), p.ID)
+			first := k.unique(providers, join(path, "id"), p.ID)
 			k.provider(p, path)
+			if first {
+				k.unique(called, join(path, "name"), p.Name)
+			}
 			if !p.AuthoritativeHandles && !d.ChooseHandle {
 				k.report(join(path, "authoritative_handles"), "nobody could ever get a handle: set it if the provider's users cannot choose the value of the handle claim freely, or let people choose (choose_handle)")
 			}
@@ -261,6 +267,11 @@ func (k *checker) provider(p *Provider, path string) {
 	if !providerID.MatchString(p.ID) {
 		k.report(join(path, "id"), "%q is not 1 to 32 lower-case letters, digits and inner hyphens", p.ID)
 	}
+	if p.Name == "" {
+		p.Name = p.ID
+	} else {
+		k.displayed(join(path, "name"), p.Name)
+	}
 	// OpenID Connect Discovery 1.0 §4.3 compares the issuer octet by octet: it may have a path and a closing slash.
 	k.secureURL(join(path, "issuer"), p.Issuer)
 	if p.ClientID == "" {
@@ -272,6 +283,14 @@ func (k *checker) provider(p *Provider, path string) {
 	}
 	if !slices.Contains(p.Scopes, "openid") {
 		k.report(join(path, "scopes"), "openid is missing: without it the provider gives no identity")
+	}
+}
+
+// displayed reports a name that people could not read on a page.
+func (k *checker) displayed(path, name string) {
+	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
+	if n := utf8.RuneCountInString(name); n > 64 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, unprintable) {
+		k.report(path, "%q is not 1 to 64 printable characters, without spaces around them", name)
 	}
 }
 
@@ -292,16 +311,17 @@ func (k *checker) secret(path, file string) Secret {
 	return Secret(s)
 }
 
-// unique reports a value that another path has already.
-func (k *checker) unique(seen map[string]string, path, value string) {
+// unique reports a value that another path has already. It returns whether there was none to report.
+func (k *checker) unique(seen map[string]string, path, value string) bool {
 	if k.bad[path] {
-		return
+		return false
 	}
 	if first, ok := seen[value]; ok {
 		k.report(path, "%q is taken by %s", value, first)
-		return
+		return false
 	}
 	seen[value] = path
+	return true
 }
 
 func isPort(s string) bool {

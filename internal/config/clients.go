@@ -21,6 +21,11 @@ func (k *checker) clients() {
 		if !clientID.MatchString(c.ID) {
 			k.report(join(path, "id"), "%q is not 1 to 255 printable ASCII characters without space and colon", c.ID)
 		}
+		if c.Name == "" {
+			c.Name = c.ID
+		} else {
+			k.displayed(join(path, "name"), c.Name)
+		}
 		k.credentials(c, path)
 		k.grants(c, path)
 		for j, u := range c.RedirectURIs {
@@ -113,9 +118,6 @@ func (k *checker) grants(c *Client, path string) {
 		if len(c.RedirectURIs) == 0 {
 			k.report(join(path, "redirect_uris"), "is required with the grant authorization_code")
 		}
-		if !c.FirstParty {
-			k.report(join(path, "first_party"), "must be true for a client that logs people in: this release does not ask them for consent. Set it if you run the client yourself")
-		}
 		if c.DPoP != "required" {
 			k.report(join(path, "dpop"), "must be required for a client that logs people in: their tokens are always bound to a key")
 		}
@@ -130,6 +132,9 @@ func (k *checker) grants(c *Client, path string) {
 	}
 	if c.RequireDPoPJKT {
 		k.report(join(path, "require_dpop_jkt"), needs)
+	}
+	if c.FirstParty {
+		k.report(join(path, "first_party"), needs)
 	}
 }
 

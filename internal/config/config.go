@@ -172,7 +172,8 @@ type Domain struct {
 	ChooseHandle bool `key:"choose_handle" default:"true"`
 	// Protected are names, beside admin, support and the like, that nobody may take or imitate: brands, domains.
 	Protected []string `key:"protected"`
-	// Providers are the OpenID providers that people of the domain log in at: exactly one.
+	// Providers are the OpenID providers that people of the domain log in at. Where there are several, a person chooses
+	// one unless the app has (im_provider), and accounts at two of them are two people.
 	Providers []Provider `key:"providers,required"`
 }
 
@@ -187,7 +188,9 @@ type Claims struct {
 // A Provider is an OpenID provider upstream, where this issuer is a client.
 type Provider struct {
 	// ID is the provider's name in paths (/login/callback/ID), unique among all domains.
-	ID       string `key:"id,required"`
+	ID string `key:"id,required"`
+	// Name is what people know it by, where they choose among several. Default: the id.
+	Name     string `key:"name"`
 	Issuer   string `key:"issuer,required"`
 	ClientID string `key:"client_id,required"`
 	// ClientSecretFile holds the client secret; empty for a public client.
@@ -204,6 +207,8 @@ type Provider struct {
 // A Client is a registered OAuth client.
 type Client struct {
 	ID string `key:"id,required"`
+	// Name is what people know it by, where they are asked about it. Default: the id.
+	Name string `key:"name"`
 	// Auth is none for a public client, secret for one that authenticates with a secret, in the Authorization
 	// header or in the form as it likes (RFC 6749 §2.3.1), private_key_jwt for one that signs assertions (RFC 7523).
 	Auth string `key:"auth,required" oneof:"none,secret,private_key_jwt"`
@@ -227,7 +232,9 @@ type Client struct {
 	Embed []string `key:"embed" oneof:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by"`
 	// DPoP is required, or optional for a service client that may have bearer tokens.
 	DPoP string `key:"dpop" default:"required" oneof:"required,optional"`
-	// FirstParty says that the operator runs the client: people are not asked whether they consent.
+	// FirstParty says that the operator runs the client: people are not asked whether they consent, but for a public
+	// client whose redirect URI is on loopback or of a private-use scheme, which any program can pretend to be (RFC 8252
+	// §8.6).
 	FirstParty bool `key:"first_party"`
 	// RequirePAR says that it pushes its authorization requests (RFC 9126 §6).
 	RequirePAR bool `key:"require_par"`

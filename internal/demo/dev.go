@@ -176,8 +176,8 @@ domains:
       - {id: %s, issuer: %q, client_id: issuer, authoritative_handles: true}
 clients:
   - id: %s
+    name: IM App
     auth: none
-    first_party: true
     redirect_uris: ["http://127.0.0.1/callback", "http://[::1]/callback"]
     grants: [authorization_code, refresh_token, "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens"]
     scopes: ["im:handle", "im:device", account]

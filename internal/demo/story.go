@@ -149,12 +149,19 @@ func (t *telling) device(context.Context) error {
 
 func (t *telling) login(ctx context.Context) (err error) {
 	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"}, "scope": {"im:handle im:device account"}})
-	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirectURI),
+	alices := browser.New(nil)
+	asked, err := alices.Login(ctx, flow.URL, browser.To(t.dev.Issuer+"/login/consent"),
 		map[string]string{"text": person, "password": person})
 	if err != nil {
 		return err
 	}
-	t.say("the browser went to the provider, Alice signed in, and came back with a code")
+	t.say("the browser went to the provider, and Alice signed in")
+	back, err := alices.Login(ctx, asked.String(), browser.To(redirectURI), map[string]string{"decision": "allow"})
+	if err != nil {
+		return err
+	}
+	t.say("the issuer asked her whether this program may act for her, since any program could say that it is the app")
+	t.ok("Alice allows it, and the browser goes back to the app with a code")
 	if t.tokens, err = t.app.Finish(ctx, flow, back); err != nil {
 		return err
 	}

@@ -94,7 +94,12 @@ func TestAuthorizeTellsApp(t *testing.T) {
 		{"negative max_age", url.Values{"max_age": {"-1"}}, "invalid_request"},
 		{"unknown domain", url.Values{"im_domain": {"example.net"}}, "invalid_request"},
 		{"domain the client is not registered for", url.Values{"im_domain": {"example.org"}}, "invalid_request"},
-		{"no domain among several", url.Values{"client_id": {bothApp.id}}, "invalid_request"},
+		{"no domain among several, and no page", url.Values{"client_id": {bothApp.id}, "prompt": {"none"}}, "interaction_required"},
+		{"no provider among several, and no page", url.Values{"client_id": {twoApp.id}, "im_domain": {"two.example"}, "prompt": {"none"}}, "interaction_required"},
+		{"provider of a domain the client is not registered for", url.Values{"client_id": {twoApp.id}, "im_provider": {"dev"}}, "invalid_request"},
+		{"provider of another domain than the hint's", url.Values{"client_id": {twoApp.id}, "im_provider": {"staff"}, "login_hint": {"im:%40alice@example.org"}}, "invalid_request"},
+		{"unknown prompt", url.Values{"prompt": {"loudly"}}, "invalid_request"},
+		{"prompt none and another", url.Values{"prompt": {"none login"}}, "invalid_request"},
 		{"unknown provider", url.Values{"im_provider": {"nobody"}}, "invalid_request"},
 		{"provider of another domain", url.Values{"im_provider": {"other"}}, "invalid_request"},
 		{"device name of 65 characters", url.Values{"im_device_name": {strings.Repeat("ä", 65)}}, "invalid_request"},
@@ -144,6 +149,9 @@ func TestAuthorizeGoesOn(t *testing.T) {
 		{"hint, prompt and age", url.Values{"login_hint": {"alice"}, "prompt": {"login"}, "max_age": {"60"}},
 			url.Values{"login_hint": {"alice"}, "prompt": {"login"}, "max_age": {"60"}}},
 		{"domain by name", url.Values{"client_id": {bothApp.id}, "im_domain": {"example.org"}}, url.Values{"redirect_uri": {s.issuer + "/login/callback/other"}}},
+		{"domain by provider", url.Values{"client_id": {twoApp.id}, "im_provider": {"staff"}}, url.Values{"redirect_uri": {s.issuer + "/login/callback/staff"}}},
+		{"domain and provider by name", url.Values{"client_id": {twoApp.id}, "im_domain": {"two.example"}, "im_provider": {"staff"}}, url.Values{"redirect_uri": {s.issuer + "/login/callback/staff"}}},
+		{"consent is not the provider's to ask for", url.Values{"prompt": {"consent login"}}, url.Values{"prompt": {"login"}}},
 		{"domain by hint", url.Values{"client_id": {bothApp.id}, "login_hint": {"im:%40alice@example.com"}}, url.Values{"redirect_uri": {s.issuer + "/login/callback/dev"}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -100,7 +100,6 @@ domains:
 clients:
   - id: app
     auth: none
-    first_party: true
     redirect_uris: ["http://127.0.0.1/callback"]
     grants: [authorization_code, refresh_token]
     domains: [example.com]

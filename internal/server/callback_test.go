@@ -28,8 +28,14 @@ func (s *site) visit(t *testing.T, person string, change url.Values) visit {
 	return visit{b, back}
 }
 
-// open opens a callback in a browser.
+// open opens a callback in a browser, and allows what the app asks for.
 func (s *site) open(t *testing.T, b *browser.Browser, callback *url.URL) answer {
+	t.Helper()
+	return s.allow(t, b, s.arrive(t, b, callback))
+}
+
+// arrive opens a callback in a browser.
+func (s *site) arrive(t *testing.T, b *browser.Browser, callback *url.URL) answer {
 	t.Helper()
 	return s.send(t, b.Client(), s.request(t, http.MethodGet, callback.String(), ""))
 }

@@ -122,10 +122,10 @@ func TestRename(t *testing.T) {
 	}
 }
 
-// callbacks are the redirect URIs of the issuer at the provider, one for each domain of the settings.
+// callbacks are the redirect URIs of the issuer at a provider, one for each provider of the settings.
 func callbacks(prefix string) []string {
 	var list []string
-	for _, id := range []string{"dev", "other", "generic", "wxyz", "wire", "xmpp", "mimi", "choose"} {
+	for _, id := range []string{"dev", "other", "generic", "wxyz", "wire", "xmpp", "mimi", "choose", "staff", "guests"} {
 		list = append(list, prefix+id)
 	}
 	return list

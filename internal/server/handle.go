@@ -2,11 +2,7 @@ package server
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"net/http"
 
 	"github.com/labstack/echo/v4"
 
@@ -32,25 +28,16 @@ func (s *Server) enter(c echo.Context, pending storage.Login, identity login.Ide
 	case !s.mayChoose(pending.Domain, err):
 		return s.notSignedIn(c, err)
 	}
-	state, browser, err2 := s.randomPair()
+	if oauth.Silent(pending.Request) {
+		return s.sendBack(c, s.OAuth.Refuse(pending.Request, oauth.CodeInteractionRequired,
+			"The person has to choose her handle first: ask again without prompt=none."))
+	}
+	waits := storage.Login{Domain: pending.Domain, Provider: pending.Provider, Request: pending.Request}
+	state, err2 := s.wait(c, waits, waiting{Step: stepHandle, Identity: identity})
 	if err2 != nil {
 		return err2
 	}
-	person, err2 := json.Marshal(identity)
-	if err2 != nil {
-		return fmt.Errorf("server: keep an identity: %w", err2)
-	}
-	now := s.Now()
-	waiting := storage.Login{
-		State: sha256.Sum256([]byte(state)), Browser: sha256.Sum256([]byte(browser)),
-		Domain: pending.Domain, Provider: pending.Provider, Request: pending.Request, Person: person,
-		CreatedAt: now, ExpiresAt: now.Add(s.LoginTime),
-	}
-	if err := s.insertLogin(c.Request().Context(), waiting); err != nil {
-		return err
-	}
-	http.SetCookie(c.Response(), s.cookie(state, browser, s.LoginTime))
-	return s.offer(c, waiting, state, identity.Handle, fault(err))
+	return s.offer(c, waits, state, identity.Handle, fault(err))
 }
 
 // chooseHandle serves POST /login/handle: the person has chosen. Like the callback it is bound to the browser that began.
@@ -59,54 +46,27 @@ func (s *Server) chooseHandle(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	ctx := c.Request().Context()
 	state := params.Get("state")
-	waiting, err := s.Store.Login(ctx, sha256.Sum256([]byte(state)))
-	switch {
-	case errors.Is(err, storage.ErrNotFound), err == nil && waiting.Person == nil:
-		return s.gone(c)
-	case err != nil:
-		return err
-	case !s.sameBrowser(c, state, waiting):
-		return s.elsewhere(c)
-	case !s.Now().Before(waiting.ExpiresAt):
-		return s.gone(c)
+	pending, left, err := s.waitsFor(c, state, stepHandle)
+	if err != nil {
+		return s.notWaiting(c, err)
 	}
-	var identity login.Identity
-	if err := json.Unmarshal(waiting.Person, &identity); err != nil {
-		return fmt.Errorf("server: read a kept identity: %w", err)
-	}
-	user, err := s.signIn(ctx, waiting, identity, params.Get("handle"))
-	if err != nil && s.mayChoose(waiting.Domain, err) {
-		return s.offer(c, waiting, state, params.Get("handle"), fault(err))
+	user, err := s.signIn(c.Request().Context(), pending, left.Identity, params.Get("handle"))
+	if err != nil && s.mayChoose(pending.Domain, err) {
+		return s.offer(c, pending, state, params.Get("handle"), fault(err))
 	} else if err != nil {
 		return s.notSignedIn(c, err)
 	}
-	switch err := s.takeLogin(ctx, waiting); {
-	case errors.Is(err, storage.ErrNotFound):
-		return s.gone(c)
-	case err != nil:
-		return err
+	if err := s.take(c, state, pending); err != nil {
+		return s.notWaiting(c, err)
 	}
-	http.SetCookie(c.Response(), s.cookie(state, "", -1))
-	return s.finish(c, waiting, identity, user)
+	return s.finish(c, pending, left.Identity, user)
 }
 
 func (s *Server) signIn(ctx context.Context, pending storage.Login, id login.Identity, handle string) (storage.User, error) {
 	return s.Accounts.SignIn(ctx, account.SignIn{
 		Domain: pending.Domain, Issuer: id.Issuer, Subject: id.Subject, Handle: handle, User: id.User,
 	})
-}
-
-// finish sends the browser back to the app with a code.
-func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity, user storage.User) error {
-	location, err := s.OAuth.Finish(c.Request().Context(), pending.Request, oauth.Login{
-		User: user, Issuer: id.Issuer, UpstreamSID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
-	})
-	if err != nil {
-		return s.sendBack(c, err)
-	}
-	return c.Redirect(http.StatusSeeOther, location)
 }
 
 // mayChoose reports whether another handle would help, and the domain lets people choose one.
@@ -116,10 +76,10 @@ func (s *Server) mayChoose(domain string, err error) bool {
 		(errors.Is(err, account.ErrHandleTaken) || errors.Is(err, account.ErrNoHandle) || errors.As(err, &bad))
 }
 
-func (s *Server) offer(c echo.Context, waiting storage.Login, state, handle, fault string) error {
+func (s *Server) offer(c echo.Context, pending storage.Login, state, handle, fault string) error {
 	return web.Choose(c.Response(), web.Choice{
-		Domain: waiting.Domain, Handle: handle, Fault: fault,
-		Action: s.path("/login/handle"), State: state, Redirect: s.OAuth.RedirectURI(waiting.Request), RequestID: requestID(c),
+		Domain: pending.Domain, Handle: handle, Fault: fault,
+		Action: s.path("/login/handle"), State: state, Redirect: s.OAuth.RedirectURI(pending.Request), RequestID: requestID(c),
 	})
 }
 

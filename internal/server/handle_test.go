@@ -25,8 +25,14 @@ func handleForm(t *testing.T, a answer, status int, proposed string) string {
 	return state[1]
 }
 
-// choose submits the form.
+// choose submits the form, and allows what the app asks for.
 func (s *site) choose(t *testing.T, b *browser.Browser, state, handle string) answer {
+	t.Helper()
+	return s.allow(t, b, s.call(t, b, state, handle))
+}
+
+// call submits the form.
+func (s *site) call(t *testing.T, b *browser.Browser, state, handle string) answer {
 	t.Helper()
 	form := url.Values{"state": {state}, "handle": {handle}}
 	req := s.request(t, http.MethodPost, "/login/handle", form.Encode())

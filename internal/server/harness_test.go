@@ -27,6 +27,10 @@ var (
 	otherApp  = caller{id: "other-app"}
 	strictApp = caller{id: "strict-app"}
 	bothApp   = caller{id: "both-app"}
+	twoApp    = caller{id: "two-app"}
+	guestApp  = caller{id: "guest-app"}
+	guestWeb  = caller{id: "guest-web", secret: secret}
+	deskApp   = caller{id: "desk-app", secret: secret}
 	webApp    = caller{id: "web-app_1.0", secret: secret}
 	peer      = caller{id: "peer", secret: secret}
 	rooms     = caller{id: "rooms", secret: secret}
@@ -51,6 +55,7 @@ type site struct {
 	issuer   string // URL
 	admin    string // URL of the admin listener
 	provider *provider
+	guests   *provider     // another one, for tests that ask for it: see withGuests
 	store    storage.Store // the real one, below the faults
 	faults   faults
 	clock    clock
@@ -61,6 +66,9 @@ type site struct {
 	fill      map[string]string // what is filled into the settings
 	stop      func(t *testing.T)
 }
+
+// withGuests has start run a second OpenID provider, for guests of two.example.
+var withGuests = map[string]string{"guests": "too"}
 
 // start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there, and
 // "prefix" is the path of the issuer's URL. As no test shares its site with another, they all run beside each other.
@@ -78,12 +86,19 @@ func start(t *testing.T, fill map[string]string) *site {
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 	s.provider = startProvider(t, s.witness, s.issuer+"/login/callback/")
+	guests := "http://127.0.0.1:1" // nobody is there
+	if maps.Equal(fill, withGuests) {
+		s.guests = startProvider(t, s.witness, s.issuer+"/login/callback/")
+		guests = s.guests.url
+	}
 	hash := sha256.Sum256([]byte(secret))
 	s.fill = map[string]string{
-		"issuer": s.issuer, "provider": s.provider.url, "data": t.TempDir(), "secret": hex.EncodeToString(hash[:]),
+		"issuer": s.issuer, "provider": s.provider.url, "data": t.TempDir(), "secret": hex.EncodeToString(hash[:]), "guests": guests,
 		"nonce": "required", "replay": "memory", "proofs": "100000", "both": "[example.com, example.org]", "devices": "1000", "choose": "false", "limits": "", "networks": "127.0.0.0/8", "jwks": signerKeys, "jwks_uri": "http://127.0.0.1:9/jwks", "scopes": bothScopes, "resources": bothResources,
 	}
-	maps.Copy(s.fill, fill)
+	if s.guests == nil {
+		maps.Copy(s.fill, fill)
+	}
 	s.serve(t, public, admin)
 	t.Cleanup(func() {
 		s.stop(t)

@@ -243,7 +243,7 @@ func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Prov
 	for _, d := range cfg.Domains {
 		for _, p := range d.Providers {
 			logins[p.ID], err = login.New(login.Config{
-				ID: p.ID, Domain: d.Name, Issuer: p.Issuer,
+				ID: p.ID, Name: p.Name, Domain: d.Name, Issuer: p.Issuer,
 				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes,
 				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
 				AuthoritativeHandles: p.AuthoritativeHandles,
@@ -271,7 +271,11 @@ func accountDomains(cfg *config.Config) ([]account.Domain, error) {
 func oauthDomains(cfg *config.Config) []oauth.Domain {
 	var list []oauth.Domain
 	for _, d := range cfg.Domains {
-		list = append(list, oauth.Domain{Name: d.Name, Provider: d.Providers[0].ID})
+		domain := oauth.Domain{Name: d.Name}
+		for _, p := range d.Providers {
+			domain.Providers = append(domain.Providers, p.ID)
+		}
+		list = append(list, domain)
 	}
 	return list
 }
@@ -280,9 +284,9 @@ func oauthClients(cfg *config.Config) []oauth.Client {
 	var list []oauth.Client
 	for _, c := range cfg.Clients {
 		k := oauth.Client{
-			ID: c.ID, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
+			ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
 			Domains: c.Domains, Resources: c.Resources,
-			Embed: relations(c.Embed), Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
+			FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
 		}
 		switch c.Auth {
 		case "secret":

@@ -1,0 +1,118 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/storage"
+)
+
+// A Consent is what a person is told, and asked, before an app gets a code that speaks for her.
+type Consent struct {
+	// Needed says that she must be asked.
+	Needed bool
+	Client Client
+	// Redirect is where her browser goes then. Local says that it is a program on her device, and that any other program
+	// there could be waiting in its place.
+	Redirect string
+	Local    bool
+	// Device is the one that goes on being used, by the key that the request names. Nil if it will be a new one or, where
+	// KeyNamed is false, may be.
+	Device   *storage.Device
+	KeyNamed bool
+	// DeviceName is what the app calls a new one; empty if it said nothing.
+	DeviceName string
+	// Scopes and Audience are what its tokens will say and to whom. Life is how long it may go on without a new login;
+	// zero if it gets no refresh token.
+	Scopes   []string
+	Audience []string
+	Life     time.Duration
+}
+
+// Consent says what to ask a person for a request that was kept, now that it is known who she is. She has to be asked
+// by every app that anybody could pretend to be: a public client to which the browser returns by a loopback address or a
+// private-use scheme, which any program on the device may listen at or register (RFC 8252 §8.6). She is also asked by
+// every app that is not the operator's own, and by one that asks for it (prompt=consent).
+//
+// A refusal is an [*AuthorizeError]; a request with prompt=none for which she would have to be asked is one
+// (OpenID Connect Core 1.0 §3.1.2.6).
+func (p *Provider) Consent(ctx context.Context, request url.Values, user storage.User) (Consent, error) {
+	client, a, redirect, err := p.known(ctx, request, user)
+	if err != nil {
+		return Consent{}, err
+	}
+	c := Consent{
+		Needed: needsConsent(client, redirect, a.Request), Client: *client, Redirect: redirect, Local: local(redirect),
+		DeviceName: a.Request.Get("im_device_name"), Scopes: loginScopes(client, a.Request),
+	}
+	if c.Needed && Silent(a.Request) {
+		return Consent{}, p.tell(errConsent, redirect, a.Request.Get("state"))
+	}
+	if c.Device, err = p.deviceOf(ctx, a.Request, user); err != nil {
+		return Consent{}, p.tell(err, redirect, a.Request.Get("state"))
+	}
+	c.KeyNamed = a.Request.Has("dpop_jkt")
+	if c.Audience, err = p.audience(client, a.Domain, a.Request["resource"]); err != nil {
+		return Consent{}, err
+	}
+	if client.Allows(GrantRefresh) {
+		c.Life = p.lifetimes.RefreshMax
+	}
+	return c, nil
+}
+
+var errConsent = refuse(CodeConsentRequired, "The person has to be asked whether she allows this: ask again without prompt=none.")
+
+func needsConsent(c *Client, redirect string, request url.Values) bool {
+	return !c.FirstParty || c.Public() && local(redirect) || slices.Contains(strings.Fields(request.Get("prompt")), "consent")
+}
+
+// local reports whether a redirect URI leads to a program on the person's own device: everything but https to another
+// host, which its owner has proven to have.
+func local(redirect string) bool {
+	u, err := url.Parse(redirect)
+	if err != nil || u.Scheme != "https" {
+		return true
+	}
+	ip, err := netip.ParseAddr(u.Hostname())
+	return err == nil && ip.IsLoopback() || u.Hostname() == "localhost" || strings.HasSuffix(u.Hostname(), ".localhost")
+}
+
+// deviceOf returns the device that the key named by a request is bound to; nil if it names none or a new one. A key
+// that the person cannot log in with is refused, now that she is known.
+func (p *Provider) deviceOf(ctx context.Context, request url.Values, user storage.User) (*storage.Device, error) {
+	jkt := request.Get("dpop_jkt")
+	if jkt == "" {
+		return nil, nil
+	}
+	device, err := p.accounts.DeviceFor(ctx, user, jkt)
+	switch {
+	case errors.Is(err, account.ErrKeyInUse):
+		return nil, refuse(CodeInvalidRequest, errKeyInUse.Description)
+	case err != nil:
+		return nil, err
+	case device.Client == "": // not there yet
+		return nil, nil
+	}
+	return &device, nil
+}
+
+// loginScopes are the scopes that a login is for: those that the request names, else handle and device.
+func loginScopes(c *Client, request url.Values) []string {
+	scopes := scopeList(request.Get("scope"))
+	if len(scopes) > 0 {
+		return scopes
+	}
+	for _, s := range []string{ScopeHandle, ScopeDevice} {
+		if c.HasScope(s) {
+			scopes = append(scopes, s)
+		}
+	}
+	return scopes
+}

@@ -1,0 +1,100 @@
+package oauth
+
+import (
+	"context"
+	"net/url"
+	"slices"
+
+	"github.com/imidentity/issuer/claims"
+)
+
+// place says in which domain a person logs in and at which of its OpenID providers. Both are empty, or the provider is,
+// where neither the request nor the client's registration says: then the person chooses.
+//
+// The domain is that of im_domain, else of login_hint, else that of the provider in im_provider (an id is of one domain
+// only), else the client's only one; the provider that of im_provider, else the domain's only one.
+func (p *Provider) place(c *Client, params url.Values) (domain, provider string, err error) {
+	domain, err = p.domainFor(c, params)
+	if err != nil {
+		return "", "", err
+	}
+	provider = params.Get("im_provider")
+	if domain == "" && provider != "" {
+		i := slices.IndexFunc(c.Domains, func(name string) bool { return slices.Contains(p.domains[name].Providers, provider) })
+		if i < 0 {
+			return "", "", refuse(CodeInvalidRequest, "The client's domains have no OpenID provider of the name in im_provider.")
+		}
+		domain = c.Domains[i]
+	}
+	if domain == "" {
+		return "", "", nil
+	}
+	known := p.domains[domain].Providers
+	switch {
+	case provider == "" && len(known) == 1:
+		provider = known[0]
+	case provider != "" && !slices.Contains(known, provider):
+		return "", "", refuse(CodeInvalidRequest, "The domain has no OpenID provider of the name in im_provider.")
+	}
+	return domain, provider, nil
+}
+
+// domainFor says which domain a request is about: im_domain, else that of login_hint, else the client's only one;
+// empty if the client has several.
+func (p *Provider) domainFor(c *Client, form url.Values) (string, error) {
+	name := form.Get("im_domain")
+	if name == "" {
+		name = hintedDomain(form.Get("login_hint"), c.Domains)
+	}
+	if name == "" && len(c.Domains) == 1 {
+		name = c.Domains[0]
+	}
+	if name == "" {
+		return "", nil
+	}
+	if _, ok := p.domains[name]; !ok || !slices.Contains(c.Domains, name) {
+		return "", refuse(CodeInvalidRequest, "The domain of im_domain is none that the client is registered for.")
+	}
+	return name, nil
+}
+
+// hintedDomain returns the domain of a login_hint that is an identifier in one of domains, else "".
+func hintedDomain(hint string, domains []string) string {
+	if hint == "" {
+		return ""
+	}
+	id, err := claims.ParseLenient(hint)
+	if err != nil || !slices.Contains(domains, id.Domain()) {
+		return ""
+	}
+	return id.Domain()
+}
+
+// Choices lists what a person may choose among for an authorization that names no OpenID provider yet: the domains of
+// the client, or, once the domain is known, its providers. The other list is nil.
+func (p *Provider) Choices(a *Authorization) (domains, providers []string) {
+	switch {
+	case a.Domain == "":
+		return slices.Clone(a.Client.Domains), nil
+	case a.Provider == "":
+		return nil, slices.Clone(p.domains[a.Domain].Providers)
+	}
+	return nil, nil
+}
+
+// Choose takes what the person chose for a request that was kept: domain and provider, each empty if she was not asked.
+// What the request itself says stays as it is. The request is checked again, against the client as it is now, and the
+// errors are those of [Provider.Authorize].
+func (p *Provider) Choose(ctx context.Context, request url.Values, domain, provider string) (*Authorization, error) {
+	chosen := make(url.Values, len(request)+2)
+	for name, values := range request {
+		chosen[name] = values
+	}
+	for name, value := range map[string]string{"im_domain": domain, "im_provider": provider} {
+		if value != "" && !chosen.Has(name) {
+			chosen.Set(name, value)
+		}
+	}
+	_, a, err := p.recheck(ctx, chosen)
+	return a, err
+}

@@ -1,0 +1,62 @@
+package oauth
+
+import (
+	"errors"
+	"net/url"
+	"strings"
+)
+
+// Refuse ends an authorization request that the person, or her provider, did not go through with: code is an OAuth
+// error code for the client. It returns where to send the browser, as an [*AuthorizeError].
+func (p *Provider) Refuse(request url.Values, code, description string) error {
+	client, _ := p.Client(request.Get("client_id"))
+	return p.tellIfKnown(client, refuse(code, description), request)
+}
+
+// RedirectURI is where a request that was found good ends; "" if the client does not allow that any more.
+func (p *Provider) RedirectURI(request url.Values) string {
+	client, ok := p.Client(request.Get("client_id"))
+	if !ok {
+		return ""
+	}
+	redirect, _ := client.matchRedirect(request.Get("redirect_uri"))
+	return redirect
+}
+
+// tellIfKnown is tell where the request may not name a redirect URI of the client's.
+func (p *Provider) tellIfKnown(client *Client, err error, request url.Values) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	if client != nil {
+		if redirect, ok := client.matchRedirect(request.Get("redirect_uri")); ok {
+			return p.tell(err, redirect, request.Get("state"))
+		}
+	}
+	return &AuthorizeError{Err: e}
+}
+
+// tell makes of a refusal one that the client is told at its redirect URI (RFC 6749 §4.1.2.1).
+func (p *Provider) tell(err error, redirect, state string) error {
+	var e *Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	return &AuthorizeError{Err: e, Location: p.location(redirect, state, url.Values{
+		"error": {e.Code}, "error_description": {e.Description},
+	})}
+}
+
+// location adds an answer to a redirect URI, with the state as it came and the issuer (RFC 9207 §2).
+func (p *Provider) location(redirect, state string, answer url.Values) string {
+	answer.Set("iss", p.issuer)
+	if state != "" {
+		answer.Set("state", state)
+	}
+	separator := "?"
+	if strings.Contains(redirect, "?") {
+		separator = "&"
+	}
+	return redirect + separator + answer.Encode()
+}
