@@ -98,6 +98,11 @@ func (a *adapter) CreateAuthorizeCodeSession(ctx context.Context, code string, _
 	f := flowOf(ctx)
 	f.code.Hash = hash(code)
 	return a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if f.with != nil {
+			if err := f.with(ctx, tx); err != nil {
+				return err
+			}
+		}
 		if err := spendPushed(ctx, tx, f.pushed); err != nil {
 			return err
 		}

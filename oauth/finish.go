@@ -18,6 +18,8 @@ type Login struct {
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
+	// With is part of the transaction that makes the code, and its error that of [Provider.Finish]. Nil adds nothing.
+	With func(context.Context, storage.Tx) error
 }
 
 // Finish ends an authorization request for which the person has logged in: it makes an authorization code and
@@ -39,7 +41,7 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 		return "", err
 	}
 	now := p.now()
-	f := &flow{now: now, client: client, pushed: request.Get("request_uri"), code: storage.Code{
+	f := &flow{now: now, client: client, with: login.With, pushed: request.Get("request_uri"), code: storage.Code{
 		Domain: a.Domain, Client: client.ID, User: login.User.ID,
 		RedirectURI: redirect, RedirectGiven: request.Has("redirect_uri"),
 		Challenge: request.Get("code_challenge"), JKT: request.Get("dpop_jkt"), DeviceName: request.Get("im_device_name"),

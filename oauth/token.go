@@ -99,7 +99,8 @@ type flow struct {
 	once   *once       // the client's assertion, to be spent
 	proof  *dpop.Proof // nil for a service without one
 
-	pushed string // the request URI of an authorization request that was pushed
+	with   func(context.Context, storage.Tx) error // see [Login.With]
+	pushed string                                  // the request URI of an authorization request that was pushed
 	code   storage.Code
 	grant  storage.Grant // for a service: only what its token says
 	user   storage.User

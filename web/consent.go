@@ -20,21 +20,21 @@ type Consent struct {
 	RequestID     string
 }
 
-var consent = parse(`{{with .Body}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b>.</p>
+var consent = parse(`{{with .Body}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b>. If that is somebody else, do not allow it.</p>
 <dl>
 <dt>The app</dt>
 <dd><bdi>{{.App}}</bdi>{{if ne .App .Client.ID}} <code>{{.Client.ID}}</code>{{end}}</dd>
 <dt>Your browser returns to</dt>
-<dd>{{if .Local}}a program on this device{{with .Place}}, <code>{{.}}</code>{{end}}{{else}}<code>{{.Place}}</code>{{end}}</dd>
-<dt>Device</dt>
-<dd>{{if .Device}}{{with .Device.Name}}“<bdi>{{.}}</bdi>”, which you have already{{else}}one that you have already{{end}}
-{{- else}}{{with .DeviceName}}“<bdi>{{.}}</bdi>” {{end}}is added to your devices{{if not .KeyNamed}}, if it is not there yet{{end}}{{end}}</dd>
+<dd>{{if .Local}}A program on this device{{with .Place}} <code>{{.}}</code>{{end}}{{else}}{{.Place}}{{end}}</dd>
+<dt>Your devices</dt>
+<dd>{{if .Device}}It goes on with {{with .Device.Name}}“<bdi>{{.}}</bdi>”, which you have already{{else}}one that you have already{{end}}
+{{- else}}{{with .DeviceName}}“<bdi>{{.}}</bdi>” is added{{else}}A new one is added{{end}}{{if not .KeyNamed}}, if it is not there yet{{end}}{{end}}</dd>
 <dt>The app will be able to</dt>
 <dd><ul>
 {{range .Abilities}}<li>{{.}}</li>
 {{end}}</ul></dd>
 <dt>It can show this to</dt>
-<dd>{{range $i, $who := .Receivers}}{{if $i}}, {{end}}<code>{{$who}}</code>{{end}}</dd>
+<dd>{{range $i, $who := .Receivers}}{{if $i}}, {{end}}{{$who}}{{end}}</dd>
 </dl>
 {{if .Local}}<p class="caution">Any program on this device could say that it is <bdi>{{.App}}</bdi>. Allow this only if you began to sign in there yourself, just now.</p>
 {{end}}<form method="post" action="{{.Action}}">
@@ -68,29 +68,29 @@ func (c Consent) Place() string {
 
 // Abilities says in words what the tokens of the app will be good for.
 func (c Consent) Abilities() []string {
-	list := []string{"say that it acts for you, the same person also when your name changes"}
+	list := []string{"Say that it acts for you, and that you are the same also when your name changes"}
 	for _, scope := range c.Scopes {
 		words, ok := abilities[scope]
 		switch {
 		case !ok:
-			words = "use the permission " + scope
+			words = "Use the permission " + scope
 		case strings.Contains(words, "%s"):
 			words = fmt.Sprintf(words, c.Person)
 		}
 		list = append(list, words)
 	}
 	if c.Life > 0 {
-		list = append(list, "go on so for up to "+duration(c.Life)+", or until you remove the device")
+		list = append(list, "Go on so for up to "+duration(c.Life)+", unless you remove the device")
 	}
 	return list
 }
 
 // abilities says what a scope allows, in words that follow "The app will be able to"; %s is what the person is called.
 var abilities = map[string]string{
-	oauth.ScopeHandle:           "say what you are called: %s",
-	oauth.ScopeDevice:           "say which of your devices it is on",
-	oauth.ScopeIntrospect:       "ask this service whether what others say of themselves holds",
-	oauth.ScopeIntrospectDomain: "ask that about everybody of its domains",
+	oauth.ScopeHandle:           "Say what you are called: %s",
+	oauth.ScopeDevice:           "Say which of your devices it is on",
+	oauth.ScopeIntrospect:       "Ask this service whether what others say of themselves holds",
+	oauth.ScopeIntrospectDomain: "Ask that about everybody of its domains",
 }
 
 // Receivers names to whom the app's tokens are addressed.

@@ -28,12 +28,11 @@ const (
 	redirect   = "http://127.0.0.1:49152/callback" // never requested: the browser stops there
 )
 
-// settings are those of the issuer: its URL, its folder, the provider's URL, the file of its secret there, and the hash
-// of the secret of peer and bot, twice.
+// settings are those of the issuer. What stands in ${} is filled in: see start.
 const settings = `
-issuer: %s
+issuer: ${issuer}
 listen: 127.0.0.1:0
-data: %s
+data: ${data}
 development: true
 log: {format: json}
 outbound:
@@ -43,10 +42,14 @@ domains:
   - name: example.com
     providers:
       - id: ` + provider + `
-        issuer: %s
+        issuer: ${foreign}
         client_id: issuer
-        client_secret_file: %s
+        client_secret_file: ${secret}
         authoritative_handles: false # each person is asked for her handle at her first login
+  - name: example.org
+    providers:
+      - {id: staff, name: Staff accounts, issuer: "${staff}", client_id: issuer, client_secret_file: "${secret}"}
+      - {id: guests, name: Guest accounts, issuer: "${guests}", client_id: issuer, client_secret_file: "${secret}"}
 clients:
   - id: im-app
     auth: none
@@ -54,15 +57,21 @@ clients:
     grants: [authorization_code, refresh_token]
     scopes: ["im:handle", "im:device", account]
     domains: [example.com]
+  - id: rooms-for-friends
+    name: Rooms for Friends
+    auth: none
+    redirect_uris: [http://127.0.0.1/callback, "${web}", "com.example.rooms:/callback"]
+    grants: [authorization_code, refresh_token]
+    domains: [example.org, example.com]
   - id: peer
     auth: secret
-    secret_sha256: %x
+    secret_sha256: ${hash}
     grants: [client_credentials]
     scopes: [introspect, introspect:domain, introspect:reason]
     domains: [example.com]
   - id: bot
     auth: secret
-    secret_sha256: %x
+    secret_sha256: ${hash}
     grants: [client_credentials, "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens"]
     scopes: ["im:handle"]
     domains: [example.com]
@@ -70,13 +79,14 @@ clients:
 `
 
 func TestForeignPrograms(t *testing.T) {
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // of what hangs
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // of what hangs
 	t.Cleanup(cancel)
 	api, err := contract.Load(ctx, "../../openapi.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer := start(t, ctx, api)
+	web := onTheWeb(t)
+	issuer := start(t, ctx, api, web)
 
 	t.Run("Clients", func(t *testing.T) {
 		want := slices.Concat(steps("openid-client", "alice.liddell", "PKCE true"), steps("oauth4webapi", "bob", "PKCE S256"),
@@ -95,6 +105,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
+	t.Run("Pages", func(t *testing.T) { pages(t, ctx, issuer, web) })
 
 	for _, violation := range api.Violations() {
 		t.Errorf("openapi.yaml does not allow: %s", violation)
@@ -139,8 +150,9 @@ func stepsWithKey(library, pushed, handle, client, alg, other string) []string {
 	return list
 }
 
-// start starts a provider and an issuer that knows it, with the contract in front, and returns the issuer's URL.
-func start(t *testing.T, ctx context.Context, api *contract.Contract) string {
+// start starts providers and an issuer that knows them, with the contract in front, and returns the issuer's URL. web is
+// the redirect URI of an app on the web.
+func start(t *testing.T, ctx context.Context, api *contract.Contract, web string) string {
 	t.Helper()
 	var behind atomic.Pointer[http.Handler] // comes last, since everybody must know the URL of the front
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -148,18 +160,23 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract) string {
 	}))
 	t.Cleanup(front.Close)
 
-	op := ready(t, node(t, ctx, "provider.mjs", map[string]string{
-		"CLIENT_ID": "issuer", "CLIENT_SECRET": secret, "REDIRECT_URI": front.URL + "/login/callback/" + provider,
-	}), "issuer")
-
 	dir := t.TempDir()
 	binary, secretFile, settingsFile := filepath.Join(dir, "issuer"), filepath.Join(dir, "secret"), filepath.Join(dir, "settings.yaml")
+	fill := map[string]string{
+		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web,
+		"hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret))),
+	}
+	for _, id := range []string{provider, "staff", "guests"} {
+		fill[id] = ready(t, node(t, ctx, "provider.mjs", map[string]string{
+			"CLIENT_ID": "issuer", "CLIENT_SECRET": secret, "REDIRECT_URI": front.URL + "/login/callback/" + id,
+		}), "issuer")
+	}
 	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./cmd/issuer")
 	build.Dir = "../.."
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
-	written := fmt.Sprintf(settings, front.URL, dir, op, secretFile, sha256.Sum256([]byte(peerSecret)), sha256.Sum256([]byte(peerSecret)))
+	written := os.Expand(settings, func(name string) string { return fill[name] })
 	written += signers.settings(t)
 	for file, content := range map[string]string{secretFile: secret, settingsFile: written} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -23,7 +24,11 @@ func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity
 		return s.sendBack(c, err)
 	}
 	if !asked.Needed {
-		return s.grant(c, pending, id, user, false)
+		location, err := s.OAuth.Finish(c.Request().Context(), pending.Request, loginOf(id, user))
+		if err != nil {
+			return s.sendBack(c, err)
+		}
+		return c.Redirect(http.StatusSeeOther, location)
 	}
 	waits := storage.Login{Domain: pending.Domain, Provider: pending.Provider, Request: pending.Request}
 	state, err := s.wait(c, waits, waiting{Step: stepConsent, Identity: id, User: user.ID})
@@ -63,8 +68,8 @@ func (s *Server) showConsent(c echo.Context) error {
 	})
 }
 
-// decide serves POST /login/consent: the person has allowed it, or not. Either counts once, and comes from the browser
-// that was asked: the state is in the page alone, which no other site can read, and the cookie in the browser alone.
+// decide serves POST /login/consent: the person has allowed it, or not. It comes from the browser that was asked, and
+// from its page: no other site knows the state, and no other browser has the cookie.
 func (s *Server) decide(c echo.Context) error {
 	params, err := form(c)
 	if err != nil {
@@ -83,15 +88,39 @@ func (s *Server) decide(c echo.Context) error {
 	if err != nil {
 		return s.notSignedIn(c, err)
 	}
+	answer := s.OAuth.Refuse(pending.Request, oauth.CodeAccessDenied, "The person did not allow it.")
+	if decision == "allow" {
+		var location string
+		if location, answer = s.allow(c, pending, left, user); answer == nil {
+			s.audit(c, "consent given", pending, user)
+			http.SetCookie(c.Response(), s.cookie(state, "", -1))
+			return c.Redirect(http.StatusSeeOther, location)
+		}
+		if refused := (*oauth.AuthorizeError)(nil); !errors.As(answer, &refused) {
+			return s.notWaiting(c, answer)
+		}
+	}
 	if err := s.take(c, state, pending); err != nil {
 		return s.notWaiting(c, err)
 	}
-	s.Log.Info("audit: consent", slog.String("id", requestID(c)), slog.String("decision", decision),
-		slog.String("client", pending.Request.Get("client_id")), slog.String("domain", user.Domain), slog.String("user", user.ID))
 	if decision == "deny" {
-		return s.sendBack(c, s.OAuth.Refuse(pending.Request, oauth.CodeAccessDenied, "The person did not allow it."))
+		s.audit(c, "consent denied", pending, user)
 	}
-	return s.grant(c, pending, left.Identity, user, true)
+	return s.sendBack(c, answer)
+}
+
+// allow makes the code, and spends the decision in the same transaction: it counts once, and after a failure it can be
+// sent again.
+func (s *Server) allow(c echo.Context, pending storage.Login, left waiting, user storage.User) (location string, err error) {
+	l := loginOf(left.Identity, user)
+	l.Consented = true
+	l.With = func(ctx context.Context, tx storage.Tx) error { return takeLogin(ctx, tx, pending) }
+	return s.OAuth.Finish(c.Request().Context(), pending.Request, l)
+}
+
+func (s *Server) audit(c echo.Context, what string, pending storage.Login, user storage.User) {
+	s.Log.Info("audit: "+what, slog.String("id", requestID(c)), slog.String("client", pending.Request.Get("client_id")),
+		slog.String("domain", user.Domain), slog.String("user", user.ID))
 }
 
 // asked returns the person of a login that waits for her consent, as she is now. She is the one that was asked: whose
@@ -105,14 +134,7 @@ func (s *Server) asked(c echo.Context, pending storage.Login, left waiting) (sto
 	return user, err
 }
 
-// grant sends the browser back to the app with a code.
-func (s *Server) grant(c echo.Context, pending storage.Login, id login.Identity, user storage.User, consented bool) error {
-	location, err := s.OAuth.Finish(c.Request().Context(), pending.Request, oauth.Login{
-		User: user, Consented: consented,
-		Issuer: id.Issuer, UpstreamSID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
-	})
-	if err != nil {
-		return s.sendBack(c, err)
-	}
-	return c.Redirect(http.StatusSeeOther, location)
+// loginOf is what an authorization code is made of.
+func loginOf(id login.Identity, user storage.User) oauth.Login {
+	return oauth.Login{User: user, Issuer: id.Issuer, UpstreamSID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR}
 }

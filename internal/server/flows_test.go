@@ -17,7 +17,8 @@ var stored = map[string]string{"replay": "storage"}
 var flows = []flow{
 	{"first login, pushed", stored, 40, firstLogin},
 	{"login of a known device", nil, 10, knownDevice},
-	{"login with a choice of handle", map[string]string{"choose": "true"}, 15, choosingLogin},
+	{"login with a choice of handle", map[string]string{"choose": "true"}, 25, choosingLogin},
+	{"choice of domain and provider", nil, 10, choosingPlace},
 	{"refresh", stored, 9, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
 		held := s.login(t, d, "alice")
@@ -189,7 +190,9 @@ func firstLogin(t *testing.T, s *site) []step {
 		}
 	}
 	provider := func() { v = s.visitBy(t, url.Values{"client_id": {app.id}, "request_uri": {uri}}) }
-	enter := func() answer { return s.open(t, v.browser, v.callback) }
+	enter := func() answer { return s.arrive(t, v.browser, v.callback) }
+	arrived := func(a answer) { v.callback = s.consentIn(t, a) }
+	decide := func() answer { return s.decide(t, v.browser, v.callback.Query().Get("state"), "allow") }
 	return []step{
 		{name: "push", ask: push, good: pushed},
 		{
@@ -202,19 +205,31 @@ func firstLogin(t *testing.T, s *site) []step {
 			},
 		},
 		{
-			name: "callback", page: true, ready: provider, ask: enter,
+			name: "callback", page: true, ready: provider, ask: enter, good: arrived,
+			again: func(bool) answer {
+				s.faults.quietly(provider)
+				return enter()
+			},
+		},
+		s.askedStep(t, &v),
+		{
+			name: "decision", page: true, ask: decide,
 			good: func(a answer) { code = codeIn(t, a) },
 			again: func(durable bool) (a answer) {
-				// The pushed request is spent with the code that was made of it, and with nothing else.
+				// The decision and the pushed request are spent with the code that was made of them, and with nothing else.
 				if sqlitetest.Count(t, s.database(), "SELECT count(*) FROM codes WHERE user_id = (SELECT user_id FROM links WHERE subject = ?)", "person "+t.Name()) > 0 {
 					if !durable {
 						t.Error("there is a code that nobody acknowledged")
 					}
-					s.faults.quietly(func() { wantPage(t, s.refer(t, app.id, uri), http.StatusBadRequest) })
+					s.faults.quietly(func() {
+						wantPage(t, decide(), http.StatusBadRequest)
+						wantPage(t, s.refer(t, app.id, uri), http.StatusBadRequest)
+					})
 					pushed(push())
+					s.faults.quietly(provider)
+					arrived(enter())
 				}
-				s.faults.quietly(provider)
-				return enter()
+				return decide()
 			},
 		},
 		s.codeStep(t, d, &code, &held),
@@ -248,7 +263,7 @@ func choosingLogin(t *testing.T, s *site) []step {
 		v           visit
 	)
 	provider := func() { v = s.visit(t, "alice", nil) }
-	enter := func() answer { return s.open(t, v.browser, v.callback) }
+	enter := func() answer { return s.arrive(t, v.browser, v.callback) }
 	offered := func(a answer) { state = handleForm(t, a, http.StatusConflict, "admin") }
 	return []step{
 		{
@@ -260,16 +275,34 @@ func choosingLogin(t *testing.T, s *site) []step {
 		},
 		{
 			name: "choice", page: true,
-			ask:  func() answer { return s.choose(t, v.browser, state, handleOf(t, "chosen")) },
-			good: func(a answer) { code = codeIn(t, a) },
+			ask:  func() answer { return s.call(t, v.browser, state, handleOf(t, "chosen")) },
+			good: func(a answer) { v.callback = s.consentIn(t, a) },
 			again: func(bool) answer {
-				a := s.choose(t, v.browser, state, handleOf(t, "chosen"))
+				a := s.call(t, v.browser, state, handleOf(t, "chosen"))
 				if a.status != http.StatusBadRequest { // "this sign-in is over"
 					return a
 				}
-				// It was over before the code was made, and so the person signs in again, by the name that she has by now.
+				// It was over before she was asked for consent, and so she signs in again, by the name that she has by now.
 				s.faults.quietly(provider)
 				return enter()
+			},
+		},
+		s.askedStep(t, &v),
+		{
+			name: "refusal", page: true,
+			ask: func() answer { return s.decide(t, v.browser, v.callback.Query().Get("state"), "deny") },
+			good: func(a answer) {
+				s.wantRedirect(t, a, redirectURI, appState, "access_denied")
+				s.faults.quietly(func() { code = s.code(t, "alice", nil) }) // then she does allow it
+			},
+			again: func(durable bool) answer {
+				state := v.callback.Query().Get("state")
+				if durable {
+					wantPage(t, s.decide(t, v.browser, state, "deny"), http.StatusBadRequest)
+					s.faults.quietly(provider)
+					state = s.consentIn(t, enter()).Query().Get("state")
+				}
+				return s.decide(t, v.browser, state, "deny")
 			},
 		},
 		s.codeStep(t, d, &code, &held),
@@ -355,6 +388,54 @@ func actingFor(t *testing.T, s *site) []step {
 			good: func(a answer) { wantError(t, a, http.StatusBadRequest, "invalid_request") },
 		},
 	}
+}
+
+// choosingPlace is the beginning of a login for which the person is asked where her account is.
+func choosingPlace(t *testing.T, s *site) []step {
+	b, state := s.browser(), ""
+	pick := func(choice url.Values) func() answer {
+		return func() answer { return s.pick(t, b, state, choice) }
+	}
+	return []step{
+		{
+			name: "authorize", page: true,
+			ask:  func() answer { return s.ask(t, b, url.Values{"client_id": {twoApp.id}}) },
+			good: func(a answer) { state = wantChoice(t, a, "domain", "two.example", "example.org") },
+		},
+		{
+			name: "domain", page: true, ask: pick(url.Values{"domain": {"two.example"}}),
+			good: func(a answer) { wantChoice(t, a, "provider", "staff", "guests") },
+		},
+		{
+			name: "provider", page: true, ask: pick(url.Values{"domain": {"two.example"}, "provider": {"staff"}}),
+			good: func(a answer) {
+				if a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), s.provider.url) {
+					t.Errorf("answer = %v, want a redirect to the provider", a)
+				}
+			},
+		},
+	}
+}
+
+// askedStep loads the page that asks for consent.
+func (s *site) askedStep(t *testing.T, v *visit) step {
+	return step{
+		name: "consent", page: true,
+		ask: func() answer {
+			return s.send(t, v.browser.Client(), s.request(t, http.MethodGet, v.callback.String(), ""))
+		},
+		good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+	}
+}
+
+// consentIn returns the URL of the page that asks for consent, which the browser is sent to.
+func (s *site) consentIn(t *testing.T, a answer) *url.URL {
+	t.Helper()
+	to, err := a.to()
+	if err != nil || a.status != http.StatusSeeOther || !strings.HasPrefix(to.String(), s.issuer+"/login/consent?") {
+		t.Fatalf("answer = %v to %q, want a redirect to the page that asks for consent", a, to)
+	}
+	return to
 }
 
 // stolenCode is the use of a spent code by another key: one of the two who had it is a thief.

@@ -140,7 +140,7 @@ func TestLimitPerAddress(t *testing.T) {
 
 // TestLimitFailures holds that who asks about tokens meets no limit for asking, and one for failing to say who it is.
 func TestLimitFailures(t *testing.T) {
-	s := start(t, limits("3/30s", "off", "off"))
+	s := start(t, limits("5/30s", "off", "off"))
 	s.freeze(t)
 	held := s.login(t, newDevice(t), "alice")
 	ask := func(c caller, address string) answer {
@@ -153,7 +153,7 @@ func TestLimitFailures(t *testing.T) {
 			t.Fatalf("answer = %v, want active", a)
 		}
 	}
-	for range 3 {
+	for range 5 {
 		wantError(t, ask(caller{peer.id, "guess"}, "192.0.2.1"), http.StatusUnauthorized, "invalid_client")
 	}
 	wait := wantLimited(t, ask(caller{peer.id, "guess"}, "192.0.2.1"), false)

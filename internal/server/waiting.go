@@ -100,17 +100,20 @@ func (s *Server) waitsFor(c echo.Context, state string, at step) (storage.Login,
 
 // take ends a step, and takes its cookie away. Of two that try, one gets [errGone].
 func (s *Server) take(c echo.Context, state string, l storage.Login) error {
-	err := s.Store.Update(c.Request().Context(), func(ctx context.Context, tx storage.Tx) error {
-		_, err := tx.TakeLogin(ctx, l.State)
-		return err
-	})
-	if errors.Is(err, storage.ErrNotFound) {
-		return errGone
-	} else if err != nil {
+	err := s.Store.Update(c.Request().Context(), func(ctx context.Context, tx storage.Tx) error { return takeLogin(ctx, tx, l) })
+	if err != nil {
 		return err
 	}
 	http.SetCookie(c.Response(), s.cookie(state, "", -1))
 	return nil
+}
+
+func takeLogin(ctx context.Context, tx storage.Tx, l storage.Login) error {
+	_, err := tx.TakeLogin(ctx, l.State)
+	if errors.Is(err, storage.ErrNotFound) {
+		return errGone
+	}
+	return err
 }
 
 // cookie ties a pending login to a browser. Its name holds a tag of the state, so that logins in several tabs do not
