@@ -71,13 +71,10 @@ func (c Consent) Abilities() []string {
 	list := []string{"Say that it acts for you, and that you are the same also when your name changes"}
 	for _, scope := range c.Scopes {
 		words, ok := abilities[scope]
-		switch {
-		case !ok:
+		if !ok {
 			words = "Use the permission " + scope
-		case strings.Contains(words, "%s"):
-			words = fmt.Sprintf(words, c.Person)
 		}
-		list = append(list, words)
+		list = append(list, strings.ReplaceAll(words, "NAME", c.Person))
 	}
 	if c.Life > 0 {
 		list = append(list, "Go on so for up to "+duration(c.Life)+", unless you remove the device")
@@ -85,12 +82,14 @@ func (c Consent) Abilities() []string {
 	return list
 }
 
-// abilities says what a scope allows, in words that follow "The app will be able to"; %s is what the person is called.
+// abilities says what a scope allows, in words that follow "The app will be able to". NAME is what the person is called.
 var abilities = map[string]string{
-	oauth.ScopeHandle:           "Say what you are called: %s",
+	oauth.ScopeHandle:           "Say what you are called: NAME",
 	oauth.ScopeDevice:           "Say which of your devices it is on",
+	oauth.ScopeAccount:          "Do what you can with your account: say who acts for you, which keys are yours, and who else you are",
 	oauth.ScopeIntrospect:       "Ask this service whether what others say of themselves holds",
 	oauth.ScopeIntrospectDomain: "Ask that about everybody of its domains",
+	oauth.ScopeIntrospectReason: "Be told why something does not hold",
 }
 
 // Receivers names to whom the app's tokens are addressed.

@@ -42,8 +42,8 @@ func wantQuestion(t *testing.T, a answer) {
 	}
 }
 
-// ask opens /authorize in a browser.
-func (s *site) ask(t *testing.T, b *browser.Browser, change url.Values) answer {
+// askToLogIn opens /authorize in a browser.
+func (s *site) askToLogIn(t *testing.T, b *browser.Browser, change url.Values) answer {
 	t.Helper()
 	return s.send(t, b.Client(), s.request(t, http.MethodGet, "/authorize?"+authorization(change).Encode(), ""))
 }
@@ -84,7 +84,7 @@ func TestChooseDomainAndProvider(t *testing.T) {
 	s := start(t, withGuests)
 	change := url.Values{"client_id": {twoApp.id}}
 	for name, begin := range map[string]func(*testing.T, *browser.Browser) answer{
-		"by GET": func(t *testing.T, b *browser.Browser) answer { return s.ask(t, b, change) },
+		"by GET": func(t *testing.T, b *browser.Browser) answer { return s.askToLogIn(t, b, change) },
 		"by POST": func(t *testing.T, b *browser.Browser) answer {
 			req := s.request(t, http.MethodPost, "/authorize", authorization(change).Encode())
 			req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -131,14 +131,14 @@ func TestChooseDomainAndProvider(t *testing.T) {
 	}
 	t.Run("domain with one provider", func(t *testing.T) {
 		b := s.browser()
-		a := s.pick(t, b, wantChoice(t, s.ask(t, b, change), "domain", "two.example", "example.org"), url.Values{"domain": {"example.org"}})
+		a := s.pick(t, b, wantChoice(t, s.askToLogIn(t, b, change), "domain", "two.example", "example.org"), url.Values{"domain": {"example.org"}})
 		if to, err := a.to(); err != nil || to.Query().Get("redirect_uri") != s.issuer+"/login/callback/other" {
 			t.Errorf("choice leads to %v, want the provider of example.org", to)
 		}
 	})
 	t.Run("domain by hint", func(t *testing.T) {
 		hinted := url.Values{"client_id": {twoApp.id}, "login_hint": {"im:%40alice@two.example"}}
-		wantChoice(t, s.ask(t, s.browser(), hinted), "provider", "staff", "guests")
+		wantChoice(t, s.askToLogIn(t, s.browser(), hinted), "provider", "staff", "guests")
 	})
 }
 
@@ -147,11 +147,11 @@ func TestChooseDomainAndProvider(t *testing.T) {
 func TestChoiceIsBound(t *testing.T) {
 	s := start(t, nil)
 	b, change := s.browser(), url.Values{"client_id": {twoApp.id}}
-	state := wantChoice(t, s.ask(t, b, change), "domain", "two.example", "example.org")
+	state := wantChoice(t, s.askToLogIn(t, b, change), "domain", "two.example", "example.org")
 	choice := url.Values{"domain": {"example.org"}}
 	wantPage(t, s.pick(t, s.browser(), state, choice), http.StatusForbidden)
 	other := s.browser()
-	wantChoice(t, s.ask(t, other, change), "domain", "two.example", "example.org")
+	wantChoice(t, s.askToLogIn(t, other, change), "domain", "two.example", "example.org")
 	wantPage(t, s.pick(t, other, state, choice), http.StatusForbidden)
 	wantPage(t, s.pick(t, b, strings.Repeat("A", 43), choice), http.StatusBadRequest)
 	wantPage(t, s.pick(t, b, "", choice), http.StatusBadRequest)
@@ -172,7 +172,7 @@ func TestChoiceIsBound(t *testing.T) {
 	})
 	t.Run("what the app has said", func(t *testing.T) {
 		b := s.browser()
-		state := wantChoice(t, s.ask(t, b, url.Values{"client_id": {twoApp.id}, "im_domain": {"two.example"}}), "provider", "staff", "guests")
+		state := wantChoice(t, s.askToLogIn(t, b, url.Values{"client_id": {twoApp.id}, "im_domain": {"two.example"}}), "provider", "staff", "guests")
 		s.wantRedirect(t, s.pick(t, b, state, url.Values{"domain": {"example.org"}, "provider": {"other"}}), redirectURI, appState, "invalid_request")
 		wantChoice(t, s.pick(t, b, state, url.Values{"domain": {"example.org"}}), "provider", "staff", "guests")
 	})
@@ -186,7 +186,7 @@ func TestChoiceIsBound(t *testing.T) {
 	})
 	t.Run("registration that has shrunk", func(t *testing.T) {
 		b := s.browser()
-		state := wantChoice(t, s.ask(t, b, url.Values{"client_id": {bothApp.id}}), "domain", "example.com", "example.org")
+		state := wantChoice(t, s.askToLogIn(t, b, url.Values{"client_id": {bothApp.id}}), "domain", "example.com", "example.org")
 		s.restart(t, map[string]string{"both": "[example.com]"})
 		s.wantRedirect(t, s.pick(t, b, state, url.Values{"domain": {"example.org"}}), redirectURI, appState, "invalid_request")
 	})
@@ -211,7 +211,7 @@ func TestChoiceOfKey(t *testing.T) {
 	gone := newDevice(t)
 	s.remove(t, s.login(t, gone, "alice").set.Device)
 	b := s.browser()
-	state := wantChoice(t, s.ask(t, b, url.Values{"client_id": {bothApp.id}, "dpop_jkt": {gone.JKT()}}), "domain", "example.com", "example.org")
+	state := wantChoice(t, s.askToLogIn(t, b, url.Values{"client_id": {bothApp.id}, "dpop_jkt": {gone.JKT()}}), "domain", "example.com", "example.org")
 	s.wantRedirect(t, s.pick(t, b, state, url.Values{"domain": {"example.com"}}), redirectURI, appState, "invalid_request")
 	if a := s.pick(t, b, state, url.Values{"domain": {"example.org"}}); a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), s.provider.url) {
 		t.Errorf("answer = %v, want a redirect to the provider of the domain that never knew the key", a)

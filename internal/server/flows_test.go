@@ -399,7 +399,7 @@ func choosingPlace(t *testing.T, s *site) []step {
 	return []step{
 		{
 			name: "authorize", page: true,
-			ask:  func() answer { return s.ask(t, b, url.Values{"client_id": {twoApp.id}}) },
+			ask:  func() answer { return s.askToLogIn(t, b, url.Values{"client_id": {twoApp.id}}) },
 			good: func(a answer) { state = wantChoice(t, a, "domain", "two.example", "example.org") },
 		},
 		{
