@@ -83,6 +83,15 @@ func joined(forms ...url.Values) url.Values {
 
 var serviceForm = url.Values{"grant_type": {"client_credentials"}}
 
+// narrower is the form that exchanges a token for one of less scope (RFC 8693).
+func narrower(token string) url.Values {
+	return url.Values{
+		"grant_type":    {"urn:ietf:params:oauth:grant-type:token-exchange"},
+		"subject_token": {token}, "subject_token_type": {"urn:ietf:params:oauth:token-type:access_token"},
+		"scope": {"im:device"},
+	}
+}
+
 // proven sends a form with a good proof by a device.
 func (s *site) proven(t *testing.T, path string, d *device, form url.Values) answer {
 	t.Helper()
@@ -160,6 +169,31 @@ func TestAssertion(t *testing.T) {
 	})
 }
 
+// TestAssertionInJSON holds that the one grant that takes JSON takes an assertion there, too.
+func TestAssertionInJSON(t *testing.T) {
+	s := start(t, nil)
+	for name, v := range map[string]struct {
+		credentials url.Values
+		status      int
+		code        string
+	}{
+		"good":    {s.signer(t), http.StatusBadRequest, "unauthorized_client"}, // it is known, and not registered for the grant
+		"wrong":   {s.assert(t, newKey(t), "one", "signer", nil), http.StatusUnauthorized, "invalid_client"},
+		"missing": {nil, http.StatusUnauthorized, "invalid_client"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			members := object{"grant_type": "urn:ietf:params:oauth:grant-type:embedded-tokens", "client_id": "signer", "tokens": []any{}}
+			for name := range v.credentials {
+				members[name] = v.credentials.Get(name)
+			}
+			req := s.request(t, http.MethodPost, "/token", string(encode(members)))
+			req.Header.Set("Content-Type", "application/json")
+			req.Header.Set("DPoP", s.proof(t, newDevice(t), ""))
+			wantError(t, s.send(t, s.http, req), v.status, v.code)
+		})
+	}
+}
+
 // TestAssertionSession walks through a session of a client that authenticates by assertions.
 func TestAssertionSession(t *testing.T) {
 	s := start(t, nil)
@@ -177,6 +211,11 @@ func TestAssertionSession(t *testing.T) {
 	if a := s.post(t, "/introspect", joined(url.Values{"token": {second.access}}, s.signer(t)), nil); a.json["active"] != true {
 		t.Errorf("introspection = %v, want active", a)
 	}
+	used = s.signer(t)
+	if a := s.proven(t, "/token", d, joined(narrower(second.access), used)); a.status != http.StatusOK {
+		t.Errorf("exchange = %v, want a token", a)
+	}
+	wantInvalidClient(t, s.proven(t, "/token", d, joined(narrower(second.access), used)))
 	used = s.signer(t)
 	if a := s.post(t, "/revoke", joined(url.Values{"token": {"AAAA"}}, used), nil); a.status != http.StatusOK {
 		t.Errorf("revocation = %v, want 200", a)
@@ -430,6 +469,7 @@ func asserted(t *testing.T, s *site) []step {
 			func(a answer) { held = wantTokens(t, a) }),
 		assertedStep("refresh", func(once url.Values) answer { return proven("/token", joined(refreshForm(held.refresh), once)) },
 			func(a answer) { replaced, held = held, wantTokens(t, a) }),
+		assertedStep("exchange", func(once url.Values) answer { return proven("/token", joined(narrower(held.access), once)) }, status(http.StatusOK)),
 		assertedStep("introspection", func(once url.Values) answer {
 			return s.post(t, "/introspect", joined(url.Values{"token": {held.access}}, once), nil)
 		}, func(a answer) {
