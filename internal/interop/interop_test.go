@@ -37,7 +37,7 @@ development: true
 log: {format: json}
 outbound:
   allow_networks: [127.0.0.0/8]
-limits: {per_user: 20/1h} # enough for all but who means to meet it
+limits: {per_user: 40/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
     providers:
