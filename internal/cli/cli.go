@@ -26,6 +26,7 @@ const (
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Run the issuer."`
 	Demo       demoCmd       `cmd:"" help:"Tell the whole story once, on loopback, with nothing set up."`
+	Doctor     doctorCmd     `cmd:"" help:"Look at what usually goes wrong, and say how to mend it."`
 	Config     configCmd     `cmd:"" help:"Look at a settings file."`
 	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
 	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`

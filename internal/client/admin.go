@@ -39,11 +39,17 @@ func (a Admin) Send(ctx context.Context, method, path string, body, answer any) 
 }
 
 func (a Admin) send(req *http.Request, answer any) error {
-	transport := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "unix", string(a))
+	return send(a.HTTP(), req, answer)
+}
+
+// HTTP returns a client whose requests all go to the socket, whatever host they name. It keeps no connection open.
+func (a Admin) HTTP() *http.Client {
+	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", string(a))
+		},
 	}}
-	defer transport.CloseIdleConnections()
-	return send(&http.Client{Timeout: 30 * time.Second, Transport: transport}, req, answer)
 }
 
 // RemoveDevice ends a device for the reason given.

@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"internal/devidp": {},
 	"internal/server": {all},
 	"internal/cli":    {all},
+	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "keys", "login", "storage/redis"},
 	"internal/demo":   {all},
 	"cmd/issuer":      {"internal/cli"},
 

@@ -7,7 +7,6 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"sync"
 	"syscall"
@@ -220,16 +219,9 @@ func longestLife(cfg *config.Config) time.Duration {
 
 // outbound makes the client for URLs of the settings.
 func outbound(cfg *config.Config) (*http.Client, error) {
-	policy := fetch.Policy{
-		AllowNetworks: cfg.Outbound.AllowNetworks, CAFile: cfg.Outbound.CAFile,
-		DevHosts: cfg.Outbound.DevHosts, AllowHTTP: cfg.Development,
-	}
-	if cfg.Outbound.Proxy != "" {
-		proxy, err := url.Parse(cfg.Outbound.Proxy)
-		if err != nil {
-			return nil, fmt.Errorf("outbound.proxy: %w", err)
-		}
-		policy.Proxy = proxy
+	policy, err := cfg.FetchPolicy()
+	if err != nil {
+		return nil, err
 	}
 	return fetch.NewClient(policy)
 }

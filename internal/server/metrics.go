@@ -22,11 +22,13 @@ type metrics struct {
 	took     *prometheus.HistogramVec
 	proofs   *prometheus.CounterVec
 	offsets  prometheus.Histogram
+	// forwarded counts what came through proxies.
+	forwarded *prometheus.CounterVec
 }
 
 func newMetrics() *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), forwarded: newForwarded(),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "issuer_requests_total", Help: "Requests answered, by route, method and status.",
 		}, []string{"route", "method", "status"}),
@@ -43,7 +45,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{-86400, -3600, -600, -120, -60, 0, 15, 60, 600, 3600, 86400},
 		}),
 	}
-	m.registry.MustRegister(m.requests, m.took, m.proofs, m.offsets,
+	m.registry.MustRegister(m.requests, m.took, m.proofs, m.offsets, m.forwarded,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

@@ -36,6 +36,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		id := base64.RawURLEncoding.EncodeToString(raw[:])
 		c.Response().Header().Set(headerID, id)
+		s.countForwarded(c.Request())
 		defer func() {
 			if p := recover(); p != nil {
 				if p == http.ErrAbortHandler {

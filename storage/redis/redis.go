@@ -43,6 +43,9 @@ type Options struct {
 	Rand io.Reader
 }
 
+// ErrEvicts is returned for a server whose maxmemory-policy is not noeviction.
+var ErrEvicts = errors.New("redis: the server evicts keys")
+
 // A Replay is a [dpop.Replay] on a Redis or Valkey server. It may be used by several goroutines.
 type Replay struct {
 	client  *goredis.Client
@@ -180,7 +183,7 @@ func (r *Replay) key(name string) string { return "{" + r.prefix + "}:" + name }
 func explain(err error) error {
 	switch {
 	case goredis.HasErrorPrefix(err, "EVICTS"):
-		return fmt.Errorf("redis: maxmemory-policy is %s: set it to noeviction, or spent proofs would be forgotten",
+		return fmt.Errorf("%w: maxmemory-policy is %s: set it to noeviction, or spent proofs would be forgotten", ErrEvicts,
 			strings.TrimPrefix(err.Error(), "EVICTS "))
 	case goredis.IsOOMError(err):
 		return fmt.Errorf("redis: %w", dpop.ErrReplayFull)

@@ -1,0 +1,194 @@
+package doctor
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/keys"
+)
+
+// domains tells of what development lets pass.
+func (e *examination) domains() {
+	if !e.cfg.Development {
+		e.ok("domains", "none is reserved, and nothing goes by plain http")
+		return
+	}
+	var reserved []string
+	for _, d := range e.cfg.Domains {
+		if _, err := claims.CheckDomain(d.Name, false); err != nil {
+			reserved = append(reserved, d.Name)
+		}
+	}
+	text := "development: true lets plain http, reserved domains and a key-encryption key made on the spot pass"
+	if len(reserved) > 0 {
+		text += "; reserved here: " + strings.Join(reserved, ", ")
+	}
+	e.found(Warn, "domains", "for other people than yourself, use a domain of your own, https, and no development: true", "%s", text)
+}
+
+// files looks at the files of secrets. That others may read one is a fault of the settings already; whether the service
+// may is not.
+func (e *examination) files() {
+	secrets := []string{}
+	add := func(path string) {
+		if path != "" {
+			secrets = append(secrets, path)
+		}
+	}
+	add(e.cfg.RedisURLFile)
+	add(e.cfg.TLS.KeyFile)
+	for _, d := range e.cfg.Domains {
+		for _, p := range d.Providers {
+			add(p.ClientSecretFile)
+		}
+	}
+	good := true
+	switch _, err := keys.ReadKEK(e.cfg.KEKFile); {
+	case errors.Is(err, fs.ErrNotExist): // development makes one, and else the check of the settings tells
+	case errors.Is(err, fs.ErrPermission):
+		good = false
+		e.found(Unknown, "files", "run doctor as the user that the issuer runs as", "%s cannot be read by this user", e.cfg.KEKFile)
+	case err != nil:
+		good = false
+		e.found(Fail, "files", "put the key-encryption key there that the database was made with", "%v", err)
+	default:
+		add(e.cfg.KEKFile)
+	}
+	owner, known := ownerOf(e.cfg.Data)
+	for _, path := range secrets {
+		if uid, ok := ownerOf(path); ok && known && uid != owner {
+			good = false
+			e.found(Warn, "files", fmt.Sprintf("run `chown %s %s`, if the issuer runs as that user", name(owner), path),
+				"%s is of user %s alone, and the data folder of user %s", path, name(uid), name(owner))
+		}
+	}
+	// Whoever may write a folder may put another file in the place of one.
+	for _, folder := range folders(append(secrets, e.cfg.Database())) {
+		info, err := os.Stat(folder)
+		if err == nil && info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
+			good = false
+			e.found(Fail, "files", "run `chmod go-w "+folder+"`", "others than its owner may replace files in %s (mode %04o)", folder, info.Mode().Perm())
+		}
+	}
+	for _, f := range []struct{ path, why string }{
+		{e.cfg.Database(), ""}, {e.cfg.AdminSocket(), ": whoever can open it is an operator"},
+	} {
+		info, err := os.Stat(f.path)
+		if err == nil && info.Mode().Perm()&0o077 != 0 {
+			good = false
+			e.found(Fail, "files", "run `chmod 600 "+f.path+"`"+f.why, "%s is open to others than its owner (mode %04o)", f.path, info.Mode().Perm())
+		}
+	}
+	if good {
+		e.ok("files", "secrets, database and admin socket are for their owner alone")
+	}
+}
+
+func folders(files []string) (list []string) {
+	seen := make(map[string]bool)
+	for _, f := range files {
+		if dir := filepath.Dir(f); !seen[dir] {
+			seen[dir] = true
+			list = append(list, dir)
+		}
+	}
+	return list
+}
+
+func ownerOf(path string) (uid uint32, ok bool) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, false
+	}
+	return stat.Uid, true
+}
+
+// name is what a user is called.
+func name(uid uint32) string {
+	number := strconv.FormatUint(uint64(uid), 10)
+	if u, err := user.LookupId(number); err == nil {
+		return u.Username
+	}
+	return number
+}
+
+// Of less free space than this the doctor warns, or says that it will not do.
+const (
+	lowSpace  = 1 << 30
+	leastFree = 64 << 20
+)
+
+// volumes are kinds of file system that a database in WAL mode cannot be on, or should not, by their magic numbers
+// (statfs(2)).
+var volumes = map[uint32]struct {
+	status       Status
+	name, remedy string
+}{
+	0x6969:     {Fail, "NFS", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
+	0xff534d42: {Fail, "CIFS", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
+	0xfe534d42: {Fail, "SMB", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
+	0x517b:     {Fail, "SMB", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
+	0x01021997: {Fail, "9p", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
+	0x00c36400: {Fail, "Ceph", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
+	0x5346414f: {Fail, "AFS", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
+	0x65735546: {Warn, "FUSE", "put data on a disk of this machine, unless you know that this one keeps what is synced to it"},
+	0x01021994: {Warn, "tmpfs, in memory", "put data on a disk, if it is to outlive this machine's next start"},
+	0x794c7630: {Warn, "overlayfs, as in a container", "put data on a volume, if it is to outlive the container"},
+}
+
+// data looks at the folder of the database and the disk that it is on.
+func (e *examination) data() {
+	folder := filepath.Dir(e.cfg.Database())
+	info, err := os.Stat(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && folder == e.cfg.Data:
+		e.found(Warn, "data", "", "%s does not exist: it is made at the first start", folder)
+		return
+	case err != nil:
+		e.found(Fail, "data", "make it, for the user that the issuer runs as", "%v", err)
+		return
+	case !info.IsDir():
+		e.found(Fail, "data", "name a folder", "%s is no folder", folder)
+		return
+	}
+	probe, err := os.CreateTemp(folder, ".doctor-*")
+	if err != nil {
+		e.found(Fail, "data", "run doctor as the user that the issuer runs as; if that it is, `chown` the folder to it, and look whether the disk is mounted read-only or full", "nothing can be written to %s: %v", folder, err)
+		return
+	}
+	_, err = probe.Write(make([]byte, 4096))
+	err = errors.Join(err, probe.Sync(), probe.Close(), os.Remove(probe.Name()))
+	if err != nil {
+		e.found(Fail, "data", "look at the disk: is it full?", "nothing can be written to %s: %v", folder, err)
+		return
+	}
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(folder, &disk); err != nil {
+		e.found(Unknown, "data", "", "nothing is known of the disk of %s: %v", folder, err)
+		return
+	}
+	if v, ok := volumes[uint32(disk.Type)]; ok {
+		e.found(v.status, "data", v.remedy, "%s is on %s", folder, v.name)
+	}
+	free := disk.Bavail * uint64(disk.Bsize)
+	switch {
+	case free < leastFree:
+		e.found(Fail, "data", "make room: without it nothing can be issued", "%s has %d MiB left", folder, free>>20)
+	case free < lowSpace:
+		e.found(Warn, "data", "make room before it is full", "%s has %d MiB left", folder, free>>20)
+	default:
+		e.ok("data", "%s can be written to and has %d GiB left", folder, free>>30)
+	}
+}
