@@ -47,7 +47,10 @@ func (s *site) service(t *testing.T, c caller, d *device, change url.Values) str
 	return a.text("access_token")
 }
 
-// held sends a request with a token and a proof of its key. A body that is text is a form; any other is sent as JSON.
+// A rawBody is a body that is sent as it stands, as JSON.
+type rawBody string
+
+// held sends a request with a token and a proof of its key. Values are sent as a form, and what is none as JSON.
 func (s *site) held(t *testing.T, d *device, token, method, path string, body any) answer {
 	t.Helper()
 	text, contentType := "", ""
@@ -55,6 +58,8 @@ func (s *site) held(t *testing.T, d *device, token, method, path string, body an
 	case nil:
 	case url.Values:
 		text, contentType = body.Encode(), "application/x-www-form-urlencoded"
+	case rawBody:
+		text, contentType = string(body), "application/json"
 	default:
 		data, err := json.Marshal(body)
 		if err != nil {
