@@ -122,7 +122,9 @@ func (m *Mirror) Read(ctx context.Context) error {
 	m.apply(rows)
 	m.after = max(m.after, highest)
 	m.expire(began)
-	if last := m.read.Load(); last == nil || began.After(*last) {
+	// Of two reads at once the later counts. No read takes longer than the limit, so what is earlier by more was begun
+	// after the clock was set back.
+	if last := m.read.Load(); last == nil || began.After(*last) || last.Sub(began) > m.cfg.Limit {
 		m.read.Store(&began)
 	}
 	return nil
@@ -159,9 +161,9 @@ func (m *Mirror) expire(now time.Time) {
 }
 
 // Fresh returns nil if the mirror held, at most the limit before now, everything that was committed until then, and
-// [ErrStale] if not.
+// [ErrStale] if not. A read that is later than now by more than the limit says nothing: the clock was set back since.
 func (m *Mirror) Fresh(now time.Time) error {
-	if last := m.read.Load(); last == nil || now.Sub(*last) > m.cfg.Limit {
+	if last := m.read.Load(); last == nil || now.Sub(*last).Abs() > m.cfg.Limit {
 		return ErrStale
 	}
 	return nil

@@ -167,6 +167,10 @@ func TestFresh(t *testing.T) {
 	check("beyond the limit", revocation.ErrStale)
 	read(t, m)
 	check("after another read", nil)
+	now = start.Add(-4 * time.Minute)
+	check("after the clock was set back", revocation.ErrStale)
+	read(t, m)
+	check("after a read since", nil)
 	store.Close()
 	now = start.Add(time.Minute)
 	if err := m.Read(context.Background()); err == nil {

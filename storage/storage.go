@@ -51,6 +51,9 @@ type Store interface {
 
 // A Reader reads records. Each method that reads one record returns [ErrNotFound] if there is none.
 type Reader interface {
+	// Newest returns how far time has come, as [Tx.SetNewest] noted it last: the zero time if it never did.
+	Newest(ctx context.Context) (time.Time, error)
+
 	// Secret returns the sealed secret of that name.
 	Secret(ctx context.Context, name string) ([]byte, error)
 
@@ -127,6 +130,9 @@ type Reader interface {
 // it, also if fn passes over it.
 type Tx interface {
 	Reader
+
+	// SetNewest notes how far time has come, also if it was noted to have come further.
+	SetNewest(ctx context.Context, at time.Time) error
 
 	// PutSecret keeps a sealed secret under a name, in the place of any earlier one.
 	PutSecret(ctx context.Context, name string, sealed []byte) error

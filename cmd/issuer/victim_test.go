@@ -102,8 +102,8 @@ func freeAddress(t *testing.T) string {
 	return ""
 }
 
-// start starts the issuer on its data, and waits until it serves.
-func (v *victim) start(t *testing.T) {
+// start starts the issuer on its data, with further flags if there are any, and waits until it serves.
+func (v *victim) start(t *testing.T, flags ...string) {
 	t.Helper()
 	address := filepath.Join(v.folder, "addr")
 	if err := os.Remove(address); err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -114,7 +114,7 @@ func (v *victim) start(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	v.cmd = exec.Command("issuer", "serve", "--config", filepath.Join(v.folder, "issuer.yaml"), "--addr-file", address)
+	v.cmd = exec.Command("issuer", append([]string{"serve", "--config", v.config(), "--addr-file", address}, flags...)...)
 	v.cmd.Stderr = log
 	if err := v.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -28,6 +28,7 @@ type serveCmd struct {
 	Listen       string `placeholder:"HOST:PORT" help:"Where the issuer listens, instead of what the settings say; port 0 takes any. With --dev, 127.0.0.1:8080."`
 	AddrFile     string `placeholder:"FILE" help:"Write the addresses to FILE as JSON, once they are served."`
 	LogFormat    string `enum:"text,json," default:"" placeholder:"text|json" help:"Log format, instead of what the settings say."`
+	AcceptClock  bool   `help:"Take the system's clock for right, though it is behind what the database has seen, or a month ahead."`
 }
 
 func (*serveCmd) Help() string {
@@ -37,7 +38,11 @@ func (*serveCmd) Help() string {
     issuer serve --config /etc/issuer/issuer.yaml
 
 It serves until it is told to stop (Ctrl-C, SIGTERM), and then lets the requests under way finish. On SIGHUP it reads the
-settings file again: clients, peers and limits change without dropping a request, and the log names what needs a restart.`
+settings file again: clients, peers and limits change without dropping a request, and the log names what needs a restart.
+
+If the log says that the clock is not believed, and it is right:
+
+    issuer serve --config /etc/issuer/issuer.yaml --accept-clock`
 }
 
 func (c *serveCmd) Run(ctx context.Context, s *streams) error {
@@ -60,7 +65,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	log := newLog(s, cfg.Log)
-	instance, err := server.Open(ctx, cfg, server.Options{Log: log})
+	instance, err := server.Open(ctx, cfg, server.Options{Log: log, AcceptClock: c.AcceptClock})
 	if err != nil {
 		return notOpened(err)
 	}
@@ -123,7 +128,9 @@ func (c *serveCmd) follow(ctx context.Context, s *streams, instance *server.Inst
 
 func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	log := newLog(s, config.Log{Format: c.LogFormat, Level: "info"})
-	dev, err := demo.Start(ctx, demo.Options{Data: cmp.Or(c.Data, defaultData), Listen: c.Listen, ProviderListen: c.DevIDPListen, Log: log})
+	dev, err := demo.Start(ctx, demo.Options{
+		Data: cmp.Or(c.Data, defaultData), Listen: c.Listen, ProviderListen: c.DevIDPListen, AcceptClock: c.AcceptClock, Log: log,
+	})
 	if err != nil {
 		return notOpened(err)
 	}

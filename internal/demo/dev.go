@@ -41,7 +41,9 @@ type Options struct {
 	// Listen and ProviderListen are host:port on a loopback address. Empty means 127.0.0.1 and port 8080 and 8081.
 	Listen         string
 	ProviderListen string
-	Log            *slog.Logger
+	// AcceptClock is that of [server.Options].
+	AcceptClock bool
+	Log         *slog.Logger
 }
 
 // A Dev is a running development issuer.
@@ -104,7 +106,7 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	if err != nil {
 		return err
 	}
-	instance, err := server.Open(ctx, cfg, server.Options{Log: o.Log})
+	instance, err := server.Open(ctx, cfg, server.Options{Log: o.Log, AcceptClock: o.AcceptClock})
 	if err != nil {
 		return err
 	}

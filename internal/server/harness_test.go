@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/config"
@@ -64,14 +65,16 @@ type site struct {
 
 	transport *http.Transport
 	fill      map[string]string // what is filled into the settings
+	accept    bool              // the issuer is started with --accept-clock
 	stop      func(t *testing.T)
 }
 
 // withGuests has start run a second OpenID provider, for guests of two.example.
 var withGuests = map[string]string{"guests": "too"}
 
-// start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there, and
-// "prefix" is the path of the issuer's URL. As no test shares its site with another, they all run beside each other.
+// start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there, "prefix"
+// is the path of the issuer's URL, and "background" may be "fast" for what the issuer does by itself. As no test shares
+// its site with another, they all run beside each other.
 func start(t *testing.T, fill map[string]string) *site {
 	t.Helper()
 	t.Parallel()
@@ -100,6 +103,7 @@ func start(t *testing.T, fill map[string]string) *site {
 		maps.Copy(s.fill, fill)
 	}
 	s.serve(t, public, admin)
+	s.waitReady(t)
 	t.Cleanup(func() {
 		s.stop(t)
 		s.witness.report(t)
@@ -107,13 +111,18 @@ func start(t *testing.T, fill map[string]string) *site {
 	return s
 }
 
-// serve puts an issuer together from the settings and the data folder of the site, and waits until it is ready.
+// serve puts an issuer together from the settings and the data folder of the site.
 func (s *site) serve(t *testing.T, public, admin net.Listener) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
+	var every time.Duration // as is usual
+	if s.fill["background"] == "fast" {
+		every = 20 * time.Millisecond
+	}
 	instance, err := server.Open(ctx, settings(t, s.fill), server.Options{
+		SweepEvery: every, NoteEvery: every,
 		Log: slog.New(slog.NewTextHandler(s.witness, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Now: s.clock.now,
+		Now: s.clock.now, Elapsed: s.clock.elapsed, AcceptClock: s.accept,
 		Store: func(real storage.Store) storage.Store {
 			s.store = real
 			return storagetest.Faulty{Store: real, Fail: s.faults.fail}
@@ -133,7 +142,6 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 			t.Errorf("Serve = %v, want nil", err)
 		}
 	}
-	s.waitReady(t)
 }
 
 // settings reads testdata/settings.yaml with what is filled in.
@@ -154,6 +162,13 @@ func settings(t *testing.T, fill map[string]string) *config.Config {
 // restart stops the issuer and starts another one with the same data, at the same addresses, and with settings that
 // may differ.
 func (s *site) restart(t *testing.T, fill map[string]string) {
+	t.Helper()
+	s.restartUnready(t, fill)
+	s.waitReady(t)
+}
+
+// restartUnready is restart for an issuer that may not become ready.
+func (s *site) restartUnready(t *testing.T, fill map[string]string) {
 	t.Helper()
 	s.stop(t)
 	maps.Copy(s.fill, fill)
@@ -194,10 +209,12 @@ func listen(t *testing.T, address string) net.Listener {
 	return l
 }
 
-// A clock is the time that an issuer lives by: real time, moved, or standing still but for a step at each look.
+// A clock is the time that an issuer lives by: real time, moved on, or standing still but for a step at each look. It
+// may also be set, which is not the passing of time.
 type clock struct {
 	mu     sync.Mutex
 	ahead  time.Duration
+	set    time.Duration // beside ahead
 	frozen time.Time
 	step   time.Duration
 }
@@ -207,10 +224,33 @@ func (c *clock) now() time.Time {
 	defer c.mu.Unlock()
 	if !c.frozen.IsZero() {
 		c.frozen = c.frozen.Add(c.step)
-		return c.frozen
+		return c.frozen.Add(c.set)
 	}
-	return time.Now().Add(c.ahead)
+	return setBy(time.Now().Add(c.ahead), c.set)
 }
+
+// setBy returns t with its hands moved by whole seconds, and what time.Since goes by left as it is: as time.Now is
+// after the system's clock was set. Package time has no way to say that.
+func setBy(t time.Time, by time.Duration) time.Time {
+	moved := t
+	*(*uint64)(unsafe.Pointer(&moved)) += uint64(by/time.Second) << 30 // see the source of time.Time
+	if !moved.Round(0).Equal(t.Round(0).Add(by)) || moved.Sub(t) != 0 {
+		panic("time.Time is made otherwise now, or by is not whole seconds")
+	}
+	return moved
+}
+
+// elapsed is the time that has passed, from some moment on.
+func (c *clock) elapsed() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.frozen.IsZero() {
+		return c.frozen.Sub(began)
+	}
+	return time.Since(began) + c.ahead
+}
+
+var began = time.Now()
 
 func (c *clock) advance(d time.Duration) {
 	c.mu.Lock()
@@ -220,6 +260,13 @@ func (c *clock) advance(d time.Duration) {
 	} else {
 		c.frozen = c.frozen.Add(d)
 	}
+}
+
+// setBy sets the clock, on top of what it was set before.
+func (c *clock) setBy(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set += d
 }
 
 func (c *clock) freeze(at time.Time) {

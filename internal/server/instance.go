@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -31,16 +32,17 @@ import (
 // shutdownTime is how long requests under way may take after the server was asked to stop.
 const shutdownTime = 10 * time.Second
 
-// sweepEvery is how often expired rows are removed. A sweep looks at every session.
-const sweepEvery = 5 * time.Minute
-
 // An Instance is a whole issuer as one configuration describes it: storage, keys, rules and HTTP.
 type Instance struct {
 	reloading sync.Mutex
 	cfg       *config.Config // what it runs with
 
-	log      *slog.Logger
-	now      func() time.Time
+	log   *slog.Logger
+	clock *clock
+	now   func() time.Time // of the clock
+
+	sweepEvery, noteEvery time.Duration
+
 	store    storage.Store
 	mirror   *revocation.Mirror
 	ring     *keys.Ring
@@ -51,6 +53,7 @@ type Instance struct {
 	replayDone func() error       // closes the store of spent proofs; nil if that needs no closing
 	remembered *dpop.MemoryReplay // that store, if it is in memory
 
+	behind  atomic.Pointer[clockError] // the clock is behind what another node has noted; nil if it is not
 	pinging sync.Mutex
 	pinged  time.Time // when the store was last asked, and what it said
 	pingErr error
@@ -60,8 +63,18 @@ type Instance struct {
 type Options struct {
 	// Log receives requests and failures. Nil discards them.
 	Log *slog.Logger
-	// Now tells every part of the issuer the time. Nil means [time.Now].
+	// Now is the system's clock, which every part of the issuer lives by for as long as it can be believed. Nil means
+	// [time.Now].
 	Now func() time.Time
+	// Elapsed goes on as time does, also when the system's clock is set. Nil means that Now tells both, as that of
+	// [time.Now] does.
+	Elapsed func() time.Duration
+	// AcceptClock takes the system's clock for right though the database has seen a later time, or none for long.
+	AcceptClock bool
+	// SweepEvery is how often expired rows are removed: a sweep looks at every session. Zero means five minutes.
+	SweepEvery time.Duration
+	// NoteEvery is how often it is noted in the database how far time has come. Zero means 20 s.
+	NoteEvery time.Duration
 	// Store is given the opened store and returns the one to work with. Nil leaves it as it is.
 	Store func(storage.Store) storage.Store
 	// Replay is the same for the store of spent proofs.
@@ -73,8 +86,11 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if o.Now == nil {
-		o.Now = time.Now
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 5 * time.Minute
+	}
+	if o.NoteEvery == 0 {
+		o.NoteEvery = 20 * time.Second
 	}
 	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 		return nil, fmt.Errorf("make the data folder: %w", err)
@@ -87,7 +103,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{cfg: cfg, log: o.Log, now: o.Now}
+	i := &Instance{cfg: cfg, log: o.Log, sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery}
 	db, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})
 	if err != nil {
 		return nil, err
@@ -96,6 +112,12 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}
+	newest, err := i.store.Newest(ctx)
+	if err != nil {
+		return nil, errors.Join(err, i.store.Close())
+	}
+	i.clock = newClock(o, newest, cfg.Development)
+	i.now = i.clock.now
 	replay, done, err := openReplay(ctx, cfg, db, i.now)
 	if err != nil {
 		return nil, errors.Join(err, i.store.Close())
@@ -113,6 +135,11 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 			err = fmt.Errorf("%s does not open what %s holds: set kek_file to the key that it was made under: %w", cfg.KEKFile, cfg.Database(), err)
 		}
 		return nil, errors.Join(err, i.Close())
+	}
+	if o.AcceptClock {
+		if err := i.clock.note(ctx, i.store, true); err != nil {
+			return nil, errors.Join(err, i.Close())
+		}
 	}
 	return i, nil
 }
@@ -195,7 +222,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Accounts: accounts, Introspector: introspector,
-		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, TrustedProxies: cfg.TrustedProxies,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: limits,
 		Now:    i.now, Log: i.log,
 	})
@@ -304,6 +331,9 @@ const readyAge = time.Second
 
 // ready reports why the issuer cannot issue now.
 func (i *Instance) ready(ctx context.Context) error {
+	if err := i.time(); err != nil {
+		return err
+	}
 	if err := errors.Join(i.mirror.Fresh(i.now()), i.ring.Fresh(i.now())); err != nil {
 		return err
 	}
@@ -329,6 +359,7 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	background.Go(func() { i.mirror.Run(work) })
 	background.Go(func() { i.ring.Run(work) })
 	background.Go(func() { i.sweep(work) })
+	background.Go(func() { i.keepTime(work) })
 
 	servers := []*http.Server{HTTP(i.server.Public(), i.log), HTTP(i.server.Admin(), i.log)}
 	failed := make(chan error, len(servers))
@@ -367,13 +398,16 @@ func (i *Instance) Close() error {
 
 // sweep removes what has expired, now and then.
 func (i *Instance) sweep(ctx context.Context) {
-	tick := time.NewTicker(sweepEvery)
+	tick := time.NewTicker(i.sweepEvery)
 	defer tick.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+			if i.time() != nil {
+				continue // who knows what has expired
+			}
 			now := i.now()
 			err := i.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, now) })
 			if err != nil && ctx.Err() == nil {

@@ -87,6 +87,9 @@ func (s *Server) router(table []route) *echo.Echo {
 	e.Use(share(table))
 	for _, r := range table {
 		handler := s.counted(r)
+		if r.counts != notCounted {
+			handler = s.timely(handler)
+		}
 		e.Add(r.method, r.echoPath(), handler)
 		if r.method == http.MethodGet {
 			e.HEAD(r.echoPath(), handler) // RFC 9110 §9.1 wants it wherever there is GET

@@ -48,6 +48,8 @@ type Config struct {
 	Limits *Limits
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
+	// Time reports why the server does not know what time it is. Nil means that it always does.
+	Time func() error
 	// LoginTime is how long a person may take at her provider. Zero means ten minutes.
 	LoginTime time.Duration
 	// Now reports the time. Nil means [time.Now].
@@ -79,6 +81,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
 		cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
+	}
+	if cfg.Time == nil {
+		cfg.Time = func() error { return nil }
 	}
 	if cfg.LoginTime == 0 {
 		cfg.LoginTime = 10 * time.Minute

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"github.com/imidentity/issuer/storage"
 )
@@ -74,6 +75,7 @@ func (r *reader) guard(ctx context.Context, do func(ctx context.Context) error) 
 }
 
 var (
+	selectNewest      = statement("SELECT newest FROM clock")
 	selectSecret      = statement("SELECT sealed FROM secrets WHERE name = ?")
 	selectSigningKeys = statement("SELECT " + signingKeyColumns + " FROM signing_keys ORDER BY created_at, rowid")
 	selectUser        = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id = ?")
@@ -101,6 +103,14 @@ var (
 		"ifnull(gen, 0), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
 		"sqlite_sequence WHERE name = 'revocations') AS seq) s LEFT JOIN revocations r ON r.seq > ? ORDER BY r.seq")
 )
+
+func (r *reader) Newest(ctx context.Context) (at time.Time, err error) {
+	err = r.row(ctx, selectNewest, []any{(*instant)(&at)})
+	if err == storage.ErrNotFound {
+		return time.Time{}, nil
+	}
+	return at, err
+}
 
 func (r *reader) Secret(ctx context.Context, name string) (sealed []byte, err error) {
 	err = r.row(ctx, selectSecret, []any{&sealed}, name)

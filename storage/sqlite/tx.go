@@ -67,6 +67,7 @@ func (t *tx) update(ctx context.Context, s, keys int, args []any) error {
 }
 
 var (
+	upsertNewest = statement("INSERT INTO clock (id, newest) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET newest = ?1")
 	upsertSecret = statement("INSERT INTO secrets (name, sealed) VALUES (?, ?) " +
 		"ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed")
 	insertSigningKey = insert("signing_keys", signingKeyColumns)
@@ -79,6 +80,11 @@ var (
 	insertDevice     = insert("devices", deviceColumns)
 	updateDevice     = update("devices", deviceColumns, 2)
 )
+
+func (t *tx) SetNewest(ctx context.Context, at time.Time) error {
+	_, err := t.exec(ctx, upsertNewest, millis(at))
+	return err
+}
 
 func (t *tx) PutSecret(ctx context.Context, name string, sealed []byte) error {
 	_, err := t.exec(ctx, upsertSecret, name, sealed)

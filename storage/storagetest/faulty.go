@@ -2,6 +2,7 @@ package storagetest
 
 import (
 	"context"
+	"time"
 
 	"github.com/imidentity/issuer/storage"
 )
@@ -79,6 +80,9 @@ func (f Faulty) Close() error {
 }
 
 func (f Faulty) reader() faultyReader { return faultyReader{f.Store, f.fail} }
+
+// Newest reads or fails.
+func (f Faulty) Newest(ctx context.Context) (time.Time, error) { return f.reader().Newest(ctx) }
 
 // Secret reads or fails.
 func (f Faulty) Secret(ctx context.Context, name string) ([]byte, error) {

@@ -13,6 +13,13 @@ type faultyReader struct {
 	fail func(op string) error
 }
 
+func (f faultyReader) Newest(ctx context.Context) (time.Time, error) {
+	if err := f.fail("Newest"); err != nil {
+		return time.Time{}, err
+	}
+	return f.Reader.Newest(ctx)
+}
+
 func (f faultyReader) Secret(ctx context.Context, name string) ([]byte, error) {
 	if err := f.fail("Secret"); err != nil {
 		return nil, err
@@ -129,6 +136,13 @@ func (f faultyReader) Revocations(ctx context.Context, after int64) ([]storage.R
 type faultyTx struct {
 	faultyReader
 	tx storage.Tx
+}
+
+func (f faultyTx) SetNewest(ctx context.Context, at time.Time) error {
+	if err := f.fail("SetNewest"); err != nil {
+		return err
+	}
+	return f.tx.SetNewest(ctx, at)
 }
 
 func (f faultyTx) PutSecret(ctx context.Context, name string, sealed []byte) error {

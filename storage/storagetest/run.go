@@ -26,6 +26,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"DomainsAreApart", testDomainsAreApart},
 		{"SecretIsReplaced", testSecretIsReplaced},
 		{"ListsAreOldestFirst", testListsAreOldestFirst},
+		{"NewestIsWhatWasNotedLast", testNewestIsWhatWasNotedLast},
 		{"UsersByPages", testUsersByPages},
 		{"WhatBelongsToAUser", testWhatBelongsToAUser},
 

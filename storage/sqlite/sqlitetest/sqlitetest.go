@@ -16,7 +16,7 @@ import (
 
 // unstored are the tables that tell nothing of what the issuer decided: a proof stays spent whatever comes of its
 // request, and the rest is the store's own bookkeeping.
-var unstored = []string{"pings", "replay_epoch", "replays", "goose_db_version"}
+var unstored = []string{"pings", "clock", "replay_epoch", "replays", "goose_db_version"}
 
 // Rows returns every row of the database at path but those of its bookkeeping, as text and in order. The store may
 // have it open.
