@@ -1,9 +1,12 @@
 // An OpenID provider that is not ours: npm oidc-provider on a free loopback port, as it comes. Its ID tokens hold
 // nothing of the person but `sub`; what she is called is told at userinfo alone. Its forms take any password.
 //
-// In the environment: CLIENT_ID, CLIENT_SECRET and REDIRECT_URI of its one client. Prints {"issuer": URL} when ready.
+// In the environment: CLIENT_ID, CLIENT_SECRET and REDIRECT_URI of its one client. Prints {"issuer": URL} when ready. With
+// ISSUER it is at that https URL, with the certificate and key in TLS_CERT and TLS_KEY.
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
+import { createServer as createSecureServer } from 'node:https'
 import Provider from 'oidc-provider'
 
 console.info = console.warn = console.error // Standard output is for the one line that is waited for.
@@ -14,9 +17,12 @@ const people = {
   carol: { preferred_username: 'carol' },
 }
 
-const server = createServer().listen(0, '127.0.0.1')
+const { ISSUER, TLS_CERT, TLS_KEY } = process.env
+const server = ISSUER
+  ? createSecureServer({ cert: readFileSync(TLS_CERT), key: readFileSync(TLS_KEY) }).listen(443, new URL(ISSUER).hostname)
+  : createServer().listen(0, '127.0.0.1')
 await once(server, 'listening')
-const issuer = `http://127.0.0.1:${server.address().port}`
+const issuer = ISSUER || `http://127.0.0.1:${server.address().port}`
 
 const provider = new Provider(issuer, {
   clients: [{
