@@ -42,7 +42,8 @@ func TestOperate(t *testing.T) {
 	}
 	dir := t.TempDir()
 	own := strings.NewReplacer("your-domain.tld", strange, "/etc/issuer", dir+"/etc", "/var/lib/issuer", dir+"/var",
-		"/usr/local/bin/issuer", dir+"/bin/issuer")
+		"/usr/local/bin/issuer", dir+"/bin/issuer",
+		"0.0.0.0:443", "127.0.0.3:443", "listen 443", "listen 127.0.0.3:443") // the provider has another address of this machine
 	blocks := make(map[string]string)
 	for _, m := range fences.FindAllStringSubmatch(string(text), -1) {
 		blocks[m[1]] += own.Replace(m[2])
@@ -70,7 +71,7 @@ func TestOperate(t *testing.T) {
 		"hosts":        "127.0.0.1 localhost\n127.0.0.2 login." + strange + "\n127.0.0.3 im-id." + strange + "\n",
 		"first-day":    blocks["sh"],
 		"nginx.conf":   "daemon off;\npid " + dir + "/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n" + temporary(dir) + blocks["nginx"] + "}\n",
-		"Caddyfile":    "{\n\tadmin off\n\tauto_https disable_redirects\n}\n" + blocks["caddy"],
+		"Caddyfile":    "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.3\n}\n" + blocks["caddy"],
 		"bin/xdg-open": "#!/bin/sh\nPERSON=alice exec " + dir + "/bin/browse \"$1\" >> " + dir + "/browse.log 2>&1\n",
 	})
 	if err := os.Chmod(dir+"/bin/xdg-open", 0o755); err != nil {
@@ -82,7 +83,7 @@ func TestOperate(t *testing.T) {
 	}
 
 	env := map[string]string{
-		"T": dir, "ROOT": root, "PROVIDER_SECRET": secret, "NODE": provider.Path, "PROVIDER": mustAbs(t, "provider.mjs"),
+		"T": dir, "ROOT": root, "DOMAIN": strange, "PROVIDER_SECRET": secret, "NODE": provider.Path, "PROVIDER": mustAbs(t, "provider.mjs"),
 		"PATH": dir + "/bin:" + os.Getenv("PATH") + ":/usr/sbin", "HOME": dir, "XDG_CONFIG_HOME": dir + "/config", "DISPLAY": ":0",
 		"SSL_CERT_FILE": dir + "/ca.pem", "NODE_EXTRA_CA_CERTS": dir + "/ca.pem", "CURL_CA_BUNDLE": dir + "/ca.pem",
 		"GOFLAGS": "-buildvcs=false", "GOCACHE": goEnv(t, "GOCACHE"), "GOMODCACHE": goEnv(t, "GOMODCACHE"),
@@ -104,9 +105,13 @@ func TestOperate(t *testing.T) {
 	out, err := cmd.Output()
 	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	if err != nil {
-		log, _ := os.ReadFile(dir + "/var/log")
-		browsed, _ := os.ReadFile(dir + "/browse.log")
-		t.Fatalf("%v\n%s\n%s\n%s\n%s", err, out, complaints.String(), log, browsed)
+		t.Errorf("%v\n%s\n%s", err, out, complaints.String())
+		for _, name := range []string{"provider", "var/log", "browse.log", "nginx.log", "caddy.log"} {
+			if said, err := os.ReadFile(filepath.Join(dir, name)); err == nil {
+				t.Logf("%s:\n%s", name, said)
+			}
+		}
+		t.FailNow()
 	}
 	t.Logf("%s", out)
 	at := 0
