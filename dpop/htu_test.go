@@ -95,7 +95,7 @@ func TestNormalizeHTU(t *testing.T) {
 func FuzzHTU(f *testing.F) {
 	for _, seed := range []string{
 		"https://as.example/token", "HTTP://AS.example:80/a/./../%7e%2f?q#f", "https://[2001:DB8::1]:443//x/..",
-		"https://a/%2e%2e/%41", "http://a:0080", "https://a@b/", "https://a\\b",
+		"https://a/%2e%2e/%41", "http://a:0080", "https://a@b/", "https://a\\b", "HTTP://AS.exampl./.%2f>q#./%7",
 	} {
 		f.Add(seed)
 	}
