@@ -114,6 +114,8 @@ var flows = []flow{
 	}},
 	{"disabling of a user, and her return", nil, 12, disabledAndBack},
 	{"a bot acts for a person", stored, 40, actingFor},
+	{"a device that a key of the person takes in", stored, 40, takingIn},
+	{"a statement of the operator", stored, 25, attesting},
 	{"rotation of the signing key", nil, 5, func(t *testing.T, s *site) []step {
 		signer := s.signingKey(t)
 		return []step{
