@@ -24,7 +24,7 @@ type inner struct {
 // open holds what t encloses to the rules of package nested. Its own signature and claims have been checked.
 func (i *Introspector) open(ctx context.Context, t *token, along []string) error {
 	if i.cfg.Authority == nil {
-		return errNotOurs
+		return &nested.Error{Code: nested.CodeIssuer} // nobody is believed: a no, not that it cannot be known
 	}
 	tree, err := nested.Check(ctx, t.Set, nested.Options{
 		Keys: i.cfg.Authority, Audience: t.Audience, Along: along, Now: i.cfg.Now, Leeway: leeway,

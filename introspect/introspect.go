@@ -191,8 +191,8 @@ type verdict struct {
 // judge finds out whether a token is active now. For what is no token of the issuer it returns an empty one.
 func (i *Introspector) judge(ctx context.Context, q Question) (*token, verdict, error) {
 	t, genuine, err := i.token(ctx, q)
-	var refused *nested.Error
-	if err != nil && !errors.As(err, &refused) {
+	refused := refusal(err)
+	if err != nil && refused == nil {
 		return &token{}, verdict{}, err
 	}
 	now := i.cfg.Now()
@@ -211,6 +211,17 @@ func (i *Introspector) judge(ctx context.Context, q Question) (*token, verdict, 
 	}
 	v, err := i.judgeInner(ctx, t, now)
 	return t, v, err
+}
+
+// refusal returns the refusal of an enclosed token that err is, nil if it is none. The variable of errors.As is on the heap:
+// not so for every question.
+func refusal(err error) *nested.Error {
+	if err == nil {
+		return nil
+	}
+	var refused *nested.Error
+	errors.As(err, &refused)
+	return refused
 }
 
 // A token is an access token of the issuer whose signature and claims were good. Time and revocation are looked at
