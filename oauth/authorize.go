@@ -95,7 +95,7 @@ func Silent(request url.Values) bool { return request.Get("prompt") == "none" }
 func (p *Provider) recheck(ctx context.Context, request url.Values) (*Client, *Authorization, error) {
 	client, ok := p.Client(request.Get("client_id"))
 	if !ok {
-		return nil, nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here is not known any more.")}
+		return nil, nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}
 	}
 	bare := maps.Clone(request)
 	bare.Del("request_uri")

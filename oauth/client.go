@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/ory/fosite"
 
@@ -26,6 +27,11 @@ type Client struct {
 	// SecretSHA256 is the SHA-256 of its secret; nil for a client without. Secrets are 256 random bits, so a plain
 	// hash is enough.
 	SecretSHA256 []byte
+	// OldSecretSHA256 is that of the secret before, which is good until OldSecretUntil; nil if there is none.
+	OldSecretSHA256 []byte
+	OldSecretUntil  time.Time
+	// Stored tells that the client is kept in storage: what is issued to it depends on its row there.
+	Stored bool
 	// Keys verify the assertions of a client that authenticates by private_key_jwt. One that publishes its keys has none
 	// here, but JWKSURI, which [Config.ClientKeys] reads.
 	Keys    []assertion.Key
@@ -100,20 +106,25 @@ func (p *Provider) identify(ctx context.Context, header http.Header, form url.Va
 		return nil, nil, err
 	}
 	client, known := p.Client(id)
-	want := noSecret[:]
+	want, old := noSecret[:], noSecret[:]
 	if known && client.SecretSHA256 != nil {
 		want = client.SecretSHA256
+		if client.OldSecretSHA256 != nil && p.now().Before(client.OldSecretUntil) {
+			old = client.OldSecretSHA256
+		}
 	}
 	got := sha256.Sum256([]byte(secret))
-	match := subtle.ConstantTimeCompare(got[:], want) == 1
+	match := subtle.ConstantTimeCompare(got[:], want)|subtle.ConstantTimeCompare(got[:], old) == 1
 	switch {
 	case known && client.Public() && secret == "" && !basic:
 		return client, nil, nil
 	case known && client.SecretSHA256 != nil && match:
 		return client, nil, nil
 	}
-	return nil, nil, &Error{Code: CodeInvalidClient, Description: "The client is unknown or its credentials are wrong.", Basic: basic}
+	return nil, nil, &Error{Code: CodeInvalidClient, Description: unknownClient, Basic: basic}
 }
+
+const unknownClient = "The client is unknown or its credentials are wrong."
 
 // noSecret stands in for the hash of a client that has none: no text that a request can carry hashes to it.
 var noSecret [sha256.Size]byte
@@ -190,6 +201,9 @@ func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form ur
 	}
 	if !client.Allows(form.Get("grant_type")) {
 		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for this grant type.")
+	}
+	if err := client.stands(ctx, p.store); err != nil {
+		return nil, err
 	}
 	f := flowOf(ctx)
 	if err := p.limiter.Client(client, f.source); err != nil {

@@ -2,12 +2,11 @@ package oauth
 
 import (
 	"errors"
-	"slices"
 	"strings"
 )
 
-// SetClients puts clients in the place of all that were registered before. A request that has found its client goes on
-// with what it found: none sees a mixture.
+// SetClients says which clients there are, in the place of those before; a new provider knows none. A request that has
+// found its client goes on with what it found: none sees a mixture.
 func (p *Provider) SetClients(list []Client) error {
 	clients := make(map[string]*Client, len(list))
 	for _, c := range list {
@@ -27,14 +26,4 @@ func (p *Provider) SetClients(list []Client) error {
 func (p *Provider) Client(id string) (*Client, bool) {
 	c, ok := (*p.clients.Load())[id]
 	return c, ok
-}
-
-// Clients returns the registered clients, in the order of their ids.
-func (p *Provider) Clients() []Client {
-	var list []Client
-	for _, c := range *p.clients.Load() {
-		list = append(list, *c)
-	}
-	slices.SortFunc(list, func(a, b Client) int { return strings.Compare(a.ID, b.ID) })
-	return list
 }

@@ -98,6 +98,9 @@ func (a *adapter) CreateAuthorizeCodeSession(ctx context.Context, code string, _
 	f := flowOf(ctx)
 	f.code.Hash = hash(code)
 	return a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := f.client.stands(ctx, tx); err != nil {
+			return err
+		}
 		if f.with != nil {
 			if err := f.with(ctx, tx); err != nil {
 				return err

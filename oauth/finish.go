@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -50,11 +51,16 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 		CreatedAt: now, ExpiresAt: now.Add(p.lifetimes.Code),
 	}}
 	code, err := p.makeCode(context.WithValue(ctx, flowKey{}, f), request)
-	if err != nil {
+	if errors.Is(err, errClientGone) {
+		return "", &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}
+	} else if err != nil {
 		return "", p.tell(ours(err), redirect, state)
 	}
 	return p.location(redirect, state, url.Values{"code": {code}}), nil
 }
+
+// appGone says to a person that what she logged in for was removed meanwhile.
+const appGone = "The app that sent you here is not known any more."
 
 // known checks a request that was kept once more, now that it is known who the person is. It returns the redirect URI, too.
 func (p *Provider) known(ctx context.Context, request url.Values, user storage.User) (*Client, *Authorization, string, error) {

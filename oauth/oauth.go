@@ -90,7 +90,6 @@ type Config struct {
 	// Issuer is the server's own URL, without a slash at its end; endpoint URLs are made by adding a path.
 	Issuer   string
 	Domains  []Domain
-	Clients  []Client
 	Store    storage.Store
 	Accounts *account.Accounts
 	Keys     Keys
@@ -176,9 +175,7 @@ func New(cfg Config) (*Provider, error) {
 		}
 		p.domains[d.Name] = d
 	}
-	if err := p.SetClients(cfg.Clients); err != nil {
-		return nil, err
-	}
+	p.clients.Store(new(map[string]*Client)) // none until SetClients
 	if p.limiter == nil {
 		p.limiter = noLimiter{}
 	}

@@ -42,11 +42,13 @@ func (p *Provider) stand(ctx context.Context, set claims.Set) (*ownToken, error)
 	if !now.Before(set.Expires) {
 		return nil, errInactive
 	}
-	revoked, err := p.store.Revocation(ctx, storage.RevokeToken, set.JTI)
-	if err == nil && now.Before(revoked.ExpiresAt) {
-		return nil, errInactive
-	} else if err != nil && !errors.Is(err, storage.ErrNotFound) {
-		return nil, fmt.Errorf("oauth: look at a revocation: %w", err)
+	for kind, key := range map[storage.RevocationKind]string{storage.RevokeToken: set.JTI, storage.RevokeClient: set.ClientID} {
+		revoked, err := p.store.Revocation(ctx, kind, key)
+		if err == nil && now.Before(revoked.ExpiresAt) {
+			return nil, errInactive
+		} else if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return nil, fmt.Errorf("oauth: look at a revocation: %w", err)
+		}
 	}
 	if set.Service() {
 		if _, ok := p.Client(set.ClientID); !ok {
@@ -66,6 +68,7 @@ func (p *Provider) stand(ctx context.Context, set claims.Set) (*ownToken, error)
 			return nil, errInactive
 		}
 	}
+	var err error
 	t.grant, t.user, t.device, err = p.store.Session(ctx, set.SID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return t, p.standByStatement(ctx, t)

@@ -141,6 +141,9 @@ func (f *flow) commit(ctx context.Context, store storage.Store) error {
 		return nil
 	}
 	err := store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := f.client.stands(ctx, tx); err != nil {
+			return err
+		}
 		if err := f.once.spend(ctx, tx); err != nil {
 			return err
 		}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -194,6 +195,27 @@ func TestReloadRefused(t *testing.T) {
 	}
 	session.refresh(t)
 
+	// An id that storage has is not the settings' to take, also when its client was removed.
+	admin := client.Admin(v.admin)
+	bots := map[string]any{"id": "bots", "auth": "secret", "domains": []string{"example.com"}}
+	if err := admin.Send(t.Context(), http.MethodPost, "/admin/clients", bots, nil); err != nil {
+		t.Fatal(err)
+	}
+	v.hup(t, settings+service("bots", "s3cret")+service("rooms", "s3cret"))
+	v.logs(t, `clients[1].id: \"bots\" is kept in storage already`, 1)
+	v.logs(t, kept, 6)
+	if err := admin.Do(t.Context(), http.MethodDelete, "/admin/clients", url.Values{"id": {"bots"}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	v.hup(t, settings+service("bots", "s3cret")+service("rooms", "s3cret"))
+	v.logs(t, `clients[1].id: \"bots\" was removed on `, 1)
+	v.logs(t, kept, 7)
+	for _, id := range []string{"bots", "rooms"} {
+		if _, err := asks(v, id, "s3cret", session.tokens.AccessToken); code(err) != "invalid_client" {
+			t.Errorf("introspection by %s = %v, want invalid_client", id, err)
+		}
+	}
+
 	// A whole other issuer, but for what can be taken up.
 	v.reloads(t, strings.NewReplacer("issuer: http", "lifetimes: {access: 5m}\nissuer: http", "listen: 127", "log: {level: debug}\nlisten: 127",
 		"name: example.com", "name: example.com\n    protected: [acme]").Replace(settings)+service("rooms", "s3cret"))
@@ -213,7 +235,7 @@ func TestReloadRefused(t *testing.T) {
 	// What goes with it waits for the restart too.
 	v.hup(t, strings.Replace(settings, "clients:", "  - {name: example.org, providers: [{id: other, issuer: \"http://127.0.0.1:1\", client_id: x}]}\nclients:", 1)+
 		"  - {id: elsewhere, auth: none, first_party: true, redirect_uris: [\"http://127.0.0.1/cb\"], grants: [authorization_code], domains: [example.org]}\n")
-	v.logs(t, kept, 6)
+	v.logs(t, kept, 8)
 	if !strings.Contains(v.log(t), `clients[1].domains[0]: \"example.org\" is not served before a restart`) {
 		t.Errorf("the log does not say that a domain is not served:\n%s", v.log(t))
 	}

@@ -179,33 +179,6 @@ func (c *devicesRemoveCmd) device(ctx context.Context, s *streams) (domain, id s
 	return "", "", refused("there is no device %q: issuer devices list shows them", c.Device)
 }
 
-type clientsCmd struct {
-	List clientsListCmd `cmd:"" help:"List clients."`
-}
-
-type clientsListCmd struct{ operator }
-
-func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
-	var list []server.AdminClient
-	if err := c.get(ctx, s, "/admin/clients", nil, &list); err != nil {
-		return err
-	}
-	return c.print(s, list, "CLIENT\tKIND\tGRANTS\tSCOPES\tDOMAINS", func(w io.Writer) {
-		for _, k := range list {
-			kind := "confidential"
-			if k.Public {
-				kind = "public"
-			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", k.ID, kind, shortGrants(k.Grants), strings.Join(k.Scopes, " "), strings.Join(k.Domains, " "))
-		}
-	})
-}
-
-// shortGrants lists grant types for people: those that are URNs by their last word.
-func shortGrants(grants []string) string {
-	return strings.ReplaceAll(strings.Join(grants, " "), "urn:ietf:params:oauth:grant-type:", "")
-}
-
 func set(query url.Values, name, value string) {
 	if value != "" {
 		query.Set(name, value)

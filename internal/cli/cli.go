@@ -30,7 +30,7 @@ type commands struct {
 	Config     configCmd     `cmd:"" help:"Look at a settings file."`
 	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
 	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
-	Clients    clientsCmd    `cmd:"" help:"List the clients of a running issuer."`
+	Clients    clientsCmd    `cmd:"" help:"List, show, add or remove clients of a running issuer."`
 	Keys       keysCmd       `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
 	Statements statementsCmd `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
 	Login      loginCmd      `cmd:"" help:"Sign in at an issuer, with the browser."`

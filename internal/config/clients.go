@@ -16,30 +16,35 @@ func (k *checker) clients() {
 	for i := range k.Clients {
 		c, path := &k.Clients[i], index("clients", i)
 		k.unique(ids, join(path, "id"), c.ID)
-		// RFC 6749 §2.3.1 ends the id at the first colon of a Basic header; and the sub of a service token, which is
-		// the client's id, is never mistaken for the URI of a user.
-		if !clientID.MatchString(c.ID) {
-			k.report(join(path, "id"), "%q is not 1 to 255 printable ASCII characters without space and colon", c.ID)
-		}
-		if c.Name == "" {
-			c.Name = c.ID
-		} else {
-			k.displayed(join(path, "name"), c.Name)
-		}
-		k.credentials(c, path)
-		k.grants(c, path)
-		for j, u := range c.RedirectURIs {
-			k.redirect(index(join(path, "redirect_uris"), j), u)
-		}
-		if len(c.Domains) == 0 {
-			k.report(join(path, "domains"), "is empty: name the domains whose people and tokens the client deals with")
-		}
-		for j, name := range c.Domains {
-			k.knownDomain(index(join(path, "domains"), j), name)
-		}
-		for j, r := range c.Resources {
-			k.resource(index(join(path, "resources"), j), r)
-		}
+		k.client(c, path)
+	}
+}
+
+// client checks one client, also one that is not among the settings.
+func (k *checker) client(c *Client, path string) {
+	// RFC 6749 §2.3.1 ends the id at the first colon of a Basic header; and the sub of a service token, which is
+	// the client's id, is never mistaken for the URI of a user.
+	if !clientID.MatchString(c.ID) {
+		k.report(join(path, "id"), "%q is not 1 to 255 printable ASCII characters without space and colon", c.ID)
+	}
+	if c.Name == "" {
+		c.Name = c.ID
+	} else {
+		k.displayed(join(path, "name"), c.Name)
+	}
+	k.credentials(c, path)
+	k.grants(c, path)
+	for j, u := range c.RedirectURIs {
+		k.redirect(index(join(path, "redirect_uris"), j), u)
+	}
+	if len(c.Domains) == 0 {
+		k.report(join(path, "domains"), "is empty: name the domains whose people and tokens the client deals with")
+	}
+	for j, name := range c.Domains {
+		k.knownDomain(index(join(path, "domains"), j), name)
+	}
+	for j, r := range c.Resources {
+		k.resource(index(join(path, "resources"), j), r)
 	}
 }
 

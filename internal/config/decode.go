@@ -109,8 +109,9 @@ func (d *decoder) report(path, format string, args ...any) {
 	d.at(nearest, path, format, args...)
 }
 
-func (d *decoder) decode(root *yaml.Node, c *Config) {
-	d.value(root, reflect.ValueOf(c).Elem(), "", "")
+// decode reads a document into the struct that into points to.
+func (d *decoder) decode(root *yaml.Node, into any) {
+	d.value(root, reflect.ValueOf(into).Elem(), "", "")
 }
 
 // value reads n into v. A scalar, or each element of a list of them, must be one of oneof when that is not empty.

@@ -17,8 +17,7 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 	m.Clients, m.Peers, m.Limits = next.Clients, next.Peers, next.Limits
 	m.source = next.source
 
-	d := newDecoder(next.source.name)
-	d.envs, d.where = next.source.envs, next.source.where
+	d := next.places()
 	if next.Development != c.Development {
 		d.report("development", "changes the rules for everything else: restart the issuer to take this file up")
 	}
@@ -46,6 +45,20 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 		return nil, nil, d.errs
 	}
 	return &m, differences(reflect.ValueOf(m), reflect.ValueOf(*next), ""), nil
+}
+
+// places returns what reports faults of settings that were found good.
+func (c *Config) places() *decoder {
+	d := newDecoder(c.source.name)
+	d.envs, d.where = c.source.envs, c.source.where
+	return d
+}
+
+// Fault is a fault of settings that were found good by themselves, at the place where path stands.
+func (c *Config) Fault(path, format string, args ...any) Error {
+	d := c.places()
+	d.report(path, format, args...)
+	return d.errs[0]
 }
 
 // differences returns the paths of the settings in which a and b differ; that of a list if its length does.

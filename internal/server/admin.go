@@ -22,18 +22,6 @@ type AdminDevice struct {
 	RemovedReason string     `json:"removed_reason,omitempty"`
 }
 
-// AdminClient is a client as operators see it, without its secret.
-type AdminClient struct {
-	ID           string   `json:"id"`
-	Name         string   `json:"name,omitempty"`
-	Public       bool     `json:"public"`
-	RedirectURIs []string `json:"redirect_uris,omitempty"`
-	Grants       []string `json:"grants"`
-	Scopes       []string `json:"scopes"`
-	Domains      []string `json:"domains"`
-	Resources    []string `json:"resources,omitempty"`
-}
-
 // listDevices serves GET /admin/devices?domain=…&user=…: the devices of a domain, or of one of its users.
 func (s *Server) listDevices(c echo.Context) error {
 	domain, err := s.adminDomain(c)
@@ -62,19 +50,6 @@ func (s *Server) removeDevice(c echo.Context) error {
 		return err
 	}
 	return c.JSON(http.StatusOK, adminDevice(d))
-}
-
-// listClients serves GET /admin/clients.
-func (s *Server) listClients(c echo.Context) error {
-	clients := s.OAuth.Clients()
-	list := make([]AdminClient, 0, len(clients))
-	for _, k := range clients {
-		list = append(list, AdminClient{
-			ID: k.ID, Name: k.Name, Public: k.Public(), RedirectURIs: k.RedirectURIs,
-			Grants: k.Grants, Scopes: k.Scopes, Domains: k.Domains, Resources: k.Resources,
-		})
-	}
-	return c.JSON(http.StatusOK, list)
 }
 
 // adminDomain is the domain of a question: the one it names, or the only one there is.

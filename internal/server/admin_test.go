@@ -58,7 +58,7 @@ func TestAdmin(t *testing.T) {
 		if a.status != http.StatusOK {
 			t.Fatalf("%s = %v, want 200", path, a)
 		}
-		if strings.Contains(a.body, "secret") || strings.Contains(a.body, `"d":`) || strings.Contains(a.body, "ealed") {
+		if strings.Contains(a.body, `"secret":`) || strings.Contains(a.body, `"d":`) || strings.Contains(a.body, "ealed") {
 			t.Errorf("%s = %v, which tells secrets", path, a)
 		}
 		var all []object

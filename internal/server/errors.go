@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -90,6 +91,8 @@ func classify(err error) failure {
 		handle  *handleRefused
 		often   *limited
 		scope   *scopeError
+		taken   *oauth.ClientTakenError
+		denied  *registerRefused
 	)
 	switch {
 	case errors.As(err, &often):
@@ -138,6 +141,16 @@ func classify(err error) failure {
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
 	case errors.As(err, &handle):
 		return failure{status: http.StatusConflict, code: "handle_refused", description: handle.words}
+	case errors.As(err, &denied):
+		return failure{status: denied.status, code: denied.code, description: denied.words}
+	case errors.As(err, &taken):
+		f := failure{status: http.StatusConflict, code: "client_taken", description: "There is a client of that id."}
+		if !taken.RemovedAt.IsZero() {
+			f.description = "A client of that id was removed on " + taken.RemovedAt.Format(time.DateOnly) + ": an id is never used again."
+		}
+		return f
+	case errors.Is(err, oauth.ErrNoClient):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such client."}
 	case errors.As(err, &routing):
 		return ofRouting(routing)
 	case errors.Is(err, context.Canceled):

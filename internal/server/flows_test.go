@@ -155,6 +155,8 @@ var flows = []flow{
 			},
 		}}
 	}},
+	{"a service in storage", stored, 20, serviceInStorage},
+	{"an app in storage", nil, 30, appInStorage},
 	{"lists of an operator", nil, 1, func(t *testing.T, s *site) []step {
 		held := s.login(t, newDevice(t), "alice")
 		list := func(path string, query url.Values) step {
@@ -170,6 +172,7 @@ var flows = []flow{
 			list("/admin/users", url.Values{"domain": {"example.com"}}),
 			list("/admin/users/@alice", url.Values{"domain": {"example.com"}}),
 			list("/admin/clients", nil),
+			list("/admin/client", url.Values{"id": {peer.id}}),
 			list("/admin/keys", nil),
 		}
 	}},

@@ -47,6 +47,7 @@ type Instance struct {
 	mirror   *revocation.Mirror
 	ring     *keys.Ring
 	server   *Server
+	clients  *register
 	believed *authority
 	shown    *certificate // nil: a proxy in front ends TLS
 
@@ -200,7 +201,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	provider, err := oauth.New(oauth.Config{
-		Issuer: cfg.Issuer, Domains: oauthDomains(cfg), Clients: oauthClients(cfg),
+		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
 		Store: i.store, Accounts: accounts, Keys: ring, Proofs: proofs, Authority: i.believed, Development: cfg.Development,
 		ClientKeys: clientKeys,
 		RefreshKey: keys.Derive(secret, "refresh token"),
@@ -213,6 +214,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
+	if i.clients, err = openRegister(ctx, i.store, provider, cfg, i.log); err != nil {
+		return err
+	}
 	introspector, err := introspect.New(introspect.Config{
 		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Authority: i.believed, Development: cfg.Development, Now: i.now,
 	})
@@ -221,7 +225,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
-		OAuth: provider, Accounts: accounts, Introspector: introspector,
+		OAuth: provider, Clients: i.clients, Accounts: accounts, Introspector: introspector,
 		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: limits,
 		Now:    i.now, Log: i.log,
@@ -299,23 +303,19 @@ func oauthDomains(cfg *config.Config) []oauth.Domain {
 	return list
 }
 
-func oauthClients(cfg *config.Config) []oauth.Client {
-	var list []oauth.Client
-	for _, c := range cfg.Clients {
-		k := oauth.Client{
-			ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
-			Domains: c.Domains, Resources: c.Resources,
-			FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
-		}
-		switch c.Auth {
-		case "secret":
-			k.SecretSHA256 = c.SecretSHA256[:]
-		case "private_key_jwt":
-			k.Keys, k.JWKSURI = c.Keys, c.JWKSURI
-		}
-		list = append(list, k)
+func oauthClient(c config.Client) oauth.Client {
+	k := oauth.Client{
+		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
+		Domains: c.Domains, Resources: c.Resources,
+		FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional", RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
 	}
-	return list
+	switch c.Auth {
+	case "secret":
+		k.SecretSHA256 = c.SecretSHA256[:]
+	case "private_key_jwt":
+		k.Keys, k.JWKSURI = c.Keys, c.JWKSURI
+	}
+	return k
 }
 
 func relations(names []string) []nested.Relation {
@@ -360,6 +360,7 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	background.Go(func() { i.ring.Run(work) })
 	background.Go(func() { i.sweep(work) })
 	background.Go(func() { i.keepTime(work) })
+	background.Go(func() { i.clients.follow(work) })
 
 	servers := []*http.Server{HTTP(i.server.Public(), i.log), HTTP(i.server.Admin(), i.log)}
 	failed := make(chan error, len(servers))

@@ -26,7 +26,7 @@ func (i *Instance) Reload(next *config.Config) error {
 			return fmt.Errorf("take up the peers: %w", err)
 		}
 	}
-	if err := i.server.OAuth.SetClients(oauthClients(cfg)); err != nil {
+	if err := i.clients.configure(cfg); err != nil {
 		return fmt.Errorf("take up the clients: %w", err)
 	}
 	i.believed.peers.Store(peers)

@@ -33,6 +33,7 @@ type Config struct {
 	// Algorithms are the proof algorithms that it accepts, for the metadata.
 	Algorithms   []string
 	OAuth        *oauth.Provider
+	Clients      *register
 	Accounts     *account.Accounts
 	Introspector *introspect.Introspector
 	Proofs       *dpop.Verifier
@@ -78,7 +79,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil || issuer.Host == "" {
 		return nil, errors.New("server: Config.Issuer is not an absolute URL")
 	}
-	if cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
+	if cfg.OAuth == nil || cfg.Clients == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
 		cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}

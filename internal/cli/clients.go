@@ -1,0 +1,252 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/imidentity/issuer/internal/server"
+)
+
+type clientsCmd struct {
+	List         clientsListCmd   `cmd:"" help:"List clients, and where each is kept."`
+	Show         clientsShowCmd   `cmd:"" help:"Show what a client is registered for."`
+	Add          clientsAddCmd    `cmd:"" help:"Register a client while the issuer runs."`
+	Remove       clientsRemoveCmd `cmd:"" help:"End a client: its sessions, its tokens, and the use of its id for ever."`
+	RotateSecret clientsRotateCmd `cmd:"" help:"Give a client a new secret."`
+}
+
+type clientsListCmd struct{ operator }
+
+func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
+	var list []server.AdminClient
+	if err := c.get(ctx, s, "/admin/clients", nil, &list); err != nil {
+		return err
+	}
+	return c.print(s, list, "CLIENT\tKIND\tSOURCE\tGRANTS\tSCOPES\tDOMAINS", func(w io.Writer) {
+		for _, k := range list {
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, kind(k), k.Source, shortGrants(k.Grants), strings.Join(k.Scopes, " "), strings.Join(k.Domains, " "))
+		}
+	})
+}
+
+// shortGrants lists grant types for people: those that are URNs by their last word.
+func shortGrants(grants []string) string {
+	return strings.ReplaceAll(strings.Join(grants, " "), "urn:ietf:params:oauth:grant-type:", "")
+}
+
+// kind says in one word what a client is.
+func kind(k server.AdminClient) string {
+	switch {
+	case k.Fault != "":
+		return "not-served"
+	case k.Public:
+		return "public"
+	}
+	return "confidential"
+}
+
+type clientsShowCmd struct {
+	operator
+	ID string `arg:"" help:"The client id."`
+}
+
+func (*clientsShowCmd) Help() string {
+	return `Also a client that was removed:
+
+    issuer clients show rooms`
+}
+
+func (c *clientsShowCmd) Run(ctx context.Context, s *streams) error {
+	var k server.AdminClient
+	if err := c.get(ctx, s, "/admin/client", url.Values{"id": {c.ID}}, &k); err != nil {
+		return err
+	}
+	if c.JSON {
+		return printJSON(s, k)
+	}
+	return printClient(s, k)
+}
+
+// printClient writes what a client is registered for as the settings would, and what became of it.
+func printClient(s *streams, k server.AdminClient) error {
+	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
+	line := func(name string, words ...string) {
+		if text := strings.Join(words, " "); text != "" {
+			fmt.Fprintf(w, "%s\t%s\n", name, text)
+		}
+	}
+	flag := func(name string, on bool) {
+		if on {
+			line(name, "true")
+		}
+	}
+	moment := func(name string, at *time.Time, more ...string) {
+		if at != nil {
+			line(name, append([]string{at.Format(time.RFC3339)}, more...)...)
+		}
+	}
+	line("id", k.ID)
+	line("name", k.Name)
+	line("source", k.Source)
+	line("auth", k.Auth)
+	flag("first_party", k.FirstParty)
+	line("redirect_uris", k.RedirectURIs...)
+	line("grants", k.Grants...)
+	line("scopes", k.Scopes...)
+	line("domains", k.Domains...)
+	line("resources", k.Resources...)
+	line("embed", k.Embed...)
+	line("dpop", k.DPoP)
+	flag("require_par", k.RequirePAR)
+	flag("require_dpop_jkt", k.RequireDPoPJKT)
+	line("jwks", k.JWKS)
+	line("jwks_uri", k.JWKSURI)
+	moment("added", k.CreatedAt)
+	moment("old secret good until", k.OldSecretUntil)
+	moment("removed", k.RemovedAt, "("+k.RemovedReason+")")
+	line("not served", k.Fault)
+	return w.Flush()
+}
+
+type clientsAddCmd struct {
+	operator
+	ID             string   `name:"id" required:"" placeholder:"ID" help:"The client id. One that was ever removed is not to be had again."`
+	Name           string   `placeholder:"TEXT" help:"What people know it by (its id)."`
+	Auth           string   `required:"" enum:"none,secret,private_key_jwt" placeholder:"none|secret|private_key_jwt" help:"How it authenticates."`
+	Grants         []string `name:"grant" sep:"none" placeholder:"GRANT" help:"A grant that it may ask for; may be repeated, like all below."`
+	RedirectURIs   []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"A redirect URI."`
+	Scopes         []string `name:"scope" sep:"none" placeholder:"SCOPE" help:"A scope that it may ask for."`
+	Domains        []string `name:"domain" required:"" sep:"none" placeholder:"NAME" help:"A domain whose people and tokens it deals with."`
+	Resources      []string `name:"resource" sep:"none" placeholder:"URI" help:"An audience that it serves and may ask tokens for."`
+	Embed          []string `name:"embed" sep:"none" placeholder:"RELATION" help:"A relation of tokens that it may have embedded in its own."`
+	DPoP           string   `name:"dpop" enum:"required,optional," default:"" placeholder:"required|optional" help:"Whether its tokens are bound to a key (required)."`
+	FirstParty     bool     `help:"You run it: people are not asked whether they consent."`
+	RequirePAR     bool     `name:"require-par" help:"Its authorization requests must be pushed."`
+	RequireDPoPJKT bool     `name:"require-dpop-jkt" help:"Its authorization requests must name their key."`
+	JWKS           string   `name:"jwks" xor:"keys" placeholder:"FILE" help:"File that holds its public keys, a JWK Set."`
+	JWKSURI        string   `name:"jwks-uri" xor:"keys" placeholder:"URL" help:"Where it publishes them."`
+}
+
+func (*clientsAddCmd) Help() string {
+	return `It is kept in storage, beside those of the settings file, and held to the same rules (docs/settings.md). With auth
+secret the issuer makes the secret: it is shown this once, and only its hash is kept.
+
+    issuer clients add --id rooms --auth secret --domain acme.im --grant client_credentials --scope introspect
+    issuer clients add --id im-app --auth none --domain acme.im --first-party --redirect-uri http://127.0.0.1/callback \
+        --grant authorization_code --grant refresh_token`
+}
+
+func (c *clientsAddCmd) Run(ctx context.Context, s *streams) error {
+	client := map[string]any{"id": c.ID, "auth": c.Auth}
+	for name, list := range map[string][]string{
+		"grants": c.Grants, "redirect_uris": c.RedirectURIs, "scopes": c.Scopes, "domains": c.Domains, "resources": c.Resources,
+		"embed": c.Embed,
+	} {
+		if len(list) > 0 {
+			client[name] = list
+		}
+	}
+	for name, on := range map[string]bool{
+		"first_party": c.FirstParty, "require_par": c.RequirePAR, "require_dpop_jkt": c.RequireDPoPJKT,
+	} {
+		if on {
+			client[name] = true
+		}
+	}
+	jwks := ""
+	if c.JWKS != "" {
+		text, err := os.ReadFile(c.JWKS)
+		if err != nil {
+			return usage("read the keys: %w", err)
+		}
+		jwks = strings.TrimSpace(string(text))
+	}
+	for name, value := range map[string]string{"name": c.Name, "dpop": c.DPoP, "jwks": jwks, "jwks_uri": c.JWKSURI} {
+		if value != "" {
+			client[name] = value
+		}
+	}
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	var k server.AdminClient
+	if err := explain(socket, socket.Send(ctx, http.MethodPost, "/admin/clients", client, &k)); err != nil {
+		return err
+	}
+	return c.changed(s, k, "Added client %s.\n", k.ID)
+}
+
+type clientsRemoveCmd struct {
+	operator
+	ID     string `arg:"" help:"The client id."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+}
+
+func (*clientsRemoveCmd) Help() string {
+	return `Its sessions end, its tokens are inactive at once, and nobody is ever called so again. A client of the settings file is
+taken out there.
+
+    issuer clients remove rooms --reason "shut down"`
+}
+
+func (c *clientsRemoveCmd) Run(ctx context.Context, s *streams) error {
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	var k server.AdminClient
+	query := url.Values{"id": {c.ID}, "reason": {c.Reason}}
+	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/clients", query, &k)); err != nil {
+		return err
+	}
+	return c.changed(s, k, "Removed client %s.\n", k.ID)
+}
+
+type clientsRotateCmd struct {
+	operator
+	ID   string        `arg:"" help:"The client id."`
+	Keep time.Duration `default:"24h" placeholder:"TIME" help:"How long the old secret is good yet (${default}); 0s ends it at once."`
+}
+
+func (*clientsRotateCmd) Help() string {
+	return `The new secret is shown this once. Both are good until the old one ends; a third is none:
+
+    issuer clients rotate-secret rooms
+    issuer clients rotate-secret rooms --keep 0s      # the old one is in the wrong hands`
+}
+
+func (c *clientsRotateCmd) Run(ctx context.Context, s *streams) error {
+	socket, err := c.socket(s)
+	if err != nil {
+		return err
+	}
+	var k server.AdminClient
+	query := url.Values{"id": {c.ID}, "keep": {c.Keep.String()}}
+	if err := explain(socket, socket.Do(ctx, http.MethodPost, "/admin/clients/secret", query, &k)); err != nil {
+		return err
+	}
+	return c.changed(s, k, "Client %s has a new secret.\n", k.ID)
+}
+
+// changed prints what was done, and a secret that came of it.
+func (o *operator) changed(s *streams, k server.AdminClient, format string, args ...any) error {
+	if o.JSON {
+		return printJSON(s, k)
+	}
+	fmt.Fprintf(s.out, format, args...)
+	if k.Secret != "" {
+		fmt.Fprintf(s.out, "Its secret, shown this once: %s\n", k.Secret)
+	}
+	if k.OldSecretUntil != nil {
+		fmt.Fprintf(s.out, "The old one is good until %s.\n", k.OldSecretUntil.Format(time.RFC3339))
+	}
+	return nil
+}
