@@ -202,8 +202,9 @@ type usersDisableCmd struct {
 }
 
 func (*usersDisableCmd) Help() string {
-	return `Her sessions end, every token that she has is inactive at once, and she cannot sign in. Her devices stay hers, and
-her handle too. Nothing that ended comes back when she is enabled again: she signs in anew.
+	return `Her sessions end, every token that she has is inactive at once, and she cannot sign in. What she let others do ends
+too, and devices under a delegation are removed; the devices that she signed in with stay hers, and so does her handle.
+Nothing that ended comes back when she is enabled again: she signs in anew.
 
     issuer users disable @alice
     issuer users disable gN5iY0YZQZ2cVn5eX0m4Pw --config /etc/issuer/issuer.yaml --json
