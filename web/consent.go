@@ -68,7 +68,7 @@ func (c Consent) Place() string {
 
 // Abilities says in words what the tokens of the app will be good for.
 func (c Consent) Abilities() []string {
-	list := []string{"Say that it acts for you, and that you are the same also when your name changes"}
+	list := []string{"Say that it acts for you, also after your name changes"}
 	for _, scope := range c.Scopes {
 		words, ok := abilities[scope]
 		if !ok {
@@ -77,7 +77,7 @@ func (c Consent) Abilities() []string {
 		list = append(list, strings.ReplaceAll(words, "NAME", c.Person))
 	}
 	if c.Life > 0 {
-		list = append(list, "Go on so for up to "+duration(c.Life)+", unless you remove the device")
+		list = append(list, "Keep doing so for up to "+duration(c.Life)+", unless you remove the device")
 	}
 	return list
 }

@@ -131,6 +131,7 @@ await journey('axe', 'carol', {}, async (page, what) => {
   for (const width of [320, 390, 1280]) {
     await page.setViewportSize({ width, height: 844 })
     for (const fault of await broad(page)) faults.push(`${width}: ${fault}`)
+    if (width > 390) await shoot(page, what, 'wide')
   }
   await page.setViewportSize(phone.viewport)
   return faults

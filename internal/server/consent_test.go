@@ -163,7 +163,7 @@ func TestConsentPage(t *testing.T) {
 		{"the least", nil,
 			[]string{
 				"You are signed in as @alice@example.com.", "The app app", "A program on this device 127.0.0.1:7777", "A new one is added, if it is not there yet",
-				"you are the same also when your name changes", "Say what you are called: @alice@example.com", "Say which of your devices it is on",
+				"Say that it acts for you, also after your name changes", "Say what you are called: @alice@example.com", "Say which of your devices it is on",
 				"for up to 20 days", "It can show this to example.com", anyProgram + " app.",
 			}, []string{"“"}},
 		{"new device", url.Values{"dpop_jkt": {newDevice(t).JKT()}, "im_device_name": {"Alice’s <b>tablet</b>"}},
