@@ -54,7 +54,8 @@ type Ring struct {
 	read  atomic.Pointer[time.Time] // when the last successful read began
 
 	// mu is held from a read or a change of the rows to the state that is made of them, so that no state comes back which
-	// a later one has replaced. It guards spare, a key that was made and is not in the store yet.
+	// a later one has replaced. It guards spare, the key that was made last: a change that
+	// fails leaves it for the next one.
 	mu    sync.Mutex
 	spare *storage.SigningKey
 }

@@ -96,9 +96,6 @@ func (r *Ring) try(ctx context.Context, decide func(*change) error) (*change, er
 	if err != nil {
 		return nil, err
 	}
-	if len(c.rows) > len(c.before) {
-		r.spare = nil
-	}
 	r.cfg.Revoked(revoked...)
 	if err := r.adopt(c.rows, began); err != nil { // what was written stands, whatever is wrong with other keys
 		r.cfg.Log.ErrorContext(ctx, "signing keys do not open", slog.Any("error", err))

@@ -135,6 +135,8 @@ func TestClockBehind(t *testing.T) {
 	wantStates(t, r, "signing")
 	next := rotate(t, r, false)
 	wantStates(t, r, "signing published")
+	r = openWith(t, store, c, scheduled(""))
+	wantStates(t, r, "published signing") // by the clock, the next one is the older
 	if got := kidOf(t, sign(t, r)); got != kid {
 		t.Errorf("%s signs, want %s", got, kid)
 	}
@@ -142,7 +144,7 @@ func TestClockBehind(t *testing.T) {
 	if got := kidOf(t, sign(t, r)); got != next.KID {
 		t.Errorf("%s signs, want %s, which was published", got, next.KID)
 	}
-	wantStates(t, r, "signing revoked") // by the clock, the next one is the older
+	wantStates(t, r, "signing revoked")
 }
 
 func TestRotateAtOnce(t *testing.T) {
@@ -382,6 +384,37 @@ func TestAlgorithm(t *testing.T) {
 			t.Error("a key is published for longer than what it signed can live")
 		}
 	}
+}
+
+// TestAlgorithmsDiffer lets two rings on one store want another algorithm each: they do not fight about it. The one that
+// was started last has its way, and the schedule makes one key at a time.
+func TestAlgorithmsDiffer(t *testing.T) {
+	c, store := newClock(), openStore(t)
+	rings := make([]*keys.Ring, 2)
+	for i, alg := range []string{"ES256", "EdDSA"} {
+		cfg := scheduled(alg)
+		cfg.Interval = time.Millisecond
+		rings[i] = openWith(t, store, c, cfg)
+		running(t, rings[i])
+	}
+	settled := func(want string) {
+		t.Helper()
+		for _, r := range rings {
+			eventually(t, want, func() bool { return states(r) == want })
+		}
+		time.Sleep(20 * time.Millisecond) // of many intervals, in which nothing may happen
+		for _, r := range rings {
+			wantStates(t, r, want)
+		}
+	}
+	settled("retired signing")
+	if _, alg, _ := rings[0].Signer(); alg != "EdDSA" {
+		t.Errorf("Signer = %v, want EdDSA", alg)
+	}
+	c.advance(every - ahead)
+	settled("retired signing published")
+	c.advance(ahead)
+	settled("retired retired signing")
 }
 
 // TestLife holds that a key is published for as long as it was told to when it signed, whatever the settings say when it
