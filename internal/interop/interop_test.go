@@ -86,7 +86,7 @@ func TestForeignPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	web := onTheWeb(t)
-	issuer := start(t, ctx, api, web)
+	issuer := start(t, ctx, api, web, "ES256")
 
 	t.Run("Clients", func(t *testing.T) {
 		want := slices.Concat(steps("openid-client", "alice.liddell", "PKCE true"), steps("oauth4webapi", "bob", "PKCE S256"),
@@ -112,6 +112,30 @@ func TestForeignPrograms(t *testing.T) {
 	}
 	if unseen := api.Unseen(); len(unseen) > 0 {
 		t.Errorf("openapi.yaml has what was not seen to succeed: %q", unseen)
+	}
+}
+
+// TestSigningAlgorithms lets the clients and the resource server that are not ours take tokens that are signed by the other
+// algorithms.
+func TestSigningAlgorithms(t *testing.T) {
+	for _, alg := range []string{"EdDSA", "RS256"} {
+		t.Run(alg, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // of what hangs
+			t.Cleanup(cancel)
+			api, err := contract.Load(ctx, "../../openapi.yaml")
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := clients(t, ctx, start(t, ctx, api, onTheWeb(t), alg))
+			for _, want := range slices.Concat(steps("openid-client", "alice.liddell", "PKCE true"), steps("oauth4webapi", "bob", "PKCE S256")) {
+				if !slices.Contains(got, want) {
+					t.Errorf("no %q in\n%s", want, strings.Join(got, "\n"))
+				}
+			}
+			for _, violation := range api.Violations() {
+				t.Errorf("openapi.yaml does not allow: %s", violation)
+			}
+		})
 	}
 }
 
@@ -150,9 +174,9 @@ func stepsWithKey(library, pushed, handle, client, alg, other string) []string {
 	return list
 }
 
-// start starts providers and an issuer that knows them, with the contract in front, and returns the issuer's URL. web is
-// the redirect URI of an app on the web.
-func start(t *testing.T, ctx context.Context, api *contract.Contract, web string) string {
+// start starts providers and an issuer that knows them and signs by alg, with the contract in front, and returns the
+// issuer's URL. web is the redirect URI of an app on the web.
+func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg string) string {
 	t.Helper()
 	var behind atomic.Pointer[http.Handler] // comes last, since everybody must know the URL of the front
 	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -177,7 +201,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web string
 		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
 	written := os.Expand(settings, func(name string) string { return fill[name] })
-	written += signers.settings(t)
+	written += signers.settings(t) + "signing: {alg: " + alg + "}\n"
 	for file, content := range map[string]string{secretFile: secret, settingsFile: written} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -402,5 +403,42 @@ func TestAdminKeys(t *testing.T) {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log is without %s", want)
 		}
+	}
+}
+
+// TestKeyAges holds that the age of each key in the key set is among the metrics, and that of no other key.
+func TestKeyAges(t *testing.T) {
+	s := start(t, nil)
+	first := s.signingKey(t)
+	revoked := s.rotate(t, "")["kid"].(string)
+	if a := s.revokeKey(t, revoked); a.status != http.StatusOK {
+		t.Fatalf("revocation = %v, want 200", a)
+	}
+	s.advance(t, time.Hour)
+	next := s.rotate(t, "")["kid"].(string)
+	ages := func() map[string]float64 {
+		t.Helper()
+		found := make(map[string]float64)
+		for line := range strings.Lines(s.get(t, s.admin+"/metrics").body) {
+			if name, value, ok := strings.Cut(strings.TrimSpace(line), " "); ok && strings.HasPrefix(name, "issuer_signing_key_age_seconds{") {
+				age, err := strconv.ParseFloat(value, 64)
+				if err != nil {
+					t.Fatal(err)
+				}
+				found[strings.TrimPrefix(name, "issuer_signing_key_age_seconds")] = age
+			}
+		}
+		return found
+	}
+	label := func(kid, state string) string { return `{alg="ES256",kid="` + kid + `",state="` + state + `"}` }
+	got := ages()
+	old, there := got[label(first, "signing")]
+	young, waits := got[label(next, "published")]
+	if len(got) != 2 || !there || old < 3600 || !waits || young > 600 {
+		t.Errorf("ages = %v, want an hour of %s, which signs, and less of %s, which is published", got, first, next)
+	}
+	s.rotate(t, "true")
+	if got := ages(); len(got) != 2 || got[label(first, "retired")] < 3600 || got[label(next, "signing")] > 600 {
+		t.Errorf("ages = %v, want %s retired and %s signing", got, first, next)
 	}
 }

@@ -51,6 +51,11 @@ func TestContract(t *testing.T) {
 		{"good, page", "GET /authorize?client_id=x", answer{400, with(plain, "Content-Type", "text/html; charset=utf-8", "Content-Security-Policy", "default-src 'none'"), "<p>"}, ""},
 		{"good, key set", "GET /jwks", answer{200, map[string]string{"Cache-Control": "public, max-age=300", "ETag": `"x"`, "X-Request-Id": "1", "Content-Type": "application/jwk-set+json"},
 			`{"keys":[{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"` + sha + `","x":"` + sha + `","y":"` + sha + `"}]}`}, ""},
+		{"good, key set of the other algorithms", "GET /jwks", answer{200, map[string]string{"Cache-Control": "public, max-age=300", "ETag": `"x"`, "X-Request-Id": "1", "Content-Type": "application/jwk-set+json"},
+			`{"keys":[{"kty":"OKP","crv":"Ed25519","use":"sig","alg":"EdDSA","kid":"` + sha + `","x":"` + sha + `"},` +
+				`{"kty":"RSA","use":"sig","alg":"RS256","kid":"` + sha + `","e":"AQAB","n":"` + strings.Repeat("A", 512) + `"}]}`}, ""},
+		{"private RSA key published", "GET /jwks", answer{200, map[string]string{"Cache-Control": "public, max-age=300", "ETag": `"x"`, "X-Request-Id": "1", "Content-Type": "application/jwk-set+json"},
+			`{"keys":[{"kty":"RSA","use":"sig","alg":"RS256","kid":"` + sha + `","e":"AQAB","n":"` + strings.Repeat("A", 512) + `","d":"` + sha + `"}]}`}, "additional properties 'd' not allowed"},
 		{"private key published", "GET /jwks", answer{200, map[string]string{"Cache-Control": "public, max-age=300", "ETag": `"x"`, "X-Request-Id": "1", "Content-Type": "application/jwk-set+json"},
 			`{"keys":[{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"` + sha + `","x":"` + sha + `","y":"` + sha + `","d":"` + sha + `"}]}`}, "additional"},
 		{"nonsense refused", "POST /introspect nonsense=x", refusal, ""},
