@@ -161,11 +161,14 @@ func classify(err error) failure {
 }
 
 // isFailure reports whether a request was refused for what it held. To be asked for another nonce is no failure.
-func isFailure(err error) bool {
+func isFailure(c echo.Context, err error) bool {
 	if err == nil || errors.Is(err, dpop.ErrUseNonce) {
 		return false
 	}
-	status := classify(err).status
+	status := c.Response().Status
+	if !c.Response().Committed {
+		status = classify(err).status
+	}
 	return status >= 400 && status < 500 && status != http.StatusTooManyRequests
 }
 

@@ -154,7 +154,7 @@ func (s *Server) counted(r route) echo.HandlerFunc {
 				return err
 			}
 			err := r.handler(c)
-			if isFailure(err) {
+			if isFailure(c, err) {
 				s.Limits.failed(from)
 			}
 			return err

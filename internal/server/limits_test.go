@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/imidentity/issuer/dpop"
 )
 
 // limits are settings with those limits, behind a proxy that says where a request comes from.
@@ -167,6 +169,32 @@ func TestLimitFailures(t *testing.T) {
 			t.Errorf("answer = %v after Retry-After, want active", a)
 		}
 	}
+
+	d := newDevice(t)
+	show := func(address, nonce string) answer {
+		header := from(address)
+		header.Set("Authorization", "DPoP nonsense")
+		proof, err := d.Proof(dpop.ProofParams{
+			Method: http.MethodPost, URL: s.issuer + "/introspect", Nonce: nonce, IssuedAt: s.clock.now(), AccessToken: "nonsense",
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		header.Set("DPoP", proof)
+		return s.post(t, "/introspect", url.Values{"token": {held.access}}, header)
+	}
+	for range 5 {
+		if a := show("192.0.2.4", ""); a.status != http.StatusUnauthorized || a.text("error") != "use_dpop_nonce" {
+			t.Errorf("answer = %v to a proof without a nonce, want 401 use_dpop_nonce however often", a)
+		}
+	}
+	for range 5 {
+		if a := show("192.0.2.4", s.nonce(t)); a.status != http.StatusUnauthorized || a.text("error") != "invalid_token" {
+			t.Errorf("answer = %v to a token that is none, want 401 invalid_token", a)
+		}
+	}
+	wantLimited(t, show("192.0.2.4", s.nonce(t)), false)
+
 	s.advance(t, time.Minute)
 	s.faults.set("Revocations")
 	s.clock.advance(time.Minute) // the mirror is stale

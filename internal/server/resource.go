@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -31,13 +32,22 @@ func (s *Server) newSelf(issuer *url.URL) (*dpop.Resource, error) {
 			}
 			return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
 		},
-		Report: func(_ *http.Request, err error) { s.metrics.refused(err) },
+		Report: func(r *http.Request, err error) {
+			s.metrics.refused(err)
+			*r.Context().Value(refusalKey{}).(*error) = err
+		},
 	})
 }
 
+// refusalKey is where, in the context of a request, goes why it was not let in.
+type refusalKey struct{}
+
 // bound serves a route to those who hold a token with a scope, and prove it. The handler is given the token's claims.
+// The error of who is not let in has been answered.
 func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.Set) error) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
+		asked := c.Request().WithContext(context.WithValue(c.Request().Context(), refusalKey{}, &err))
+		asked.RemoteAddr = net.JoinHostPort(c.RealIP(), "0") // who sent it, also from behind a proxy
 		s.self.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			access, _ := dpop.FromContext(r.Context()) // Protect has put it there
 			holder := access.Claims.(claims.Set)
@@ -47,7 +57,7 @@ func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.
 			}
 			c.SetRequest(r)
 			err = handler(c, holder)
-		})).ServeHTTP(c.Response(), c.Request())
+		})).ServeHTTP(c.Response(), asked)
 		return err
 	}
 }
