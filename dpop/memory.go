@@ -114,6 +114,12 @@ func (m *MemoryReplay) Epoch(context.Context) (Epoch, error) {
 	return m.current.Load().epoch, nil
 }
 
+// Len returns how many proofs the store holds now, some of which it could forget.
+func (m *MemoryReplay) Len() int { return int(m.current.Load().live.Load()) }
+
+// Cap returns how many it can hold.
+func (m *MemoryReplay) Cap() int { return int(m.capacity.Load()) }
+
 // Spend records key, see [Replay]. A proof that need not be remembered any more, as its `until` has passed, is
 // from a stale epoch.
 func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until time.Time, source netip.Addr) error {

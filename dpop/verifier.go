@@ -34,6 +34,9 @@ type Config struct {
 	// Namespace keeps apart the proofs of servers that share a store without being one origin. At most 255
 	// octets.
 	Namespace string
+	// Offset is told by how much the clock of who made a proof is ahead of the server's (behind: negative), for each proof
+	// that was made for the request at hand. Nil: nobody is.
+	Offset func(time.Duration)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 }
@@ -105,6 +108,9 @@ func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
 	}
 	if p.epoch, err = v.cfg.Replay.Epoch(ctx); err != nil {
 		return nil, fmt.Errorf("dpop: replay store: %w", err)
+	}
+	if v.cfg.Offset != nil {
+		v.cfg.Offset(p.IssuedAt.Sub(v.cfg.Now()))
 	}
 	if err := v.checkTime(p); err != nil { // checks 10 and 11
 		return nil, err

@@ -169,6 +169,14 @@ func (m *Mirror) Fresh(now time.Time) error {
 	return nil
 }
 
+// ReadAt returns when the last successful read began, the zero time if there was none.
+func (m *Mirror) ReadAt() time.Time {
+	if last := m.read.Load(); last != nil {
+		return *last
+	}
+	return time.Time{}
+}
+
 // Len returns how many rows the mirror holds.
 func (m *Mirror) Len() int {
 	m.mu.RLock()

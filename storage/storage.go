@@ -49,6 +49,24 @@ type Store interface {
 	Close() error
 }
 
+// A Queued store lets updates wait for each other, and tells how that goes. It is asked from time to time, by who watches
+// the server.
+type Queued interface {
+	// Queue returns the numbers of this moment.
+	Queue() Queue
+}
+
+// A Queue is how updates wait in one process, and share transactions.
+type Queue struct {
+	// Waiting is how many updates wait for their turn now.
+	Waiting int
+	// Batches counts the transactions that were committed, by how many updates they held: the i-th those of at most 2^i
+	// and more than the one before.
+	Batches [9]uint64
+	// Updates counts the updates in all of them.
+	Updates uint64
+}
+
 // A Reader reads records. Each method that reads one record returns [ErrNotFound] if there is none.
 type Reader interface {
 	// Newest returns how far time has come, as [Tx.SetNewest] noted it last: the zero time if it never did.

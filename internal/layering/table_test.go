@@ -51,6 +51,7 @@ var arrows = map[string][]string{
 	"internal/browser":    {},
 	"internal/bucket":     {},
 	"internal/layering":   {},
+	"internal/timed":      {"storage"},
 	"dpop/dpoptest":       {"dpop", "internal/jose"},
 	"dpop/replaytest":     {"dpop"},
 	"storage/storagetest": {"storage"},

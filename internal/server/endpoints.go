@@ -29,6 +29,7 @@ func (s *Server) token(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	s.metrics.issued(params.Get("grant_type"), answer)
 	return c.JSON(http.StatusOK, answer)
 }
 
@@ -99,6 +100,7 @@ func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params
 	if err := spend(c.Request().Context()); err != nil {
 		return err
 	}
+	s.metrics.introspected(answer.Active)
 	return c.JSON(http.StatusOK, answer)
 }
 

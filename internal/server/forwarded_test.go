@@ -28,8 +28,17 @@ func TestForwardedCounted(t *testing.T) {
 					t.Errorf("metrics without issuer_forwarded_total%s", want)
 				}
 			}
-			if got := strings.Count(text, "\nissuer_forwarded_total{"); got != len(test.want) {
-				t.Errorf("metrics count %d outcomes, want %d", got, len(test.want))
+			if got := strings.Count(text, "\nissuer_forwarded_total{"); got != 3 {
+				t.Errorf("metrics have %d outcomes, want all 3", got)
+			}
+			zero := 0
+			for line := range strings.Lines(text) {
+				if strings.HasPrefix(line, "issuer_forwarded_total{") && strings.HasSuffix(line, " 0\n") {
+					zero++
+				}
+			}
+			if counted := 3 - zero; counted != len(test.want) {
+				t.Errorf("metrics count %d outcomes, want %d", counted, len(test.want))
 			}
 		})
 	}

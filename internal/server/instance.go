@@ -19,6 +19,7 @@ import (
 	"github.com/imidentity/issuer/internal/bucket"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/fetch"
+	"github.com/imidentity/issuer/internal/timed"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
@@ -46,6 +47,7 @@ type Instance struct {
 	store    storage.Store
 	mirror   *revocation.Mirror
 	ring     *keys.Ring
+	metrics  *metrics
 	server   *Server
 	clients  *register
 	believed *authority
@@ -104,7 +106,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{cfg: cfg, log: o.Log, sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery}
+	i := &Instance{cfg: cfg, log: o.Log, sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics()}
 	db, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})
 	if err != nil {
 		return nil, err
@@ -113,6 +115,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}
+	i.store = timed.New(i.store, i.metrics.timer("read"), i.metrics.timer("update"))
 	newest, err := i.store.Newest(ctx)
 	if err != nil {
 		return nil, errors.Join(err, i.store.Close())
@@ -142,6 +145,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 			return nil, errors.Join(err, i.Close())
 		}
 	}
+	i.watch(db)
 	return i, nil
 }
 
@@ -156,13 +160,13 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	ring, err := keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{
 		Alg: cfg.Signing.Alg, LongestLife: longestLife(cfg),
 		RotateEvery: time.Duration(cfg.Signing.RotateEvery), PublishAhead: cfg.Signing.PublishAhead,
-		Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
+		Revoked: i.revoked, Now: i.now, Log: i.log,
 	})
 	if err != nil {
 		return err
 	}
 	i.ring = ring
-	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.now)
+	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.metrics.offset, i.now)
 	if err != nil {
 		return err
 	}
@@ -175,7 +179,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	accounts, err := account.New(account.Config{
 		Store: i.store, Domains: named, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser,
-		Revoked: i.mirror.Apply, Now: i.now,
+		Revoked: i.revoked, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -209,7 +213,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax, Statement: cfg.Lifetimes.Statement,
 		},
-		Limiter: limits, Revoked: i.mirror.Apply, Now: i.now, Log: i.log,
+		Limiter: limits, Revoked: i.revoked, Now: i.now, Log: i.log,
 	})
 	if err != nil {
 		return err
@@ -227,8 +231,8 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Clients: i.clients, Accounts: accounts, Introspector: introspector,
 		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
-		Limits: limits,
-		Now:    i.now, Log: i.log,
+		Limits: limits, metrics: i.metrics,
+		Now: i.now, Log: i.log,
 	})
 	return err
 }

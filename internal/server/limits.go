@@ -65,28 +65,37 @@ func (l *Limits) Set(r Rates) {
 	l.users.SetLimit(r.User)
 }
 
+// What requests are counted for.
+const (
+	limitAddress  = "address"
+	limitFailures = "failures" // of an address
+	limitClient   = "client"
+	limitUser     = "user"
+	limitProofs   = "proofs" // of an address, that are remembered as spent
+)
+
 // Client lets a request of a client through, or says how long it has to wait. See [oauth.Limiter].
 func (l *Limits) Client(c *oauth.Client, from netip.Addr) error {
 	key := clientKey{id: c.ID}
 	if c.Public() {
 		key.from = network(from)
 	}
-	return tooMany("client", l.clients.Take(key))
+	return tooMany(limitClient, l.clients.Take(key))
 }
 
 // User lets a request for a user through, or says how long it has to wait. See [oauth.Limiter].
 func (l *Limits) User(u storage.User) error {
-	return tooMany("user", l.users.Take(userKey{u.Domain, u.ID}))
+	return tooMany(limitUser, l.users.Take(userKey{u.Domain, u.ID}))
 }
 
 // address lets a request of an address through.
 func (l *Limits) address(from netip.Addr) error {
-	return tooMany("address", l.addresses.Take(network(from)))
+	return tooMany(limitAddress, l.addresses.Take(network(from)))
 }
 
 // failing refuses an address that has failed too often; failed counts a failure of it.
 func (l *Limits) failing(from netip.Addr) error {
-	return tooMany("failures", l.failures.Wait(network(from)))
+	return tooMany(limitFailures, l.failures.Wait(network(from)))
 }
 
 func (l *Limits) failed(from netip.Addr) { l.failures.Take(network(from)) }
@@ -115,7 +124,7 @@ func (e *limited) seconds() int { return int((e.wait + time.Second - 1) / time.S
 
 // words are for people. Who is refused by her own limit has to begin anew; else loading the page again is enough.
 func (e *limited) words() string {
-	if e.by == "user" {
+	if e.by == limitUser {
 		return fmt.Sprintf("You have signed in too often just now. Wait %d seconds, then go back to your app and sign in again.", e.seconds())
 	}
 	return fmt.Sprintf("Too many requests come from your network just now. Wait %d seconds, then load this page again.", e.seconds())

@@ -13,40 +13,92 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/storage"
 )
 
-// metrics are what operators watch. No label holds anything that a client chose.
+// metrics are what operators watch; docs/metrics.md describes each. No label holds anything that a client chose. Where
+// it is known beforehand what the labels can be, each begins at 0: what was never seen is seen to be so.
 type metrics struct {
-	registry *prometheus.Registry
-	requests *prometheus.CounterVec
-	took     *prometheus.HistogramVec
-	proofs   *prometheus.CounterVec
-	offsets  prometheus.Histogram
-	// forwarded counts what came through proxies.
-	forwarded *prometheus.CounterVec
+	registry    *prometheus.Registry
+	requests    *prometheus.CounterVec
+	took        *prometheus.HistogramVec
+	limited     *prometheus.CounterVec
+	proofs      *prometheus.CounterVec
+	nonces      prometheus.Counter
+	replays     prometheus.Counter
+	offsets     prometheus.Histogram
+	tokens      *prometheus.CounterVec
+	active      prometheus.Counter // answers about tokens
+	inactive    prometheus.Counter
+	revocations *prometheus.CounterVec
+	store       *prometheus.HistogramVec
+	forwarded   *prometheus.CounterVec // what came through proxies
 }
 
+// What the labels can be.
+var (
+	methods    = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions}
+	proofParts = []string{"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti", "nonce"}
+	limitKinds = []string{limitAddress, limitFailures, limitClient, limitUser, limitProofs}
+	revoked    = []storage.RevocationKind{
+		storage.RevokeToken, storage.RevokeGrant, storage.RevokeDevice, storage.RevokeUser, storage.RevokeGen,
+		storage.RevokeClient, storage.RevokeKey,
+	}
+)
+
+var seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+
 func newMetrics() *metrics {
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
+	}
+	introspections := counters("issuer_introspections_total", "Answers about tokens.", "result")
 	m := &metrics{
 		registry: prometheus.NewRegistry(), forwarded: newForwarded(),
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "issuer_requests_total", Help: "Requests answered, by route, method and status.",
-		}, []string{"route", "method", "status"}),
+		requests: counters("issuer_requests_total", "Requests answered, by route, method and status.", "route", "method", "status"),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "issuer_request_seconds", Help: "Time to answer a request, by route.",
-			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
+			Name: "issuer_request_seconds", Help: "Time to answer a request, by route.", Buckets: seconds,
 		}, []string{"route"}),
-		proofs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "issuer_proofs_refused_total",
-			Help: "DPoP proofs refused, by the part that was wrong; nonce counts the retries that clients are asked for, jti the replays.",
-		}, []string{"part"}),
-		offsets: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "issuer_clock_offset_seconds", Help: "By how much the clocks of refused clients were ahead (behind: negative).",
-			Buckets: []float64{-86400, -3600, -600, -120, -60, 0, 15, 60, 600, 3600, 86400},
+		limited: counters("issuer_requests_limited_total", "Requests refused as too many, by what they are counted for.", "by"),
+		proofs:  counters("issuer_proofs_refused_total", "DPoP proofs refused, by the part that was wrong.", "part"),
+		nonces: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "issuer_nonce_retries_total", Help: "DPoP proofs that clients were asked to make again with the server's nonce.",
 		}),
+		replays: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "issuer_proofs_replayed_total", Help: "DPoP proofs refused because they had been used before.",
+		}),
+		offsets: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "issuer_clock_offset_seconds", Help: "By how much the clocks of those who made proofs were ahead (behind: negative).",
+			Buckets: []float64{-86400, -3600, -300, -60, -15, -5, -2, 0, 2, 5, 15, 60, 300, 3600, 86400},
+		}),
+		tokens:      counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
+		active:      introspections.WithLabelValues("active"),
+		inactive:    introspections.WithLabelValues("inactive"),
+		revocations: counters("issuer_revocations_total", "Revocations written, by kind.", "kind"),
+		store: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "issuer_store_seconds", Help: "Time that the database took, by operation.", Buckets: seconds,
+		}, []string{"operation"}),
 	}
-	m.registry.MustRegister(m.requests, m.took, m.proofs, m.offsets, m.forwarded,
+	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.offsets, m.tokens,
+		introspections, m.revocations, m.store, m.forwarded,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, outcome := range []string{"believed", "ignored", "missing"} {
+		m.forwarded.WithLabelValues(outcome)
+	}
+	for _, by := range limitKinds {
+		m.limited.WithLabelValues(by)
+	}
+	for _, part := range proofParts {
+		m.proofs.WithLabelValues(part)
+	}
+	for _, grant := range oauth.GrantTypes {
+		m.tokens.WithLabelValues(grant, "DPoP")
+	}
+	m.tokens.WithLabelValues(oauth.GrantClientCredentials, "Bearer")
+	for _, kind := range revoked {
+		m.revocations.WithLabelValues(string(kind))
+	}
 	return m
 }
 
@@ -56,23 +108,58 @@ func (m *metrics) answered(c echo.Context, status int, took time.Duration) {
 	if status == http.StatusNotFound || route == "" {
 		route = "none"
 	}
-	if !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete}, method) {
+	if !slices.Contains(methods, method) {
 		method = "other"
 	}
 	m.requests.WithLabelValues(route, method, strconv.Itoa(status)).Inc()
 	m.took.WithLabelValues(route).Observe(took.Seconds())
 }
 
-// refused counts a refusal of a proof.
+// refused counts a refusal, of a proof or as one too many.
 func (m *metrics) refused(err error) {
-	var proof *dpop.ProofError
-	if !errors.As(err, &proof) {
-		return
+	var (
+		proof *dpop.ProofError
+		often *limited
+	)
+	switch {
+	case errors.As(err, &often):
+		m.limited.WithLabelValues(often.by).Inc()
+	case errors.Is(err, dpop.ErrReplayFull):
+		m.limited.WithLabelValues(limitProofs).Inc()
+	case errors.Is(err, dpop.ErrUseNonce):
+		m.nonces.Inc()
+	case errors.Is(err, dpop.ErrReplayed):
+		m.replays.Inc()
+	case errors.As(err, &proof):
+		part := proof.Part
+		if !slices.Contains(proofParts, part) {
+			part = "other"
+		}
+		m.proofs.WithLabelValues(part).Inc()
 	}
-	m.proofs.WithLabelValues(proof.Part).Inc()
-	var clock *dpop.ClockError
-	if errors.As(err, &clock) {
-		m.offsets.Observe(clock.Client.Sub(clock.Server).Seconds())
+}
+
+// offset observes by how much the clock of who made a proof was ahead.
+func (m *metrics) offset(ahead time.Duration) { m.offsets.Observe(ahead.Seconds()) }
+
+// issued counts a token.
+func (m *metrics) issued(grant string, a oauth.TokenAnswer) {
+	m.tokens.WithLabelValues(grant, a.TokenType).Inc()
+}
+
+// introspected counts an answer about a token.
+func (m *metrics) introspected(active bool) {
+	if active {
+		m.active.Inc()
+	} else {
+		m.inactive.Inc()
+	}
+}
+
+// wrote counts revocations.
+func (m *metrics) wrote(rows ...storage.Revocation) {
+	for _, r := range rows {
+		m.revocations.WithLabelValues(string(r.Kind)).Inc()
 	}
 }
 

@@ -26,8 +26,8 @@ func openReplay(ctx context.Context, cfg *config.Config, db *sqlite.Store, now f
 	return m, nil, err
 }
 
-func newProofs(cfg *config.Config, secret [32]byte, replay dpop.Replay, now func() time.Time) (*dpop.Verifier, error) {
-	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay, Now: now}
+func newProofs(cfg *config.Config, secret [32]byte, replay dpop.Replay, offset func(time.Duration), now func() time.Time) (*dpop.Verifier, error) {
+	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay, Offset: offset, Now: now}
 	if cfg.DPoP.Nonce == "required" {
 		var err error
 		if v.Nonces, err = dpop.NewNonces([][32]byte{secret}, now); err != nil {

@@ -59,6 +59,8 @@ type Config struct {
 	Rand io.Reader
 	// Log receives requests and failures. Nil discards them.
 	Log *slog.Logger
+
+	metrics *metrics // nil: the server makes its own
 }
 
 // A Server answers the issuer's requests: [Server.Public] those from everywhere, [Server.Admin] those of operators.
@@ -67,7 +69,6 @@ type Server struct {
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
-	metrics  *metrics
 	self     *dpop.Resource // the issuer as a resource of its own
 	public   *echo.Echo
 	admin    *echo.Echo
@@ -101,7 +102,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path, metrics: newMetrics()}
+	if cfg.metrics == nil {
+		cfg.metrics = newMetrics()
+	}
+	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path}
 	s.metrics.registry.MustRegister(keyAges{cfg.Keys, cfg.Now})
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err

@@ -48,7 +48,10 @@ type Store struct {
 	epoch   atomic.Pointer[dpop.Epoch] // of the replays, nil if it is not known
 }
 
-var _ storage.Store = (*Store)(nil)
+var (
+	_ storage.Store  = (*Store)(nil)
+	_ storage.Queued = (*Store)(nil)
+)
 
 // Open opens the database at path, brings its schema up to date, and makes it (mode 0600) if there is none. The folder
 // must exist. A database that a newer release has migrated is [storage.ErrSchemaNewer]; one that another process has
@@ -128,6 +131,9 @@ func (s *Store) release() error {
 func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error {
 	return s.writer.update(ctx, fn)
 }
+
+// Queue returns how updates wait for the one that writes; see [storage.Queued].
+func (s *Store) Queue() storage.Queue { return s.writer.queue() }
 
 // Ping writes a row and reads it back. It returns when ctx ends, also while a disk hangs.
 func (s *Store) Ping(ctx context.Context) error {

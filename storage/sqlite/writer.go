@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math/bits"
 	"runtime"
 	"sync/atomic"
 
@@ -33,6 +34,10 @@ type writer struct {
 	stopped chan struct{}
 	place   *place
 	damaged *atomic.Bool
+
+	waiting atomic.Int64
+	batches [9]atomic.Uint64 // as in storage.Queue
+	updates atomic.Uint64
 }
 
 // A job is an update as the writer sees it.
@@ -99,14 +104,18 @@ func (w *writer) update(ctx context.Context, fn func(context.Context, storage.Tx
 		return err
 	}
 	j := job{turn: make(chan *tx), outcome: make(chan error, 1)}
+	w.waiting.Add(1)
 	select {
 	case w.jobs <- j:
 	case <-ctx.Done():
+		w.waiting.Add(-1)
 		return ctx.Err()
 	case <-w.closing:
+		w.waiting.Add(-1)
 		return errClosed
 	}
 	t, ok := <-j.turn
+	w.waiting.Add(-1)
 	if !ok {
 		return <-j.outcome
 	}
@@ -156,10 +165,22 @@ func (w *writer) batch(first job) {
 		err = fmt.Errorf("sqlite: transaction lost: %w", err)
 		// SQLite may have rolled back on its own, and then refuses to: all the same to us.
 		_ = w.exec(rollback)
+	} else {
+		w.batches[bits.Len(uint(len(jobs)-1))].Add(1) // maxBatch is 2^8
+		w.updates.Add(uint64(len(jobs)))
 	}
 	for _, j := range jobs {
 		j.outcome <- err
 	}
+}
+
+// queue returns the numbers of this moment.
+func (w *writer) queue() storage.Queue {
+	q := storage.Queue{Waiting: int(w.waiting.Load()), Updates: w.updates.Load()}
+	for i := range w.batches {
+		q.Batches[i] = w.batches[i].Load()
+	}
+	return q
 }
 
 // next takes a job that waits to share a transaction with n others.
