@@ -32,6 +32,8 @@ type commands struct {
 	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Clients    clientsCmd    `cmd:"" help:"List, show, add or remove clients of a running issuer."`
 	Keys       keysCmd       `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
+	Backup     backupCmd     `cmd:"" help:"Write the database of a running issuer to a file."`
+	Restore    restoreCmd    `cmd:"" help:"Put a backup in the place of the database of a stopped issuer."`
 	Statements statementsCmd `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
 	Login      loginCmd      `cmd:"" help:"Sign in at an issuer, with the browser."`
 	Token      tokenCmd      `cmd:"" help:"Print an access token of the session, refreshed as needed."`

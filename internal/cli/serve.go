@@ -67,7 +67,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	log := newLog(s, cfg.Log)
 	instance, err := server.Open(ctx, cfg, server.Options{Log: log, AcceptClock: c.AcceptClock})
 	if err != nil {
-		return notOpened(err)
+		return notOpened("start", err)
 	}
 	public, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -132,7 +132,7 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 		Data: cmp.Or(c.Data, defaultData), Listen: c.Listen, ProviderListen: c.DevIDPListen, AcceptClock: c.AcceptClock, Log: log,
 	})
 	if err != nil {
-		return notOpened(err)
+		return notOpened("start", err)
 	}
 	if err := c.announce(addresses{dev.Issuer, strings.TrimPrefix(dev.Issuer, "http://"), dev.Admin, dev.Provider}); err != nil {
 		return usage("start: %w", errors.Join(err, dev.Close()))
@@ -142,12 +142,12 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	return dev.Wait()
 }
 
-// notOpened says why there is no issuer: something is to be set right first, or its data cannot be had now.
-func notOpened(err error) error {
+// notOpened says why a database is not opened: something is to be set right first, or it cannot be had now.
+func notOpened(to string, err error) error {
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
-		return unknown("start: %w", err)
+		return unknown("%s: %w", to, err)
 	}
-	return usage("start: %w", err)
+	return usage("%s: %w", to, err)
 }
 
 // addresses is what the address file holds: the issuer's URL, where it listens, its admin socket, and the URL of the

@@ -52,6 +52,18 @@ func (a Admin) HTTP() *http.Client {
 	}}
 }
 
+// Backup has the issuer write its database to a new file, however long that takes.
+func (a Admin) Backup(ctx context.Context, to string, answer any) error {
+	u := url.URL{Scheme: "http", Host: "issuer", Path: "/admin/backup", RawQuery: url.Values{"to": {to}}.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
+	if err != nil {
+		return err
+	}
+	patient := a.HTTP()
+	patient.Timeout = 0
+	return send(patient, req, answer)
+}
+
 // RemoveDevice ends a device for the reason given.
 func (a Admin) RemoveDevice(ctx context.Context, domain, device, reason string, answer any) error {
 	return a.Do(ctx, http.MethodDelete, "/admin/devices/"+domain+"/"+device, url.Values{"reason": {reason}}, answer)

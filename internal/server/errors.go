@@ -89,6 +89,7 @@ func classify(err error) failure {
 		large   *tooLarge
 		routing *echo.HTTPError
 		handle  *handleRefused
+		backup  *notBackedUp
 		often   *limited
 		scope   *scopeError
 		taken   *oauth.ClientTakenError
@@ -139,6 +140,8 @@ func classify(err error) failure {
 			description: "This is for people: the token is a service's, or somebody's who acts for another."}
 	case errors.Is(err, keys.ErrNoKey):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
+	case errors.As(err, &backup):
+		return failure{status: http.StatusConflict, code: "backup_refused", description: backup.words}
 	case errors.As(err, &handle):
 		return failure{status: http.StatusConflict, code: "handle_refused", description: handle.words}
 	case errors.As(err, &denied):

@@ -45,6 +45,7 @@ type Instance struct {
 	sweepEvery, noteEvery time.Duration
 
 	store    storage.Store
+	backup   func(ctx context.Context, to string) error
 	mirror   *revocation.Mirror
 	ring     *keys.Ring
 	metrics  *metrics
@@ -111,7 +112,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if err != nil {
 		return nil, err
 	}
-	i.store = db
+	i.store, i.backup = db, db.Backup
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}
@@ -230,7 +231,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Clients: i.clients, Accounts: accounts, Introspector: introspector,
-		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, Backup: i.backup, TrustedProxies: cfg.TrustedProxies,
 		Limits: limits, metrics: i.metrics,
 		Now: i.now, Log: i.log,
 	})

@@ -45,6 +45,7 @@ func (s *Server) publicRoutes() []route {
 func (s *Server) adminRoutes() []route {
 	return []route{
 		{http.MethodGet, "/metrics", s.serveMetrics, ownOrigin, notCounted},
+		{http.MethodPost, "/admin/backup", s.backup, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/devices", s.listDevices, ownOrigin, notCounted},
 		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/users", s.listUsers, ownOrigin, notCounted},

@@ -49,6 +49,8 @@ type Config struct {
 	Limits *Limits
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
+	// Backup writes the database to a new file. Nil if it is backed up in other ways.
+	Backup func(ctx context.Context, to string) error
 	// Time reports why the server does not know what time it is. Nil means that it always does.
 	Time func() error
 	// LoginTime is how long a person may take at her provider. Zero means ten minutes.

@@ -9,10 +9,25 @@ import (
 	"syscall"
 )
 
-// createLocked makes the database file if there is none and returns the open lock file, which holds the lock until it
-// is closed or the process dies. SQLite's own locks last for a transaction only. A file of its own carries ours:
-// closing any descriptor of the database would drop the POSIX locks that SQLite has on it.
-func createLocked(path string) (_ *os.File, err error) {
+// createLocked is lockDatabase, and makes the database file if there is none.
+func createLocked(path string) (*os.File, error) {
+	lock, err := lockDatabase(path)
+	if err != nil {
+		return nil, err
+	}
+	// SQLite gives the log the mode of the database, so this one mode is all that there is to set.
+	db, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		lock.Close()
+		return nil, unwritable(filepath.Dir(path), err)
+	}
+	return lock, db.Close()
+}
+
+// lockDatabase returns the open lock file of a database, which holds the lock until it is closed or the process dies.
+// SQLite's own locks last for a transaction only. A file of its own carries ours: closing any descriptor of the database
+// would drop the POSIX locks that SQLite has on it.
+func lockDatabase(path string) (_ *os.File, err error) {
 	dir := filepath.Dir(path)
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {
 		return nil, fmt.Errorf("sqlite: folder %s does not exist: make it, so that the issuer can write to it", dir)
@@ -36,12 +51,7 @@ func createLocked(path string) (_ *os.File, err error) {
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: lock %s.lock: %w", path, err)
 	}
-	// SQLite gives the log the mode of the database, so this one mode is all that there is to set.
-	db, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, unwritable(dir, err)
-	}
-	return lock, db.Close()
+	return lock, nil
 }
 
 func unwritable(dir string, err error) error {

@@ -22,6 +22,7 @@ const (
 
 var (
 	errForeign = errors.New("the database belongs to another program")
+	errBackup  = errors.New("it is a backup")
 	errDamaged = errors.New("damaged")
 	errNoHead  = fmt.Errorf("%w: it does not begin as a database does", errDamaged)
 	errEmptied = fmt.Errorf("%w: it is empty, though there is a log of what was in it", errDamaged)
@@ -44,9 +45,16 @@ func inspect(ctx context.Context, path string, o Options) (version int64, err er
 		return 0, errEmptied
 	case empty:
 		return 0, nil
+	case id == backupID:
+		return 0, errBackup
 	case id != applicationID && id != 0:
 		return 0, errForeign
 	}
+	return inspectFile(ctx, path, logged, applicationID)
+}
+
+// inspectFile looks into the database at path, which has a log if logged, and whose application id is to be id.
+func inspectFile(ctx context.Context, path string, logged bool, id int64) (version int64, err error) {
 	// Where there is no log to read, even a connection that only reads would make an empty one.
 	how := "&mode=ro"
 	if !logged {
@@ -57,11 +65,11 @@ func inspect(ctx context.Context, path string, o Options) (version int64, err er
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return inspectTables(ctx, db)
+	return inspectTables(ctx, db, id)
 }
 
 // inspectTables reads what the head alone does not tell.
-func inspectTables(ctx context.Context, db *sql.DB) (version int64, err error) {
+func inspectTables(ctx context.Context, db *sql.DB, want int64) (version int64, err error) {
 	var id, versioned, tables int64
 	err = db.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), "+
 		"count(*) FILTER (WHERE name = 'goose_db_version'), "+
@@ -70,7 +78,7 @@ func inspectTables(ctx context.Context, db *sql.DB) (version int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if id != applicationID && tables != 0 {
+	if id != want && tables != 0 {
 		return 0, errForeign
 	}
 	// Read here and not by goose, which takes a damaged table for none.

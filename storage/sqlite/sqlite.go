@@ -205,6 +205,9 @@ func explain(path string, err error) error {
 			"beside it away to begin with an empty one: %w", path, err)
 	case errors.Is(err, errForeign):
 		return fmt.Errorf("sqlite: %s: %w: it is left as it is; set storage to another file", path, err)
+	case errors.Is(err, errBackup):
+		return fmt.Errorf("sqlite: %s: %w, which does not know what was revoked since: move it away, and restore it with "+
+			"`issuer restore --from`", path, err)
 	case errors.Is(err, storage.ErrSchemaNewer):
 		return fmt.Errorf("sqlite: %s: %w: install that release again, or restore a backup that this one made", path, err)
 	}

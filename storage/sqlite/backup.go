@@ -1,0 +1,89 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// backupID is the application id of a backup, "imib". A store does not open one: what was issued and revoked since it was
+// made is not in it, and [Restore] is what deals with that.
+const backupID = 1768778082
+
+// ErrBackupExists is returned by [Store.Backup] where there is a file already.
+var ErrBackupExists = errors.New("there is a file already: a backup takes the place of none")
+
+// Backup writes the database as it stands at one moment to a new file, to, for its owner alone. Reads and writes go on
+// meanwhile. The file is there in whole and durable when Backup returns, or not at all. What it holds is sealed as it is
+// in the database: without the key-encryption key, which is not in it, it is worth nothing.
+func (s *Store) Backup(ctx context.Context, to string) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("sqlite: back up to %s: %w", to, err)
+		}
+	}()
+	if to, err = filepath.Abs(to); err != nil {
+		return err
+	}
+	if _, err := os.Lstat(to); err == nil {
+		return ErrBackupExists
+	} else if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	dir := filepath.Dir(to)
+	f, err := os.CreateTemp(dir, ".issuer-backup-*") // mode 0600
+	if err != nil {
+		return err
+	}
+	part := f.Name()
+	defer os.Remove(part)
+	if err := f.Close(); err != nil {
+		return err
+	}
+	if err := s.writer.place.there(); err != nil {
+		return err
+	}
+	db, err := sql.Open("sqlite", dsn(s.writer.place.path, commonPragmas)+"&mode=ro")
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", part)
+	if err := errors.Join(err, db.Close()); err != nil {
+		return err
+	}
+	if err := mark(ctx, part, backupID); err != nil {
+		return err
+	}
+	if err := durable(part); err != nil {
+		return err
+	}
+	if err := os.Link(part, to); errors.Is(err, fs.ErrExist) { // and not Rename, which would replace
+		return ErrBackupExists
+	} else if err != nil {
+		return err
+	}
+	return durable(dir)
+}
+
+// mark writes an application id into the database at path, which nobody has open.
+func mark(ctx context.Context, path string, id int) error {
+	db, err := sql.Open("sqlite", dsn(path, append([]string{"journal_mode(delete)"}, commonPragmas...)))
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, fmt.Sprintf("PRAGMA application_id = %d", id))
+	return errors.Join(err, db.Close())
+}
+
+// durable makes a file, or the names in a folder, survive the death of the machine.
+func durable(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
