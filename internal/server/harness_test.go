@@ -66,6 +66,7 @@ type site struct {
 	transport *http.Transport
 	fill      map[string]string // what is filled into the settings
 	accept    bool              // the issuer is started with --accept-clock
+	instance  *server.Instance
 	stop      func(t *testing.T)
 }
 
@@ -132,6 +133,7 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	s.instance = instance
 	ended := make(chan error, 1)
 	go func() { ended <- instance.Serve(ctx, public, admin) }()
 	s.stop = func(t *testing.T) {
@@ -157,6 +159,15 @@ func settings(t *testing.T, fill map[string]string) *config.Config {
 		t.Fatal(err)
 	}
 	return cfg
+}
+
+// reload has the issuer take up settings that differ, as SIGHUP does.
+func (s *site) reload(t *testing.T, fill map[string]string) {
+	t.Helper()
+	maps.Copy(s.fill, fill)
+	if err := s.instance.Reload(settings(t, s.fill)); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // restart stops the issuer and starts another one with the same data, at the same addresses, and with settings that

@@ -102,3 +102,38 @@ func TestPrefixOfProofs(t *testing.T) {
 		}
 	}
 }
+
+// TestPrefixOfOwnResource holds the issuer, where it is a resource of its own, to the URL with its path.
+func TestPrefixOfOwnResource(t *testing.T) {
+	s := start(t, below)
+	d := newDevice(t)
+	own := s.forIssuer(t, d, s.account(t, d, "alice"), "account").access
+	for _, test := range []struct {
+		url  string
+		want int
+	}{{s.issuer + "/me/actors", http.StatusOK}, {strings.TrimSuffix(s.issuer, below["prefix"]) + "/me/actors", http.StatusUnauthorized}} {
+		proof, err := d.Proof(dpop.ProofParams{
+			Method: http.MethodGet, URL: test.url, Nonce: s.nonce(t), AccessToken: own, IssuedAt: s.clock.now(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := s.request(t, http.MethodGet, "/me/actors", "")
+		req.Header.Set("Authorization", "DPoP "+own)
+		req.Header.Set("DPoP", proof)
+		if a := s.send(t, s.http, req); a.status != test.want {
+			t.Errorf("proof for %s = %v, want %d", test.url, a, test.want)
+		}
+	}
+}
+
+// TestPrefixAcrossOrigins holds that pages of other origins may call below the path what they may call without one.
+func TestPrefixAcrossOrigins(t *testing.T) {
+	s := start(t, below)
+	req := s.request(t, http.MethodOptions, "/token", "")
+	req.Header.Set("Origin", "https://app.example.com")
+	req.Header.Set("Access-Control-Request-Method", http.MethodPost)
+	if a := s.send(t, s.http, req); a.header.Get("Access-Control-Allow-Origin") != "*" {
+		t.Errorf("answer = %v with %v, want every origin to be allowed", a, a.header)
+	}
+}

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -16,10 +15,10 @@ import (
 )
 
 // newSelf makes the issuer a resource of its own (RFC 9449 §7): it lets in whoever holds a token for the issuer alone.
-func (s *Server) newSelf(issuer *url.URL) (*dpop.Resource, error) {
+func (s *Server) newSelf() (*dpop.Resource, error) {
 	return dpop.NewResource(dpop.ResourceConfig{
 		Verifier:  s.Proofs,
-		PublicURL: issuer.Scheme + "://" + issuer.Host,
+		PublicURL: s.Issuer, // with its path, which handlers do not see
 		Realm:     "issuer",
 		Token: func(ctx context.Context, token string) (dpop.Confirmation, error) {
 			set, active, err := s.Introspector.Own(ctx, token)

@@ -112,7 +112,7 @@ func New(cfg Config) (*Server, error) {
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err
 	}
-	if s.self, err = s.newSelf(issuer); err != nil {
+	if s.self, err = s.newSelf(); err != nil {
 		return nil, err
 	}
 	s.public = s.router(s.publicRoutes())
