@@ -21,13 +21,14 @@ import (
 func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity, user storage.User) error {
 	asked, err := s.OAuth.Consent(c.Request().Context(), pending.Request, user)
 	if err != nil {
-		return s.sendBack(c, err)
+		return s.endRefused(c, pending, err)
 	}
 	if !asked.Needed {
 		location, err := s.OAuth.Finish(c.Request().Context(), pending.Request, loginOf(id, user))
 		if err != nil {
-			return s.sendBack(c, err)
+			return s.endRefused(c, pending, err)
 		}
+		s.metrics.login(pending.Provider, loginDone)
 		return c.Redirect(http.StatusSeeOther, location)
 	}
 	waits := storage.Login{Domain: pending.Domain, Provider: pending.Provider, Request: pending.Request}
@@ -86,13 +87,14 @@ func (s *Server) decide(c echo.Context) error {
 	}
 	user, err := s.asked(c, pending, left)
 	if err != nil {
-		return s.notSignedIn(c, err)
+		return s.notAccepted(c, pending, err)
 	}
 	answer := s.OAuth.Refuse(pending.Request, oauth.CodeAccessDenied, "The person did not allow it.")
 	if decision == "allow" {
 		var location string
 		if location, answer = s.allow(c, pending, left, user); answer == nil {
 			s.audit(c, "consent given", pending, user)
+			s.metrics.login(pending.Provider, loginDone)
 			http.SetCookie(c.Response(), s.cookie(state, "", -1))
 			return c.Redirect(http.StatusSeeOther, location)
 		}
@@ -106,7 +108,7 @@ func (s *Server) decide(c echo.Context) error {
 	if decision == "deny" {
 		s.audit(c, "consent denied", pending, user)
 	}
-	return s.sendBack(c, answer)
+	return s.endRefused(c, pending, answer)
 }
 
 // allow makes the code, and spends the decision in the same transaction: it counts once, and after a failure it can be

@@ -26,10 +26,10 @@ func (s *Server) enter(c echo.Context, pending storage.Login, identity login.Ide
 	case err == nil:
 		return s.finish(c, pending, identity, user)
 	case !s.mayChoose(pending.Domain, err):
-		return s.notSignedIn(c, err)
+		return s.notAccepted(c, pending, err)
 	}
 	if oauth.Silent(pending.Request) {
-		return s.sendBack(c, s.OAuth.Refuse(pending.Request, oauth.CodeInteractionRequired,
+		return s.endRefused(c, pending, s.OAuth.Refuse(pending.Request, oauth.CodeInteractionRequired,
 			"The person has to choose her handle first: ask again without prompt=none."))
 	}
 	waits := storage.Login{Domain: pending.Domain, Provider: pending.Provider, Request: pending.Request}
@@ -55,7 +55,7 @@ func (s *Server) chooseHandle(c echo.Context) error {
 	if err != nil && s.mayChoose(pending.Domain, err) {
 		return s.offer(c, pending, state, params.Get("handle"), fault(err))
 	} else if err != nil {
-		return s.notSignedIn(c, err)
+		return s.notAccepted(c, pending, err)
 	}
 	if err := s.take(c, state, pending); err != nil {
 		return s.notWaiting(c, err)

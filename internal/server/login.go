@@ -53,7 +53,7 @@ func (s *Server) begin(c echo.Context, a *oauth.Authorization) error {
 	defer cancel()
 	start, err := provider.Begin(upstream, login.BeginParams{LoginHint: a.Hint, Prompt: a.Prompt, MaxAge: a.MaxAge})
 	if err != nil {
-		return s.upstreamFailed(c, err)
+		return s.upstreamFailed(c, a.Provider, err)
 	}
 	err = s.keep(c, start.State, storage.Login{
 		Domain: a.Domain, Provider: a.Provider, Nonce: start.Nonce, Verifier: start.Verifier, Request: a.Request,
@@ -89,7 +89,7 @@ func (s *Server) callback(c echo.Context) error {
 	var refused *login.Refused
 	switch {
 	case errors.Is(err, login.ErrUnavailable):
-		return s.upstreamFailed(c, err) // the login still waits: the person may reload
+		return s.upstreamFailed(c, pending.Provider, err) // the login still waits: the person may reload
 	case err != nil && !errors.As(err, &refused):
 		return s.notBelieved(c, pending, err) // so it does here: of two callbacks at once, one finds its code spent
 	}

@@ -29,6 +29,7 @@ type metrics struct {
 	replays     prometheus.Counter
 	offsets     prometheus.Histogram
 	tokens      *prometheus.CounterVec
+	logins      *prometheus.CounterVec
 	active      prometheus.Counter // answers about tokens
 	inactive    prometheus.Counter
 	revocations *prometheus.CounterVec
@@ -45,6 +46,15 @@ var (
 		storage.RevokeToken, storage.RevokeGrant, storage.RevokeDevice, storage.RevokeUser, storage.RevokeGen,
 		storage.RevokeClient, storage.RevokeKey,
 	}
+)
+
+// Outcomes of logins.
+const (
+	loginDone        = "done"         // the app was given a code
+	loginRefused     = "refused"      // by the person or her provider
+	loginUnavailable = "unavailable"  // the provider could not be reached, on the way there or back
+	loginNotBelieved = "not_believed" // what came from the provider does not hold
+	loginNotAccepted = "not_accepted" // the account at the provider makes no account here, or a disabled one
 )
 
 var seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
@@ -73,6 +83,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{-86400, -3600, -300, -60, -15, -5, -2, 0, 2, 5, 15, 60, 300, 3600, 86400},
 		}),
 		tokens:      counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
+		logins:      counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
 		active:      introspections.WithLabelValues("active"),
 		inactive:    introspections.WithLabelValues("inactive"),
 		revocations: counters("issuer_revocations_total", "Revocations written, by kind.", "kind"),
@@ -81,7 +92,7 @@ func newMetrics() *metrics {
 		}, []string{"operation"}),
 	}
 	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.offsets, m.tokens,
-		introspections, m.revocations, m.store, m.forwarded,
+		m.logins, introspections, m.revocations, m.store, m.forwarded,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, outcome := range []string{"believed", "ignored", "missing"} {
 		m.forwarded.WithLabelValues(outcome)
@@ -101,6 +112,16 @@ func newMetrics() *metrics {
 	}
 	return m
 }
+
+// provider makes the outcomes of logins at an OpenID provider begin at 0.
+func (m *metrics) provider(id string) {
+	for _, outcome := range []string{loginDone, loginRefused, loginUnavailable, loginNotBelieved, loginNotAccepted} {
+		m.logins.WithLabelValues(id, outcome)
+	}
+}
+
+// login counts how a login at an OpenID provider went.
+func (m *metrics) login(provider, outcome string) { m.logins.WithLabelValues(provider, outcome).Inc() }
 
 // answered counts a request.
 func (m *metrics) answered(c echo.Context, status int, took time.Duration) {

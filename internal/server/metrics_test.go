@@ -194,6 +194,62 @@ func TestCounters(t *testing.T) {
 	})
 }
 
+// TestLoginsAreCounted holds that each login is counted once, when it ends, by how it ended.
+func TestLoginsAreCounted(t *testing.T) {
+	s := start(t, nil)
+	s.login(t, newDevice(t), "alice")
+	const web = "https://app.example.com/callback?from=issuer" // where nobody is asked for consent
+	counted := func(outcome string, n float64) map[string]float64 {
+		return map[string]float64{`issuer_logins_total{outcome="` + outcome + `",provider="dev"}`: n}
+	}
+	for _, test := range []struct {
+		name    string
+		tamper  tampering
+		what    func(t *testing.T)
+		outcome string
+		n       float64
+	}{
+		{"allowed", tampering{}, func(t *testing.T) { s.code(t, "alice", nil) }, "done", 1},
+		{"not asked", tampering{}, func(t *testing.T) {
+			v := s.visit(t, "alice", url.Values{"redirect_uri": {web}})
+			if a := s.arrive(t, v.browser, v.callback); a.status != http.StatusSeeOther || !strings.Contains(a.header.Get("Location"), "code=") {
+				t.Errorf("answer = %v, want a code", a)
+			}
+		}, "done", 1},
+		{"not decided", tampering{}, func(t *testing.T) { s.consented(t, "alice", nil) }, "done", 0},
+		{"denied", tampering{}, func(t *testing.T) {
+			b, _, state := s.consented(t, "alice", nil)
+			s.wantRedirect(t, s.decide(t, b, state, "deny"), redirectURI, appState, "access_denied")
+		}, "refused", 1},
+		{"refused by the provider", tampering{callback: func(q url.Values) { q.Del("code"); q.Set("error", "access_denied") }}, func(t *testing.T) {
+			v := s.visit(t, "alice", nil)
+			s.wantRedirect(t, s.arrive(t, v.browser, v.callback), redirectURI, appState, "access_denied")
+		}, "refused", 1},
+		{"not believed", tampering{idToken: func(_, claims object) { claims["nonce"] = "another" }}, func(t *testing.T) {
+			v := s.visit(t, "alice", nil)
+			wantPage(t, s.arrive(t, v.browser, v.callback), http.StatusBadGateway)
+		}, "not_believed", 1},
+		{"not accepted", tampering{idToken: func(_, claims object) { claims["sub"] = "another" }, userinfo: func(claims object) { claims["sub"] = "another" }}, func(t *testing.T) {
+			v := s.visit(t, "alice", nil) // her handle is taken, by herself under another sub
+			wantPage(t, s.arrive(t, v.browser, v.callback), http.StatusConflict)
+		}, "not_accepted", 1},
+		{"unavailable", tampering{}, func(t *testing.T) {
+			v := s.visit(t, "alice", nil)
+			s.provider.tamper(t, tampering{answer: down})
+			wantPage(t, s.arrive(t, v.browser, v.callback), http.StatusServiceUnavailable)
+		}, "unavailable", 1},
+		{"of no login", tampering{}, func(t *testing.T) {
+			wantPage(t, s.get(t, "/login/callback/dev?state=x&code=y"), http.StatusBadRequest)
+			wantPage(t, s.get(t, "/login/callback/invented?state=x&code=y"), http.StatusBadRequest)
+		}, "not_believed", 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s.provider.tamper(t, test.tamper)
+			s.wantCounted(t, func() { test.what(t) }, counted(test.outcome, test.n))
+		})
+	}
+}
+
 // TestLimitsAreCounted holds that a request that is one too many is counted by what it is too many of.
 func TestLimitsAreCounted(t *testing.T) {
 	counted := func(by string) map[string]float64 {

@@ -24,8 +24,17 @@ func (s *Server) sendBack(c echo.Context, err error) error {
 	return err
 }
 
+// endRefused is sendBack at the end of a login, which it counts.
+func (s *Server) endRefused(c echo.Context, pending storage.Login, err error) error {
+	if refused := (*oauth.AuthorizeError)(nil); errors.As(err, &refused) {
+		s.metrics.login(pending.Provider, loginRefused)
+	}
+	return s.sendBack(c, err)
+}
+
 // notBelieved tells a person that what came from her provider does not hold.
 func (s *Server) notBelieved(c echo.Context, pending storage.Login, err error) error {
+	s.metrics.login(pending.Provider, loginNotBelieved)
 	s.Log.Warn("login not believed", slog.String("id", requestID(c)), slog.String("provider", pending.Provider), slog.Any("error", err))
 	return s.page(c, http.StatusBadGateway, "Your sign-in could not be verified",
 		"The sign-in service gave an answer that does not hold. Nothing was changed. Go back to your app and try again; if it happens again, tell your provider.")
@@ -42,7 +51,16 @@ func (s *Server) refused(c echo.Context, pending storage.Login, upstream *login.
 	case oauth.CodeTemporarilyUnavailable, oauth.CodeServerError:
 		code, description = oauth.CodeTemporarilyUnavailable, "The sign-in service cannot work now."
 	}
-	return s.sendBack(c, s.OAuth.Refuse(pending.Request, code, description))
+	return s.endRefused(c, pending, s.OAuth.Refuse(pending.Request, code, description))
+}
+
+// notAccepted ends a login at which notSignedIn has something to tell, and counts it.
+func (s *Server) notAccepted(c echo.Context, pending storage.Login, err error) error {
+	answer := s.notSignedIn(c, err)
+	if answer == nil && !errors.Is(err, errGone) {
+		s.metrics.login(pending.Provider, loginNotAccepted)
+	}
+	return answer
 }
 
 // notSignedIn tells a person why her provider's account makes no account here.
@@ -72,7 +90,8 @@ func (s *Server) notSignedIn(c echo.Context, err error) error {
 	return err
 }
 
-func (s *Server) upstreamFailed(c echo.Context, err error) error {
+func (s *Server) upstreamFailed(c echo.Context, provider string, err error) error {
+	s.metrics.login(provider, loginUnavailable)
 	s.Log.Warn("OpenID provider unavailable", slog.String("id", requestID(c)), slog.Any("error", err))
 	c.Response().Header().Set("Retry-After", "5")
 	return s.page(c, http.StatusServiceUnavailable, "The sign-in service cannot be reached",

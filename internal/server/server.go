@@ -107,6 +107,9 @@ func New(cfg Config) (*Server, error) {
 	if cfg.metrics == nil {
 		cfg.metrics = newMetrics()
 	}
+	for id := range cfg.Logins {
+		cfg.metrics.provider(id)
+	}
 	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path}
 	s.metrics.registry.MustRegister(keyAges{cfg.Keys, cfg.Now})
 	if s.metadata, err = s.describe(); err != nil {
