@@ -170,7 +170,9 @@ var (
 // which is entry i. The device comes to be in the transaction of this answer; it has no session, and asks again where others
 // refresh. It ends with the delegation. A refusal of the statement is an error of nested, as of a token by itself.
 func (p *Provider) countersign(ctx context.Context, f *flow, i int, statement string) (claims.Set, error) {
-	tree, err := nested.Open(ctx, statement, p.opening(nested.TypeDevice))
+	o := p.opening(nested.TypeDevice)
+	o.Audience = append(o.Audience, f.targets()...) // like all that is embedded, it may be for whom the token is for
+	tree, err := nested.Open(ctx, statement, o)
 	var refused *nested.Error
 	switch {
 	case errors.As(err, &refused) && refused.Path == "" && refused.Code == nested.CodeType:
