@@ -56,6 +56,12 @@ var promised = map[string][]string{
 		`"token_type":"DPoP"`, `"token_type":"DPoP"`, `"error":"invalid_client"`, "used before", "use_dpop_nonce",
 		`"token_type":"DPoP"`, `"active": true`, `"client_id": "gateway"`,
 	},
+	"nested.md": {
+		`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"`, `"act":{"sub":"bot"`,
+		`"rel":"acts_for"`, `"typ":"im-actor+jwt"`, `"revocation":"checked"`,
+		`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"`, `"error":"unauthorized_client"`,
+		`{"active":false}`, `{"active":false,"reason":"revoked","path":"tokens[0]"}`,
+	},
 	"dpop.md": {
 		"use_dpop_nonce", `"token_type":"DPoP"`, "use_dpop_nonce", "Hello im:%40alice@example.com", "invalid_dpop_proof",
 		"invalid_token", `"dpop_bound_access_tokens_required":true`,
