@@ -57,6 +57,7 @@ func TestClockAgainstDatabase(t *testing.T) {
 	v.becomes(t, "/readyz", http.StatusOK)
 	s.refresh(t)
 	v.end(t)
+	t.Log("started an hour before the newest record: not ready, 1 refresh answered 503, no row changed; with --accept-clock the session lived on")
 }
 
 const longStopped = `
@@ -99,6 +100,7 @@ func TestClockAfterLongStop(t *testing.T) {
 		v.issuer = "http://" + v.listen
 		v.becomes(t, "/readyz", life.status)
 		v.end(t)
+		t.Logf("started %v after the newest record, flags %q: /readyz %d", life.ago, life.flags, life.status)
 	}
 	if says := "ahead of the newest record of the database"; !strings.Contains(v.log(t), says) {
 		t.Errorf("the log does not say %q:\n%s", says, v.log(t))
