@@ -18,7 +18,7 @@ build: ## bin/issuer, one static binary
 	CGO_ENABLED=0 $(GO) build -trimpath -o bin/issuer ./cmd/issuer
 
 test: setup ## every test, under the race detector
-	@set -e; for m in $(TESTED); do echo "# test $$m"; (cd $$m && $(GO) test -race -count=1 -timeout 20m ./...); done
+	@set -e; for m in $(TESTED); do echo "# test $$m"; (cd $$m && $(GO) test -race -count=1 -timeout 40m ./...); done
 
 lint: ## format, vet, staticcheck, tidy
 	@echo "# gofmt"; unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "$$unformatted"; exit 1; }
