@@ -90,9 +90,9 @@ func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, err
 	return p, nil
 }
 
-// Disable shuts a user out: her sessions end, every token that she has is void at once, and she cannot sign in until
-// [Accounts.Enable]. Her devices stay hers, of no use meanwhile, but those under a delegation, which ends with all that she
-// let others do. Disabling her again changes nothing. It returns how many sessions it ended.
+// Disable shuts a user out: her sessions and the codes for new ones end, every token that she has is void at once, and she
+// cannot sign in until [Accounts.Enable]. Her devices stay hers, of no use meanwhile, but those under a delegation, which
+// ends with all that she let others do. Disabling her again changes nothing. It returns how many sessions it ended.
 //
 // The tokens are ended by generation and not by a revocation of the user: that would be absolute, and outlive her
 // return. Whoever issues to her does so on the condition that her row is as it was read, so nothing slips through. Tokens

@@ -101,6 +101,9 @@ func (a *adapter) CreateAuthorizeCodeSession(ctx context.Context, code string, _
 		if err := f.client.stands(ctx, tx); err != nil {
 			return err
 		}
+		if err := f.sameUser(ctx, tx); err != nil {
+			return err
+		}
 		if f.with != nil {
 			if err := f.with(ctx, tx); err != nil {
 				return err

@@ -42,7 +42,7 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 		return "", err
 	}
 	now := p.now()
-	f := &flow{now: now, client: client, with: login.With, pushed: request.Get("request_uri"), code: storage.Code{
+	f := &flow{now: now, client: client, user: login.User, with: login.With, pushed: request.Get("request_uri"), code: storage.Code{
 		Domain: a.Domain, Client: client.ID, User: login.User.ID,
 		RedirectURI: redirect, RedirectGiven: request.Has("redirect_uri"),
 		Challenge: request.Get("code_challenge"), JKT: request.Get("dpop_jkt"), DeviceName: request.Get("im_device_name"),

@@ -119,7 +119,7 @@ func (p *Provider) hadHandle(ctx context.Context, user storage.User, handle stri
 	return nil
 }
 
-var errChanged = refuse(CodeTemporarilyUnavailable, "The account has just changed: send the request again with a new proof.")
+var errChanged = refuse(CodeTemporarilyUnavailable, "The account has just changed: ask again, with a new proof where there was one.")
 
 // sign completes a statement, signs it and keeps what is needed to withdraw it. First runs in the transaction, before.
 func (p *Provider) sign(ctx context.Context, s nested.Statement, domain, user string, first func(context.Context, storage.Tx) error) (Statement, error) {

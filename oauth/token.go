@@ -147,14 +147,8 @@ func (f *flow) commit(ctx context.Context, store storage.Store) error {
 		if err := f.once.spend(ctx, tx); err != nil {
 			return err
 		}
-		if f.user.ID != "" {
-			u, err := tx.User(ctx, f.user.Domain, f.user.ID)
-			if err != nil {
-				return err
-			}
-			if u.Gen != f.user.Gen || u.Handle != f.user.Handle || !u.DisabledAt.Equal(f.user.DisabledAt) {
-				return refuse(CodeTemporarilyUnavailable, "The account has just changed: send the request again with a new proof.")
-			}
+		if err := f.sameUser(ctx, tx); err != nil {
+			return err
 		}
 		for _, step := range f.work {
 			if err := step(ctx, tx); err != nil {
@@ -167,6 +161,21 @@ func (f *flow) commit(ctx context.Context, store storage.Store) error {
 		f.work, f.once = nil, nil
 	}
 	return err
+}
+
+// sameUser refuses what is made for a user whose row is not any more as it was read.
+func (f *flow) sameUser(ctx context.Context, tx storage.Tx) error {
+	if f.user.ID == "" {
+		return nil
+	}
+	u, err := tx.User(ctx, f.user.Domain, f.user.ID)
+	if err != nil {
+		return err
+	}
+	if u.Gen != f.user.Gen || u.Handle != f.user.Handle || !u.DisabledAt.Equal(f.user.DisabledAt) {
+		return errChanged
+	}
+	return nil
 }
 
 // close runs after the grant's own checks and before anything is written: the key is there where one is due, scope and

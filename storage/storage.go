@@ -187,7 +187,8 @@ type Tx interface {
 	// EndDeviceGrants ends every live grant of a device and returns their ids, in no order.
 	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error)
 
-	// EndUserGrants ends every live grant of a user and returns their ids, in no order.
+	// EndUserGrants ends every live grant of a user and returns their ids, in no order. The codes that could still make one
+	// are gone with them, unless they had expired at that time.
 	EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error)
 
 	// EndClientGrants ends every live grant of a client and returns their ids, in no order.

@@ -94,6 +94,7 @@ func TestDisableUser(t *testing.T) {
 		t.Errorf("enabling = %v, want 200 without a time", a)
 	}
 	refused("after her return")
+	wantError(t, s.token(t, app, newDevice(t), codeForm(code, nil)), http.StatusBadRequest, "invalid_grant")
 	for _, held := range []tokens{first, again, second} {
 		s.wantInactive(t, held.access)
 	}

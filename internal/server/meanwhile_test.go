@@ -113,4 +113,15 @@ func TestMeanwhile(t *testing.T) {
 		wantError(t, s.token(t, app, d, codeForm(first, nil)), http.StatusServiceUnavailable, "temporarily_unavailable")
 		wantTokens(t, s.token(t, app, d, codeForm(first, nil)))
 	})
+	t.Run("shut out and let in again while a login ends", func(t *testing.T) {
+		b, _, state := s.consented(t, "alice", nil)
+		s.faults.beforeUpdate(func() {
+			wantStatus(t, s.disable(t, "@alice"), http.StatusOK)
+			wantStatus(t, s.enable(t, "@alice"), http.StatusOK)
+		})
+		to, err := s.decide(t, b, state, "allow").to()
+		if err != nil || to.Query().Get("error") != "temporarily_unavailable" || to.Query().Has("code") {
+			t.Errorf("redirect to %v, %v, want temporarily_unavailable and no code", to, err)
+		}
+	})
 }

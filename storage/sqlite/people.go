@@ -17,6 +17,7 @@ var (
 		"ORDER BY created_at, id")
 	endUserGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
 		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 RETURNING id")
+	dropUserCodes = statement("DELETE FROM codes WHERE domain = ?1 AND user_id = ?2 AND spent_at = 0 AND expires_at >= ?3")
 )
 
 func (r *reader) Users(ctx context.Context, domain, after string, limit int) (users []storage.User, err error) {
@@ -56,6 +57,9 @@ func (t *tx) EndUserGrants(ctx context.Context, domain, user string, at time.Tim
 		ended = append(ended, "")
 		return []any{&ended[len(ended)-1]}
 	}
-	err = t.rows(ctx, endUserGrants, next, domain, user, millis(at), reason)
+	if err := t.rows(ctx, endUserGrants, next, domain, user, millis(at), reason); err != nil {
+		return nil, err
+	}
+	_, err = t.exec(ctx, dropUserCodes, domain, user, millis(at))
 	return ended, err
 }

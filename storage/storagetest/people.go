@@ -112,6 +112,16 @@ func testEndUserGrants(t *testing.T, s storage.Store) {
 		return errors.Join(tx.InsertDevice(ctx, second), tx.InsertGrant(ctx, tablet), tx.InsertGrant(ctx, over),
 			tx.InsertUser(ctx, u), tx.InsertDevice(ctx, d), tx.InsertGrant(ctx, abroad))
 	})
+	bobs, spent, expired, fresh := freshCode("bob"), spentCode("tablet"), freshCode("over"), freshCode("alice")
+	spent.User, expired.User, expired.ExpiresAt = "user-alice", "user-alice", at.Add(-time.Second)
+	there := freshCode("abroad")
+	there.User, there.Domain = "user-alice", abroad.Domain
+	write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
+		for _, c := range []storage.Code{bobs, spent, expired, fresh, there} {
+			err = errors.Join(err, tx.InsertCode(ctx, c))
+		}
+		return err
+	})
 	for _, want := range [][]string{{"grant-alice", "grant-tablet"}, nil} { // the second time nothing is left to end
 		var ended []string
 		write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
@@ -130,5 +140,14 @@ func testEndUserGrants(t *testing.T, s storage.Store) {
 		if got := grant(t, s, id).EndedReason; got != want {
 			t.Errorf("%s ended by %q, want %q", id, got, want)
 		}
+	}
+	// Of her codes the fresh one alone is gone: the spent one still tells of its grant.
+	for _, c := range []storage.Code{bobs, spent, expired, there} {
+		if got, err := s.Code(t.Context(), c.Hash); err != nil || !reflect.DeepEqual(got, c) {
+			t.Errorf("Code = %+v, %v, want %+v", got, err, c)
+		}
+	}
+	if got, err := s.Code(t.Context(), fresh.Hash); !errors.Is(err, storage.ErrNotFound) {
+		t.Errorf("Code = %+v, %v, want %v", got, err, storage.ErrNotFound)
 	}
 }
