@@ -3,6 +3,7 @@ package interop_test
 import (
 	"context"
 	"crypto/ecdsa"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -41,14 +42,8 @@ func indigo(t *testing.T, ctx context.Context, issuer string) {
 				}
 			}
 			app := oauth.NewClientApp(&config, oauth.NewMemStore())
-			sent := &recorder{}
-			app.Client = &http.Client{Transport: sent}
 			meta := serverMetadata(t, ctx, issuer)
-
-			started, err := app.SendAuthRequest(ctx, meta, scopes, "")
-			if err != nil {
-				t.Fatal(err)
-			}
+			started, sent := begun(t, ctx, app, meta, scopes)
 			first, retry := sent.forms[0], sent.forms[len(sent.forms)-1]
 			if len(sent.forms) != 2 || first.Get("client_assertion") != retry.Get("client_assertion") || (first.Get("client_assertion") != "") != (id == "web") {
 				t.Errorf("%d requests to /par, want one and its retry with the same assertion", len(sent.forms))
@@ -116,6 +111,23 @@ func indigo(t *testing.T, ctx context.Context, issuer string) {
 	})
 }
 
+// begun sends the authorization request. The client makes a new key for each, and leaves out the zeros that a coordinate of
+// one in 128 begins with. That is no key by RFC 7518 §6.2.1.2, and refused: then it begins again.
+func begun(t *testing.T, ctx context.Context, app *oauth.ClientApp, meta *oauth.AuthServerMetadata, scopes []string) (*oauth.AuthRequestData, *recorder) {
+	t.Helper()
+	for {
+		sent := &recorder{}
+		app.Client = &http.Client{Transport: sent}
+		started, err := app.SendAuthRequest(ctx, meta, scopes, "")
+		if err == nil {
+			return started, sent
+		}
+		if !sent.cropped(t) || !strings.Contains(err.Error(), "invalid_dpop_proof") {
+			t.Fatal(err)
+		}
+	}
+}
+
 // serverMetadata reads the issuer's metadata as the client does.
 func serverMetadata(t *testing.T, ctx context.Context, issuer string) *oauth.AuthServerMetadata {
 	t.Helper()
@@ -154,8 +166,26 @@ func greeting(t *testing.T, ctx context.Context, session *oauth.ClientSession, r
 	return string(body)
 }
 
-// A recorder keeps the forms that are sent.
-type recorder struct{ forms []url.Values }
+// A recorder keeps the forms that are sent, and the last proof.
+type recorder struct {
+	forms []url.Values
+	proof string
+}
+
+// cropped reports whether the key of the last proof lacks octets.
+func (r *recorder) cropped(t *testing.T) bool {
+	t.Helper()
+	text, _, _ := strings.Cut(r.proof, ".")
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var header struct{ JWK struct{ X, Y string } }
+	if err := json.Unmarshal(raw, &header); err != nil {
+		t.Fatal(err)
+	}
+	return len(header.JWK.X) < 43 || len(header.JWK.Y) < 43 // base64url of 32 octets
+}
 
 func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	body, err := req.GetBody()
@@ -170,6 +200,6 @@ func (r *recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.forms = append(r.forms, form)
+	r.forms, r.proof = append(r.forms, form), req.Header.Get("DPoP")
 	return http.DefaultTransport.RoundTrip(req)
 }

@@ -149,7 +149,7 @@ func (w *wireKey) ec() (*ecdsa.PublicKey, error) {
 		}
 		// RFC 7518 §6.2.1.2: a coordinate has the full size of the curve's field, leading zeros included.
 		if len(point)-from != size {
-			return nil, fmt.Errorf("%s is not %d octets long", c.name, size)
+			return nil, fmt.Errorf("%s is not %d octets long: leading zeros belong to it", c.name, size)
 		}
 	}
 	pub, err := ecdsa.ParseUncompressedPublicKey(curve, point)
