@@ -124,7 +124,7 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 			return err
 		}
 		// What she said of herself, and what others do by it, ends with her.
-		withdrawn, err := a.withdrawAll(ctx, tx, domain, user, reasonDisabled)
+		withdrawn, err := a.withdrawAll(ctx, tx, domain, user, reasonDisabled, all)
 		if err != nil {
 			return err
 		}

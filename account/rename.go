@@ -20,9 +20,10 @@ var ErrNoRename = errors.New("account: handles of this domain cannot change")
 const reasonRenamed = "handle_changed"
 
 // Rename gives a user another handle, by the rules of a first login. She keeps her id, devices and sessions; tokens that
-// carry the old handle are inactive at once, and the next refresh brings the new one. The old handle stays hers in
-// quarantine: nobody else can take it, and she may take it back. To the errors of [Accounts.SignIn] it adds [ErrNoUser]
-// and [ErrNoRename].
+// carry the old handle are inactive at once, and the next refresh brings the new one. Statements that carry it end, with what
+// rests on them, or whoever is shown them would go on learning it; a delegation stays, as her devices do. The old handle stays
+// hers in quarantine: nobody else can take it, and she may take it back. To the errors of [Accounts.SignIn] it adds
+// [ErrNoUser] and [ErrNoRename].
 func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (storage.User, error) {
 	d, ok := a.domains[domain]
 	if !ok {
@@ -66,7 +67,11 @@ func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (sto
 		}
 		cause := revocation.Cause{Reason: reasonRenamed, At: now, TokenLife: a.tokenLife}
 		row, err := tx.Revoke(ctx, revocation.RevokeBelow(domain, u.ID, u.Gen, cause))
-		renamed, revoked = u, append(revoked, row)
+		if err != nil {
+			return err
+		}
+		withdrawn, err := a.withdrawAll(ctx, tx, domain, u.ID, reasonRenamed, callsHer)
+		renamed, revoked = u, append(withdrawn, row)
 		return err
 	})
 	if err != nil {

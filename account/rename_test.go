@@ -1,9 +1,11 @@
 package account_test
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
@@ -53,6 +55,41 @@ func TestRename(t *testing.T) {
 	}
 	if again, err := a.SignIn(t.Context(), signIn("1", "whatever")); err != nil || again.ID != alice.ID || again.Handle != "alice" {
 		t.Errorf("SignIn after the renames = %+v, %v, want the same user", again, err)
+	}
+}
+
+// With a handle ends what tells it, and nothing else: neither a delegation, under which devices stand, nor what tells of a rename.
+func TestRenameEndsStatements(t *testing.T) {
+	a, store, _ := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	told := map[string]string{
+		"grant": `{"handle":"im:%40alice@example.com"}`, "without": `{}`, "delegation": `{"handle":"im:%40alice@example.com"}`, "damaged": `{`,
+		"rename": `{"handle":"im:%40alice@example.com","old_handle":"im:%40al@example.com"}`,
+	}
+	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) (err error) {
+		for jti, claims := range told {
+			typ := map[string]string{"delegation": "im-delegation+jwt"}[jti]
+			err = errors.Join(err, tx.InsertStatement(ctx, storage.Statement{
+				JTI: jti, Domain: domain, User: alice.ID, Type: typ, Claims: []byte(claims), CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+			}))
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Rename(t.Context(), domain, alice.ID, "alex"); err != nil {
+		t.Fatal(err)
+	}
+	for jti, want := range map[string]string{"grant": "handle_changed", "damaged": "handle_changed", "delegation": "", "rename": "", "without": ""} {
+		s, err := store.Statement(t.Context(), jti)
+		if err != nil || s.WithdrawnReason != want || s.WithdrawnAt.IsZero() != (want == "") {
+			t.Errorf("%s = %+v, %v, want withdrawn for %q", jti, s, err, want)
+		}
 	}
 }
 

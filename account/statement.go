@@ -2,6 +2,7 @@ package account
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -55,15 +56,15 @@ func (a *Accounts) Withdraw(ctx context.Context, domain, user, jti, reason strin
 	return ended, nil
 }
 
-// withdrawAll ends every statement about a user, and returns what the mirror is to be told.
-func (a *Accounts) withdrawAll(ctx context.Context, tx storage.Tx, domain, user, reason string) ([]storage.Revocation, error) {
+// withdrawAll ends the statements about a user that are some of those to end, and returns what the mirror is to be told.
+func (a *Accounts) withdrawAll(ctx context.Context, tx storage.Tx, domain, user, reason string, some func(storage.Statement) bool) ([]storage.Revocation, error) {
 	list, err := tx.Statements(ctx, domain, user)
 	if err != nil {
 		return nil, err
 	}
 	var revoked []storage.Revocation
 	for _, s := range list {
-		if !Stands(s, a.now()) {
+		if !Stands(s, a.now()) || !some(s) {
 			continue
 		}
 		rows, err := a.withdraw(ctx, tx, s, reason)
@@ -73,6 +74,22 @@ func (a *Accounts) withdrawAll(ctx context.Context, tx storage.Tx, domain, user,
 		revoked = append(revoked, rows...)
 	}
 	return revoked, nil
+}
+
+// all is about every statement.
+func all(storage.Statement) bool { return true }
+
+// typeDelegation is the type of the statements under which devices stand.
+const typeDelegation = "im-delegation+jwt"
+
+// callsHer is about the statements that end with the handle of a user, because they tell it. A delegation does not, for her
+// devices stay hers; and what is known of a rename stays true after another one.
+func callsHer(s storage.Statement) bool {
+	var c struct {
+		Handle    string `json:"handle"`
+		OldHandle string `json:"old_handle"`
+	}
+	return s.Type != typeDelegation && (json.Unmarshal(s.Claims, &c) != nil || c.Handle != "" && c.OldHandle == "")
 }
 
 // withdraw ends one statement. Tokens that enclose it name its jti, and those that were issued by it have it as sid.

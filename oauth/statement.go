@@ -40,6 +40,9 @@ func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (S
 	}
 	s.Subject, s.Handle = id.User, id.Handle
 	if s.Type == nested.TypeActor {
+		if !slices.Contains(scopeList(s.Scope), ScopeHandle) {
+			s.Handle = ""
+		}
 		for _, scope := range scopeList(s.Scope) {
 			// What the server's own endpoints do for her stays with her.
 			if scope != ScopeHandle && scope != ScopeIntrospect { // exchangeGrant knows them, too
@@ -99,7 +102,13 @@ func (p *Provider) Attest(ctx context.Context, s nested.Statement) (Statement, e
 			return Statement{}, err
 		}
 	}
-	return p.sign(ctx, s, user.Domain, user.ID, nil)
+	return p.sign(ctx, s, user.Domain, user.ID, func(ctx context.Context, tx storage.Tx) error {
+		now, err := tx.User(ctx, user.Domain, user.ID)
+		if err == nil && now.Handle != user.Handle {
+			err = errChanged
+		}
+		return err
+	})
 }
 
 // hadHandle checks that a user once had the handle that a statement says she had.

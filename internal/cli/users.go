@@ -178,7 +178,8 @@ type usersRenameCmd struct {
 
 func (*usersRenameCmd) Help() string {
 	return `The user keeps her id, her devices and her sessions. Tokens with the old handle are inactive at once, the next
-refresh brings the new one, and nobody else can take the old one:
+refresh brings the new one, and nobody else can take the old one. What she let others do by that handle ends: she lets them
+again.
 
     issuer users rename @alice --to alex
     issuer users rename --user gN5iY0YZQZ2cVn5eX0m4Pw --to alex`
