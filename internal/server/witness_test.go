@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -79,6 +80,18 @@ func (w *witness) keepAll(from url.Values) (kept []string) {
 	return kept
 }
 
+// jwts are what JWTs look like among other text: a form or a JSON document holds any number of them, under any names.
+var jwts = regexp.MustCompile(`eyJ[\w-]+\.[\w-]+\.[\w-]{16,}`)
+
+// keepTokens notes the JWTs in a body, and returns them.
+func (w *witness) keepTokens(body []byte) (kept []string) {
+	for _, token := range jwts.FindAll(body, -1) {
+		w.keep("token in a body", string(token))
+		kept = append(kept, string(token))
+	}
+	return kept
+}
+
 // A recorder shows a witness what passes.
 type recorder struct {
 	base    http.RoundTripper
@@ -103,6 +116,7 @@ func (r recorder) RoundTrip(req *http.Request) (*http.Response, error) {
 	if req.GetBody != nil {
 		if body, err := req.GetBody(); err == nil {
 			text, _ := io.ReadAll(body)
+			sent = append(sent, r.witness.keepTokens(text)...)
 			if form, err := url.ParseQuery(string(text)); err == nil {
 				sent = append(sent, r.witness.keepAll(form)...)
 			}
