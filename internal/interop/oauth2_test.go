@@ -58,15 +58,20 @@ func oauth2App(t *testing.T, ctx context.Context, issuer string) {
 			t.Errorf("the app = %v and %q, want two lines that match %s", err, printed, want)
 		}
 	})
-	t.Run("service", func(t *testing.T) {
-		service := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/service"))
-		service.Env = []string{"ISSUER=" + issuer, "CLIENT_ID=peer", "CLIENT_SECRET=" + peerSecret, "RESOURCE=" + resource}
-		service.Stderr = t.Output()
-		out, err := service.Output()
-		if want := regexp.MustCompile(`^200 Hello .*, your key is [\w-]{43}\n$`); err != nil || !want.Match(out) {
-			t.Errorf("the service = %v and %q, want a line that matches %s", err, out, want)
-		}
-	})
+	for name, env := range map[string][]string{
+		"service": {"CLIENT_ID=peer", "CLIENT_SECRET=" + peerSecret},
+		"keyed":   {"CLIENT_ID=web", "KEY=" + signers.file(t, "ES256"), "KID=ES256"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			service := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/"+name))
+			service.Env = append(env, "ISSUER="+issuer, "RESOURCE="+resource)
+			service.Stderr = t.Output()
+			out, err := service.Output()
+			if want := regexp.MustCompile(`^200 Hello .*, your key is [\w-]{43}\n$`); err != nil || !want.Match(out) {
+				t.Errorf("the service = %v and %q, want a line that matches %s", err, out, want)
+			}
+		})
+	}
 }
 
 // visit opens the address that a browser was sent to, with a query.

@@ -9,10 +9,13 @@ import (
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -56,6 +59,20 @@ func (k keyring) private(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(text)
+}
+
+// file writes one private key as PEM, and returns where.
+func (k keyring) file(t *testing.T, alg string) string {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(k[alg])
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(t.TempDir(), "key.pem")
+	if err := os.WriteFile(file, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 // settings are those of the clients: web, whose keys are in the settings, and site, which publishes the same.

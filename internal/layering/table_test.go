@@ -45,6 +45,7 @@ var arrows = map[string][]string{
 	"cmd/issuer":      {"internal/cli"},
 
 	"docs/examples/app":      {"dpop"},
+	"docs/examples/keyed":    {"dpop"},
 	"docs/examples/resource": {"dpop"},
 	"docs/examples/service":  {"dpop"},
 
