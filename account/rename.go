@@ -21,9 +21,8 @@ const reasonRenamed = "handle_changed"
 
 // Rename gives a user another handle, by the rules of a first login. She keeps her id, devices and sessions; tokens that
 // carry the old handle are inactive at once, and the next refresh brings the new one. Statements that carry it end, with what
-// rests on them, or whoever is shown them would go on learning it; a delegation stays, as her devices do. The old handle stays
-// hers in quarantine: nobody else can take it, and she may take it back. To the errors of [Accounts.SignIn] it adds
-// [ErrNoUser] and [ErrNoRename].
+// rests on them, or whoever is shown them would go on learning it. The old handle stays hers in quarantine: nobody else can
+// take it, and she may take it back. To the errors of [Accounts.SignIn] it adds [ErrNoUser] and [ErrNoRename].
 func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (storage.User, error) {
 	d, ok := a.domains[domain]
 	if !ok {

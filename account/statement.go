@@ -79,17 +79,14 @@ func (a *Accounts) withdrawAll(ctx context.Context, tx storage.Tx, domain, user,
 // all is about every statement.
 func all(storage.Statement) bool { return true }
 
-// typeDelegation is the type of the statements under which devices stand.
-const typeDelegation = "im-delegation+jwt"
-
-// callsHer is about the statements that end with the handle of a user, because they tell it. A delegation does not, for her
-// devices stay hers; and what is known of a rename stays true after another one.
+// callsHer is about the statements that end with the handle of a user, because they tell it. What is known of a rename stays
+// true after another one.
 func callsHer(s storage.Statement) bool {
 	var c struct {
 		Handle    string `json:"handle"`
 		OldHandle string `json:"old_handle"`
 	}
-	return s.Type != typeDelegation && (json.Unmarshal(s.Claims, &c) != nil || c.Handle != "" && c.OldHandle == "")
+	return json.Unmarshal(s.Claims, &c) != nil || c.Handle != "" && c.OldHandle == ""
 }
 
 // withdraw ends one statement. Tokens that enclose it name its jti, and those that were issued by it have it as sid.

@@ -64,7 +64,11 @@ func subset(scope, of string) bool {
 var (
 	errSubject = errors.New("does not name the outer subject")
 	errKey     = errors.New("not the same key in both")
+	errActing  = errors.New("somebody acts by it: it does not say who its holder is")
 )
+
+// acts reports whether somebody else holds the token than whom it is about (RFC 8693 §4.1).
+func (l *Layer) acts() bool { return l.Access != nil && l.Access.Actor != nil }
 
 // bindCascade: the key that the delegation names signed the outer statement, which is about the same user; the delegation
 // allows that statement, and all that follows from it.
@@ -88,10 +92,12 @@ func bindCascade(outer, inner *Layer) error {
 	}
 }
 
-// bindSeparate: a device and its user, named by one issuer. That the device belongs to its own token's user is checked
-// with that token.
+// bindSeparate: a device and its user, named by one issuer, and nobody who acts for her. That the device belongs to its own
+// token's user is checked with that token.
 func bindSeparate(outer, inner *Layer) error {
 	switch {
+	case outer.acts() || inner.acts():
+		return errActing
 	case outer.Issuer != inner.Issuer:
 		return errors.New("not the same issuer")
 	case outer.Access.Device == "" || inner.Access.Device != "":
@@ -161,9 +167,12 @@ func bindRenamedFrom(outer, inner *Layer) error {
 	return nil
 }
 
-// bindAttestedBy: the same key in both. A statement of the user's own key attests her device, and names it.
+// bindAttestedBy: the same key in both, whose holder is whom both are about: by a token of an actor she would be taken for
+// whom she acts for. A statement of the user's own key attests her device, and names it.
 func bindAttestedBy(outer, inner *Layer) error {
 	switch {
+	case outer.acts() || inner.acts():
+		return errActing
 	case outer.boundTo() == "" || outer.boundTo() != inner.boundTo():
 		return errKey
 	case inner.Statement == nil:

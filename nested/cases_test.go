@@ -403,10 +403,19 @@ func relationCases() []testCase {
 			token: aliceToken(inside(value(nested.Separate, userToken(func(d *draft) { d.set.Device = aliceDevice }))))},
 		{name: "attested-other-key", comment: "another key", path: "tokens[0]", code: nested.CodeBinding,
 			token: aliceToken(inside(value(nested.AttestedBy, vouched(func(d *draft) { d.set.JKT = botKey.jkt() }))))},
+		{name: "attested-acting", comment: "somebody acts by the inner token: its subject does not hold the key", path: "tokens[0]", code: nested.CodeBinding,
+			token: aliceToken(inside(value(nested.AttestedBy, vouched(acting))))},
+		{name: "attested-by-acting", comment: "somebody acts by the outer token", path: "tokens[0]", code: nested.CodeBinding,
+			token: aliceToken(acting, inside(value(nested.AttestedBy, vouched())))},
+		{name: "separate-acting", comment: "somebody acts by the inner token", path: "tokens[0]", code: nested.CodeBinding,
+			token: aliceToken(inside(value(nested.Separate, userToken(acting))))},
 		{name: "attested-other-device", comment: "the user's key speaks of another device with the same key", path: "tokens[0]", code: nested.CodeBinding,
 			token: aliceToken(inside(value(nested.AttestedBy, deviceStatement(func(d *draft) { d.st.Device = strings.Replace(aliceDevice, "072b", "0777", 1) }))))},
 	}
 }
+
+// acting makes a token one by which the bot acts.
+func acting(d *draft) { d.set.Actor = &claims.Actor{Subject: bot, Issuer: bridge} }
 
 func cascadeCases() []testCase {
 	refused := func(name, comment string, code nested.Code, token string) testCase {

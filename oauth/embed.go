@@ -15,6 +15,9 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
+// errEmbed is about a relation that is none of the client's.
+var errEmbed = refuse(CodeUnauthorizedClient, "The client is not registered to embed tokens of a relation that this takes: see embed of its registration.")
+
 // embed makes a token that encloses others (draft-yusef-oauth-nested-jwt-08, "Embedded Tokens Request"). The outer token is
 // about the subject of subject_token, the client's own; about a device, if her user's key took it in and its statement is
 // among the tokens; or else about the client itself. Every token is verified, bound, unexpired and unrevoked before it is
@@ -34,10 +37,10 @@ func (p *Provider) embed(ctx context.Context, f *flow) (claims.Set, error) {
 	}
 	for _, e := range entries {
 		if !slices.Contains(f.client.Embed, e.Relation) {
-			return claims.Set{}, refuse(CodeUnauthorizedClient, "The client is not registered to embed tokens of a relation that it names: see embed of its registration.")
+			return claims.Set{}, errEmbed
 		}
 	}
-	set, err := p.outer(ctx, f, entries)
+	set, err := p.outer(ctx, f, entries, along)
 	if err != nil {
 		return claims.Set{}, err
 	}
@@ -112,13 +115,13 @@ func within(i int, err error) error {
 }
 
 // outer says what the token would be without what it encloses.
-func (p *Provider) outer(ctx context.Context, f *flow, entries []nested.Entry) (claims.Set, error) {
+func (p *Provider) outer(ctx context.Context, f *flow, entries []nested.Entry, along []string) (claims.Set, error) {
 	if subject := f.form.Get("subject_token"); subject != "" {
 		return p.outerOwn(ctx, f, subject)
 	}
 	for i, e := range entries {
 		if e.Relation == nested.AttestedBy {
-			if set, err := p.countersign(ctx, f, i, e.Token); !errors.Is(err, errNoDevice) {
+			if set, err := p.countersign(ctx, f, i, e.Token, along); !errors.Is(err, errNoDevice) {
 				return set, within(i, err)
 			}
 		}
@@ -150,6 +153,9 @@ func (p *Provider) outerOwn(ctx context.Context, f *flow, subject string) (claim
 	} else if err != nil {
 		return claims.Set{}, err
 	}
+	if t.Actor != nil { // what she let it do goes no further, and what is said of her is not its own to show
+		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is of one who acts for somebody else: send the actor's own token.")
+	}
 	if t.Tokens != nil {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens already: send the one that it was made of, and all tokens.")
 	}
@@ -169,8 +175,9 @@ var (
 // countersign makes the token of a device that a user's own key took in, by a statement under a delegation of this server,
 // which is entry i. The device comes to be in the transaction of this answer; it has no session, and asks again where others
 // refresh. It ends with the delegation. A refusal of the statement is an error of nested, as of a token by itself.
-func (p *Provider) countersign(ctx context.Context, f *flow, i int, statement string) (claims.Set, error) {
+func (p *Provider) countersign(ctx context.Context, f *flow, i int, statement string, along []string) (claims.Set, error) {
 	o := p.opening(nested.TypeDevice)
+	o.Along = along
 	o.Audience = append(o.Audience, f.targets()...) // like all that is embedded, it may be for whom the token is for
 	tree, err := nested.Open(ctx, statement, o)
 	var refused *nested.Error

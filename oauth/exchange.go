@@ -77,13 +77,8 @@ func (p *Provider) exchangeOwn(ctx context.Context, f *flow, t *ownToken) (claim
 	if set.Scope, err = f.narrowed(set.Scope); err != nil {
 		return claims.Set{}, err
 	}
-	if targets := f.targets(); len(targets) > 0 {
-		for _, target := range targets {
-			if !slices.Contains(set.Audience, target) {
-				return claims.Set{}, refuse(CodeInvalidTarget, "The request names a resource that the subject_token is not for.")
-			}
-		}
-		set.Audience = targets
+	if set.Audience, err = f.targetsOf(set.Audience); err != nil {
+		return claims.Set{}, err
 	}
 	if err := p.stillRegistered(f.client, t.user, set); err != nil {
 		return claims.Set{}, err
@@ -102,6 +97,20 @@ func (p *Provider) exchangeOwn(ctx context.Context, f *flow, t *ownToken) (claim
 		return claims.Set{}, embedded(err)
 	}
 	return set, nil
+}
+
+// targetsOf returns the audiences that a request names, which must be some of those of the subject_token; all if it names none.
+func (f *flow) targetsOf(audience []string) ([]string, error) {
+	targets := f.targets()
+	if len(targets) == 0 {
+		return audience, nil
+	}
+	for _, target := range targets {
+		if !slices.Contains(audience, target) {
+			return nil, refuse(CodeInvalidTarget, "The request names a resource that the subject_token is not for.")
+		}
+	}
+	return targets, nil
 }
 
 // stillRegistered refuses what a client could not be given any more: its registration may have shrunk since.
@@ -173,6 +182,12 @@ func (p *Provider) exchangeFor(ctx context.Context, f *flow, t *ownToken) (claim
 	if set.Scope, err = f.narrowed(set.Scope); err != nil {
 		return claims.Set{}, err
 	}
+	if set.Audience, err = f.targetsOf(set.Audience); err != nil {
+		return claims.Set{}, err
+	}
+	if _, err := p.audience(f.client, f.user.Domain, set.Audience); err != nil {
+		return claims.Set{}, err
+	}
 	return p.actFor(f, set, actor, act)
 }
 
@@ -182,7 +197,11 @@ func (p *Provider) exchangeGrant(ctx context.Context, f *flow, statement string)
 	if err != nil {
 		return claims.Set{}, err
 	}
-	tree, err := nested.Open(ctx, statement, p.opening(nested.TypeActor))
+	o := p.opening(nested.TypeActor)
+	if o.Along, err = f.along(); err != nil {
+		return claims.Set{}, err
+	}
+	tree, err := nested.Open(ctx, statement, o)
 	var refused *nested.Error
 	if errors.As(err, &refused) {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is not valid: "+strings.TrimPrefix(plain(err), "nested: "))
@@ -215,16 +234,22 @@ func (p *Provider) exchangeGrant(ctx context.Context, f *flow, statement string)
 	if set.Scope, err = f.narrowed(common(grant.Scope, ScopeHandle+" "+ScopeIntrospect)); err != nil {
 		return claims.Set{}, err
 	}
+	if set.Audience, err = p.audience(f.client, f.user.Domain, f.targets()); err != nil {
+		return claims.Set{}, err
+	}
 	set.Expires = tree.Until
 	set, err = p.actFor(f, set, actor, act)
 	// A grant by her own key stands nowhere here, so that it always goes along: only who sees it can ask about it.
 	if err != nil || !evidence(f) && root == tree.Root {
 		return set, err
 	}
+	if !slices.Contains(f.client.Embed, nested.ActsFor) {
+		return claims.Set{}, errEmbed
+	}
 	if set.Tokens, err = nested.Build(nested.Entry{Relation: nested.ActsFor, Token: statement}); err != nil {
 		return claims.Set{}, embedded(err)
 	}
-	if _, err := p.checkNested(ctx, f, set, nil); err != nil {
+	if _, err := p.checkNested(ctx, f, set, o.Along); err != nil {
 		return claims.Set{}, embedded(err)
 	}
 	return set, nil
@@ -259,10 +284,6 @@ func (p *Provider) actFor(f *flow, set claims.Set, actor *ownToken, act *claims.
 		if !f.client.HasScope(s) {
 			return claims.Set{}, refuse(CodeInvalidScope, "The client is not registered for a scope of the subject_token: ask for fewer.")
 		}
-	}
-	var err error
-	if set.Audience, err = p.audience(f.client, f.user.Domain, f.targets()); err != nil {
-		return claims.Set{}, err
 	}
 	act.Actor = set.Actor // who acted before (RFC 8693 §4.1)
 	set.Actor, set.JKT, set.ClientID = act, f.proof.JKT, f.client.ID

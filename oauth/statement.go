@@ -28,7 +28,8 @@ type Statement struct {
 
 // State signs a statement on behalf of a person about herself: a grant to an actor, a delegation to a key of her own, or
 // one half of a link. Subject, Issuer, Handle and times are filled in; s.Expires stays if it is earlier than the longest
-// life of a statement. The error is an [*Error], or means that nothing was decided.
+// life of a statement. A handle has only a grant for im:handle, which ends when she gets another one: delegations and links go
+// with tokens about herself, whose scope says whether they tell it. The error is an [*Error], or means that nothing was decided.
 func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (Statement, error) {
 	_, user, _, err := p.person(ctx, p.store, who)
 	if err != nil {
@@ -38,10 +39,10 @@ func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (S
 	if err != nil {
 		return Statement{}, err
 	}
-	s.Subject, s.Handle = id.User, id.Handle
+	s.Subject = id.User
 	if s.Type == nested.TypeActor {
-		if !slices.Contains(scopeList(s.Scope), ScopeHandle) {
-			s.Handle = ""
+		if slices.Contains(scopeList(s.Scope), ScopeHandle) {
+			s.Handle = id.Handle
 		}
 		for _, scope := range scopeList(s.Scope) {
 			// What the server's own endpoints do for her stays with her.
@@ -88,6 +89,9 @@ func (p *Provider) Attest(ctx context.Context, s nested.Statement) (Statement, e
 	if err != nil {
 		return Statement{}, notFound(err, refuse(CodeInvalidRequest, "There is no such user as the subject."))
 	}
+	if !user.DisabledAt.IsZero() {
+		return Statement{}, refuse(CodeInvalidRequest, "The subject is disabled: enable the user first.")
+	}
 	own, err := p.accounts.Identify(user, storage.Device{})
 	if err != nil {
 		return Statement{}, err
@@ -103,11 +107,7 @@ func (p *Provider) Attest(ctx context.Context, s nested.Statement) (Statement, e
 		}
 	}
 	return p.sign(ctx, s, user.Domain, user.ID, func(ctx context.Context, tx storage.Tx) error {
-		now, err := tx.User(ctx, user.Domain, user.ID)
-		if err == nil && now.Handle != user.Handle {
-			err = errChanged
-		}
-		return err
+		return asRead(ctx, tx, user)
 	})
 }
 

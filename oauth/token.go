@@ -168,14 +168,16 @@ func (f *flow) sameUser(ctx context.Context, tx storage.Tx) error {
 	if f.user.ID == "" {
 		return nil
 	}
-	u, err := tx.User(ctx, f.user.Domain, f.user.ID)
-	if err != nil {
-		return err
+	return asRead(ctx, tx, f.user)
+}
+
+// asRead checks that the row of a user is as it was read, as far as tokens go.
+func asRead(ctx context.Context, tx storage.Tx, user storage.User) error {
+	now, err := tx.User(ctx, user.Domain, user.ID)
+	if err == nil && (now.Gen != user.Gen || now.Handle != user.Handle || !now.DisabledAt.Equal(user.DisabledAt)) {
+		err = errChanged
 	}
-	if u.Gen != f.user.Gen || u.Handle != f.user.Handle || !u.DisabledAt.Equal(f.user.DisabledAt) {
-		return errChanged
-	}
-	return nil
+	return err
 }
 
 // close runs after the grant's own checks and before anything is written: the key is there where one is due, scope and

@@ -108,8 +108,8 @@ func (k *checker) grants(c *Client, path string) {
 	logsIn := slices.Contains(c.Grants, "authorization_code")
 	embeds := slices.Contains(c.Grants, "urn:ietf:params:oauth:grant-type:embedded-tokens")
 	switch {
-	case len(c.Embed) > 0 && !embeds:
-		k.report(join(path, "embed"), "has no effect without the grant urn:ietf:params:oauth:grant-type:embedded-tokens: add it or leave the key out")
+	case len(c.Embed) > 0 && !embeds && !slices.Contains(c.Grants, "urn:ietf:params:oauth:grant-type:token-exchange"):
+		k.report(join(path, "embed"), "has no effect without the grant urn:ietf:params:oauth:grant-type:embedded-tokens, or that for token exchange: add it or leave the key out")
 	case len(c.Embed) == 0 && embeds:
 		k.report(join(path, "embed"), "is required with the grant embedded-tokens: name the relations of the tokens that the client may embed")
 	}

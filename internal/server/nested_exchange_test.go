@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -82,6 +83,13 @@ func TestExchangeRefused(t *testing.T) {
 		rel: "moved_from", token: c.old.states(t, nested.TypeMove, oldAlice, c.issuer, func(s *nested.Statement) { s.Party = c.bob.set.Subject }),
 	}}}, asValue).token
 	bearer := c.service(t, mute, nil, nil)
+	key := newKey(t)
+	limits := delegating(t, key)
+	limits["statements"] = []string{nested.TypeActor}
+	_, delegation := c.made(t, c.phone, c.alice, "delegations", limits)
+	byKey := c.says(t, key, nested.TypeActor, c.alice.set.Subject, delegation, func(s *nested.Statement) {
+		s.Party, s.Scope = c.bob.set.Subject, "im:handle"
+	})
 
 	wantTokens(t, c.token(t, accounts, c.bobs, refreshForm(c.bob.refresh)))
 	spare := map[*device]url.Values{
@@ -124,6 +132,8 @@ func TestExchangeRefused(t *testing.T) {
 		{"an actor's bearer token", bot, c.machine, exchanging(grant, typeJWT, bearer, nil), invalid, "another key"},
 		{"an actor who acts for another", accounts, c.bobs, exchanging(fromBob, typeJWT, acting, nil), invalid, "acts for somebody else"},
 		{"an actor's token that encloses some", accounts, c.bobs, exchanging(bobs, typeJWT, nest, nil), invalid, "encloses"},
+		{"evidence by a client that may not embed grants", accounts, c.bobs, exchanging(bobs, typeJWT, c.bob.access, url.Values{"im_evidence": {"true"}}), "unauthorized_client", "embed"},
+		{"a grant by her own key, by such a client", accounts, c.bobs, exchanging(byKey, typeJWT, c.bob.access, nil), "unauthorized_client", "embed"},
 		{"another's token", accounts, c.phone, exchanging(c.bob.access, typeAccess, "", nil), invalid, "another key"},
 		{"another client's token", bot, c.machine, exchanging(c.alice.access, typeAccess, "", nil), invalid, "another client's"},
 		{"a bearer token", bot, c.machine, exchanging(bearer, typeAccess, "", nil), invalid, "another client's"},
@@ -162,7 +172,7 @@ func (s *site) madeBy(t *testing.T, c caller, d *device, held tokens, kind strin
 // TestPersonActs lets Bob act for Alice. It ends with his session, his device and his account as with her grant, and is
 // good for nothing that is for herself.
 func TestPersonActs(t *testing.T) {
-	c := startCast(t)
+	c := startCastWith(t, map[string]string{"embed": ", acts_for"})
 	id, grant := c.lets(t, c.bob.set.Subject, "", "im:handle introspect")
 	act := func(t *testing.T, d *device, held tokens, change url.Values) string {
 		return issued(t, c.token(t, accounts, d, exchanging(grant, typeJWT, held.access, change)))
@@ -178,6 +188,12 @@ func TestPersonActs(t *testing.T) {
 	}
 	t.Run("her account", func(t *testing.T) {
 		wantRefused(t, c.held(t, c.bobs, first, http.MethodGet, "/me/actors", nil), http.StatusForbidden, "insufficient_scope")
+	})
+	t.Run("no other's name", func(t *testing.T) { // by the token for the same key Bob is not Alice, nor is what is said of her his to show
+		a, _ := c.embed(t, embedding{c: accounts, d: c.bobs, subject: c.bob.access, inside: []inside{{rel: "attested_by", token: act(t, c.bobs, c.bob, nil), typ: typeAccess}}}, asValue)
+		wantRefusedAt(t, a, "tokens[0]", string(nested.CodeBinding))
+		a, _ = c.embed(t, embedding{c: accounts, d: c.bobs, subject: act(t, c.bobs, c.bob, nil), inside: []inside{c.member(t, nil)}}, asValue)
+		wantError(t, a, 400, "invalid_request")
 	})
 	t.Run("introspection", func(t *testing.T) {
 		a := c.held(t, c.bobs, first, http.MethodPost, "/introspect", url.Values{"token": {c.alice.access}})
@@ -241,7 +257,7 @@ func TestPersonActs(t *testing.T) {
 // TestGrantByOwnKey exchanges what a user's own key granted. It gives no more than the issuer itself lets an actor have,
 // goes along, and ends with the delegation.
 func TestGrantByOwnKey(t *testing.T) {
-	c := startCast(t)
+	c := startCastWith(t, map[string]string{"embed": ", acts_for"})
 	key := newKey(t)
 	limits := delegating(t, key)
 	limits["statements"] = []string{nested.TypeActor}
@@ -282,6 +298,12 @@ func TestMayAct(t *testing.T) {
 		set.Actor == nil || set.Actor.Subject != c.bob.set.Subject || set.Expires.After(c.alice.set.Expires) {
 		t.Errorf("claims = %+v, want Alice's, by Bob alone", set)
 	}
+	if !slices.Equal(set.Audience, c.alice.set.Audience) {
+		t.Errorf("aud = %v, want that of the subject_token, %v", set.Audience, c.alice.set.Audience)
+	}
+	wide := form(letting(nil))
+	wide.Set("resource", "https://rooms.example.com") // the client may, but the subject_token is not for it
+	wantError(t, c.token(t, accounts, c.bobs, wide), 400, "invalid_target")
 	chain := claimsOf(t, issued(t, c.token(t, accounts, c.bobs, form(letting(func(set *claims.Set) {
 		set.Actor = &claims.Actor{Subject: "before", Issuer: c.issuer, ClientID: "before"}
 	})))))
@@ -326,6 +348,20 @@ func TestExchangeLimit(t *testing.T) {
 	s.advance(t, wait)
 	issued(t, s.tokenWith(t, accounts, d, form, proof)) // it was not spent
 	wantLimited(t, s.token(t, accounts, d, form), false)
+}
+
+// TestActorPays holds that a bot that asks too often for tokens about a user does not keep her from hers.
+func TestActorPays(t *testing.T) {
+	s := start(t, limits("off", "off", "3/30s"))
+	s.freeze(t)
+	phone, machine := newDevice(t), newDevice(t)
+	alice := s.account(t, phone, "alice")
+	s.advance(t, 30*time.Second)
+	_, grant := s.made(t, phone, alice, "actors", object{"actor": bot.id, "actor_iss": s.issuer, "scope": "im:handle"})
+	for range 9 {
+		issued(t, s.token(t, bot, machine, exchanging(grant, typeJWT, s.service(t, bot, machine, nil), nil)))
+	}
+	wantTokens(t, s.token(t, accounts, phone, refreshForm(alice.refresh)))
 }
 
 // TestMidnight holds that a token is judged by the time that it is made at, though the second ends meanwhile.

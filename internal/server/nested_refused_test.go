@@ -29,8 +29,11 @@ type cast struct {
 	alice, bob           tokens
 }
 
-func startCast(t *testing.T) *cast {
-	w := startWorld(t, nil)
+func startCast(t *testing.T) *cast { return startCastWith(t, nil) }
+
+// startCastWith is startCast with other settings.
+func startCastWith(t *testing.T, fill map[string]string) *cast {
+	w := startWorld(t, fill)
 	c := &cast{world: w, phone: newDevice(t), bobs: newDevice(t), machine: newDevice(t)}
 	c.alice, c.bob = w.account(t, c.phone, "alice"), w.account(t, c.bobs, "bob")
 	wantTokens(t, w.token(t, accounts, c.phone, refreshForm(c.alice.refresh))) // again and again, and nothing is written
