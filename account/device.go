@@ -139,7 +139,7 @@ func (a *Accounts) Devices(ctx context.Context, domain, user string) ([]storage.
 	return a.store.Devices(ctx, domain, user)
 }
 
-// RemoveDevice ends a device: its sessions, its tokens, and the use of its key for ever. Removing it again changes
+// RemoveDevice ends a device: its sessions, its tokens, the statements that were made by it, and the use of its key for ever. Removing it again changes
 // nothing. The reason is for the audit; it is kept with the device. [ErrNoDevice] if there is none.
 func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (storage.Device, error) {
 	var (
@@ -187,5 +187,7 @@ func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.De
 			return nil, err
 		}
 	}
-	return rows, nil
+	// Whoever has stolen it may have let in keys and actors of his own.
+	withdrawn, err := a.withdrawAll(ctx, tx, d.Domain, d.User, reasonRemoved, func(s storage.Statement) bool { return s.Device == d.ID })
+	return append(rows, withdrawn...), err
 }

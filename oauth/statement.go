@@ -31,7 +31,7 @@ type Statement struct {
 // life of a statement. A handle has only a grant for im:handle, which ends when she gets another one: delegations and links go
 // with tokens about herself, whose scope says whether they tell it. The error is an [*Error], or means that nothing was decided.
 func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (Statement, error) {
-	_, user, _, err := p.person(ctx, p.store, who)
+	_, user, device, err := p.person(ctx, p.store, who)
 	if err != nil {
 		return Statement{}, err
 	}
@@ -51,7 +51,7 @@ func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (S
 			}
 		}
 	}
-	return p.sign(ctx, s, user.Domain, user.ID, func(ctx context.Context, tx storage.Tx) error {
+	return p.sign(ctx, s, storage.Statement{Domain: user.Domain, User: user.ID, Device: device.ID}, func(ctx context.Context, tx storage.Tx) error {
 		_, now, _, err := p.person(ctx, tx, who)
 		if err == nil && now.Handle != user.Handle {
 			err = errChanged
@@ -83,7 +83,7 @@ func (p *Provider) Attest(ctx context.Context, s nested.Statement) (Statement, e
 		return Statement{}, refuse(CodeInvalidRequest, "The subject is of a domain that this server does not issue in.")
 	}
 	if s.Type == nested.TypeMember {
-		return p.sign(ctx, s, id.Domain(), "", nil)
+		return p.sign(ctx, s, storage.Statement{Domain: id.Domain()}, nil)
 	}
 	user, err := p.store.User(ctx, id.Domain(), id.Local())
 	if err != nil {
@@ -106,7 +106,7 @@ func (p *Provider) Attest(ctx context.Context, s nested.Statement) (Statement, e
 			return Statement{}, err
 		}
 	}
-	return p.sign(ctx, s, user.Domain, user.ID, func(ctx context.Context, tx storage.Tx) error {
+	return p.sign(ctx, s, storage.Statement{Domain: user.Domain, User: user.ID}, func(ctx context.Context, tx storage.Tx) error {
 		return asRead(ctx, tx, user)
 	})
 }
@@ -130,8 +130,9 @@ func (p *Provider) hadHandle(ctx context.Context, user storage.User, handle stri
 
 var errChanged = refuse(CodeTemporarilyUnavailable, "The account has just changed: ask again, with a new proof where there was one.")
 
-// sign completes a statement, signs it and keeps what is needed to withdraw it. First runs in the transaction, before.
-func (p *Provider) sign(ctx context.Context, s nested.Statement, domain, user string, first func(context.Context, storage.Tx) error) (Statement, error) {
+// sign completes a statement, signs it and keeps what is needed to withdraw it: row says of whom it is, and by which device.
+// First runs in the transaction, before.
+func (p *Provider) sign(ctx context.Context, s nested.Statement, row storage.Statement, first func(context.Context, storage.Tx) error) (Statement, error) {
 	now := p.now().Truncate(time.Second)
 	s.Issuer, s.IssuedAt, s.NotBefore = p.issuer, now, time.Time{}
 	if longest := now.Add(p.lifetimes.Statement); s.Expires.IsZero() || s.Expires.After(longest) {
@@ -146,7 +147,7 @@ func (p *Provider) sign(ctx context.Context, s nested.Statement, domain, user st
 		return Statement{}, err
 	}
 	if len(s.Audience) == 0 {
-		if s.Audience, err = p.readers(s, domain); err != nil {
+		if s.Audience, err = p.readers(s, row.Domain); err != nil {
 			return Statement{}, err
 		}
 	}
@@ -164,9 +165,7 @@ func (p *Provider) sign(ctx context.Context, s nested.Statement, domain, user st
 	} else if err != nil {
 		return Statement{}, refuse(CodeInvalidRequest, "The statement cannot be made: "+plain(err))
 	}
-	row := storage.Statement{
-		JTI: s.JTI, Domain: domain, User: user, Type: s.Type, Claims: kept, CreatedAt: s.IssuedAt, ExpiresAt: s.Expires,
-	}
+	row.JTI, row.Type, row.Claims, row.CreatedAt, row.ExpiresAt = s.JTI, s.Type, kept, s.IssuedAt, s.Expires
 	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		if first != nil {
 			if err := first(ctx, tx); err != nil {

@@ -135,6 +135,7 @@ type Statement struct {
 	JTI    string
 	Domain string // of its subject
 	User   string // the id of its subject; empty where that is no user of the domain
+	Device string // the id of the device by which the user made it; empty where the operator did
 	Type   string // typ
 	Claims []byte // as they were signed
 	// CreatedAt and ExpiresAt are its iat and exp.

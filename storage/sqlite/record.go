@@ -119,16 +119,17 @@ func pushedDest(p *storage.Pushed) []any {
 	return []any{(*digest)(&p.URI), &p.Client, (*form)(&p.Request), (*instant)(&p.ExpiresAt)}
 }
 
-const statementColumns = "jti, domain, user_id, typ, claims, created_at, expires_at, withdrawn_at, withdrawn_reason"
+const statementColumns = "jti, domain, user_id, typ, claims, created_at, expires_at, withdrawn_at, withdrawn_reason, " +
+	"device"
 
 func statementArgs(s storage.Statement) []any {
 	return []any{s.JTI, s.Domain, s.User, s.Type, s.Claims, millis(s.CreatedAt), millis(s.ExpiresAt),
-		millis(s.WithdrawnAt), s.WithdrawnReason}
+		millis(s.WithdrawnAt), s.WithdrawnReason, s.Device}
 }
 
 func statementDest(s *storage.Statement) []any {
 	return []any{&s.JTI, &s.Domain, &s.User, &s.Type, &s.Claims, (*instant)(&s.CreatedAt), (*instant)(&s.ExpiresAt),
-		(*instant)(&s.WithdrawnAt), &s.WithdrawnReason}
+		(*instant)(&s.WithdrawnAt), &s.WithdrawnReason, &s.Device}
 }
 
 const revocationColumns = "seq, kind, key, gen, reason, at, expires_at"
