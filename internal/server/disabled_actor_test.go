@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 	"testing"
+
+	"github.com/imidentity/issuer/nested"
 )
 
 // TestDisableEndsActors holds that who acts for a user is out with her, in every form that its tokens have, and that what
@@ -52,4 +54,45 @@ func TestDisableEndsActors(t *testing.T) {
 	ended("disabled")
 	s.enable(t, "@alice")
 	ended("enabled again")
+}
+
+// TestRemovedDeviceEndsStatements holds that a thief who lets keys and actors of his own in by a stolen device is out with it,
+// and that what she said by her other devices stands.
+func TestRemovedDeviceEndsStatements(t *testing.T) {
+	c := startCast(t)
+	stolen := newDevice(t)
+	held := c.account(t, stolen, "alice")
+	key, other := newKey(t), newKey(t)
+	id, delegation := c.made(t, stolen, held, "delegations", delegating(t, key))
+	_, grant := c.made(t, stolen, held, "actors", object{"actor": bot.id, "actor_iss": c.issuer, "scope": "im:handle"})
+	limits := delegating(t, other)
+	limits["devices"] = "08*"
+	_, hers := c.made(t, c.phone, c.alice, "delegations", limits)
+	_, herGrant := c.lets(t, bot.id, c.issuer, "im:handle")
+
+	hidden, tablet := newDevice(t), newDevice(t)
+	ask := embedding{c: accounts, d: hidden, inside: []inside{c.device(t, key, held.set, delegation, hidden.JKT(), "07a", 1, nil)}}
+	exchanged := func(grant string) answer {
+		return c.token(t, bot, c.machine, exchanging(grant, typeJWT, c.service(t, bot, c.machine, nil), nil))
+	}
+	countersigned, shown := c.nested(t, ask, asValue), c.nested(t, c.its(inside{rel: "acts_for", token: grant}), asValue)
+	logged, acting := c.account(t, hidden, "alice"), issued(t, exchanged(grant))
+	// What he lets in by that in turn.
+	_, further := c.made(t, hidden, logged, "actors", object{"actor": bot.id, "actor_iss": c.issuer, "scope": "im:handle"})
+
+	c.remove(t, held.set.Device)
+	c.wantOver(t, countersigned, "device_removed", "")
+	c.wantOver(t, nest{token: logged.access}, "device_removed", "")
+	c.wantOver(t, shown, "device_removed", "tokens[0]")
+	c.wantOver(t, nest{token: acting}, "device_removed", "")
+	wantError(t, c.token(t, accounts, hidden, refreshForm(logged.refresh)), http.StatusBadRequest, "invalid_grant")
+	wantRefusedAt(t, c.ask(t, ask), "tokens[0].tokens[0]", string(nested.CodeRevoked))
+	for _, gone := range []string{grant, further} {
+		wantError(t, exchanged(gone), http.StatusBadRequest, "invalid_request")
+	}
+	if s, err := c.store.Statement(t.Context(), id); err != nil || s.WithdrawnReason != "device_removed" {
+		t.Errorf("Statement = %+v, %v, want it withdrawn with the device", s, err)
+	}
+	issued(t, exchanged(herGrant))
+	c.nested(t, embedding{c: accounts, d: tablet, inside: []inside{c.device(t, other, c.alice.set, hers, tablet.JKT(), "08a", 1, nil)}}, asValue)
 }
