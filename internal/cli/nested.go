@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 	"os"
 	"strings"
 	"time"
@@ -22,6 +23,8 @@ type explainCmd struct {
 	File        string    `arg:"" help:"File that holds the token; - reads it from standard input."`
 	Peer        []string  `required:"" placeholder:"DOMAIN=URL" help:"An issuer to believe for a domain. May be repeated."`
 	JWKS        []string  `name:"jwks" placeholder:"[URL=]FILE" help:"The keys of that issuer, or of all. Without, they are asked for at the issuers."`
+	Along       []string  `placeholder:"FILE" help:"File that holds a token that came along, which the token names by its digest. May be repeated."`
+	NJWT        string    `name:"njwt" enum:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by," default:"" placeholder:"RELATION" help:"What a token in the member njwt is to the one around it, such as acts_for. Without, such tokens are refused."`
 	Audience    []string  `placeholder:"NAME" help:"A name of the verifier: the token must be for one of them. Without, it may be for anybody."`
 	At          time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Check it as of this time, such as 2026-05-01T14:00:00Z, not now."`
 	Development bool      `help:"Admit domains set aside for tests, and issuers by http."`
@@ -34,7 +37,17 @@ func (*explainCmd) Help() string {
     issuer nested explain token --peer example.net=https://im-id.example.net --jwks keys.json
     issuer nested explain - --peer example.net=https://im-id.example.net < token
 
+An access token or a statement by itself, with what came along:
+
+    issuer nested explain token --along grant --peer example.net=https://im-id.example.net
+
 Nobody is asked whether a token was revoked.`
+}
+
+// explained are the types of tokens that can be explained.
+var explained = []string{
+	nested.TypeAccessToken, nested.TypeActor, nested.TypeDelegation, nested.TypeDevice, nested.TypeLink, nested.TypeRename,
+	nested.TypeMove, nested.TypeMember, nested.TypeGuardian,
 }
 
 func (c *explainCmd) Run(ctx context.Context, s *streams) error {
@@ -48,7 +61,14 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	}
 	o := nested.Options{
 		Keys: table, Audience: c.Audience, AnyAudience: len(c.Audience) == 0, Development: c.Development,
-		Types: []string{nested.TypeAccessToken},
+		Types: explained, NJWT: nested.Relation(c.NJWT),
+	}
+	for _, file := range c.Along {
+		token, err := os.ReadFile(file)
+		if err != nil {
+			return usage("read what came along: %w", err)
+		}
+		o.Along = append(o.Along, strings.TrimSpace(string(token)))
 	}
 	if !c.At.IsZero() {
 		o.Now = func() time.Time { return c.At }
@@ -79,7 +99,11 @@ func (c *explainCmd) read(s *streams) (string, error) {
 
 // table is whom the flags say to believe.
 func (c *explainCmd) table() (*trust.Table, error) {
-	client, err := fetch.NewClient(fetch.Policy{AllowHTTP: c.Development})
+	policy := fetch.Policy{AllowHTTP: c.Development}
+	if c.Development { // an issuer on this machine
+		policy.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	client, err := fetch.NewClient(policy)
 	if err != nil {
 		return nil, err
 	}
