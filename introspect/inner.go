@@ -56,7 +56,7 @@ func (i *Introspector) inner(l *nested.Layer) (inner, error) {
 		return in, nil
 	}
 	// A statement is about somebody, whatever she is called, and does not grow old with her generation.
-	in.subject = Token{JTI: l.JTI(), KID: l.Kid, Gen: math.MaxInt64}
+	in.subject = Token{JTI: l.RevocationKey(), KID: l.Kid, Gen: math.MaxInt64}
 	id, err := (claims.Parser{AllowSingleLabel: true}).Parse(l.Subject)
 	if err != nil {
 		return in, err

@@ -51,6 +51,15 @@ func (l *Layer) JTI() string {
 	return l.Statement.JTI
 }
 
+// RevocationKey returns what the token is called where it is noted as revoked: its jti, which its issuer gave to no other. A
+// user's own key may write any jti, so that what it signed is called by her URI, too.
+func (l *Layer) RevocationKey() string {
+	if l.byUser() {
+		return l.Subject + " " + l.JTI()
+	}
+	return l.JTI()
+}
+
 // audience returns whom the token is for.
 func (l *Layer) audience() []string {
 	if l.Access != nil {

@@ -167,7 +167,7 @@ func (p *Provider) standStatement(ctx context.Context, l *nested.Layer) error {
 // withdrawnByUser looks whether a statement by a user's own key was revoked here. That its delegation stands is asked with
 // the delegation.
 func (p *Provider) withdrawnByUser(ctx context.Context, l *nested.Layer) (bool, error) {
-	r, err := p.store.Revocation(ctx, storage.RevokeToken, l.JTI())
+	r, err := p.store.Revocation(ctx, storage.RevokeToken, l.RevocationKey())
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return false, nil

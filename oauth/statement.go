@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -226,4 +228,37 @@ func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) er
 	}
 	_, err = p.accounts.Withdraw(ctx, who.Domain, who.User, jti, "withdrawn")
 	return err
+}
+
+// WithdrawSigned ends a statement that a key of a person's own signed: what encloses it is inactive, and it is not taken any
+// more. She sends the statement itself, since this server keeps none that it did not sign. Errors are those of
+// [Provider.State].
+func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement string) error {
+	_, user, _, err := p.person(ctx, p.store, who)
+	if err != nil {
+		return err
+	}
+	o := p.opening(nested.TypeDevice, nested.TypeActor, nested.TypeLink, nested.TypeDelegation)
+	o.AnyAudience, o.Revoked = true, nil // whoever it is for; and to withdraw it again changes nothing
+	tree, err := nested.Open(ctx, statement, o)
+	var refused *nested.Error
+	if errors.As(err, &refused) {
+		return refuse(CodeInvalidRequest, "The statement does not hold: "+strings.TrimPrefix(plain(err), "nested: "))
+	} else if err != nil {
+		return err
+	}
+	own, err := p.accounts.Identify(user, storage.Device{})
+	if err != nil {
+		return err
+	}
+	root := tree.Root
+	if root.Issuer != root.Subject || root.Subject != own.User {
+		return refuse(CodeInvalidRequest, "The statement is none that a key of yours signed. One that this server signed is withdrawn by its id.")
+	}
+	return p.revoke(ctx, revocation.RevokeToken(root.RevocationKey(), revocation.Cause{
+		Reason: "withdrawn", At: p.now(), TokenLife: tree.Until.Sub(p.now()),
+	}), func(ctx context.Context, tx storage.Tx) error {
+		_, _, _, err := p.person(ctx, tx, who)
+		return err
+	})
 }

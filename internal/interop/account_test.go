@@ -15,6 +15,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/nested"
 )
 
 // account does what a person does with her own account: she lets a bot act for her, names a key of hers, says who else she
@@ -24,7 +25,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	holder := func(id, secret string) (*client.Client, *dpop.Signer) {
+	holder := func(id, secret string) *client.Client {
 		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 		if err != nil {
 			t.Fatal(err)
@@ -35,9 +36,9 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		}
 		return &client.Client{Server: meta, ID: id, Secret: secret, HTTP: &http.Client{
 			Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer},
-		}}, signer
+		}}
 	}
-	app, signer := holder("im-app", "")
+	app := holder("im-app", "")
 	flow := app.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}})
 	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "bob", "password": "bob"})
 	if err != nil {
@@ -82,18 +83,26 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		if resp.StatusCode != want {
 			t.Fatalf("%s %s = %d, want %d", method, path, resp.StatusCode, want)
 		}
-		if want == http.StatusCreated || method == http.MethodPost {
+		if method == http.MethodPost && want != http.StatusNoContent {
 			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 				t.Fatal(err)
 			}
 		}
 		return answer
 	}
+	wallet, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	hers, err := dpop.NewSigner(wallet, "")
+	if err != nil {
+		t.Fatal(err)
+	}
 	const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
 	made := make(map[string]map[string]any)
 	for kind, body := range map[string]any{
 		"actors":      map[string]any{"actor": "bot", "actor_iss": issuer, "scope": "im:handle", "expires_in": 3600},
-		"delegations": map[string]any{"jkt": signer.JKT(), "devices": "*", "count": 1, "lifetime": 3600, "depth": 1},
+		"delegations": map[string]any{"jkt": hers.JKT(), "statements": nested.TypeLink, "devices": "*", "count": 1, "lifetime": 3600, "depth": 1},
 		"links":       map[string]any{"same_as": "im:somebody@example.org;id-type=user", "audience": []string{"im:example.org"}},
 	} {
 		made[kind] = send(app, own.AccessToken, http.MethodPost, "/me/"+kind, asJSON, body, http.StatusCreated)
@@ -102,7 +111,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	}
 	grant, _ := made["actors"]["token"].(string)
 
-	bot, _ := holder("bot", peerSecret)
+	bot := holder("bot", peerSecret)
 	actor, err := bot.Token(ctx, url.Values{"grant_type": {"client_credentials"}})
 	if err != nil {
 		t.Fatal(err)
@@ -121,7 +130,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		"tokens":               []any{map[string]any{"type": jwt, "rel": "acts_for", "token": grant}},
 	}, http.StatusOK)
 
-	peer, _ := holder("peer", peerSecret)
+	peer := holder("peer", peerSecret)
 	asker, err := peer.Token(ctx, url.Values{"grant_type": {"client_credentials"}, "resource": {issuer}})
 	if err != nil {
 		t.Fatal(err)
@@ -135,6 +144,11 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 			t.Errorf("introspection = %v, want active with the grant inside", answer)
 		}
 	}
+	statement := signedByHer(t, wallet, made["delegations"], issuer)
+	for range 2 {
+		send(app, own.AccessToken, http.MethodPost, "/me/withdrawals", asJSON, map[string]any{"token": statement}, http.StatusNoContent)
+	}
+	send(app, own.AccessToken, http.MethodPost, "/me/withdrawals", asJSON, map[string]any{"token": grant}, http.StatusBadRequest)
 	for kind, statement := range made {
 		send(app, own.AccessToken, http.MethodDelete, "/me/"+kind+"/"+statement["id"].(string), "", nil, http.StatusNoContent)
 		send(app, own.AccessToken, http.MethodDelete, "/me/"+kind+"/"+statement["id"].(string), "", nil, http.StatusNotFound)
@@ -144,4 +158,28 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	}
 	send(app, tokens.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusUnauthorized) // not for the issuer alone
 	send(peer, asker.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusForbidden)
+}
+
+// signedByHer is half a link that a key of a person's own signs under a delegation.
+func signedByHer(t *testing.T, key *ecdsa.PrivateKey, delegation map[string]any, issuer string) string {
+	t.Helper()
+	sign, err := nested.UserKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sub, _ := delegation["sub"].(string)
+	token, _ := delegation["token"].(string)
+	now := time.Now().Truncate(time.Second)
+	s := nested.Statement{
+		Type: nested.TypeLink, Issuer: sub, Subject: sub, Audience: []string{issuer}, JTI: rand.Text(), IssuedAt: now,
+		Expires: now.Add(time.Minute), Party: "im:somebody@example.org;id-type=user",
+	}
+	if s.Tokens, err = nested.Build(nested.Entry{Relation: nested.Cascade, Token: token}); err != nil {
+		t.Fatal(err)
+	}
+	statement, err := s.Sign(sign)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return statement
 }

@@ -29,6 +29,7 @@ var sharedPaths = map[string]bool{
 	"/me/delegations/{id}":       true,
 	"/me/links":                  true,
 	"/me/links/{id}":             true,
+	"/me/withdrawals":            true,
 	"/healthz":                   false,
 	"/readyz":                    false,
 }

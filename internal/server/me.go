@@ -44,7 +44,7 @@ func (s *Server) myRoutes() []route {
 			route{http.MethodPost, "/me/" + k.path, s.bound(oauth.ScopeAccount, s.state(k)), anyOrigin, eachRequest},
 			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.bound(oauth.ScopeAccount, s.withdraw(k)), anyOrigin, eachRequest})
 	}
-	return list
+	return append(list, route{http.MethodPost, "/me/withdrawals", s.bound(oauth.ScopeAccount, s.withdrawSigned), anyOrigin, eachRequest})
 }
 
 // A Statement is a statement as its subject, or an operator, sees it. What it has not is left out.
@@ -164,4 +164,24 @@ func (s *Server) withdraw(k statementKind) func(echo.Context, claims.Set) error 
 		}
 		return c.NoContent(http.StatusNoContent)
 	}
+}
+
+// withdrawSigned serves POST /me/withdrawals: what a key of the person's own signed no longer holds.
+func (s *Server) withdrawSigned(c echo.Context, holder claims.Set) error {
+	who, err := personOf(holder)
+	if err != nil {
+		return err
+	}
+	b, err := readBody(c)
+	if err != nil {
+		return err
+	}
+	statement := b.string("token")
+	if err := b.done(); err != nil {
+		return err
+	}
+	if err := s.OAuth.WithdrawSigned(c.Request().Context(), who, statement); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
 }
