@@ -16,7 +16,6 @@ type inner struct {
 	// asked says that the issuer itself knows whether it was revoked; of others it would have to ask theirs.
 	asked   bool
 	subject Token
-	actors  []Token // the sessions of those who act by an access token
 	// domain is that of the subject of a foreign token, whose issuer must still be believed.
 	domain string
 }
@@ -52,7 +51,7 @@ func (i *Introspector) inner(l *nested.Layer) (inner, error) {
 		if err != nil {
 			return in, err
 		}
-		in.subject, in.actors, in.domain = t.subject, t.actors, t.subject.Domain
+		in.subject, in.domain = t.subject, t.subject.Domain // nobody acts by it: no relation takes such a token
 		return in, nil
 	}
 	// A statement is about somebody, whatever she is called, and does not grow old with her generation.
@@ -89,17 +88,14 @@ func (i *Introspector) judgeInner(ctx context.Context, t *token, now time.Time) 
 			if reason, err := i.cfg.Source.Revoked(ctx, in.subject); err != nil || reason != "" {
 				return verdict{reason, in.Path}, err
 			}
-			for _, actor := range in.actors {
-				if reason, err := i.cfg.Source.Revoked(ctx, actor); err != nil || reason != "" {
-					return verdict{reason, in.Path}, err
-				}
-			}
 		}
 		if in.Kid == "" { // signed by a user's key, under a delegation that is looked at in its turn
 			continue
 		}
 		err := i.believed(ctx, in)
 		switch {
+		case errors.Is(err, errOtherKey):
+			return verdict{Reason(nested.CodeSignature), in.Path}, nil
 		case errors.Is(err, claims.ErrDomain):
 			return verdict{Reason(nested.CodeDomain), in.Path}, nil
 		case errors.Is(err, claims.ErrIssuer):
@@ -111,10 +107,17 @@ func (i *Introspector) judgeInner(ctx context.Context, t *token, now time.Time) 
 	return verdict{}, nil
 }
 
+// errOtherKey is about a key that its issuer replaced under the same kid.
+var errOtherKey = errors.New("introspect: signed by a key that its issuer has no more")
+
 // believed reports whether the issuer of an enclosed token still has the key, and the say about its subject.
 func (i *Introspector) believed(ctx context.Context, in inner) error {
-	if _, _, err := i.cfg.Authority.Key(ctx, in.Issuer, in.Kid); err != nil {
+	key, _, err := i.cfg.Authority.Key(ctx, in.Issuer, in.Kid)
+	if err != nil {
 		return err
+	}
+	if !in.SignedBy(key) {
+		return errOtherKey
 	}
 	if in.domain == "" {
 		return nil // a service is its issuer's own

@@ -135,6 +135,10 @@ var auditor = introspect.Caller{
 func TestInner(t *testing.T) {
 	cause := revocation.Cause{Reason: "revoked", At: start, TokenLife: time.Hour}
 	user := revocation.RevokeUser("example.com", "u2", cause)
+	another, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
 		name   string
 		set    func(*claims.Set)
@@ -149,6 +153,7 @@ func TestInner(t *testing.T) {
 		{"a jti of ours for a token that is not", nil, func(s *issuing, _ *authority) { s.revoke(revocation.RevokeToken("member", cause)) }, ""},
 		{"an inner one has expired", nil, func(s *issuing, _ *authority) { s.now = start.Add(30 * time.Minute) }, `{"active":false,"reason":"expired","path":"tokens[0]"}`},
 		{"the peer has another key", nil, func(_ *issuing, a *authority) { a.key = claims.ErrIssuer }, `{"active":false,"reason":"untrusted_issuer","path":"tokens[0]"}`},
+		{"the peer has another key under the same kid", nil, func(_ *issuing, a *authority) { a.peer = another }, `{"active":false,"reason":"bad_signature","path":"tokens[0]"}`},
 		{"the peer has lost the domain", nil, func(_ *issuing, a *authority) { a.speak = claims.ErrDomain }, `{"active":false,"reason":"foreign_domain","path":"tokens[0]"}`},
 		{"the peer is away", nil, func(_ *issuing, a *authority) { a.key = errAway }, "?"},
 		{"the peer's domain is not known now", nil, func(_ *issuing, a *authority) { a.speak = errAway }, "?"},
@@ -201,22 +206,6 @@ func acting(before, sid string) func(*claims.Set) {
 		if before != "" {
 			set.Actor.Actor = &claims.Actor{Subject: "im:u4@example.com;id-type=user", Issuer: issuer, SID: before}
 		}
-	}
-}
-
-// An inner token that somebody acts by ends with that session, too.
-func TestInnerActor(t *testing.T) {
-	s, _ := newNesting(t, 0)
-	inner := s.issue(t, nested.TypeAccessToken, alice(acting("", "actor-1"), func(set *claims.Set) {
-		set.JTI, set.SID, set.Device, set.Audience = "inner", "session-2", "", []string{issuer}
-	}))
-	token := s.issue(t, nested.TypeAccessToken, alice(enclosing(t, nested.Entry{Relation: nested.Separate, Token: inner})))
-	if got := s.ask(t, auditor, token); !strings.HasPrefix(got, `{"active":true`) {
-		t.Fatalf("answer = %s, want active", got)
-	}
-	s.revoke(revocation.RevokeGrant("actor-1", revocation.Cause{Reason: "revoked", At: start, TokenLife: time.Hour}))
-	if got := s.ask(t, auditor, token); got != `{"active":false,"reason":"revoked","path":"tokens[0]"}` {
-		t.Errorf("answer = %s, want it to end with the actor's session", got)
 	}
 }
 

@@ -1,6 +1,7 @@
 package nested
 
 import (
+	"crypto"
 	"crypto/sha256"
 	"time"
 
@@ -36,8 +37,9 @@ type Layer struct {
 	outer    *Layer
 	depth    int // 1 for the outermost
 	jws      *jose.JWS
-	domain   string // of the subject; "" for a service
-	unsigned bool   // what this issuer itself is about to sign
+	key      crypto.PublicKey // that the signature was checked with
+	domain   string           // of the subject; "" for a service
+	unsigned bool             // what this issuer itself is about to sign
 }
 
 // A digest is the SHA-256 of a compact serialization.
@@ -49,6 +51,13 @@ func (l *Layer) JTI() string {
 		return l.Access.JTI
 	}
 	return l.Statement.JTI
+}
+
+// SignedBy reports whether the signature of the token was checked with that key: who keeps a tree asks again, since an issuer
+// may give another key the same kid.
+func (l *Layer) SignedBy(key crypto.PublicKey) bool {
+	k, ok := l.key.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.Equal(key)
 }
 
 // RevocationKey returns what the token is called where it is noted as revoked: its jti, which its issuer gave to no other. A

@@ -206,6 +206,7 @@ func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 	if err := l.jws.Verify(alg, key); err != nil {
 		return l.refuse(CodeSignature, "")
 	}
+	l.key = key
 	return nil
 }
 
