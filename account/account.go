@@ -178,7 +178,7 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 				continue // XMPP: one name is both
 			}
 			err := tx.InsertName(ctx, storage.Name{
-				Domain: s.Domain, Key: claims.CollisionKey(name.ID), Local: name.Local(), User: user.ID, TakenAt: now,
+				Domain: s.Domain, Key: claims.CollisionKey(name.ID), Tables: claims.CollisionTables(), Local: name.Local(), User: user.ID, TakenAt: now,
 			})
 			if errors.Is(err, storage.ErrConflict) {
 				return name.taken

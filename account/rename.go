@@ -86,17 +86,22 @@ func (a *Accounts) release(ctx context.Context, tx storage.Tx, d Domain, u stora
 	if err != nil {
 		return err
 	}
-	n, err := tx.Name(ctx, u.Domain, claims.CollisionKey(old))
+	names, err := tx.Names(ctx, u.Domain, u.ID)
 	if err != nil {
 		return err
 	}
-	n.ReleasedAt = now
-	return tx.UpdateName(ctx, n)
+	for _, n := range names {
+		if n.Local == old.Local() {
+			n.ReleasedAt = now
+			return tx.UpdateName(ctx, n)
+		}
+	}
+	return fmt.Errorf("account: the handle of user %s has no row", u.ID)
 }
 
 // take gives a user a handle that nobody has, or that she has let go of herself.
 func take(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, now time.Time) error {
-	n := storage.Name{Domain: u.Domain, Key: claims.CollisionKey(name), Local: name.Local(), User: u.ID, TakenAt: now}
+	n := storage.Name{Domain: u.Domain, Key: claims.CollisionKey(name), Tables: claims.CollisionTables(), Local: name.Local(), User: u.ID, TakenAt: now}
 	err := tx.InsertName(ctx, n)
 	if !errors.Is(err, storage.ErrConflict) {
 		return err

@@ -10,8 +10,16 @@ import (
 
 // CollisionKey returns what two names of one domain may not share, for a unique index: the local part without regard to
 // case, to dots, hyphens and underscores, and to look-alike letters. Equal identifiers have equal keys. The key is not for
-// display; it changes with the version of Unicode, so store that beside it and make the keys anew when it changes.
+// display; it changes with the version of Unicode, so store [CollisionTables] beside it and make the keys anew when they
+// change.
 func CollisionKey(id ID) string { return collisionKey(id.local) }
+
+// CollisionTables names the tables that collision keys are made by: the versions of Unicode, and that of the look-alikes here.
+// Keys of other tables are not to be compared.
+func CollisionTables() string { return unicode.Version + " " + norm.Version + " 1" }
+
+// CollisionKeyOf returns the collision key of a local part as it was kept, for keys that are made anew.
+func CollisionKeyOf(local string) string { return collisionKey(local) }
 
 func collisionKey(name string) string {
 	s := name

@@ -1,12 +1,33 @@
 package claims_test
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
 	"github.com/imidentity/issuer/claims"
 )
+
+// Keys that are kept are compared with new ones only if the same tables made both.
+func TestCollisionTables(t *testing.T) {
+	known := map[string]string{"15.0.0 15.0.0 1": "f523b3048376bda2"}
+	h := sha256.New()
+	for _, span := range [][2]rune{{0, 0x33ff}, {0xa000, 0xabff}, {0xf900, 0x1ffff}} { // all but ideographs and Hangul
+		for r := span[0]; r <= span[1]; r++ {
+			fmt.Fprintln(h, claims.CollisionKeyOf(string(r)))
+		}
+	}
+	sum := hex.EncodeToString(h.Sum(nil)[:8])
+	want, ok := known[claims.CollisionTables()]
+	if !ok {
+		t.Logf("the keys of %q are %s: write that down here", claims.CollisionTables(), sum)
+	} else if sum != want {
+		t.Errorf("the keys of %q are %s, and were %s: if they are to change, raise the number in CollisionTables", claims.CollisionTables(), sum, want)
+	}
+}
 
 func TestPolicy(t *testing.T) {
 	strict := claims.Policy{Protected: []string{"Acme", "acme.com"}}

@@ -30,6 +30,7 @@ type Link struct {
 type Name struct {
 	Domain     string
 	Key        string // collision key
+	Tables     string // the version of the tables by which it was made
 	Local      string // the local part that was taken, canonical
 	User       string
 	TakenAt    time.Time

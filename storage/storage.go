@@ -90,6 +90,8 @@ type Reader interface {
 
 	// Names returns the names that user holds or once held, in the order in which she took them.
 	Names(ctx context.Context, domain, user string) ([]Name, error)
+	// OldNames returns at most limit names of all domains whose keys were made by other tables than these, in any order.
+	OldNames(ctx context.Context, tables string, limit int) ([]Name, error)
 
 	// Grants returns the grants of user that are kept, ended and expired ones too, oldest first.
 	Grants(ctx context.Context, domain, user string) ([]Grant, error)
@@ -168,6 +170,9 @@ type Tx interface {
 	InsertLink(ctx context.Context, l Link) error
 	// InsertName takes a name for a user; [ErrConflict] if its collision key was ever taken in the domain.
 	InsertName(ctx context.Context, n Name) error
+	// RenameKey gives the name that has n's domain and key another key, made by n's tables; [ErrConflict] if that was ever
+	// taken, [ErrNotFound] if there is no such name. The key may be the one that it has.
+	RenameKey(ctx context.Context, n Name, key string) error
 	// UpdateName writes all but domain and key of a name.
 	UpdateName(ctx context.Context, n Name) error
 

@@ -185,6 +185,17 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
+	renewed, clashes, err := accounts.RenewKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if renewed > 0 {
+		i.log.Info("the collision keys of names were made anew", slog.Int("names", renewed), slog.Int("clashes", len(clashes)))
+	}
+	for _, n := range clashes {
+		i.log.Warn("a name looks like another one of its domain: see whether it deceives people",
+			slog.String("domain", n.Domain), slog.String("name", n.Local), slog.String("user", n.User))
+	}
 	logins, err := newLogins(cfg, i.now)
 	if err != nil {
 		return err

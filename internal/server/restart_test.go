@@ -1,10 +1,16 @@
 package server_test
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 // TestRestart holds that another process with the same data goes on where the one before it stopped: what was given is
@@ -42,6 +48,33 @@ func TestRestart(t *testing.T) {
 	wantTokens(t, s.token(t, app, newDevice(t), codeForm(code, nil)))
 	s.wantCode(t, s.open(t, v.browser, v.callback))
 	s.wantAlive(t, d, held)
+}
+
+// TestNewTables holds that the keys by which names collide are made anew by the first start of a release whose tables are other
+// ones, before anybody can take a name that looks like one of them.
+func TestNewTables(t *testing.T) {
+	s := start(t, nil)
+	s.login(t, newDevice(t), "alice")
+	before := s.rows(t)
+	id, err := claims.Parse("im:%40alice@example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := s.store.Name(t.Context(), "example.com", claims.CollisionKey(id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Tables = "of a release before"
+	if err := s.store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.RenameKey(ctx, n, "alice!") }); err != nil {
+		t.Fatal(err)
+	}
+	s.restart(t, nil)
+	if changes := sqlitetest.Changes(before, s.rows(t)); slices.ContainsFunc(changes, func(row string) bool { return strings.Contains(row, "names") }) {
+		t.Errorf("rows changed:\n%s\nwant the names as they were", strings.Join(changes, "\n"))
+	}
+	if !s.witness.said("the collision keys of names were made anew") {
+		t.Error("the log does not tell of it")
+	}
 }
 
 // TestSettingsChange holds that a session is never good for more than its client is registered for now.

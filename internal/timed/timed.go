@@ -69,6 +69,12 @@ func (s Store) Names(ctx context.Context, domain, user string) ([]storage.Name, 
 	return s.Store.Names(ctx, domain, user)
 }
 
+// OldNames reads.
+func (s Store) OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error) {
+	defer s.reading(time.Now())
+	return s.Store.OldNames(ctx, tables, limit)
+}
+
 // Grants reads.
 func (s Store) Grants(ctx context.Context, domain, user string) ([]storage.Grant, error) {
 	defer s.reading(time.Now())

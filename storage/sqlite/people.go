@@ -12,8 +12,11 @@ var (
 	selectUsers = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
 	selectLinks = statement("SELECT " + linkColumns + " FROM links WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, issuer, subject")
-	selectNames  = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
-	selectGrants = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
+	selectNames = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
+	// Each half is found by the index, and there is nothing to find but after an upgrade.
+	selectOldNames = statement("SELECT " + nameColumns + " FROM names WHERE tables < ?1 OR tables > ?1 LIMIT ?2")
+	renameKey      = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
+	selectGrants   = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
 	endUserGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
 		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 RETURNING id")
@@ -42,6 +45,22 @@ func (r *reader) Names(ctx context.Context, domain, user string) (names []storag
 		return nameDest(&names[len(names)-1])
 	}, domain, user)
 	return names, err
+}
+
+func (r *reader) OldNames(ctx context.Context, tables string, limit int) (names []storage.Name, err error) {
+	err = r.rows(ctx, selectOldNames, func() []any {
+		names = append(names, storage.Name{})
+		return nameDest(&names[len(names)-1])
+	}, tables, limit)
+	return names, err
+}
+
+func (t *tx) RenameKey(ctx context.Context, n storage.Name, key string) error {
+	changed, err := t.exec(ctx, renameKey, n.Domain, n.Key, key, n.Tables)
+	if err == nil && changed == 0 {
+		return storage.ErrNotFound
+	}
+	return err
 }
 
 func (r *reader) Grants(ctx context.Context, domain, user string) (grants []storage.Grant, err error) {

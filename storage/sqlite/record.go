@@ -43,14 +43,14 @@ func linkDest(l *storage.Link) []any {
 	return []any{&l.Domain, &l.Issuer, &l.Subject, &l.User, (*instant)(&l.CreatedAt)}
 }
 
-const nameColumns = "domain, key, local, user_id, taken_at, released_at"
+const nameColumns = "domain, key, local, user_id, taken_at, released_at, tables"
 
 func nameArgs(n storage.Name) []any {
-	return []any{n.Domain, n.Key, n.Local, n.User, millis(n.TakenAt), millis(n.ReleasedAt)}
+	return []any{n.Domain, n.Key, n.Local, n.User, millis(n.TakenAt), millis(n.ReleasedAt), n.Tables}
 }
 
 func nameDest(n *storage.Name) []any {
-	return []any{&n.Domain, &n.Key, &n.Local, &n.User, (*instant)(&n.TakenAt), (*instant)(&n.ReleasedAt)}
+	return []any{&n.Domain, &n.Key, &n.Local, &n.User, (*instant)(&n.TakenAt), (*instant)(&n.ReleasedAt), &n.Tables}
 }
 
 const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason, delegation, number"

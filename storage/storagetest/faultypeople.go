@@ -22,6 +22,11 @@ func (f Faulty) Names(ctx context.Context, domain, user string) ([]storage.Name,
 	return f.reader().Names(ctx, domain, user)
 }
 
+// OldNames reads or fails.
+func (f Faulty) OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error) {
+	return f.reader().OldNames(ctx, tables, limit)
+}
+
 // Grants reads or fails.
 func (f Faulty) Grants(ctx context.Context, domain, user string) ([]storage.Grant, error) {
 	return f.reader().Grants(ctx, domain, user)
@@ -46,6 +51,20 @@ func (f faultyReader) Names(ctx context.Context, domain, user string) ([]storage
 		return nil, err
 	}
 	return f.Reader.Names(ctx, domain, user)
+}
+
+func (f faultyReader) OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error) {
+	if err := f.fail("OldNames"); err != nil {
+		return nil, err
+	}
+	return f.Reader.OldNames(ctx, tables, limit)
+}
+
+func (f faultyTx) RenameKey(ctx context.Context, n storage.Name, key string) error {
+	if err := f.fail("RenameKey"); err != nil {
+		return err
+	}
+	return f.tx.RenameKey(ctx, n, key)
 }
 
 func (f faultyReader) Grants(ctx context.Context, domain, user string) ([]storage.Grant, error) {

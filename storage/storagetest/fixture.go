@@ -35,7 +35,7 @@ func link(name string) storage.Link {
 }
 
 func nameOf(name string) storage.Name {
-	return storage.Name{Domain: domain, Key: "key-" + name, Local: name, User: "user-" + name, TakenAt: at,
+	return storage.Name{Domain: domain, Key: "key-" + name, Tables: "tables-" + name, Local: name, User: "user-" + name, TakenAt: at,
 		ReleasedAt: at.Add(time.Hour)}
 }
 

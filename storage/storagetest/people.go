@@ -151,3 +151,49 @@ func testEndUserGrants(t *testing.T, s storage.Store) {
 		t.Errorf("Code = %+v, %v, want %v", got, err, storage.ErrNotFound)
 	}
 }
+
+func testRenameKey(t *testing.T, s storage.Store) {
+	alice, bob, carol := nameOf("alice"), nameOf("bob"), nameOf("carol")
+	alice.Tables, bob.Tables, carol.Tables = "1", "2", "3"
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(tx.InsertName(ctx, alice), tx.InsertName(ctx, bob), tx.InsertName(ctx, carol))
+	})
+	old := func(limit int) (locals []string) {
+		t.Helper()
+		names, err := s.OldNames(t.Context(), "2", limit)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range names {
+			locals = append(locals, n.Local)
+		}
+		slices.Sort(locals)
+		return locals
+	}
+	if got, few := old(9), old(1); !slices.Equal(got, []string{"alice", "carol"}) || len(few) != 1 {
+		t.Errorf("OldNames = %q, and %q of one, want those of other tables on either side", got, few)
+	}
+	rename := func(n storage.Name, key string) error {
+		n.Tables = "2"
+		return s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.RenameKey(ctx, n, key) })
+	}
+	nobody := nameOf("nobody")
+	for _, test := range []struct {
+		n    storage.Name
+		key  string
+		want error
+	}{{alice, bob.Key, storage.ErrConflict}, {nobody, "free", storage.ErrNotFound}, {alice, "free", nil}, {carol, carol.Key, nil}} {
+		if err := rename(test.n, test.key); err != test.want {
+			t.Errorf("RenameKey of %s to %s = %v, want %v", test.n.Local, test.key, err, test.want)
+		}
+	}
+	alice.Key, alice.Tables, carol.Tables = "free", "2", "2"
+	for _, want := range []storage.Name{alice, bob, carol} {
+		if got, err := s.Name(t.Context(), domain, want.Key); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("Name = %+v, %v, want %+v", got, err, want)
+		}
+	}
+	if got := old(9); len(got) != 0 {
+		t.Errorf("OldNames = %q, want none", got)
+	}
+}

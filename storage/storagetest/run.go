@@ -50,6 +50,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"EndGrantOnce", testEndGrantOnce},
 		{"EndDeviceGrants", testEndDeviceGrants},
 		{"EndUserGrants", testEndUserGrants},
+		{"RenameKey", testRenameKey},
 		{"EndClientGrants", testEndClientGrants},
 		{"ClientsAreNumbered", testClientsAreNumbered},
 		{"ClientsAreFollowedWhileRacing", testClientsAreFollowedWhileRacing},
