@@ -9,7 +9,7 @@ MODULES := $(TESTED) tools
 
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
-.PHONY: run build test lint fuzz bench setup
+.PHONY: run build test faults lint fuzz bench setup
 
 run: ## tell the whole story on loopback, then stop
 	$(GO) run ./cmd/issuer demo
@@ -19,6 +19,20 @@ build: ## bin/issuer, one static binary
 
 test: setup ## every test, under the race detector
 	@set -e; for m in $(TESTED); do echo "# test $$m"; (cd $$m && $(GO) test -race -count=1 -timeout 40m ./...); done
+
+# Each package with its fault tests. `make test` runs them too, but says nothing of what passed.
+FAULTS := \
+	internal/server:'^Test(Clock|StoreFails|StartFails)' \
+	storage/sqlite:'^Test(Killed|Update|Fault|FullDisk|Damage|CutLog|FilesGone)' \
+	cmd/issuer:'^Test(Kill|DiskFull|ReadOnlyMount|DataGone|Locked|Refused|Clock|Restore)'
+
+# That a test waits, and each of the hundreds that are only numbers, as long as they pass.
+NOISE := '^=== PAUSE|^ *(=== RUN|--- PASS).*/[0-9]+( \([0-9.]+s\))?$$'
+
+faults: SHELL := bash
+faults: ## the fault tests, with what they did and counted
+	@set -e -o pipefail; for f in $(FAULTS); do \
+		$(GO) test -count=1 -v -timeout 40m -run "$${f#*:}" ./"$${f%%:*}" | grep -Ev $(NOISE); done
 
 lint: ## format, vet, staticcheck, tidy
 	@echo "# gofmt"; unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "$$unformatted"; exit 1; }

@@ -77,6 +77,8 @@ func TestDiskFullAtStart(t *testing.T) {
 	v.start(t)
 	v.session(t, person(0)).refresh(t)
 	v.stop(t)
+	t.Log("started on a full disk twice, without room at all and with too little for the tables: refused both times; with room it began, " +
+		"and 1 login and 1 refresh succeeded")
 }
 
 // TestReadOnlyMount holds that an issuer whose data cannot be written says so and changes nothing.
@@ -99,6 +101,7 @@ func TestReadOnlyMount(t *testing.T) {
 	v.start(t)
 	s.refresh(t)
 	v.stop(t)
+	t.Logf("started on a read-only file system: refused, %d files as they were; writable again, the session lived on", len(before))
 }
 
 // TestDataGone moves the data folder away under a running issuer: it acknowledges nothing then, for nobody would find

@@ -92,6 +92,7 @@ func TestCutLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	kept := 0
 	for range rounds {
 		cut := filepath.Join(t.TempDir(), "issuer.db")
 		copyDatabase(t, cut, path)
@@ -113,11 +114,16 @@ func TestCutLog(t *testing.T) {
 				t.Errorf("update %d is there, one before it is not", n)
 			}
 			there = err == nil
+			if there {
+				kept++
+			}
 		}
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 	}
+	t.Logf("a log of %d updates cut %d times: opened each time, with %d updates in all, each in whole and none without those before it",
+		updates, rounds, kept)
 }
 
 // TestDamageWhileOpen holds that a store which comes upon a damaged page says so when it is asked whether it works.
@@ -158,6 +164,7 @@ func TestDamageWhileOpen(t *testing.T) {
 	if err := s.Ping(t.Context()); err == nil || !strings.Contains(err.Error(), "restore the database from a backup") {
 		t.Errorf("Ping = %v, want what to do", err)
 	}
+	t.Logf("half of the file overwritten while it was open: %d of 200 reads failed, and the store said what to do", failures)
 }
 
 // TestFilesGone holds that nothing is acknowledged once the files are not where anybody would find them, and that the
@@ -198,6 +205,7 @@ func TestFilesGone(t *testing.T) {
 			if _, err := s.Secret(t.Context(), "meanwhile"); err == nil {
 				t.Error("an update that failed is there")
 			}
+			t.Log("away and back: nothing acknowledged meanwhile, 1 update acknowledged afterwards")
 		})
 	}
 }

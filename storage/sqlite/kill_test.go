@@ -71,6 +71,7 @@ func TestKilledAtAnyMoment(t *testing.T) {
 	}
 
 	var checked [killWorkers]int64
+	var acknowledgments, unheard int64
 	for round := range killRounds {
 		acknowledged := checked
 		p := start(t, "write", path)
@@ -99,6 +100,8 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			if err != nil || g.Gen < want || g.Gen > want+1 {
 				t.Errorf("round %d, worker %d: generation %d, %v, acknowledged %d", round, worker, g.Gen, err, want)
 			}
+			acknowledgments += want - checked[worker]
+			unheard += g.Gen - want
 			if round == killRounds-1 {
 				checked[worker] = 0 // once more, all there ever was
 			}
@@ -117,4 +120,6 @@ func TestKilledAtAnyMoment(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	t.Logf("killed %d times: %d updates acknowledged and there, %d there in whole whose acknowledgment was cut off, none in part",
+		killRounds, acknowledgments, unheard)
 }
