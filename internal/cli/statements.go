@@ -123,8 +123,9 @@ func (c *statementsWithdrawCmd) Run(ctx context.Context, s *streams) error {
 	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/statements/"+c.ID, query, nil)); err != nil {
 		return err
 	}
-	if !c.JSON {
-		fmt.Fprintf(s.out, "Withdrew statement %s.\n", c.ID)
+	if c.JSON {
+		return printJSON(s, map[string]string{"id": c.ID, "reason": c.Reason})
 	}
+	fmt.Fprintf(s.out, "Withdrew statement %s.\n", c.ID)
 	return nil
 }

@@ -9,17 +9,39 @@ import (
 // version is the release; the build may set it.
 var version = "0.1.0-dev"
 
-type versionCmd struct{}
+type versionCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
 
-func (versionCmd) Run(s *streams) error {
+func (*versionCmd) Help() string {
+	return `The release, what it was built from and with, and for what:
+
+    issuer version
+
+JSON is {"version", "revision", "go", "platform"}; without version control at the build there is no revision.`
+}
+
+func (c *versionCmd) Run(s *streams) error {
 	revision := ""
 	if info, ok := debug.ReadBuildInfo(); ok {
 		for _, setting := range info.Settings {
 			if setting.Key == "vcs.revision" {
-				revision = " " + setting.Value
+				revision = setting.Value
 			}
 		}
 	}
-	fmt.Fprintf(s.out, "issuer %s%s %s %s/%s\n", version, revision, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	platform := runtime.GOOS + "/" + runtime.GOARCH
+	if c.JSON {
+		return printJSON(s, struct {
+			Version  string `json:"version"`
+			Revision string `json:"revision,omitempty"`
+			Go       string `json:"go"`
+			Platform string `json:"platform"`
+		}{version, revision, runtime.Version(), platform})
+	}
+	if revision != "" {
+		revision = " " + revision
+	}
+	fmt.Fprintf(s.out, "issuer %s%s %s %s\n", version, revision, runtime.Version(), platform)
 	return nil
 }
