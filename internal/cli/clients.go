@@ -24,6 +24,12 @@ type clientsCmd struct {
 
 type clientsListCmd struct{ operator }
 
+func (*clientsListCmd) Help() string {
+	return `Those of the settings file and those that were added while the issuer runs:
+
+    issuer clients list --config /etc/issuer/issuer.yaml`
+}
+
 func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
 	var list []server.AdminClient
 	if err := c.get(ctx, s, "/admin/clients", nil, &list); err != nil {

@@ -15,6 +15,13 @@ type demoCmd struct {
 	Keep bool `help:"Go on serving after the story, and print URLs and commands to try."`
 }
 
+func (*demoCmd) Help() string {
+	return `It runs an issuer, an OpenID provider, an app and a service in a temporary folder, and plays three attacks that must fail:
+
+    issuer demo
+    issuer demo --keep`
+}
+
 func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 	err := demo.Run(ctx, demo.Story{
 		Out: s.out, Colour: isTerminal(s.out), Keep: c.Keep,

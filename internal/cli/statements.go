@@ -84,6 +84,12 @@ type statementsListCmd struct {
 	User   string `placeholder:"ID" help:"Only those about this user."`
 }
 
+func (*statementsListCmd) Help() string {
+	return `Those that have neither ended nor been withdrawn. The id in the first column is what withdraw takes:
+
+    issuer statements list --user 7kHb3h043lahTHszoAokdg`
+}
+
 func (c *statementsListCmd) Run(ctx context.Context, s *streams) error {
 	query := url.Values{}
 	set(query, "domain", c.Domain)
