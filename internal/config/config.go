@@ -72,6 +72,9 @@ type Config struct {
 	source *decoder // where each key stands
 }
 
+// File returns the path of the settings file, as it was given.
+func (c *Config) File() string { return c.source.name }
+
 // AdminSocket returns the path of the admin socket.
 func (c *Config) AdminSocket() string { return strings.TrimPrefix(c.Admin, "unix:") }
 

@@ -306,6 +306,20 @@ func TestFiles(t *testing.T) {
 		words  string
 	}{
 		{"database", func(t *testing.T, c *config.Config) { change(t, c.Database(), 0o644) }, "files", doctor.Fail, "issuer.db is open to others"},
+		{"log of the database", func(t *testing.T, c *config.Config) { change(t, c.Database()+"-wal", 0o640) }, "files", doctor.Fail, "issuer.db-wal is open to others"},
+		{"index of the log", func(t *testing.T, c *config.Config) { change(t, c.Database()+"-shm", 0o604) }, "files", doctor.Fail, "issuer.db-shm is open to others"},
+		{"settings", func(t *testing.T, c *config.Config) { change(t, c.File(), 0o664) }, "files", doctor.Fail, "issuer.yaml (mode 0664)"},
+		{"settings that all may read", func(t *testing.T, c *config.Config) { change(t, c.File(), 0o644) }, "files", doctor.OK, ""},
+		{"folder of the settings", func(t *testing.T, c *config.Config) { change(t, filepath.Dir(c.File()), 0o770) },
+			"files", doctor.Fail, "may replace files in"},
+		{"certificate authorities", func(t *testing.T, c *config.Config) { change(t, c.Outbound.CAFile, 0o646) }, "files", doctor.Fail, "ca.pem (mode 0646)"},
+		{"keys of a peer", func(t *testing.T, c *config.Config) {
+			c.Peers = []config.Peer{{JWKSFile: filepath.Join(c.Data, "peer.json")}, {JWKSFile: filepath.Join(c.Data, "peer.json")}}
+			if err := os.WriteFile(c.Peers[0].JWKSFile, nil, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			change(t, c.Peers[0].JWKSFile, 0o620)
+		}, "files", doctor.Fail, "peer.json (mode 0620)"},
 		{"admin socket", func(t *testing.T, c *config.Config) { change(t, c.AdminSocket(), 0o666) }, "files", doctor.Fail, "admin.sock is open to others"},
 		{"folder", func(t *testing.T, c *config.Config) { change(t, c.Data, 0o777) }, "files", doctor.Fail, "others than its owner may replace"},
 		{"key-encryption key", func(t *testing.T, c *config.Config) { change(t, c.KEKFile, 0o640) }, "files", doctor.Fail, "open to others"},
@@ -334,6 +348,17 @@ func TestFiles(t *testing.T) {
 			found.wantNone(t, []string{test.check}, doctor.Fail)
 		})
 	}
+	t.Run("certificate", func(t *testing.T) {
+		s := newSite(t)
+		s.adjust = func(c *config.Config) { // one of another name, which is another check's
+			c.TLS.CertFile = filepath.Join(c.Data, "cert.pem")
+			if err := os.WriteFile(c.TLS.CertFile, newAuthority(t).pem(), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			change(t, c.TLS.CertFile, 0o602)
+		}
+		s.examine(t).want(t, "files", doctor.Fail, "cert.pem (mode 0602)")
+	})
 	t.Run("owner", func(t *testing.T) {
 		s := newSite(t)
 		s.adjust = func(c *config.Config) {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,8 +35,8 @@ func (e *examination) domains() {
 	e.found(Warn, "domains", "for other people than yourself, use a domain of your own, https, and no development: true", "%s", text)
 }
 
-// files looks at the files of secrets. That others may read one is a fault of the settings already; whether the service
-// may is not.
+// files looks at the files of secrets, and at those that say what the issuer does and whom it believes. That others may read
+// a secret is a fault of the settings already; whether the service may is not.
 func (e *examination) files() {
 	secrets := []string{}
 	add := func(path string) {
@@ -70,8 +71,28 @@ func (e *examination) files() {
 				"%s is of user %s alone, and the data folder of user %s", path, name(uid), name(owner))
 		}
 	}
+	// What all may read, but only an operator write: whoever writes it is one.
+	public := []string{e.cfg.File()}
+	for _, path := range []string{e.cfg.TLS.CertFile, e.cfg.Outbound.CAFile} {
+		if path != "" {
+			public = append(public, path)
+		}
+	}
+	for _, p := range e.cfg.Peers {
+		if p.JWKSFile != "" && !slices.Contains(public, p.JWKSFile) {
+			public = append(public, p.JWKSFile)
+		}
+	}
+	for _, path := range public {
+		info, err := os.Stat(path)
+		if err == nil && info.Mode().Perm()&0o022 != 0 {
+			good = false
+			e.found(Fail, "files", "run `chmod go-w "+path+"`: whoever can write it is an operator",
+				"others than its owner may write %s (mode %04o)", path, info.Mode().Perm())
+		}
+	}
 	// Whoever may write a folder may put another file in the place of one.
-	for _, folder := range folders(append(secrets, e.cfg.Database())) {
+	for _, folder := range folders(slices.Concat(secrets, public, []string{e.cfg.Database()})) {
 		info, err := os.Stat(folder)
 		if err == nil && info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
 			good = false
@@ -79,7 +100,10 @@ func (e *examination) files() {
 		}
 	}
 	for _, f := range []struct{ path, why string }{
-		{e.cfg.Database(), ""}, {e.cfg.AdminSocket(), ": whoever can open it is an operator"},
+		{e.cfg.Database(), ""},
+		{e.cfg.Database() + "-wal", ""}, // what was written last
+		{e.cfg.Database() + "-shm", ""}, // where in it that is
+		{e.cfg.AdminSocket(), ": whoever can open it is an operator"},
 	} {
 		info, err := os.Stat(f.path)
 		if err == nil && info.Mode().Perm()&0o077 != 0 {
@@ -88,7 +112,7 @@ func (e *examination) files() {
 		}
 	}
 	if good {
-		e.ok("files", "secrets, database and admin socket are for their owner alone")
+		e.ok("files", "secrets, database and admin socket are for their owner alone, and so is writing the settings")
 	}
 }
 

@@ -87,7 +87,7 @@ func (s *site) examine(t *testing.T) findings {
 		t.Fatal(err)
 	}
 	front, back := listen(t), listen(t)
-	cfg, err := config.Parse(filepath.Join(s.folder, "issuer.yaml"), []byte(fmt.Sprintf(`
+	settings := fmt.Sprintf(`
 issuer: https://%s
 development: true
 outbound:
@@ -99,7 +99,12 @@ domains:
     providers:
       - {id: corp, issuer: %q, client_id: issuer, authoritative_handles: true%s}
 %s
-`, host, host, front.Addr(), s.upstream, s.provider, s.settings)), nil)
+`, host, host, front.Addr(), s.upstream, s.provider, s.settings)
+	file := filepath.Join(s.folder, "issuer.yaml")
+	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cfg, err := config.Load(file, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
