@@ -8,8 +8,9 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A Store is a store that tells how long its operations took, whatever became of them. Revocations alone is not counted:
-// it is asked all the time, by whoever follows the table. What is read within an update is part of that.
+// A Store is a store that tells how long its operations took, whatever became of them. Revocations, SigningKeys and
+// Clients are not counted: they are asked all the time, by whoever follows the table, and mostly answer that nothing is new.
+// What is read within an update is part of that.
 type Store struct {
 	storage.Store
 	read, update func(time.Duration)
@@ -37,12 +38,6 @@ func (s Store) Newest(ctx context.Context) (time.Time, error) {
 func (s Store) Secret(ctx context.Context, name string) ([]byte, error) {
 	defer s.reading(time.Now())
 	return s.Store.Secret(ctx, name)
-}
-
-// SigningKeys reads.
-func (s Store) SigningKeys(ctx context.Context) ([]storage.SigningKey, error) {
-	defer s.reading(time.Now())
-	return s.Store.SigningKeys(ctx)
 }
 
 // User reads.
@@ -151,12 +146,6 @@ func (s Store) Statements(ctx context.Context, domain, user string) ([]storage.S
 func (s Store) Client(ctx context.Context, id string) (storage.Client, error) {
 	defer s.reading(time.Now())
 	return s.Store.Client(ctx, id)
-}
-
-// Clients reads.
-func (s Store) Clients(ctx context.Context, after int64) ([]storage.Client, error) {
-	defer s.reading(time.Now())
-	return s.Store.Clients(ctx, after)
 }
 
 // Revocation reads.
