@@ -15,7 +15,7 @@ wait "$server" || true
 # The same issuer, behind a proxy.
 cd "$T"
 sed -i -e 's|^listen:.*|listen: 127.0.0.1:8080|' -e '/^tls:/d' -e '/^  cert_file/d' -e '/^  key_file/d' etc/issuer.yaml
-printf 'trusted_proxies: [127.0.0.0/8]\n' >> etc/issuer.yaml
+printf 'trusted_proxies: [127.0.0.1/32]\n' >> etc/issuer.yaml
 rm -f var/addr.json
 issuer serve --config etc/issuer.yaml --addr-file var/addr.json 2>> var/log &
 server=$!
