@@ -33,12 +33,23 @@ func TestEveryScalarByEnvironment(t *testing.T) {
 				}
 				return
 			}
-			// Alone among good settings it makes bad ones, so it was read; unless it is itself what nobody knows. (Of a
-			// list that is not in the file, there are no elements to change.)
+			// Alone among good settings it makes bad ones. That shows that it was read where a fault is said to be of this
+			// variable, of its setting or the list around it, or of another setting which what it says no longer fits; unless
+			// it is itself what nobody knows. (Of a list that is not in the file, there are no elements to change.)
+			says := value
+			if v.Kind() == reflect.Bool { // faults call it by its name
+				says = path[strings.LastIndex(path, ".")+1:]
+			}
+			read := false
 			for _, e := range err.(config.Errors) {
 				if strings.Contains(e.Message, "unknown key") || strings.Contains(e.Message, "has no key") {
 					t.Errorf("%s=%s: Load = %v, want %s to be read from it", name, value, err, path)
 				}
+				read = read || e.File == "environment "+name || e.Path == path || strings.HasPrefix(path, e.Path+"[") ||
+					len(says) > 3 && strings.Contains(e.Message, says)
+			}
+			if !read {
+				t.Errorf("%s=%s: Load = %v, want faults that %s makes", name, value, err, path)
 			}
 		})
 		if n < 50 {
