@@ -61,7 +61,15 @@ func (s *Resource) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if s.cfg.Report != nil {
 		s.cfg.Report(r, err)
 	}
-	f, h := classify(err), w.Header()
+	h := w.Header()
+	if errors.Is(err, ErrUseNonce) {
+		// The nonce of this answer was made before the proof was spent. Where the store has begun anew meanwhile, it is as
+		// dead as that of the proof.
+		if failed := s.setNonce(r.Context(), h); failed != nil {
+			err = failed
+		}
+	}
+	f := classify(err)
 	h.Set("Cache-Control", "no-store")
 	if f.status == http.StatusUnauthorized || f.status == http.StatusBadRequest {
 		s.challenge(h, r, f, errors.As(err, new(*bearerError)))

@@ -187,13 +187,8 @@ func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	nonce, err := s.cfg.Verifier.Nonce(r.Context())
-	if err != nil {
+	if err := s.setNonce(r.Context(), h); err != nil {
 		return nil, err
-	}
-	if nonce != "" { // RFC 9449 §8.2, §9
-		h.Set("DPoP-Nonce", nonce)
-		h.Set("Cache-Control", "no-store")
 	}
 	scheme, token, err := credentials(r.Header)
 	if scheme == schemeBearer {
@@ -212,6 +207,16 @@ func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	return s.Admit(r.Context(), Request{
 		Method: r.Method, URL: origin + s.prefix + path, Proofs: r.Header.Values("DPoP"), AccessToken: token,
 	}, s.source(r))
+}
+
+// setNonce sets the header that carries the newest nonce (RFC 9449 §8.2, §9).
+func (s *Resource) setNonce(ctx context.Context, h http.Header) error {
+	nonce, err := s.cfg.Verifier.Nonce(ctx)
+	if err == nil && nonce != "" {
+		h.Set("DPoP-Nonce", nonce)
+		h.Set("Cache-Control", "no-store")
+	}
+	return err
 }
 
 // admitBearer decides about a token under the scheme Bearer. One that is bound to a key is refused there, or else

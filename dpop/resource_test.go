@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -333,6 +334,59 @@ func TestResourceSpendsLast(t *testing.T) {
 			t.Errorf("answer = %d %q, want %d", w.Code, w.Body, want)
 		}
 	}
+}
+
+// A store that is emptied while a request is looked at makes the nonce dead that the answer was to carry. The refusal
+// carries one with which the next try passes, and so one request through a Transport does.
+func TestResourceEmptiedStore(t *testing.T) {
+	var lose atomic.Bool
+	var g *guarded
+	g = newGuarded(t, true, func(cfg *dpop.ResourceConfig) {
+		known := cfg.Token
+		cfg.Token = func(ctx context.Context, token string) (dpop.Confirmation, error) {
+			if lose.CompareAndSwap(true, false) {
+				g.store.current.Store(newMemory(t, 0, g.clock.now))
+			}
+			return known(ctx, token)
+		}
+	})
+	signer := newSigner(t, p256(t))
+	token := "bound-" + signer.JKT()
+
+	lose.Store(true)
+	w := g.ask(t, "DPoP "+token, g.prove(t, signer, token))
+	if challenge := w.Header().Get("WWW-Authenticate"); w.Code != 401 || !strings.Contains(challenge, "use_dpop_nonce") {
+		t.Fatalf("answer = %d %q, want 401 use_dpop_nonce", w.Code, challenge)
+	}
+	proof, err := signer.Proof(dpop.ProofParams{Method: "GET", URL: public + "/thing", AccessToken: token,
+		Nonce: w.Header().Get("DPoP-Nonce"), IssuedAt: g.clock.now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if w := g.ask(t, "DPoP "+token, proof); w.Code != 200 {
+		t.Errorf("a proof with the nonce of the refusal = %d %q, want 200", w.Code, w.Body)
+	}
+
+	client := g.client(t, signer)
+	for _, lost := range []bool{false, true} {
+		lose.Store(lost)
+		if status, text := do(t, client, "GET", public+"/thing", token, nil); status != 200 {
+			t.Errorf("through a Transport, with the store emptied: %v: %d %s, want 200", lost, status, text)
+		}
+	}
+}
+
+// client returns a client whose requests to the public URL go to g, over a real connection.
+func (g *guarded) client(t *testing.T, signer *dpop.Signer) *http.Client {
+	t.Helper()
+	site := httptest.NewTLSServer(http.StripPrefix("/v1", g))
+	t.Cleanup(site.Close)
+	base := site.Client().Transport.(*http.Transport).Clone()
+	base.TLSClientConfig.ServerName = "example.com" // as in the certificate
+	base.DialContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, site.Listener.Addr().String())
+	}
+	return &http.Client{Transport: &dpop.Transport{Signer: signer, Base: base, Now: g.clock.now}}
 }
 
 // The path that the handler sees stands behind the public URL, escaped as the client wrote it.

@@ -1,6 +1,8 @@
 package server_test
 
 import (
+	"bufio"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
@@ -106,6 +108,42 @@ func startRedis(t *testing.T) string {
 	}
 	t.Fatal("redis-server does not start")
 	return ""
+}
+
+// TestEmptiedRedis holds that a Redis server which is emptied costs a client one more try: the refusal carries a nonce of
+// the new epoch, though the issuer learned of that only from the proof.
+func TestEmptiedRedis(t *testing.T) {
+	file := startRedis(t)
+	s := start(t, map[string]string{"replay": "redis", "redis": "redis_url_file: " + file})
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
+	form := refreshForm(held.refresh)
+	form.Set("client_id", app.id)
+	proof := s.proof(t, d, "")
+	flush(t, filepath.Join(filepath.Dir(file), "s"))
+
+	a := s.post(t, "/token", form, http.Header{"Dpop": {proof}})
+	wantError(t, a, http.StatusBadRequest, "use_dpop_nonce")
+	if nonces := a.header.Values("DPoP-Nonce"); len(nonces) != 1 {
+		t.Fatalf("DPoP-Nonce = %q, want one", nonces)
+	}
+	wantTokens(t, s.post(t, "/token", form, http.Header{"Dpop": {s.proof(t, d, a.header.Get("DPoP-Nonce"))}}))
+}
+
+// flush empties the Redis server at socket.
+func flush(t *testing.T, socket string) {
+	t.Helper()
+	c, err := net.Dial("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	if _, err := io.WriteString(c, "FLUSHALL\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	if answer, err := bufio.NewReader(c).ReadString('\n'); answer != "+OK\r\n" || err != nil {
+		t.Fatalf("FLUSHALL = %q, %v", answer, err)
+	}
 }
 
 // TestRestartForgetsNoProof holds that a proof spent before a restart stays spent: the store remembers it or, in

@@ -42,6 +42,13 @@ func (s *Server) answerError(c echo.Context, err error) {
 		return
 	}
 	s.metrics.refused(err)
+	if errors.Is(err, dpop.ErrUseNonce) {
+		// The nonce of this answer was made before the proof was spent. Where the store of spent proofs has begun anew
+		// meanwhile, it is as dead as that of the proof, and the client would be refused again.
+		if failed := s.setNonce(c); failed != nil {
+			err = failed
+		}
+	}
 	f := classify(err)
 	if f.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))

@@ -70,16 +70,21 @@ func (s *Server) carry(next echo.HandlerFunc) echo.HandlerFunc {
 		if c.Request().Method == http.MethodOptions {
 			return next(c) // no client makes a proof of such an answer, and a preflight asks for nothing that costs
 		}
-		nonce, err := s.Proofs.Nonce(c.Request().Context())
-		switch {
-		case err != nil:
+		if err := s.setNonce(c); err != nil {
 			// What needs a nonce will fail by itself, and say so; keys and metadata are served all the same.
 			s.Log.Error("make a nonce", slog.String("id", requestID(c)), slog.Any("error", err))
-		case nonce != "":
-			h.Set("DPoP-Nonce", nonce)
 		}
 		return next(c)
 	}
+}
+
+// setNonce sets the header that carries the newest nonce, if there are nonces.
+func (s *Server) setNonce(c echo.Context) error {
+	nonce, err := s.Proofs.Nonce(c.Request().Context())
+	if err == nil && nonce != "" {
+		c.Response().Header().Set("DPoP-Nonce", nonce)
+	}
+	return err
 }
 
 // cacheable lets an answer be stored for maxAge seconds. A stored nonce would be stale, so it carries none.
