@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/netip"
+	"net/url"
 	"strconv"
 	"strings"
 )
@@ -144,11 +145,10 @@ func appendDecoded(dst []byte, s string) ([]byte, error) {
 			if octet := unhex(s[i+1])<<4 | unhex(s[i+2]); unreserved(octet) {
 				dst = append(dst, octet)
 			} else {
-				const digits = "0123456789ABCDEF"
 				dst = append(dst, '%', digits[octet>>4], digits[octet&15])
 			}
 			i += 2
-		case unreserved(c) || strings.IndexByte("!$&'()*+,;=:@", c) >= 0:
+		case pchar(c):
 			dst = append(dst, c)
 		default:
 			return nil, errors.New("an octet that no URL has, unless percent-encoded")
@@ -156,6 +156,35 @@ func appendDecoded(dst []byte, s string) ([]byte, error) {
 	}
 	return dst, nil
 }
+
+// escapedPath returns the path of the URL that a request goes to, with everything percent-encoded that no path has (RFC
+// 3986 §3.3). Package net/url takes brackets as they come, and leaves them, so that a client and a resource would
+// have no URL for "/items[1]" that they can compare.
+func escapedPath(u *url.URL) string {
+	path := u.EscapedPath()
+	i := 0
+	for i < len(path) && (path[i] == '/' || path[i] == '%' || pchar(path[i])) {
+		i++
+	}
+	if i == len(path) {
+		return path
+	}
+	out := []byte(path[:i])
+	for _, c := range []byte(path[i:]) {
+		if c == '/' || c == '%' || pchar(c) {
+			out = append(out, c)
+		} else {
+			out = append(out, '%', digits[c>>4], digits[c&15])
+		}
+	}
+	return string(out)
+}
+
+// digits are those of a percent-encoding (RFC 3986 §2.1).
+const digits = "0123456789ABCDEF"
+
+// pchar reports whether c may stand in a segment of a path as it is (RFC 3986 §3.3).
+func pchar(c byte) bool { return unreserved(c) || strings.IndexByte("!$&'()*+,;=:@", c) >= 0 }
 
 // unreserved reports whether c is one of RFC 3986 §2.3.
 func unreserved(c byte) bool {

@@ -200,7 +200,7 @@ func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	if err != nil {
 		return nil, err
 	}
-	path := r.URL.EscapedPath()
+	path := escapedPath(r.URL)
 	if path != "" && path[0] != '/' { // "OPTIONS *"
 		return nil, &reason{"the request has no path", errMalformed}
 	}

@@ -2,6 +2,7 @@ package dpop_test
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/dpop/dpoptest"
+	"github.com/imidentity/issuer/internal/jose"
 )
 
 const public = "https://rs.example/v1"
@@ -401,6 +403,9 @@ func TestResourcePath(t *testing.T) {
 		{"/a%2Fb?x=1", public + "/a%2Fb", 200},
 		{"/a%2Fb", public + "/a/b", 401},
 		{"/%7euser/", public + "/~user/", 200},
+		{"/items[1]/%2f", public + "/items%5B1%5D/%2F", 200}, // brackets are taken as they come, and compared encoded
+		{"/items%5b1]", public + "/items%5B1%5D", 200},
+		{"/items[1]", public + "/items1", 401},
 		{"/thing", "https://rs.example/thing", 401},
 		{"http://evil.example/thing", public + "/thing", 200}, // neither Host nor the absolute form counts
 		{"http://evil.example/thing", "http://evil.example/thing", 401},
@@ -426,6 +431,40 @@ func TestResourcePath(t *testing.T) {
 	resource.Protect(http.NotFoundHandler()).ServeHTTP(w, r)
 	if w.Code != 400 {
 		t.Errorf("OPTIONS * = %d, want 400", w.Code)
+	}
+}
+
+// What a Transport asks for, a Resource finds a proof for, whatever octets the path has.
+func TestResourceAnyPath(t *testing.T) {
+	g := newGuarded(t, true, nil)
+	signer := newSigner(t, p256(t))
+	token := "bound-" + signer.JKT()
+	client := g.client(t, signer)
+	for _, path := range []string{
+		"/items[1]", "/items%5B1%5D", "/[[]]/%5b%2F", "/a|b^c`{d}<e>", `/"`, "/a%20b c", "/é", "/%25[", "/a;b=c,d@e:f!$&'()*+~",
+	} {
+		before := g.served.Load()
+		status, text := do(t, client, "GET", public+path+"?q=[1]", token, nil)
+		if status != 200 || g.served.Load() != before+1 {
+			t.Errorf("GET %s = %d %s, want 200", path, status, text)
+		}
+	}
+	// What a proof says itself is not mended: no URI has brackets there.
+	key := p256(t)
+	jwk, err := jose.MarshalJWK(key.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	token = "bound-" + newSigner(t, key).JKT()
+	for htu, status := range map[string]int{public + "/items[1]": 401, public + "/items%5B1%5D": 200} {
+		r := httptest.NewRequest("GET", "/items[1]", nil)
+		r.Header.Set("Authorization", "DPoP "+token)
+		r.Header.Set("DPoP", sign(t, key, map[string]any{"typ": "dpop+jwt", "alg": "ES256", "jwk": json.RawMessage(jwk)},
+			map[string]any{"jti": rand.Text(), "htm": "GET", "htu": htu, "iat": g.clock.now().Unix(),
+				"nonce": g.nonce(t), "ath": dpop.ATH(token)}))
+		if w := g.serve(r); w.Code != status {
+			t.Errorf("htu %s = %d %s, want %d", htu, w.Code, w.Body, status)
+		}
 	}
 }
 

@@ -83,7 +83,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 func (t *Transport) send(r *http.Request, to server) (*http.Response, error) {
 	params := ProofParams{
 		Method:   cmp.Or(r.Method, http.MethodGet),
-		URL:      r.URL.Scheme + "://" + r.URL.Host + r.URL.EscapedPath(),
+		URL:      r.URL.Scheme + "://" + r.URL.Host + escapedPath(r.URL),
 		Nonce:    to.nonce,
 		IssuedAt: t.now().Add(to.offset),
 	}
