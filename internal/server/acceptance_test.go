@@ -27,6 +27,9 @@ func TestAcceptance(t *testing.T) {
 		{"memory, nonces off", map[string]string{"nonce": "off"}},
 		{"storage", map[string]string{"replay": "storage"}},
 		{"redis", map[string]string{"replay": "redis"}},
+		// Only a host with letters can be written in capitals, and only a URL without a port with the default one.
+		{"by name", map[string]string{"origin": "https://issuer.example"}},
+		{"by name, with a path", map[string]string{"origin": "https://issuer.example", "prefix": "/id"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if test.fill["replay"] == "redis" {

@@ -74,15 +74,24 @@ type site struct {
 var withGuests = map[string]string{"guests": "too"}
 
 // start runs a site. The settings are those of testdata/settings.yaml; fill replaces what is filled in there, "prefix"
-// is the path of the issuer's URL, and "background" may be "fast" for what the issuer does by itself. As no test shares
-// its site with another, they all run beside each other.
+// is the path of the issuer's URL, "origin" what stands before it where that is not the address it listens at, and
+// "background" may be "fast" for what the issuer does by itself. As no test shares its site with another, they all run
+// beside each other.
 func start(t *testing.T, fill map[string]string) *site {
 	t.Helper()
 	t.Parallel()
 	public, admin := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
+	origin := "http://" + public.Addr().String()
+	if fill["origin"] != "" {
+		origin = fill["origin"]
+		// As if a proxy stood in front of the issuer that speaks TLS for it, at the address which the name stands for.
+		transport.DialTLSContext = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, network, public.Addr().String())
+		}
+	}
 	s := &site{
-		issuer: "http://" + public.Addr().String() + fill["prefix"], admin: "http://" + admin.Addr().String(),
+		issuer: origin + fill["prefix"], admin: "http://" + admin.Addr().String(),
 		witness: newWitness(), transport: transport,
 	}
 	s.http = &http.Client{
