@@ -32,44 +32,29 @@ func (t *telling) steal(ctx context.Context) error {
 	}
 	t.ok("the stolen refresh token with the thief's own key: refused, %s", reason(err))
 
-	verifier, nonce, err := t.resource()
+	room, err := t.openRoom()
 	if err != nil {
 		return err
 	}
-	const call = "https://rooms.example.com/join"
-	proof, err := thief.Proof(dpop.ProofParams{Method: "POST", URL: call, Nonce: nonce, AccessToken: t.tokens.AccessToken})
-	if err != nil {
+	defer room.close()
+	// A resource that lets nobody in would refuse the thief, too.
+	if code, err := room.join(ctx, t.signer, t.tokens.AccessToken); err != nil {
 		return err
+	} else if code != "" {
+		return fmt.Errorf("the resource refuses the device that holds the key: %s", code)
 	}
-	checked, err := verifier.Check(ctx, dpop.Request{Method: "POST", URL: call, Proofs: []string{proof}, AccessToken: t.tokens.AccessToken})
-	if err != nil {
+	t.ok("the access token at a resource, with the device's own key: let in")
+	code, err := room.join(ctx, thief, t.tokens.AccessToken)
+	switch {
+	case err != nil:
 		return err
+	case code == "":
+		return errors.New("the resource let the thief in; invalid_token was due")
+	case code != "invalid_token":
+		return fmt.Errorf("invalid_token was due, not: %s", code)
 	}
-	if checked.JKT == t.set.JKT {
-		return errors.New("two keys have the same thumbprint")
-	}
-	t.ok("the stolen access token at a resource: refused, the proof is by key %.12s…, the token wants %.12s…", checked.JKT, t.set.JKT)
+	t.ok("the stolen access token at a resource: refused, %s, the proof is by key %.12s…, the token wants %.12s…", code, thief.JKT(), t.set.JKT)
 	return nil
-}
-
-// resource is a resource server's proof check, such as any Go service has with package dpop.
-func (t *telling) resource() (*dpop.Verifier, string, error) {
-	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: 1024})
-	if err != nil {
-		return nil, "", err
-	}
-	var secret [32]byte
-	rand.Read(secret[:]) // never fails
-	nonces, err := dpop.NewNonces([][32]byte{secret}, nil)
-	if err != nil {
-		return nil, "", err
-	}
-	v, err := dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces})
-	if err != nil {
-		return nil, "", err
-	}
-	nonce, err := v.Nonce(context.Background())
-	return v, nonce, err
 }
 
 func (t *telling) replay(ctx context.Context) error {

@@ -1,0 +1,98 @@
+package demo
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/imidentity/issuer/dpop"
+)
+
+// A room is a resource server, such as any Go service is with package dpop.
+type room struct {
+	url  string
+	http *http.Server
+}
+
+// openRoom starts a room that believes what the issuer says of a token.
+func (t *telling) openRoom() (*room, error) {
+	verifier, err := newVerifier()
+	if err != nil {
+		return nil, err
+	}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return nil, err
+	}
+	r := &room{url: "http://" + listener.Addr().String()}
+	resource, err := dpop.NewResource(dpop.ResourceConfig{Verifier: verifier, PublicURL: r.url, Token: t.introspected})
+	if err != nil {
+		_ = listener.Close() // nobody has used it
+		return nil, err
+	}
+	joined := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	r.http = &http.Server{Handler: resource.Protect(joined), ReadHeaderTimeout: 30 * time.Second}
+	go func() { _ = r.http.Serve(listener) }() // until close; whoever asks sees any other end
+	return r, nil
+}
+
+func newVerifier() (*dpop.Verifier, error) {
+	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: 1024})
+	if err != nil {
+		return nil, err
+	}
+	var secret [32]byte
+	rand.Read(secret[:]) // never fails
+	nonces, err := dpop.NewNonces([][32]byte{secret}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces})
+}
+
+// introspected tells which key the issuer says that a token is bound to.
+func (t *telling) introspected(ctx context.Context, token string) (dpop.Confirmation, error) {
+	answer, err := t.peer.Introspect(ctx, token)
+	if err != nil {
+		return dpop.Confirmation{}, err
+	}
+	if answer["active"] != true {
+		return dpop.Confirmation{}, dpop.ErrInvalidToken
+	}
+	cnf, _ := answer["cnf"].(map[string]any)
+	jkt, _ := cnf["jkt"].(string)
+	return dpop.Confirmation{JKT: jkt}, nil
+}
+
+// join asks to be let in with a token and proofs by signer. It returns the error code of a refusal; "" is none.
+func (r *room) join(ctx context.Context, signer *dpop.Signer, token string) (string, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/join", nil)
+	if err != nil {
+		return "", err
+	}
+	req.Header.Set("Authorization", "DPoP "+token)
+	base := &http.Transport{DisableKeepAlives: true}
+	client := &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer, Base: base}}
+	resp, err := client.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end, or not wanted
+	if resp.StatusCode < http.StatusBadRequest {
+		return "", nil
+	}
+	var refusal struct {
+		Error string `json:"error"`
+	}
+	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&refusal); err != nil || refusal.Error == "" {
+		return "", fmt.Errorf("the resource answered %d without an error code", resp.StatusCode)
+	}
+	return refusal.Error, nil
+}
+
+func (r *room) close() { _ = r.http.Close() } // it holds nothing that could be lost
