@@ -14,8 +14,8 @@ import (
 const (
 	requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
 	// pushedLife is how long after it was pushed a request may begin; pushedLogin how long it is kept beyond, for the
-	// login that began in the last moment and has up to four steps of ten minutes. It is spent when that login ends, so
-	// that a page can be loaded again.
+	// login that began in the last moment and has up to four steps of ten minutes. It is spent when the app gets an answer,
+	// so that a page can be loaded again.
 	pushedLife  = 5 * time.Minute
 	pushedLogin = 45 * time.Minute
 )
@@ -111,4 +111,13 @@ func spendPushed(ctx context.Context, tx storage.Tx, uri string) error {
 		return nil
 	}
 	return notFound(tx.TakePushed(ctx, hash(uri)), errRequestURI)
+}
+
+// Spend is part of the transaction that ends a login without a code: where it began with a pushed request, no other login
+// does. One that is spent already is no error.
+func (p *Provider) Spend(ctx context.Context, tx storage.Tx, request url.Values) error {
+	if err := spendPushed(ctx, tx, request.Get("request_uri")); err != nil && !errors.Is(err, errRequestURI) {
+		return err
+	}
+	return nil
 }

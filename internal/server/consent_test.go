@@ -225,10 +225,9 @@ func TestDeny(t *testing.T) {
 	b, _, state := s.consented(t, "alice", nil)
 	s.wantRedirect(t, s.decide(t, b, state, "deny"), redirectURI, appState, "access_denied")
 	wantPage(t, s.decide(t, b, state, "allow"), http.StatusBadRequest)
-	pushed := url.Values{"client_id": {app.id}, "request_uri": {s.pushed(t, nil, nil)}}
 	for _, decision := range []string{"deny", "allow"} { // who denied by mistake may begin again
 		b := s.browser()
-		to, err := b.Login(t.Context(), s.issuer+"/authorize?"+pushed.Encode(), browser.To(redirectURI),
+		to, err := b.Login(t.Context(), s.issuer+"/authorize?"+authorization(nil).Encode(), browser.To(redirectURI),
 			map[string]string{"text": "alice", "password": "alice", "decision": decision})
 		if err != nil || to.Query().Has("code") != (decision == "allow") {
 			t.Errorf("%s leads to %v, %v", decision, to, err)

@@ -124,6 +124,47 @@ func TestPushed(t *testing.T) {
 	})
 }
 
+// TestPushedRefused holds that a pushed request is spent by a refusal that the app is told, as it is by a code, and not
+// before (RFC 9126 §4).
+func TestPushedRefused(t *testing.T) {
+	s := start(t, nil)
+	silent := url.Values{"prompt": {"none"}}
+	for _, test := range []struct {
+		name   string
+		change url.Values
+		with   tampering
+		code   string
+		asked  bool
+	}{
+		{"by the person", nil, tampering{}, "access_denied", true},
+		{"by the provider", nil, tampering{callback: func(q url.Values) { q.Del("code"); q.Set("error", "access_denied") }}, "access_denied", false},
+		{"as she must be asked", silent, tampering{answer: patient}, "consent_required", false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			uri := s.pushed(t, nil, test.change)
+			pushed := url.Values{"request_uri": {uri}}
+			s.provider.set(tampering{answer: test.with.answer})
+			other := s.visit(t, "alice", pushed) // a login that begins meanwhile, with the same request
+			s.provider.tamper(t, test.with)
+			v := s.visit(t, "alice", pushed)
+			if a := s.refer(t, app.id, uri); a.status != http.StatusSeeOther {
+				t.Errorf("before the refusal: %v, want a redirect", a)
+			}
+			a := s.arrive(t, v.browser, v.callback)
+			if to, err := a.to(); test.asked && err == nil {
+				page := s.send(t, v.browser.Client(), s.request(t, http.MethodGet, to.String(), ""))
+				wantQuestion(t, page)
+				a = s.decide(t, v.browser, to.Query().Get("state"), "deny")
+			}
+			s.wantRedirect(t, a, redirectURI, appState, test.code)
+			wantPage(t, s.refer(t, app.id, uri), http.StatusBadRequest)
+			if to, err := s.open(t, other.browser, other.callback).to(); err != nil || to.Query().Has("code") {
+				t.Errorf("the other login leads to %v, %v, want no code", to, err)
+			}
+		})
+	}
+}
+
 // TestPushedKey holds RFC 9449 §10.1: a proof at /par and dpop_jkt name the key that may redeem the code.
 func TestPushedKey(t *testing.T) {
 	s := start(t, nil)

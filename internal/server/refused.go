@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -24,11 +25,20 @@ func (s *Server) sendBack(c echo.Context, err error) error {
 	return err
 }
 
-// endRefused is sendBack at the end of a login, which it counts.
+// endRefused is sendBack at the end of a login, which it counts. The request is answered then: where it was pushed, it is
+// spent as by a code (RFC 9126 §4).
 func (s *Server) endRefused(c echo.Context, pending storage.Login, err error) error {
-	if refused := (*oauth.AuthorizeError)(nil); errors.As(err, &refused) {
-		s.metrics.login(pending.Provider, loginRefused)
+	if refused := (*oauth.AuthorizeError)(nil); !errors.As(err, &refused) {
+		return err // nothing was decided
 	}
+	if pending.Request.Has("request_uri") {
+		if err := s.Store.Update(c.Request().Context(), func(ctx context.Context, tx storage.Tx) error {
+			return s.OAuth.Spend(ctx, tx, pending.Request)
+		}); err != nil {
+			return err
+		}
+	}
+	s.metrics.login(pending.Provider, loginRefused)
 	return s.sendBack(c, err)
 }
 
