@@ -90,6 +90,8 @@ type Reader interface {
 
 	// Names returns the names that user holds or once held, in the order in which she took them.
 	Names(ctx context.Context, domain, user string) ([]Name, error)
+	// Waiting returns how many logins and pushed requests there are, those included that have expired and were not swept yet.
+	Waiting(ctx context.Context) (int, error)
 	// OldNames returns at most limit names of all domains whose keys were made by other tables than these, in any order.
 	OldNames(ctx context.Context, tables string, limit int) ([]Name, error)
 

@@ -148,6 +148,9 @@ type Limits struct {
 	DevicesPerUser int `key:"devices_per_user" default:"20"`
 	// ReplayProofs is how many proofs the replay memory holds, 1000 to 100000000. It takes about 100 octets for each.
 	ReplayProofs int `key:"replay_proofs" default:"1000000"`
+	// WaitingLogins is how many logins that are not finished, and pushed requests, are kept at a time, 100 to 10000000. They
+	// take about 3 kB each.
+	WaitingLogins int `key:"waiting_logins" default:"200000"`
 	// PerAddress, PerClient and PerUser are how many requests one IPv4 address or IPv6 network of 64 bits, one client and
 	// one user may send to the endpoints that log in and issue tokens.
 	PerAddress Rate `key:"per_address" default:"60000/1m"`

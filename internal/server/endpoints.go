@@ -39,8 +39,12 @@ func (s *Server) push(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	answer, err := s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
-		Header: c.Request().Header, Form: params, Source: source(c),
+	var answer oauth.PushedAnswer
+	err = s.room.with(c.Request().Context(), func() (err error) {
+		answer, err = s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
+			Header: c.Request().Header, Form: params, Source: source(c),
+		})
+		return err
 	})
 	if err != nil {
 		return err

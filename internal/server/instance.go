@@ -243,7 +243,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Clients: i.clients, Accounts: accounts, Introspector: introspector,
 		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, Backup: i.backup, TrustedProxies: cfg.TrustedProxies,
-		Limits: limits, metrics: i.metrics,
+		Limits: limits, WaitingLogins: cfg.Limits.WaitingLogins, metrics: i.metrics,
 		Now: i.now, Log: i.log,
 	})
 	return err

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 // limits are settings with those limits, behind a proxy that says where a request comes from.
@@ -326,5 +327,54 @@ func TestLimitInParallel(t *testing.T) {
 	})
 	if n := passed.Load(); n != 9 {
 		t.Errorf("%d refreshes passed, want 9: ten tokens, and one was taken for the code", n)
+	}
+}
+
+// TestWaitingLogins holds that strangers fill the database with logins that nobody finishes up to a bound, whatever addresses
+// they come from; that who has a session notices nothing; and that there is room again when the logins have expired.
+func TestWaitingLogins(t *testing.T) {
+	fill := limits("off", "off", "off")
+	fill["limits"] += ", waiting_logins: 100"
+	maps.Copy(fill, fast)
+	s := start(t, fill)
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
+	begin := func(i int) answer {
+		address := fmt.Sprintf("203.0.113.%d", i)
+		if i%2 == 0 {
+			req := s.request(t, http.MethodGet, "/authorize?"+authorization(nil).Encode(), "")
+			req.Header = from(address)
+			return s.send(t, s.http, req)
+		}
+		return s.post(t, "/par", authorization(nil), from(address))
+	}
+	refused := 0
+	for i := range 120 {
+		switch a := begin(i); {
+		case a.status == http.StatusSeeOther && i%2 == 0, a.status == http.StatusCreated && i%2 == 1:
+		case a.status == http.StatusServiceUnavailable:
+			refused++
+			if a.header.Get("Retry-After") == "" || i%2 == 1 && a.text("error") != "temporarily_unavailable" {
+				t.Errorf("answer = %v, want 503 with Retry-After", a)
+			}
+		default:
+			t.Fatalf("answer %d = %v", i, a)
+		}
+	}
+	rows := sqlitetest.Count(t, s.database(), "SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed)")
+	if refused == 0 || rows > 100 || rows < 90 { // who has logged in just before may still be counted
+		t.Errorf("%d refused, %d rows kept, want no more than 100", refused, rows)
+	}
+	wantTokens(t, s.token(t, app, d, refreshForm(held.refresh)))
+	for range 5 { // what is refused takes no room
+		wantError(t, s.post(t, "/par", url.Values{"client_id": {"nobody"}}, from("198.51.100.1")), http.StatusServiceUnavailable, "temporarily_unavailable")
+	}
+	s.advance(t, time.Hour)
+	deadline := time.Now().Add(time.Minute)
+	for begin(0).status != http.StatusSeeOther {
+		if time.Now().After(deadline) {
+			t.Fatal("no login begins when all of them have expired")
+		}
+		time.Sleep(20 * time.Millisecond)
 	}
 }

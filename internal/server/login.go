@@ -30,10 +30,12 @@ func (s *Server) authorize(c echo.Context) error {
 	if err != nil {
 		return s.sendBack(c, err)
 	}
-	if a.Provider == "" {
-		return s.askWhere(c, a)
-	}
-	return s.begin(c, a)
+	return s.room.with(c.Request().Context(), func() error {
+		if a.Provider == "" {
+			return s.askWhere(c, a)
+		}
+		return s.begin(c, a)
+	})
 }
 
 func (s *Server) authorizeParams(c echo.Context) (url.Values, error) {

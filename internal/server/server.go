@@ -47,6 +47,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Limits say who asks too often. Nil limits nobody.
 	Limits *Limits
+	// WaitingLogins is how many logins and pushed requests are kept at most. Zero is no limit.
+	WaitingLogins int
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
 	// Backup writes the database to a new file. Nil if it is backed up in other ways.
@@ -68,6 +70,8 @@ type Config struct {
 // A Server answers the issuer's requests: [Server.Public] those from everywhere, [Server.Admin] those of operators.
 type Server struct {
 	Config
+
+	room     *room
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
@@ -111,6 +115,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.metrics.provider(id)
 	}
 	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path}
+	s.room = &room{count: cfg.Store.Waiting, now: cfg.Now, max: cfg.WaitingLogins}
 	s.metrics.registry.MustRegister(keyAges{cfg.Keys, cfg.Now})
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err

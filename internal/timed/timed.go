@@ -64,6 +64,12 @@ func (s Store) Names(ctx context.Context, domain, user string) ([]storage.Name, 
 	return s.Store.Names(ctx, domain, user)
 }
 
+// Waiting reads.
+func (s Store) Waiting(ctx context.Context) (int, error) {
+	defer s.reading(time.Now())
+	return s.Store.Waiting(ctx)
+}
+
 // OldNames reads.
 func (s Store) OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error) {
 	defer s.reading(time.Now())

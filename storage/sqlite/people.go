@@ -15,6 +15,7 @@ var (
 	selectNames = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
 	// Each half is found by the index, and there is nothing to find but after an upgrade.
 	selectOldNames = statement("SELECT " + nameColumns + " FROM names WHERE tables < ?1 OR tables > ?1 LIMIT ?2")
+	countWaiting   = statement("SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed)")
 	renameKey      = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
 	selectGrants   = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
@@ -53,6 +54,11 @@ func (r *reader) OldNames(ctx context.Context, tables string, limit int) (names 
 		return nameDest(&names[len(names)-1])
 	}, tables, limit)
 	return names, err
+}
+
+func (r *reader) Waiting(ctx context.Context) (n int, err error) {
+	err = r.row(ctx, countWaiting, []any{&n})
+	return n, err
 }
 
 func (t *tx) RenameKey(ctx context.Context, n storage.Name, key string) error {

@@ -22,6 +22,9 @@ func (f Faulty) Names(ctx context.Context, domain, user string) ([]storage.Name,
 	return f.reader().Names(ctx, domain, user)
 }
 
+// Waiting reads or fails.
+func (f Faulty) Waiting(ctx context.Context) (int, error) { return f.reader().Waiting(ctx) }
+
 // OldNames reads or fails.
 func (f Faulty) OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error) {
 	return f.reader().OldNames(ctx, tables, limit)
@@ -58,6 +61,13 @@ func (f faultyReader) OldNames(ctx context.Context, tables string, limit int) ([
 		return nil, err
 	}
 	return f.Reader.OldNames(ctx, tables, limit)
+}
+
+func (f faultyReader) Waiting(ctx context.Context) (int, error) {
+	if err := f.fail("Waiting"); err != nil {
+		return 0, err
+	}
+	return f.Reader.Waiting(ctx)
 }
 
 func (f faultyTx) RenameKey(ctx context.Context, n storage.Name, key string) error {

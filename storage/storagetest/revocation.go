@@ -195,7 +195,21 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 		change(&g)
 		withSession(t, s, name, g)
 	}
+	waiting := func(want int) {
+		t.Helper()
+		if n, err := s.Waiting(t.Context()); n != want || err != nil {
+			t.Errorf("Waiting = %d, %v, want %d", n, err, want)
+		}
+	}
+	waiting(2 * len(expiries))
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, at) })
+	left := 0
+	for name := range expiries {
+		if stays(name) {
+			left++
+		}
+	}
+	waiting(2 * left)
 
 	check := func(what, name string, err error) {
 		t.Helper()
