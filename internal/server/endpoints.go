@@ -40,7 +40,7 @@ func (s *Server) push(c echo.Context) error {
 		return err
 	}
 	var answer oauth.PushedAnswer
-	err = s.room.with(c.Request().Context(), func() (err error) {
+	err = s.room.with(func() (err error) {
 		answer, err = s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
 			Header: c.Request().Header, Form: params, Source: source(c),
 		})

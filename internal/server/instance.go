@@ -377,6 +377,7 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	background.Go(func() { i.sweep(work) })
 	background.Go(func() { i.keepTime(work) })
 	background.Go(func() { i.clients.follow(work) })
+	background.Go(func() { i.server.room.follow(work, i.store.Waiting, i.log) })
 
 	servers := []*http.Server{HTTP(i.server.Public(), i.log), HTTP(i.server.Admin(), i.log)}
 	failed := make(chan error, len(servers))

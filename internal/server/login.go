@@ -30,7 +30,7 @@ func (s *Server) authorize(c echo.Context) error {
 	if err != nil {
 		return s.sendBack(c, err)
 	}
-	return s.room.with(c.Request().Context(), func() error {
+	return s.room.with(func() error {
 		if a.Provider == "" {
 			return s.askWhere(c, a)
 		}

@@ -3,7 +3,7 @@ package server
 import (
 	"context"
 	"errors"
-	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 )
@@ -14,17 +14,10 @@ var errNoRoom = errors.New("server: too many logins wait")
 // A room bounds how many logins wait in the database, and pushed requests: anybody may begin one, from any number of
 // addresses, and each takes some kilobytes until it expires. Who has logged in before is not touched when it is full.
 type room struct {
-	count func(context.Context) (int, error)
-	now   func() time.Time
-
 	mu      sync.Mutex
 	max     int // 0: no limit
-	waiting int // as of counted, and those let in since
-	counted time.Time
+	waiting int // as of the last count, and those let in since
 }
-
-// countEvery is how old a count may be. What other processes let in meanwhile is beyond it.
-const countEvery = time.Second
 
 // setMax says how many may wait from now on.
 func (r *room) setMax(n int) {
@@ -33,10 +26,10 @@ func (r *room) setMax(n int) {
 	r.max = n
 }
 
-// with runs what keeps one more, unless there is no room.
-func (r *room) with(ctx context.Context, keep func() error) error {
-	if err := r.enter(ctx); err != nil {
-		return err
+// with runs what keeps one more, unless there is no room: then the error is [errNoRoom].
+func (r *room) with(keep func() error) error {
+	if !r.enter() {
+		return errNoRoom
 	}
 	err := keep()
 	if err != nil { // nothing was kept
@@ -47,20 +40,36 @@ func (r *room) with(ctx context.Context, keep func() error) error {
 	return err
 }
 
-// enter lets one more in, or returns [errNoRoom]; any other error means that this cannot be known.
-func (r *room) enter(ctx context.Context) error {
+func (r *room) enter() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if age := r.now().Sub(r.counted); age < 0 || age >= countEvery {
-		n, err := r.count(ctx)
-		if err != nil {
-			return fmt.Errorf("server: count the logins that wait: %w", err)
-		}
-		r.waiting, r.counted = n, r.now()
-	}
 	if r.max > 0 && r.waiting >= r.max {
-		return errNoRoom
+		return false
 	}
 	r.waiting++
-	return nil
+	return true
+}
+
+// follow counts what waits every second, until ctx ends: logins end, and other processes let some in.
+func (r *room) follow(ctx context.Context, count func(context.Context) (int, error), log *slog.Logger) {
+	failing := false
+	tick := time.NewTicker(time.Second)
+	defer tick.Stop()
+	for {
+		n, err := count(ctx)
+		if err == nil {
+			r.mu.Lock()
+			r.waiting = n
+			r.mu.Unlock()
+		}
+		if ctx.Err() == nil && failing != (err != nil) {
+			failing = err != nil
+			log.Warn("counting the logins that wait", slog.Bool("failing", failing), slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }

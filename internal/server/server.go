@@ -115,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.metrics.provider(id)
 	}
 	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path}
-	s.room = &room{count: cfg.Store.Waiting, now: cfg.Now, max: cfg.WaitingLogins}
+	s.room = &room{max: cfg.WaitingLogins}
 	s.metrics.registry.MustRegister(keyAges{cfg.Keys, cfg.Now})
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err

@@ -8,8 +8,8 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A Store is a store that tells how long its operations took, whatever became of them. Revocations, SigningKeys and
-// Clients are not counted: they are asked all the time, by whoever follows the table, and mostly answer that nothing is new.
+// A Store is a store that tells how long its operations took, whatever became of them. Revocations, SigningKeys,
+// Clients and Waiting are not counted: they are asked all the time, whatever people do, and mostly answer that nothing is new.
 // What is read within an update is part of that.
 type Store struct {
 	storage.Store
@@ -62,12 +62,6 @@ func (s Store) Links(ctx context.Context, domain, user string) ([]storage.Link, 
 func (s Store) Names(ctx context.Context, domain, user string) ([]storage.Name, error) {
 	defer s.reading(time.Now())
 	return s.Store.Names(ctx, domain, user)
-}
-
-// Waiting reads.
-func (s Store) Waiting(ctx context.Context) (int, error) {
-	defer s.reading(time.Now())
-	return s.Store.Waiting(ctx)
 }
 
 // OldNames reads.
