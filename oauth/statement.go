@@ -37,6 +37,9 @@ func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (S
 	if err != nil {
 		return Statement{}, err
 	}
+	if err := p.limiter.User(user); err != nil {
+		return Statement{}, err
+	}
 	id, err := p.accounts.Identify(user, storage.Device{})
 	if err != nil {
 		return Statement{}, err
@@ -217,7 +220,11 @@ func (p *Provider) Statements(ctx context.Context, domain, user string) ([]neste
 
 // Withdraw ends a statement of a type about a user, with all that rests on it. [account.ErrNoStatement] if there is none.
 func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) error {
-	if _, _, _, err := p.person(ctx, p.store, who); err != nil {
+	_, user, _, err := p.person(ctx, p.store, who)
+	if err != nil {
+		return err
+	}
+	if err := p.limiter.User(user); err != nil {
 		return err
 	}
 	s, err := p.store.Statement(ctx, jti)
@@ -236,6 +243,9 @@ func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) er
 func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement string) error {
 	_, user, _, err := p.person(ctx, p.store, who)
 	if err != nil {
+		return err
+	}
+	if err := p.limiter.User(user); err != nil {
 		return err
 	}
 	o := p.opening(nested.TypeDevice, nested.TypeActor, nested.TypeLink, nested.TypeDelegation)

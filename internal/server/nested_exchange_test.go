@@ -350,6 +350,29 @@ func TestExchangeLimit(t *testing.T) {
 	wantLimited(t, s.token(t, accounts, d, form), false)
 }
 
+// TestStatementLimit holds that nobody fills the database with statements, or with what was withdrawn.
+func TestStatementLimit(t *testing.T) {
+	c := startCastWith(t, limits("off", "off", "3/30s"))
+	c.advance(t, 30*time.Second)
+	own := c.forIssuer(t, c.phone, c.alice, "account").access
+	hers := c.signing(t, c.phone, c.alice)
+	statement := c.says(t, hers.key, nested.TypeLink, c.alice.set.Subject, hers.delegation, func(s *nested.Statement) { s.Party = oldAlice })
+	c.advance(t, 30*time.Second)
+	for range 3 {
+		a := c.held(t, c.phone, own, http.MethodPost, "/me/links", object{"same_as": oldAlice})
+		wantStatus(t, a, http.StatusCreated)
+	}
+	rows := c.rows(t)
+	for path, body := range map[string]any{"/me/links": object{"same_as": oldAlice}, "/me/withdrawals": object{"token": statement}} {
+		wantStatus(t, c.held(t, c.phone, own, http.MethodPost, path, body), http.StatusTooManyRequests)
+	}
+	if !slices.Equal(rows, c.rows(t)) {
+		t.Error("rows changed")
+	}
+	c.advance(t, 10*time.Second)
+	wantStatus(t, c.held(t, c.phone, own, http.MethodPost, "/me/withdrawals", object{"token": statement}), http.StatusNoContent)
+}
+
 // TestActorPays holds that a bot that asks too often for tokens about a user does not keep her from hers.
 func TestActorPays(t *testing.T) {
 	s := start(t, limits("off", "off", "3/30s"))
