@@ -102,7 +102,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	made := make(map[string]map[string]any)
 	for kind, body := range map[string]any{
 		"actors":      map[string]any{"actor": "bot", "actor_iss": issuer, "scope": "im:handle", "expires_in": 3600},
-		"delegations": map[string]any{"jkt": hers.JKT(), "statements": nested.TypeLink, "devices": "*", "count": 1, "lifetime": 3600, "depth": 1},
+		"delegations": map[string]any{"jkt": hers.JKT(), "statements": []string{nested.TypeLink}, "devices": "*", "count": 1, "lifetime": 3600, "depth": 1},
 		"links":       map[string]any{"same_as": "im:somebody@example.org;id-type=user", "audience": []string{"im:example.org"}},
 	} {
 		made[kind] = send(app, own.AccessToken, http.MethodPost, "/me/"+kind, asJSON, body, http.StatusCreated)
