@@ -44,7 +44,14 @@ func TestStoreFails(t *testing.T) {
 	t.Run("each", func(t *testing.T) {
 		for _, f := range flows {
 			t.Run(f.name, func(t *testing.T) {
-				s := start(t, f.fill)
+				fill := maps.Clone(f.fill)
+				if fill == nil {
+					fill = make(map[string]string)
+				}
+				if fill["limits"] == "" { // a fast machine asks more often for one user than people do
+					fill["limits"] = ", per_user: off"
+				}
+				s := start(t, fill)
 				var ops []string
 				for n := 1; n == len(ops)+1 && !t.Failed(); n++ {
 					t.Run(strconv.Itoa(n), func(t *testing.T) {
