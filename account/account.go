@@ -177,9 +177,7 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 			if name.ID == handle && name.taken == ErrUserTaken {
 				continue // XMPP: one name is both
 			}
-			err := tx.InsertName(ctx, storage.Name{
-				Domain: s.Domain, Key: claims.CollisionKey(name.ID), Tables: claims.CollisionTables(), Local: name.Local(), User: user.ID, TakenAt: now,
-			})
+			err := tx.InsertName(ctx, nameOf(user, name.ID, now))
 			if errors.Is(err, storage.ErrConflict) {
 				return name.taken
 			} else if err != nil {

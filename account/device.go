@@ -139,8 +139,8 @@ func (a *Accounts) Devices(ctx context.Context, domain, user string) ([]storage.
 	return a.store.Devices(ctx, domain, user)
 }
 
-// RemoveDevice ends a device: its sessions, its tokens, the statements that were made by it, and the use of its key for ever. Removing it again changes
-// nothing. The reason is for the audit; it is kept with the device. [ErrNoDevice] if there is none.
+// RemoveDevice ends a device: its sessions, its tokens, the statements that were made by it, and the use of its key for ever.
+// Removing it again changes nothing. The reason is for the audit; it is kept with the device. [ErrNoDevice] if there is none.
 func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (storage.Device, error) {
 	var (
 		device  storage.Device

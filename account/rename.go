@@ -99,9 +99,16 @@ func (a *Accounts) release(ctx context.Context, tx storage.Tx, d Domain, u stora
 	return fmt.Errorf("account: the handle of user %s has no row", u.ID)
 }
 
+// nameOf is the row of a name that a user takes.
+func nameOf(u storage.User, name claims.ID, now time.Time) storage.Name {
+	return storage.Name{
+		Domain: u.Domain, Key: claims.CollisionKey(name), Tables: claims.CollisionTables(), Local: name.Local(), User: u.ID, TakenAt: now,
+	}
+}
+
 // take gives a user a handle that nobody has, or that she has let go of herself.
 func take(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, now time.Time) error {
-	n := storage.Name{Domain: u.Domain, Key: claims.CollisionKey(name), Tables: claims.CollisionTables(), Local: name.Local(), User: u.ID, TakenAt: now}
+	n := nameOf(u, name, now)
 	err := tx.InsertName(ctx, n)
 	if !errors.Is(err, storage.ErrConflict) {
 		return err

@@ -40,11 +40,11 @@ func (s *Server) myRoutes() []route {
 	var list []route
 	for _, k := range statementKinds {
 		list = append(list,
-			route{http.MethodGet, "/me/" + k.path, s.bound(oauth.ScopeAccount, s.listMine(k)), anyOrigin, eachFailure},
-			route{http.MethodPost, "/me/" + k.path, s.bound(oauth.ScopeAccount, s.state(k)), anyOrigin, eachRequest},
-			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.bound(oauth.ScopeAccount, s.withdraw(k)), anyOrigin, eachRequest})
+			route{http.MethodGet, "/me/" + k.path, s.mine(s.listMine(k)), anyOrigin, eachFailure},
+			route{http.MethodPost, "/me/" + k.path, s.mine(s.state(k)), anyOrigin, eachRequest},
+			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.mine(s.withdraw(k)), anyOrigin, eachRequest})
 	}
-	return append(list, route{http.MethodPost, "/me/withdrawals", s.bound(oauth.ScopeAccount, s.withdrawSigned), anyOrigin, eachRequest})
+	return append(list, route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest})
 }
 
 // A Statement is a statement as its subject, or an operator, sees it. What it has not is left out.
@@ -92,6 +92,17 @@ func shown(s nested.Statement, token string) Statement {
 	return v
 }
 
+// mine serves a person whose token is for her own account.
+func (s *Server) mine(serve func(echo.Context, oauth.Person) error) echo.HandlerFunc {
+	return s.bound(oauth.ScopeAccount, func(c echo.Context, holder claims.Set) error {
+		who, err := personOf(holder)
+		if err != nil {
+			return err
+		}
+		return serve(c, who)
+	})
+}
+
 // personOf says who holds a token for her own account.
 func personOf(holder claims.Set) (oauth.Person, error) {
 	if holder.Service() || holder.Actor != nil {
@@ -105,12 +116,8 @@ func personOf(holder claims.Set) (oauth.Person, error) {
 }
 
 // listMine serves GET /me/actors, /me/delegations and /me/links: the statements that stand.
-func (s *Server) listMine(k statementKind) func(echo.Context, claims.Set) error {
-	return func(c echo.Context, holder claims.Set) error {
-		who, err := personOf(holder)
-		if err != nil {
-			return err
-		}
+func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) error {
+	return func(c echo.Context, who oauth.Person) error {
 		all, err := s.OAuth.Statements(c.Request().Context(), who.Domain, who.User)
 		if err != nil {
 			return err
@@ -126,12 +133,8 @@ func (s *Server) listMine(k statementKind) func(echo.Context, claims.Set) error 
 }
 
 // state serves POST /me/actors, /me/delegations and /me/links: the person makes a statement, and gets it signed.
-func (s *Server) state(k statementKind) func(echo.Context, claims.Set) error {
-	return func(c echo.Context, holder claims.Set) error {
-		who, err := personOf(holder)
-		if err != nil {
-			return err
-		}
+func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
+	return func(c echo.Context, who oauth.Person) error {
 		b, err := readBody(c)
 		if err != nil {
 			return err
@@ -153,12 +156,8 @@ func (s *Server) state(k statementKind) func(echo.Context, claims.Set) error {
 }
 
 // withdraw serves DELETE /me/actors/{id}, and so on: what the person said no longer holds, nor what rests on it.
-func (s *Server) withdraw(k statementKind) func(echo.Context, claims.Set) error {
-	return func(c echo.Context, holder claims.Set) error {
-		who, err := personOf(holder)
-		if err != nil {
-			return err
-		}
+func (s *Server) withdraw(k statementKind) func(echo.Context, oauth.Person) error {
+	return func(c echo.Context, who oauth.Person) error {
 		if err := s.OAuth.Withdraw(c.Request().Context(), who, k.typ, c.Param("id")); err != nil {
 			return err
 		}
@@ -167,11 +166,7 @@ func (s *Server) withdraw(k statementKind) func(echo.Context, claims.Set) error 
 }
 
 // withdrawSigned serves POST /me/withdrawals: what a key of the person's own signed no longer holds.
-func (s *Server) withdrawSigned(c echo.Context, holder claims.Set) error {
-	who, err := personOf(holder)
-	if err != nil {
-		return err
-	}
+func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
 	b, err := readBody(c)
 	if err != nil {
 		return err
