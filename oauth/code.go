@@ -94,10 +94,11 @@ func (p *Provider) redeem(ctx context.Context, f *flow, code string) error {
 // spendCode is the unit of work of a redemption: the code is spent once, its device and its session come to be.
 func (p *Provider) spendCode(ctx context.Context, tx storage.Tx, f *flow) error {
 	err := tx.SpendCode(ctx, f.code.Hash, f.now, f.grant.ID)
-	if errors.Is(err, storage.ErrConflict) || errors.Is(err, storage.ErrNotFound) {
-		return errCode
-	} else if err != nil {
-		return err
+	switch {
+	case errors.Is(err, storage.ErrConflict):
+		return errCodeRace
+	case err != nil:
+		return notFound(err, errCode)
 	}
 	switch err := p.accounts.BindDevice(ctx, tx, f.device); {
 	case errors.Is(err, account.ErrKeyInUse):
@@ -112,9 +113,22 @@ func (p *Provider) spendCode(ctx context.Context, tx storage.Tx, f *flow) error 
 	return tx.InsertGrant(ctx, f.grant)
 }
 
-// spentAgain answers a spent code that comes with the right verifier. By the same key it is a client repeating
-// itself, and its session lives. By another key, two parties hold code and verifier, so one of them is a thief: the
-// session ends. (RFC 6749 §4.1.2 would end it always, and let whoever has seen the redirect log her out.)
+// errCodeRace means that another request spent the code after this one read it.
+var errCodeRace = errors.New("oauth: another request has just spent the code")
+
+// lostRace answers a request that was too late for its code by a moment. It showed all that the winner showed, so it is
+// judged like one that comes later.
+func (p *Provider) lostRace(ctx context.Context, f *flow) error {
+	c, err := p.store.Code(ctx, f.code.Hash)
+	if err != nil {
+		return notFound(err, errCode)
+	}
+	return p.spentAgain(ctx, f, c)
+}
+
+// spentAgain answers a spent code that comes with the right verifier. With the same key, a client repeats itself, and its
+// session lives. With another key, two parties hold code and verifier, so one of them is a thief: the session ends.
+// (RFC 6749 §4.1.2 would always end it, and let anybody who has seen the redirect log the user out.)
 func (p *Provider) spentAgain(ctx context.Context, f *flow, c storage.Code) error {
 	g, _, _, err := p.store.Session(ctx, c.Grant)
 	if err != nil {

@@ -2,6 +2,7 @@ package oauth
 
 import (
 	"context"
+	"errors"
 	"net/http"
 	"net/url"
 	"time"
@@ -180,7 +181,14 @@ func (*adapter) AccessTokenSignature(context.Context, string) string { return ""
 
 func (*adapter) BeginTX(ctx context.Context) (context.Context, error) { return ctx, nil }
 
-func (a *adapter) Commit(ctx context.Context) error { return flowOf(ctx).commit(ctx, a.store) }
+func (a *adapter) Commit(ctx context.Context) error {
+	f := flowOf(ctx)
+	err := f.commit(ctx, a.store)
+	if errors.Is(err, errCodeRace) {
+		return a.lostRace(ctx, f)
+	}
+	return err
+}
 
 func (*adapter) Rollback(context.Context) error { return nil }
 

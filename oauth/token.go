@@ -98,6 +98,7 @@ type flow struct {
 	client *Client
 	once   *once       // the client's assertion, to be spent
 	proof  *dpop.Proof // nil for a service without one
+	spent  bool        // the proof
 
 	with   func(context.Context, storage.Tx) error // see [Login.With]
 	pushed string                                  // the request URI of an authorization request that was pushed
@@ -206,11 +207,14 @@ func (p *Provider) close(ctx context.Context, f *flow, grant string) error {
 	return p.spend(ctx, f)
 }
 
+// spend spends the proof of a request, once.
 func (p *Provider) spend(ctx context.Context, f *flow) error {
-	if f.proof == nil {
+	if f.proof == nil || f.spent {
 		return nil
 	}
-	return p.proofs.Spend(ctx, f.proof, f.source)
+	err := p.proofs.Spend(ctx, f.proof, f.source)
+	f.spent = err == nil
+	return err
 }
 
 // service fills the flow of a client_credentials request (RFC 6749 §4.4): the client acts for itself in one domain.
