@@ -22,6 +22,15 @@ type KeySource interface {
 	Speaks(ctx context.Context, issuer, domain string) error
 }
 
+// An OtherKeySource is a [KeySource] that can look whether an issuer has put a new key under an old kid. It is asked when a
+// signature failed.
+type OtherKeySource interface {
+	KeySource
+	// OtherKey returns the key that issuer publishes under kid, if that is another one than failed. The error is a
+	// [claims.ErrIssuer] if there is none; with any other it cannot know.
+	OtherKey(ctx context.Context, issuer, kid string, failed crypto.PublicKey) (key crypto.PublicKey, alg string, err error)
+}
+
 // Options are what a verifier demands. What is zero is strict, but that all relations are taken and nobody is asked whether
 // a token was revoked.
 type Options struct {
@@ -201,6 +210,26 @@ func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 			return l.source(err)
 		}
 		l.Kid = h.Kid
+	}
+	op.signatures++
+	if err := l.jws.Verify(alg, key); err == nil {
+		l.key = key
+		return nil
+	}
+	if source, ok := op.Keys.(OtherKeySource); ok && !l.byUser() {
+		return op.verifyAgain(ctx, l, source, key)
+	}
+	return l.refuse(CodeSignature, "")
+}
+
+// verifyAgain checks the signature by the key that its issuer publishes by now, if that is another one than failed.
+func (op *opener) verifyAgain(ctx context.Context, l *Layer, source OtherKeySource, failed crypto.PublicKey) error {
+	key, alg, err := source.OtherKey(ctx, l.Issuer, l.Kid, failed)
+	switch {
+	case errors.Is(err, claims.ErrIssuer):
+		return l.refuse(CodeSignature, "")
+	case err != nil:
+		return l.unknown("keys", err)
 	}
 	op.signatures++
 	if err := l.jws.Verify(alg, key); err != nil {

@@ -1,15 +1,14 @@
 package trust
 
 import (
-	"errors"
 	"fmt"
 
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// parseJWKS returns the keys of a JWK Set that signatures can be checked with, by kid. Others are left out: a set may
-// hold keys for other purposes and of types that come later (RFC 7517 §5). A key without kid could not be asked for. A
-// kid that two keys have names neither.
+// parseJWKS returns the keys of a JWK Set that can verify signatures, by kid. Others are left out: a set may hold keys for
+// other purposes and of types that come later (RFC 7517 §5). A key without a kid cannot be looked up, and a kid that two keys
+// share names neither. A well-formed set without such a key is no error: its issuer has withdrawn all keys.
 func parseJWKS(data []byte) (map[string]publicKey, error) {
 	list, err := jose.SplitJWKS(data)
 	if err != nil {
@@ -32,9 +31,6 @@ func parseJWKS(data []byte) (map[string]publicKey, error) {
 	}
 	for kid := range twice {
 		delete(keys, kid)
-	}
-	if len(keys) == 0 {
-		return nil, errors.New("key set: no key for signatures that has a kid of its own")
 	}
 	return keys, nil
 }

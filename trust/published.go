@@ -2,6 +2,7 @@ package trust
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
@@ -17,10 +18,10 @@ type issuerKeys struct {
 	cache *published.Cache[map[string]publicKey]
 }
 
-func (k issuerKeys) key(ctx context.Context, kid string) (publicKey, error) {
+func (k issuerKeys) key(ctx context.Context, kid string, other crypto.PublicKey) (publicKey, error) {
 	keys, err := k.cache.Get(ctx, func(keys map[string]publicKey) bool {
-		_, ok := keys[kid]
-		return ok
+		found, ok := keys[kid]
+		return ok && found.differs(other)
 	})
 	switch {
 	case errors.Is(err, published.ErrAbsent):

@@ -28,6 +28,7 @@ type issuer struct {
 	keysAt string // jwks_uri; "": below URL
 	typ    string // Content-Type of what it says; "": application/json
 	pad    int    // spaces after the keys
+	jwks   []byte // instead of a key of each kid
 	hold   chan struct{}
 	asked  atomic.Int32
 }
@@ -61,7 +62,11 @@ func (i *issuer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if i.hold != nil {
 			<-i.hold
 		}
-		_, _ = w.Write(append(jwks(i.kids...), strings.Repeat(" ", i.pad)...))
+		keys := i.jwks
+		if keys == nil {
+			keys = jwks(i.kids...)
+		}
+		_, _ = w.Write(append(keys, strings.Repeat(" ", i.pad)...))
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
@@ -171,7 +176,7 @@ func TestMetadataIsChecked(t *testing.T) {
 	}{
 		"of another issuer": {func(i *issuer) { i.claims = i.Server.URL }, 0},
 		"without keys":      {func(i *issuer) { i.keysAt = "nowhere" }, 0},
-		"with no good keys": {func(i *issuer) { i.kids = nil }, 1},
+		"not a key set":     {func(i *issuer) { i.jwks = []byte(`{"keys":7}`) }, 1},
 		"keys without end":  {func(i *issuer) { i.pad = 256 << 10 }, 1},
 		"of another type":   {func(i *issuer) { i.typ = "text/html" }, 0},
 	} {

@@ -98,9 +98,10 @@ type issuer struct {
 	keys    keySource
 }
 
-// A keySource finds the key of one issuer by its kid.
+// A keySource finds the key of one issuer by its kid. A key that equals other is not the one that is asked for; nil is no
+// restriction.
 type keySource interface {
-	key(ctx context.Context, kid string) (publicKey, error)
+	key(ctx context.Context, kid string, other crypto.PublicKey) (publicKey, error)
 }
 
 type publicKey struct {
@@ -185,15 +186,24 @@ func (cfg *Config) source(p Peer) (keySource, error) {
 	if err != nil {
 		return nil, err
 	}
+	if len(keys) == 0 {
+		return nil, errors.New("key set: no key for signatures that has a kid of its own")
+	}
 	return written(keys), nil
+}
+
+// differs reports whether k is another key than other.
+func (k publicKey) differs(other crypto.PublicKey) bool {
+	key, ok := k.key.(interface{ Equal(crypto.PublicKey) bool })
+	return !ok || !key.Equal(other)
 }
 
 // written are keys that stand in the table.
 type written map[string]publicKey
 
-func (w written) key(_ context.Context, kid string) (publicKey, error) {
+func (w written) key(_ context.Context, kid string, other crypto.PublicKey) (publicKey, error) {
 	k, ok := w[kid]
-	if !ok {
+	if !ok || !k.differs(other) {
 		return publicKey{}, ErrUnknownKey
 	}
 	return k, nil
@@ -251,6 +261,13 @@ func (t *Table) Speaks(_ context.Context, issuer, domain string) error {
 // [ErrSuspended] or [ErrUnknownKey], which are final, or else means that this cannot be known now ([ErrUnavailable], or
 // that of the context).
 func (t *Table) Key(ctx context.Context, issuer, kid string) (key crypto.PublicKey, alg string, err error) {
+	return t.OtherKey(ctx, issuer, kid, nil)
+}
+
+// OtherKey returns the key that an issuer signs with under kid, if that is another one than failed, which did not verify a
+// signature: an issuer may have put a new key under an old kid. The keys are fetched again for it, at most once a minute.
+// The errors are those of [Table.Key]; [ErrUnknownKey] also means that failed is still the issuer's key.
+func (t *Table) OtherKey(ctx context.Context, issuer, kid string, failed crypto.PublicKey) (key crypto.PublicKey, alg string, err error) {
 	known := t.issuers[issuer]
 	switch {
 	case known == nil:
@@ -258,6 +275,6 @@ func (t *Table) Key(ctx context.Context, issuer, kid string) (key crypto.PublicK
 	case len(known.domains) == 0:
 		return nil, "", ErrSuspended
 	}
-	k, err := known.keys.key(ctx, kid)
+	k, err := known.keys.key(ctx, kid, failed)
 	return k.key, k.alg, err
 }

@@ -265,20 +265,21 @@ func TestReadKeys(t *testing.T) {
 	for name, v := range map[string]struct {
 		set  []byte
 		kids string
+		ok   bool
 	}{
-		"two":            {set(a, b), "a b"},
-		"others beside":  {set(`{"kty":"oct","k":"AAAA"}`, `{"kty":"new"}`, `7`, jwk(p384Key.Public(), `,"kid":"c"`), a), "a"},
-		"kid twice":      {set(a, jwk(rsaKey.Public(), `,"kid":"a"`), b), "b"},
-		"nothing usable": {set(`{"kty":"oct","k":"AAAA"}`), ""},
-		"empty":          {set(), ""},
-		"not a set":      {[]byte("[]"), ""},
+		"two":            {set(a, b), "a b", true},
+		"others beside":  {set(`{"kty":"oct","k":"AAAA"}`, `{"kty":"new"}`, `7`, jwk(p384Key.Public(), `,"kid":"c"`), a), "a", true},
+		"kid twice":      {set(a, jwk(rsaKey.Public(), `,"kid":"a"`), b), "b", true},
+		"nothing usable": {set(`{"kty":"oct","k":"AAAA"}`), "", true},
+		"empty":          {set(), "", true},
+		"not a set":      {[]byte("[]"), "", false},
 	} {
 		keys, err := assertion.ReadKeys(v.set)
 		var kids []string
 		for _, k := range keys {
 			kids = append(kids, k.Kid)
 		}
-		if got := strings.Join(kids, " "); got != v.kids || (err == nil) != (v.kids != "") {
+		if got := strings.Join(kids, " "); got != v.kids || (err == nil) != v.ok {
 			t.Errorf("%s: ReadKeys = %q, %v, want %q", name, got, err, v.kids)
 		}
 	}

@@ -52,7 +52,7 @@ func ParseKeys(jwks []byte) ([]Key, error) {
 }
 
 // ReadKeys reads the JWK Set that a client publishes. Keys that cannot verify an assertion are passed over (RFC 7517 §5), and
-// a kid that two keys have names neither. A set without any key that can is an error.
+// a kid that two keys have names neither. A well-formed set without a key that can is empty: the client has withdrawn all keys.
 func ReadKeys(jwks []byte) ([]Key, error) {
 	list, err := jose.SplitJWKS(jwks)
 	if err != nil {
@@ -70,9 +70,6 @@ func ReadKeys(jwks []byte) ([]Key, error) {
 		if key.Kid == "" || kids[key.Kid] == 1 {
 			keys = append(keys, key)
 		}
-	}
-	if len(keys) == 0 {
-		return nil, errors.New("no key for client assertions")
 	}
 	return keys, nil
 }

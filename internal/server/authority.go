@@ -23,7 +23,7 @@ type authority struct {
 	peers   atomic.Pointer[trust.Table]
 }
 
-var _ nested.KeySource = (*authority)(nil)
+var _ nested.OtherKeySource = (*authority)(nil)
 
 // Key returns the key that issuer publishes under kid.
 func (a *authority) Key(ctx context.Context, issuer, kid string) (crypto.PublicKey, string, error) {
@@ -35,6 +35,15 @@ func (a *authority) Key(ctx context.Context, issuer, kid string) (crypto.PublicK
 		return nil, "", fmt.Errorf("server: no such key of this issuer: %w", claims.ErrIssuer)
 	}
 	return key, alg, nil
+}
+
+// OtherKey returns the key that a peer publishes under kid by now, if that is another one than failed. The issuer itself never
+// puts another key under a kid.
+func (a *authority) OtherKey(ctx context.Context, issuer, kid string, failed crypto.PublicKey) (crypto.PublicKey, string, error) {
+	if issuer != a.issuer {
+		return a.peers.Load().OtherKey(ctx, issuer, kid, failed)
+	}
+	return nil, "", fmt.Errorf("server: no other key of this issuer: %w", claims.ErrIssuer)
 }
 
 // Speaks returns nil if issuer may speak for domain. Of the issuer's own domains nobody else may.

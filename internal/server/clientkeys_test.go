@@ -109,7 +109,7 @@ func TestPublishedClientKeys(t *testing.T) {
 	unknown(ask(old, "old"), 6)
 	s.advance(t, 10*time.Minute)
 	unknown(ask(next, "next"), 7)
-	for _, body := range []string{"", "{}", `{"keys":[]}`, `{"keys":[{"kty":"oct","k":"AAAA","kid":"next"}]}`} {
+	for _, body := range []string{"", "{}", `{"keys":7}`} {
 		k.set(false, body)
 		asked := k.times()
 		s.clock.advance(10 * time.Second)
@@ -122,6 +122,29 @@ func TestPublishedClientKeys(t *testing.T) {
 	s.waitReady(t)
 	if a := s.post(t, "/introspect", once, nil); a.status != http.StatusOK {
 		t.Errorf("introspection = %v, want 200", a)
+	}
+}
+
+// TestReviewB6ClientWithdrawsOnlyKey: a client that withdraws its only key is not believed after the next fetch; an answer that
+// is no key set changes nothing.
+func TestReviewB6ClientWithdrawsOnlyKey(t *testing.T) {
+	key := newKey(t)
+	only := keySet(key.Public(), "only")
+	k := startKeyServer(t, only)
+	s := start(t, map[string]string{"jwks_uri": k.URL})
+	ask := func() answer {
+		return s.post(t, "/token", joined(serviceForm, s.assert(t, key, "only", "publisher", nil)), nil)
+	}
+	for i, body := range []string{only, `{"keys":7}`, `{"keys":[{"kty":"oct","k":"AAAA","kid":"only"}]}`, only, `{"keys":[]}`} {
+		k.set(false, body)
+		s.advance(t, 5*time.Minute)
+		if a := ask(); i == 0 || i == 1 || i == 3 {
+			if a.status != http.StatusOK {
+				t.Errorf("answer = %v where the key set is %s, want a token", a, body)
+			}
+		} else {
+			wantInvalidClient(t, a)
+		}
 	}
 }
 
