@@ -4,13 +4,21 @@ import (
 	"context"
 	"errors"
 
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
 
-// Revoke ends what the token of a request names (RFC 7009): a refresh token its whole session, an access token itself
-// alone. A token that is none of ours, is another client's, or has ended is no error (§2.2): there is nothing left to
-// revoke. No proof is asked for. Errors are those of [Provider.Token].
+var errRevokeKey = refuse(CodeInvalidRequest, "The access token is bound to another key: send a proof by the key that it was issued for.")
+
+// Revoke ends what the token of a request names (RFC 7009): the whole session for a refresh token, the token alone for an
+// access token. A token that is unknown, belongs to another client or has ended is no error (§2.2): there is nothing left
+// to revoke.
+//
+// An access token of a public client needs a proof by its key. Access tokens are shown to others, and all that a public
+// client authenticates with, its id, is a claim inside them: without a proof, everybody who is shown a token could revoke
+// it. (RFC 7009 §5 assumes that a holder could do worse with the token; the holder of a key-bound one cannot.) Errors are
+// those of [Provider.Token].
 func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 	client, once, err := p.identify(ctx, r.Header, r.Form)
 	if err != nil {
@@ -31,9 +39,28 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 		}
 	} else if set, ok := p.own(token); ok && set.ClientID == client.ID {
 		if now := p.now(); now.Before(set.Expires) {
+			if client.Public() {
+				if err := p.proveKey(ctx, r, "/revoke", set.JKT); err != nil {
+					return err
+				}
+			}
 			cause := revocation.Cause{Reason: "revoked", At: now, TokenLife: set.Expires.Sub(now)}
 			return p.revoke(ctx, revocation.RevokeToken(set.JTI, cause), once.spend)
 		}
 	}
 	return p.spendOnce(ctx, once)
+}
+
+// proveKey checks and spends the proof of a request to an endpoint of the server, which must be by the key of jkt.
+func (p *Provider) proveKey(ctx context.Context, r TokenRequest, path, jkt string) error {
+	proof, err := p.checkProof(ctx, r, path)
+	switch {
+	case err != nil:
+		return err
+	case proof == nil:
+		return dpop.ErrNoProof
+	case proof.JKT != jkt:
+		return errRevokeKey
+	}
+	return p.proofs.Spend(ctx, proof, r.Source)
 }

@@ -27,6 +27,15 @@ async function counted(url, options) {
   return response
 }
 
+// proving is fetch with a proof: neither library sends one to a revocation endpoint by itself.
+const proving = (DPoP) => async (url, options) => {
+  const headers = new Headers(options.headers)
+  await DPoP.addProof(new URL(url), headers, options.method)
+  const response = await counted(url, { ...options, headers: Object.fromEntries(headers) })
+  DPoP.cacheNonce(response, new URL(url))
+  return response
+}
+
 // step runs one step and prints what it returns.
 async function step(name, run) {
   refused = 0
@@ -106,8 +115,11 @@ async function openidClient() {
     return `validateJwtAccessToken, same identity ${whose(seen) === whose(claims)}`
   })
   await step('openid-client revocation', async () => {
+    const bare = await oidc.tokenRevocation(app, tokens.access_token).then(() => 'revoked', (err) => err.error)
+    app[oidc.customFetch] = proving(DPoP)
     await oidc.tokenRevocation(app, tokens.access_token, { token_type_hint: 'access_token' })
-    return `active ${(await oidc.tokenIntrospection(peer, tokens.access_token)).active}`
+    app[oidc.customFetch] = counted
+    return `without a proof ${bare}, active ${(await oidc.tokenIntrospection(peer, tokens.access_token)).active}`
   })
   await step('openid-client end of session', async () => {
     await oidc.tokenRevocation(app, tokens.refresh_token)
@@ -196,8 +208,13 @@ async function oauth4webapi() {
     return `validateJwtAccessToken, same identity ${whose(seen) === whose(claims)}`
   })
   await step('oauth4webapi revocation', async () => {
-    await oauth.processRevocationResponse(await oauth.revocationRequest(as, app, oauth.None(), tokens.access_token, options))
-    return `active ${(await introspect()).active}`
+    const revoke = async (fetch) =>
+      oauth.processRevocationResponse(
+        await oauth.revocationRequest(as, app, oauth.None(), tokens.access_token, { ...options, [oauth.customFetch]: fetch }),
+      )
+    const bare = await revoke(counted).then(() => 'revoked', (err) => err.error)
+    await revoke(proving(DPoP))
+    return `without a proof ${bare}, active ${(await introspect()).active}`
   })
   await step('oauth4webapi end of session', async () => {
     await oauth.processRevocationResponse(await oauth.revocationRequest(as, app, oauth.None(), tokens.refresh_token, options))

@@ -148,7 +148,7 @@ func steps(library, handle, discovered string) []string {
 		"client_credentials: dpop token of peer (1 retry with a nonce)",
 		"introspection: active true, same identity true",
 		"resource: validateJwtAccessToken, same identity true",
-		"revocation: active false",
+		"revocation: without a proof invalid_dpop_proof, active false",
 		"end of session: the session has ended",
 	}
 	for i := range list {

@@ -262,6 +262,19 @@ func (s *site) revoke(t *testing.T, c caller, token string) answer {
 	return s.post(t, "/revoke", form, header)
 }
 
+// revokeBy is revoke with a proof by the key of d.
+func (s *site) revokeBy(t *testing.T, c caller, d *device, token string) answer {
+	t.Helper()
+	header, form := http.Header{}, url.Values{"token": {token}}
+	c.authenticate(form, header)
+	proof, err := d.Proof(dpop.ProofParams{Method: http.MethodPost, URL: s.issuer + "/revoke", Nonce: s.nonce(t), IssuedAt: s.clock.now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	header.Set("DPoP", proof)
+	return s.post(t, "/revoke", form, header)
+}
+
 // remove removes a device, as an operator.
 func (s *site) remove(t *testing.T, deviceURI string) {
 	t.Helper()

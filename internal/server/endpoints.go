@@ -142,7 +142,7 @@ func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
 	return caller, nil
 }
 
-// revoke serves POST /revoke (RFC 7009 §2). It demands no proof: standard clients send none.
+// revoke serves POST /revoke (RFC 7009 §2). Only an access token of a public client needs a proof.
 func (s *Server) revoke(c echo.Context) error {
 	params, err := form(c)
 	if err != nil {

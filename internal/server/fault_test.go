@@ -26,7 +26,7 @@ func TestRevocationsUnknown(t *testing.T) {
 		}
 	}
 	next := s.refreshed(t, d, held.refresh)
-	if a := s.revoke(t, app, held.access); a.status != http.StatusOK {
+	if a := s.revokeBy(t, app, d, held.access); a.status != http.StatusOK {
 		t.Errorf("revocation = %v, want 200", a)
 	}
 	s.faults.set("")

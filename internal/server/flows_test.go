@@ -62,12 +62,12 @@ var flows = []flow{
 			},
 		}}
 	}},
-	{"revocation of an access token", nil, 5, func(t *testing.T, s *site) []step {
+	{"revocation of an access token", stored, 7, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
 		held := s.login(t, d, "alice")
 		return []step{{
 			name: "revocation",
-			ask:  func() answer { return s.revoke(t, app, held.access) },
+			ask:  func() answer { return s.revokeBy(t, app, d, held.access) },
 			good: func(a answer) {
 				wantStatus(t, a, http.StatusOK)
 				s.soonInactive(t, held.access)

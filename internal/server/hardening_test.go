@@ -96,10 +96,11 @@ func TestParametersAreBounded(t *testing.T) {
 // TestRevokeAgain holds that a token that is revoked over and over costs one row.
 func TestRevokeAgain(t *testing.T) {
 	s := start(t, nil)
-	held := s.login(t, newDevice(t), "alice")
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
 	for range 3 {
 		for _, token := range []string{held.access, held.refresh} {
-			if a := s.revoke(t, app, token); a.status != http.StatusOK {
+			if a := s.revokeBy(t, app, d, token); a.status != http.StatusOK {
 				t.Errorf("answer = %v, want 200", a)
 			}
 		}

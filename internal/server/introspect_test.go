@@ -128,15 +128,16 @@ func TestInactive(t *testing.T) {
 // called active before.
 func TestInactiveOnceEnded(t *testing.T) {
 	s := start(t, nil)
-	for name, end := range map[string]func(t *testing.T, held tokens){
-		"token revoked":   func(t *testing.T, held tokens) { s.revoke(t, app, held.access) },
-		"session revoked": func(t *testing.T, held tokens) { s.revoke(t, app, held.refresh) },
-		"device removed":  func(t *testing.T, held tokens) { s.remove(t, held.set.Device) },
+	for name, end := range map[string]func(t *testing.T, d *device, held tokens){
+		"token revoked":   func(t *testing.T, d *device, held tokens) { s.revokeBy(t, app, d, held.access) },
+		"session revoked": func(t *testing.T, _ *device, held tokens) { s.revoke(t, app, held.refresh) },
+		"device removed":  func(t *testing.T, _ *device, held tokens) { s.remove(t, held.set.Device) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			held, other := s.login(t, newDevice(t), "alice"), s.login(t, newDevice(t), "alice")
+			d := newDevice(t)
+			held, other := s.login(t, d, "alice"), s.login(t, newDevice(t), "alice")
 			s.wantActive(t, held.access)
-			end(t, held)
+			end(t, d, held)
 			s.wantInactive(t, held.access)
 			s.wantActive(t, other.access)
 		})

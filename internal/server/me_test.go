@@ -53,7 +53,7 @@ func TestNotHers(t *testing.T) {
 	c.remove(t, removed.set.Device)
 	wantStatus(t, c.revoke(t, accounts, left.refresh), http.StatusOK)
 	revoked := c.forIssuer(t, c.phone, c.alice, "account").access
-	wantStatus(t, c.revoke(t, accounts, revoked), http.StatusOK)
+	wantStatus(t, c.revokeBy(t, accounts, c.phone, revoked), http.StatusOK)
 
 	for _, test := range []struct {
 		name   string
@@ -312,7 +312,7 @@ func TestStatementRefused(t *testing.T) {
 func TestReasons(t *testing.T) {
 	c := startCast(t)
 	revoked := issued(t, c.token(t, accounts, c.phone, exchanging(c.alice.access, typeAccess, "", nil)))
-	wantStatus(t, c.revoke(t, accounts, revoked), http.StatusOK)
+	wantStatus(t, c.revokeBy(t, accounts, c.phone, revoked), http.StatusOK)
 	ask := url.Values{"token": {revoked}}
 	d := newDevice(t)
 	const all = "introspect introspect:domain introspect:reason"

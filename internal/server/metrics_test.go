@@ -177,7 +177,7 @@ func TestCounters(t *testing.T) {
 			map[string]float64{`issuer_introspections_total{result="active"}`: 1}},
 		{"inactive", func(t *testing.T) { s.wantInactive(t, "nonsense") },
 			map[string]float64{`issuer_introspections_total{result="inactive"}`: 1}},
-		{"revocation of a token", func(t *testing.T) { s.revoke(t, app, held.access) },
+		{"revocation of a token", func(t *testing.T) { s.revokeBy(t, app, d, held.access) },
 			map[string]float64{`issuer_revocations_total{kind="jti"}`: 1, `issuer_revocations_live`: 1}},
 		{"revocation of a session", func(t *testing.T) { s.revoke(t, app, held.refresh) },
 			map[string]float64{`issuer_revocations_total{kind="sid"}`: 1, `issuer_revocations_live`: 1}},

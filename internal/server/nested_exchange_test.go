@@ -210,7 +210,7 @@ func TestPersonActs(t *testing.T) {
 	})
 	t.Run("revocation of one token", func(t *testing.T) { // its sid is the jti of the grant, which it leaves alone
 		other := act(t, c.bobs, c.bob, nil)
-		wantStatus(t, c.revoke(t, accounts, other), http.StatusOK)
+		wantStatus(t, c.revokeBy(t, accounts, c.bobs, other), http.StatusOK)
 		c.wantInactive(t, other)
 		c.wantActive(t, act(t, c.bobs, c.bob, nil))
 		wantError(t, c.token(t, accounts, c.bobs, exchanging(other, typeAccess, "", nil)), 400, "invalid_request")

@@ -50,7 +50,7 @@ var relations = []struct {
 		return related{
 			embedding{c: accounts, d: phone, subject: alice.access, inside: []inside{{rel: "separate", token: user.access, typ: typeAccess}}},
 			[]string{"tokens[0] separate at+jwt " + alice.set.Subject + " checked"},
-			func() { wantStatus(t, w.revoke(t, accounts, user.access), http.StatusOK) }, "revoked", "tokens[0]",
+			func() { wantStatus(t, w.revokeBy(t, accounts, browser, user.access), http.StatusOK) }, "revoked", "tokens[0]",
 		}
 	}},
 	{nested.ActsFor, "by a grant of the issuer", func(t *testing.T, w *world) related {

@@ -22,7 +22,7 @@ func TestEmbedRefused(t *testing.T) {
 		"client_id": {accounts.id}, "scope": {"im:handle im:device"}, "resource": {"https://rooms.example.com"},
 	}), nil)))
 	revoked := issued(t, c.token(t, accounts, c.phone, exchanging(c.alice.access, typeAccess, "", nil)))
-	wantStatus(t, c.revoke(t, accounts, revoked), http.StatusOK)
+	wantStatus(t, c.revokeBy(t, accounts, c.phone, revoked), http.StatusOK)
 	gone := newDevice(t)
 	removed := c.account(t, gone, "alice")
 	c.remove(t, removed.set.Device)

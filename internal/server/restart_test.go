@@ -17,10 +17,10 @@ import (
 // good, what was ended is not, and nothing can be spent twice.
 func TestRestart(t *testing.T) {
 	s := start(t, nil)
-	d, removed := newDevice(t), newDevice(t)
-	held, gone, revoked := s.login(t, d, "alice"), s.login(t, removed, "alice"), s.login(t, newDevice(t), "alice")
+	d, removed, other := newDevice(t), newDevice(t), newDevice(t)
+	held, gone, revoked := s.login(t, d, "alice"), s.login(t, removed, "alice"), s.login(t, other, "alice")
 	s.remove(t, gone.set.Device)
-	s.revoke(t, app, revoked.access)
+	s.revokeBy(t, app, other, revoked.access)
 	spent := s.code(t, "alice", nil)
 	wantTokens(t, s.token(t, app, d, codeForm(spent, nil)))
 	code, v := s.code(t, "alice", nil), s.visit(t, "bob", nil)

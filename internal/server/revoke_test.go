@@ -38,10 +38,10 @@ func TestRevoke(t *testing.T) {
 		d := newDevice(t)
 		first := s.login(t, d, "alice")
 		second := s.refreshed(t, d, first.refresh)
-		done(t, s.revoke(t, app, first.access))
+		done(t, s.revokeBy(t, app, d, first.access))
 		s.wantInactive(t, first.access)
 		s.wantAlive(t, d, second)
-		done(t, s.revoke(t, app, first.access))
+		done(t, s.revokeBy(t, app, d, first.access))
 	})
 	t.Run("service token", func(t *testing.T) {
 		token := s.token(t, mute, nil, url.Values{"grant_type": {"client_credentials"}}).text("access_token")
