@@ -131,8 +131,10 @@ type Layer struct {
 	Path     string          `json:"path"`
 	Relation nested.Relation `json:"rel"`
 	Type     string          `json:"typ"`
-	Active   bool            `json:"active"`
-	// Revocation says whether anybody was asked whether it was revoked: checked, or not_asked for another issuer's.
+	// Active is true for a token that was checked for revocation. It is left out for one that nobody was asked about, as is
+	// another issuer's, which may have been revoked.
+	Active bool `json:"active,omitempty"`
+	// Revocation is "checked", or "not_asked" where only another issuer knows whether the token was revoked.
 	Revocation string `json:"revocation"`
 	Issuer     string `json:"iss"`
 	Subject    string `json:"sub"`
@@ -147,11 +149,11 @@ func (t *token) layers() []Layer {
 	var list []Layer
 	for _, in := range t.inner {
 		l := Layer{
-			Path: in.Path, Relation: in.Relation, Type: in.Type, Active: true, Revocation: "not_asked",
+			Path: in.Path, Relation: in.Relation, Type: in.Type, Revocation: "not_asked",
 			Issuer: in.Issuer, Subject: in.Subject, JTI: in.JTI(), ExpiresAt: in.Until.Unix(),
 		}
 		if in.asked {
-			l.Revocation = "checked"
+			l.Active, l.Revocation = true, "checked"
 		}
 		if in.Access != nil {
 			l.Handle, l.Device = in.Access.Handle, in.Access.Device

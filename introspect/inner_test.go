@@ -233,7 +233,7 @@ func TestInnerAnswer(t *testing.T) {
 		}
 		want := []introspect.Layer{
 			{
-				Path: "tokens[0]", Relation: nested.MemberOf, Type: nested.TypeMember, Active: true, Revocation: "not_asked", Issuer: school,
+				Path: "tokens[0]", Relation: nested.MemberOf, Type: nested.TypeMember, Revocation: "not_asked", Issuer: school,
 				Subject: "im:wxyz=%23%23engineering@school.example", JTI: "member", ExpiresAt: start.Add(30 * time.Minute).Unix(),
 			},
 			{
@@ -247,6 +247,23 @@ func TestInnerAnswer(t *testing.T) {
 	}
 	if got := ask(child.Token); got.Active || got.Reason != "absent" {
 		t.Errorf("answer = %+v with another token along, want absent", got)
+	}
+}
+
+// A layer that nobody was asked about is not called active, in what goes over the wire.
+func TestReviewB5LayerNotAsked(t *testing.T) {
+	s, a := newNesting(t, 0)
+	token := s.issue(t, nested.TypeAccessToken, alice(enclosing(t, a.member(t), a.child(t))))
+	var answer struct{ Tokens []map[string]any }
+	if err := json.Unmarshal([]byte(s.ask(t, auditor, token)), &answer); err != nil || len(answer.Tokens) != 2 {
+		t.Fatalf("answer = %+v, %v, want two layers", answer, err)
+	}
+	foreign, own := answer.Tokens[0], answer.Tokens[1]
+	if _, said := foreign["active"]; said || foreign["revocation"] != "not_asked" {
+		t.Errorf("layer = %v, want no word of whether it is active", foreign)
+	}
+	if own["active"] != true || own["revocation"] != "checked" {
+		t.Errorf("layer = %v, want it active and checked", own)
 	}
 }
 

@@ -1,6 +1,9 @@
 package nested
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // A Code says why a token was refused. It is an error itself, so that callers can branch with
 // errors.Is(err, nested.CodeExpired). Its value is a stable lower-case word.
@@ -31,8 +34,9 @@ const (
 	CodeDomain      Code = "foreign_domain"   // the issuer does not speak for the domain of the subject
 	CodeExpired     Code = "expired"
 	CodeNotYetValid Code = "not_yet_valid"
-	CodeAudience    Code = "wrong_audience" // neither for the verifier nor for who embedded it
-	CodeClaim       Code = "bad_claim"      // a claim is missing, or the claims do not agree
+	CodeAudience    Code = "wrong_audience"   // neither for the verifier nor for who embedded it
+	CodeClaim       Code = "bad_claim"        // a claim is missing, or the claims do not agree
+	CodeStatus      Code = "unchecked_status" // it refers to a status list, which nobody checks here
 	CodeRevoked     Code = "revoked"
 )
 
@@ -43,6 +47,10 @@ const (
 	CodeDelegation Code = "outside_delegation" // what the user's key signed is beyond what it may sign
 	CodeWider      Code = "wider"              // more scope, or longer, than what it is derived from
 )
+
+// ErrNotAsked is returned by the function [Options.Revoked] for a token that it cannot ask about, such as another issuer's. The
+// token is taken, and the tree says that not all tokens were asked about.
+var ErrNotAsked = errors.New("nested: nobody can be asked whether the token was revoked")
 
 // An Error tells which token was refused and why, in words fit for whoever sent it: no token, key or secret.
 type Error struct {

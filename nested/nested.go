@@ -17,7 +17,11 @@
 // neither HTTP nor storage. Who holds a token is for a proof or presentation to say (package dpop), never for the token.
 package nested
 
-import "github.com/imidentity/issuer/internal/jose"
+import (
+	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
+)
 
 // Bounds of what is opened. A token by value counts by itself and as part of those around it.
 const (
@@ -26,6 +30,10 @@ const (
 	MaxToken  = 8 << 10  // octets of one token
 	MaxTotal  = 16 << 10 // octets of all tokens together
 )
+
+// MaxLife is the longest time from iat to exp of a token that is opened: no issuer can be asked whether it revoked what
+// another embedded, so nothing may last for years.
+const MaxLife = 366 * 24 * time.Hour
 
 // The types of token, as they stand in the `typ` header.
 const (

@@ -49,8 +49,9 @@ type Options struct {
 	NJWT Relation
 	// Along are the tokens that came along, for entries that name them by digest. Those that no entry names are of no account.
 	Along []string
-	// Revoked reports whether a token was revoked; an error means that this cannot be known. It is asked last, once for
-	// each token, outer before inner. Nil asks nobody, as offline, and the tree says so.
+	// Revoked reports whether a token was revoked. [ErrNotAsked] means that nobody can be asked, any other error that this
+	// cannot be known now. It is called last, once for each token, outer before inner. Nil asks nobody, as offline. The tree
+	// says whether all tokens were asked about.
 	Revoked func(ctx context.Context, l *Layer) (bool, error)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
@@ -102,7 +103,8 @@ type opener struct {
 	*Options
 	read       reader
 	now        time.Time
-	signatures int // that were checked
+	signatures int  // that were checked
+	notAsked   bool // about some token
 }
 
 func newOpener(o *Options) (*opener, error) {
@@ -147,6 +149,8 @@ func (op *opener) open(ctx context.Context) (*Tree, error) {
 				continue
 			}
 			switch revoked, err := op.Revoked(ctx, l); {
+			case errors.Is(err, ErrNotAsked):
+				op.notAsked = true
 			case err != nil:
 				return nil, l.unknown("status", err)
 			case revoked:
@@ -259,9 +263,21 @@ func (op *opener) verifyClaims(l *Layer) error {
 				l.domain = id.Domain()
 			}
 		}
-		return l.claim(l.Access.Validate(claims.Expect{
+		err := l.Access.Validate(claims.Expect{
 			Issuer: l.Issuer, AnyAudience: true, Domains: []string{l.domain}, Now: op.now, Leeway: op.Leeway, Development: op.Development,
-		}))
+		})
+		switch {
+		case err != nil:
+			return l.claim(err)
+		case l.unsigned:
+			return nil
+		case l.Access.Status != nil:
+			return l.refuse(CodeStatus, "")
+		}
+		return l.claim(checkLife(l.Access.IssuedAt, l.Access.Expires))
+	}
+	if l.Statement.Status != nil {
+		return l.refuse(CodeStatus, "")
 	}
 	parser := claims.Parser{AllowSingleLabel: op.Development}
 	if err := l.Statement.validate(parser); err != nil {
@@ -280,6 +296,16 @@ func (op *opener) verifyClaims(l *Layer) error {
 	l.domain = id.Domain()
 	return nil
 }
+
+// checkLife returns an error for what lives longer than [MaxLife].
+func checkLife(issued, expires time.Time) error {
+	if expires.Sub(issued) > MaxLife {
+		return &claims.ClaimError{Claim: "exp", Err: errLife}
+	}
+	return nil
+}
+
+var errLife = errors.New("more than 366 days after iat")
 
 // claim makes a refusal of what package claims says of a set.
 func (l *Layer) claim(err error) error {

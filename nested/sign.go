@@ -52,6 +52,9 @@ func (s Statement) Sign(sign SignFunc) (string, error) {
 	if err := s.validate(claims.Parser{AllowSingleLabel: true}); err != nil {
 		return "", fmt.Errorf("nested: statement: %w", err)
 	}
+	if s.Status != nil {
+		return "", &Error{Code: CodeStatus}
+	}
 	payload, err := s.payload()
 	if err != nil {
 		return "", fmt.Errorf("nested: statement: %w", err)

@@ -25,7 +25,9 @@ type Statement struct {
 	// NotBefore is nbf; zero means IssuedAt.
 	NotBefore time.Time
 	Expires   time.Time
-	Status    *claims.Status // status
+	// Status is the status of a statement that was read. [Open] refuses such a statement, since nothing here checks a status
+	// list, and [Statement.Sign] does not sign one.
+	Status *claims.Status
 
 	// Handle is the handle of the subject, to show people; of im-rename+jwt the new one. Only issuers tell handles.
 	Handle string
@@ -207,6 +209,9 @@ func (s *Statement) validate(p claims.Parser) error {
 		if err := s.Limits.validate(); err != nil {
 			return fmt.Errorf("limits: %w", err)
 		}
+	}
+	if err := checkLife(s.IssuedAt, s.Expires); err != nil {
+		return err
 	}
 	return s.validateNames(p)
 }

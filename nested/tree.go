@@ -41,7 +41,7 @@ type Assurance struct {
 	ACR      string     `json:"acr,omitempty"` // that of all; empty if they differ or one has none
 	AMR      []string   `json:"amr,omitempty"` // those that all have
 	AuthTime *time.Time `json:"auth_time,omitempty"`
-	// Unrevoked says that each token was asked about, see [Options].
+	// Unrevoked says that each token was asked about, and that none was revoked; see [Options].
 	Unrevoked bool `json:"unrevoked"`
 }
 
@@ -62,7 +62,7 @@ func (op *opener) tree() *Tree {
 	root := layers[0]
 	t := &Tree{
 		Root: root, now: op.now, From: root.From, Until: root.Until,
-		Assurance: Assurance{Unrevoked: op.Revoked != nil},
+		Assurance: Assurance{Unrevoked: op.Revoked != nil && !op.notAsked},
 	}
 	for i, l := range layers {
 		t.From = later(t.From, l.From)

@@ -136,7 +136,7 @@ func (p *Provider) revokedLayer(ctx context.Context, l *nested.Layer) (bool, err
 	case l.Statement != nil && l.Issuer == l.Subject:
 		return p.withdrawnByUser(ctx, l)
 	case l.Issuer != p.issuer:
-		return false, nil
+		return false, nested.ErrNotAsked
 	case l.Access != nil:
 		_, err = p.stand(ctx, *l.Access)
 	default:

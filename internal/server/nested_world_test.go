@@ -304,7 +304,8 @@ func layers(a answer) (list []string) {
 	all, _ := a.json["tokens"].([]any)
 	for _, l := range all {
 		l, _ := l.(object)
-		if l["active"] != true || l["iss"] == "" || l["jti"] == "" || l["exp"] == nil {
+		// What nobody was asked about is not called active.
+		if active, said := l["active"]; said != (l["revocation"] == "checked") || said && active != true || l["iss"] == "" || l["jti"] == "" || l["exp"] == nil {
 			list = append(list, "incomplete:")
 		}
 		list = append(list, fmt.Sprintf("%v %v %v %v %v", l["path"], l["rel"], l["typ"], l["sub"], l["revocation"]))
