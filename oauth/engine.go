@@ -110,7 +110,7 @@ func (a *adapter) CreateAuthorizeCodeSession(ctx context.Context, code string, _
 				return err
 			}
 		}
-		if err := spendPushed(ctx, tx, f.pushed); err != nil {
+		if err := a.spendPushed(ctx, tx, f.pushed); err != nil {
 			return err
 		}
 		return tx.InsertCode(ctx, f.code)

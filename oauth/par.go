@@ -13,11 +13,14 @@ import (
 
 const (
 	requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
-	// pushedLife is how long after it was pushed a request may begin; pushedLogin how long it is kept beyond, for the
-	// login that began in the last moment and has up to four steps of ten minutes. It is spent when the app gets an answer,
-	// so that a page can be loaded again.
-	pushedLife  = 5 * time.Minute
-	pushedLogin = 45 * time.Minute
+	// pushedLife is how long a pushed request is stored, and can begin logins. It is spent when the app gets an answer, so
+	// that a page can be reloaded.
+	pushedLife = 5 * time.Minute
+	// PushedSpent is how long a spent one is remembered: a login that began with it in its last moment has up to four steps
+	// of ten minutes.
+	PushedSpent = pushedLife + 45*time.Minute
+	// spentPushed is the kind of the single-use ids of spent requests.
+	spentPushed = "request_uri"
 )
 
 var errRequestURI = refuse(CodeInvalidRequestURI, "The request_uri is unknown, used or expired, or another client's: push the request again.")
@@ -28,10 +31,14 @@ type PushedAnswer struct {
 	ExpiresIn  int64  `json:"expires_in"`
 }
 
+// An Admit stores a pushed request by store, under a key and until a time, unless too many are stored. The client is
+// authenticated if it can be. Its error is that of [Provider.Push].
+type Admit func(c *Client, key [32]byte, until time.Time, store func() error) error
+
 // Push takes an authorization request ahead of the browser (RFC 9126 §2.1). A proof that comes with it names the key
 // that the code will be bound to, as dpop_jkt does; where both are given they agree (RFC 9449 §10.1). Errors are those
-// of [Provider.Token].
-func (p *Provider) Push(ctx context.Context, r TokenRequest) (PushedAnswer, error) {
+// of [Provider.Token], and those of admit.
+func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (PushedAnswer, error) {
 	proof, err := p.checkProof(ctx, r, "/par")
 	if err != nil {
 		return PushedAnswer{}, err
@@ -61,24 +68,26 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest) (PushedAnswer, erro
 	if err != nil {
 		return PushedAnswer{}, err
 	}
-	if proof != nil {
-		if err := p.proofs.Spend(ctx, proof, r.Source); err != nil {
-			return PushedAnswer{}, err
-		}
-	}
 	reference, err := p.random()
 	if err != nil {
 		return PushedAnswer{}, err
 	}
 	uri := requestURIPrefix + reference
 	pushed := storage.Pushed{
-		URI: hash(uri), Client: client.ID, Request: a.Request, ExpiresAt: p.now().Add(pushedLife + pushedLogin),
+		URI: hash(uri), Client: client.ID, Request: a.Request, ExpiresAt: p.now().Add(pushedLife),
 	}
-	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if err := once.spend(ctx, tx); err != nil {
-			return err
+	err = admit(client, pushed.URI, pushed.ExpiresAt, func() error {
+		if proof != nil {
+			if err := p.proofs.Spend(ctx, proof, r.Source); err != nil {
+				return err
+			}
 		}
-		return tx.InsertPushed(ctx, pushed)
+		return p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+			if err := once.spend(ctx, tx); err != nil {
+				return err
+			}
+			return tx.InsertPushed(ctx, pushed)
+		})
 	})
 	return PushedAnswer{RequestURI: uri, ExpiresIn: int64(pushedLife / time.Second)}, err
 }
@@ -99,24 +108,34 @@ func (p *Provider) unfold(ctx context.Context, client *Client, params url.Values
 	} else if err != nil {
 		return nil, err
 	}
-	if pushed.Client != client.ID || !p.now().Before(pushed.ExpiresAt.Add(-pushedLogin)) {
+	if pushed.Client != client.ID || !p.now().Before(pushed.ExpiresAt) {
 		return nil, errRequestURI
 	}
 	return pushed.Request, nil
 }
 
-// spendPushed is part of the transaction that makes the code: a pushed request leads to one code at most.
-func spendPushed(ctx context.Context, tx storage.Tx, uri string) error {
+// spendPushed is part of the transaction that makes the code: a pushed request leads to one code at most. It may have
+// expired since the login began, so that the record of what was spent decides.
+func (p *Provider) spendPushed(ctx context.Context, tx storage.Tx, uri string) error {
 	if uri == "" {
 		return nil
 	}
-	return notFound(tx.TakePushed(ctx, hash(uri)), errRequestURI)
+	err := tx.SpendID(ctx, spentPushed, hash(uri), p.now().Add(PushedSpent))
+	if errors.Is(err, storage.ErrConflict) {
+		return errRequestURI
+	} else if err != nil {
+		return err
+	}
+	if err := tx.TakePushed(ctx, hash(uri)); err != nil && !errors.Is(err, storage.ErrNotFound) {
+		return err
+	}
+	return nil
 }
 
 // Spend is part of the transaction that ends a login without a code: where it began with a pushed request, no other login
 // does. One that is spent already is no error.
 func (p *Provider) Spend(ctx context.Context, tx storage.Tx, request url.Values) error {
-	if err := spendPushed(ctx, tx, request.Get("request_uri")); err != nil && !errors.Is(err, errRequestURI) {
+	if err := p.spendPushed(ctx, tx, request.Get("request_uri")); err != nil && !errors.Is(err, errRequestURI) {
 		return err
 	}
 	return nil

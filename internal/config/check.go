@@ -43,6 +43,8 @@ func (k *checker) check() {
 	k.between("limits.devices_per_user", k.Limits.DevicesPerUser, 1, 1000)
 	k.between("limits.replay_proofs", k.Limits.ReplayProofs, 1000, 100_000_000)
 	k.between("limits.waiting_logins", k.Limits.WaitingLogins, 100, 10_000_000)
+	k.between("limits.waiting_address_percent", k.Limits.WaitingAddressPercent, 1, 100)
+	k.between("limits.waiting_reserved_percent", k.Limits.WaitingReservedPercent, 0, 90)
 	k.domains()
 	k.clients()
 	k.peers()

@@ -148,9 +148,13 @@ type Limits struct {
 	DevicesPerUser int `key:"devices_per_user" default:"20"`
 	// ReplayProofs is how many proofs the replay memory holds, 1000 to 100000000. It takes about 100 octets for each.
 	ReplayProofs int `key:"replay_proofs" default:"1000000"`
-	// WaitingLogins is how many logins that are not finished, and pushed requests, are kept at a time, 100 to 10000000. They
-	// take about 3 kB each.
+	// WaitingLogins is how many unfinished logins and pushed requests are stored at a time, 100 to 10000000. Each takes about
+	// 3 kB.
 	WaitingLogins int `key:"waiting_logins" default:"200000"`
+	// WaitingAddressPercent is how much of them one IPv4 address or IPv6 network of 64 bits may begin, 1 to 100 percent.
+	// WaitingReservedPercent is how much is reserved for requests that an authenticated client pushed, 0 to 90 percent.
+	WaitingAddressPercent  int `key:"waiting_address_percent" default:"10"`
+	WaitingReservedPercent int `key:"waiting_reserved_percent" default:"10"`
 	// PerAddress, PerClient and PerUser are how many requests one IPv4 address or IPv6 network of 64 bits, one client and
 	// one user may send to the endpoints that log in and issue tokens.
 	PerAddress Rate `key:"per_address" default:"60000/1m"`

@@ -28,6 +28,7 @@ func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity
 		if err != nil {
 			return s.endRefused(c, pending, err)
 		}
+		s.quota.leave(pending)
 		s.metrics.login(pending.Provider, loginDone)
 		return c.Redirect(http.StatusSeeOther, location)
 	}
@@ -94,6 +95,7 @@ func (s *Server) decide(c echo.Context) error {
 		var location string
 		if location, answer = s.allow(c, pending, left, user); answer == nil {
 			s.audit(c, "consent given", pending, user)
+			s.quota.leave(pending)
 			s.metrics.login(pending.Provider, loginDone)
 			http.SetCookie(c.Response(), s.cookie(state, "", -1))
 			return c.Redirect(http.StatusSeeOther, location)

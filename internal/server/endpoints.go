@@ -39,13 +39,9 @@ func (s *Server) push(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	var answer oauth.PushedAnswer
-	err = s.room.with(func() (err error) {
-		answer, err = s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
-			Header: c.Request().Header, Form: params, Source: source(c),
-		})
-		return err
-	})
+	answer, err := s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
+		Header: c.Request().Header, Form: params, Source: source(c),
+	}, s.quota.admitPushed(source(c)))
 	if err != nil {
 		return err
 	}

@@ -106,9 +106,9 @@ func classify(err error) failure {
 	case errors.As(err, &often):
 		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many requests: wait as long as Retry-After says. Nothing was changed.", retryAfter: strconv.Itoa(often.seconds())}
-	case errors.Is(err, errNoRoom):
+	case errors.Is(err, errLoginsFull):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
-			description: "Too many logins wait to be finished: try again in a minute.", retryAfter: "60"}
+			description: "Too many logins are unfinished: try again in a minute.", retryAfter: "60"}
 	case errors.As(err, &large):
 		return failure{status: http.StatusRequestEntityTooLarge, code: oauth.CodeInvalidRequest,
 			description: "The request, or one of its parameters, is too long."}

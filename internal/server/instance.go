@@ -243,10 +243,22 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Clients: i.clients, Accounts: accounts, Introspector: introspector,
 		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, Backup: i.backup, TrustedProxies: cfg.TrustedProxies,
-		Limits: limits, WaitingLogins: cfg.Limits.WaitingLogins, metrics: i.metrics,
+		Limits: limits, PendingLogins: quotaSize(cfg), metrics: i.metrics,
 		Now: i.now, Log: i.log,
 	})
-	return err
+	if err != nil {
+		return err
+	}
+	return i.server.quota.recount(ctx, i.store.Waiting)
+}
+
+func quotaSize(cfg *config.Config) QuotaSize {
+	l := cfg.Limits
+	return QuotaSize{
+		Total:      l.WaitingLogins,
+		PerNetwork: max(1, l.WaitingLogins*l.WaitingAddressPercent/100),
+		Reserved:   l.WaitingLogins * l.WaitingReservedPercent / 100,
+	}
 }
 
 func rates(cfg *config.Config) Rates {
@@ -377,7 +389,7 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	background.Go(func() { i.sweep(work) })
 	background.Go(func() { i.keepTime(work) })
 	background.Go(func() { i.clients.follow(work) })
-	background.Go(func() { i.server.room.follow(work, i.store.Waiting, i.log) })
+	background.Go(func() { i.server.quota.follow(work, i.store.Waiting, i.log) })
 
 	servers := []*http.Server{HTTP(i.server.Public(), i.log), HTTP(i.server.Admin(), i.log)}
 	failed := make(chan error, len(servers))

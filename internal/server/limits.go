@@ -72,6 +72,7 @@ const (
 	limitClient   = "client"
 	limitUser     = "user"
 	limitProofs   = "proofs" // of an address, that are remembered as spent
+	limitLogins   = "logins" // of an address or a client, that are not finished
 )
 
 // Client lets a request of a client through, or says how long it has to wait. See [oauth.Limiter].
@@ -126,6 +127,9 @@ func (e *limited) seconds() int { return int((e.wait + time.Second - 1) / time.S
 func (e *limited) words() string {
 	if e.by == limitUser {
 		return fmt.Sprintf("You have signed in too often just now. Wait %d seconds, then go back to your app and sign in again.", e.seconds())
+	}
+	if e.by == limitLogins {
+		return fmt.Sprintf("Too many sign-ins from your network are unfinished. Wait %d seconds, then reload this page.", e.seconds())
 	}
 	return fmt.Sprintf("Too many requests come from your network just now. Wait %d seconds, then load this page again.", e.seconds())
 }

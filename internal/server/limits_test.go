@@ -362,12 +362,12 @@ func TestWaitingLogins(t *testing.T) {
 		}
 	}
 	rows := sqlitetest.Count(t, s.database(), "SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed)")
-	if refused == 0 || rows > 105 || rows < 90 { // counted once a second: who has logged in just before may still be counted
-		t.Errorf("%d refused, %d rows kept, want no more than 100", refused, rows)
+	if refused != 30 || rows != 90 { // ten places are reserved
+		t.Errorf("%d refused, %d rows kept, want 30 and 90", refused, rows)
 	}
 	wantTokens(t, s.token(t, app, d, refreshForm(held.refresh)))
-	for range 5 { // what is refused takes no room
-		wantError(t, s.post(t, "/par", url.Values{"client_id": {"nobody"}}, from("198.51.100.1")), http.StatusServiceUnavailable, "temporarily_unavailable")
+	for range 5 {
+		wantError(t, s.post(t, "/par", authorization(nil), from("198.51.100.1")), http.StatusServiceUnavailable, "temporarily_unavailable")
 	}
 	s.advance(t, time.Hour)
 	deadline := time.Now().Add(time.Minute)

@@ -30,12 +30,10 @@ func (s *Server) authorize(c echo.Context) error {
 	if err != nil {
 		return s.sendBack(c, err)
 	}
-	return s.room.with(func() error {
-		if a.Provider == "" {
-			return s.askWhere(c, a)
-		}
-		return s.begin(c, a)
-	})
+	if a.Provider == "" {
+		return s.askWhere(c, a)
+	}
+	return s.begin(c, a)
 }
 
 func (s *Server) authorizeParams(c echo.Context) (url.Values, error) {
@@ -59,7 +57,7 @@ func (s *Server) begin(c echo.Context, a *oauth.Authorization) error {
 	}
 	err = s.keep(c, start.State, storage.Login{
 		Domain: a.Domain, Provider: a.Provider, Nonce: start.Nonce, Verifier: start.Verifier, Request: a.Request,
-	})
+	}, false)
 	if err != nil {
 		return err
 	}

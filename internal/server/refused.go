@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -37,6 +38,9 @@ func (s *Server) endRefused(c echo.Context, pending storage.Login, err error) er
 		}); err != nil {
 			return err
 		}
+		// Anybody can begin logins and have them refused. The record that the request is spent takes the place of the login.
+		uri := sha256.Sum256([]byte(pending.Request.Get("request_uri")))
+		_ = s.quota.keep(uri, quotaHolder{network: network(source(c))}, s.Now().Add(oauth.PushedSpent), func() error { return nil })
 	}
 	s.metrics.login(pending.Provider, loginRefused)
 	return s.sendBack(c, err)

@@ -47,7 +47,7 @@ func (i *Instance) Reload(next *config.Config) error {
 func (i *Instance) limit(cfg *config.Config) {
 	i.server.Limits.Set(rates(cfg))
 	i.server.Accounts.SetMaxDevices(cfg.Limits.DevicesPerUser)
-	i.server.room.setMax(cfg.Limits.WaitingLogins)
+	i.server.quota.resize(quotaSize(cfg))
 	if i.remembered != nil {
 		i.remembered.SetCapacity(cfg.Limits.ReplayProofs)
 	}

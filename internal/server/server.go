@@ -47,8 +47,8 @@ type Config struct {
 	TrustedProxies []netip.Prefix
 	// Limits say who asks too often. Nil limits nobody.
 	Limits *Limits
-	// WaitingLogins is how many logins and pushed requests are kept at most. Zero is no limit.
-	WaitingLogins int
+	// PendingLogins bounds the logins and pushed requests that are stored at a time. Its zero value is no limit.
+	PendingLogins QuotaSize
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
 	// Backup writes the database to a new file. Nil if it is backed up in other ways.
@@ -71,7 +71,7 @@ type Config struct {
 type Server struct {
 	Config
 
-	room     *room
+	quota    *loginQuota
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
@@ -115,7 +115,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.metrics.provider(id)
 	}
 	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path}
-	s.room = &room{max: cfg.WaitingLogins}
+	s.quota = newLoginQuota(cfg.PendingLogins, cfg.Now)
 	s.metrics.registry.MustRegister(keyAges{cfg.Keys, cfg.Now})
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -52,11 +53,12 @@ func (s *Server) wait(c echo.Context, l storage.Login, w waiting) (state string,
 	if l.Person, err = json.Marshal(w); err != nil {
 		return "", fmt.Errorf("server: keep a login: %w", err)
 	}
-	return state, s.keep(c, state, l)
+	return state, s.keep(c, state, l, w.Identity.Subject != "")
 }
 
-// keep writes the row of a login, and the cookie that ties it to the browser.
-func (s *Server) keep(c echo.Context, state string, l storage.Login) error {
+// keep stores a pending login, and sets the cookie that ties it to the browser. There is a place for the next step of a
+// login whose person is identified; another one may be refused, as [loginQuota.admit] does.
+func (s *Server) keep(c echo.Context, state string, l storage.Login, identified bool) error {
 	browser, err := s.random()
 	if err != nil {
 		return err
@@ -64,7 +66,15 @@ func (s *Server) keep(c echo.Context, state string, l storage.Login) error {
 	l.State, l.Browser = sha256.Sum256([]byte(state)), sha256.Sum256([]byte(browser))
 	l.CreatedAt = s.Now()
 	l.ExpiresAt = l.CreatedAt.Add(s.LoginTime)
-	err = s.Store.Update(c.Request().Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertLogin(ctx, l) })
+	store := func() error {
+		return s.Store.Update(c.Request().Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertLogin(ctx, l) })
+	}
+	from := quotaHolder{network: network(source(c))}
+	if identified {
+		err = s.quota.keep(l.State, from, l.ExpiresAt, store)
+	} else {
+		err = s.quota.admit(l.State, from, s.pushedByTrusted(l.Request), l.ExpiresAt, store)
+	}
 	if err != nil {
 		return err
 	}
@@ -104,8 +114,15 @@ func (s *Server) take(c echo.Context, state string, l storage.Login) error {
 	if err != nil {
 		return err
 	}
+	s.quota.free(l.State)
 	http.SetCookie(c.Response(), s.cookie(state, "", -1))
 	return nil
+}
+
+// pushedByTrusted reports whether an authenticated client pushed the request of a login.
+func (s *Server) pushedByTrusted(request url.Values) bool {
+	client, ok := s.OAuth.Client(request.Get("client_id"))
+	return ok && !client.Public() && request.Has("request_uri")
 }
 
 func takeLogin(ctx context.Context, tx storage.Tx, l storage.Login) error {
