@@ -52,7 +52,7 @@ func (e *extension) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 	f.claims, f.expires = &set, set.Expires
 	f.scopes, f.audience = strings.Fields(set.Scope), set.Audience
 	if f.user.ID != "" && set.Actor == nil { // what an actor asks is not hers to pay for
-		if err := e.limiter.User(f.user); err != nil {
+		if err := e.limiter.User(f.user, f.client.ID); err != nil {
 			return err
 		}
 	}

@@ -76,14 +76,15 @@ type Limiter interface {
 	// Client is asked when the client of a request is known: one with a secret has proved to have it, a public one was
 	// only named.
 	Client(c *Client, from netip.Addr) error
-	// User is asked when everything about a request for the tokens of a user was found good but that its proof is new.
-	User(u storage.User) error
+	// User is asked when everything about a request of a client for the tokens of a user was found good but that its proof is
+	// new.
+	User(u storage.User, client string) error
 }
 
 type noLimiter struct{}
 
 func (noLimiter) Client(*Client, netip.Addr) error { return nil }
-func (noLimiter) User(storage.User) error          { return nil }
+func (noLimiter) User(storage.User, string) error  { return nil }
 
 // Config configures [New]. All fields are required but those that say otherwise.
 type Config struct {

@@ -33,11 +33,11 @@ type Statement struct {
 // life of a statement. A handle has only a grant for im:handle, which ends when she gets another one: delegations and links go
 // with tokens about herself, whose scope says whether they tell it. The error is an [*Error], or means that nothing was decided.
 func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (Statement, error) {
-	_, user, device, err := p.person(ctx, p.store, who)
+	grant, user, device, err := p.person(ctx, p.store, who)
 	if err != nil {
 		return Statement{}, err
 	}
-	if err := p.limiter.User(user); err != nil {
+	if err := p.limiter.User(user, grant.Client); err != nil {
 		return Statement{}, err
 	}
 	id, err := p.accounts.Identify(user, storage.Device{})
@@ -220,11 +220,11 @@ func (p *Provider) Statements(ctx context.Context, domain, user string) ([]neste
 
 // Withdraw ends a statement of a type about a user, with all that rests on it. [account.ErrNoStatement] if there is none.
 func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) error {
-	_, user, _, err := p.person(ctx, p.store, who)
+	grant, user, _, err := p.person(ctx, p.store, who)
 	if err != nil {
 		return err
 	}
-	if err := p.limiter.User(user); err != nil {
+	if err := p.limiter.User(user, grant.Client); err != nil {
 		return err
 	}
 	s, err := p.store.Statement(ctx, jti)
@@ -241,11 +241,11 @@ func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) er
 // more. She sends the statement itself, since this server keeps none that it did not sign. Errors are those of
 // [Provider.State].
 func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement string) error {
-	_, user, _, err := p.person(ctx, p.store, who)
+	grant, user, _, err := p.person(ctx, p.store, who)
 	if err != nil {
 		return err
 	}
-	if err := p.limiter.User(user); err != nil {
+	if err := p.limiter.User(user, grant.Client); err != nil {
 		return err
 	}
 	o := p.opening(nested.TypeDevice, nested.TypeActor, nested.TypeLink, nested.TypeDelegation)

@@ -200,7 +200,7 @@ func (p *Provider) close(ctx context.Context, f *flow, grant string) error {
 		f.expires = end
 	}
 	if f.user.ID != "" {
-		if err := p.limiter.User(f.user); err != nil {
+		if err := p.limiter.User(f.user, f.client.ID); err != nil {
 			return err
 		}
 	}

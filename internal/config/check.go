@@ -45,6 +45,10 @@ func (k *checker) check() {
 	k.between("limits.waiting_logins", k.Limits.WaitingLogins, 100, 10_000_000)
 	k.between("limits.waiting_address_percent", k.Limits.WaitingAddressPercent, 1, 100)
 	k.between("limits.waiting_reserved_percent", k.Limits.WaitingReservedPercent, 0, 90)
+	if l := k.Limits; k.where["limits.per_user_client"] != nil && l.PerUser.Count > 0 &&
+		(l.PerUserClient.Count == 0 || l.PerUserClient.Count >= l.PerUser.Count) {
+		k.report("limits.per_user_client", "must be smaller than limits.per_user: else one app of a user locks out the user's others")
+	}
 	k.domains()
 	k.clients()
 	k.peers()

@@ -155,11 +155,13 @@ type Limits struct {
 	// WaitingReservedPercent is how much is reserved for requests that an authenticated client pushed, 0 to 90 percent.
 	WaitingAddressPercent  int `key:"waiting_address_percent" default:"10"`
 	WaitingReservedPercent int `key:"waiting_reserved_percent" default:"10"`
-	// PerAddress, PerClient and PerUser are how many requests one IPv4 address or IPv6 network of 64 bits, one client and
-	// one user may send to the endpoints that log in and issue tokens.
+	// PerAddress, PerClient, PerUserClient and PerUser are how many requests one IPv4 address or IPv6 network of 64 bits, one
+	// client, one user by one client, and one user by all clients may send to the endpoints that log in and issue tokens.
 	PerAddress Rate `key:"per_address" default:"60000/1m"`
 	PerClient  Rate `key:"per_client" default:"30000/1m"`
-	PerUser    Rate `key:"per_user" default:"600/1m"`
+	// PerUserClient is smaller than PerUser, so that one app cannot use up what a user may have.
+	PerUserClient Rate `key:"per_user_client" default:"600/1m"`
+	PerUser       Rate `key:"per_user" default:"3000/1m"`
 }
 
 // A Rate is how many requests may come at once, and the time in which that many are allowed anew, evenly: 600/1m. The

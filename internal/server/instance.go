@@ -263,7 +263,8 @@ func quotaSize(cfg *config.Config) QuotaSize {
 
 func rates(cfg *config.Config) Rates {
 	limit := func(r config.Rate) bucket.Limit { return bucket.Limit{Count: r.Count, Period: r.Per} }
-	return Rates{Address: limit(cfg.Limits.PerAddress), Client: limit(cfg.Limits.PerClient), User: limit(cfg.Limits.PerUser)}
+	l := cfg.Limits
+	return Rates{Address: limit(l.PerAddress), Client: limit(l.PerClient), UserClient: limit(l.PerUserClient), User: limit(l.PerUser)}
 }
 
 // clockSkew is by how much the clocks of nodes may differ, with the time for which one signs by keys that it could not

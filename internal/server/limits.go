@@ -12,9 +12,10 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Rates are how many requests each may send: one address, one client, one user. The zero [bucket.Limit] is no limit.
+// Rates are how many requests each may send: one address, one client, one user by one client, one user by all clients
+// together. The zero [bucket.Limit] is no limit.
 type Rates struct {
-	Address, Client, User bucket.Limit
+	Address, Client, UserClient, User bucket.Limit
 }
 
 // maxBuckets is how many buckets of each kind are kept at most, in some 10 MB.
@@ -27,13 +28,15 @@ const maxBuckets = 1 << 18
 //     as in an office, shares its bucket;
 //   - a client that has a secret pays once it has proved to have it. Anybody can name a public one, so of that each
 //     address has a bucket of its own;
-//   - a user pays when she has logged in, or when a device of hers shows a good refresh token and a good proof.
+//   - a user pays when they have logged in, or when one of their devices shows a good refresh token and a good proof. They
+//     have a bucket for each client, and a larger one for all: an app that asks too often locks out no other app of theirs.
 //
 // Failures of who asks about tokens have buckets of their own: a gateway that asks often and well never meets a limit.
 type Limits struct {
 	addresses *bucket.Set[netip.Addr]
 	failures  *bucket.Set[netip.Addr]
 	clients   *bucket.Set[clientKey]
+	apps      *bucket.Set[appKey]
 	users     *bucket.Set[userKey]
 }
 
@@ -43,6 +46,7 @@ type (
 		from netip.Addr // of a public client
 	}
 	userKey struct{ domain, id string }
+	appKey  struct{ domain, user, client string }
 )
 
 var _ oauth.Limiter = (*Limits)(nil)
@@ -53,6 +57,7 @@ func NewLimits(r Rates, now func() time.Time) *Limits {
 		addresses: bucket.New[netip.Addr](r.Address, maxBuckets, now),
 		failures:  bucket.New[netip.Addr](r.Address, maxBuckets, now),
 		clients:   bucket.New[clientKey](r.Client, maxBuckets, now),
+		apps:      bucket.New[appKey](r.UserClient, maxBuckets, now),
 		users:     bucket.New[userKey](r.User, maxBuckets, now),
 	}
 }
@@ -62,6 +67,7 @@ func (l *Limits) Set(r Rates) {
 	l.addresses.SetLimit(r.Address)
 	l.failures.SetLimit(r.Address)
 	l.clients.SetLimit(r.Client)
+	l.apps.SetLimit(r.UserClient)
 	l.users.SetLimit(r.User)
 }
 
@@ -71,8 +77,9 @@ const (
 	limitFailures = "failures" // of an address
 	limitClient   = "client"
 	limitUser     = "user"
-	limitProofs   = "proofs" // of an address, that are remembered as spent
-	limitLogins   = "logins" // of an address or a client, that are not finished
+	limitUserApp  = "user_client" // of a user, by one client
+	limitProofs   = "proofs"      // of an address, that are remembered as spent
+	limitLogins   = "logins"      // of an address or a client, that are not finished
 )
 
 // Client lets a request of a client through, or says how long it has to wait. See [oauth.Limiter].
@@ -84,8 +91,11 @@ func (l *Limits) Client(c *oauth.Client, from netip.Addr) error {
 	return tooMany(limitClient, l.clients.Take(key))
 }
 
-// User lets a request for a user through, or says how long it has to wait. See [oauth.Limiter].
-func (l *Limits) User(u storage.User) error {
+// User lets a request of a client for a user through, or says how long it has to wait. See [oauth.Limiter].
+func (l *Limits) User(u storage.User, client string) error {
+	if wait := l.apps.Take(appKey{u.Domain, u.ID, client}); wait > 0 {
+		return &limited{limitUserApp, wait} // and the user's own bucket stays as full as it is
+	}
 	return tooMany(limitUser, l.users.Take(userKey{u.Domain, u.ID}))
 }
 
@@ -125,7 +135,7 @@ func (e *limited) seconds() int { return int((e.wait + time.Second - 1) / time.S
 
 // words are for people. Who is refused by her own limit has to begin anew; else loading the page again is enough.
 func (e *limited) words() string {
-	if e.by == limitUser {
+	if e.by == limitUser || e.by == limitUserApp {
 		return fmt.Sprintf("You have signed in too often just now. Wait %d seconds, then go back to your app and sign in again.", e.seconds())
 	}
 	if e.by == limitLogins {

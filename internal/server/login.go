@@ -116,7 +116,7 @@ func (s *Server) admit(ctx context.Context, pending storage.Login, id login.Iden
 	} else if err != nil {
 		return err
 	}
-	return s.Limits.User(user)
+	return s.Limits.User(user, pending.Request.Get("client_id"))
 }
 
 // authAfter is the earliest login at the provider that the app's max_age allows; zero if it set none.

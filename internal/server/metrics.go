@@ -41,7 +41,7 @@ type metrics struct {
 var (
 	methods    = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions}
 	proofParts = []string{"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti", "nonce"}
-	limitKinds = []string{limitAddress, limitFailures, limitClient, limitUser, limitProofs, limitLogins}
+	limitKinds = []string{limitAddress, limitFailures, limitClient, limitUser, limitUserApp, limitProofs, limitLogins}
 	revoked    = []storage.RevocationKind{
 		storage.RevokeToken, storage.RevokeGrant, storage.RevokeDevice, storage.RevokeUser, storage.RevokeGen,
 		storage.RevokeClient, storage.RevokeKey,
