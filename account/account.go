@@ -39,7 +39,7 @@ var (
 	ErrKeyInUse = errors.New("account: the key belongs to another device")
 	// ErrDeviceID is returned for the id of a device that is not made here, and that no device of the domain can have.
 	ErrDeviceID = errors.New("account: no id of a device")
-	// ErrTooManyDevices is returned for a new device of a user who has as many as she may have.
+	// ErrTooManyDevices is returned for another device of a user who has as many active devices as allowed.
 	ErrTooManyDevices = errors.New("account: too many devices")
 	// ErrNoDevice is returned for a device that the domain does not know.
 	ErrNoDevice = errors.New("account: no such device")
@@ -53,7 +53,7 @@ type Config struct {
 	Domains []Domain
 	// TokenLife is the longest life of an access token: as long must a revocation last. Required.
 	TokenLife time.Duration
-	// MaxDevices is how many devices a user may have at a time. Required.
+	// MaxDevices is how many active devices a user may have: those with a live session or a standing delegation. Required.
 	MaxDevices int
 	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
 	Revoked func(...storage.Revocation)

@@ -74,44 +74,54 @@ func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 	return usable(d, d.User)
 }
 
-// BindDevice makes sure, within the transaction that redeems a login, that d is a live device of its user: it adds a
-// new one and checks one that is there. [ErrTooManyDevices] if the user may have no more; [ErrKeyInUse] if the key has
-// meanwhile become another's or d was removed; [storage.ErrConflict] if the very same login raced with another for a
-// new device (the caller may begin again).
-func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
-	there, err := tx.DeviceByKey(ctx, d.Domain, d.JKT)
-	if errors.Is(err, storage.ErrNotFound) {
-		return a.addDevice(ctx, tx, d)
-	} else if err != nil {
-		return err
+// DeviceFits returns nil if d may be used now, beside the other devices of its user, and [ErrTooManyDevices] if the user
+// must give one up first. Only devices that somebody can use count: those with a live session, or taken in under a
+// delegation that stands. So a device that is active already always fits, and one that is known but was signed out fits
+// like a new one. Only d.Domain, d.User and d.ID matter; without an ID the question is about a new device.
+//
+// Ask it of the store before the user is asked for anything, so that no code is made that cannot be redeemed;
+// [Accounts.BindDevice] asks it again in the transaction, which decides.
+func (a *Accounts) DeviceFits(ctx context.Context, r storage.Reader, d storage.Device) error {
+	active, err := r.ActiveDevices(ctx, d.Domain, d.User, a.now())
+	if err != nil {
+		return fmt.Errorf("account: count devices: %w", err)
 	}
-	if err := usable(there, d.User); err != nil {
-		return err
+	others := int64(0)
+	for _, other := range active {
+		if other.ID == d.ID {
+			return nil // also if the limit was lowered since
+		}
+		others++
 	}
-	if there.ID != d.ID {
-		return storage.ErrConflict
+	if others >= a.maxDevices.Load() {
+		return ErrTooManyDevices
 	}
 	return nil
 }
 
-func (a *Accounts) addDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
-	devices, err := tx.Devices(ctx, d.Domain, d.User)
-	if err != nil {
+// BindDevice makes sure, within the transaction that redeems a login, that d is a live device of its user: it adds a
+// new one and checks one that is there. [ErrTooManyDevices] if it does not fit, as [Accounts.DeviceFits] says; [ErrKeyInUse]
+// if the key has meanwhile become another's or d was removed; [storage.ErrConflict] if the very same login raced with
+// another for a new device (the caller may begin again).
+func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
+	there, err := tx.DeviceByKey(ctx, d.Domain, d.JKT)
+	isNew := errors.Is(err, storage.ErrNotFound)
+	switch {
+	case isNew:
+	case err != nil:
 		return err
+	case usable(there, d.User) != nil:
+		return ErrKeyInUse
+	case there.ID != d.ID:
+		return storage.ErrConflict
 	}
-	active := 0
-	for _, other := range devices {
-		if other.RemovedAt.IsZero() {
-			active++
-		}
-	}
-	if int64(active) >= a.maxDevices.Load() {
-		return ErrTooManyDevices
+	if err := a.DeviceFits(ctx, tx, d); err != nil || !isNew {
+		return err
 	}
 	return tx.InsertDevice(ctx, d)
 }
 
-// SetMaxDevices changes how many devices a user may have at a time. Who has more keeps them, and gets no new one.
+// SetMaxDevices changes how many active devices a user may have. A user who has more keeps them, and gets no new one.
 func (a *Accounts) SetMaxDevices(n int) { a.maxDevices.Store(int64(n)) }
 
 func usable(d storage.Device, user string) error {

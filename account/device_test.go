@@ -22,6 +22,28 @@ func bind(ctx context.Context, a *account.Accounts, store storage.Store, user st
 	return d, store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return a.BindDevice(ctx, tx, d) })
 }
 
+// login is bind with the session that such a login begins. Its id is that of the device.
+func login(ctx context.Context, a *account.Accounts, store storage.Store, user storage.User, jkt string) (storage.Device, error) {
+	d, err := a.DeviceFor(ctx, user, jkt)
+	if err != nil {
+		return d, err
+	}
+	now := time.Now()
+	return d, store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := a.BindDevice(ctx, tx, d); err != nil {
+			return err
+		}
+		err := tx.InsertGrant(ctx, storage.Grant{
+			ID: d.ID, Domain: d.Domain, Client: "app", User: d.User, Device: d.ID, JKT: jkt, Gen: 1,
+			CreatedAt: now, IdleAt: now.Add(time.Hour), ExpiresAt: now.Add(time.Hour),
+		})
+		if errors.Is(err, storage.ErrConflict) { // it has one
+			return nil
+		}
+		return err
+	})
+}
+
 func TestDevices(t *testing.T) {
 	a, store, told := people(t)
 	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
@@ -94,20 +116,20 @@ func TestDeviceLimit(t *testing.T) {
 	}
 	var last storage.Device
 	for i := range 3 {
-		if last, err = bind(t.Context(), a, store, alice, fmt.Sprint("key-", i)); err != nil {
+		if last, err = login(t.Context(), a, store, alice, fmt.Sprint("key-", i)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, err := bind(t.Context(), a, store, alice, "key-more"); !errors.Is(err, account.ErrTooManyDevices) {
+	if _, err := login(t.Context(), a, store, alice, "key-more"); !errors.Is(err, account.ErrTooManyDevices) {
 		t.Errorf("a fourth device = %v, want %v", err, account.ErrTooManyDevices)
 	}
-	if _, err := bind(t.Context(), a, store, alice, "key-1"); err != nil {
+	if _, err := login(t.Context(), a, store, alice, "key-1"); err != nil {
 		t.Errorf("a known device at the limit = %v", err)
 	}
 	if _, err := a.RemoveDevice(t.Context(), domain, last.ID, "old"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := bind(t.Context(), a, store, alice, "key-more"); err != nil {
+	if _, err := login(t.Context(), a, store, alice, "key-more"); err != nil {
 		t.Errorf("a new device in the place of a removed one = %v", err)
 	}
 }
@@ -145,19 +167,116 @@ func TestMaxDevices(t *testing.T) {
 	}
 	a.SetMaxDevices(2)
 	for _, key := range []string{"key-1", "key-2"} {
-		if _, err := bind(t.Context(), a, store, alice, key); err != nil {
+		if _, err := login(t.Context(), a, store, alice, key); err != nil {
 			t.Fatal(err)
 		}
 	}
 	a.SetMaxDevices(1)
-	if _, err := bind(t.Context(), a, store, alice, "key-1"); err != nil {
+	if _, err := login(t.Context(), a, store, alice, "key-1"); err != nil {
 		t.Errorf("login of a device that is there = %v, want nil", err)
 	}
-	if _, err := bind(t.Context(), a, store, alice, "key-3"); !errors.Is(err, account.ErrTooManyDevices) {
+	if _, err := login(t.Context(), a, store, alice, "key-3"); !errors.Is(err, account.ErrTooManyDevices) {
 		t.Errorf("a new device = %v, want %v", err, account.ErrTooManyDevices)
 	}
 	a.SetMaxDevices(3)
-	if _, err := bind(t.Context(), a, store, alice, "key-3"); err != nil {
+	if _, err := login(t.Context(), a, store, alice, "key-3"); err != nil {
 		t.Errorf("a new device = %v, want nil", err)
+	}
+}
+
+// TestReviewE1UnusableDevicesDoNotCount gives a user three devices, the limit, and ends the use of each in another way:
+// then another one fits, and one that comes back counts like a new one.
+func TestReviewE1UnusableDevicesDoNotCount(t *testing.T) {
+	for name, end := range map[string]func(ctx context.Context, tx storage.Tx, d storage.Device) error{
+		"signed out": func(ctx context.Context, tx storage.Tx, d storage.Device) error {
+			return tx.EndGrant(ctx, d.ID, time.Now(), "logout")
+		},
+		"idle out": func(ctx context.Context, tx storage.Tx, d storage.Device) error {
+			return tx.RotateGrant(ctx, d.ID, 1, time.Now(), time.Now().Add(-time.Second))
+		},
+		"removed": func(ctx context.Context, tx storage.Tx, d storage.Device) error {
+			d.RemovedAt = time.Now()
+			return tx.UpdateDevice(ctx, d)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, store, _ := people(t)
+			alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			asNew := storage.Device{Domain: alice.Domain, User: alice.ID}
+			var first storage.Device
+			for i := range 3 {
+				if err := a.DeviceFits(t.Context(), store, asNew); err != nil {
+					t.Fatalf("DeviceFits with %d devices = %v, want nil", i, err)
+				}
+				d, err := login(t.Context(), a, store, alice, fmt.Sprint("key-", i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				if i == 0 {
+					first = d
+				}
+			}
+			if err := a.DeviceFits(t.Context(), store, asNew); !errors.Is(err, account.ErrTooManyDevices) {
+				t.Errorf("DeviceFits at the limit = %v, want %v", err, account.ErrTooManyDevices)
+			}
+			if err := a.DeviceFits(t.Context(), store, first); err != nil {
+				t.Errorf("DeviceFits of an active device at the limit = %v, want nil", err)
+			}
+			if err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return end(ctx, tx, first) }); err != nil {
+				t.Fatal(err)
+			}
+			if err := a.DeviceFits(t.Context(), store, asNew); err != nil {
+				t.Errorf("DeviceFits with one unusable device = %v, want nil", err)
+			}
+			if _, err := login(t.Context(), a, store, alice, "key-more"); err != nil {
+				t.Errorf("login with a new key = %v, want nil", err)
+			}
+			if name == "removed" {
+				return
+			}
+			if _, err := login(t.Context(), a, store, alice, "key-0"); !errors.Is(err, account.ErrTooManyDevices) {
+				t.Errorf("login of the device that was given up, at the limit again = %v, want %v", err, account.ErrTooManyDevices)
+			}
+		})
+	}
+}
+
+// TestReviewE1DelegatedDevicesCount: a device that a user's own key took in counts for as long as the delegation stands.
+func TestReviewE1DelegatedDevicesCount(t *testing.T) {
+	a, store, _ := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.SetMaxDevices(1)
+	now := time.Now()
+	d, err := a.DeviceUnder(t.Context(), alice, "watch", "key-watch", "delegation", 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(a.BindDevice(ctx, tx, d), tx.InsertStatement(ctx, storage.Statement{
+			JTI: "delegation", Domain: domain, User: alice.ID, Type: "im-delegation+jwt", Claims: []byte("{}"),
+			CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+		}))
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	asNew := storage.Device{Domain: alice.Domain, User: alice.ID}
+	if err := a.DeviceFits(t.Context(), store, asNew); !errors.Is(err, account.ErrTooManyDevices) {
+		t.Errorf("DeviceFits while the delegation stands = %v, want %v", err, account.ErrTooManyDevices)
+	}
+	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return tx.WithdrawStatement(ctx, "delegation", now, "withdrawn")
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := a.DeviceFits(t.Context(), store, asNew); err != nil {
+		t.Errorf("DeviceFits after the delegation = %v, want nil", err)
 	}
 }

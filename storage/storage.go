@@ -113,6 +113,10 @@ type Reader interface {
 	// Devices returns the devices of domain, removed ones too, oldest first; those of one user when user is not empty.
 	Devices(ctx context.Context, domain, user string) ([]Device, error)
 
+	// ActiveDevices returns the devices of user that can be used at now, oldest first: those that are not removed and have
+	// a live grant, or were taken in under a delegation that is neither withdrawn nor expired.
+	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]Device, error)
+
 	// Session returns grant id with the user and the device that it belongs to, as they stood at one moment.
 	Session(ctx context.Context, id string) (Grant, User, Device, error)
 

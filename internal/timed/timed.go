@@ -106,6 +106,12 @@ func (s Store) Devices(ctx context.Context, domain, user string) ([]storage.Devi
 	return s.Store.Devices(ctx, domain, user)
 }
 
+// ActiveDevices reads.
+func (s Store) ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]storage.Device, error) {
+	defer s.reading(time.Now())
+	return s.Store.ActiveDevices(ctx, domain, user, now)
+}
+
 // Session reads.
 func (s Store) Session(ctx context.Context, id string) (storage.Grant, storage.User, storage.Device, error) {
 	defer s.reading(time.Now())

@@ -124,6 +124,11 @@ func (f Faulty) Devices(ctx context.Context, domain, user string) ([]storage.Dev
 	return f.reader().Devices(ctx, domain, user)
 }
 
+// ActiveDevices reads or fails.
+func (f Faulty) ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]storage.Device, error) {
+	return f.reader().ActiveDevices(ctx, domain, user, now)
+}
+
 // Session reads or fails.
 func (f Faulty) Session(ctx context.Context, id string) (storage.Grant, storage.User, storage.Device, error) {
 	return f.reader().Session(ctx, id)

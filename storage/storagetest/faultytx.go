@@ -76,6 +76,13 @@ func (f faultyReader) Devices(ctx context.Context, domain, user string) ([]stora
 	return f.Reader.Devices(ctx, domain, user)
 }
 
+func (f faultyReader) ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]storage.Device, error) {
+	if err := f.fail("ActiveDevices"); err != nil {
+		return nil, err
+	}
+	return f.Reader.ActiveDevices(ctx, domain, user, now)
+}
+
 func (f faultyReader) Session(ctx context.Context, id string) (storage.Grant, storage.User, storage.Device, error) {
 	if err := f.fail("Session"); err != nil {
 		return storage.Grant{}, storage.User{}, storage.Device{}, err

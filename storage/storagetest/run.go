@@ -64,6 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"TakeNameOnceInParallel", testTakeNameOnceInParallel},
 		{"NameStaysTakenWhenReleased", testNameStaysTakenWhenReleased},
 		{"DeviceKeyStaysTakenWhenRemoved", testDeviceKeyStaysTakenWhenRemoved},
+		{"ActiveDevices", testActiveDevices},
 		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},
 
 		{"StatementsAreOldestFirst", testStatementsAreOldestFirst},
