@@ -25,7 +25,7 @@ var (
 	errVerifier = refuse(CodeInvalidGrant, "The code_verifier is missing or does not fit the code_challenge.")
 	errRedirect = refuse(CodeInvalidGrant, "The redirect_uri is not the one of the authorization request.")
 	errKeyInUse = refuse(CodeInvalidGrant, "The key belongs to another device or to one that was removed: make a new key and log in again.")
-	errDevices  = refuse(CodeInvalidGrant, "The person has as many devices as she may have: remove one and log in again.")
+	errDevices  = refuse(CodeInvalidGrant, "The user has as many devices as allowed: sign out on one of them, then begin a new login.")
 	errDisabled = refuse(CodeInvalidGrant, "The account is disabled.")
 )
 

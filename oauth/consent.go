@@ -15,8 +15,11 @@ import (
 
 // A Consent is what a person is told, and asked, before an app gets a code that speaks for her.
 type Consent struct {
-	// Needed says that she must be asked.
+	// Needed says that they must be asked.
 	Needed bool
+	// Full says that the user has as many devices as allowed, and that this one is not one of them or, where KeyNamed is
+	// false, may not be.
+	Full   bool
 	Client Client
 	// Redirect is where her browser goes then. Local says that it is a program on her device, and that any other program
 	// there could be waiting in its place.
@@ -58,6 +61,13 @@ func (p *Provider) Consent(ctx context.Context, request url.Values, user storage
 		return Consent{}, p.tell(err, redirect, a.Request.Get("state"))
 	}
 	c.KeyNamed = a.Request.Has("dpop_jkt")
+	if c.Full, err = p.full(ctx, user, c.Device); err != nil {
+		return Consent{}, err
+	}
+	if c.Full && c.KeyNamed && Silent(a.Request) {
+		return Consent{}, p.tell(errDeviceLimit, redirect, a.Request.Get("state"))
+	}
+	c.Needed = c.Needed || c.Full && !Silent(a.Request)
 	if c.Audience, err = p.audience(client, a.Domain, a.Request["resource"]); err != nil {
 		return Consent{}, err
 	}
@@ -101,6 +111,20 @@ func (p *Provider) deviceOf(ctx context.Context, request url.Values, user storag
 		return nil, nil
 	}
 	return &device, nil
+}
+
+var errDeviceLimit = &Error{Code: CodeAccessDenied, Description: errDevices.Description}
+
+// full reports whether the user has as many devices in use as allowed, and device is none of them. Nil is a new one.
+func (p *Provider) full(ctx context.Context, user storage.User, device *storage.Device) (bool, error) {
+	if device == nil {
+		device = &storage.Device{Domain: user.Domain, User: user.ID}
+	}
+	err := p.accounts.DeviceFits(ctx, p.store, *device)
+	if errors.Is(err, account.ErrTooManyDevices) {
+		return true, nil
+	}
+	return false, err
 }
 
 // loginScopes are the scopes that a login is for: those that the request names, else handle and device.

@@ -34,8 +34,16 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 	if needsConsent(client, redirect, request) && !login.Consented {
 		return "", p.tell(errConsent, redirect, state)
 	}
-	if _, err := p.deviceOf(ctx, request, login.User); err != nil {
+	device, err := p.deviceOf(ctx, request, login.User)
+	if err != nil {
 		return "", p.tell(err, redirect, state)
+	}
+	if request.Has("dpop_jkt") { // else the key, and so the device, is known when the code is redeemed
+		if full, err := p.full(ctx, login.User, device); err != nil {
+			return "", err
+		} else if full {
+			return "", p.tell(errDeviceLimit, redirect, state)
+		}
 	}
 	audience, err := p.audience(client, a.Domain, request["resource"])
 	if err != nil {

@@ -10,25 +10,47 @@ import (
 	"github.com/imidentity/issuer/oauth"
 )
 
-// A Consent asks a person whether an app may speak for her.
+// A Consent asks a person whether an app may act for them.
 type Consent struct {
 	oauth.Consent
-	// Person is what she is called, Domain where.
+	// Person is what they are called, Domain where.
 	Person, Domain string
-	// Action is the path that the form is sent to, State the hidden value that goes with it.
-	Action, State string
-	RequestID     string
+	// Action is the path that the form is sent to, State the hidden value that goes with it. Another is the path that it is
+	// sent to instead, to sign in as somebody else.
+	Action, Another, State string
+	// Provider is the URL of the OpenID provider, which the browser is sent to for another account.
+	Provider  string
+	Service   Service
+	RequestID string
 }
 
-var consent = parse(`{{with .Body}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b>. If that is somebody else, do not allow it.</p>
+// The page leads with one sentence and the decision, so that both fit on a small screen. The rest is folded below.
+var consent = parse(`{{with .Body}}{{if .Full}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b> on as many devices as are allowed. Sign out on one of them, or ask support to remove one. Then sign in again.</p>
+<form method="post" action="{{.Action}}">
+<input type="hidden" name="state" value="{{.State}}">
+<button type="submit" name="decision" value="deny" class="first">Go back to <bdi>{{.App}}</bdi></button>
+{{if not .KeyNamed}}<button type="submit" name="decision" value="allow">This device is one of them: continue</button>
+{{end}}<p class="aside">Not you? <button type="submit" class="link" formaction="{{.Another}}">Use another account</button></p>
+</form>{{else}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b> and will return to {{if .Local}}a program on this device{{else}}<b>{{.Place}}</b>{{end}}.</p>
+{{if .Local}}<p class="caution">Allow this only if you just started to sign in on this device: any program on it can claim to be <bdi>{{.App}}</bdi>.</p>
+{{end}}<form method="post" action="{{.Action}}">
+<input type="hidden" name="state" value="{{.State}}">
+<div class="decision">
+<button type="submit" name="decision" value="allow" class="first">Allow</button>
+<button type="submit" name="decision" value="deny">Do not allow</button>
+</div>
+<p class="aside">Not you? <button type="submit" class="link" formaction="{{.Another}}">Use another account</button></p>
+</form>
+<details>
+<summary>What you allow</summary>
 <dl>
 <dt>The app</dt>
 <dd><bdi>{{.App}}</bdi>{{if ne .App .Client.ID}} <code>{{.Client.ID}}</code>{{end}}</dd>
-<dt>Your browser returns to</dt>
+<dt>You return to</dt>
 <dd>{{if .Local}}A program on this device{{with .Place}} <code>{{.}}</code>{{end}}{{else}}{{.Place}}{{end}}</dd>
 <dt>Your devices</dt>
-<dd>{{if .Device}}It goes on with {{with .Device.Name}}“<bdi>{{.}}</bdi>”, which you have already{{else}}one that you have already{{end}}
-{{- else}}{{with .DeviceName}}“<bdi>{{.}}</bdi>” is added{{else}}A new one is added{{end}}{{if not .KeyNamed}}, if it is not there yet{{end}}{{end}}</dd>
+<dd>{{if .Device}}{{with .Device.Name}}“<bdi>{{.}}</bdi>”, which is one of your devices already{{else}}One of your devices, without a name{{end}}
+{{- else}}{{with .DeviceName}}“<bdi>{{.}}</bdi>” is added{{else}}A new device is added{{end}}{{if not .KeyNamed}}, unless it is one of your devices already{{end}}{{end}}</dd>
 <dt>The app will be able to</dt>
 <dd><ul>
 {{range .Abilities}}<li>{{.}}</li>
@@ -36,19 +58,16 @@ var consent = parse(`{{with .Body}}<p>You are signed in as <b><bdi>{{.Person}}</
 <dt>It can show this to</dt>
 <dd>{{range $i, $who := .Receivers}}{{if $i}}, {{end}}{{$who}}{{end}}</dd>
 </dl>
-{{if .Local}}<p class="caution">Any program on this device could say that it is <bdi>{{.App}}</bdi>. Allow this only if you began to sign in there yourself, just now.</p>
-{{end}}<form method="post" action="{{.Action}}">
-<input type="hidden" name="state" value="{{.State}}">
-<div class="decision">
-<button type="submit" name="decision" value="allow" class="first">Allow</button>
-<button type="submit" name="decision" value="deny">Do not allow</button>
-</div>
-</form>{{end}}`)
+</details>{{end}}{{end}}`)
 
 // ShowConsent writes the page that c asks on.
 func ShowConsent(w http.ResponseWriter, c Consent) error {
-	v := view{Title: "Allow " + c.App() + " to act as you?", Body: c, RequestID: c.RequestID}
-	return write(w, http.StatusOK, consent, v, []string{c.Redirect})
+	title := "Allow " + c.App() + " to act as you?"
+	if c.Full {
+		title = "Device limit reached"
+	}
+	v := view{Title: title, Body: c, Service: c.Service, RequestID: c.RequestID}
+	return write(w, http.StatusOK, consent, v, []string{c.Redirect, c.Provider})
 }
 
 // App is what the app is called.
@@ -68,7 +87,7 @@ func (c Consent) Place() string {
 
 // Abilities says in words what the tokens of the app will be good for.
 func (c Consent) Abilities() []string {
-	list := []string{"Say that it acts for you, also after your name changes"}
+	list := []string{"Act for you, also after your name changes"}
 	for _, scope := range c.Scopes {
 		words, ok := abilities[scope]
 		if !ok {
@@ -77,19 +96,19 @@ func (c Consent) Abilities() []string {
 		list = append(list, strings.ReplaceAll(words, "NAME", c.Person))
 	}
 	if c.Life > 0 {
-		list = append(list, "Keep doing so for up to "+duration(c.Life)+", unless you remove the device")
+		list = append(list, "Do this for up to "+duration(c.Life)+", unless you sign out")
 	}
 	return list
 }
 
 // abilities says what a scope allows, in words that follow "The app will be able to". NAME is what the person is called.
 var abilities = map[string]string{
-	oauth.ScopeHandle:           "Say what you are called: NAME",
-	oauth.ScopeDevice:           "Say which of your devices it is on",
-	oauth.ScopeAccount:          "Do what you can with your account: say who acts for you, which keys are yours, and who else you are",
-	oauth.ScopeIntrospect:       "Ask this service whether what others say of themselves holds",
-	oauth.ScopeIntrospectDomain: "Ask that about everybody of its domains",
-	oauth.ScopeIntrospectReason: "Be told why something does not hold",
+	oauth.ScopeHandle:           "Show your name: NAME",
+	oauth.ScopeDevice:           "Show which of your devices it runs on",
+	oauth.ScopeAccount:          "Manage your account: who may act for you, which keys are yours, and which other accounts are yours",
+	oauth.ScopeIntrospect:       "Ask this service whether the identities of other people are valid",
+	oauth.ScopeIntrospectDomain: "Ask this about everybody in its domains",
+	oauth.ScopeIntrospectReason: "Learn why an identity is not valid",
 }
 
 // Receivers names to whom the app's tokens are addressed.

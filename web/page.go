@@ -22,45 +22,44 @@ type Page struct {
 	Title string
 	// Text says more, and what to do.
 	Text string
+	// App and Back are the name of the app that the person came from, and the URL that leads back to it. Back was checked to
+	// be the app's own. Empty shows no link.
+	App, Back string
+	// Facts are for the developer of the app.
+	Facts   []Fact
+	Service Service
 	// RequestID is shown so that the operator can find the request in the log. Empty shows none.
 	RequestID string
 }
 
-var page = parse(`<p>{{.Body.Text}}</p>`)
+// A Fact is something about a request that its sender should know.
+type Fact struct{ Name, Value string }
+
+var page = parse(`{{with .Body}}<p>{{.Text}}</p>
+{{with .Link}}<p><a class="button" href="{{.}}">Go back to <bdi>{{$.Body.App}}</bdi></a></p>
+{{end}}{{with .Facts}}<details>
+<summary>For the developer of the app</summary>
+<dl>
+{{range .}}<dt>{{.Name}}</dt>
+<dd><code>{{.Value}}</code></dd>
+{{end}}</dl>
+</details>{{end}}{{end}}`)
+
+// Link is Back. It may have the private-use scheme of an app.
+func (p Page) Link() template.URL { return template.URL(p.Back) }
 
 // Show writes p as the answer.
 func Show(w http.ResponseWriter, p Page) error {
-	return write(w, p.Status, page, view{Title: p.Title, Body: p, RequestID: p.RequestID}, nil)
+	return write(w, p.Status, page, view{Title: p.Title, Body: p, Service: p.Service, RequestID: p.RequestID}, nil)
 }
 
 // A view is what the frame around every page shows.
 type view struct {
 	Title     string
 	Body      any // of the page in it
+	Service   Service
 	RequestID string
 	CSS       template.CSS
-}
-
-// parse makes a page from its part within the frame.
-func parse(body string) *template.Template {
-	frame := template.Must(template.New("frame").Parse(`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Title}}</title>
-<style>{{.CSS}}</style>
-</head>
-<body>
-<main>
-<h1>{{.Title}}</h1>
-{{template "body" .}}
-{{with .RequestID}}<p class="id">If you ask for help, name this request: <code>{{.}}</code></p>
-{{end}}</main>
-</body>
-</html>
-`))
-	return template.Must(frame.New("body").Parse(body)).Lookup("frame")
 }
 
 //go:embed page.css
@@ -73,7 +72,8 @@ var style = func() string {
 }()
 
 // write renders a page whole before any of it is sent. The policy that goes with it forbids everything but the style
-// sheet and, where targets is not nil, forms that are sent to the issuer, and redirected from there to the targets.
+// sheet, the logo in the page and, where targets is not nil, forms that are sent to the issuer, and redirected from there to
+// the targets.
 func write(w http.ResponseWriter, status int, t *template.Template, v view, targets []string) error {
 	v.CSS = template.CSS(css)
 	var body bytes.Buffer
@@ -82,7 +82,12 @@ func write(w http.ResponseWriter, status int, t *template.Template, v view, targ
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+style+"; base-uri 'none'; form-action "+formAction(targets)+"; frame-ancestors 'none'")
+	images := ""
+	if v.Service.Logo != "" {
+		images = "; img-src data:"
+	}
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+style+images+
+		"; base-uri 'none'; form-action "+formAction(targets)+"; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
 	_, err := w.Write(body.Bytes())

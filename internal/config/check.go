@@ -38,6 +38,7 @@ func (k *checker) check() {
 	if len(k.DPoP.Algorithms) == 0 {
 		k.report("dpop.algorithms", "no proof could be accepted: name an algorithm or leave the key out")
 	}
+	k.service()
 	k.signing()
 	k.lifetimes()
 	k.between("limits.devices_per_user", k.Limits.DevicesPerUser, 1, 1000)

@@ -59,6 +59,7 @@ type Config struct {
 	// the spot.
 	Development bool `key:"development"`
 
+	Service   Service   `key:"service"`
 	Log       Log       `key:"log"`
 	Outbound  Outbound  `key:"outbound"`
 	DPoP      DPoP      `key:"dpop"`
@@ -86,6 +87,19 @@ type TLS struct {
 	// CertFile holds the certificate and those that lead to its root, PEM; KeyFile its key, PEM, for its owner alone.
 	CertFile string `key:"cert_file"`
 	KeyFile  string `key:"key_file"`
+}
+
+// Service says who runs the issuer, to the people who see its pages.
+type Service struct {
+	// Name is what people call the service.
+	Name string `key:"name"`
+	// PrivacyURL and TermsURL are the addresses of documents that every page links to.
+	PrivacyURL string `key:"privacy_url"`
+	TermsURL   string `key:"terms_url"`
+	// LogoFile is a PNG or JPEG image of at most 32 KiB and 1024 by 1024 pixels, which every page shows.
+	LogoFile string `key:"logo_file"`
+	// Logo is what that file holds.
+	Logo []byte `json:"-"`
 }
 
 // Log says how the server logs.

@@ -37,6 +37,7 @@ development: true
 log: {format: json}
 outbound:
   allow_networks: [127.0.0.0/8]
+service: {name: Example Messenger, privacy_url: "https://example.com/privacy", terms_url: "https://example.com/terms", logo_file: "${logo}"}
 limits: {per_user: 40/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
@@ -187,7 +188,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 	dir := t.TempDir()
 	binary, secretFile, settingsFile := filepath.Join(dir, "issuer"), filepath.Join(dir, "secret"), filepath.Join(dir, "settings.yaml")
 	fill := map[string]string{
-		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web,
+		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web, "logo": filepath.Join(dir, "logo.png"),
 		"hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret))),
 	}
 	for _, id := range []string{provider, "staff", "guests"} {
@@ -202,7 +203,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 	}
 	written := os.Expand(settings, func(name string) string { return fill[name] })
 	written += signers.settings(t) + "signing: {alg: " + alg + "}\n"
-	for file, content := range map[string]string{secretFile: secret, settingsFile: written} {
+	for file, content := range map[string]string{secretFile: secret, settingsFile: written, fill["logo"]: logo(t)} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -53,6 +53,11 @@ async function journey(name, person, options, look) {
     say(`app: ${page.url().split('?')[0].replace(callback, 'callback')} ${q.get('error') ?? (q.has('code') ? 'code' : 'nothing')} ${q.get('state')}`)
   }
 
+  await page.goto(`${ISSUER}/`)
+  await see('home')
+  await page.goto(authorize({ im_device_name: `${name}’s phone` }))
+  await press('Cancel')
+  answered()
   await page.goto(authorize({ im_device_name: `${name}’s phone` }))
   await see('domain')
   await press(DOMAIN)
@@ -71,6 +76,10 @@ async function journey(name, person, options, look) {
   await page.reload()
   await see('consent, loaded again')
   const asked = page.url()
+  await press('Use another account')
+  await page.waitForLoadState()
+  say(`another account: ${page.url().startsWith(ISSUER) ? page.url() : 'at the provider'}`)
+  await page.goto(asked)
   await press('Do not allow')
   answered()
   await page.goto(asked)
@@ -110,13 +119,27 @@ async function journey(name, person, options, look) {
 const broad = async (page) =>
   (await page.evaluate(() => document.documentElement.scrollWidth > document.documentElement.clientWidth)) ? ['wider than the window'] : []
 
+// scrolled tells which buttons of the decision are not in sight on a small telephone, or on a laptop.
+async function scrolled(page) {
+  const faults = []
+  for (const viewport of [{ width: 320, height: 568 }, { width: 1280, height: 800 }]) {
+    await page.setViewportSize(viewport)
+    const hidden = await page.locator('.decision button').evaluateAll((buttons) =>
+      buttons.filter((b) => b.getBoundingClientRect().bottom > innerHeight || scrollY > 0).map((b) => b.innerText))
+    for (const button of hidden) faults.push(`${viewport.width}: ${button} is out of sight`)
+    if (SHOTS) await page.screenshot({ path: join(SHOTS, `${(await page.locator('h1').innerText()).replaceAll(/[^A-Za-z]+/g, '-')}-${viewport.width}.png`) })
+  }
+  await page.setViewportSize(phone.viewport)
+  return faults
+}
+
 async function shoot(page, ...name) {
   if (SHOTS) await page.screenshot({ path: join(SHOTS, name.join('-').replaceAll(/[^a-z-]+/g, '-') + '.png'), fullPage: true })
 }
 
 await journey('plain', 'alice', { javaScriptEnabled: false }, async (page, what) => {
   await shoot(page, what, 'plain')
-  return broad(page)
+  return [...(await broad(page)), ...(await scrolled(page))]
 })
 
 await journey('axe', 'carol', {}, async (page, what) => {

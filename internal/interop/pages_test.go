@@ -1,7 +1,11 @@
 package interop_test
 
 import (
+	"bytes"
 	"context"
+	"image"
+	"image/color"
+	"image/png"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -35,12 +39,15 @@ func pages(t *testing.T, ctx context.Context, issuer, web string) {
 func journey(name string) []string {
 	const asked = "Allow Rooms for Friends to act as you?"
 	list := []string{
+		"home: Sign-in service",
+		"app: callback access_denied of-the-app",
 		"domain: Where is your account?",
 		"provider: How do you sign in?",
 		"handle: Choose your name",
 		"handle refused: Choose your name",
 		"consent: " + asked,
 		"consent, loaded again: " + asked,
+		"another account: at the provider",
 		"app: callback access_denied of-the-app",
 		"over: This sign-in is over",
 		"consent, other person: " + asked,
@@ -55,6 +62,17 @@ func journey(name string) []string {
 		list[i] = name + " " + list[i]
 	}
 	return list
+}
+
+// logo is the image that every page shows.
+func logo(t *testing.T) string {
+	t.Helper()
+	square := image.NewUniform(color.RGBA{R: 26, G: 83, B: 197, A: 255})
+	var file bytes.Buffer
+	if err := png.Encode(&file, &image.Paletted{Pix: make([]byte, 64*64), Stride: 64, Rect: image.Rect(0, 0, 64, 64), Palette: color.Palette{square.C}}); err != nil {
+		t.Fatal(err)
+	}
+	return file.String()
 }
 
 // onTheWeb serves an app by https, which sends people on to another host as soon as they come back, and returns its

@@ -42,7 +42,7 @@ func TestEveryAnswer(t *testing.T) {
 		{"POST", "/nonce", 405, false},
 		{"GET", "/healthz", 200, false},
 		{"GET", "/readyz", 200, false},
-		{"GET", "/", 404, false},
+		{"GET", "/", 200, false},
 		{"GET", "/nothing", 404, false},
 		{"POST", "/nothing", 404, false},
 		{"GET", "/token/", 404, false},

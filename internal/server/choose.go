@@ -10,8 +10,8 @@ import (
 	"github.com/imidentity/issuer/web"
 )
 
-// askWhere asks a person for what an authorization request leaves open: her domain, or the OpenID provider that she
-// signs in at.
+// askWhere asks a person for what an authorization request leaves open: their domain, or the OpenID provider that they sign
+// in at.
 func (s *Server) askWhere(c echo.Context, a *oauth.Authorization) error {
 	state, err := s.wait(c, storage.Login{Request: a.Request}, waiting{Step: stepChoose})
 	if err != nil {
@@ -20,8 +20,8 @@ func (s *Server) askWhere(c echo.Context, a *oauth.Authorization) error {
 	return s.showChoice(c, a, state)
 }
 
-// choosePlace serves POST /login/choose: the person has chosen, and goes on to her OpenID provider, or to the choice
-// among those of her domain. The login goes on waiting until its time is over: she may come back and choose another.
+// choosePlace serves POST /login/choose: the person has chosen, and goes on to the OpenID provider, or to the choice among
+// those of the domain. The login goes on waiting until its time is over: the person may come back and choose another.
 func (s *Server) choosePlace(c echo.Context) error {
 	params, err := form(c)
 	if err != nil {
@@ -45,7 +45,7 @@ func (s *Server) choosePlace(c echo.Context) error {
 func (s *Server) showChoice(c echo.Context, a *oauth.Authorization, state string) error {
 	pick := web.Pick{
 		App: a.Client.Title(), Domain: a.Domain,
-		Action: s.path("/login/choose"), State: state, Targets: []string{s.OAuth.RedirectURI(a.Request)}, RequestID: requestID(c),
+		Action: s.path("/login/choose"), Cancel: s.path("/login/cancel"), State: state, Service: s.Service, Targets: []string{s.OAuth.RedirectURI(a.Request)}, RequestID: requestID(c),
 	}
 	domains, providers := s.OAuth.Choices(a)
 	for _, name := range domains {
@@ -54,7 +54,7 @@ func (s *Server) showChoice(c echo.Context, a *oauth.Authorization, state string
 	for _, id := range providers {
 		pick.Options = append(pick.Options, web.Option{Value: id, Label: s.Logins[id].Name()})
 	}
-	for id, provider := range s.Logins { // those that she may be sent to
+	for id, provider := range s.Logins { // those that the browser may be sent to
 		if slices.Contains(providers, id) || slices.Contains(domains, provider.Domain()) {
 			pick.Targets = append(pick.Targets, provider.Issuer())
 		}

@@ -185,15 +185,22 @@ func TestOtherPersonsKey(t *testing.T) {
 	})
 }
 
-// TestDeviceLimit holds that a person with as many devices as she may have gets no more until one is removed.
+// TestDeviceLimit holds that a person with as many devices as allowed gets no more until one is removed, also if they say
+// that the device is one of them.
 func TestDeviceLimit(t *testing.T) {
 	s := start(t, map[string]string{"devices": "2"})
 	first, second, third := newDevice(t), newDevice(t), newDevice(t)
 	held := s.login(t, first, "alice")
 	s.login(t, second, "alice")
-	code := s.code(t, "alice", nil)
+	b, _, state := s.atLimit(t, "alice", nil)
+	to, err := s.decide(t, b, state, "allow").to()
+	if err != nil {
+		t.Fatal(err)
+	}
+	code := to.Query().Get("code")
 	wantError(t, s.token(t, app, third, codeForm(code, nil)), http.StatusBadRequest, "invalid_grant")
-	s.login(t, second, "alice") // not a new one
+	again := s.code(t, "alice", url.Values{"dpop_jkt": {second.JKT()}}) // not a new one
+	wantTokens(t, s.token(t, app, second, codeForm(again, nil)))
 	s.login(t, third, "bob")
 	s.remove(t, held.set.Device)
 	wantTokens(t, s.token(t, app, newDevice(t), codeForm(code, nil)))

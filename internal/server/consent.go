@@ -66,7 +66,7 @@ func (s *Server) showConsent(c echo.Context) error {
 	}
 	return web.ShowConsent(c.Response(), web.Consent{
 		Consent: asked, Person: person, Domain: pending.Domain,
-		Action: s.path("/login/consent"), State: state, RequestID: requestID(c),
+		Action: s.path("/login/consent"), Provider: s.issuerOf(pending.Provider), Another: s.path("/login/another"), State: state, Service: s.Service, RequestID: requestID(c),
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -153,7 +154,7 @@ func TestConsentPage(t *testing.T) {
 	known, unnamed := newDevice(t), newDevice(t)
 	wantTokens(t, s.token(t, app, known, codeForm(s.code(t, "alice", url.Values{"im_device_name": {"Alice’s phone"}}), nil)))
 	s.login(t, unnamed, "alice")
-	const anyProgram = "Any program on this device could say that it is"
+	const anyProgram = "any program on it can claim to be"
 	for _, test := range []struct {
 		name   string
 		change url.Values
@@ -162,24 +163,24 @@ func TestConsentPage(t *testing.T) {
 	}{
 		{"the least", nil,
 			[]string{
-				"You are signed in as @alice@example.com.", "The app app", "A program on this device 127.0.0.1:7777", "A new one is added, if it is not there yet",
-				"Say that it acts for you, also after your name changes", "Say what you are called: @alice@example.com", "Say which of your devices it is on",
-				"for up to 20 days", "It can show this to example.com", anyProgram + " app.",
+				"You are signed in as @alice@example.com and will return to a program on this device.", "The app app", "A program on this device 127.0.0.1:7777", "A new device is added, unless it is one of your devices already",
+				"Act for you, also after your name changes", "Show your name: @alice@example.com", "Show which of your devices it runs on",
+				"for up to 20 days", "It can show this to example.com", anyProgram + " app.", "Not you? Use another account",
 			}, []string{"“"}},
 		{"new device", url.Values{"dpop_jkt": {newDevice(t).JKT()}, "im_device_name": {"Alice’s <b>tablet</b>"}},
-			[]string{"“Alice’s <b>tablet</b>” is added The"}, []string{"you have already"}},
+			[]string{"“Alice’s <b>tablet</b>” is added The"}, []string{"one of your devices"}},
 		{"known device", url.Values{"dpop_jkt": {known.JKT()}, "im_device_name": {"Somebody else’s"}},
-			[]string{"It goes on with “Alice’s phone”, which you have already"}, []string{"Somebody else’s", "is added"}},
+			[]string{"“Alice’s phone”, which is one of your devices already"}, []string{"Somebody else’s", "is added"}},
 		{"known device without a name", url.Values{"dpop_jkt": {unnamed.JKT()}, "im_device_name": {"A name"}},
-			[]string{"one that you have already"}, []string{"A name", "is added"}},
-		{"fewer scopes", url.Values{"scope": {"im:device"}}, []string{"Say which of your devices"}, []string{"Say what you are called"}},
+			[]string{"One of your devices, without a name"}, []string{"A name", "is added"}},
+		{"fewer scopes", url.Values{"scope": {"im:device"}}, []string{"Show which of your devices"}, []string{"Show your name"}},
 		{"resources", url.Values{"resource": {"https://rooms.example.com", "im:example.com"}},
-			[]string{"It can show this to rooms.example.com, example.com Any"}, nil},
+			[]string{"It can show this to rooms.example.com, example.com"}, nil},
 		{"private-use scheme", url.Values{"client_id": {twoApp.id}, "im_provider": {"staff"}, "redirect_uri": {"com.example.two:/callback"}},
 			[]string{"Two & Co. two-app", "A program on this device com.example.two:", anyProgram + " Two & Co.", "@alice@two.example"}, nil},
 		{"https", url.Values{"client_id": {guestApp.id}, "redirect_uri": {"https://guest.example.net/callback"}},
-			[]string{"Allow <b>Guest</b> to act as you?", "The app <b>Guest</b> guest-app", "returns to guest.example.net Your"},
-			[]string{anyProgram, "A program on this device", "for up to"}},
+			[]string{"Allow <b>Guest</b> to act as you?", "The app <b>Guest</b> guest-app", "will return to guest.example.net.", "You return to guest.example.net Your"},
+			[]string{anyProgram, "program on this device", "for up to"}},
 		{"IPv6", url.Values{"redirect_uri": {"http://[::1]:7777/callback"}}, []string{"A program on this device [::1]:7777"}, nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -206,13 +207,19 @@ func TestConsentPage(t *testing.T) {
 // every redirect after a form to it.
 func TestConsentMayEndAtTheApp(t *testing.T) {
 	s := start(t, nil)
-	for want, change := range map[string]url.Values{
-		"form-action 'self' http://127.0.0.1:7777 https:;": nil,
-		"form-action 'self' http: https:;":                 {"redirect_uri": {"http://[::1]:7777/callback"}}, // no source names one
-		"form-action 'self' com.example.two: https:;":      {"client_id": {twoApp.id}, "im_provider": {"staff"}, "redirect_uri": {"com.example.two:/callback"}},
-		"form-action 'self' https:;":                       {"client_id": {guestApp.id}, "redirect_uri": {"https://guest.example.net/callback"}},
+	for target, change := range map[string]url.Values{
+		"http://127.0.0.1:7777": nil,
+		"http:":                 {"redirect_uri": {"http://[::1]:7777/callback"}}, // no source names one
+		"com.example.two:":      {"client_id": {twoApp.id}, "im_provider": {"staff"}, "redirect_uri": {"com.example.two:/callback"}},
+		"":                      {"client_id": {guestApp.id}, "redirect_uri": {"https://guest.example.net/callback"}},
 	} {
 		_, page, _ := s.consented(t, "alice", change)
+		sources := []string{"'self'", "https:", s.provider.url} // and where another account is chosen
+		if target != "" {
+			sources = append(sources, target)
+		}
+		slices.Sort(sources)
+		want := "form-action " + strings.Join(sources, " ") + ";"
 		if csp := page.header.Get("Content-Security-Policy"); !strings.Contains(csp, want) {
 			t.Errorf("Content-Security-Policy = %q, want %q in it", csp, want)
 		}

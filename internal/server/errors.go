@@ -63,7 +63,7 @@ func (s *Server) answerError(c echo.Context, err error) {
 		h.Set("Retry-After", f.retryAfter)
 	}
 	if isPage(c) {
-		page := web.Page{Status: f.status, Title: "That did not work", Text: f.description, RequestID: requestID(c)}
+		page := web.Page{Status: f.status, Title: "That did not work", Text: f.description, Service: s.Service, RequestID: requestID(c)}
 		if f.status >= http.StatusInternalServerError {
 			page.Text = "This is not your fault, and nothing was changed. Go back to your app and sign in again in a moment."
 		} else if often := (*limited)(nil); errors.As(err, &often) {

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -77,26 +78,46 @@ func (s *Server) mayChoose(domain string, err error) bool {
 }
 
 func (s *Server) offer(c echo.Context, pending storage.Login, state, handle, fault string) error {
-	return web.Choose(c.Response(), web.Choice{
-		Domain: pending.Domain, Handle: handle, Fault: fault,
-		Action: s.path("/login/handle"), State: state, Redirect: s.OAuth.RedirectURI(pending.Request), RequestID: requestID(c),
-	})
+	choice := web.Choice{
+		Handle: handle, Fault: fault, Later: "Only support can change it later.",
+		Action: s.path("/login/handle"), Cancel: s.path("/login/cancel"), Another: s.path("/login/another"), State: state,
+		Targets: []string{s.OAuth.RedirectURI(pending.Request), s.issuerOf(pending.Provider)}, Service: s.Service, RequestID: requestID(c),
+	}
+	choice.Result, _ = s.Accounts.Display(storage.User{Domain: pending.Domain, Handle: handle}) // no error: one that is not valid has none
+	const sample = "sample"
+	shown, err := s.Accounts.Display(storage.User{Domain: pending.Domain, Handle: sample})
+	if err != nil {
+		return err
+	}
+	choice.Before, choice.After, _ = strings.Cut(shown, sample)
+	switch s.Systems[pending.Domain] {
+	case claims.SystemWire:
+		choice.Rules = "2 to 256 characters: letters a to z, digits, period, hyphen and underscore."
+	case claims.SystemXMPP:
+		choice.Rules, choice.Later = handleRules, "It cannot be changed later."
+	default:
+		choice.Rules = handleRules
+	}
+	return web.Choose(c.Response(), choice)
 }
 
-// fault says to a person why she cannot have a handle.
+const handleRules = "Letters of one alphabet, digits, and signs such as period, hyphen and underscore, without spaces. " +
+	"Capital letters become small ones."
+
+// fault says to a person why they cannot have a handle.
 func fault(err error) string {
 	var bad *claims.Error
 	switch {
 	case errors.Is(err, account.ErrHandleTaken):
-		return "Somebody else has, or once had, that name or one that looks like it. Choose another one."
+		return "Somebody else has or had this name, or one that looks like it. Choose another one."
 	case errors.As(err, &bad) && bad.Code == claims.CodeReservedHandle:
-		return "That name is reserved. Choose another one."
+		return "This name is reserved. Choose another one."
 	case errors.As(err, &bad) && bad.Code == claims.CodeConfusable:
-		return "That name looks like a reserved one. Choose another one."
+		return "This name looks like a reserved one. Choose another one."
 	case errors.As(err, &bad) && bad.Code == claims.CodeMixedScript:
-		return "That name mixes alphabets. Choose one in a single alphabet."
+		return "This name mixes alphabets. Use letters of one alphabet."
 	case errors.As(err, &bad):
-		return "That name has characters or a length that are not allowed here. Choose another one."
+		return "This name has characters that are not allowed, or is too short or too long. Choose another one."
 	}
 	return ""
 }

@@ -2,8 +2,10 @@ package server
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
+	"html/template"
 	"log/slog"
 	"net"
 	"net/http"
@@ -28,6 +30,7 @@ import (
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/web"
 )
 
 // shutdownTime is how long requests under way may take after the server was asked to stop.
@@ -205,10 +208,10 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	domains, choose := make([]string, 0, len(cfg.Domains)), make(map[string]bool)
+	domains, choose, systems := make([]string, 0, len(cfg.Domains)), make(map[string]bool), make(map[string]claims.System)
 	for _, d := range cfg.Domains {
 		domains = append(domains, d.Name)
-		choose[d.Name] = d.ChooseHandle
+		choose[d.Name], systems[d.Name] = d.ChooseHandle, claims.System(d.System)
 	}
 	i.believed = &authority{issuer: cfg.Issuer, domains: domains, ring: ring}
 	i.believed.peers.Store(peers)
@@ -242,7 +245,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Clients: i.clients, Accounts: accounts, Introspector: introspector,
-		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Ready: i.ready, Time: i.time, Backup: i.backup, TrustedProxies: cfg.TrustedProxies,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems, Service: service(cfg), Ready: i.ready, Time: i.time, Backup: i.backup, TrustedProxies: cfg.TrustedProxies,
 		Limits: limits, PendingLogins: quotaSize(cfg), metrics: i.metrics,
 		Now: i.now, Log: i.log,
 	})
@@ -250,6 +253,14 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	return i.server.quota.recount(ctx, i.store.Waiting)
+}
+
+func service(cfg *config.Config) web.Service {
+	s := web.Service{Name: cfg.Service.Name, PrivacyURL: cfg.Service.PrivacyURL, TermsURL: cfg.Service.TermsURL}
+	if len(cfg.Service.Logo) > 0 {
+		s.Logo = template.URL("data:" + http.DetectContentType(cfg.Service.Logo) + ";base64," + base64.StdEncoding.EncodeToString(cfg.Service.Logo))
+	}
+	return s
 }
 
 func quotaSize(cfg *config.Config) QuotaSize {

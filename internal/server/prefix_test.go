@@ -66,7 +66,7 @@ func TestPrefixIsTheOnlyPlace(t *testing.T) {
 	s := start(t, below)
 	host := strings.TrimSuffix(s.issuer, below["prefix"])
 	for _, path := range []string{
-		"/", "/jwks", "/token", "/chat", "/chat/id-1.0", "/chat/id-1.0/", "/chat/id-1.0//jwks", "//chat/id-1.0/jwks",
+		"/", "/jwks", "/token", "/chat", "/chat/id-1.0", "/chat/id-1.0//jwks", "//chat/id-1.0/jwks",
 		"/chat/id-1.0x/jwks", "/chat/id-1.0/../jwks", "/CHAT/id-1.0/jwks", "/chat/id-1.0%2Fjwks", "/%63hat/id-1.0/jwks",
 		"/chat%2Fid-1.0/jwks", "/chat/id-1.0/chat/id-1.0/jwks", "/.well-known/oauth-authorization-server",
 		"/.well-known/oauth-authorization-server/", "/.well-known/oauth-authorization-server/chat",
@@ -78,6 +78,7 @@ func TestPrefixIsTheOnlyPlace(t *testing.T) {
 		req.URL.Opaque = path // as it is
 		wantError(t, s.send(t, s.http, req), http.StatusNotFound, "not_found")
 	}
+	wantPage(t, s.get(t, "/"), http.StatusOK)
 	if a := s.get(t, "/jwks"); a.status != http.StatusOK {
 		t.Errorf("answer = %v, want the keys", a)
 	}

@@ -42,7 +42,9 @@ func (s *Server) endRefused(c echo.Context, pending storage.Login, err error) er
 		uri := sha256.Sum256([]byte(pending.Request.Get("request_uri")))
 		_ = s.quota.keep(uri, quotaHolder{network: network(source(c))}, s.Now().Add(oauth.PushedSpent), func() error { return nil })
 	}
-	s.metrics.login(pending.Provider, loginRefused)
+	if pending.Provider != "" { // else the person was still to choose one
+		s.metrics.login(pending.Provider, loginRefused)
+	}
 	return s.sendBack(c, err)
 }
 
@@ -126,5 +128,5 @@ func (s *Server) notWaiting(c echo.Context, err error) error {
 }
 
 func (s *Server) page(c echo.Context, status int, title, text string) error {
-	return web.Show(c.Response(), web.Page{Status: status, Title: title, Text: text, RequestID: requestID(c)})
+	return web.Show(c.Response(), web.Page{Status: status, Title: title, Text: text, Service: s.Service, RequestID: requestID(c)})
 }

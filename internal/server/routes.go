@@ -28,6 +28,8 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/authorize", s.authorize, ownOrigin, eachRequest},
 		{http.MethodGet, "/login/callback/{provider}", s.callback, ownOrigin, eachRequest},
 		{http.MethodPost, "/login/choose", s.choosePlace, ownOrigin, eachRequest},
+		{http.MethodPost, "/login/another", s.useAnother, ownOrigin, eachRequest},
+		{http.MethodPost, "/login/cancel", s.cancelLogin, ownOrigin, eachRequest},
 		{http.MethodPost, "/login/handle", s.chooseHandle, ownOrigin, eachRequest},
 		{http.MethodGet, "/login/consent", s.showConsent, ownOrigin, eachRequest},
 		{http.MethodPost, "/login/consent", s.decide, ownOrigin, eachRequest},
@@ -36,6 +38,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
 		{http.MethodPost, "/revoke", s.revoke, anyOrigin, eachRequest},
 		{http.MethodGet, "/nonce", s.nonce, anyOrigin, notCounted},
+		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
 	}, s.myRoutes()...)

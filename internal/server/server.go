@@ -16,12 +16,14 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/web"
 )
 
 // Config configures [New]. All fields are required but those that say otherwise.
@@ -41,6 +43,10 @@ type Config struct {
 	Store        storage.Store
 	// ChooseHandle names the domains whose people may choose their handles.
 	ChooseHandle map[string]bool
+	// Systems are the identifier systems of the domains.
+	Systems map[string]claims.System
+	// Service is who runs the server, for the pages.
+	Service web.Service
 	// Logins are the OpenID providers by their ids.
 	Logins map[string]*login.Provider
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed. Nil believes nobody's.

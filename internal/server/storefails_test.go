@@ -49,7 +49,7 @@ func TestStoreFails(t *testing.T) {
 					fill = make(map[string]string)
 				}
 				if fill["limits"] == "" { // a fast machine asks more often for one user than people do
-					fill["limits"] = ", per_user: off"
+					fill["limits"] = ", per_user: off, per_user_client: off"
 				}
 				s := start(t, fill)
 				var ops []string

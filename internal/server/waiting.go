@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -82,9 +83,9 @@ func (s *Server) keep(c echo.Context, state string, l storage.Login, identified 
 	return nil
 }
 
-// waitsFor finds the login of a state that waits at a step, for the browser that asks; otherwise the error is [errGone]
+// waitsFor finds the login of a state that waits at one of the steps, for the browser that asks; otherwise the error is [errGone]
 // or [errElsewhere], for [Server.notWaiting].
-func (s *Server) waitsFor(c echo.Context, state string, at step) (storage.Login, waiting, error) {
+func (s *Server) waitsFor(c echo.Context, state string, at ...step) (storage.Login, waiting, error) {
 	l, err := s.Store.Login(c.Request().Context(), sha256.Sum256([]byte(state)))
 	if errors.Is(err, storage.ErrNotFound) {
 		return storage.Login{}, waiting{}, errGone
@@ -98,7 +99,7 @@ func (s *Server) waitsFor(c echo.Context, state string, at step) (storage.Login,
 		return storage.Login{}, waiting{}, fmt.Errorf("server: read a kept login: %w", err)
 	}
 	switch {
-	case w.Step != at:
+	case !slices.Contains(at, w.Step):
 		return storage.Login{}, waiting{}, errGone
 	case !s.sameBrowser(c, state, l):
 		return storage.Login{}, waiting{}, errElsewhere

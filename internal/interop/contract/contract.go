@@ -162,7 +162,7 @@ func (c *Contract) check(resp *http.Response, asked, answer []byte) {
 	if described := route.Operation.Responses.Status(resp.StatusCode); len(described.Value.Content) == 0 && len(answer) > 0 {
 		c.violated(exchange, errors.New("has content, and the document describes none"))
 	}
-	if !refused(resp) {
+	if !refused(resp) || route.Operation.OperationID == "cancelLogin" && resp.StatusCode == http.StatusSeeOther { // it is asked to refuse
 		c.mu.Lock()
 		c.seen[route.Method+" "+route.Path] = true
 		c.mu.Unlock()

@@ -1,0 +1,40 @@
+package web
+
+import "html/template"
+
+// A Service is who runs the issuer, as its pages show it. Each part may be empty.
+type Service struct {
+	// Name is what people call the service.
+	Name string
+	// Logo is a data: URL of an image, or empty.
+	Logo template.URL
+	// PrivacyURL and TermsURL are the addresses of documents that every page links to.
+	PrivacyURL, TermsURL string
+}
+
+// parse makes a page from its part within the frame.
+func parse(body string) *template.Template {
+	frame := template.Must(template.New("frame").Parse(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<style>{{.CSS}}</style>
+</head>
+<body>
+<main>
+{{with .Service}}{{if or .Name .Logo}}<p class="brand">{{with .Logo}}<img src="{{.}}" alt="" width="28" height="28">{{end}}<bdi>{{.Name}}</bdi></p>
+{{end}}{{end}}<h1>{{.Title}}</h1>
+{{template "body" .}}
+{{if or .RequestID .Service.PrivacyURL .Service.TermsURL}}<footer>
+{{with .Service.PrivacyURL}}<a href="{{.}}" target="_blank" rel="noopener noreferrer">Privacy</a>
+{{end}}{{with .Service.TermsURL}}<a href="{{.}}" target="_blank" rel="noopener noreferrer">Terms</a>
+{{end}}{{with .RequestID}}<p class="id">Need help? Give support this code: <code>{{.}}</code></p>
+{{end}}</footer>
+{{end}}</main>
+</body>
+</html>
+`))
+	return template.Must(frame.New("body").Parse(body)).Lookup("frame")
+}
