@@ -129,8 +129,14 @@ func inactive(err error) error {
 // unchanged reports whether a user is as she was when a token about her was made.
 func unchanged(u storage.User, set claims.Set) bool { return u.DisabledAt.IsZero() && u.Gen == set.Gen }
 
-// revokedLayer tells nested whether a token that is enclosed was revoked. Of foreign tokens only their issuers know.
+// revokedLayer tells nested whether a token that is enclosed was revoked. Of foreign tokens only their issuers know. A
+// delegation to the key of a removed device is revoked with the device, whoever signed it.
 func (p *Provider) revokedLayer(ctx context.Context, l *nested.Layer) (bool, error) {
+	if l.Statement != nil && l.Type == nested.TypeDelegation {
+		if removed, err := p.removedKey(ctx, l.Statement.JKT); err != nil || removed {
+			return removed, err
+		}
+	}
 	var err error
 	switch {
 	case l.Statement != nil && l.Issuer == l.Subject:
@@ -146,6 +152,19 @@ func (p *Provider) revokedLayer(ctx context.Context, l *nested.Layer) (bool, err
 		return true, nil
 	}
 	return false, err
+}
+
+// removedKey reports whether a key was that of a device which was removed.
+func (p *Provider) removedKey(ctx context.Context, jkt string) (bool, error) {
+	for domain := range p.domains {
+		d, err := p.store.DeviceByKey(ctx, domain, jkt)
+		if err == nil && !d.RemovedAt.IsZero() {
+			return true, nil
+		} else if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return false, fmt.Errorf("oauth: look at the device of a key: %w", err)
+		}
+	}
+	return false, nil
 }
 
 // standStatement checks the rows of a statement of this server.

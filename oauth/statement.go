@@ -61,8 +61,28 @@ func (p *Provider) State(ctx context.Context, who Person, s nested.Statement) (S
 		if err == nil && now.Handle != user.Handle {
 			err = errChanged
 		}
+		if err == nil && s.Type == nested.TypeDelegation {
+			err = p.delegable(ctx, tx, s.JKT)
+		}
 		return err
 	})
+}
+
+var errDelegateDevice = refuse(CodeInvalidRequest, "The key of jkt is, or was, the key of a device: make a new key for the delegation.")
+
+// delegable refuses to delegate to the key of a device, in any domain, also of a removed one: whoever removes a device means
+// that its key does nothing more. (A delegation key that becomes a device's later ends with that device, see package account.)
+func (p *Provider) delegable(ctx context.Context, r storage.Reader, jkt string) error {
+	for domain := range p.domains {
+		_, err := r.DeviceByKey(ctx, domain, jkt)
+		switch {
+		case err == nil:
+			return errDelegateDevice
+		case !errors.Is(err, storage.ErrNotFound):
+			return err
+		}
+	}
+	return nil
 }
 
 // person finds the rows of a person who may speak for herself now.
