@@ -31,6 +31,12 @@ const (
 	MaxTotal  = 16 << 10 // octets of all tokens together
 )
 
+// Bounds of the audience of a statement that is signed.
+const (
+	MaxAudience     = 16   // names
+	MaxAudienceName = 1024 // bytes of one name
+)
+
 // MaxLife is the longest time from iat to exp of a token that is opened: no issuer can be asked whether it revoked what
 // another embedded, so nothing may last for years.
 const MaxLife = 366 * 24 * time.Hour

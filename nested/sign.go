@@ -3,6 +3,7 @@ package nested
 import (
 	"bytes"
 	"crypto"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 
@@ -46,6 +47,9 @@ func UserKey(key crypto.Signer) (SignFunc, error) {
 //	im-member+jwt      Party, Role                          Party belongs to Subject
 //	im-guardian+jwt    Party, Handle                        Party is the guardian of Subject
 //
+// A statement that [Open] would not take is not signed: with more than [MaxToken] bytes once signed it is refused with an
+// [*Error] of [CodeTooLarge], and with an audience beyond [MaxAudience] with a [*claims.ClaimError] about aud.
+//
 // What a user's key signs has her URI as Issuer, and in Tokens the delegation of that key; im-device+jwt is always so
 // signed, and of the others im-actor+jwt, im-link+jwt and im-delegation+jwt may be.
 func (s Statement) Sign(sign SignFunc) (string, error) {
@@ -55,6 +59,9 @@ func (s Statement) Sign(sign SignFunc) (string, error) {
 	if s.Status != nil {
 		return "", &Error{Code: CodeStatus}
 	}
+	if err := s.checkAudience(); err != nil {
+		return "", fmt.Errorf("nested: statement: %w", err)
+	}
 	payload, err := s.payload()
 	if err != nil {
 		return "", fmt.Errorf("nested: statement: %w", err)
@@ -63,7 +70,39 @@ func (s Statement) Sign(sign SignFunc) (string, error) {
 	if _, err := parseStatement(kindOf(s.Type), payload); err != nil {
 		return "", fmt.Errorf("nested: statement: %w", err)
 	}
-	return sign(s.Type, payload)
+	// Whatever header and signature add, this is too much. It is not worth a signature.
+	if err := checkSize(base64.RawURLEncoding.EncodedLen(len(payload))); err != nil {
+		return "", err
+	}
+	token, err := sign(s.Type, payload)
+	if err != nil {
+		return "", err
+	}
+	if err := checkSize(len(token)); err != nil {
+		return "", err
+	}
+	return token, nil
+}
+
+// checkSize returns an error for a statement of so many bytes that nobody would open it.
+func checkSize(n int) error {
+	if n <= MaxToken {
+		return nil
+	}
+	return &Error{Code: CodeTooLarge, Err: fmt.Errorf("a statement has at most %d bytes once it is signed", MaxToken)}
+}
+
+// checkAudience bounds the list of readers.
+func (s *Statement) checkAudience() error {
+	if len(s.Audience) > MaxAudience {
+		return &claims.ClaimError{Claim: "aud", Err: fmt.Errorf("more than %d names", MaxAudience)}
+	}
+	for _, name := range s.Audience {
+		if name == "" || len(name) > MaxAudienceName {
+			return &claims.ClaimError{Claim: "aud", Err: fmt.Errorf("a name that is empty or longer than %d bytes", MaxAudienceName)}
+		}
+	}
+	return nil
 }
 
 // payload writes the claims. Those that other types have too are written as in an access token.

@@ -87,8 +87,10 @@ func (c *cast) chain(t *testing.T, length int) inside {
 // sized is a membership whose token has as few octets more than at, or as few less, as there can be.
 func (c *cast) sized(t *testing.T, at int, over bool) inside {
 	var best inside
+	short := c.member(t, func(s *nested.Statement) { s.Role = "r" })
 	for pad := at*3/4 - 700; ; pad++ {
-		i := c.member(t, func(s *nested.Statement) { s.Role = strings.Repeat("r", pad) })
+		i := short // what is too large is not signed as a statement
+		i.token = c.school.edited(t, nested.TypeMember, short.token, `"role":"r"`, `"role":"`+strings.Repeat("r", pad)+`"`)
 		if n := len(i.token); n > at && over {
 			return i
 		} else if n > at {
