@@ -16,7 +16,7 @@ import (
 // PresentationParams is what a presentation says.
 type PresentationParams struct {
 	Audience    string    // whom it is shown to: the verifier's domain, device or room URI
-	Nonce       string    // the verifier's, 1 to 255 octets
+	Nonce       string    // the verifier's, 1 to 255 bytes
 	AccessToken string    // the token that it belongs to
 	IssuedAt    time.Time // zero: now
 	JTI         string    // "": 128 random bits
@@ -40,7 +40,7 @@ func (s *Signer) Presentation(p PresentationParams) (string, error) {
 
 // A Presentation is one that [Verifier.CheckPresentation] accepted.
 type Presentation struct {
-	JTI      string    // unique among the presentations of one key, 1 to 255 octets
+	JTI      string    // unique among the presentations of one key, 1 to 255 bytes
 	Audience string    // the one of [PresentationRequest.Audiences] that it is for
 	Nonce    string    // the verifier's
 	ATH      string    // the hash of the access token, see [ATH]
@@ -56,9 +56,9 @@ type Presentation struct {
 // A PresentationRequest is what a presentation is held against. All of it is required.
 type PresentationRequest struct {
 	Presentation string
-	// Audiences are the verifier's own names, as canonical URIs: `aud` is one of them, octet for octet.
+	// Audiences are the verifier's own names, as canonical URIs: `aud` is one of them, byte for byte.
 	Audiences []string
-	// Nonce is what the verifier gave to this peer: unpredictable, 1 to 255 octets, for one attempt.
+	// Nonce is what the verifier gave to this peer: unpredictable, 1 to 255 bytes, for one attempt.
 	Nonce string
 	// AccessToken is the token that came along, which the verifier checks by itself, and JKT its `cnf.jkt`.
 	AccessToken string
@@ -75,7 +75,7 @@ func (v *Verifier) CheckPresentation(ctx context.Context, r PresentationRequest)
 	if len(r.Audiences) == 0 || slices.Contains(r.Audiences, "") || r.Nonce == "" || r.AccessToken == "" || r.JKT == "" {
 		return nil, errors.New("dpop: a presentation is checked against audiences, a nonce, an access token and its key")
 	}
-	jws, key, err := openSigned(r.Presentation, jose.TypePresentation, v.cfg.Algorithms)
+	jws, key, err := readSigned(r.Presentation, jose.TypePresentation, v.cfg.Algorithms)
 	if err != nil {
 		return nil, err
 	}
@@ -97,6 +97,9 @@ func (v *Verifier) CheckPresentation(ctx context.Context, r PresentationRequest)
 		return nil, fmt.Errorf("dpop: replay store: %w", err)
 	}
 	if err := v.checkIssuedAt(p.IssuedAt, p.epoch); err != nil {
+		return nil, err
+	}
+	if err := verify(jws, key.Public); err != nil { // last, as in [Verifier.Check]
 		return nil, err
 	}
 	p.until = p.IssuedAt.Add(maxAge + maxSkew)
@@ -135,13 +138,13 @@ func (p *Presentation) parseClaims(payload []byte) error {
 	case p.JTI == "":
 		return refuse("jti", "missing")
 	case len(p.JTI) > maxName:
-		return refuse("jti", "longer than 255 octets")
+		return refuse("jti", "longer than 255 bytes")
 	case p.Audience == "":
 		return refuse("aud", "missing")
 	case p.Nonce == "":
 		return refuse("nonce", "missing")
 	case len(p.Nonce) > maxName:
-		return refuse("nonce", "longer than 255 octets")
+		return refuse("nonce", "longer than 255 bytes")
 	case p.ATH == "":
 		return refuse("ath", "missing")
 	case p.IssuedAt.IsZero():

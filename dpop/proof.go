@@ -2,6 +2,7 @@ package dpop
 
 import (
 	"crypto"
+	"crypto/rsa"
 	"errors"
 	"slices"
 	"time"
@@ -11,7 +12,7 @@ import (
 
 // A Proof is a proof that [Verifier.Check] accepted.
 type Proof struct {
-	JTI      string    // unique among the proofs of one key, 1 to 255 octets
+	JTI      string    // unique among the proofs of one key, 1 to 255 bytes
 	HTM      string    // the request's method
 	HTU      string    // as the client wrote it
 	Nonce    string    // "" if there was none
@@ -29,31 +30,31 @@ type Proof struct {
 	until time.Time // when nobody will accept it any more
 }
 
-// maxProof is how long a proof may be. One with an RSA key of 8192 bits has 3 KiB.
+// maxProof bounds a proof in bytes. One with an RSA key of 4096 bits takes about 2 KiB.
 const maxProof = 8 << 10
 
-// maxName is how many octets jti and nonce may have (RFC 9449 §11.1 asks for some bound).
+// maxName bounds jti and nonce in bytes (RFC 9449 §11.1 asks for some bound).
 const maxName = 255
 
 // claimNames are the claims that must not come in another case.
 var claimNames = []string{"jti", "htm", "htu", "iat", "nonce", "ath"}
 
-// parseProof reads text and checks all that can be checked without the request: RFC 9449 §4.3, checks 2 to 7.
-func parseProof(text string, algorithms []string) (*Proof, error) {
-	jws, key, err := openSigned(text, jose.TypeProof, algorithms)
+// readProof reads text and checks what needs neither the request nor the signature: RFC 9449 §4.3, checks 2 to 5 and 7.
+func readProof(text string, algorithms []string) (*Unverified, error) {
+	jws, key, err := readSigned(text, jose.TypeProof, algorithms)
 	if err != nil {
 		return nil, err
 	}
-	p := &Proof{JKT: key.JKT, Key: key.Public, Alg: jws.Header.Alg}
-	if err := p.parseClaims(jws.Payload); err != nil {
+	u := &Unverified{proof: Proof{JKT: key.JKT, Key: key.Public, Alg: jws.Header.Alg}, jws: jws}
+	if err := u.proof.parseClaims(jws.Payload); err != nil {
 		return nil, partOf("payload", err)
 	}
-	return p, nil
+	return u, nil
 }
 
-// openSigned reads text, a JWS of that type, and verifies it with the key in its header. What is cheap and what
-// chooses the key and the algorithm comes before the signature; the claims are for later.
-func openSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, error) {
+// readSigned reads text, a JWS of that type with its key in the header. It verifies nothing: the caller does that with
+// [verify] after all other checks, because the sender chooses the key and with it the cost.
+func readSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, error) {
 	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxProof, Header: maxProof})
 	if err != nil {
 		return nil, jose.Key{}, partOf("form", err)
@@ -75,10 +76,22 @@ func openSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, err
 	if key.Alg != "" && !jose.Allows([]string{key.Alg}, h.Alg) || !jose.FitsKey(h.Alg, key.Public) {
 		return nil, jose.Key{}, refuse("jwk", "not a key for this alg")
 	}
-	if err := jws.Verify(h.Alg, key.Public); err != nil { // check 6
-		return nil, jose.Key{}, refuse("signature", "does not verify with the key in jwk")
+	if pub, ok := key.Public.(*rsa.PublicKey); ok && (pub.N.BitLen() > maxRSA || pub.E != 65537) {
+		return nil, jose.Key{}, refuse("jwk", "an RSA key must have 2048 to 4096 bits and the exponent 65537")
 	}
 	return jws, key, nil
+}
+
+// maxRSA bounds the RSA keys of proofs in bits. [jose.ParseJWK] admits larger keys and exponents, because its other
+// callers read keys that somebody they trust has published.
+const maxRSA = 4096
+
+// verify is check 6. Nothing that jws says may be relied on before it returns nil.
+func verify(jws *jose.JWS, key crypto.PublicKey) error {
+	if err := jws.Verify(jws.Header.Alg, key); err != nil {
+		return refuse("signature", "does not verify with the key in jwk")
+	}
+	return nil
 }
 
 // parseClaims reads the claims and checks 3, that none is missing.
@@ -112,9 +125,9 @@ func (p *Proof) parseClaims(payload []byte) error {
 	case p.JTI == "":
 		return refuse("jti", "missing")
 	case len(p.JTI) > maxName:
-		return refuse("jti", "longer than 255 octets")
+		return refuse("jti", "longer than 255 bytes")
 	case len(p.Nonce) > maxName:
-		return refuse("nonce", "longer than 255 octets")
+		return refuse("nonce", "longer than 255 bytes")
 	case p.HTM == "":
 		return refuse("htm", "missing")
 	case p.HTU == "":
@@ -136,15 +149,15 @@ func partOf(part string, err error) error {
 	return &ProofError{part, err}
 }
 
-// defaultAlgorithms are those of [Config.Algorithms].
-var defaultAlgorithms = []string{jose.ES256, jose.EdDSA, jose.Ed25519, jose.ES384, jose.ES512, jose.PS256}
+// defaultAlgorithms are the ones whose verification is cheap, see [Config.Algorithms].
+var defaultAlgorithms = []string{jose.ES256, jose.EdDSA, jose.Ed25519, jose.ES384}
 
 // checkAlgorithms returns list, or the default for nil, if every name in it is known.
 func checkAlgorithms(list []string) ([]string, error) {
 	if list == nil {
 		return defaultAlgorithms, nil
 	}
-	known := append(slices.Clone(defaultAlgorithms), jose.RS256)
+	known := append(slices.Clone(defaultAlgorithms), jose.ES512, jose.PS256, jose.RS256)
 	for _, alg := range list {
 		if !slices.Contains(known, alg) {
 			return nil, errors.New("dpop: unknown signature algorithm " + alg)

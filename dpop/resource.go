@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"net/netip"
 	"strings"
+
+	"github.com/imidentity/issuer/internal/jose"
 )
 
 // ErrInvalidToken is returned by [ResourceConfig.Token] for an access token that is expired, revoked, malformed or of
@@ -142,7 +144,15 @@ func (s *Resource) Admit(ctx context.Context, r Request, source netip.Addr) (*Ac
 	if r.AccessToken == "" {
 		return nil, invalidToken("there is none")
 	}
-	proof, err := s.cfg.Verifier.Check(ctx, r)
+	claimed, err := s.cfg.Verifier.Read(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	// Most tokens say themselves whose they are. One that names another key is refused before any signature is verified.
+	if jkt := claimedJKT(r.AccessToken); jkt != "" && jkt != claimed.JKT() {
+		return nil, errOtherKey
+	}
+	proof, err := claimed.Verify()
 	if err != nil {
 		return nil, err
 	}
@@ -153,7 +163,7 @@ func (s *Resource) Admit(ctx context.Context, r Request, source netip.Addr) (*Ac
 	case c.JKT == "": // RFC 9449 §7.1: a token that is bound to no key proves nothing
 		return nil, invalidToken("bound to no key")
 	case c.JKT != proof.JKT:
-		return nil, invalidToken("bound to another key than that of the proof")
+		return nil, errOtherKey
 	}
 	if err := s.cfg.Verifier.Spend(ctx, proof, source); err != nil {
 		return nil, err
@@ -168,6 +178,29 @@ func (s *Resource) token(ctx context.Context, token string) (Confirmation, error
 		return Confirmation{}, fmt.Errorf("dpop: access token: %w", err)
 	}
 	return c, nil
+}
+
+var errOtherKey = invalidToken("bound to another key than that of the proof")
+
+// claimedJKT returns the `cnf.jkt` of an access token that is a JWT (RFC 9449 §6.1), and "" for any other. The token is
+// not verified: what it says can only count against it.
+func claimedJKT(token string) (jkt string) {
+	jws, err := jose.ParseCompact(token, jose.Limits{})
+	if err != nil {
+		return ""
+	}
+	_ = jose.Object(jws.Payload, func(name string, value []byte) error { // [ResourceConfig.Token] refuses a malformed one
+		if name != "cnf" {
+			return nil
+		}
+		return jose.Object(value, func(name string, value []byte) error {
+			if name == "jkt" {
+				jkt, _ = jose.String(value)
+			}
+			return nil
+		})
+	})
+	return jkt
 }
 
 func invalidToken(words string) error {

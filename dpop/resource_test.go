@@ -136,7 +136,7 @@ func TestResourceAnswers(t *testing.T) {
 	signer := newSigner(t, p256(t))
 	token := "bound-" + signer.JKT()
 	const metadata = `realm="things", resource_metadata="https://rs.example/.well-known/oauth-protected-resource/v1"`
-	const algs = `algs="ES256 EdDSA Ed25519 ES384 ES512 PS256"`
+	const algs = `algs="ES256 EdDSA Ed25519 ES384"`
 	challenge := func(code, description string) string {
 		if code == "" {
 			return "DPoP " + algs + ", " + metadata
@@ -623,7 +623,7 @@ func TestResourceMetadata(t *testing.T) {
 		w := g.serve(httptest.NewRequest("GET", "/.well-known/oauth-protected-resource/v1", nil))
 		want := `{"resource":"https://rs.example/v1","authorization_servers":["https://as.example"],` +
 			`"resource_name":"Things","bearer_methods_supported":[],` +
-			`"dpop_signing_alg_values_supported":["ES256","EdDSA","Ed25519","ES384","ES512","PS256"],` +
+			`"dpop_signing_alg_values_supported":["ES256","EdDSA","Ed25519","ES384"],` +
 			`"dpop_bound_access_tokens_required":true}`
 		if bearer {
 			want = strings.Replace(want, "[]", `["header"]`, 1)

@@ -52,7 +52,10 @@ func (v vector) check(t testing.TB) (*dpop.Verifier, *dpop.Proof, error) {
 	t.Helper()
 	now := time.Unix(v.Now, 0)
 	store := newMemory(t, 0, func() time.Time { return now.Add(-time.Hour) })
-	verifier, err := dpop.NewVerifier(dpop.Config{Replay: store, Now: func() time.Time { return now }})
+	verifier, err := dpop.NewVerifier(dpop.Config{
+		Replay: store, Now: func() time.Time { return now },
+		Algorithms: []string{"ES256", "EdDSA", "ES384", "ES512", "PS256"},
+	})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
 )
 
 // With nonces off a proof counts from 15 s before to 60 s after its `iat`, by the server's clock (RFC 9449
@@ -23,8 +25,9 @@ const (
 
 // Config configures a [Verifier].
 type Config struct {
-	// Algorithms are the accepted signature algorithms. Nil means ES256, EdDSA, Ed25519, ES384, ES512 and
-	// PS256; RS256 may be added. EdDSA and Ed25519 are one algorithm, each name stands for both.
+	// Algorithms are the accepted signature algorithms. Nil means ES256, EdDSA, Ed25519 and ES384. ES512, PS256 and
+	// RS256 may be added: anybody can then make the server verify the slow signatures of P-521, or RSA signatures by
+	// keys of up to 4096 bits. EdDSA and Ed25519 are one algorithm, each name stands for both.
 	Algorithms []string
 	// Nonces are required in every proof. Nil turns nonces off: then `iat` must be within -60 s to +15 s of the
 	// server's clock.
@@ -32,10 +35,10 @@ type Config struct {
 	// Replay remembers spent proofs. Required; all nodes share it.
 	Replay Replay
 	// Namespace keeps apart the proofs of servers that share a store without being one origin. At most 255
-	// octets.
+	// bytes.
 	Namespace string
-	// Offset is told by how much the clock of who made a proof is ahead of the server's (behind: negative), for each proof
-	// that was made for the request at hand. Nil: nobody is.
+	// Offset is called with how far the client's clock is ahead of the server's (negative: behind), for each proof whose
+	// method and URL are those of the request, before its nonce, time and signature are checked. It may be nil.
 	Offset func(time.Duration)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
@@ -56,7 +59,7 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 		return nil, errors.New("dpop: a verifier needs a replay store")
 	}
 	if len(cfg.Namespace) > 255 {
-		return nil, errors.New("dpop: the namespace is longer than 255 octets")
+		return nil, errors.New("dpop: the namespace is longer than 255 bytes")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -76,22 +79,54 @@ type Request struct {
 	AccessToken string   // the token that came along; "" at endpoints that take none, else `ath` is required
 }
 
-// Check holds the one proof in r.Proofs to every rule of RFC 9449 §4.3 but two: that it is spent once is for
-// [Verifier.Spend], and that its key, [Proof.JKT], is the one that token, code or client is bound to is for the
-// caller. It changes nothing and may be repeated.
+// Check checks the one proof in r.Proofs against every rule of RFC 9449 §4.3 but two: [Verifier.Spend] checks that it
+// is used once, and the caller compares its key, [Proof.JKT], with that of the token, code or client. Check changes
+// nothing and may be repeated. It verifies the signature last.
 //
 // A refusal is a *[ProofError]; any other error means that the replay store or the configured URL failed.
 func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
+	u, err := v.Read(ctx, r)
+	if err != nil {
+		return nil, err
+	}
+	return u.Verify()
+}
+
+// An Unverified is a proof that [Verifier.Read] accepted. Nobody has verified its signature yet: anybody may have
+// written it.
+type Unverified struct {
+	proof Proof
+	jws   *jose.JWS
+}
+
+// JKT returns the thumbprint of the key that the proof claims to be signed with. It serves to refuse a proof by another
+// key than the expected one. It must not admit anything: see [Unverified.Verify].
+func (u *Unverified) JKT() string { return u.proof.JKT }
+
+// Verify verifies the signature and returns the proof. The error is a *[ProofError].
+func (u *Unverified) Verify() (*Proof, error) {
+	if err := verify(u.jws, u.proof.Key); err != nil { // check 6
+		return nil, err
+	}
+	p := u.proof
+	return &p, nil
+}
+
+// Read is the first part of [Verifier.Check]: every check but the signature. A caller that can refuse the request for
+// another reason (an unknown client, a limit, a key that is not the expected one) calls Read, then does so, then calls
+// [Unverified.Verify]. Signature verification costs far more than all other checks together.
+func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 	switch { // check 1
 	case len(r.Proofs) == 0:
 		return nil, &ProofError{"header", &reason{"there is no DPoP header", ErrNoProof}}
 	case len(r.Proofs) > 1:
 		return nil, refuse("header", "there is more than one DPoP header")
 	}
-	p, err := parseProof(r.Proofs[0], v.cfg.Algorithms) // checks 2 to 7
+	u, err := readProof(r.Proofs[0], v.cfg.Algorithms) // checks 2 to 5 and 7
 	if err != nil {
 		return nil, err
 	}
+	p := &u.proof
 	if p.HTM != r.Method { // check 8; methods are case-sensitive (RFC 9110 §9.1)
 		return nil, refuse("htm", "not the method of this request")
 	}
@@ -121,7 +156,7 @@ func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
 		}
 		return nil, refuse("ath", "not the hash of this access token")
 	}
-	return p, nil
+	return u, nil
 }
 
 // checkTime checks nonce and iat. The nonce comes first: a client whose clock is wrong is to learn about the

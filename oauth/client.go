@@ -209,6 +209,9 @@ func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form ur
 	if err := p.limiter.Client(client, f.source); err != nil {
 		return nil, err
 	}
+	if f.proof, err = verifyProof(f.claimed); err != nil {
+		return nil, err
+	}
 	f.client, f.once = client, once
 	return view{Client: client}, nil
 }

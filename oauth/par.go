@@ -39,7 +39,7 @@ type Admit func(c *Client, key [32]byte, until time.Time, store func() error) er
 // that the code will be bound to, as dpop_jkt does; where both are given they agree (RFC 9449 §10.1). Errors are those
 // of [Provider.Token], and those of admit.
 func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (PushedAnswer, error) {
-	proof, err := p.checkProof(ctx, r, "/par")
+	claimed, err := p.readProof(ctx, r, "/par")
 	if err != nil {
 		return PushedAnswer{}, err
 	}
@@ -52,17 +52,21 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (Pushe
 	}
 	request := maps.Clone(r.Form)
 	request.Set("client_id", client.ID)
-	if proof != nil {
-		if jkt := request.Get("dpop_jkt"); jkt != "" && jkt != proof.JKT {
+	if claimed != nil {
+		if jkt := request.Get("dpop_jkt"); jkt != "" && jkt != claimed.JKT() {
 			return PushedAnswer{}, refuse(CodeInvalidRequest, "dpop_jkt is not the thumbprint of the key of the proof.")
 		}
-		request.Set("dpop_jkt", proof.JKT)
+		request.Set("dpop_jkt", claimed.JKT())
 	}
 	if request.Has("request_uri") { // RFC 9126 §2.1, step 2
 		return PushedAnswer{}, refuse(CodeInvalidRequest, "A pushed request cannot name a request_uri.")
 	}
 	if _, ok := client.matchRedirect(request.Get("redirect_uri")); !ok {
 		return PushedAnswer{}, refuse(CodeInvalidRequest, "The redirect_uri is missing or not registered for the client.")
+	}
+	proof, err := verifyProof(claimed) // before anything is said about its key
+	if err != nil {
+		return PushedAnswer{}, err
 	}
 	a, err := p.check(ctx, client, request)
 	if err != nil {

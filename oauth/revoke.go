@@ -53,14 +53,18 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 
 // proveKey checks and spends the proof of a request to an endpoint of the server, which must be by the key of jkt.
 func (p *Provider) proveKey(ctx context.Context, r TokenRequest, path, jkt string) error {
-	proof, err := p.checkProof(ctx, r, path)
+	claimed, err := p.readProof(ctx, r, path)
 	switch {
 	case err != nil:
 		return err
-	case proof == nil:
+	case claimed == nil:
 		return dpop.ErrNoProof
-	case proof.JKT != jkt:
+	case claimed.JKT() != jkt:
 		return errRevokeKey
+	}
+	proof, err := claimed.Verify()
+	if err != nil {
+		return err
 	}
 	return p.proofs.Spend(ctx, proof, r.Source)
 }

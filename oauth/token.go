@@ -53,13 +53,13 @@ func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, erro
 	if !slices.Contains(GrantTypes, grant) {
 		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant type is none that this server knows: see grant_types_supported.")
 	}
-	// The proof comes first: whatever it lacks (a nonce, above all) costs neither code nor refresh token. A service
-	// client may do without one, which is known when the client is.
-	proof, err := p.checkProof(ctx, r, "/token")
+	// The proof comes first: whatever it lacks (a nonce, above all) costs neither code nor refresh token. Its signature is
+	// verified when the client is known, see authenticateFor: that is also when a service client may do without a proof.
+	claimed, err := p.readProof(ctx, r, "/token")
 	if err != nil {
 		return TokenAnswer{}, err
 	}
-	f := &flow{now: p.now(), form: r.Form, source: r.Source, proof: proof}
+	f := &flow{now: p.now(), form: r.Form, source: r.Source, claimed: claimed}
 	ctx = context.WithValue(ctx, flowKey{}, f)
 	request, err := p.engine.NewAccessRequest(ctx, synthetic(http.MethodPost, r.Header, r.Form), session{})
 	if err != nil {
@@ -80,13 +80,21 @@ func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, erro
 	return answer, nil
 }
 
-// checkProof checks the proof that a request to an endpoint of the server comes with; nil if it has no DPoP header.
-func (p *Provider) checkProof(ctx context.Context, r TokenRequest, path string) (*dpop.Proof, error) {
+// readProof reads the proof that a request to an endpoint of the server comes with; nil if it has no DPoP header.
+func (p *Provider) readProof(ctx context.Context, r TokenRequest, path string) (*dpop.Unverified, error) {
 	proofs := r.Header.Values("DPoP")
 	if len(proofs) == 0 {
 		return nil, nil
 	}
-	return p.proofs.Check(ctx, dpop.Request{Method: http.MethodPost, URL: p.issuer + path, Proofs: proofs})
+	return p.proofs.Read(ctx, dpop.Request{Method: http.MethodPost, URL: p.issuer + path, Proofs: proofs})
+}
+
+// verifyProof verifies the signature of a proof that was read; nil if there is none.
+func verifyProof(claimed *dpop.Unverified) (*dpop.Proof, error) {
+	if claimed == nil {
+		return nil, nil
+	}
+	return claimed.Verify()
 }
 
 // A flow is what one request gathers on its way through the engine: who asks, what was found, what the token will
@@ -98,7 +106,9 @@ type flow struct {
 	client *Client
 	once   *once       // the client's assertion, to be spent
 	proof  *dpop.Proof // nil for a service without one
-	spent  bool        // the proof
+
+	claimed *dpop.Unverified // the proof until the client is known and its signature is verified
+	spent   bool             // the proof
 
 	with   func(context.Context, storage.Tx) error // see [Login.With]
 	pushed string                                  // the request URI of an authorization request that was pushed

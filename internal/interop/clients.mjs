@@ -189,7 +189,7 @@ async function oauth4webapi() {
     return `${next.token_type} token, same identity ${same}, new tokens ${fresh}`
   })
   await step('oauth4webapi client_credentials', async () => {
-    const handle = oauth.DPoP(peer, await oauth.generateKeyPair('PS256'))
+    const handle = oauth.DPoP(peer, await oauth.generateKeyPair('EdDSA'))
     const service = await withNonce(
       () => oauth.clientCredentialsGrantRequest(as, peer, secret, {}, { DPoP: handle, ...options }),
       (response) => oauth.processClientCredentialsResponse(as, peer, response),

@@ -173,7 +173,7 @@ func classify(err error) failure {
 		description: "The server cannot do this now. Nothing was changed: try again.", retryAfter: "1"}
 }
 
-// isFailure reports whether a request was refused for what it held. To be asked for another nonce is no failure.
+// isFailure reports whether a request was refused for what it held. A request for another nonce is counted apart.
 func isFailure(c echo.Context, err error) bool {
 	if err == nil || errors.Is(err, dpop.ErrUseNonce) {
 		return false

@@ -1,12 +1,14 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/bucket"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -31,10 +33,12 @@ const maxBuckets = 1 << 18
 //   - a user pays when they have logged in, or when one of their devices shows a good refresh token and a good proof. They
 //     have a bucket for each client, and a larger one for all: an app that asks too often locks out no other app of theirs.
 //
-// Failures of who asks about tokens have buckets of their own: a gateway that asks often and well never meets a limit.
+// Failures of who asks about tokens have buckets of their own: a gateway that asks often and well never meets a limit. A
+// stale nonce is part of normal use and becomes a failure only when an address sends many of them.
 type Limits struct {
 	addresses *bucket.Set[netip.Addr]
 	failures  *bucket.Set[netip.Addr]
+	nonces    *bucket.Set[netip.Addr]
 	clients   *bucket.Set[clientKey]
 	apps      *bucket.Set[appKey]
 	users     *bucket.Set[userKey]
@@ -56,6 +60,7 @@ func NewLimits(r Rates, now func() time.Time) *Limits {
 	return &Limits{
 		addresses: bucket.New[netip.Addr](r.Address, maxBuckets, now),
 		failures:  bucket.New[netip.Addr](r.Address, maxBuckets, now),
+		nonces:    bucket.New[netip.Addr](staleNonces(r.Address), maxBuckets, now),
 		clients:   bucket.New[clientKey](r.Client, maxBuckets, now),
 		apps:      bucket.New[appKey](r.UserClient, maxBuckets, now),
 		users:     bucket.New[userKey](r.User, maxBuckets, now),
@@ -66,6 +71,7 @@ func NewLimits(r Rates, now func() time.Time) *Limits {
 func (l *Limits) Set(r Rates) {
 	l.addresses.SetLimit(r.Address)
 	l.failures.SetLimit(r.Address)
+	l.nonces.SetLimit(staleNonces(r.Address))
 	l.clients.SetLimit(r.Client)
 	l.apps.SetLimit(r.UserClient)
 	l.users.SetLimit(r.User)
@@ -110,6 +116,21 @@ func (l *Limits) failing(from netip.Addr) error {
 }
 
 func (l *Limits) failed(from netip.Addr) { l.failures.Take(network(from)) }
+
+// stale counts a proof with a missing or stale nonce: as a failure once the allowance of the address is used up.
+func (l *Limits) stale(from netip.Addr) {
+	if l.nonces.Take(network(from)) > 0 {
+		l.failed(from)
+	}
+}
+
+// staleNonces is how many such proofs an address may send before they count: a tenth of its limit, at least one.
+func staleNonces(r bucket.Limit) bucket.Limit {
+	if r.Count > 0 {
+		r.Count = max(1, r.Count/10)
+	}
+	return r
+}
 
 // network is the address of an IPv4 host, or the network of an IPv6 host: a customer has a whole one.
 func network(a netip.Addr) netip.Addr {
@@ -177,7 +198,10 @@ func (s *Server) counted(r route) echo.HandlerFunc {
 				return err
 			}
 			err := r.handler(c)
-			if isFailure(c, err) {
+			switch {
+			case errors.Is(err, dpop.ErrUseNonce):
+				s.Limits.stale(from)
+			case isFailure(c, err):
 				s.Limits.failed(from)
 			}
 			return err

@@ -186,15 +186,15 @@ func TestLimitFailures(t *testing.T) {
 	}
 	for range 5 {
 		if a := show("192.0.2.4", ""); a.status != http.StatusUnauthorized || a.text("error") != "use_dpop_nonce" {
-			t.Errorf("answer = %v to a proof without a nonce, want 401 use_dpop_nonce however often", a)
+			t.Errorf("answer = %v to a proof without a nonce, want 401 use_dpop_nonce", a)
 		}
 	}
 	for range 5 {
-		if a := show("192.0.2.4", s.nonce(t)); a.status != http.StatusUnauthorized || a.text("error") != "invalid_token" {
+		if a := show("192.0.2.5", s.nonce(t)); a.status != http.StatusUnauthorized || a.text("error") != "invalid_token" {
 			t.Errorf("answer = %v to a token that is none, want 401 invalid_token", a)
 		}
 	}
-	wantLimited(t, show("192.0.2.4", s.nonce(t)), false)
+	wantLimited(t, show("192.0.2.5", s.nonce(t)), false)
 
 	s.advance(t, time.Minute)
 	s.faults.set("Revocations")
