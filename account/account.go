@@ -11,6 +11,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -55,6 +56,8 @@ type Config struct {
 	TokenLife time.Duration
 	// MaxDevices is how many active devices a user may have: those with a live session or a standing delegation. Required.
 	MaxDevices int
+	// MaxStatements is how many statements that a user made may stand at a time. Zero means 1000.
+	MaxStatements int
 	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
@@ -69,9 +72,11 @@ type Accounts struct {
 	domains    map[string]Domain
 	tokenLife  time.Duration
 	maxDevices atomic.Int64
-	revoked    func(...storage.Revocation)
-	now        func() time.Time
-	rand       io.Reader
+
+	maxStatements atomic.Int64
+	revoked       func(...storage.Revocation)
+	now           func() time.Time
+	rand          io.Reader
 }
 
 // New returns the accounts kept in cfg.Store.
@@ -85,6 +90,7 @@ func New(cfg Config) (*Accounts, error) {
 		revoked:   cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
 	}
 	a.SetMaxDevices(cfg.MaxDevices)
+	a.SetMaxStatements(cmp.Or(cfg.MaxStatements, 1000))
 	for _, d := range cfg.Domains {
 		a.domains[d.Names.Domain()] = d
 	}

@@ -197,7 +197,7 @@ func (p *Provider) sign(ctx context.Context, s nested.Statement, row storage.Sta
 				return err
 			}
 		}
-		return tx.InsertStatement(ctx, row)
+		return p.accounts.AddStatement(ctx, tx, row)
 	})
 	if err != nil {
 		return Statement{}, err

@@ -139,11 +139,22 @@ type Statement struct {
 	Device string // the id of the device by which the user made it; empty where the operator did
 	Type   string // typ
 	Claims []byte // as they were signed
+	// Gen is the generation of the user when it was made, TellsHandle says that its claims hold the handle of that time, and
+	// JKT is the thumbprint of the key that it names in cnf, if any.
+	Gen         int64
+	TellsHandle bool
+	JKT         string
 	// CreatedAt and ExpiresAt are its iat and exp.
 	CreatedAt       time.Time
 	ExpiresAt       time.Time
 	WithdrawnAt     time.Time
 	WithdrawnReason string
+}
+
+// A StatementCursor is a position in a list of statements: after the one with these values. The zero cursor is before all.
+type StatementCursor struct {
+	CreatedAt time.Time
+	JTI       string
 }
 
 // A Client is an OAuth client that was registered while the issuer ran; those of its settings are not kept here.

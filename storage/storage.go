@@ -136,6 +136,15 @@ type Reader interface {
 	// user is not empty. Withdrawn ones are there until they expire.
 	Statements(ctx context.Context, domain, user string) ([]Statement, error)
 
+	// StandingStatements returns at most limit statements about user that are neither withdrawn nor expired at now, in the
+	// order of CreatedAt and JTI, those that come after a cursor; those of one type when typ is not empty. A page that is not
+	// full is the last one. A cursor stays good when its statement is gone.
+	StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after StatementCursor, limit int) ([]Statement, error)
+
+	// CountStatements returns how many statements about user, made by a device of theirs, are neither withdrawn nor expired at
+	// now, and at most limit.
+	CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+
 	// Client returns the client of that id, also when it was removed.
 	Client(ctx context.Context, id string) (Client, error)
 

@@ -183,7 +183,8 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	accounts, err := account.New(account.Config{
 		Store: i.store, Domains: named, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser,
-		Revoked: i.revoked, Now: i.now,
+		MaxStatements: cfg.Limits.StatementsPerUser,
+		Revoked:       i.revoked, Now: i.now,
 	})
 	if err != nil {
 		return err

@@ -47,6 +47,7 @@ func (i *Instance) Reload(next *config.Config) error {
 func (i *Instance) limit(cfg *config.Config) {
 	i.server.Limits.Set(rates(cfg))
 	i.server.Accounts.SetMaxDevices(cfg.Limits.DevicesPerUser)
+	i.server.Accounts.SetMaxStatements(cfg.Limits.StatementsPerUser)
 	i.server.quota.resize(quotaSize(cfg))
 	if i.remembered != nil {
 		i.remembered.SetCapacity(cfg.Limits.ReplayProofs)

@@ -148,6 +148,19 @@ func (s Store) Statements(ctx context.Context, domain, user string) ([]storage.S
 	return s.Store.Statements(ctx, domain, user)
 }
 
+// StandingStatements reads.
+func (s Store) StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
+	limit int) ([]storage.Statement, error) {
+	defer s.reading(time.Now())
+	return s.Store.StandingStatements(ctx, domain, user, typ, now, after, limit)
+}
+
+// CountStatements reads.
+func (s Store) CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (int, error) {
+	defer s.reading(time.Now())
+	return s.Store.CountStatements(ctx, domain, user, now, limit)
+}
+
 // Client reads.
 func (s Store) Client(ctx context.Context, id string) (storage.Client, error) {
 	defer s.reading(time.Now())

@@ -105,6 +105,12 @@ var (
 	selectStatements     = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ? ORDER BY created_at, rowid")
 	selectUserStatements = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, rowid")
+	// Both are found by the index of statements that are not withdrawn.
+	selectStandingStatements = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ?1 AND user_id = ?2 " +
+		"AND withdrawn_at = 0 AND (created_at, jti) > (?5, ?6) AND (?3 = '' OR typ = ?3) AND (expires_at = 0 OR expires_at > ?4) " +
+		"ORDER BY created_at, jti LIMIT ?7")
+	countStatements = statement("SELECT count(*) FROM (SELECT 1 FROM statements WHERE domain = ?1 AND user_id = ?2 " +
+		"AND withdrawn_at = 0 AND device <> '' AND (expires_at = 0 OR expires_at > ?3) LIMIT ?4)")
 	// The highest number outlives its row, so it is kept apart. Where there are no rows, it comes with an empty one.
 	selectRevocations = statement("SELECT ifnull(s.seq, 0), ifnull(r.seq, 0), ifnull(kind, ''), ifnull(key, ''), " +
 		"ifnull(gen, 0), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
@@ -215,6 +221,20 @@ func (r *reader) Statements(ctx context.Context, domain, user string) (list []st
 		err = r.rows(ctx, selectUserStatements, next, domain, user)
 	}
 	return list, err
+}
+
+func (r *reader) StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
+	limit int) (list []storage.Statement, err error) {
+	err = r.rows(ctx, selectStandingStatements, func() []any {
+		list = append(list, storage.Statement{})
+		return statementDest(&list[len(list)-1])
+	}, domain, user, typ, millis(now), millis(after.CreatedAt), after.JTI, max(limit, 0))
+	return list, err
+}
+
+func (r *reader) CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (n int, err error) {
+	err = r.row(ctx, countStatements, []any{&n}, domain, user, millis(now), max(limit, 0))
+	return n, err
 }
 
 func (r *reader) Revocation(ctx context.Context, kind storage.RevocationKind, key string) (v storage.Revocation, err error) {

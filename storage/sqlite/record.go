@@ -120,16 +120,16 @@ func pushedDest(p *storage.Pushed) []any {
 }
 
 const statementColumns = "jti, domain, user_id, typ, claims, created_at, expires_at, withdrawn_at, withdrawn_reason, " +
-	"device"
+	"device, gen, tells_handle, jkt"
 
 func statementArgs(s storage.Statement) []any {
 	return []any{s.JTI, s.Domain, s.User, s.Type, s.Claims, millis(s.CreatedAt), millis(s.ExpiresAt),
-		millis(s.WithdrawnAt), s.WithdrawnReason, s.Device}
+		millis(s.WithdrawnAt), s.WithdrawnReason, s.Device, s.Gen, s.TellsHandle, s.JKT}
 }
 
 func statementDest(s *storage.Statement) []any {
 	return []any{&s.JTI, &s.Domain, &s.User, &s.Type, &s.Claims, (*instant)(&s.CreatedAt), (*instant)(&s.ExpiresAt),
-		(*instant)(&s.WithdrawnAt), &s.WithdrawnReason, &s.Device}
+		(*instant)(&s.WithdrawnAt), &s.WithdrawnReason, &s.Device, &s.Gen, &s.TellsHandle, &s.JKT}
 }
 
 const revocationColumns = "seq, kind, key, gen, reason, at, expires_at"

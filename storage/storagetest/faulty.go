@@ -159,6 +159,17 @@ func (f Faulty) Statements(ctx context.Context, domain, user string) ([]storage.
 	return f.reader().Statements(ctx, domain, user)
 }
 
+// StandingStatements reads or fails.
+func (f Faulty) StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
+	limit int) ([]storage.Statement, error) {
+	return f.reader().StandingStatements(ctx, domain, user, typ, now, after, limit)
+}
+
+// CountStatements reads or fails.
+func (f Faulty) CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (int, error) {
+	return f.reader().CountStatements(ctx, domain, user, now, limit)
+}
+
 // Revocation reads or fails.
 func (f Faulty) Revocation(ctx context.Context, kind storage.RevocationKind, key string) (storage.Revocation, error) {
 	return f.reader().Revocation(ctx, kind, key)

@@ -125,6 +125,21 @@ func (f faultyReader) Statements(ctx context.Context, domain, user string) ([]st
 	return f.Reader.Statements(ctx, domain, user)
 }
 
+func (f faultyReader) StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
+	limit int) ([]storage.Statement, error) {
+	if err := f.fail("StandingStatements"); err != nil {
+		return nil, err
+	}
+	return f.Reader.StandingStatements(ctx, domain, user, typ, now, after, limit)
+}
+
+func (f faultyReader) CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (int, error) {
+	if err := f.fail("CountStatements"); err != nil {
+		return 0, err
+	}
+	return f.Reader.CountStatements(ctx, domain, user, now, limit)
+}
+
 func (f faultyReader) Revocation(ctx context.Context, kind storage.RevocationKind, key string) (storage.Revocation, error) {
 	if err := f.fail("Revocation"); err != nil {
 		return storage.Revocation{}, err

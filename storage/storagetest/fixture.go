@@ -91,7 +91,7 @@ func pushed(name string) storage.Pushed {
 
 func statement(name string) storage.Statement {
 	return storage.Statement{JTI: "jti-" + name, Domain: domain, User: "user-" + name, Device: "device-" + name, Type: "im-actor+jwt",
-		Claims: []byte(`{"jti":"` + name + `"}`), CreatedAt: at, ExpiresAt: at.Add(time.Hour), WithdrawnAt: at.Add(time.Minute),
+		Claims: []byte(`{"jti":"` + name + `"}`), Gen: 3, TellsHandle: true, JKT: "jkt-" + name, CreatedAt: at, ExpiresAt: at.Add(time.Hour), WithdrawnAt: at.Add(time.Minute),
 		WithdrawnReason: "withdrawn by " + name}
 }
 

@@ -68,6 +68,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},
 
 		{"StatementsAreOldestFirst", testStatementsAreOldestFirst},
+		{"StandingStatementsByPages", testStandingStatementsByPages},
 		{"WithdrawStatementOnce", testWithdrawStatementOnce},
 
 		{"RevocationsAreNumbered", testRevocationsAreNumbered},

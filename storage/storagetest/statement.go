@@ -40,6 +40,63 @@ func testStatementsAreOldestFirst(t *testing.T, s storage.Store) {
 	}
 }
 
+// Pages of any size show every standing statement of a user once, also when the one that a cursor names is gone, and
+// nothing that is withdrawn, expired, another user's or of another domain.
+func testStandingStatementsByPages(t *testing.T, s storage.Store) {
+	const user = "user-alice"
+	insert := func(name string, age time.Duration, change func(v *storage.Statement)) {
+		v := statement(name)
+		v.User, v.CreatedAt, v.WithdrawnAt, v.WithdrawnReason = user, at.Add(age), time.Time{}, ""
+		change(&v)
+		write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertStatement(ctx, v) })
+	}
+	as := func(*storage.Statement) {}
+	for i, name := range []string{"e", "d", "c", "b", "a"} {
+		insert(name, time.Duration(i)*time.Second, as)
+	}
+	insert("same", 0, as) // as old as e
+	insert("link", time.Minute, func(v *storage.Statement) { v.Type, v.Device, v.ExpiresAt = "im-link+jwt", "", time.Time{} })
+	insert("withdrawn", 0, func(v *storage.Statement) { v.WithdrawnAt = at })
+	insert("expired", 0, func(v *storage.Statement) { v.ExpiresAt = at })
+	insert("bob", 0, func(v *storage.Statement) { v.User = "user-bob" })
+	insert("abroad", 0, func(v *storage.Statement) { v.Domain = "example.org" })
+
+	whole := []string{"jti-e", "jti-same", "jti-d", "jti-c", "jti-b", "jti-a", "jti-link"}
+	for _, test := range []struct {
+		typ  string
+		want []string
+	}{{"", whole}, {"im-actor+jwt", whole[:6]}, {"im-link+jwt", whole[6:]}, {"im-move+jwt", nil}} {
+		for _, limit := range []int{1, 2, 7, 100} {
+			var got []string
+			for after := (storage.StatementCursor{}); ; {
+				page, err := s.StandingStatements(t.Context(), domain, user, test.typ, at, after, limit)
+				if err != nil || len(page) > limit {
+					t.Fatalf("StandingStatements = %d statements, %v, want at most %d", len(page), err, limit)
+				}
+				for _, v := range page {
+					got = append(got, v.JTI)
+					after = storage.StatementCursor{CreatedAt: v.CreatedAt, JTI: v.JTI}
+				}
+				if len(page) < limit {
+					break
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("type %q by %d: %q, want %q", test.typ, limit, got, test.want)
+			}
+		}
+	}
+	for limit, want := range map[int]int{-1: 0, 0: 0, 3: 3, 6: 6, 100: 6} { // the operator made one
+		if n, err := s.CountStatements(t.Context(), domain, user, at, limit); err != nil || n != want {
+			t.Errorf("CountStatements up to %d = %d, %v, want %d", limit, n, err, want)
+		}
+	}
+	gone := storage.StatementCursor{CreatedAt: at, JTI: "jti-gone"} // between e and same
+	if page, err := s.StandingStatements(t.Context(), domain, user, "", at, gone, 1); err != nil || len(page) != 1 || page[0].JTI != "jti-same" {
+		t.Errorf("StandingStatements after one that is gone = %v, %v, want jti-same", page, err)
+	}
+}
+
 func testWithdrawStatementOnce(t *testing.T, s storage.Store) {
 	v := statement("alice")
 	v.WithdrawnAt, v.WithdrawnReason = time.Time{}, ""
