@@ -121,7 +121,7 @@ type SignIn struct {
 
 // SignIn returns the user whom the provider's (iss, sub) is linked to, and makes her at her first login: then her
 // handle is read by the rules of her domain's identifier system, and a conflict is [ErrHandleTaken] or, for an id that
-// the provider names, [ErrUserTaken], never a suffix or a link. It also returns [ErrDisabled], [ErrNoHandle], and a
+// the provider names, [ErrUserTaken], never a suffix or a link. It also returns [ErrDisabled] (with the user), [ErrNoHandle], and a
 // *[claims.Error] for a handle or an id that the rules or the policy of the domain do not allow.
 func (a *Accounts) SignIn(ctx context.Context, s SignIn) (storage.User, error) {
 	u, err := a.store.LinkedUser(ctx, s.Domain, s.Issuer, s.Subject)
@@ -132,7 +132,7 @@ func (a *Accounts) SignIn(ctx context.Context, s SignIn) (storage.User, error) {
 		return storage.User{}, fmt.Errorf("account: sign in: %w", err)
 	}
 	if !u.DisabledAt.IsZero() {
-		return storage.User{}, ErrDisabled
+		return u, ErrDisabled
 	}
 	return u, nil
 }

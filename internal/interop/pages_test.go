@@ -56,7 +56,7 @@ func journey(name string) []string {
 		"app: Welcome",
 		"consent, private-use scheme: " + asked,
 		"app: com.example.rooms:/callback",
-		"error: That did not work",
+		"error: This did not work",
 	}
 	for i := range list {
 		list[i] = name + " " + list[i]

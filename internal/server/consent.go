@@ -19,6 +19,7 @@ import (
 // finish ends a login whose person is known: the browser goes back to the app with a code, or, where the person must
 // allow that, to the page that asks her.
 func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity, user storage.User) error {
+	trailOf(c).person(user)
 	asked, err := s.OAuth.Consent(c.Request().Context(), pending.Request, user)
 	if err != nil {
 		return s.endRefused(c, pending, err)
@@ -43,7 +44,7 @@ func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity
 
 // showConsent serves GET /login/consent: the page that asks.
 func (s *Server) showConsent(c echo.Context) error {
-	params, err := parameters(c.Request().URL.RawQuery)
+	params, err := query(c)
 	if err != nil {
 		return err
 	}
@@ -131,6 +132,7 @@ func (s *Server) audit(c echo.Context, what string, pending storage.Login, user 
 // account has gone to somebody else, or away, meanwhile, does not decide for that one.
 func (s *Server) asked(c echo.Context, pending storage.Login, left waiting) (storage.User, error) {
 	user, err := s.signIn(c.Request().Context(), pending, left.Identity, "")
+	trailOf(c).person(user)
 	switch {
 	case errors.Is(err, account.ErrNoHandle), err == nil && user.ID != left.User:
 		return storage.User{}, errGone

@@ -46,12 +46,14 @@ func share(table []route) echo.MiddlewareFunc {
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
 		return func(c echo.Context) error {
 			allowed, shared := methods[c.Path()]
-			if !shared {
+			// A wrong path is a program's mistake, which its makers must be able to read, unless people are meant.
+			missed := len(methods) > 0 && c.Path() == "" && !isPagePath(c.Request().URL.Path)
+			if !shared && !missed {
 				return next(c)
 			}
 			h := c.Response().Header()
 			h["Access-Control-Allow-Origin"], h["Access-Control-Expose-Headers"] = origins, exposed
-			if c.Request().Method != http.MethodOptions {
+			if missed || c.Request().Method != http.MethodOptions {
 				return next(c)
 			}
 			h.Set("Access-Control-Allow-Methods", allowed)

@@ -38,7 +38,10 @@ type failure struct {
 // answerError is the one place where an error becomes an answer: a page for a browser on its way through a login,
 // OAuth's JSON (RFC 6749 §5.2) for everybody else.
 func (s *Server) answerError(c echo.Context, err error) {
-	if c.Response().Committed {
+	if c.Response().Committed { // by the middleware for protected resources, or when the answer broke off
+		if status := c.Response().Status; status >= 400 && status < 500 {
+			s.refusal(c, status, err)
+		}
 		return
 	}
 	s.metrics.refused(err)
@@ -53,7 +56,7 @@ func (s *Server) answerError(c echo.Context, err error) {
 	if f.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
 	} else {
-		s.Log.Debug("request refused", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
+		s.refusal(c, f.status, err)
 	}
 	h := c.Response().Header()
 	if f.challenge != "" {
@@ -63,13 +66,16 @@ func (s *Server) answerError(c echo.Context, err error) {
 		h.Set("Retry-After", f.retryAfter)
 	}
 	if isPage(c) {
-		page := web.Page{Status: f.status, Title: "That did not work", Text: f.description, Service: s.Service, RequestID: requestID(c)}
+		page := web.Page{Status: f.status, Title: "This did not work", Text: f.description}
+		if refused := (*oauth.Error)(nil); errors.As(err, &refused) && f.status < http.StatusInternalServerError {
+			page.Facts = trailOf(c).facts(f)
+		}
 		if f.status >= http.StatusInternalServerError {
 			page.Text = "This is not your fault, and nothing was changed. Go back to your app and sign in again in a moment."
 		} else if often := (*limited)(nil); errors.As(err, &often) {
 			page.Text = often.words()
 		}
-		err = web.Show(c.Response(), page)
+		err = s.showPage(c, page)
 	} else {
 		err = c.JSON(f.status, struct {
 			Error       string `json:"error"`
@@ -83,8 +89,11 @@ func (s *Server) answerError(c echo.Context, err error) {
 }
 
 // isPage reports whether a person waits for the answer.
-func isPage(c echo.Context) bool {
-	return c.Path() == "/authorize" || strings.HasPrefix(c.Path(), "/login/")
+func isPage(c echo.Context) bool { return isPagePath(c.Path()) }
+
+// isPagePath reports whether a path, or a route, is one that a browser goes to.
+func isPagePath(path string) bool {
+	return path == "/" || path == "/authorize" || strings.HasPrefix(path, "/authorize/") || strings.HasPrefix(path, "/login/")
 }
 
 // classify says how an error looks on the wire. Errors that no package declares for its callers mean that something

@@ -23,6 +23,7 @@ func (s *Server) enter(c echo.Context, pending storage.Login, identity login.Ide
 		handle = "" // a proposal only
 	}
 	user, err := s.signIn(c.Request().Context(), pending, identity, handle)
+	trailOf(c).person(user)
 	switch {
 	case err == nil:
 		return s.finish(c, pending, identity, user)
@@ -31,7 +32,7 @@ func (s *Server) enter(c echo.Context, pending storage.Login, identity login.Ide
 	}
 	if oauth.Silent(pending.Request) {
 		return s.endRefused(c, pending, s.OAuth.Refuse(pending.Request, oauth.CodeInteractionRequired,
-			"The person has to choose her handle first: ask again without prompt=none."))
+			"The person has to choose a handle first: ask again without prompt=none."))
 	}
 	waits := storage.Login{Domain: pending.Domain, Provider: pending.Provider, Request: pending.Request}
 	state, err2 := s.wait(c, waits, waiting{Step: stepHandle, Identity: identity})
@@ -53,6 +54,7 @@ func (s *Server) chooseHandle(c echo.Context) error {
 		return s.notWaiting(c, err)
 	}
 	user, err := s.signIn(c.Request().Context(), pending, left.Identity, params.Get("handle"))
+	trailOf(c).person(user)
 	if err != nil && s.mayChoose(pending.Domain, err) {
 		return s.offer(c, pending, state, params.Get("handle"), fault(err))
 	} else if err != nil {

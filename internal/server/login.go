@@ -40,7 +40,7 @@ func (s *Server) authorizeParams(c echo.Context) (url.Values, error) {
 	if c.Request().Method == http.MethodPost {
 		return form(c)
 	}
-	return parameters(c.Request().URL.RawQuery)
+	return query(c)
 }
 
 // begin sends the browser to the OpenID provider.
@@ -68,7 +68,7 @@ func (s *Server) begin(c echo.Context, a *oauth.Authorization) error {
 // that began the login may end it (RFC 9700 §4.7): it holds the cookie that belongs to the state. And only at the
 // provider that it was begun at: each has a path of its own (RFC 9700 §4.4.2.2).
 func (s *Server) callback(c echo.Context) error {
-	params, err := parameters(c.Request().URL.RawQuery)
+	params, err := query(c)
 	if err != nil {
 		return err
 	}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"net/url"
 	"runtime/debug"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/labstack/echo/v4"
@@ -19,9 +21,9 @@ import (
 )
 
 const (
-	maxBody      = 64 << 10 // octets of a request's body, or of its query
-	maxParameter = 8 << 10  // octets of one parameter; a token may be so long, nothing else is
-	maxTokens    = 36 << 10 // octets of one that holds several tokens
+	maxBody      = 64 << 10 // bytes of a request's body, or of its query
+	maxParameter = 8 << 10  // bytes of one parameter; a token may be so long, nothing else is
+	maxTokens    = 36 << 10 // bytes of one that holds several tokens
 	headerID     = "X-Request-Id"
 )
 
@@ -52,11 +54,14 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			s.metrics.answered(c, c.Response().Status, s.Now().Sub(start))
 			s.Log.Info("request", slog.String("id", id), slog.String("method", c.Request().Method),
 				slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
-				slog.Duration("took", s.Now().Sub(start)))
+				slog.Float64("duration_ms", milliseconds(s.Now().Sub(start))))
 		}()
 		return next(c)
 	}
 }
+
+// milliseconds writes a duration for the log, whose names say the unit.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // carry puts on every answer what it must carry: a nonce for the next proof, on all that is not to be stored
 // (RFC 9449 §8.2), and what keeps browsers from guessing. A handler whose answer may be cached says so itself, and
@@ -111,7 +116,19 @@ func form(c echo.Context) (url.Values, error) {
 	} else if err != nil {
 		return nil, invalid("The body ended early.")
 	}
-	return parameters(string(body))
+	if bytes.ContainsRune(body, ';') { // a form writes it as %3B
+		return nil, invalid("The body has a semicolon that is not percent-encoded.")
+	}
+	params, err := parameters(string(body))
+	trailOf(c).request(params)
+	return params, err
+}
+
+// query reads a request's parameters from its URL.
+func query(c echo.Context) (url.Values, error) {
+	params, err := parameters(c.Request().URL.RawQuery)
+	trailOf(c).request(params)
+	return params, err
 }
 
 func isForm(contentType string) bool {
@@ -120,14 +137,27 @@ func isForm(contentType string) bool {
 }
 
 // parameters decodes a form or a query. No parameter is there twice (RFC 6749 §3.1 and §3.2) but resource
-// (RFC 8707 §2) and audience (RFC 8693 §2.1), and each is text.
+// (RFC 8707 §2) and audience (RFC 8693 §2.1), and each is text. Only & separates parameters: a semicolon is part of the value
+// of a query parameter (RFC 3986 §3.4).
 func parameters(encoded string) (url.Values, error) {
 	if len(encoded) > maxBody {
 		return nil, &tooLarge{}
 	}
-	values, err := url.ParseQuery(encoded)
-	if err != nil {
-		return nil, invalid("The parameters are not well-formed: check their percent-encoding.")
+	values := make(url.Values)
+	for pair := range strings.SplitSeq(encoded, "&") {
+		if pair == "" {
+			continue
+		}
+		rawName, rawValue, _ := strings.Cut(pair, "=")
+		name, err := url.QueryUnescape(rawName)
+		value, err2 := url.QueryUnescape(rawValue)
+		if err != nil || err2 != nil {
+			return nil, invalid("The parameters are not well-formed: check their percent-encoding.")
+		}
+		if strings.Contains(rawName, ";") { // some read it as the beginning of another parameter: nobody may hide one so
+			return nil, invalid("The name of a parameter has a semicolon: separate parameters by &.")
+		}
+		values[name] = append(values[name], value)
 	}
 	for name, list := range values {
 		if len(list) > 1 && name != "resource" && name != "audience" {

@@ -14,13 +14,13 @@ import (
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
-	"github.com/imidentity/issuer/web"
 )
 
 // sendBack answers a refused authorization request: at the app's own redirect URI if that is known, else as a page.
 func (s *Server) sendBack(c echo.Context, err error) error {
 	var refused *oauth.AuthorizeError
 	if errors.As(err, &refused) && refused.Location != "" {
+		s.refusal(c, http.StatusSeeOther, refused)
 		return c.Redirect(http.StatusSeeOther, refused.Location)
 	}
 	return err
@@ -48,18 +48,19 @@ func (s *Server) endRefused(c echo.Context, pending storage.Login, err error) er
 	return s.sendBack(c, err)
 }
 
-// notBelieved tells a person that what came from her provider does not hold.
+// notBelieved tells a person that the response of their provider is not valid.
 func (s *Server) notBelieved(c echo.Context, pending storage.Login, err error) error {
 	s.metrics.login(pending.Provider, loginNotBelieved)
-	s.Log.Warn("login not believed", slog.String("id", requestID(c)), slog.String("provider", pending.Provider), slog.Any("error", err))
+	s.Log.Warn("login not believed", slog.String("id", requestID(c)), slog.String("provider", pending.Provider),
+		slog.String("client", shortened(pending.Request.Get("client_id"))), slog.Any("error", err))
 	return s.page(c, http.StatusBadGateway, "Your sign-in could not be verified",
-		"The sign-in service gave an answer that does not hold. Nothing was changed. Go back to your app and try again; if it happens again, tell your provider.")
+		"We could not verify the response from your sign-in service. Nothing was changed. Go back to your app and try again. If it happens again, contact support.", err)
 }
 
 // refused tells the app what the person's provider said, as far as OAuth has a word for it.
 func (s *Server) refused(c echo.Context, pending storage.Login, upstream *login.Refused) error {
-	s.Log.Info("login refused", slog.String("id", requestID(c)), slog.String("provider", pending.Provider), slog.Any("error", upstream))
-	code, description := oauth.CodeAccessDenied, "The person, or the sign-in service, refused."
+	s.refusal(c, http.StatusSeeOther, upstream)
+	code, description := oauth.CodeAccessDenied, "The person or the sign-in service refused."
 	switch upstream.Code {
 	case "login_required", "interaction_required", "consent_required", "account_selection_required":
 		// OpenID Connect Core 1.0 §3.1.2.6: the app asked for prompt=none, and that was not enough.
@@ -79,54 +80,52 @@ func (s *Server) notAccepted(c echo.Context, pending storage.Login, err error) e
 	return answer
 }
 
-// notSignedIn tells a person why her provider's account makes no account here.
+// notSignedIn tells a person why their account at the provider cannot be used here.
 func (s *Server) notSignedIn(c echo.Context, err error) error {
+	page := func(status int, title, text string) error { return s.page(c, status, title, text, err) }
 	var bad *claims.Error
 	switch {
 	case errors.Is(err, errGone):
 		return s.notWaiting(c, err)
 	case errors.Is(err, account.ErrDisabled):
-		return s.page(c, http.StatusForbidden, "Your account is disabled", "Ask your provider why, and to enable it again.")
+		return page(http.StatusForbidden, "Your account is disabled", "Contact support to find out why, and to enable it again.")
 	case errors.Is(err, account.ErrHandleTaken):
-		return s.page(c, http.StatusConflict, "Your name is taken",
-			"Somebody else has, or once had, the name that your sign-in service gives you. Ask your provider for another user name, then sign in again.")
+		return page(http.StatusConflict, "Your name is taken",
+			"Somebody else has or had the name that your sign-in service gives you. Ask for another user name there, then sign in again.")
 	case errors.Is(err, account.ErrUserID):
-		return s.page(c, http.StatusConflict, "Your account cannot be used here",
-			"Your sign-in service gives you an id that is not allowed here. Nothing was changed. Tell your provider.")
+		return page(http.StatusConflict, "Your account cannot be used here",
+			"Your sign-in service gives you an ID that is not allowed here. Nothing was changed. Contact support.")
 	case errors.Is(err, account.ErrUserTaken):
-		return s.page(c, http.StatusConflict, "Your account is somebody else's",
-			"Your sign-in service gives you the id of another account. Nothing was linked or changed. Tell your provider.")
+		return page(http.StatusConflict, "Your account belongs to somebody else",
+			"Your sign-in service gives you the ID of another account. Nothing was linked or changed. Contact support.")
 	case errors.Is(err, account.ErrNoHandle):
-		return s.page(c, http.StatusConflict, "You have no name yet",
-			"Your sign-in service did not say what you are called. Ask your provider to set a user name for you, then sign in again.")
+		return page(http.StatusConflict, "You have no name yet",
+			"Your sign-in service did not send a user name. Have one set there, then sign in again.")
 	case errors.As(err, &bad):
-		return s.page(c, http.StatusConflict, "Your name cannot be used here",
-			"The user name that your sign-in service gives you has characters or a length that are not allowed in a handle ("+string(bad.Code)+"). Ask your provider for another one, then sign in again.")
+		return page(http.StatusConflict, "Your name cannot be used here",
+			"The user name that your sign-in service gives you has characters that are not allowed, or is too short or too long ("+string(bad.Code)+"). Ask for another one there, then sign in again.")
 	}
 	return err
 }
 
 func (s *Server) upstreamFailed(c echo.Context, provider string, err error) error {
 	s.metrics.login(provider, loginUnavailable)
-	s.Log.Warn("OpenID provider unavailable", slog.String("id", requestID(c)), slog.Any("error", err))
+	s.Log.Warn("OpenID provider unavailable", slog.String("id", requestID(c)), slog.String("provider", provider), slog.Any("error", err))
 	c.Response().Header().Set("Retry-After", "5")
 	return s.page(c, http.StatusServiceUnavailable, "The sign-in service cannot be reached",
-		"This is not your fault, and nothing was changed. Wait a moment, then reload this page.")
+		"This is not your fault, and nothing was changed. Wait a moment, then reload this page.", err)
 }
 
 // notWaiting answers a request for a login that does not wait for it.
 func (s *Server) notWaiting(c echo.Context, err error) error {
 	switch {
 	case errors.Is(err, errElsewhere):
-		return s.page(c, http.StatusForbidden, "This sign-in was begun elsewhere",
-			"It can only be finished in the browser that it was begun in. Go back to your app and sign in again there; if you did not begin to sign in, close this page.")
+		return s.page(c, http.StatusForbidden, "This sign-in was started elsewhere",
+			"It can only be finished in the browser that started it. Go back to your app and sign in again. If you did not start to sign in, close this page.", err)
 	case errors.Is(err, errGone):
+		trailOf(c).pending = nil
 		return s.page(c, http.StatusBadRequest, "This sign-in is over",
-			"It was finished already, or took too long. Go back to your app and sign in again.")
+			"It was finished already, or took too long. Go back to your app and sign in again.", err)
 	}
 	return err
-}
-
-func (s *Server) page(c echo.Context, status int, title, text string) error {
-	return web.Show(c.Response(), web.Page{Status: status, Title: title, Text: text, Service: s.Service, RequestID: requestID(c)})
 }

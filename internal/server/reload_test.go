@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imidentity/issuer/nested"
 )
@@ -47,6 +48,7 @@ func TestReloadLimits(t *testing.T) {
 	if status := ask(); status != http.StatusOK {
 		t.Fatalf("status = %d, want 200", status)
 	}
+	s.advance(t, time.Minute) // nothing is owed from before
 	s.reload(t, map[string]string{"limits": ", per_client: 1/1m"})
 	last := 0
 	for range 3 {
@@ -55,6 +57,7 @@ func TestReloadLimits(t *testing.T) {
 	if last != http.StatusTooManyRequests {
 		t.Errorf("status = %d, want 429", last)
 	}
+	s.advance(t, time.Minute)
 	s.reload(t, map[string]string{"limits": ""})
 	if status := ask(); status != http.StatusOK {
 		t.Errorf("status = %d, want 200 again", status)

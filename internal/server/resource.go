@@ -50,6 +50,7 @@ func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.
 		s.self.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 			access, _ := dpop.FromContext(r.Context()) // Protect has put it there
 			holder := access.Claims.(claims.Set)
+			trailOf(c).holder(holder)
 			if !slices.Contains(strings.Fields(holder.Scope), scope) {
 				err = &scopeError{scope}
 				return

@@ -98,6 +98,7 @@ func (s *Server) waitsFor(c echo.Context, state string, at ...step) (storage.Log
 	} else if err := json.Unmarshal(l.Person, &w); err != nil {
 		return storage.Login{}, waiting{}, fmt.Errorf("server: read a kept login: %w", err)
 	}
+	trailOf(c).login(l, w)
 	switch {
 	case !slices.Contains(at, w.Step):
 		return storage.Login{}, waiting{}, errGone
@@ -106,6 +107,7 @@ func (s *Server) waitsFor(c echo.Context, state string, at ...step) (storage.Log
 	case !s.Now().Before(l.ExpiresAt):
 		return storage.Login{}, waiting{}, errGone
 	}
+	trailOf(c).pending = &l
 	return l, w, nil
 }
 

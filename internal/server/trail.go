@@ -1,0 +1,176 @@
+package server
+
+import (
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/web"
+)
+
+// A trail is what is known of a request so far. It goes into the one log line of a refusal, which has the id that the
+// answer shows: so a support code explains itself.
+type trail struct {
+	client, redirect       string // as the request names them, also if they are wrong
+	provider, domain, user string
+	pending                *storage.Login // the login that the request belongs to; only for the browser that began it
+	logged                 bool
+}
+
+const trailKey = "trail"
+
+// trailOf returns the trail of a request.
+func trailOf(c echo.Context) *trail {
+	t, ok := c.Get(trailKey).(*trail)
+	if !ok {
+		t = new(trail)
+		c.Set(trailKey, t)
+	}
+	return t
+}
+
+// request notes what the parameters of a request name.
+func (t *trail) request(params url.Values) {
+	if id := params.Get("client_id"); id != "" {
+		t.client = id
+	}
+	if to := params.Get("redirect_uri"); to != "" {
+		t.redirect = to
+	}
+}
+
+// login notes the login that a request is about.
+func (t *trail) login(l storage.Login, w waiting) {
+	t.request(l.Request)
+	t.provider, t.domain, t.user = l.Provider, l.Domain, w.User
+}
+
+// person notes a user.
+func (t *trail) person(u storage.User) {
+	if u.ID != "" {
+		t.domain, t.user = u.Domain, u.ID
+	}
+}
+
+// holder notes whose token a request shows.
+func (t *trail) holder(set claims.Set) {
+	t.client = set.ClientID
+	if id, err := set.Identity(); err == nil {
+		t.domain, t.user = id.User.Domain(), id.User.Local()
+	}
+}
+
+// refusal logs that a request was refused, once, and what is known of it. A challenge for a nonce and a wrong path are
+// refusals of nobody: they stand in the log at debug.
+func (s *Server) refusal(c echo.Context, status int, reason error) {
+	t := trailOf(c)
+	if t.logged {
+		return
+	}
+	t.logged = true
+	level := slog.LevelInfo
+	if routing := (*echo.HTTPError)(nil); errors.Is(reason, dpop.ErrUseNonce) || errors.As(reason, &routing) {
+		level = slog.LevelDebug
+	}
+	client := t.client
+	if client == "" {
+		client = basicClient(c.Request())
+	}
+	attrs := []slog.Attr{
+		slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Int("status", status), slog.String("reason", reason.Error()),
+	}
+	for _, a := range []struct{ name, value string }{
+		{"client", client}, {"redirect_uri", withoutQuery(t.redirect)}, {"provider", t.provider}, {"domain", t.domain}, {"user", t.user},
+	} {
+		if a.value != "" {
+			attrs = append(attrs, slog.String(a.name, shortened(a.value)))
+		}
+	}
+	if from := source(c); from.IsValid() {
+		attrs = append(attrs, slog.String("address", from.String()))
+	}
+	s.Log.LogAttrs(c.Request().Context(), level, "request refused", attrs...)
+}
+
+// basicClient is the client id of HTTP Basic authentication (RFC 6749 §2.3.1), without its secret.
+func basicClient(r *http.Request) string {
+	name, _, ok := r.BasicAuth()
+	if !ok {
+		return ""
+	}
+	if id, err := url.QueryUnescape(name); err == nil {
+		return id
+	}
+	return name
+}
+
+// withoutQuery cuts off what may hold anything, such as a code.
+func withoutQuery(uri string) string {
+	uri, _, _ = strings.Cut(uri, "#")
+	bare, _, cut := strings.Cut(uri, "?")
+	if cut {
+		return bare + "?..."
+	}
+	return bare
+}
+
+// shortened bounds a value that a client chose.
+func shortened(value string) string {
+	const most = 256
+	if len(value) <= most {
+		return value
+	}
+	end := most
+	for end > 0 && !utf8.RuneStart(value[end]) {
+		end--
+	}
+	return value[:end] + "..."
+}
+
+// page answers with a page that says why a request is refused, and logs it. Where it belongs to a login of the browser that
+// asks, a link leads back to the app.
+func (s *Server) page(c echo.Context, status int, title, text string, reason error) error {
+	p := web.Page{Status: status, Title: title, Text: text}
+	if status < http.StatusInternalServerError {
+		s.refusal(c, status, reason)
+	}
+	return s.showPage(c, p)
+}
+
+// showPage shows a page of this request: whose it is, its id, and the way back to the app.
+func (s *Server) showPage(c echo.Context, p web.Page) error {
+	p.Service, p.RequestID = s.Service, requestID(c)
+	if l := trailOf(c).pending; l != nil {
+		code := oauth.CodeAccessDenied
+		if p.Status >= http.StatusInternalServerError {
+			code = oauth.CodeTemporarilyUnavailable
+		}
+		refused := (*oauth.AuthorizeError)(nil)
+		client, ok := s.OAuth.Client(l.Request.Get("client_id"))
+		if errors.As(s.OAuth.Refuse(l.Request, code, "The sign-in ended on a page of the server."), &refused) && ok {
+			p.App, p.Back = client.Title(), refused.Location // empty if the redirect URI is not the client's any more
+		}
+	}
+	return web.Show(c.Response(), p)
+}
+
+// facts tell the developer of an app what the server read in a request that it refused.
+func (t *trail) facts(f failure) []web.Fact {
+	list := []web.Fact{{Name: "error", Value: f.code}}
+	if t.client != "" {
+		list = append(list, web.Fact{Name: "client_id", Value: shortened(t.client)})
+	}
+	if t.redirect != "" {
+		list = append(list, web.Fact{Name: "redirect_uri", Value: shortened(t.redirect)})
+	}
+	return list
+}
