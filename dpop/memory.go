@@ -27,6 +27,9 @@ const (
 type MemoryConfig struct {
 	// Capacity is how many live proofs fit. Zero means 2^20, which is less than 48 MB when it is full.
 	Capacity int
+	// Newest is the newest time that is known from before a restart. The clock may have been set back since, so the
+	// first epoch is not born before it. Zero if none is known.
+	Newest time.Time
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Rand names epochs. Nil means [rand.Reader].
@@ -36,7 +39,8 @@ type MemoryConfig struct {
 // MemoryReplay is a [Replay] in the memory of one process. It is for servers that are one process only: a
 // second process would accept every proof once more.
 //
-// Its epoch begins when it is made, and anew when the clock goes back behind records that were dropped already.
+// Its epoch begins when it is made, and anew when the clock goes back behind records that were dropped already. It is
+// born at the newest time at which a proof was spent, if the clock is behind that.
 // When it fills, a source (an IPv4 address, or an IPv6 network of 64 bits) may hold as many live proofs as
 // there are places left: one that floods the store gets half of it and no more, two get a third each, and
 // everybody else still finds a place.
@@ -53,6 +57,7 @@ type MemoryReplay struct {
 // memory is what is remembered during one epoch.
 type memory struct {
 	epoch    Epoch
+	newest   atomic.Int64 // the newest time at which a proof was spent, in seconds since 1970
 	live     atomic.Int64
 	swept    atomic.Int64 // the moment of the last sweep
 	bySource [sources]atomic.Int32
@@ -82,7 +87,7 @@ func NewMemoryReplay(cfg MemoryConfig) (*MemoryReplay, error) {
 	if m.rand == nil {
 		m.rand = rand.Reader
 	}
-	return m, m.begin(nil)
+	return m, m.begin(nil, cfg.Newest)
 }
 
 // SetCapacity changes how many live proofs fit; zero means what it does in [MemoryConfig]. Nothing is forgotten by it:
@@ -94,8 +99,8 @@ func (m *MemoryReplay) SetCapacity(n int) {
 	m.capacity.Store(int64(n))
 }
 
-// begin starts a new epoch, unless ended is not the current one any more.
-func (m *MemoryReplay) begin(ended *memory) error {
+// begin starts a new epoch, unless ended is not the current one any more. The epoch is not born before newest.
+func (m *MemoryReplay) begin(ended *memory, newest time.Time) error {
 	m.renew.Lock()
 	defer m.renew.Unlock()
 	if m.current.Load() != ended {
@@ -105,7 +110,12 @@ func (m *MemoryReplay) begin(ended *memory) error {
 	if _, err := io.ReadFull(m.rand, id[:]); err != nil {
 		return fmt.Errorf("dpop: name an epoch: %w", err)
 	}
-	m.current.Store(&memory{epoch: NewEpoch(id, m.now())})
+	if now := m.now(); newest.Before(now) {
+		newest = now
+	}
+	mem := &memory{epoch: NewEpoch(id, newest)}
+	mem.newest.Store(mem.epoch.Birth)
+	m.current.Store(mem)
 	return nil
 }
 
@@ -130,17 +140,27 @@ func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until tim
 	current := now.Unix() / bucketWidth
 	s, number := &mem.shards[key[0]%shards], until.Unix()/bucketWidth+1
 	short, counter := [16]byte(key[16:]), m.counter(source)
+	mem.see(now.Unix() + 1) // rounded up, like a birth
 	err := s.spend(mem, current, number, short, counter, m.capacity.Load())
 	if err == ErrReplayFull && mem.sweep(current) {
 		err = s.spend(mem, current, number, short, counter, m.capacity.Load())
 	}
 	if err == errForgotten {
-		if err := m.begin(mem); err != nil {
+		if err := m.begin(mem, time.Unix(mem.newest.Load(), 0)); err != nil {
 			return err
 		}
 		return ErrStaleEpoch
 	}
 	return err
+}
+
+// see notes a time. It does so before the record is made, so that an epoch that ends meanwhile knows of it.
+func (mem *memory) see(now int64) {
+	for newest := mem.newest.Load(); newest < now; newest = mem.newest.Load() {
+		if mem.newest.CompareAndSwap(newest, now) {
+			return
+		}
+	}
 }
 
 // errForgotten means that the bucket of a proof that is still good was dropped already: the clock went back.

@@ -23,11 +23,12 @@ var (
 type Epoch struct {
 	// ID is random, made anew with each epoch.
 	ID [16]byte
-	// Birth is when the epoch began, in seconds since 1970, rounded up.
+	// Birth is when the epoch began, in seconds since 1970, rounded up: nothing dated before counts, unless a nonce of
+	// the epoch dates it. If the clock was set back, it is the newest time at which something may have been spent.
 	Birth int64
 }
 
-// NewEpoch returns an epoch that begins at now, named by the random octets id.
+// NewEpoch returns an epoch that begins at now, named by the random bytes id.
 func NewEpoch(id [16]byte, now time.Time) Epoch {
 	return Epoch{ID: id, Birth: now.Add(time.Second - 1).Unix()}
 }
@@ -41,6 +42,8 @@ func NewEpoch(id [16]byte, now time.Time) Epoch {
 //     has ended.
 //   - The epoch changes whenever a record may have been lost before its time: after a restart of a store in
 //     memory, after data was emptied or restored, after the clock went back over records that were dropped.
+//   - A store that outlives a clock step back still knows what was spent before it, under later dates too: the key stays
+//     recorded, or the next epoch is born no earlier than the newest time at which a key was recorded.
 //   - Whatever the store cannot know is an error that is none of the three: fail closed.
 //   - A store that is full refuses with [ErrReplayFull] and drops nothing that is live. It begins with the source
 //     that holds most of it.

@@ -180,8 +180,8 @@ func (v *Verifier) checkIssuedAt(iat time.Time, e Epoch) error {
 	if err := v.checkClock(iat, maxAge, maxAhead); err != nil {
 		return err
 	}
-	if iat.Unix() < e.Birth+int64(maxAhead/time.Second) {
-		return refuse("iat", forgotten)
+	if wait := e.Birth + int64(maxAhead/time.Second) - iat.Unix(); wait > 0 {
+		return refuse("iat", fmt.Sprintf("%s in %d s", forgotten, wait))
 	}
 	return nil
 }
@@ -194,7 +194,7 @@ func (v *Verifier) checkClock(iat time.Time, behind, ahead time.Duration) error 
 	return nil
 }
 
-const forgotten = "from before the server began to remember proofs; send a new one in some seconds"
+const forgotten = "the server may have forgotten proofs of that time; send a new one"
 
 func useNonce(p *Proof) error {
 	words := "the nonce is too old or not from this server"

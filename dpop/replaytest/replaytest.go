@@ -24,6 +24,9 @@ type Harness struct {
 	// Empty makes store lose what it holds, as a restart, a truncation or a flush would, and returns what the
 	// server uses then.
 	Empty func(t *testing.T, store dpop.Replay, now func() time.Time) dpop.Replay
+	// Expire makes store forget the keys that it recorded, as it does when their time is over. It is for a store that
+	// counts time by another clock than that of Open. Nil: store has no other clock.
+	Expire func(t *testing.T, store dpop.Replay)
 }
 
 // Run runs the suite.
@@ -45,6 +48,8 @@ func Run(t *testing.T, h Harness) {
 		{"EmptiedWhileRacing", testEmptiedWhileRacing},
 		{"ClockGoesForwardAndBack", testClockGoesForwardAndBack},
 		{"ClockGoesBackALittle", testClockGoesBackALittle},
+		{"ClockWasAhead", func(t *testing.T, b *bench) { testClockWasAhead(t, b, 0) }},
+		{"ClockWasAheadForLong", func(t *testing.T, b *bench) { testClockWasAhead(t, b, 10*time.Minute) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := &bench{Harness: h}
@@ -228,6 +233,45 @@ func testClockGoesForwardAndBack(t *testing.T, b *bench) {
 		t.Errorf("Spend after the clock went back = %v, want %v or %v", err, dpop.ErrReplayed, dpop.ErrStaleEpoch)
 	}
 	spend(t, b.store, epoch(t, b.store), "new proof", b.in(time.Minute), alice, nil)
+}
+
+// testClockWasAhead: a key that was recorded while the clock was ahead is not recorded once more when the clock, which was
+// set right after a while, comes to that time again; or else it is dated before the birth of the epoch.
+func testClockWasAhead(t *testing.T, b *bench, while time.Duration) {
+	spendSome := func(name string) {
+		t.Helper()
+		for i := range 100 { // the store has reasons to clean up, and to see that the clock went back
+			err := b.store.Spend(context.Background(), epoch(t, b.store), key(fmt.Sprint(name, i)), b.in(2*time.Minute), bob)
+			if err != nil && !errors.Is(err, dpop.ErrStaleEpoch) {
+				t.Fatalf("Spend = %v", err)
+			}
+		}
+	}
+	b.turn(time.Hour)
+	late, until := b.now(), b.in(2*time.Minute)
+	spend(t, b.store, epoch(t, b.store), "late", until, alice, nil)
+	spendSome("ahead")
+	b.turn(while)
+	if while > 0 {
+		if b.Expire != nil {
+			b.Expire(t, b.store)
+		}
+		spendSome("later")
+	}
+	b.turn(-while - time.Hour)
+	spendSome("right")
+	spend(t, b.store, epoch(t, b.store), "right again", b.in(2*time.Minute), alice, nil)
+	b.turn(time.Hour)
+	e := epoch(t, b.store)
+	err := b.store.Spend(context.Background(), e, key("late"), until, alice)
+	if errors.Is(err, dpop.ErrStaleEpoch) {
+		e = epoch(t, b.store)
+		err = b.store.Spend(context.Background(), e, key("late"), until, alice)
+	}
+	if !errors.Is(err, dpop.ErrReplayed) && (err != nil || e.Birth < late.Unix()) {
+		t.Errorf("second Spend = %v under an epoch born %d s before the first one, want %v or a birth no earlier than that",
+			err, late.Unix()-e.Birth, dpop.ErrReplayed)
+	}
 }
 
 // testClockGoesBackALittle: a clock that is corrected by seconds costs nobody a new nonce.

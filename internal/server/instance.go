@@ -126,7 +126,10 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	}
 	i.clock = newClock(o, newest, cfg.Development)
 	i.now = i.clock.now
-	replay, done, err := openReplay(ctx, cfg, db, i.now)
+	if o.AcceptClock {
+		newest = time.Time{}
+	}
+	replay, done, err := openReplay(ctx, cfg, db, i.now, newest)
 	if err != nil {
 		return nil, errors.Join(err, i.store.Close())
 	}

@@ -10,8 +10,9 @@ import (
 	"github.com/imidentity/issuer/storage/sqlite"
 )
 
-// openReplay opens the store of spent proofs that the settings name. What it returns for closing may be nil.
-func openReplay(ctx context.Context, cfg *config.Config, db *sqlite.Store, now func() time.Time) (dpop.Replay, func() error, error) {
+// openReplay opens the store of spent proofs that the settings name. A store in memory begins no earlier than newest.
+// What it returns for closing may be nil.
+func openReplay(ctx context.Context, cfg *config.Config, db *sqlite.Store, now func() time.Time, newest time.Time) (dpop.Replay, func() error, error) {
 	switch cfg.Replay {
 	case "storage":
 		return db.Replay(sqlite.ReplayOptions{Now: now}), nil, nil
@@ -22,7 +23,7 @@ func openReplay(ctx context.Context, cfg *config.Config, db *sqlite.Store, now f
 		}
 		return r, r.Close, nil
 	}
-	m, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs, Now: now})
+	m, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs, Newest: newest, Now: now})
 	return m, nil, err
 }
 

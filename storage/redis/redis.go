@@ -7,7 +7,8 @@
 //
 // The epoch is a key beside the proofs, so that it vanishes with them. It also changes when the process of the server
 // does: a restart or a failover may have lost what was written last. It changes as well when the server's clock leaps
-// ahead by more than a minute, as the server forgets by its own clock.
+// ahead by more than a minute, as the server forgets by its own clock, and when the clock of a caller goes back by more
+// than a minute. An epoch is not born before the newest time at which a proof was spent.
 package redis
 
 import (
@@ -53,6 +54,7 @@ type Replay struct {
 	now     func() time.Time
 	rand    io.Reader
 	current atomic.Pointer[dpop.Epoch] // as it was last seen, nil if it may be another
+	newest  atomic.Int64               // the newest time at which this process spent a proof, in milliseconds since 1970
 }
 
 var _ dpop.Replay = (*Replay)(nil)
@@ -128,7 +130,7 @@ func (r *Replay) ask(ctx context.Context) (dpop.Epoch, error) {
 		return dpop.Epoch{}, fmt.Errorf("redis: name an epoch: %w", err)
 	}
 	now := r.now()
-	fresh := dpop.NewEpoch(id, now)
+	fresh := dpop.NewEpoch(id, time.UnixMilli(max(now.UnixMilli(), r.newest.Load())))
 	answer, err := epochScript.Run(ctx, r.client, []string{r.key("epoch")},
 		string(id[:]), fresh.Birth, now.UnixMilli()).Slice()
 	if err != nil {
@@ -157,6 +159,11 @@ func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until ti
 	}
 	// Of a key 128 bits are kept: finding two that collide takes 2^64 signatures and yields one proof refused.
 	record := r.key(base64.RawURLEncoding.EncodeToString(key[:16]))
+	for newest := r.newest.Load(); newest < now.UnixMilli(); newest = r.newest.Load() {
+		if r.newest.CompareAndSwap(newest, now.UnixMilli()) {
+			break
+		}
+	}
 	var attempt [8]byte
 	rand.Read(attempt[:])
 	answer, err := spendScript.Run(ctx, r.client, []string{r.key("epoch"), record},

@@ -48,6 +48,10 @@ func TestReplay(t *testing.T) {
 			server.do(t, "FLUSHALL")
 			return on(t, now)
 		},
+		Expire: func(t *testing.T, _ dpop.Replay) {
+			server.do(t, "EVAL", "for _, k in ipairs(redis.call('KEYS', '*')) do "+
+				"if redis.call('TYPE', k).ok == 'string' then redis.call('DEL', k) end end return 1", "0")
+		},
 	})
 }
 

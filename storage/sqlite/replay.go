@@ -150,7 +150,15 @@ func (r *Replay) begin(ctx context.Context, t *tx) (dpop.Epoch, error) {
 	if _, err := io.ReadFull(r.rand, id[:]); err != nil {
 		return dpop.Epoch{}, fmt.Errorf("name an epoch: %w", err)
 	}
+	// The clock may have been set back: the epoch is born no earlier than the one before, nor than the last sweep.
+	var last dpop.Epoch
+	var lastID []byte
+	var horizon int64
+	if err := t.row(ctx, selectEpoch, []any{&lastID, &last.Birth, &horizon}); err != nil && err != storage.ErrNotFound {
+		return dpop.Epoch{}, err
+	}
 	e := dpop.NewEpoch(id, r.now())
+	e.Birth = max(e.Birth, last.Birth, horizon)
 	if _, err := t.exec(ctx, upsertEpoch, id[:], e.Birth); err != nil {
 		return dpop.Epoch{}, err
 	}
