@@ -91,22 +91,34 @@ func (a Audience) MarshalJSON() ([]byte, error) {
 	return json.Marshal([]string(a))
 }
 
+// whole returns the claims of the token, where those about rights, time and login are the least of all that it encloses.
+func (t *token) whole() claims.Set {
+	set := t.Set
+	if t.tree == nil {
+		return set
+	}
+	least := t.tree.Assurance
+	set.Scope, set.Expires = t.tree.Scope, t.tree.Until
+	set.ACR, set.AMR, set.AuthTime = least.ACR, least.AMR, time.Time{}
+	if least.AuthTime != nil {
+		set.AuthTime = *least.AuthTime
+	}
+	return set
+}
+
 // answer says what an active token is.
 func (i *Introspector) answer(t *token, now time.Time) Answer {
-	expires, scope := t.Expires, t.Scope
-	if t.tree != nil { // rights never add up
-		expires, scope = t.tree.Until, t.tree.Scope
-	}
-	left := int64(expires.Sub(now) / time.Second)
+	set := t.whole()
+	left := int64(set.Expires.Sub(now) / time.Second)
 	a := Answer{
 		Active: true, Issuer: t.Issuer, Subject: t.Subject, Username: t.username, Handle: t.Handle, Device: t.Device,
-		Audience: t.Audience, ClientID: t.ClientID, Scope: scope, ExpiresAt: expires.Unix(), IssuedAt: t.IssuedAt.Unix(),
-		JTI: t.JTI, ACR: t.ACR, SID: t.SID, TokenType: "Bearer",
+		Audience: t.Audience, ClientID: t.ClientID, Scope: set.Scope, ExpiresAt: set.Expires.Unix(), IssuedAt: t.IssuedAt.Unix(),
+		JTI: t.JTI, ACR: set.ACR, SID: t.SID, TokenType: "Bearer",
 		ExpiresIn: left, MaxAge: min(left, int64(i.cfg.MaxAge/time.Second)), Holder: "unverified",
 		Actor: newActor(t.Actor), Tokens: t.layers(),
 	}
-	if !t.AuthTime.IsZero() {
-		a.AuthTime = t.AuthTime.Unix()
+	if !set.AuthTime.IsZero() {
+		a.AuthTime = set.AuthTime.Unix()
 	}
 	if t.JKT != "" {
 		a.Confirmation, a.TokenType = &Confirmation{t.JKT}, "DPoP"

@@ -140,8 +140,33 @@ type Layer struct {
 	Subject    string `json:"sub"`
 	Handle     string `json:"handle,omitempty"`
 	Device     string `json:"device,omitempty"`
-	JTI        string `json:"jti"`
-	ExpiresAt  int64  `json:"exp"`
+	// What a statement says beside its subject, by the names of its claims. Which it has depends on its type.
+	OldHandle string `json:"old_handle,omitempty"` // of a user who was renamed
+	Role      string `json:"role,omitempty"`       // of a member, in words
+	MayAct    *Actor `json:"may_act,omitempty"`    // who may act for the subject
+	SameAs    string `json:"same_as,omitempty"`    // who else the subject is
+	MovedTo   string `json:"moved_to,omitempty"`   // who the subject is now
+	Member    string `json:"member,omitempty"`     // who belongs to the subject
+	Guardian  string `json:"guardian,omitempty"`   // of the subject
+	JTI       string `json:"jti"`
+	ExpiresAt int64  `json:"exp"`
+}
+
+// say fills in what a statement says.
+func (l *Layer) say(s *nested.Statement) {
+	l.Handle, l.Device, l.OldHandle, l.Role = s.Handle, s.Device, s.OldHandle, s.Role
+	switch s.Type {
+	case nested.TypeActor:
+		l.MayAct = &Actor{Subject: s.Party, Issuer: s.PartyIssuer}
+	case nested.TypeLink:
+		l.SameAs = s.Party
+	case nested.TypeMove:
+		l.MovedTo = s.Party
+	case nested.TypeMember:
+		l.Member = s.Party
+	case nested.TypeGuardian:
+		l.Guardian = s.Party
+	}
 }
 
 // layers says what the enclosed tokens of an active one are.
@@ -158,7 +183,7 @@ func (t *token) layers() []Layer {
 		if in.Access != nil {
 			l.Handle, l.Device = in.Access.Handle, in.Access.Device
 		} else {
-			l.Handle, l.Device = in.Statement.Handle, in.Statement.Device
+			l.say(in.Statement)
 		}
 		list = append(list, l)
 	}

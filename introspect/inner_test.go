@@ -234,11 +234,11 @@ func TestInnerAnswer(t *testing.T) {
 		want := []introspect.Layer{
 			{
 				Path: "tokens[0]", Relation: nested.MemberOf, Type: nested.TypeMember, Revocation: "not_asked", Issuer: school,
-				Subject: "im:wxyz=%23%23engineering@school.example", JTI: "member", ExpiresAt: start.Add(30 * time.Minute).Unix(),
+				Subject: "im:wxyz=%23%23engineering@school.example", Member: alice().Subject, JTI: "member", ExpiresAt: start.Add(30 * time.Minute).Unix(),
 			},
 			{
 				Path: "tokens[1]", Relation: nested.GuardianOf, Type: nested.TypeGuardian, Active: true, Revocation: "checked", Issuer: issuer,
-				Subject: "im:u2@example.com;id-type=user", JTI: "child", ExpiresAt: start.Add(30 * time.Minute).Unix(),
+				Subject: "im:u2@example.com;id-type=user", Guardian: alice().Subject, JTI: "child", ExpiresAt: start.Add(30 * time.Minute).Unix(),
 			},
 		}
 		if !slices.Equal(got.Tokens, want) {

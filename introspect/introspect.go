@@ -176,15 +176,11 @@ func (i *Introspector) Introspect(ctx context.Context, caller Caller, q Question
 }
 
 // Own returns the claims of an access token of the issuer that is active, whoever it is for, and false for any other text.
-// It is for the issuer's own endpoints, which look at audience, scope and proof. The scope is that of the whole, if it
-// encloses others. An error means that it cannot know now.
+// It is for the issuer's own endpoints, which look at audience, scope and proof. Of a token that encloses others, scope, end and
+// login are the least of all. An error means that it cannot know now.
 func (i *Introspector) Own(ctx context.Context, accessToken string) (claims.Set, bool, error) {
 	t, v, err := i.judge(ctx, Question{Token: accessToken})
-	set := t.Set
-	if t.tree != nil {
-		set.Scope = t.tree.Scope
-	}
-	return set, err == nil && v.reason == "", err
+	return t.whole(), err == nil && v.reason == "", err
 }
 
 // A verdict is why a token is not active, and which one inside it is at fault; the zero verdict is for an active one.

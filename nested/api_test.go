@@ -62,6 +62,47 @@ func TestAssurance(t *testing.T) {
 	}
 }
 
+// Of two access tokens of which one does not say when its holder logged in, nobody knows it of the whole.
+func TestReviewC5AssuranceOfSilentTokens(t *testing.T) {
+	silent := func(d *draft) { d.set.AuthTime = time.Time{} }
+	for name, token := range map[string]string{
+		"inside":  aliceToken(inside(value(nested.Separate, userToken(silent)))),
+		"outside": aliceToken(silent, inside(value(nested.Separate, userToken()))),
+	} {
+		tree, err := nested.Open(t.Context(), token, options())
+		if err != nil || tree.Assurance.AuthTime != nil {
+			t.Errorf("%s: Assurance = %+v, %v, want no time", name, tree, err)
+		}
+	}
+}
+
+// Services of one id under two issuers are two subjects, while a user is one, whoever of the issuers of a domain says so.
+func TestReviewC5ServicesOfTwoIssuers(t *testing.T) {
+	relay := func(d *draft) { d.set.Subject, d.set.ClientID, d.set.Handle = "relay", "relay", "" }
+	for name, v := range map[string]struct {
+		token string
+		want  []string // issuer and URI
+	}{
+		"two issuers": {botToken(relay, inside(value(nested.AttestedBy, vouched(relay, audience(bridge), func(d *draft) { d.set.JKT = botKey.jkt() })))),
+			[]string{bridge + " relay", vouch + " relay"}},
+		"one issuer": {botToken(relay, inside(value(nested.AttestedBy, botToken(relay, jti("other"), audience(bridge))))), []string{bridge + " relay"}},
+		"a user":     {aliceToken(inside(value(nested.Separate, userToken()))), []string{home + " " + alice}},
+	} {
+		tree, err := nested.Open(t.Context(), v.token, options())
+		if err != nil {
+			t.Errorf("%s: Open = %v", name, err)
+			continue
+		}
+		var got []string
+		for _, s := range tree.Subjects {
+			got = append(got, s.Issuer+" "+s.URI)
+		}
+		if !slices.Equal(got, v.want) {
+			t.Errorf("%s: Subjects = %q, want %q", name, got, v.want)
+		}
+	}
+}
+
 func TestActor(t *testing.T) {
 	for name, token := range map[string]string{
 		"own token": botToken(inside(value(nested.ActsFor, grant()))),

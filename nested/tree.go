@@ -38,9 +38,9 @@ type Subject struct {
 
 // An Assurance is the least of what the access tokens say about how people logged in.
 type Assurance struct {
-	ACR      string     `json:"acr,omitempty"` // that of all; empty if they differ or one has none
-	AMR      []string   `json:"amr,omitempty"` // those that all have
-	AuthTime *time.Time `json:"auth_time,omitempty"`
+	ACR      string     `json:"acr,omitempty"`       // that of all; empty if they differ or one has none
+	AMR      []string   `json:"amr,omitempty"`       // those that all have
+	AuthTime *time.Time `json:"auth_time,omitempty"` // the earliest; nil if one has none
 	// Unrevoked says that each token was asked about, and that none was revoked; see [Options].
 	Unrevoked bool `json:"unrevoked"`
 }
@@ -85,7 +85,8 @@ func (op *opener) tree() *Tree {
 	return t
 }
 
-// addSubject adds the subject of l, or its handle to a subject that had none.
+// addSubject adds the subject of l, or its handle to a subject that had none. A service's id means something with its issuer
+// only, so two services of one id under two issuers are two subjects.
 func (t *Tree) addSubject(l *Layer) {
 	s := Subject{URI: l.Subject, Handle: l.handle(), Issuer: l.Issuer, Path: l.Path}
 	if l.Statement != nil && l.Statement.OldHandle != "" {
@@ -93,7 +94,7 @@ func (t *Tree) addSubject(l *Layer) {
 	}
 	for i := range t.Subjects {
 		known := &t.Subjects[i]
-		if known.URI == s.URI && (known.Handle == s.Handle || s.Handle == "" || l.Type != TypeRename) {
+		if known.URI == s.URI && (l.domain != "" || known.Issuer == s.Issuer) && (known.Handle == s.Handle || s.Handle == "" || l.Type != TypeRename) {
 			if known.Handle == "" {
 				known.Handle = s.Handle
 			}
@@ -130,12 +131,18 @@ func intersection(a, b string) string {
 func (a *Assurance) add(s *claims.Set, first bool) {
 	if first {
 		a.ACR, a.AMR = s.ACR, slices.Clone(s.AMR)
+		if !s.AuthTime.IsZero() {
+			a.AuthTime = &s.AuthTime
+		}
 	}
 	if a.ACR != s.ACR {
 		a.ACR = ""
 	}
 	a.AMR = slices.DeleteFunc(a.AMR, func(method string) bool { return !slices.Contains(s.AMR, method) })
-	if !s.AuthTime.IsZero() && (a.AuthTime == nil || s.AuthTime.Before(*a.AuthTime)) {
+	switch {
+	case s.AuthTime.IsZero():
+		a.AuthTime = nil // of one nobody knows when it was
+	case a.AuthTime != nil && s.AuthTime.Before(*a.AuthTime):
 		a.AuthTime = &s.AuthTime
 	}
 }
