@@ -6,36 +6,25 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+
+	"github.com/imidentity/issuer/internal/secretfile"
 )
 
-// ReadKEK reads the key-encryption key from the file at path: 32 octets as 64 hexadecimal digits or in base64. A file
-// that others than its owner may touch is refused. A file that is not there is [fs.ErrNotExist].
+// ReadKEK reads the key-encryption key from the file at path: 32 bytes as 64 hexadecimal digits or in base64. It refuses a
+// file that others have access to ([secretfile.OpenError]) and returns [fs.ErrNotExist] if there is none.
 func ReadKEK(path string) ([32]byte, error) {
 	var kek [32]byte
-	file, err := os.Open(path)
-	if err != nil {
-		return kek, fmt.Errorf("keys: key-encryption key: %w", err)
-	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return kek, fmt.Errorf("keys: key-encryption key: %w", err)
-	}
-	if info.Mode().Perm()&0o077 != 0 {
-		return kek, fmt.Errorf("keys: key-encryption key: %s is open to others than its owner (mode %04o): run `chmod 600 %s`", path, info.Mode().Perm(), path)
-	}
-	text, err := io.ReadAll(io.LimitReader(file, 128))
+	text, err := secretfile.Read(path)
 	if err != nil {
 		return kek, fmt.Errorf("keys: key-encryption key: %w", err)
 	}
 	raw, ok := decodeKEK(strings.TrimSpace(string(text)))
 	if !ok {
-		return kek, fmt.Errorf("keys: key-encryption key: %s does not hold 32 octets in hexadecimal or base64", path)
+		return kek, fmt.Errorf("keys: key-encryption key: %s does not hold 32 bytes in hexadecimal or base64", path)
 	}
 	return [32]byte(raw), nil
 }

@@ -76,10 +76,10 @@ func TestReadKEK(t *testing.T) {
 		"hexadecimal": {hex.EncodeToString(raw) + "\n", 0o600, ""},
 		"base64":      {base64.StdEncoding.EncodeToString(raw) + "\r\n", 0o400, ""},
 		"base64url":   {base64.RawURLEncoding.EncodeToString(raw), 0o600, ""},
-		"too short":   {hex.EncodeToString(raw[1:]), 0o600, "does not hold 32 octets"},
-		"too long":    {hex.EncodeToString(raw) + "00", 0o600, "does not hold 32 octets"},
-		"empty":       {"", 0o600, "does not hold 32 octets"},
-		"open":        {hex.EncodeToString(raw), 0o640, "run `chmod 600 "},
+		"too short":   {hex.EncodeToString(raw[1:]), 0o600, "does not hold 32 bytes"},
+		"too long":    {hex.EncodeToString(raw) + "00", 0o600, "does not hold 32 bytes"},
+		"empty":       {"", 0o600, "does not hold 32 bytes"},
+		"open":        {hex.EncodeToString(raw), 0o644, "run `chmod 600 "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := filepath.Join(t.TempDir(), "kek")

@@ -67,7 +67,7 @@ func TestRefusedDatabase(t *testing.T) {
 			v.write(t, "kek", strings.Repeat("5a", 32))
 			sqlitetest.Exec(t, v.database, "UPDATE signing_keys SET revoked_at = 1")
 		}, 2, `data/kek does not open what \S+issuer\.db holds: set kek_file to the key that it was made under`},
-		{"half a key-encryption key", stopped, func(t *testing.T) { v.write(t, "kek", "5a5a") }, 2, `kek does not hold 32 octets`},
+		{"half a key-encryption key", stopped, func(t *testing.T) { v.write(t, "kek", "5a5a") }, 2, `kek does not hold 32 bytes`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			v.copyData(t, test.from)

@@ -253,7 +253,7 @@ func TestTLSRenewal(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(v.folder, "key.pem"), key, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	v.logs(t, "the key is open to others than its owner (mode 0644)", 1)
+	v.logs(t, "key.pem is open to every user (mode 0644)", 1)
 	a.shows(t, v, serial)
 	if err := os.Chmod(filepath.Join(v.folder, "key.pem"), 0o600); err != nil {
 		t.Fatal(err)

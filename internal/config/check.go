@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/tls"
+	"errors"
 	"net"
 	"net/netip"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/imidentity/issuer/internal/secretfile"
 )
 
 // A checker holds settings that could be read to what they must mean together, and makes paths absolute or relative to
@@ -77,13 +80,11 @@ func (k *checker) tls() {
 		k.report("tls.cert_file", "%s cannot be read: %s", t.CertFile, cause(err))
 		return
 	}
-	if !k.private("tls.key_file", t.KeyFile) {
+	key, ok := k.private("tls.key_file", t.KeyFile)
+	if !ok {
 		return
 	}
-	key, err := os.ReadFile(t.KeyFile)
-	if err != nil {
-		k.report("tls.key_file", "%s cannot be read: %s", t.KeyFile, cause(err))
-	} else if _, err := tls.X509KeyPair(cert, key); err != nil {
+	if _, err := tls.X509KeyPair(cert, key); err != nil {
 		k.report("tls", "%s and %s are no certificate and its key: %v", t.CertFile, t.KeyFile, err)
 	}
 }
@@ -133,20 +134,20 @@ func (k *checker) resolve(path string) string {
 	return filepath.Join(k.dir, path)
 }
 
-// private reports a file of secrets that is missing or that others than its owner may touch.
-func (k *checker) private(path, file string) bool {
-	info, err := os.Stat(file)
-	switch {
-	case err != nil:
-		k.report(path, "%s cannot be read: %s", file, cause(err))
-	case !info.Mode().IsRegular():
-		k.report(path, "%s is not a file", file)
-	case info.Mode().Perm()&0o077 != 0:
-		k.report(path, "%s is open to others than its owner (mode %04o): run `chmod 600 %s`", file, info.Mode().Perm(), file)
+// private reads a file of secrets. It reports one that cannot be read or that others have access to.
+func (k *checker) private(path, file string) (text []byte, ok bool) {
+	text, err := secretfile.Read(file)
+	switch open := (*secretfile.OpenError)(nil); {
+	case err == nil:
+		return text, true
+	case errors.As(err, &open):
+		k.report(path, "%v", open)
+	case errors.Is(err, secretfile.ErrNotFile):
+		k.report(path, "%v", err)
 	default:
-		return true
+		k.report(path, "%s cannot be read: %s", file, cause(err))
 	}
-	return false
+	return nil, false
 }
 
 func (k *checker) redis() {
@@ -154,7 +155,7 @@ func (k *checker) redis() {
 	case k.Replay != "redis" && k.RedisURLFile != "":
 		k.report("redis_url_file", "has no use without replay: redis")
 	case k.Replay == "redis" && k.RedisURLFile == "":
-		k.report("replay", "redis needs redis_url_file: a file, mode 0600, that holds redis://USER:PASSWORD@HOST:PORT/DB")
+		k.report("replay", "redis needs redis_url_file: a file for the issuer alone that holds redis://USER:PASSWORD@HOST:PORT/DB")
 	case k.RedisURLFile != "":
 		k.RedisURLFile = k.resolve(k.RedisURLFile)
 		k.RedisURL = k.secret("redis_url_file", k.RedisURLFile)
@@ -305,12 +306,8 @@ func (k *checker) displayed(path, name string) {
 
 // secret reads a file that holds one secret, and perhaps the end of its line.
 func (k *checker) secret(path, file string) Secret {
-	if !k.private(path, file) {
-		return ""
-	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		k.report(path, "%s cannot be read: %s", file, cause(err))
+	data, ok := k.private(path, file)
+	if !ok {
 		return ""
 	}
 	s := strings.TrimRight(string(data), "\r\n")

@@ -52,7 +52,7 @@ type Config struct {
 	RedisURLFile string `key:"redis_url_file"`
 	// RedisURL is what that file holds.
 	RedisURL Secret
-	// KEKFile holds the key-encryption key, 32 octets in hexadecimal or base64. Default: DATA/kek. It must be there,
+	// KEKFile holds the key-encryption key, 32 bytes in hexadecimal or base64. Default: DATA/kek. It must be there,
 	// but in development, where it is made.
 	KEKFile string `key:"kek_file"`
 	// Development allows what is unsafe on the Internet: http URLs, reserved domains, a key-encryption key made on
@@ -84,7 +84,7 @@ func (c *Config) Database() string { return strings.TrimPrefix(c.Storage, "sqlit
 
 // TLS names the certificate that the server shows. Both files are read again when they change.
 type TLS struct {
-	// CertFile holds the certificate and those that lead to its root, PEM; KeyFile its key, PEM, for its owner alone.
+	// CertFile holds the certificate and those that lead to its root, PEM; KeyFile its key, PEM, a file that no other user has access to.
 	CertFile string `key:"cert_file"`
 	KeyFile  string `key:"key_file"`
 }

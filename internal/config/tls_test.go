@@ -46,7 +46,7 @@ func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	writePair(t, dir, "a", 0o600)
 	writePair(t, dir, "b", 0o600)
-	writePair(t, dir, "open", 0o640)
+	writePair(t, dir, "open", 0o644)
 	for name, test := range map[string]struct{ issuer, tls, want string }{
 		"good":        {"https://id.acme.im", "{cert_file: a.pem, key_file: a.key}", ""},
 		"none":        {"https://id.acme.im", "{}", ""},
@@ -55,7 +55,7 @@ func TestTLS(t *testing.T) {
 		"no cert":     {"https://id.acme.im", "{key_file: a.key}", "tls.cert_file: is missing"},
 		"another's":   {"https://id.acme.im", "{cert_file: a.pem, key_file: b.key}", "tls: " + dir + "/a.pem and " + dir + "/b.key are no certificate and its key"},
 		"exchanged":   {"https://id.acme.im", "{cert_file: a.key, key_file: a.pem}", "tls: "},
-		"open":        {"https://id.acme.im", "{cert_file: open.pem, key_file: open.key}", "tls.key_file: " + dir + "/open.key is open to others than its owner (mode 0640)"},
+		"open":        {"https://id.acme.im", "{cert_file: open.pem, key_file: open.key}", "tls.key_file: " + dir + "/open.key is open to every user (mode 0644)"},
 		"cert absent": {"https://id.acme.im", "{cert_file: x.pem, key_file: a.key}", "tls.cert_file: " + dir + "/x.pem cannot be read"},
 		"key absent":  {"https://id.acme.im", "{cert_file: a.pem, key_file: x.key}", "tls.key_file: " + dir + "/x.key cannot be read"},
 	} {

@@ -26,7 +26,7 @@ func TestHealthy(t *testing.T) {
 	found.wantNone(t, []string{"domains", "data"}, doctor.Warn)
 	found.want(t, "domains", doctor.Warn, "example.com")
 	for check, words := range map[string]string{
-		"files": "owner alone", "admin": "answers at", "dns": "dev_hosts", "tls": "good for 59 days", "front door": "leads to this issuer",
+		"files": "nobody but the issuer", "admin": "answers at", "dns": "dev_hosts", "tls": "good for 59 days", "front door": "leads to this issuer",
 		"proxy": "trusted", "clock": "agrees with https://" + host, "replay": "memory",
 		"provider corp": "register the redirect URI https://" + host + "/login/callback/corp",
 	} {
@@ -305,29 +305,29 @@ func TestFiles(t *testing.T) {
 		status doctor.Status
 		words  string
 	}{
-		{"database", func(t *testing.T, c *config.Config) { change(t, c.Database(), 0o644) }, "files", doctor.Fail, "issuer.db is open to others"},
-		{"log of the database", func(t *testing.T, c *config.Config) { change(t, c.Database()+"-wal", 0o640) }, "files", doctor.Fail, "issuer.db-wal is open to others"},
-		{"index of the log", func(t *testing.T, c *config.Config) { change(t, c.Database()+"-shm", 0o604) }, "files", doctor.Fail, "issuer.db-shm is open to others"},
-		{"settings", func(t *testing.T, c *config.Config) { change(t, c.File(), 0o664) }, "files", doctor.Fail, "issuer.yaml (mode 0664)"},
+		{"database", func(t *testing.T, c *config.Config) { change(t, c.Database(), 0o644) }, "files", doctor.Fail, "every user can open "},
+		{"log of the database", func(t *testing.T, c *config.Config) { change(t, c.Database()+"-wal", 0o644) }, "files", doctor.Fail, "issuer.db-wal (mode 0644)"},
+		{"index of the log", func(t *testing.T, c *config.Config) { change(t, c.Database()+"-shm", 0o604) }, "files", doctor.Fail, "issuer.db-shm (mode 0604)"},
+		{"settings", func(t *testing.T, c *config.Config) { change(t, c.File(), 0o646) }, "files", doctor.Fail, "issuer.yaml (mode 0646)"},
 		{"settings that all may read", func(t *testing.T, c *config.Config) { change(t, c.File(), 0o644) }, "files", doctor.OK, ""},
-		{"folder of the settings", func(t *testing.T, c *config.Config) { change(t, filepath.Dir(c.File()), 0o770) },
-			"files", doctor.Fail, "may replace files in"},
+		{"folder of the settings", func(t *testing.T, c *config.Config) { change(t, filepath.Dir(c.File()), 0o777) },
+			"files", doctor.Fail, "every user can replace files in"},
 		{"certificate authorities", func(t *testing.T, c *config.Config) { change(t, c.Outbound.CAFile, 0o646) }, "files", doctor.Fail, "ca.pem (mode 0646)"},
 		{"keys of a peer", func(t *testing.T, c *config.Config) {
 			c.Peers = []config.Peer{{JWKSFile: filepath.Join(c.Data, "peer.json")}, {JWKSFile: filepath.Join(c.Data, "peer.json")}}
 			if err := os.WriteFile(c.Peers[0].JWKSFile, nil, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			change(t, c.Peers[0].JWKSFile, 0o620)
-		}, "files", doctor.Fail, "peer.json (mode 0620)"},
-		{"admin socket", func(t *testing.T, c *config.Config) { change(t, c.AdminSocket(), 0o666) }, "files", doctor.Fail, "admin.sock is open to others"},
-		{"folder", func(t *testing.T, c *config.Config) { change(t, c.Data, 0o777) }, "files", doctor.Fail, "others than its owner may replace"},
-		{"key-encryption key", func(t *testing.T, c *config.Config) { change(t, c.KEKFile, 0o640) }, "files", doctor.Fail, "open to others"},
+			change(t, c.Peers[0].JWKSFile, 0o622)
+		}, "files", doctor.Fail, "peer.json (mode 0622)"},
+		{"admin socket", func(t *testing.T, c *config.Config) { change(t, c.AdminSocket(), 0o666) }, "files", doctor.Fail, "every user can open "},
+		{"folder", func(t *testing.T, c *config.Config) { change(t, c.Data, 0o777) }, "files", doctor.Fail, "every user can replace files in"},
+		{"key-encryption key", func(t *testing.T, c *config.Config) { change(t, c.KEKFile, 0o644) }, "files", doctor.Fail, "open to every user"},
 		{"no key in it", func(t *testing.T, c *config.Config) {
 			if err := os.WriteFile(c.KEKFile, []byte("x"), 0o600); err != nil {
 				t.Fatal(err)
 			}
-		}, "files", doctor.Fail, "does not hold 32 octets"},
+		}, "files", doctor.Fail, "does not hold 32 bytes"},
 		{"folder that cannot be written", func(t *testing.T, c *config.Config) { c.Storage = "sqlite:/proc/issuer.db" },
 			"data", doctor.Fail, "nothing can be written"},
 		{"no folder", func(t *testing.T, c *config.Config) { c.Storage = "sqlite:" + c.KEKFile + "/issuer.db" }, "data", doctor.Fail, ""},
@@ -362,14 +362,14 @@ func TestFiles(t *testing.T) {
 	t.Run("owner", func(t *testing.T) {
 		s := newSite(t)
 		s.adjust = func(c *config.Config) {
-			c.RedisURLFile = "/etc/passwd" // root's
+			c.RedisURLFile = "/etc/shadow" // only root and its group can read it
 			if os.Geteuid() == 0 {
 				if err := os.Chown(c.Data, 12345, 12345); err != nil {
 					t.Fatal(err)
 				}
 			}
 		}
-		s.examine(t).want(t, "files", doctor.Warn, "/etc/passwd is of user root alone")
+		s.examine(t).want(t, "files", doctor.Warn, "/etc/shadow cannot be read by user ")
 	})
 }
 

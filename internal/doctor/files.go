@@ -13,6 +13,7 @@ import (
 	"syscall"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/secretfile"
 	"github.com/imidentity/issuer/keys"
 )
 
@@ -35,43 +36,21 @@ func (e *examination) domains() {
 	e.found(Warn, "domains", "for other people than yourself, use a domain of your own, https, and no development: true", "%s", text)
 }
 
-// files looks at the files of secrets, and at those that say what the issuer does and whom it believes. That others may read
-// a secret is a fault of the settings already; whether the service may is not.
+// files looks at the files of secrets, and at those that decide what the issuer does and whom it trusts. Secrets that
+// others have access to are a fault of the settings already. Here it matters whether the service can read them.
 func (e *examination) files() {
-	secrets := []string{}
-	add := func(path string) {
-		if path != "" {
-			secrets = append(secrets, path)
+	secrets := e.secrets()
+	good := e.kek()
+	if owner, ok := ownerOf(e.cfg.Data); ok && int(owner) != os.Geteuid() { // this user has read them already
+		for _, path := range secrets {
+			if ok, err := secretfile.Readable(path, owner); err == nil && !ok {
+				good = false
+				e.found(Warn, "files", fmt.Sprintf("if the issuer runs as that user, run `chown root:%[1]s %[2]s; chmod 640 %[2]s`, or hand the file over with LoadCredential= of systemd", name(owner), path),
+					"%s cannot be read by user %s, who owns the data folder", path, name(owner))
+			}
 		}
 	}
-	add(e.cfg.RedisURLFile)
-	add(e.cfg.TLS.KeyFile)
-	for _, d := range e.cfg.Domains {
-		for _, p := range d.Providers {
-			add(p.ClientSecretFile)
-		}
-	}
-	good := true
-	switch _, err := keys.ReadKEK(e.cfg.KEKFile); {
-	case errors.Is(err, fs.ErrNotExist): // development makes one, and else the check of the settings tells
-	case errors.Is(err, fs.ErrPermission):
-		good = false
-		e.found(Unknown, "files", "run doctor as the user that the issuer runs as", "%s cannot be read by this user", e.cfg.KEKFile)
-	case err != nil:
-		good = false
-		e.found(Fail, "files", "put the key-encryption key there that the database was made with", "%v", err)
-	default:
-		add(e.cfg.KEKFile)
-	}
-	owner, known := ownerOf(e.cfg.Data)
-	for _, path := range secrets {
-		if uid, ok := ownerOf(path); ok && known && uid != owner {
-			good = false
-			e.found(Warn, "files", fmt.Sprintf("run `chown %s %s`, if the issuer runs as that user", name(owner), path),
-				"%s is of user %s alone, and the data folder of user %s", path, name(uid), name(owner))
-		}
-	}
-	// What all may read, but only an operator write: whoever writes it is one.
+	// These everybody may read. But the settings and the keys of others decide what the issuer does.
 	public := []string{e.cfg.File()}
 	for _, path := range []string{e.cfg.TLS.CertFile, e.cfg.Outbound.CAFile} {
 		if path != "" {
@@ -84,44 +63,73 @@ func (e *examination) files() {
 		}
 	}
 	for _, path := range public {
-		info, err := os.Stat(path)
-		if err == nil && info.Mode().Perm()&0o022 != 0 {
-			good = false
-			e.found(Fail, "files", "run `chmod go-w "+path+"`: whoever can write it is an operator",
-				"others than its owner may write %s (mode %04o)", path, info.Mode().Perm())
-		}
+		good = e.guarded(path, secretfile.MayWrite, "run `chmod go-w "+path+"`: everybody who can write it is an operator", "can write") && good
 	}
-	// Whoever may write a folder may put another file in the place of one.
 	for _, folder := range folders(slices.Concat(secrets, public, []string{e.cfg.Database()})) {
 		info, err := os.Stat(folder)
-		if err == nil && info.Mode().Perm()&0o022 != 0 && info.Mode()&fs.ModeSticky == 0 {
-			good = false
-			e.found(Fail, "files", "run `chmod go-w "+folder+"`", "others than its owner may replace files in %s (mode %04o)", folder, info.Mode().Perm())
+		if err != nil || info.Mode()&fs.ModeSticky != 0 { // there, only the owner of a file can replace it
+			continue
 		}
+		good = e.guarded(folder, secretfile.MayWrite, "run `chmod go-w "+folder+"`", "can replace files in") && good
 	}
 	for _, f := range []struct{ path, why string }{
 		{e.cfg.Database(), ""},
-		{e.cfg.Database() + "-wal", ""}, // what was written last
-		{e.cfg.Database() + "-shm", ""}, // where in it that is
-		{e.cfg.AdminSocket(), ": whoever can open it is an operator"},
+		{e.cfg.Database() + "-wal", ""}, // the newest transactions
+		{e.cfg.Database() + "-shm", ""}, // the index of the log
+		{e.cfg.AdminSocket(), ": everybody who can open it is an operator"},
 	} {
-		info, err := os.Stat(f.path)
-		if err == nil && info.Mode().Perm()&0o077 != 0 {
-			good = false
-			e.found(Fail, "files", "run `chmod 600 "+f.path+"`"+f.why, "%s is open to others than its owner (mode %04o)", f.path, info.Mode().Perm())
-		}
+		good = e.guarded(f.path, secretfile.MayRead|secretfile.MayWrite, "run `chmod 600 "+f.path+"`"+f.why, "can open") && good
 	}
 	if good {
-		e.ok("files", "secrets, database and admin socket are for their owner alone, and so is writing the settings")
+		e.ok("files", "nobody but the issuer has access to secrets, database and admin socket, or can change the settings")
 	}
 }
 
+// secrets returns the files of secrets that the settings name.
+func (e *examination) secrets() []string {
+	list := []string{e.cfg.RedisURLFile, e.cfg.TLS.KeyFile, e.cfg.KEKFile}
+	for _, d := range e.cfg.Domains {
+		for _, p := range d.Providers {
+			list = append(list, p.ClientSecretFile)
+		}
+	}
+	return slices.DeleteFunc(list, func(path string) bool { return path == "" })
+}
+
+// kek reports a key-encryption key that cannot be used.
+func (e *examination) kek() bool {
+	switch _, err := keys.ReadKEK(e.cfg.KEKFile); {
+	case err == nil, errors.Is(err, fs.ErrNotExist): // development makes one; else it is a fault of the settings
+		return true
+	case errors.Is(err, fs.ErrPermission):
+		e.found(Unknown, "files", "run doctor as the user that the issuer runs as", "%s cannot be read by this user", e.cfg.KEKFile)
+	default:
+		e.found(Fail, "files", "put the key-encryption key there that the database was made with", "%v", err)
+	}
+	return false
+}
+
+// guarded reports a file or folder on which others have a permission. One that is not there is fine.
+func (e *examination) guarded(path string, p secretfile.Permission, remedy, can string) bool {
+	var open *secretfile.OpenError
+	if err := secretfile.Check(path, p); !errors.As(err, &open) {
+		return true
+	}
+	e.found(Fail, "files", remedy, "%s %s %s (mode %04o)", open.Who, can, path, open.Mode.Perm())
+	return false
+}
+
+// folders returns the folders of files, and those of the files that symbolic links lead to.
 func folders(files []string) (list []string) {
-	seen := make(map[string]bool)
-	for _, f := range files {
-		if dir := filepath.Dir(f); !seen[dir] {
-			seen[dir] = true
-			list = append(list, dir)
+	for _, file := range files {
+		paths := []string{file}
+		if target, err := filepath.EvalSymlinks(file); err == nil {
+			paths = append(paths, target)
+		}
+		for _, path := range paths {
+			if dir := filepath.Dir(path); !slices.Contains(list, dir) {
+				list = append(list, dir)
+			}
 		}
 	}
 	return list

@@ -13,8 +13,9 @@ var arrows = map[string][]string{
 	"internal/fetch": {},
 	"storage":        {},
 
-	"internal/assertion": {"internal/jose"},
-	"internal/published": {"internal/fetch"},
+	"internal/assertion":  {"internal/jose"},
+	"internal/secretfile": {},
+	"internal/published":  {"internal/fetch"},
 
 	// Libraries: other people's programs import them (see light).
 	"claims":     {"internal/jose"},
@@ -24,7 +25,7 @@ var arrows = map[string][]string{
 	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
 
-	"keys":       {"internal/jose", "storage"},
+	"keys":       {"internal/jose", "internal/secretfile", "storage"},
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "storage"},
 	"oauth":      {"account", "claims", "dpop", "internal/assertion", "internal/jose", "keys", "nested", "revocation", "storage"},
@@ -35,12 +36,12 @@ var arrows = map[string][]string{
 	"storage/postgres": {"dpop", "storage"},
 	"storage/redis":    {"dpop", "storage"},
 
-	"internal/config": {"claims", "dpop", "internal/assertion", "internal/fetch"},
+	"internal/config": {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile"},
 	"internal/client": {"claims", "dpop", "internal/assertion", "internal/jose"},
 	"internal/devidp": {},
 	"internal/server": {all},
 	"internal/cli":    {all},
-	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "keys", "login", "storage/redis"},
+	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "internal/secretfile", "keys", "login", "storage/redis"},
 	"internal/demo":   {all},
 	"cmd/issuer":      {"internal/cli"},
 

@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/imidentity/issuer/internal/secretfile"
 )
 
 // certificateEvery is how often the files of the certificate are looked at.
@@ -110,19 +112,12 @@ func (c *certificate) take(cert, key []byte, err error) error {
 	return nil
 }
 
-// files reads certificate and key. A key that others may read is not taken.
+// files reads certificate and key. It refuses a key that others have access to.
 func (c *certificate) files() (cert, key []byte, err error) {
 	if cert, err = os.ReadFile(c.certFile); err != nil {
 		return nil, nil, err
 	}
-	info, err := os.Stat(c.keyFile)
-	if err != nil {
-		return nil, nil, err
-	}
-	if mode := info.Mode().Perm(); mode&0o077 != 0 {
-		return nil, nil, fmt.Errorf("the key is open to others than its owner (mode %04o): run `chmod 600 %s`", mode, c.keyFile)
-	}
-	key, err = os.ReadFile(c.keyFile)
+	key, err = secretfile.Read(c.keyFile)
 	return cert, key, err
 }
 
