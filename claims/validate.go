@@ -145,6 +145,15 @@ type Identity struct {
 	Handle, User, Device ID
 }
 
+// Username returns the handle as people write it (RFC 7662 §2.2). A mimi: URI does not tell its system, and is written as
+// @handle@domain.
+func (id Identity) Username() string {
+	if id.Handle.system == SystemMIMI {
+		return "@" + id.Handle.local + "@" + displayDomain(id.Handle.domain)
+	}
+	return id.Handle.Native()
+}
+
 // Identity reads the identifiers of a user's token, strictly, each with the type that its claim wants. It does not
 // compare them or judge the domain; [Set.Validate] does. The error is a [*ClaimError].
 func (s *Set) Identity() (Identity, error) { return s.identity(Parser{AllowSingleLabel: true}) }

@@ -315,6 +315,6 @@ func newToken(set claims.Set, kid string) (*token, error) {
 		return nil, err
 	}
 	t.subject.Domain, t.subject.User, t.subject.Device = id.User.Domain(), id.User.Local(), id.Device.Device()
-	t.username = id.Handle.Native()
+	t.username = id.Username()
 	return t, nil
 }

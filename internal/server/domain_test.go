@@ -42,7 +42,7 @@ func TestSystems(t *testing.T) {
 		},
 		{
 			"mimi.example", "mimi://mimi.example", `mimi://mimi\.example/u/alice`,
-			`mimi://mimi\.example/u/(` + id + `)`, `mimi://mimi\.example/d/(` + id + `)/` + device, "",
+			`mimi://mimi\.example/u/(` + id + `)`, `mimi://mimi\.example/d/(` + id + `)/` + device, "@alice@mimi.example",
 		},
 	} {
 		t.Run(test.domain, func(t *testing.T) {
@@ -68,7 +68,7 @@ func TestSystems(t *testing.T) {
 			if a.json["active"] != true || a.text("handle") != got.set.Handle || a.text("sub") != got.set.Subject || a.text("device") != got.set.Device {
 				t.Errorf("introspection = %v, want the identity of the token", a)
 			}
-			if test.username != "" && a.text("username") != test.username {
+			if a.text("username") != test.username {
 				t.Errorf("username = %q, want %q", a.text("username"), test.username)
 			}
 			again := s.refreshedAs(t, manyApp, d, got.refresh)
