@@ -88,7 +88,7 @@ func (a *Accounts) Display(u storage.User) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("account: handle: %v", err)
 	}
-	return claims.Display(handle), nil
+	return claims.Text(handle), nil
 }
 
 // DomainURI returns the URI of a domain, in the form that it writes identifiers in.

@@ -1,16 +1,44 @@
 package claims
 
 import (
+	"slices"
 	"strings"
 	"unicode"
 
 	"golang.org/x/text/unicode/bidi"
 )
 
-// Display returns the identifier as people should see it: the native form, or else the URI, set off from the text around
-// it by isolates if any of it runs from right to left (UAX #9 §2.4). If the domain has something to warn of, its A-labels
-// follow in parentheses.
+// Display returns the identifier as [Text] does, marked with what its reader should know (see [Policy.Warnings]): a name
+// that mixes scripts is followed by "(mixed scripts)", a confusable one by what it looks like, as in "(looks like admin)",
+// and a domain with either fault by its A-labels.
 func Display(id ID) string {
+	var p Policy
+	var marks []string
+	domain := false
+	for _, w := range p.Warnings(id) {
+		switch {
+		case w.Part == PartDomain:
+			domain = true
+		case w.Code == CodeMixedScript && !slices.Contains(marks, "mixed scripts"):
+			marks = append(marks, "mixed scripts")
+		case w.Code == CodeConfusable:
+			marks = append(marks, "looks like "+w.Like)
+		}
+	}
+	s := Text(id)
+	if len(marks) > 0 {
+		s += " (" + strings.Join(marks, ", ") + ")"
+	}
+	if domain && displayDomain(id.domain) != id.domain {
+		s += " (" + id.domain + ")"
+	}
+	return s
+}
+
+// Text returns the identifier as people write it: the native form, or else the URI, set off from the text around it by
+// isolates if any of it runs from right to left (UAX #9 §2.4). It is for names that their own domain gave away; [Display]
+// is for those from elsewhere.
+func Text(id ID) string {
 	s := id.Native()
 	switch {
 	case s == "":
@@ -21,20 +49,7 @@ func Display(id ID) string {
 	if strings.ContainsFunc(s, rightToLeft) {
 		s = "\u2068" + s + "\u2069"
 	}
-	if displayDomain(id.domain) != id.domain && domainWarns(id) {
-		s += " (" + id.domain + ")"
-	}
 	return s
-}
-
-func domainWarns(id ID) bool {
-	var p Policy
-	for _, w := range p.Warnings(id) {
-		if w.Part == PartDomain {
-			return true
-		}
-	}
-	return false
 }
 
 func rightToLeft(r rune) bool {

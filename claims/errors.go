@@ -82,7 +82,9 @@ const (
 type Error struct {
 	Code   Code
 	Part   string // one of the Part constants
-	Offset int    // octets from the start of the text; the start of the part when mapping has moved the place
+	Offset int    // bytes from the start of the text; the start of the part when mapping has moved the place
+	// Like is the name that a confusable one looks like, or the ASCII letters, if it is known. It is lower-case.
+	Like string
 }
 
 // Error says for example "claims: local: disallowed_char at octet 7".

@@ -132,6 +132,21 @@ func readMIMI(p *Parser, _ *family, q parts) (ID, error) {
 	return id, nil
 }
 
+// segments returns [CodeDotSegment] if a part of id would be a dot segment of its mimi: URI, which so cannot hold it.
+func (id ID) segments() error {
+	local := id.local
+	if id.system == SystemIRC && id.typ == TypeChannel {
+		local = local[1:]
+	}
+	switch {
+	case isDotSegment(local):
+		return &Error{Code: CodeDotSegment, Part: PartLocal}
+	case isDotSegment(id.device):
+		return &Error{Code: CodeDotSegment, Part: PartDevice}
+	}
+	return nil
+}
+
 func (id ID) appendMIMI(b []byte) []byte {
 	if id.domain == "" {
 		return b

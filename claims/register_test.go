@@ -13,7 +13,7 @@ import (
 
 // Keys that are kept are compared with new ones only if the same tables made both.
 func TestCollisionTables(t *testing.T) {
-	known := map[string]string{"15.0.0 15.0.0 1": "f523b3048376bda2"}
+	known := map[string]string{"15.0.0 15.0.0 15.0 2": "f7a3bfb077d4d864"}
 	h := sha256.New()
 	for _, span := range [][2]rune{{0, 0x33ff}, {0xa000, 0xabff}, {0xf900, 0x1ffff}} { // all but ideographs and Hangul
 		for r := span[0]; r <= span[1]; r++ {
@@ -95,7 +95,7 @@ func TestPolicy(t *testing.T) {
 	}
 }
 
-func TestWarnings(t *testing.T) {
+func TestReviewC1Warnings(t *testing.T) {
 	policy := claims.Policy{Protected: []string{"acme"}}
 	for uri, want := range map[string][]string{
 		"im:%40alice@example.com":                   nil,
@@ -107,6 +107,13 @@ func TestWarnings(t *testing.T) {
 		"mimi://www.xn--80ak6aa92e.com/u/a":         {"claims: domain: confusable at octet 4"},
 		"mimi://\u043f\u043e\u0447\u0442\u0430.com": nil,
 		"sip:a@192.0.2.1":                           nil,
+		"im:%40ꓮꓓꓟꓲꓠ@example.com":                   {"claims: local: confusable at octet 0"},
+		"im:%40кот@example.com":                     {"claims: local: confusable at octet 0"},
+		"im:%40ꜰox@example.com":                     {"claims: local: confusable at octet 0"},
+		"im:%40næs@example.com":                     nil, // looks like two letters
+		"im:%40straße@example.com":                  nil,
+		"im:%40алиса@example.com":                   nil,
+		"im:%40кот1@пример.example":                 {"claims: local: confusable at octet 0"},
 	} {
 		var got []string
 		for _, w := range policy.Warnings(read(t, uri)) {
@@ -118,7 +125,7 @@ func TestWarnings(t *testing.T) {
 	}
 }
 
-func TestDisplay(t *testing.T) {
+func TestReviewC1Display(t *testing.T) {
 	for uri, want := range map[string]string{
 		"im:%40alice@example.com":           "@alice@example.com",
 		"im:%40alice@bücher.example":        "@alice@bücher.example",
@@ -130,6 +137,11 @@ func TestDisplay(t *testing.T) {
 		"im:wxyz=%40alice@local.invalid":    "@alice",
 		"im:irc=irc.example.com/%23x":       "#x@irc.example.com",
 		"im:irc=irc.example.com/!u@h.a.com": "!u@h.a.com@irc.example.com",
+		"im:%40ꓮꓓꓟꓲꓠ@example.com":           "@ꓮꓓꓟꓲꓠ@example.com (looks like admin)",
+		"im:%40аdmin@example.com":           "@аdmin@example.com (mixed scripts, looks like admin)",
+		"im:%40раураl@example.com":          "@раураl@example.com (mixed scripts, looks like paypal)",
+		"im:%40мама@example.com":            "@мама@example.com (looks like mama)",
+		"im:%40аm@xn--80ak6aa92e.com":       "@аm@\u0430\u0440\u0440\u04CF\u0435.com (mixed scripts, looks like am) (xn--80ak6aa92e.com)",
 	} {
 		if got := claims.Display(read(t, uri)); got != want {
 			t.Errorf("Display(%q) = %q, want %q", uri, got, want)

@@ -201,6 +201,8 @@ type Domain struct {
 	ChooseHandle bool `key:"choose_handle" default:"true"`
 	// Protected are names, beside admin, support and the like, that nobody may take or imitate: brands, domains.
 	Protected []string `key:"protected"`
+	// Scripts says how far a new handle may mix scripts: a restriction level of UTS #39 §5.2.
+	Scripts string `key:"scripts" default:"moderately_restrictive" oneof:"ascii_only,single_script,highly_restrictive,moderately_restrictive,unrestricted"`
 	// Providers are the OpenID providers that people of the domain log in at. Where there are several, a person chooses
 	// one unless the app has (im_provider), and accounts at two of them are two people.
 	Providers []Provider `key:"providers,required"`

@@ -330,6 +330,7 @@ func accountDomains(cfg *config.Config) ([]account.Domain, error) {
 		if err != nil {
 			return nil, fmt.Errorf("domain %s: %w", d.Name, err)
 		}
+		domain.Policy.Scripts = claims.Restriction(d.Scripts)
 		list = append(list, domain)
 	}
 	return list, nil
