@@ -2,21 +2,44 @@ package login
 
 import (
 	"context"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
 )
 
-// BeginParams are wishes for one login, passed on to the provider (OpenID Connect Core §3.1.2.1). The zero value
+// BeginParams are what is asked of the provider for one login (OpenID Connect Core §3.1.2.1). The zero value
 // has none.
 type BeginParams struct {
 	LoginHint string
 	Prompt    string // "login", "none", ... space-separated
 	// MaxAge is how long ago the person may have logged in at the provider, in whole seconds; the provider's
-	// answer is then held to it. Nil means any time.
+	// answer is then checked against it. Nil means any time. The prompt "login" is a MaxAge of zero: without it, nothing
+	// would show whether the browser had dropped the prompt on its way to the provider.
 	MaxAge *time.Duration
+}
+
+// maxAge is MaxAge, or zero where the person has to log in anew (OpenID Connect Core §3.1.2.1).
+func (b BeginParams) maxAge() (age time.Duration, limited bool) {
+	switch {
+	case slices.Contains(strings.Fields(b.Prompt), "login"):
+		return 0, true
+	case b.MaxAge != nil:
+		return b.MaxAge.Truncate(time.Second), true
+	}
+	return 0, false
+}
+
+// AuthAfter returns the earliest login at the provider that will do for a login that began at a time; zero if any will.
+func (b BeginParams) AuthAfter(begun time.Time) time.Time {
+	age, limited := b.maxAge()
+	if !limited {
+		return time.Time{}
+	}
+	return begun.Add(-age)
 }
 
 // A Pending is what must be remembered between Begin and Finish, where only this service can read it.
@@ -53,21 +76,19 @@ func (p *Provider) Begin(ctx context.Context, params BeginParams) (Start, error)
 	if params.Prompt != "" {
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", params.Prompt))
 	}
-	if params.MaxAge != nil {
-		age := params.MaxAge.Truncate(time.Second)
+	if age, limited := params.maxAge(); limited {
 		opts = append(opts, oauth2.SetAuthURLParam("max_age", strconv.Itoa(int(age/time.Second))))
-		start.AuthAfter = p.now().Add(-age)
 	}
+	start.AuthAfter = params.AuthAfter(p.now())
 	start.URL = p.oauth2(meta).AuthCodeURL(start.State, opts...)
 	return start, nil
 }
 
 func (p *Provider) oauth2(meta *metadata) *oauth2.Config {
 	return &oauth2.Config{
-		ClientID:     p.cfg.ClientID,
-		ClientSecret: p.cfg.ClientSecret,
-		Endpoint:     meta.endpoint,
-		RedirectURL:  p.cfg.RedirectURL,
-		Scopes:       p.cfg.Scopes,
+		ClientID:    p.cfg.ClientID,
+		Endpoint:    oauth2.Endpoint{AuthURL: meta.authorize},
+		RedirectURL: p.cfg.RedirectURL,
+		Scopes:      p.cfg.Scopes,
 	}
 }

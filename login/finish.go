@@ -4,12 +4,10 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"net/url"
 	"strings"
 	"time"
-
-	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
 )
 
 // An Identity is who logged in, in the provider's words. What the provider did not say is empty.
@@ -25,10 +23,13 @@ type Identity struct {
 	AuthTime time.Time // whole seconds, UTC
 	ACR      string
 	AMR      []string
+	// Ignored names the optional claims among sid, acr, amr and auth_time that the provider sent in a form that cannot be
+	// used. They are absent above.
+	Ignored []string `json:"-"`
 }
 
 // Finish takes the query of a callback to the end of the login. Its error is a *[Refused], a *[Rejected], or
-// wraps [ErrUnavailable]; an unavailable provider may already have spent the code.
+// wraps [ErrUnavailable], and then [ErrCodeSent] too if the login cannot be finished with this callback any more.
 func (p *Provider) Finish(ctx context.Context, pending Pending, callback url.Values) (Identity, error) {
 	meta, err := p.meta.get(ctx, metadataLife)
 	if err != nil {
@@ -38,19 +39,28 @@ func (p *Provider) Finish(ctx context.Context, pending Pending, callback url.Val
 	if err != nil {
 		return Identity{}, err
 	}
-	token, err := p.exchange(ctx, meta, code, pending.Verifier)
+	answer, err := p.exchange(ctx, meta, code, pending.Verifier)
 	if err != nil {
 		return Identity{}, err
 	}
-	raw, ok := token.Extra("id_token").(string)
-	if !ok {
+	id, err := p.read(ctx, meta, pending, answer)
+	if errors.Is(err, ErrUnavailable) {
+		err = fmt.Errorf("%w: %w", ErrCodeSent, err)
+	}
+	return id, err
+}
+
+// read takes the identity from the token endpoint's answer, and from userinfo where it has to.
+func (p *Provider) read(ctx context.Context, meta *metadata, pending Pending, answer members) (Identity, error) {
+	raw, access := answer.text("id_token"), answer.text("access_token")
+	if raw == "" {
 		return Identity{}, rejected("id_token", "missing from the token endpoint's answer")
 	}
-	said, err := p.checkIDToken(ctx, meta, pending, raw, token.AccessToken)
+	said, err := p.checkIDToken(ctx, pending, raw, access)
 	if err != nil {
 		return Identity{}, err
 	}
-	return p.identify(ctx, meta, said, token.AccessToken)
+	return p.identify(ctx, meta, said, access)
 }
 
 // checkCallback returns the code, once it is sure that this provider sent it for this login.
@@ -66,7 +76,7 @@ func (p *Provider) checkCallback(meta *metadata, pending Pending, callback url.V
 	// RFC 9207 §2.4: before anything else in the answer is believed, an error included.
 	switch iss := callback.Get("iss"); {
 	case iss == "" && (meta.sendsIss || callback.Has("iss")):
-		return "", rejected("iss", "missing, although the provider says that it sends it")
+		return "", rejected("iss", "missing, although the provider announces that it sends it")
 	case iss != "" && iss != p.cfg.Issuer:
 		return "", rejected("iss", "the answer comes from another provider")
 	}
@@ -82,28 +92,9 @@ func (p *Provider) checkCallback(meta *metadata, pending Pending, callback url.V
 	return code, nil
 }
 
-func (p *Provider) exchange(ctx context.Context, meta *metadata, code, verifier string) (*oauth2.Token, error) {
-	token, err := p.oauth2(meta).Exchange(oidc.ClientContext(ctx, p.client), code, oauth2.VerifierOption(verifier))
-	if err == nil {
-		if !strings.EqualFold(token.Type(), "Bearer") { // Core §3.1.3.3
-			return nil, rejected("code", "the access token is not a Bearer token")
-		}
-		return token, nil
-	}
-	var answered *oauth2.RetrieveError
-	if errors.As(err, &answered) {
-		// Not its own text, which holds the answer's body.
-		return nil, rejected("code", "not taken: %d %s", answered.Response.StatusCode, printable(answered.ErrorCode, 64))
-	}
-	if unreachable(err) {
-		return nil, unavailable("token endpoint", err)
-	}
-	return nil, rejected("code", "the token endpoint's answer is not one")
-}
-
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// printable returns the first octets of s without those that RFC 6749 §4.1.2.1 keeps out of error codes and
+// printable returns the first bytes of s without those that RFC 6749 §4.1.2.1 keeps out of error codes and
 // descriptions.
 func printable(s string, max int) string {
 	kept := strings.Map(func(r rune) rune {

@@ -1,10 +1,6 @@
 package login
 
-import (
-	"context"
-
-	"github.com/imidentity/issuer/internal/jose"
-)
+import "context"
 
 // identify maps the claims of a verified ID token. Claims it lacks are read from userinfo, if there is one:
 // providers may put nothing but sub into an ID token (OpenID Connect Core §5.4).
@@ -15,15 +11,16 @@ func (p *Provider) identify(ctx context.Context, meta *metadata, said members, a
 		SID:     said.text("sid"),
 		ACR:     said.text("acr"),
 	}
-	var err error
-	if raw, ok := said["auth_time"]; ok {
-		if id.AuthTime, err = jose.NumericDate(raw); err != nil {
-			return Identity{}, &Rejected{Part: "auth_time", Err: err}
-		}
+	id.AMR = said.texts("amr")
+	if at := said.date("auth_time"); !at.After(p.now().Add(leeway)) {
+		id.AuthTime = at
 	}
-	if raw, ok := said["amr"]; ok {
-		if id.AMR, err = jose.Strings(raw); err != nil {
-			return Identity{}, rejected("id_token", "amr: %v", err)
+	// These describe the login. One that cannot be read is left out: it is no ground to refuse the person (Core §3.1.3.7).
+	for name, missing := range map[string]bool{
+		"sid": id.SID == "", "acr": id.ACR == "", "amr": id.AMR == nil, "auth_time": id.AuthTime.IsZero(),
+	} {
+		if missing && said[name] != nil {
+			id.Ignored = append(id.Ignored, name)
 		}
 	}
 	if meta.userinfo != "" && (said[p.cfg.HandleClaim] == nil || p.cfg.UserClaim != "" && said[p.cfg.UserClaim] == nil) {
@@ -40,7 +37,7 @@ func (p *Provider) identify(ctx context.Context, meta *metadata, said members, a
 	id.Handle = said.text(p.cfg.HandleClaim)
 	if p.cfg.UserClaim != "" {
 		if id.User = said.text(p.cfg.UserClaim); id.User == "" {
-			return Identity{}, rejected("claims", "%s, the user's id, is missing or no text", p.cfg.UserClaim)
+			return Identity{}, rejected("claims", "%s, the user's id, is missing or not a string", p.cfg.UserClaim)
 		}
 	}
 	return id, nil
@@ -55,11 +52,11 @@ func (p *Provider) userinfo(ctx context.Context, meta *metadata, subject, access
 	if err != nil {
 		return nil, &Rejected{Part: "userinfo", Err: err}
 	}
-	said, err := parseMembers(body)
+	said, err := parseMembers(body, []string{"sub"})
 	if err != nil {
 		return nil, &Rejected{Part: "userinfo", Err: err}
 	}
-	// Core §5.3.2: it may be an answer about somebody else.
+	// Core §5.3.2: it may be an answer about another user.
 	if said.text("sub") != subject {
 		return nil, rejected("userinfo", "sub is not the one of the ID token")
 	}

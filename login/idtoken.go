@@ -9,108 +9,98 @@ import (
 	"time"
 
 	"github.com/coreos/go-oidc/v3/oidc"
-
-	"github.com/imidentity/issuer/internal/jose"
 )
 
-// leeway is how far the provider's clock may be from ours.
-const leeway = time.Minute
+const (
+	// leeway is how far the provider's clock may be from ours.
+	leeway = time.Minute
+	// rounding is by how much two times of the provider's own may be off: they are whole seconds, perhaps of two machines.
+	rounding = 5 * time.Second
+)
 
-// known are the claims read here and by go-oidc. encoding/json, which go-oidc uses, would take "SUB" for "sub".
-var known = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash", "auth_time", "acr", "amr", "sid",
-	"_claim_names", "_claim_sources"}
-
-// members are the claims of an ID token or a userinfo answer, each as raw JSON.
-type members map[string][]byte
-
-func parseMembers(data []byte) (members, error) {
-	m := members{}
-	err := jose.Object(data, func(name string, value []byte) error {
-		m[name] = value
-		return jose.CheckCase(name, known)
-	})
-	return m, err
-}
-
-// text returns the claim's text; one that is absent, null or no text is empty.
-func (m members) text(name string) string {
-	s, _ := jose.String(m[name])
-	return s
-}
+// binding are the claims that tie an ID token to its issuer, its time and this login. They must be as expected, and no
+// other claim may differ from one of them in case only. Those of [descriptive] only describe the login.
+var binding = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash"}
 
 // checkIDToken verifies an ID token (OpenID Connect Core §3.1.3.7) and returns its claims.
-func (p *Provider) checkIDToken(ctx context.Context, meta *metadata, pending Pending, raw, accessToken string) (members, error) {
+func (p *Provider) checkIDToken(ctx context.Context, pending Pending, raw, accessToken string) (members, error) {
 	now := p.now()
-	keys := &witness{KeySet: p.keys}
+	keys := &reader{keys: p.keys}
 	verifier := oidc.NewVerifier(p.cfg.Issuer, keys, &oidc.Config{
 		ClientID:             p.cfg.ClientID,
-		SupportedSigningAlgs: meta.algs,
+		SupportedSigningAlgs: algorithms, // the key set knows which of them the provider uses
 		Now:                  func() time.Time { return now.Add(-leeway) },
 	})
 	token, err := verifier.Verify(ctx, raw)
 	if errors.Is(keys.err, ErrUnavailable) {
 		return nil, keys.err
 	}
+	if keys.err != nil {
+		err = keys.err // go-oidc calls every one of them a bad signature
+	}
 	if err != nil {
 		return nil, &Rejected{Part: "id_token", Err: err}
 	}
-	var payload json.RawMessage
-	if err := token.Claims(&payload); err != nil {
-		return nil, &Rejected{Part: "id_token", Err: err}
-	}
-	said, err := parseMembers(payload)
-	if err != nil {
-		return nil, &Rejected{Part: "id_token", Err: err}
-	}
-	azp, named := said["azp"]
+	said := keys.said
 	switch {
 	case token.Subject == "" || len(token.Subject) > 255: // Core §2
-		return nil, rejected("id_token", "sub is not 1 to 255 octets")
-	case named && said.text("azp") != p.cfg.ClientID, len(azp) == 0 && len(token.Audience) > 1:
+		return nil, rejected("id_token", "sub is not 1 to 255 bytes")
+	case said["azp"] != nil && said.text("azp") != p.cfg.ClientID, said["azp"] == nil && len(token.Audience) > 1:
 		return nil, rejected("id_token", "azp is not this client")
 	case said["iat"] == nil || token.IssuedAt.After(now.Add(leeway)):
 		return nil, rejected("id_token", "iat is missing or in the future")
 	case pending.Nonce == "" || !equal(token.Nonce, pending.Nonce):
-		return nil, rejected("nonce", "not the one of this login")
+		return nil, rejected("nonce", "not the nonce of this login")
 	}
 	if token.AccessTokenHash != "" { // Core §3.1.3.8
 		if err := token.VerifyAccessToken(accessToken); err != nil {
 			return nil, &Rejected{Part: "id_token", Err: err}
 		}
 	}
-	return said, p.checkAuthTime(said, pending, now)
+	return said, checkAuthTime(said, pending, token.IssuedAt, now)
 }
 
-// checkAuthTime holds auth_time to the max_age that was asked for (Core §3.1.3.7, number 13).
-func (p *Provider) checkAuthTime(said members, pending Pending, now time.Time) error {
-	raw, given := said["auth_time"]
-	if !given {
-		if !pending.AuthAfter.IsZero() {
-			return rejected("auth_time", "missing, although max_age was asked for")
-		}
+// checkAuthTime checks auth_time against the max_age that was asked for (Core §3.1.3.7, number 13). Without max_age,
+// the claim is optional and no ground to refuse.
+func checkAuthTime(said members, pending Pending, issued, now time.Time) error {
+	if pending.AuthAfter.IsZero() {
 		return nil
 	}
-	at, err := jose.NumericDate(raw)
-	switch {
-	case err != nil:
-		return &Rejected{Part: "auth_time", Err: err}
+	switch at := said.date("auth_time"); {
+	case at.IsZero():
+		return rejected("auth_time", "missing or not a number of seconds, although max_age was asked for")
 	case at.After(now.Add(leeway)):
 		return rejected("auth_time", "in the future")
-	case at.Before(pending.AuthAfter.Add(-leeway)):
+	// By our clock, and more precisely by the provider's own: the token was issued after the login began.
+	case at.Before(pending.AuthAfter.Add(-leeway)), issued.Sub(at) > now.Sub(pending.AuthAfter)+rounding:
 		return rejected("auth_time", "longer ago than max_age allows")
 	}
 	return nil
 }
 
-// witness keeps the error of a key set, which go-oidc makes text of.
-type witness struct {
-	oidc.KeySet
-	err error
+// A reader gives go-oidc the claims that it checks, and nothing else: it would refuse the whole token for an optional
+// claim of another type, and encoding/json, which it uses, takes "SUB" for "sub".
+type reader struct {
+	keys *keySet
+	said members // all claims, once the signature was verified
+	err  error   // go-oidc keeps only its text
 }
 
-func (w *witness) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
-	payload, w.err = w.KeySet.VerifySignature(ctx, token)
-	return payload, w.err
+func (r *reader) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
+	defer func() { r.err = err }()
+	if payload, err = r.keys.VerifySignature(ctx, token); err != nil {
+		return nil, err
+	}
+	if r.said, err = parseMembers(payload, binding); err != nil {
+		return nil, err
+	}
+	checked := map[string]json.RawMessage{}
+	for _, name := range binding {
+		if value, ok := r.said[name]; ok {
+			checked[name] = value
+		}
+	}
+	return json.Marshal(checked)
 }
 
 func unavailable(what string, err error) error {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -21,14 +22,21 @@ const (
 
 type key = jose.Key
 
-// keySet verifies signatures with the keys that the provider publishes. It implements the KeySet of go-oidc,
-// whose own asks the provider again for every token with a key id it does not know; this one does so once a
-// minute.
+// signing is how the provider signs ID tokens.
+type signing struct {
+	algs []string
+	keys []key
+}
+
+// keySet verifies signatures with the keys that the provider publishes. It implements the KeySet of go-oidc, whose own
+// asks the provider again for every token with an unknown key id, and never for a known one. This one asks again for every
+// token that it cannot verify, once a minute: a provider may put a new key under an old id, or change its algorithm.
 type keySet struct {
-	memo memo[[]key]
+	memo memo[signing]
+	meta *memo[*metadata]
 
 	mu     sync.Mutex
-	forced time.Time // when the keys were last fetched for a key id that was not known
+	forced time.Time // when the provider was last asked again for a token that could not be verified
 }
 
 // VerifySignature returns the payload of token. The error wraps [ErrUnavailable] if the key may be one that was
@@ -38,41 +46,35 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	keys, err := k.memo.get(ctx, keysLife)
+	with, err := k.memo.get(ctx, keysLife)
 	if err != nil {
 		return nil, err
 	}
-	verified, known := verify(jws, keys)
-	if !verified && !known {
-		if keys, err = k.force(ctx); err != nil {
-			return nil, err
-		}
-		verified, _ = verify(jws, keys)
+	if with.verify(jws) {
+		return jws.Payload, nil
 	}
-	if !verified {
-		return nil, jose.ErrSignature
+	if with, err = k.renew(ctx); err != nil {
+		return nil, err
 	}
-	return jws.Payload, nil
+	if with.verify(jws) {
+		return jws.Payload, nil
+	}
+	return nil, jose.ErrSignature
 }
 
-// verify tries the keys that jws may mean: the one of its kid, or any if it names none. It reports whether
-// one verified it, and whether the kid is known.
-func verify(jws *jose.JWS, keys []key) (verified, known bool) {
+// verify tries the keys that jws may mean: the one of its kid, or any if it names none.
+func (s signing) verify(jws *jose.JWS) bool {
 	kid, alg := jws.Header.Kid, jws.Header.Alg
-	for _, key := range keys {
-		if kid != "" && key.Kid != kid {
-			continue
-		}
-		known = kid != ""
-		if (key.Alg == "" || jose.Allows([]string{key.Alg}, alg)) && jws.Verify(alg, key.Public) == nil {
-			return true, known
-		}
+	if !slices.Contains(s.algs, alg) {
+		return false
 	}
-	return false, known
+	return slices.ContainsFunc(s.keys, func(k key) bool {
+		return (kid == "" || k.Kid == kid) && (k.Alg == "" || jose.Allows([]string{k.Alg}, alg)) && jws.Verify(alg, k.Public) == nil
+	})
 }
 
-// force fetches the keys again, unless that was done within the last minute.
-func (k *keySet) force(ctx context.Context) ([]key, error) {
+// renew asks the provider for its metadata and keys again, unless that was done within the last minute.
+func (k *keySet) renew(ctx context.Context) (signing, error) {
 	now := k.memo.now()
 	k.mu.Lock()
 	soon := !k.forced.IsZero() && now.Sub(k.forced) < forcedEvery
@@ -81,42 +83,58 @@ func (k *keySet) force(ctx context.Context) ([]key, error) {
 	}
 	k.mu.Unlock()
 	if soon {
-		return nil, fmt.Errorf("%w: a key that is not known, and the keys were fetched a moment ago", ErrUnavailable)
+		return signing{}, fmt.Errorf("%w: an ID token cannot be verified, and the keys were fetched a moment ago", ErrUnavailable)
+	}
+	if _, err := k.meta.refresh(ctx); err != nil {
+		return signing{}, err
 	}
 	return k.memo.refresh(ctx)
 }
 
-// fetchKeys reads the provider's JWK Set. Keys that cannot verify anything here are passed over (RFC 7517 §5).
-func (p *Provider) fetchKeys(ctx context.Context) ([]key, error) {
+// fetchKeys reads the provider's JWK Set. Keys that cannot verify anything here are passed over (RFC 7517 §5). A set
+// without a usable key is an answer, too: the provider has withdrawn its keys.
+func (p *Provider) fetchKeys(ctx context.Context) (signing, error) {
 	meta, err := p.meta.get(ctx, metadataLife)
 	if err != nil {
-		return nil, err
+		return signing{}, err
 	}
 	body, err := p.get(ctx, meta.jwks, "")
 	if err != nil {
-		return nil, fmt.Errorf("%w: keys: %w", ErrUnavailable, err)
+		return signing{}, unavailable("keys", err)
 	}
-	var keys []key
-	err = jose.Object(body, func(name string, value []byte) error {
-		if name != "keys" {
-			return nil
-		}
-		var list []json.RawMessage
-		err := json.Unmarshal(value, &list)
-		for _, raw := range list {
-			if key, err := jose.ParseJWK(raw); err == nil {
-				keys = append(keys, key)
-			}
-		}
-		return err
-	})
-	if err == nil && len(keys) == 0 {
-		err = errors.New("no key for signatures")
-	}
+	set, err := lenientMembers(body)
 	if err != nil {
-		return nil, fmt.Errorf("%w: keys: %w", ErrUnavailable, err)
+		return signing{}, unavailable("keys", errors.New("not a JSON object"))
 	}
-	return keys, nil
+	var list []json.RawMessage
+	if json.Unmarshal(set["keys"], &list) != nil {
+		return signing{}, unavailable("keys", errors.New("not a JWK Set: it has no array keys"))
+	}
+	with := signing{algs: meta.algs}
+	for _, raw := range list {
+		if key, err := parseKey(raw); err == nil {
+			with.keys = append(with.keys, key)
+		}
+	}
+	return with, nil
+}
+
+// parseKey reads a JWK whose optional members may be null.
+func parseKey(raw []byte) (key, error) {
+	jwk := map[string]json.RawMessage{}
+	err := jose.Object(raw, func(name string, value []byte) error {
+		if string(value) != "null" {
+			jwk[name] = value
+		}
+		return nil
+	})
+	if err != nil {
+		return key{}, err
+	}
+	if raw, err = json.Marshal(jwk); err != nil {
+		return key{}, err
+	}
+	return jose.ParseJWK(raw)
 }
 
 // get returns the body of a 200 answer. A token goes into the Authorization header.

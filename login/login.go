@@ -26,6 +26,10 @@ import (
 // not answer in time, failed, or may not be asked again yet. The login can be tried again.
 var ErrUnavailable = errors.New("login: provider unavailable")
 
+// ErrCodeSent is wrapped beside [ErrUnavailable] if the provider may have taken the code before it failed. A code must not
+// be sent again (RFC 6749 §4.1.2): such a login is tried again from [Provider.Begin] on.
+var ErrCodeSent = errors.New("login: the code may be spent")
+
 // A Refused is the provider's own answer that it does not log this person in (RFC 6749 §4.1.2.1, OpenID Connect
 // Core §3.1.2.6). Both fields hold printable ASCII only and are short; they are still the provider's words.
 type Refused struct {
@@ -121,7 +125,7 @@ func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, erro
 	}
 	p := &Provider{cfg: cfg, client: guarded(client), now: now}
 	p.meta = memo[*metadata]{now: now, fetch: p.discover}
-	p.keys = &keySet{memo: memo[[]key]{now: now, fetch: p.fetchKeys}}
+	p.keys = &keySet{memo: memo[signing]{now: now, fetch: p.fetchKeys}, meta: &p.meta}
 	return p, nil
 }
 
@@ -140,7 +144,7 @@ func (p *Provider) Domain() string { return p.cfg.Domain }
 // AuthoritativeHandles reports whether this provider's handles are taken as they are.
 func (p *Provider) AuthoritativeHandles() bool { return p.cfg.AuthoritativeHandles }
 
-// checkURL accepts an absolute http or https URL with a host and without fragment; only https if base is https.
+// checkURL accepts an absolute http or https URL with a host and without a fragment; only https if base is https.
 func checkURL(raw, base string) error {
 	u, err := url.Parse(raw)
 	switch {

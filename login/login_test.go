@@ -130,7 +130,7 @@ func TestLogin(t *testing.T) {
 func TestBegin(t *testing.T) {
 	p := newProvider(t, config(serve(t, untouched, dev)))
 	age := 90 * time.Second
-	start := begin(t, p, login.BeginParams{LoginHint: "alice@example.com", Prompt: "login consent", MaxAge: &age})
+	start := begin(t, p, login.BeginParams{LoginHint: "alice@example.com", Prompt: "select_account consent", MaxAge: &age})
 	u, err := url.Parse(start.URL)
 	if err != nil {
 		t.Fatal(err)
@@ -139,7 +139,7 @@ func TestBegin(t *testing.T) {
 	for name, want := range map[string]string{
 		"response_type": "code", "client_id": dev.ID, "redirect_uri": redirectURL, "scope": "openid profile",
 		"state": start.State, "nonce": start.Nonce, "code_challenge_method": "S256",
-		"login_hint": "alice@example.com", "prompt": "login consent", "max_age": "90",
+		"login_hint": "alice@example.com", "prompt": "select_account consent", "max_age": "90",
 	} {
 		if q.Get(name) != want {
 			t.Errorf("%s = %q, want %q", name, q.Get(name), want)

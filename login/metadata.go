@@ -8,11 +8,10 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
-	"golang.org/x/oauth2"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/imidentity/issuer/internal/jose"
@@ -20,82 +19,82 @@ import (
 
 const (
 	metadataLife = time.Hour
+	maxStale     = 24 * time.Hour
 	maxAnswer    = 1 << 20
 )
 
 // metadata is what the provider publishes about itself (OpenID Connect Discovery §3).
 type metadata struct {
-	endpoint oauth2.Endpoint
-	jwks     string
-	userinfo string // may be empty
-	algs     []string
-	sendsIss bool // RFC 9207 §3
+	authorize, token, jwks string
+	userinfo               string   // may be empty
+	algs                   []string // of ID tokens
+	basic                  bool     // the client authenticates by HTTP Basic
+	sendsIss               bool     // RFC 9207 §3
 }
 
 // algorithms are those that ID tokens may be signed with. None and HMAC have no place among them.
 var algorithms = []string{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.PS256, jose.RS256}
 
+// discover reads the provider's metadata (OpenID Connect Discovery §4). Members that are not read here may be of any type.
 func (p *Provider) discover(ctx context.Context) (*metadata, error) {
-	found, err := oidc.NewProvider(oidc.ClientContext(ctx, p.client), p.cfg.Issuer)
+	body, err := p.get(ctx, strings.TrimSuffix(p.cfg.Issuer, "/")+"/.well-known/openid-configuration", "")
 	if err != nil {
-		return nil, fmt.Errorf("%w: discovery: %.200w", ErrUnavailable, err)
+		return nil, unavailable("discovery", err)
 	}
-	var doc struct {
-		JWKS     string   `json:"jwks_uri"`
-		Algs     []string `json:"id_token_signing_alg_values_supported"`
-		Auth     []string `json:"token_endpoint_auth_methods_supported"`
-		SendsIss bool     `json:"authorization_response_iss_parameter_supported"`
+	doc, err := lenientMembers(body)
+	if err != nil {
+		return nil, unavailable("discovery", errors.New("not a JSON object"))
 	}
-	if err := found.Claims(&doc); err != nil {
-		return nil, fmt.Errorf("%w: discovery: not the metadata of a provider", ErrUnavailable)
-	}
-	meta := &metadata{endpoint: found.Endpoint(), jwks: doc.JWKS, userinfo: found.UserInfoEndpoint(), sendsIss: doc.SendsIss}
-	for name, url := range map[string]string{
-		"authorization_endpoint": meta.endpoint.AuthURL, "token_endpoint": meta.endpoint.TokenURL, "jwks_uri": meta.jwks,
-	} {
-		if err := checkURL(url, p.cfg.Issuer); err != nil {
-			return nil, fmt.Errorf("%w: discovery: %s: %w", ErrUnavailable, name, err)
-		}
-	}
-	if meta.userinfo != "" {
-		if err := checkURL(meta.userinfo, p.cfg.Issuer); err != nil {
-			return nil, fmt.Errorf("%w: discovery: userinfo_endpoint: %w", ErrUnavailable, err)
-		}
-	}
-	if doc.Algs == nil {
-		doc.Algs = []string{jose.RS256} // Core §15.1: the one that every provider has.
-	}
-	for _, alg := range algorithms {
-		if slices.Contains(doc.Algs, alg) {
-			meta.algs = append(meta.algs, alg)
-		}
-	}
-	if len(meta.algs) == 0 {
-		return nil, fmt.Errorf("%w: discovery: no algorithm for ID tokens that is supported here", ErrUnavailable)
-	}
-	if meta.endpoint.AuthStyle, err = p.authStyle(doc.Auth); err != nil {
-		return nil, err
+	meta, err := p.parseMetadata(doc)
+	if err != nil {
+		return nil, unavailable("discovery", err)
 	}
 	return meta, nil
 }
 
-// authStyle chooses how to authenticate at the token endpoint. Discovery §3: what is not said is
-// client_secret_basic.
-func (p *Provider) authStyle(methods []string) (oauth2.AuthStyle, error) {
-	switch {
-	case p.cfg.ClientSecret == "":
-		return oauth2.AuthStyleInParams, nil // the client id alone
-	case len(methods) == 0, slices.Contains(methods, "client_secret_basic"):
-		return oauth2.AuthStyleInHeader, nil
-	case slices.Contains(methods, "client_secret_post"):
-		return oauth2.AuthStyleInParams, nil
+func (p *Provider) parseMetadata(doc members) (*metadata, error) {
+	if doc.text("issuer") != p.cfg.Issuer { // Discovery §4.3
+		return nil, fmt.Errorf("issuer is %.200q, not %q", doc.text("issuer"), p.cfg.Issuer)
 	}
-	return 0, fmt.Errorf("%w: discovery: the provider takes no client secrets", ErrUnavailable)
+	meta := &metadata{sendsIss: doc.flag("authorization_response_iss_parameter_supported")}
+	for name, to := range map[string]*string{
+		"authorization_endpoint": &meta.authorize, "token_endpoint": &meta.token, "jwks_uri": &meta.jwks,
+		"userinfo_endpoint": &meta.userinfo,
+	} {
+		if name == "userinfo_endpoint" && doc[name] == nil { // the only one that is optional
+			continue
+		}
+		*to = doc.text(name)
+		if err := checkURL(*to, p.cfg.Issuer); err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+	}
+	offered := []string{jose.RS256} // Core §15.1: every provider has it
+	if algs := "id_token_signing_alg_values_supported"; doc[algs] != nil {
+		offered = doc.texts(algs)
+	}
+	for _, alg := range algorithms {
+		if slices.Contains(offered, alg) {
+			meta.algs = append(meta.algs, alg)
+		}
+	}
+	if len(meta.algs) == 0 {
+		return nil, errors.New("no algorithm for ID tokens that is supported here")
+	}
+	if p.cfg.ClientSecret == "" {
+		return meta, nil
+	}
+	// Discovery §3: the default is client_secret_basic.
+	methods := doc.texts("token_endpoint_auth_methods_supported")
+	meta.basic = len(methods) == 0 || slices.Contains(methods, "client_secret_basic")
+	if !meta.basic && !slices.Contains(methods, "client_secret_post") {
+		return nil, errors.New("the provider accepts no client secrets")
+	}
+	return meta, nil
 }
 
 // guarded returns client with answers that are whole or an error: a body that breaks off, is too long or comes
-// too late, and a provider that says that it failed, all become the client's *[url.Error], before go-oidc and
-// oauth2 make text of them.
+// too late, and a provider that says that it failed, all become the client's *[url.Error].
 func guarded(client *http.Client) *http.Client {
 	c := *client
 	if c.Transport == nil {
@@ -106,6 +105,11 @@ func guarded(client *http.Client) *http.Client {
 }
 
 type guard struct{ base http.RoundTripper }
+
+// A statusError is the status of an answer that says that the provider failed.
+type statusError int
+
+func (e statusError) Error() string { return fmt.Sprintf("answered %d", int(e)) }
 
 func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	resp, err := g.base.RoundTrip(req)
@@ -120,13 +124,15 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	case len(body) > maxAnswer:
 		return nil, errors.New("the answer is too long")
 	case resp.StatusCode >= 500, resp.StatusCode == http.StatusTooManyRequests:
-		return nil, fmt.Errorf("answered %d", resp.StatusCode)
+		return nil, statusError(resp.StatusCode)
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
 }
 
 // A memo remembers the last value that fetch returned.
+//
+// While nothing newer can be had, a value is used until it is maxStale old.
 type memo[T any] struct {
 	fetch  func(context.Context) (T, error)
 	now    func() time.Time
@@ -137,7 +143,7 @@ type memo[T any] struct {
 	at    time.Time // zero: there is no value yet
 }
 
-// get returns a value at most age old; if none can be had, the last one there was.
+// get returns a value at most age old; if none can be had, the last one, unless that is too old.
 func (m *memo[T]) get(ctx context.Context, age time.Duration) (T, error) {
 	m.mu.Lock()
 	value, at := m.value, m.at
@@ -146,7 +152,7 @@ func (m *memo[T]) get(ctx context.Context, age time.Duration) (T, error) {
 		return value, nil
 	}
 	fresh, err := m.refresh(ctx)
-	if err != nil && !at.IsZero() {
+	if err != nil && !at.IsZero() && m.now().Sub(at) < maxStale {
 		return value, nil
 	}
 	return fresh, err

@@ -36,6 +36,8 @@ type tamperer struct {
 	idToken  func(header, claims object) // nil leaves the provider's own signature
 	sign     func(t *tamperer, header, claims object) string
 	userinfo func(object)
+	keys     func(object)                                      // the key set, changed last
+	token    func(object)                                      // the token endpoint's answer
 	answer   func(w http.ResponseWriter, r *http.Request) bool // true: it has answered itself
 
 	keysAsked, userinfoAsked, tokenAsked atomic.Int32
@@ -121,9 +123,15 @@ func (tam *tamperer) modify(resp *http.Response) error {
 			jwk["kid"], jwk["use"] = "tamperer", "sig"
 			unusable := object{"kty": "oct", "k": "AAAA", "kid": "symmetric"}
 			set["keys"] = append(set["keys"].([]any), unusable, jwk)
+			if tam.keys != nil {
+				tam.keys(set)
+			}
 		})
 	case "/oauth/token":
 		return rewrite(resp, func(answer object) {
+			if tam.token != nil {
+				tam.token(answer)
+			}
 			if tam.idToken == nil {
 				return
 			}
@@ -214,13 +222,18 @@ func TestTamperedIDToken(t *testing.T) {
 		{"long sub", set("sub", strings.Repeat("a", 256)), nil, aged, "id_token"},
 		{"second sub in capitals", set("SUB", "dev-10022"), nil, aged, "id_token"},
 		{"foreign at_hash", set("at_hash", "AAAAAAAAAAAAAAAAAAAAAA"), nil, aged, "id_token"},
-		{"amr no list", set("amr", "pwd"), nil, aged, "id_token"},
 		{"other nonce", set("nonce", "AAAA"), nil, aged, "nonce"},
 		{"no nonce", remove("nonce"), nil, aged, "nonce"},
 		{"max age without auth_time", remove("auth_time"), nil, aged, "auth_time"},
 		{"longer ago than max age", set("auth_time", future(-2*time.Hour)), nil, aged, "auth_time"},
-		{"auth_time in the future", set("auth_time", future(time.Hour)), nil, login.BeginParams{}, "auth_time"},
-		{"auth_time no number", set("auth_time", "today"), nil, login.BeginParams{}, "auth_time"},
+		{"auth_time in the future", set("auth_time", future(time.Hour)), nil, aged, "auth_time"},
+		{"auth_time no number", set("auth_time", "today"), nil, aged, "auth_time"},
+		{"auth_time null", set("auth_time", nil), nil, aged, "auth_time"},
+		{"iat null", set("iat", nil), nil, login.BeginParams{}, "id_token"},
+		{"nonce null", set("nonce", nil), nil, login.BeginParams{}, "nonce"},
+		{"sub null", set("sub", nil), nil, login.BeginParams{}, "id_token"},
+		{"at_hash no text", set("at_hash", 7), nil, login.BeginParams{}, "id_token"},
+		{"azp null with several audiences", func(_, c object) { c["aud"], c["azp"] = []string{dev.ID, "other"}, nil }, nil, aged, "id_token"},
 		{"crit", func(h, _ object) { h["crit"] = []string{"exp"} }, nil, aged, "id_token"},
 		{"wrongly signed", func(object, object) {}, func(t *tamperer, h, c object) string {
 			return signWith(t.stranger, h, c)

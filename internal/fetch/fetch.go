@@ -48,9 +48,9 @@ type Policy struct {
 	AllowHTTP bool
 	// AllowAnyPort permits foreign URLs with a port other than 443 (80 by http). Configured URLs may have any.
 	AllowAnyPort bool
-	// Timeout bounds a request from dialling to the last octet of the body. Zero means [DefaultTimeout].
+	// Timeout bounds a request from dialing to the last byte of the body. Zero means [DefaultTimeout].
 	Timeout time.Duration
-	// MaxBody bounds the body of an answer, in octets. Zero means [DefaultMaxBody].
+	// MaxBody bounds the body of an answer, in bytes. Zero means [DefaultMaxBody].
 	MaxBody int64
 	// Resolver looks names up. Nil means [net.DefaultResolver].
 	Resolver *net.Resolver
@@ -108,6 +108,8 @@ func newClient(p Policy, wellKnownPorts bool) (*http.Client, error) {
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConnsPerHost:    16,
 		ForceAttemptHTTP2:      true,
+		// A connection that something on the way has dropped without a word is found before a request needs it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: step},
 		// A compressed body would be measured before it grows.
 		DisableCompression: true,
 	}

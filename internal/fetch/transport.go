@@ -26,7 +26,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		return nil, err
 	}
-	resp, err := t.base.RoundTrip(req)
+	resp, err := t.send(req)
 	if err != nil {
 		return nil, err
 	}
@@ -74,9 +74,9 @@ func (t *transport) checkAnswer(resp *http.Response) error {
 	return nil
 }
 
-func tooLarge(max int64) error { return refused("size", "the body exceeds %d octets", max) }
+func tooLarge(max int64) error { return refused("size", "the body exceeds %d bytes", max) }
 
-// limitedBody fails once more than max octets were read, so that a cut body is never taken for a whole one.
+// limitedBody fails once more than max bytes were read, so that a cut body is never taken for a whole one.
 type limitedBody struct {
 	io.ReadCloser
 	left, max int64
@@ -86,7 +86,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, tooLarge(b.max)
 	}
-	// One octet more than allowed tells a body that ends there from one that goes on.
+	// One byte more than allowed tells a body that ends there from one that goes on.
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}

@@ -1,0 +1,98 @@
+package login
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"strings"
+	"sync/atomic"
+
+	"github.com/imidentity/issuer/internal/fetch"
+)
+
+// exchange redeems the code at the token endpoint (OpenID Connect Core §3.1.3) and returns the answer. Members that are
+// not read here, such as expires_in, may be of any type.
+func (p *Provider) exchange(ctx context.Context, meta *metadata, code, verifier string) (members, error) {
+	var sent atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
+	req, err := p.tokenRequest(ctx, meta, code, verifier)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := p.client.Do(req)
+	if err != nil {
+		if err = unavailable("token endpoint", err); sent.Load() && !notProcessed(err) {
+			err = fmt.Errorf("%w: %w", ErrCodeSent, err)
+		}
+		return nil, err
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrCodeSent, unavailable("token endpoint", err))
+	}
+	answer, err := lenientMembers(body)
+	switch {
+	case resp.StatusCode/100 != 2 || answer.text("error") != "":
+		// Only the code: the description and the body may repeat what was sent.
+		return nil, rejected("code", "refused by the token endpoint: %d %s", resp.StatusCode, printable(answer.text("error"), 64))
+	case err != nil:
+		return nil, rejected("code", "the token endpoint's answer is not a JSON object")
+	case answer.text("access_token") == "":
+		return nil, rejected("code", "the token endpoint's answer has no access token")
+	// Core §3.1.3.3. Without a type it is the one that OpenID Connect knows.
+	case answer["token_type"] != nil && !strings.EqualFold(answer.text("token_type"), "Bearer"):
+		return nil, rejected("code", "the access token is not a Bearer token")
+	}
+	return answer, nil
+}
+
+// tokenRequest makes the request of RFC 6749 §4.1.3, with the client authentication of §2.3.1.
+func (p *Provider) tokenRequest(ctx context.Context, meta *metadata, code, verifier string) (*http.Request, error) {
+	form := url.Values{
+		"grant_type": {"authorization_code"}, "code": {code}, "code_verifier": {verifier}, "redirect_uri": {p.cfg.RedirectURL},
+	}
+	if !meta.basic {
+		form.Set("client_id", p.cfg.ClientID)
+		if p.cfg.ClientSecret != "" {
+			form.Set("client_secret", p.cfg.ClientSecret)
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, meta.token, strings.NewReader(form.Encode()))
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.Header.Set("Accept", "application/json")
+	if meta.basic {
+		req.SetBasicAuth(url.QueryEscape(p.cfg.ClientID), url.QueryEscape(p.cfg.ClientSecret))
+	}
+	// A code is redeemed once at most, so the request may come again after a connection that was closed under it.
+	fetch.Repeatable(req)
+	return req, nil
+}
+
+// notProcessed reports whether the provider said that it did not look at the request.
+func notProcessed(err error) bool {
+	var failed statusError
+	return errors.As(err, &failed) && (failed == http.StatusTooManyRequests || failed == http.StatusServiceUnavailable)
+}
+
+// lenientMembers reads a JSON object that nobody signed, from the provider itself over TLS: of a repeated member it takes
+// the last.
+func lenientMembers(data []byte) (members, error) {
+	var object map[string]json.RawMessage
+	if err := json.Unmarshal(data, &object); err != nil {
+		return nil, err
+	}
+	m := members{}
+	for name, value := range object {
+		m.put(name, value)
+	}
+	return m, nil
+}
