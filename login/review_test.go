@@ -1,10 +1,12 @@
 package login_test
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -213,6 +215,74 @@ func TestReviewE6KeysWithdrawn(t *testing.T) {
 	c.advance(time.Hour)
 	tam.idToken = func(_, claims object) { claims["iat"], claims["exp"] = future(2*time.Hour), future(3*time.Hour) }
 	wantRejected(t, finish(), "id_token")
+}
+
+// TestReviewE5StaleConnection has the provider close a connection that was kept open just when the code comes over it: the
+// code is sent once more, over a new connection, and redeemed once.
+func TestReviewE5StaleConnection(t *testing.T) {
+	tam := newTamperer(t)
+	var mu sync.Mutex
+	seen, hungUp := map[string]bool{}, 0
+	tam.answer = func(w http.ResponseWriter, r *http.Request) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		if reused := seen[r.RemoteAddr]; r.URL.Path != "/oauth/token" || !reused {
+			seen[r.RemoteAddr] = true
+			return false
+		}
+		hungUp++
+		panic(http.ErrAbortHandler)
+	}
+	if _, err := tam.finish(t, nil, login.BeginParams{}); err != nil || hungUp != 1 {
+		t.Errorf("Finish = %v after %d connections that were closed, want no error after 1", err, hungUp)
+	}
+	if n := tam.tokenAsked.Load(); n != 2 {
+		t.Errorf("the code was sent %d times, want 2", n)
+	}
+}
+
+// TestReviewE8CodeSent holds that an outage says whether the code was sent: only then the login has to begin anew.
+func TestReviewE8CodeSent(t *testing.T) {
+	status := func(n int) http.HandlerFunc { return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(n) } }
+	hangUp := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+	for _, test := range []struct {
+		name, path string
+		way        http.HandlerFunc
+		sent       bool
+	}{
+		{"token endpoint overloaded", "/oauth/token", status(http.StatusTooManyRequests), false},
+		{"token endpoint in maintenance", "/oauth/token", status(http.StatusServiceUnavailable), false},
+		{"token endpoint broken", "/oauth/token", status(http.StatusInternalServerError), true},
+		{"token endpoint hangs up", "/oauth/token", hangUp, true},
+		{"no keys", "/keys", status(http.StatusServiceUnavailable), true},
+		{"no userinfo", "/userinfo", hangUp, true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			tam := newTamperer(t)
+			tam.idToken = remove("preferred_username")
+			tam.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if r.URL.Path != test.path {
+					return false
+				}
+				test.way(w, r)
+				return true
+			}
+			_, err := tam.finish(t, nil, login.BeginParams{})
+			wantUnavailable(t, "Finish", err)
+			if errors.Is(err, login.ErrCodeSent) != test.sent {
+				t.Errorf("Finish = %v, want %v in it: %t", err, login.ErrCodeSent, test.sent)
+			}
+		})
+	}
+	t.Run("nobody there", func(t *testing.T) {
+		tam := newTamperer(t)
+		tam.metadata = func(m object) { m["token_endpoint"] = "http://127.0.0.1:1/token" }
+		_, err := tam.finish(t, nil, login.BeginParams{})
+		wantUnavailable(t, "Finish", err)
+		if errors.Is(err, login.ErrCodeSent) {
+			t.Errorf("Finish = %v, but no connection was made", err)
+		}
+	})
 }
 
 // TestReviewB8PromptLogin has the browser drop prompt=login on its way to the provider, which then tells of an older login:

@@ -147,7 +147,7 @@ func TestAuthorizeGoesOn(t *testing.T) {
 		{"device name of 64 characters", url.Values{"im_device_name": {strings.Repeat("ä", 64)}}, nil},
 		{"parameters without value", url.Values{"scope": {""}, "max_age": {""}, "dpop_jkt": {""}, "request": {""}, "im_domain": {""}}, nil},
 		{"hint, prompt and age", url.Values{"login_hint": {"alice"}, "prompt": {"login"}, "max_age": {"60"}},
-			url.Values{"login_hint": {"alice"}, "prompt": {"login"}, "max_age": {"60"}}},
+			url.Values{"login_hint": {"alice"}, "prompt": {"login"}, "max_age": {"0"}}},
 		{"domain by name", url.Values{"client_id": {bothApp.id}, "im_domain": {"example.org"}}, url.Values{"redirect_uri": {s.issuer + "/login/callback/other"}}},
 		{"domain by provider", url.Values{"client_id": {twoApp.id}, "im_provider": {"staff"}}, url.Values{"redirect_uri": {s.issuer + "/login/callback/staff"}}},
 		{"domain and provider by name", url.Values{"client_id": {twoApp.id}, "im_domain": {"two.example"}, "im_provider": {"staff"}}, url.Values{"redirect_uri": {s.issuer + "/login/callback/staff"}}},

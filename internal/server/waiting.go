@@ -27,6 +27,7 @@ type step string
 const (
 	stepChoose   step = "choose"   // the person chooses her domain or her OpenID provider
 	stepProvider step = "provider" // she is at the OpenID provider
+	stepAgain    step = "again"    // she has to go there again: it failed after it had got its code
 	stepHandle   step = "handle"   // she chooses her handle
 	stepConsent  step = "consent"  // she is asked whether the app may
 )
