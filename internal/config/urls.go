@@ -1,11 +1,14 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -15,6 +18,8 @@ import (
 func (k *checker) url(path, value string, schemes ...string) *url.URL {
 	u, err := url.Parse(value)
 	switch {
+	case !isASCII(value):
+		k.notASCII(path, value)
 	case err != nil || u.Hostname() == "" || strings.ContainsAny(value, " \t"):
 		k.report(path, "%q is not a URL of the form %s://HOST", value, schemes[0])
 	case !slices.Contains(schemes, u.Scheme):
@@ -75,6 +80,9 @@ func (k *checker) issuer(path, value string) {
 func (k *checker) redirect(path, value string) {
 	u, err := url.Parse(value)
 	switch {
+	case !isASCII(value):
+		// RFC 3986 §2: a URI is ASCII. Browsers and libraries send this form, and the comparison is exact.
+		k.notASCII(path, value)
 	case err != nil || u.Scheme == "" || strings.ContainsAny(value, " \t*"):
 		k.report(path, "%q is not an absolute URI, written out", value)
 	case strings.Contains(value, "#"):
@@ -91,6 +99,59 @@ func (k *checker) redirect(path, value string) {
 		// RFC 8252 §7.1 and §8.4: a scheme under a domain name that the client's maker controls.
 		k.report(path, "%q is neither https, nor http on loopback, nor of a private-use scheme with a dot, as in com.example.app:/cb (RFC 8252 §7.1)", value)
 	}
+}
+
+// notASCII reports a URL with characters that no URI has, and the form that programs send.
+func (k *checker) notASCII(path, value string) {
+	written := asciiURI(value)
+	if written == "" {
+		k.report(path, "%q is not ASCII: write the host in punycode (xn--…) and the rest percent-encoded", value)
+		return
+	}
+	k.report(path, "%q is not ASCII: write %s", value, written)
+}
+
+func isASCII(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
+}
+
+// asciiURI returns the URI that value means: its host in A-labels (RFC 5890), the rest percent-encoded (RFC 3987 §3.1). It
+// returns "" if there is none.
+func asciiURI(value string) string {
+	var b strings.Builder
+	scheme, rest, found := strings.Cut(value, "://")
+	if found {
+		end := strings.IndexAny(rest, "/?#")
+		if end < 0 {
+			end = len(rest)
+		}
+		host, port, hasPort := strings.Cut(rest[:end], ":")
+		if !isASCII(host) {
+			ascii, err := idna.Lookup.ToASCII(host)
+			if err != nil {
+				return ""
+			}
+			host = ascii
+		}
+		b.WriteString(scheme + "://" + host)
+		if hasPort {
+			b.WriteString(":" + port)
+		}
+		rest = rest[end:]
+	} else {
+		rest = value
+	}
+	for i := range len(rest) {
+		if rest[i] > unicode.MaxASCII {
+			fmt.Fprintf(&b, "%%%02X", rest[i])
+		} else {
+			b.WriteByte(rest[i])
+		}
+	}
+	if !isASCII(b.String()) || !utf8.ValidString(value) {
+		return ""
+	}
+	return b.String()
 }
 
 func (k *checker) loopback(path, value string, u *url.URL) {

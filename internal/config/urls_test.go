@@ -28,7 +28,7 @@ func TestIssuerURL(t *testing.T) {
 		"https://acme.im/.well-known":     "choose a plain one",
 		"https://acme.im/i%64":            "choose a plain one",
 		"https://acme.im/a%2Fb":           "choose a plain one",
-		"https://acme.im/bücher":          "choose a plain one",
+		"https://acme.im/bücher":          "is not ASCII",
 		"https://acme.im/{provider}":      "choose a plain one",
 		"https://acme.im/:provider":       "choose a plain one",
 		"https://acme.im/*":               "choose a plain one",
@@ -58,5 +58,33 @@ func TestIssuerURL(t *testing.T) {
 		case want != "" && (c != nil || len(about) != 1 || !strings.Contains(about[0], want)):
 			t.Errorf("Parse of issuer %s = %q, want one fault with %q", value, about, want)
 		}
+	}
+}
+
+// TestReviewE9RedirectURIInASCII holds that a URL that is not ASCII is refused together with the one to write: apps send that
+// form, and the comparison is exact.
+func TestReviewE9RedirectURIInASCII(t *testing.T) {
+	const settings = `issuer: https://id.acme.im
+kek_file: kek
+development: true
+domains: [{name: acme.im, providers: [{id: p, issuer: "https://login.acme.im", client_id: x}]}]
+clients: [{id: app, auth: none, grants: [authorization_code], domains: [acme.im], redirect_uris: ["URI"]}]
+`
+	for value, want := range map[string]string{
+		"https://bücher.example/cb":      "is not ASCII: write https://xn--bcher-kva.example/cb",
+		"https://BÜCHER.example:8443/é":  "is not ASCII: write https://xn--bcher-kva.example:8443/%C3%A9",
+		"https://chat.acme.im/cb?x=ü":    "is not ASCII: write https://chat.acme.im/cb?x=%C3%BC",
+		"com.example.app:/zurück":        "is not ASCII: write com.example.app:/zur%C3%BCck",
+		"https://a\u200d.example/cb":     "is not ASCII: write the host in punycode",
+		"https://xn--bcher-kva.example/": "",
+	} {
+		_, err := config.Parse("issuer.yaml", []byte(strings.Replace(settings, "URI", value, 1)), nil)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), "redirect_uris[0]: ") || !strings.Contains(err.Error(), want)) {
+			t.Errorf("Parse with %q = %v, want ...%s...", value, err, want)
+		}
+	}
+	whole := strings.NewReplacer("https://login.acme.im", "https://anmeldung-zürich.example", "URI", "https://acme.im/cb").Replace(settings)
+	if _, err := config.Parse("issuer.yaml", []byte(whole), nil); err == nil || !strings.Contains(err.Error(), "write https://xn--anmeldung-zrich-9vb.example") {
+		t.Errorf("Parse with a provider that is not ASCII = %v, want the URL to write", err)
 	}
 }
