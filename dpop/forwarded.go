@@ -12,7 +12,7 @@ import (
 // fit.
 func (s *Resource) origin(r *http.Request) (string, error) {
 	candidates := s.origins
-	if s.trusted(peer(r)) {
+	if s.trusted(parseNode(r.RemoteAddr)) {
 		told, err := forwarded(r.Header)
 		if err != nil {
 			return "", err
@@ -48,58 +48,8 @@ func (o origin) is(public string) bool {
 	return err == nil && normal == public+"/"
 }
 
-// source returns the address that a request came from: the peer's, or behind trusted proxies the last one that is none
-// of them. The zero Addr means that it is not known. X-Forwarded-For comes before Forwarded.
-func (s *Resource) source(r *http.Request) netip.Addr {
-	addr := peer(r)
-	for _, hop := range slices.Backward(hops(r.Header)) {
-		next := parseHop(hop)
-		if !s.trusted(addr) || !next.IsValid() {
-			break
-		}
-		addr = next
-	}
-	return addr
-}
-
-// hops returns the addresses that proxies say requests came to them from, the nearest proxy last.
-func hops(h http.Header) []string {
-	if values := h.Values("X-Forwarded-For"); len(values) > 0 {
-		return strings.Split(strings.Join(values, ","), ",")
-	}
-	elements, err := forwardedElements(h)
-	if err != nil {
-		return nil
-	}
-	var list []string
-	for _, e := range elements {
-		list = append(list, e["for"])
-	}
-	return list
-}
-
 // trusted reports whether addr is that of a trusted proxy.
-func (s *Resource) trusted(addr netip.Addr) bool {
-	return slices.ContainsFunc(s.cfg.TrustedProxies, func(p netip.Prefix) bool { return p.Contains(addr) })
-}
-
-// peer returns the address of the other end of the connection, the zero Addr if it has none.
-func peer(r *http.Request) netip.Addr {
-	return parseHop(r.RemoteAddr)
-}
-
-// parseHop returns the address of a node, which may have a port (RFC 7239 §6).
-func parseHop(node string) netip.Addr {
-	node = strings.TrimSpace(node)
-	if withPort, err := netip.ParseAddrPort(node); err == nil {
-		return withPort.Addr().Unmap().WithZone("")
-	}
-	addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(node, "["), "]"))
-	if err != nil {
-		return netip.Addr{}
-	}
-	return addr.Unmap().WithZone("")
-}
+func (s *Resource) trusted(addr netip.Addr) bool { return within(addr, s.cfg.TrustedProxies) }
 
 // last returns the last value of a header that is a list: the one that the nearest proxy wrote.
 func last(h http.Header, name string) string {

@@ -242,6 +242,12 @@ func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	}, s.source(r))
 }
 
+// source returns the address that a request came from, see [Sender].
+func (s *Resource) source(r *http.Request) netip.Addr {
+	addr, _ := Sender(r, s.cfg.TrustedProxies) // a proxy that hides addresses is the source itself
+	return addr
+}
+
 // setNonce sets the header that carries the newest nonce (RFC 9449 §8.2, §9).
 func (s *Resource) setNonce(ctx context.Context, h http.Header) error {
 	nonce, err := s.cfg.Verifier.Nonce(ctx)

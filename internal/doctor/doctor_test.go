@@ -135,6 +135,12 @@ func TestFrontDoor(t *testing.T) {
 		{"proxy does not say for whom", func(t *testing.T, s *site) {
 			s.request = func(r *http.Request) { r.Header.Del("X-Forwarded-For") }
 		}, "proxy", doctor.Fail, "without X-Forwarded-For"},
+		{"proxy hides for whom", func(t *testing.T, s *site) {
+			s.request = func(r *http.Request) { r.Header.Set("X-Forwarded-For", "unknown") }
+		}, "proxy", doctor.Fail, "cannot be read"},
+		{"proxy says _hidden in Forwarded", func(t *testing.T, s *site) {
+			s.request = func(r *http.Request) { r.Header.Del("X-Forwarded-For"); r.Header.Set("Forwarded", "for=_hidden") }
+		}, "proxy", doctor.Fail, "cannot be read"},
 		{"clock ahead", func(t *testing.T, s *site) { s.answer = shifted(10 * time.Minute) }, "clock", doctor.Fail, "10m0s ahead of"},
 		{"clock behind", func(t *testing.T, s *site) { s.answer = shifted(-10 * time.Minute) }, "clock", doctor.Fail, "behind"},
 		{"clock a little off", func(t *testing.T, s *site) { s.answer = shifted(30 * time.Second) }, "clock", doctor.Warn, "ahead of"},

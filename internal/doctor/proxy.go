@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// forwarded counts what the issuer has made of X-Forwarded-For so far, by outcome; nil if it cannot be asked.
+// forwarded returns how often the issuer has treated the header of a proxy in which way; nil if it cannot be asked.
 func (e *examination) forwarded(ctx context.Context) map[string]float64 {
 	if !e.running {
 		return nil
@@ -45,6 +45,9 @@ func (e *examination) proxies(r reply, before, after map[string]float64) {
 	case rose("missing"):
 		e.found(Fail, "proxy", "let the proxy set it, as with nginx by `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for`",
 			"requests come from an address in trusted_proxies without X-Forwarded-For: all senders count as one")
+	case rose("unreadable"):
+		e.found(Fail, "proxy", "let the proxy write the address that it is connected to, as with nginx by `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for`",
+			"the last address in X-Forwarded-For (or Forwarded) from an address in trusted_proxies cannot be read: all senders count as one")
 	case rose("believed"):
 		e.ok("proxy", "the proxy is trusted, and says who sends what it hands on")
 	}

@@ -1,35 +1,46 @@
 package server
 
 import (
+	"errors"
 	"net/http"
 	"net/netip"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/imidentity/issuer/dpop"
 )
+
+// forwardedOutcomes are the values of the label outcome of issuer_forwarded_total.
+var forwardedOutcomes = []string{"believed", "ignored", "missing", "unreadable"}
 
 func newForwarded() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "issuer_forwarded_total",
-		Help: "Requests through proxies, by what was made of X-Forwarded-For: believed; ignored, for who sent it is not in trusted_proxies; missing, for a trusted proxy did not send it.",
+		Help: "Requests through proxies, by how X-Forwarded-For or Forwarded was treated: believed; ignored (the sender is not in trusted_proxies); missing (a trusted proxy did not send it); unreadable (it holds no address, such as unknown).",
 	}, []string{"outcome"})
 }
 
-// countForwarded counts what is made of the X-Forwarded-For of a request, see [Server.senders].
+// countForwarded counts how the header of a proxy is treated, see [dpop.Sender].
 func (s *Server) countForwarded(r *http.Request) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return // the admin socket has no addresses
 	}
-	trusted := false
-	for _, p := range s.TrustedProxies {
-		trusted = trusted || p.Contains(peer.Addr().Unmap())
+	count := func(outcome string) { s.metrics.forwarded.WithLabelValues(outcome).Inc() }
+	trusts := func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) }
+	if !slices.ContainsFunc(s.TrustedProxies, trusts) {
+		if len(r.Header.Values("X-Forwarded-For")) > 0 || len(r.Header.Values("Forwarded")) > 0 {
+			count("ignored")
+		}
+		return
 	}
-	switch told := len(r.Header.Values("X-Forwarded-For")) > 0; {
-	case trusted && told:
-		s.metrics.forwarded.WithLabelValues("believed").Inc()
-	case trusted:
-		s.metrics.forwarded.WithLabelValues("missing").Inc()
-	case told:
-		s.metrics.forwarded.WithLabelValues("ignored").Inc()
+	switch _, err := dpop.Sender(r, s.TrustedProxies); {
+	case err == nil:
+		count("believed")
+	case errors.Is(err, dpop.ErrNotForwarded):
+		count("missing")
+	default:
+		count("unreadable")
 	}
 }

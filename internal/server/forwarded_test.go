@@ -28,8 +28,8 @@ func TestForwardedCounted(t *testing.T) {
 					t.Errorf("metrics without issuer_forwarded_total%s", want)
 				}
 			}
-			if got := strings.Count(text, "\nissuer_forwarded_total{"); got != 3 {
-				t.Errorf("metrics have %d outcomes, want all 3", got)
+			if got := strings.Count(text, "\nissuer_forwarded_total{"); got != 4 {
+				t.Errorf("metrics have %d outcomes, want all 4", got)
 			}
 			zero := 0
 			for line := range strings.Lines(text) {
@@ -37,7 +37,7 @@ func TestForwardedCounted(t *testing.T) {
 					zero++
 				}
 			}
-			if counted := 3 - zero; counted != len(test.want) {
+			if counted := 4 - zero; counted != len(test.want) {
 				t.Errorf("metrics count %d outcomes, want %d", counted, len(test.want))
 			}
 		})

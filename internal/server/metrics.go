@@ -94,7 +94,7 @@ func newMetrics() *metrics {
 	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.offsets, m.tokens,
 		m.logins, introspections, m.revocations, m.store, m.forwarded,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, outcome := range []string{"believed", "ignored", "missing"} {
+	for _, outcome := range forwardedOutcomes {
 		m.forwarded.WithLabelValues(outcome)
 	}
 	for _, by := range limitKinds {

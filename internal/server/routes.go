@@ -1,11 +1,12 @@
 package server
 
 import (
-	"net"
 	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/dpop"
 )
 
 // A route is one line of the tables below. Its path is written as in OpenAPI, with {name} for a parameter.
@@ -70,26 +71,20 @@ func (s *Server) adminRoutes() []route {
 	}
 }
 
-// senders says who sent a request: the other end of its connection or, for a trusted proxy, the last address in its
-// X-Forwarded-For that is no trusted proxy's.
-func (s *Server) senders() echo.IPExtractor {
-	if len(s.TrustedProxies) == 0 {
-		return echo.ExtractIPDirect()
+// sender returns the address that a request came from, as [dpop.Sender] reads it; "" if there is none.
+func (s *Server) sender(r *http.Request) string {
+	addr, _ := dpop.Sender(r, s.TrustedProxies) // see countForwarded for the error
+	if !addr.IsValid() {
+		return ""
 	}
-	trusted := []echo.TrustOption{echo.TrustLoopback(false), echo.TrustLinkLocal(false), echo.TrustPrivateNet(false)}
-	for _, p := range s.TrustedProxies {
-		trusted = append(trusted, echo.TrustIPRange(&net.IPNet{
-			IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen()),
-		}))
-	}
-	return echo.ExtractIPFromXFFHeader(trusted...)
+	return addr.String()
 }
 
 // router makes the handler of a table.
 func (s *Server) router(table []route) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
-	e.IPExtractor = s.senders()
+	e.IPExtractor = s.sender
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
 	e.Pre(s.observe, s.carry)
 	e.Use(share(table))

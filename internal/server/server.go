@@ -49,7 +49,7 @@ type Config struct {
 	Service web.Service
 	// Logins are the OpenID providers by their ids.
 	Logins map[string]*login.Provider
-	// TrustedProxies are the networks of proxies whose X-Forwarded-For is believed. Nil believes nobody's.
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For or Forwarded is believed. Nil believes nobody's.
 	TrustedProxies []netip.Prefix
 	// Limits say who asks too often. Nil limits nobody.
 	Limits *Limits
