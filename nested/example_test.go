@@ -72,7 +72,7 @@ func said(token string, types ...string) {
 		return
 	}
 	sentences, _, _ := strings.Cut(tree.Explain(), "Scope:")
-	sentences, _, _ = strings.Cut(sentences, "Nobody")
+	sentences, _, _ = strings.Cut(sentences, "Revocation")
 	fmt.Print(sentences)
 }
 
@@ -80,9 +80,9 @@ func ExampleRelation_cascade() {
 	said(deviceStatement(), nested.TypeDevice)
 	said(aliceToken(inside(value(nested.AttestedBy, deviceStatement())))) // countersigned by her issuer
 	// Output:
-	// 3h3aNq0mWk2o1c8vXfYJrg/072b@example.com belongs to Alice (@alice@example.com), by a key of their own, until 14:25 UTC.
+	// 3h3aNq0mWk2o1c8vXfYJrg/072b@example.com belongs to Alice (@alice@example.com), signed with the user's own key, until 14:25 UTC.
 	// A key of Alice (@alice@example.com) vouches for 3h3aNq0mWk2o1c8vXfYJrg/072b@example.com until 14:04 UTC.
-	// 3h3aNq0mWk2o1c8vXfYJrg/072b@example.com belongs to Alice (@alice@example.com), by a key of their own, until 14:25 UTC.
+	// 3h3aNq0mWk2o1c8vXfYJrg/072b@example.com belongs to Alice (@alice@example.com), signed with the user's own key, until 14:25 UTC.
 }
 
 func ExampleRelation_separate() {
@@ -112,19 +112,19 @@ func ExampleRelation_guardianOf() {
 func ExampleRelation_sameAs() {
 	said(aliceToken(halves()))
 	// Output:
-	// Alice (@alice@example.com) and a11ce@old.example are one person until 14:04 UTC.
+	// Alice (@alice@example.com) and a11ce@old.example are the same person until 14:04 UTC.
 }
 
 func ExampleRelation_renamedFrom() {
 	said(aliceToken(inside(value(nested.RenamedFrom, rename()))))
 	// Output:
-	// @alice@example.com was @alex@example.com before.
+	// @alice@example.com was formerly @alex@example.com.
 }
 
 func ExampleRelation_movedFrom() {
 	said(aliceToken(inside(value(nested.MovedFrom, move()))))
 	// Output:
-	// Alice (@alice@example.com) was Alice (@alice@old.example) before.
+	// Alice (@alice@example.com) was formerly Alice (@alice@old.example).
 }
 
 func ExampleRelation_attestedBy() {

@@ -3,7 +3,6 @@ package nested
 import (
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
@@ -12,6 +11,10 @@ import (
 
 // Explain says in words what the token comes to: a sentence for each relation, what the whole may do, and a line for each
 // token, with who signed it. Times are in UTC, without the date on the day of the check.
+//
+// Names in it were chosen by others. Only those of letters, digits, dots, hyphens and underscores stand bare in a sentence; an
+// identifier with other characters is written as its URI, and all else in quotation marks, so that no name continues the
+// sentence that it stands in.
 func (t *Tree) Explain() string {
 	var b strings.Builder
 	for _, l := range t.Layers() {
@@ -19,17 +22,20 @@ func (t *Tree) Explain() string {
 			b.WriteString(sentence + ".\n")
 		}
 	}
-	switch root := t.person(t.Root.Subject, t.Root.handle()); {
+	switch root := t.person(t.Root); {
 	case t.Actor != nil && !t.Root.granted():
-		fmt.Fprintf(&b, "%s acts for %s until %s, as %s says.\n", t.Actor.possessive(), root, t.clock(t.Root.Until), printable(t.Root.Issuer))
+		fmt.Fprintf(&b, "%s acts for %s until %s, as %s says.\n", t.Actor.possessive(), root, t.clock(t.Root.Until), issuerName(t.Root.Issuer))
 	case b.Len() == 0:
 		fmt.Fprintf(&b, "This is %s until %s.\n", root, t.clock(t.Until))
 	}
 	if t.Scope != "" {
-		fmt.Fprintf(&b, "Scope: %s.\n", printable(t.Scope))
+		fmt.Fprintf(&b, "Scope: %s.\n", scopeNames(t.Scope))
 	}
-	if !t.Assurance.Unrevoked {
-		b.WriteString("Nobody was asked whether any of it was revoked.\n")
+	switch {
+	case !t.asked:
+		b.WriteString("Revocation was not checked.\n")
+	case !t.Assurance.Unrevoked:
+		b.WriteString("Revocation was not checked for every token.\n")
 	}
 	b.WriteByte('\n')
 	for _, l := range t.Layers() {
@@ -51,7 +57,7 @@ func (t *Tree) sentence(l *Layer) string {
 	if l.outer == nil {
 		return ""
 	}
-	outer, inner := t.person(l.outer.Subject, l.outer.handle()), t.person(l.Subject, l.handle())
+	outer, inner := t.person(l.outer), t.person(l)
 	end := l.Until
 	if l.outer.Until.Before(end) {
 		end = l.outer.Until
@@ -75,16 +81,16 @@ func (t *Tree) sentence(l *Layer) string {
 		if l.Subject == l.outer.Subject { // the other half says it
 			return ""
 		}
-		return outer + " and " + inner + " are one person" + until
+		return outer + " and " + inner + " are the same person" + until
 	case RenamedFrom:
-		return name(l.Statement.Handle) + " was " + name(l.Statement.OldHandle) + " before"
+		return name(l.Statement.Handle) + " was formerly " + name(l.Statement.OldHandle)
 	case MovedFrom:
-		return outer + " was " + inner + " before"
+		return outer + " was formerly " + inner
 	case AttestedBy:
 		if l.Statement != nil {
 			return "A key of " + inner + " vouches for " + name(l.Statement.Device) + until
 		}
-		return printable(l.Issuer) + " knows the holder as " + inner + until
+		return issuerName(l.Issuer) + " knows the holder as " + inner + until
 	}
 	return ""
 }
@@ -93,25 +99,32 @@ func (t *Tree) sentence(l *Layer) string {
 func (l *Layer) delegated(user string) string {
 	switch l.outer.Type {
 	case TypeDevice:
-		return name(l.outer.Statement.Device) + " belongs to " + user + ", by a key of their own,"
+		return name(l.outer.Statement.Device) + " belongs to " + user + ", signed with the user's own key,"
 	case TypeDelegation:
-		return "A key of " + user + " lets another key speak"
+		return "A key of " + user + " delegates to another key"
 	}
-	return user + " speaks by a key of their own"
+	return user + " signs with their own key"
 }
 
-// person names a user as others know her: with a handle "Alice (@alice@example.com)", else by what the URI says. A handle
-// that is not given is that of the subjects.
-func (t *Tree) person(uri, handle string) string {
-	if i := slices.IndexFunc(t.Subjects, func(s Subject) bool { return s.URI == uri }); i >= 0 && handle == "" {
+// person names the subject of a token: with a handle "Alice (@alice@example.com)", else by what the URI says, and a service
+// with its issuer. A handle that the token does not have is that of the subjects.
+func (t *Tree) person(l *Layer) string {
+	if l.domain == "" {
+		return clientName(l.Subject, l.Issuer)
+	}
+	handle := l.handle()
+	if i := slices.IndexFunc(t.Subjects, func(s Subject) bool { return s.URI == l.Subject }); i >= 0 && handle == "" {
 		handle = t.Subjects[i].Handle
 	}
 	id, err := parser.Parse(handle)
-	if err != nil {
-		return name(uri)
+	switch {
+	case err != nil:
+		return name(l.Subject)
+	case !bare(id):
+		return id.String()
 	}
 	local := id.Local()
-	if local == "" || local[0] < 'a' || local[0] > 'z' || strings.ContainsFunc(local, func(r rune) bool { return r >= 0x7F }) {
+	if local == "" || local[0] < 'a' || local[0] > 'z' {
 		return claims.Display(id)
 	}
 	return strings.ToUpper(local[:1]) + local[1:] + " (" + claims.Display(id) + ")"
@@ -126,54 +139,30 @@ func (s *Subject) possessive() string {
 	id, err := parser.Parse(uri)
 	switch {
 	case err != nil:
-		return printable(s.Issuer) + "'s client " + printable(s.URI)
-	case strings.ContainsFunc(id.Local(), func(r rune) bool { return r >= 0x7F }):
-		return claims.Display(id)
+		return clientName(s.URI, s.Issuer)
+	case !bare(id):
+		return id.String()
 	}
 	return id.Domain() + "'s " + id.Local()
 }
 
-// name shows an identifier, or what cannot be read as one.
-func name(uri string) string {
-	id, err := parser.Parse(uri)
-	if err != nil {
-		return printable(uri)
+// clientName names a service, whose id means something with its issuer only.
+func clientName(id, issuer string) string {
+	if issuer == "" { // an actor whose issuer did not say
+		return "client " + word(id)
 	}
-	return claims.Display(id)
-}
-
-// parser reads what has been checked.
-var parser = claims.Parser{AllowSingleLabel: true}
-
-// printable returns text that cannot be mistaken for another line, or change how one runs.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == '"' || r >= 0x7F {
-			return '?'
-		}
-		return r
-	}, s)
-}
-
-// quote returns text in quotation marks, without control characters, and where it is not ASCII set off from the text
-// around it by isolates (UAX #9 §2.4).
-func quote(s string) string {
-	s = strconv.Quote(s)
-	if strings.ContainsFunc(s, func(r rune) bool { return r >= 0x7F }) {
-		return "\u2068" + s + "\u2069"
-	}
-	return s
+	return "client " + word(id) + " of " + issuerName(issuer)
 }
 
 // signer says who signed, and by which key.
 func (l *Layer) signer() string {
 	switch {
 	case l.unsigned:
-		return printable(l.Issuer) + " (not yet signed)"
+		return issuerName(l.Issuer) + " (not yet signed)"
 	case l.byUser():
 		return name(l.Issuer) + " (own key " + l.JKT + ")"
 	}
-	return printable(l.Issuer) + " (key " + printable(l.Kid) + ")"
+	return issuerName(l.Issuer) + " (key " + word(l.Kid) + ")"
 }
 
 // clock writes a time of the day, on another day with the date.

@@ -25,7 +25,8 @@ type Tree struct {
 	Until     time.Time `json:"until"`
 	Assurance Assurance `json:"assurance"`
 
-	now time.Time
+	now   time.Time
+	asked bool // whether tokens were revoked
 }
 
 // A Subject is somebody whom a token is about.
@@ -61,7 +62,7 @@ func (op *opener) tree() *Tree {
 	layers := op.read.layers
 	root := layers[0]
 	t := &Tree{
-		Root: root, now: op.now, From: root.From, Until: root.Until,
+		Root: root, now: op.now, asked: op.Revoked != nil, From: root.From, Until: root.Until,
 		Assurance: Assurance{Unrevoked: op.Revoked != nil && !op.notAsked},
 	}
 	for i, l := range layers {

@@ -49,7 +49,7 @@ func TestNestedExplain(t *testing.T) {
 		{"acts-for", "--audience=im:elsewhere.example", 1, "does not hold"},
 		{"inner-expired", "", 1, "tokens[0]: expired"},
 		{"bomb", "", 1, "does not hold"},
-		{"cascade", "", 0, "by a key of their own"},
+		{"cascade", "", 0, "signed with the user's own key"},
 		{"by-digest", "", 0, "acts for"},
 		{"njwt", "--njwt=acts_for", 0, "acts for"},
 		{"njwt", "", 1, "does not hold"},
