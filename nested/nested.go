@@ -31,6 +31,9 @@ const (
 	MaxTotal  = 16 << 10 // octets of all tokens together
 )
 
+// MaxJTI is how many bytes a jti may have: it is kept with a revocation for as long as the token could be shown.
+const MaxJTI = 255
+
 // Bounds of the audience of a statement that is signed.
 const (
 	MaxAudience     = 16   // names

@@ -107,8 +107,11 @@ func (r *reader) payload(l *Layer, payload []byte, cty string) error {
 
 // name takes a jti, which only one token may have.
 func (r *reader) name(l *Layer, jti string) error {
-	if jti == "" {
+	switch {
+	case jti == "":
 		return l.refuse(CodeMalformed, "jti is missing")
+	case len(jti) > MaxJTI:
+		return l.refuse(CodeMalformed, "jti is longer than %d bytes", MaxJTI)
 	}
 	other := r.names[jti]
 	if other == nil {

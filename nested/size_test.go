@@ -74,3 +74,29 @@ func TestReviewA1AudienceIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A jti is kept with a revocation, so it is short; and an actor is shown to operators, so a client id has no control characters.
+func TestReviewC4ActorAndJTI(t *testing.T) {
+	base := nested.Statement{
+		Type: nested.TypeActor, Issuer: home, Subject: alice, Audience: []string{home}, JTI: strings.Repeat("j", 255), IssuedAt: now, Expires: at(1),
+		Party: "a client", PartyIssuer: bridge, Scope: "im:handle",
+	}
+	if _, err := base.Sign(signers[home].sign); err != nil {
+		t.Fatal(err)
+	}
+	for name, change := range map[string]func(s *nested.Statement){
+		"a long jti":                   func(s *nested.Statement) { s.JTI += "j" },
+		"a client with an escape":      func(s *nested.Statement) { s.Party = "a\x1b[2J" },
+		"a client of two lines":        func(s *nested.Statement) { s.Party = "a\nb" },
+		"a client of other letters":    func(s *nested.Statement) { s.Party = "\u202ea" },
+		"an issuer with a space":       func(s *nested.Statement) { s.PartyIssuer += " x" },
+		"an issuer with control codes": func(s *nested.Statement) { s.PartyIssuer += "\t" },
+		"an issuer with other letters": func(s *nested.Statement) { s.PartyIssuer += "\u00e9" },
+	} {
+		s := base
+		change(&s)
+		if _, err := s.Sign(signers[home].sign); err == nil {
+			t.Errorf("Sign = nil with %s, want an error", name)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -210,8 +211,16 @@ func (s *Statement) validate(p claims.Parser) error {
 			return fmt.Errorf("limits: %w", err)
 		}
 	}
+	if len(s.JTI) > MaxJTI {
+		return &claims.ClaimError{Claim: "jti", Err: fmt.Errorf("longer than %d bytes", MaxJTI)}
+	}
 	if err := checkLife(s.IssuedAt, s.Expires); err != nil {
 		return err
+	}
+	if s.Type == TypeActor {
+		if err := s.validateActor(); err != nil {
+			return err
+		}
 	}
 	return s.validateNames(p)
 }
@@ -249,6 +258,19 @@ func (s *Statement) absent(name string) bool {
 		return s.OldHandle == ""
 	}
 	return false
+}
+
+// validateActor checks that the actor is an identifier or can be the id of a client, and that the issuer can be a URL.
+func (s *Statement) validateActor() error {
+	_, err := (claims.Parser{AllowSingleLabel: true}).Parse(s.Party)
+	// RFC 6749 appendix A.1: client-id = *VSCHAR, which are the printable characters of ASCII and space.
+	if err != nil && strings.ContainsFunc(s.Party, func(r rune) bool { return r < ' ' || r > '~' }) {
+		return &claims.ClaimError{Claim: "may_act", Err: errors.New("sub is neither an identifier nor a client id")}
+	}
+	if strings.ContainsFunc(s.PartyIssuer, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		return &claims.ClaimError{Claim: "may_act", Err: errors.New("iss is not a URL")}
+	}
+	return nil
 }
 
 // validateNames checks the identifiers.

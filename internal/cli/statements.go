@@ -101,7 +101,7 @@ func (c *statementsListCmd) Run(ctx context.Context, s *streams) error {
 	return c.print(s, list, "STATEMENT\tTYPE\tABOUT\tNAMES\tUNTIL", func(w io.Writer) {
 		for _, v := range list {
 			names := cmp.Or(v.Actor, v.SameAs, v.MovedTo, v.Member, v.Guardian, v.OldHandle, v.JKT)
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ID, v.Type, v.Subject, names, v.ExpiresAt.Format(time.RFC3339))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\n", v.ID, v.Type, v.Subject, printable(names), v.ExpiresAt.Format(time.RFC3339))
 		}
 	})
 }
