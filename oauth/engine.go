@@ -106,7 +106,7 @@ func (a *adapter) CreateAuthorizeCodeSession(ctx context.Context, code string, _
 			return err
 		}
 		if f.with != nil {
-			if err := f.with(ctx, tx); err != nil {
+			if err := f.with(ctx, tx, code); err != nil {
 				return err
 			}
 		}

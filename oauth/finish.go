@@ -19,9 +19,13 @@ type Login struct {
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
-	// With is part of the transaction that makes the code, and its error that of [Provider.Finish]. Nil adds nothing.
-	With func(context.Context, storage.Tx) error
+	// With is part of the transaction that makes the code, and its error that of [Provider.Finish]. It is told what Finish
+	// will return. Nil adds nothing.
+	With func(ctx context.Context, tx storage.Tx, location string) error
 }
+
+// CodeLife is how long an authorization code can be redeemed.
+func (p *Provider) CodeLife() time.Duration { return p.lifetimes.Code }
 
 // Finish ends an authorization request for which the person has logged in: it makes an authorization code and
 // returns where to send the browser. The request is checked again, against the client as it is now.
@@ -50,7 +54,7 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 		return "", err
 	}
 	now := p.now()
-	f := &flow{now: now, client: client, user: login.User, with: login.With, pushed: request.Get("request_uri"), code: storage.Code{
+	f := &flow{now: now, client: client, user: login.User, pushed: request.Get("request_uri"), code: storage.Code{
 		Domain: a.Domain, Client: client.ID, User: login.User.ID,
 		RedirectURI: redirect, RedirectGiven: request.Has("redirect_uri"),
 		Challenge: request.Get("code_challenge"), JKT: request.Get("dpop_jkt"), DeviceName: request.Get("im_device_name"),
@@ -58,6 +62,11 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 		Issuer: login.Issuer, UpstreamSID: login.UpstreamSID, AuthTime: login.AuthTime, ACR: login.ACR, AMR: login.AMR,
 		CreatedAt: now, ExpiresAt: now.Add(p.lifetimes.Code),
 	}}
+	if login.With != nil {
+		f.with = func(ctx context.Context, tx storage.Tx, code string) error {
+			return login.With(ctx, tx, p.location(redirect, state, url.Values{"code": {code}}))
+		}
+	}
 	code, err := p.makeCode(context.WithValue(ctx, flowKey{}, f), request)
 	if errors.Is(err, errClientGone) {
 		return "", &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}

@@ -110,8 +110,8 @@ type flow struct {
 	claimed *dpop.Unverified // the proof until the client is known and its signature is verified
 	spent   bool             // the proof
 
-	with   func(context.Context, storage.Tx) error // see [Login.With]
-	pushed string                                  // the request URI of an authorization request that was pushed
+	with   func(ctx context.Context, tx storage.Tx, code string) error // see [Login.With]
+	pushed string                                                      // the request URI of an authorization request that was pushed
 	code   storage.Code
 	grant  storage.Grant // for a service: only what its token says
 	user   storage.User

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
 
 	"github.com/labstack/echo/v4"
 
@@ -16,30 +15,42 @@ import (
 	"github.com/imidentity/issuer/web"
 )
 
-// finish ends a login whose person is known: the browser goes back to the app with a code, or, where the person must
-// allow that, to the page that asks her.
-func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity, user storage.User) error {
+// finish ends a login whose person is known: the browser goes back to the app with a code or, where the person must allow
+// that, to the page that asks. If a decision of the person led here, it is settled; d may be nil.
+func (s *Server) finish(c echo.Context, pending storage.Login, id login.Identity, user storage.User, d *decision) error {
 	trailOf(c).person(user)
 	asked, err := s.OAuth.Consent(c.Request().Context(), pending.Request, user)
 	if err != nil {
-		return s.endRefused(c, pending, err)
+		return s.endDecided(c, pending, d, err)
 	}
 	if !asked.Needed {
-		location, err := s.OAuth.Finish(c.Request().Context(), pending.Request, loginOf(id, user))
+		location, err := s.OAuth.Finish(c.Request().Context(), pending.Request, s.loginOf(id, user, d))
 		if err != nil {
-			return s.endRefused(c, pending, err)
+			return s.endDecided(c, pending, d, err)
 		}
+		s.markSettled(c, d)
 		s.quota.leave(pending)
 		s.metrics.login(pending.Provider, loginDone)
 		return c.Redirect(http.StatusSeeOther, location)
 	}
 	waits := storage.Login{Domain: pending.Domain, Provider: pending.Provider, Request: pending.Request}
-	state, err := s.wait(c, waits, waiting{Step: stepConsent, Identity: id, User: user.ID})
+	state, err := s.random()
 	if err != nil {
 		return err
 	}
+	if err := s.waitUnder(c, state, waits, waiting{Step: stepConsent, Identity: id, User: user.ID}, d); err != nil {
+		return err
+	}
 	// Not the page itself: this one has a URL of its own, and can be loaded again.
-	return c.Redirect(http.StatusSeeOther, s.Issuer+"/login/consent?"+url.Values{"state": {state}}.Encode())
+	return c.Redirect(http.StatusSeeOther, s.consentPage(state))
+}
+
+// endDecided is endRefused for a login that ends by a decision; d may be nil.
+func (s *Server) endDecided(c echo.Context, pending storage.Login, d *decision, answer error) error {
+	if err := s.settleRefused(c, d, answer); err != nil {
+		return err
+	}
+	return s.endRefused(c, pending, answer)
 }
 
 // showConsent serves GET /login/consent: the page that asks.
@@ -78,49 +89,43 @@ func (s *Server) decide(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	decision := params.Get("decision")
-	if decision != "allow" && decision != "deny" {
+	made := params.Get("decision")
+	if made != "allow" && made != "deny" {
 		return invalid("The decision must be allow or deny.")
 	}
 	state := params.Get("state")
 	pending, left, err := s.waitsFor(c, state, stepConsent)
-	if err != nil {
+	if errors.Is(err, errGone) {
+		return s.again(c, state, made)
+	} else if err != nil {
 		return s.notWaiting(c, err)
 	}
 	user, err := s.asked(c, pending, left)
 	if err != nil {
 		return s.notAccepted(c, pending, err)
 	}
+	d := &decision{state: state, made: made, login: pending}
 	answer := s.OAuth.Refuse(pending.Request, oauth.CodeAccessDenied, "The person did not allow it.")
-	if decision == "allow" {
+	if made == "allow" {
+		l := s.loginOf(left.Identity, user, d)
+		l.Consented = true
 		var location string
-		if location, answer = s.allow(c, pending, left, user); answer == nil {
+		if location, answer = s.OAuth.Finish(c.Request().Context(), pending.Request, l); answer == nil {
+			s.markSettled(c, d)
 			s.audit(c, "consent given", pending, user)
 			s.quota.leave(pending)
 			s.metrics.login(pending.Provider, loginDone)
-			http.SetCookie(c.Response(), s.cookie(state, "", -1))
 			return c.Redirect(http.StatusSeeOther, location)
 		}
-		if refused := (*oauth.AuthorizeError)(nil); !errors.As(answer, &refused) {
-			return s.notWaiting(c, answer)
-		}
 	}
-	if err := s.take(c, state, pending); err != nil {
-		return s.notWaiting(c, err)
+	err = s.endDecided(c, pending, d, answer)
+	if errors.Is(err, errGone) {
+		return s.again(c, state, made)
 	}
-	if decision == "deny" {
+	if err == nil && made == "deny" {
 		s.audit(c, "consent denied", pending, user)
 	}
-	return s.endRefused(c, pending, answer)
-}
-
-// allow makes the code, and spends the decision in the same transaction: it counts once, and after a failure it can be
-// sent again.
-func (s *Server) allow(c echo.Context, pending storage.Login, left waiting, user storage.User) (location string, err error) {
-	l := loginOf(left.Identity, user)
-	l.Consented = true
-	l.With = func(ctx context.Context, tx storage.Tx) error { return takeLogin(ctx, tx, pending) }
-	return s.OAuth.Finish(c.Request().Context(), pending.Request, l)
+	return err
 }
 
 func (s *Server) audit(c echo.Context, what string, pending storage.Login, user storage.User) {
@@ -140,7 +145,13 @@ func (s *Server) asked(c echo.Context, pending storage.Login, left waiting) (sto
 	return user, err
 }
 
-// loginOf is what an authorization code is made of.
-func loginOf(id login.Identity, user storage.User) oauth.Login {
-	return oauth.Login{User: user, Issuer: id.Issuer, UpstreamSID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR}
+// loginOf is what an authorization code is made of. The transaction that makes the code settles d, which may be nil: the
+// decision counts once, and after a failure it can be sent again.
+func (s *Server) loginOf(id login.Identity, user storage.User, d *decision) oauth.Login {
+	return oauth.Login{
+		User: user, Issuer: id.Issuer, UpstreamSID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
+		With: func(ctx context.Context, tx storage.Tx, location string) error {
+			return s.settle(ctx, tx, d, settled{Location: location})
+		},
+	}
 }

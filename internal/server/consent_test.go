@@ -286,8 +286,10 @@ func TestConsentIsBound(t *testing.T) {
 			t.Errorf("answer = %v, want a redirect or the end", a)
 		}
 	}
-	if len(ahead) != 1 {
-		t.Fatalf("%d of 4 decisions counted, want 1", len(ahead))
+	for _, a := range ahead { // who decides twice gets one answer
+		if a.header.Get("Location") != ahead[0].header.Get("Location") {
+			t.Fatalf("answers lead to %q and %q, want one code", ahead[0].header.Get("Location"), a.header.Get("Location"))
+		}
 	}
 	s.wantCode(t, ahead[0])
 	wantPage(t, reload(b, state), http.StatusBadRequest)

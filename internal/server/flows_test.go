@@ -227,7 +227,7 @@ func firstLogin(t *testing.T, s *site) []step {
 						t.Error("there is a code that nobody acknowledged")
 					}
 					s.faults.quietly(func() {
-						wantPage(t, decide(), http.StatusBadRequest)
+						codeIn(t, decide()) // the same browser gets its answer again
 						wantPage(t, s.refer(t, app.id, uri), http.StatusBadRequest)
 					})
 					pushed(push())
@@ -303,7 +303,7 @@ func choosingLogin(t *testing.T, s *site) []step {
 			again: func(durable bool) answer {
 				state := v.callback.Query().Get("state")
 				if durable {
-					wantPage(t, s.decide(t, v.browser, state, "deny"), http.StatusBadRequest)
+					s.wantRedirect(t, s.decide(t, v.browser, state, "deny"), redirectURI, appState, "access_denied")
 					s.faults.quietly(provider)
 					state = s.consentIn(t, enter()).Query().Get("state")
 				}

@@ -26,7 +26,7 @@ func (s *Server) enter(c echo.Context, pending storage.Login, identity login.Ide
 	trailOf(c).person(user)
 	switch {
 	case err == nil:
-		return s.finish(c, pending, identity, user)
+		return s.finish(c, pending, identity, user, nil)
 	case !s.mayChoose(pending.Domain, err):
 		return s.notAccepted(c, pending, err)
 	}
@@ -48,22 +48,25 @@ func (s *Server) chooseHandle(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	state := params.Get("state")
+	state, made := params.Get("state"), params.Get("handle")
 	pending, left, err := s.waitsFor(c, state, stepHandle)
-	if err != nil {
+	if errors.Is(err, errGone) {
+		return s.again(c, state, made)
+	} else if err != nil {
 		return s.notWaiting(c, err)
 	}
-	user, err := s.signIn(c.Request().Context(), pending, left.Identity, params.Get("handle"))
+	user, err := s.signIn(c.Request().Context(), pending, left.Identity, made)
 	trailOf(c).person(user)
 	if err != nil && s.mayChoose(pending.Domain, err) {
-		return s.offer(c, pending, state, params.Get("handle"), fault(err))
+		return s.offer(c, pending, state, made, fault(err))
 	} else if err != nil {
 		return s.notAccepted(c, pending, err)
 	}
-	if err := s.take(c, state, pending); err != nil {
-		return s.notWaiting(c, err)
+	err = s.finish(c, pending, left.Identity, user, &decision{state: state, made: made, login: pending})
+	if errors.Is(err, errGone) {
+		return s.again(c, state, made)
 	}
-	return s.finish(c, pending, left.Identity, user)
+	return err
 }
 
 func (s *Server) signIn(ctx context.Context, pending storage.Login, id login.Identity, handle string) (storage.User, error) {

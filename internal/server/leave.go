@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"log/slog"
 	"net/http"
 
@@ -17,14 +18,19 @@ func (s *Server) cancelLogin(c echo.Context) error {
 		return err
 	}
 	state := params.Get("state")
+	const made = "\x00cancel" // no handle
 	pending, _, err := s.waitsFor(c, state, stepChoose, stepHandle)
-	if err != nil {
+	if errors.Is(err, errGone) {
+		return s.again(c, state, made)
+	} else if err != nil {
 		return s.notWaiting(c, err)
 	}
-	if err := s.take(c, state, pending); err != nil {
-		return s.notWaiting(c, err)
+	err = s.endDecided(c, pending, &decision{state: state, made: made, login: pending},
+		s.OAuth.Refuse(pending.Request, oauth.CodeAccessDenied, "The person cancelled the sign-in."))
+	if errors.Is(err, errGone) {
+		return s.again(c, state, made)
 	}
-	return s.endRefused(c, pending, s.OAuth.Refuse(pending.Request, oauth.CodeAccessDenied, "The person cancelled the sign-in."))
+	return err
 }
 
 // useAnother serves POST /login/another: the person is not the one who is signed in at the OpenID provider, and goes there

@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 // limits are settings with those limits, behind a proxy that says where a request comes from.
@@ -361,7 +360,7 @@ func TestWaitingLogins(t *testing.T) {
 			t.Fatalf("answer %d = %v", i, a)
 		}
 	}
-	rows := sqlitetest.Count(t, s.database(), "SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed)")
+	rows := s.pending(t)
 	if refused != 30 || rows != 90 { // ten places are reserved
 		t.Errorf("%d refused, %d rows kept, want 30 and 90", refused, rows)
 	}

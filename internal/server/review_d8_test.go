@@ -127,7 +127,7 @@ func TestReviewD5Cancel(t *testing.T) {
 	state := wantChoice(t, s.askToLogIn(t, b, url.Values{"client_id": {twoApp.id}}), "domain", "two.example", "example.org")
 	wantPage(t, s.submit(t, s.browser(), "/login/cancel", url.Values{"state": {state}}), http.StatusForbidden)
 	s.wantRedirect(t, s.submit(t, b, "/login/cancel", url.Values{"state": {state}}), redirectURI, appState, "access_denied")
-	wantPage(t, s.submit(t, b, "/login/cancel", url.Values{"state": {state}}), http.StatusBadRequest)
+	s.wantRedirect(t, s.submit(t, b, "/login/cancel", url.Values{"state": {state}}), redirectURI, appState, "access_denied")
 
 	v := s.visit(t, "bob", url.Values{"client_id": {bothApp.id}, "im_domain": {"example.org"}})
 	state = handleForm(t, s.open(t, v.browser, v.callback), http.StatusOK, "bob")

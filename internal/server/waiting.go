@@ -30,6 +30,7 @@ const (
 	stepAgain    step = "again"    // she has to go there again: it failed after it had got its code
 	stepHandle   step = "handle"   // she chooses her handle
 	stepConsent  step = "consent"  // she is asked whether the app may
+	stepAnswered step = "answered" // a page was answered, and the answer can be had again, see [decision]
 )
 
 // A waiting is what is kept of a login that waits for its person on a page of ours.
@@ -39,6 +40,8 @@ type waiting struct {
 	Identity login.Identity `json:"identity,omitzero"`
 	// User is her id, once she is known here.
 	User string `json:"user,omitempty"`
+	// Answer is where the browser was sent, sealed.
+	Answer []byte `json:"answer,omitempty"`
 }
 
 var (
@@ -52,10 +55,25 @@ func (s *Server) wait(c echo.Context, l storage.Login, w waiting) (state string,
 	if state, err = s.random(); err != nil {
 		return "", err
 	}
+	return state, s.waitUnder(c, state, l, w, nil)
+}
+
+// waitUnder is wait under a given state. A decision that leads to the page is settled in the same transaction; nil is none.
+func (s *Server) waitUnder(c echo.Context, state string, l storage.Login, w waiting, d *decision) (err error) {
 	if l.Person, err = json.Marshal(w); err != nil {
-		return "", fmt.Errorf("server: keep a login: %w", err)
+		return fmt.Errorf("server: keep a login: %w", err)
 	}
-	return state, s.keep(c, state, l, w.Identity.Subject != "")
+	browser, err := s.random()
+	if err != nil {
+		return err
+	}
+	err = s.keepFor(c, state, browser, l, w.Identity.Subject != "", func(ctx context.Context, tx storage.Tx) error {
+		return s.settle(ctx, tx, d, settled{Location: s.consentPage(state), State: state, Browser: browser})
+	})
+	if err == nil {
+		s.markSettled(c, d)
+	}
+	return err
 }
 
 // keep stores a pending login, and sets the cookie that ties it to the browser. There is a place for the next step of a
@@ -65,13 +83,24 @@ func (s *Server) keep(c echo.Context, state string, l storage.Login, identified 
 	if err != nil {
 		return err
 	}
+	return s.keepFor(c, state, browser, l, identified, func(context.Context, storage.Tx) error { return nil })
+}
+
+// keepFor is keep for the browser that gets a cookie of a given value. The transaction begins with first.
+func (s *Server) keepFor(c echo.Context, state, browser string, l storage.Login, identified bool, first func(context.Context, storage.Tx) error) error {
 	l.State, l.Browser = sha256.Sum256([]byte(state)), sha256.Sum256([]byte(browser))
 	l.CreatedAt = s.Now()
 	l.ExpiresAt = l.CreatedAt.Add(s.LoginTime)
 	store := func() error {
-		return s.Store.Update(c.Request().Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertLogin(ctx, l) })
+		return s.Store.Update(c.Request().Context(), func(ctx context.Context, tx storage.Tx) error {
+			if err := first(ctx, tx); err != nil {
+				return err
+			}
+			return tx.InsertLogin(ctx, l)
+		})
 	}
 	from := quotaHolder{network: network(source(c))}
+	var err error
 	if identified {
 		err = s.quota.keep(l.State, from, l.ExpiresAt, store)
 	} else {
