@@ -108,7 +108,7 @@ func (i *Introspector) judgeInner(ctx context.Context, t *token, now time.Time) 
 }
 
 // errOtherKey is about a key that its issuer replaced under the same kid.
-var errOtherKey = errors.New("introspect: signed by a key that its issuer has no more")
+var errOtherKey = errors.New("introspect: signed by a key that its issuer has replaced")
 
 // believed reports whether the issuer of an enclosed token still has the key, and the say about its subject.
 func (i *Introspector) believed(ctx context.Context, in inner) error {

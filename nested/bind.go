@@ -18,7 +18,7 @@ func (op *opener) relate(l *Layer) error {
 			}
 		}
 		if cascades != 1 {
-			return l.refuse(CodeBinding, "signed by a user's key, not under exactly one delegation")
+			return l.refuse(CodeBinding, "signed by a user's key, which needs exactly one delegation inside")
 		}
 	}
 	if l.outer == nil {
@@ -42,10 +42,10 @@ func (op *opener) relate(l *Layer) error {
 // within checks that the outer token lives no longer than l, and may no more.
 func (l *Layer) within() error {
 	if l.outer.Until.After(l.Until) {
-		return l.refuse(CodeWider, "the outer token lives longer")
+		return l.refuse(CodeWider, "the outer token expires later")
 	}
 	if l.Relation == ActsFor && !subset(l.outer.Access.Scope, l.Statement.Scope) {
-		return l.refuse(CodeWider, "the outer token has more scope")
+		return l.refuse(CodeWider, "the outer token has a wider scope")
 	}
 	return nil
 }
@@ -62,9 +62,9 @@ func subset(scope, of string) bool {
 }
 
 var (
-	errSubject = errors.New("does not name the outer subject")
-	errKey     = errors.New("not the same key in both")
-	errActing  = errors.New("somebody acts by it: it does not say who its holder is")
+	errSubject = errors.New("does not name the subject of the outer token")
+	errKey     = errors.New("the two tokens are bound to different keys")
+	errActing  = errors.New("a token with act does not say who holds it")
 )
 
 // acts reports whether somebody else holds the token than whom it is about (RFC 8693 §4.1).
@@ -99,9 +99,9 @@ func bindSeparate(outer, inner *Layer) error {
 	case outer.acts() || inner.acts():
 		return errActing
 	case outer.Issuer != inner.Issuer:
-		return errors.New("not the same issuer")
+		return errors.New("the two tokens have different issuers")
 	case outer.Access.Device == "" || inner.Access.Device != "":
-		return errors.New("not a device outside and its user inside")
+		return errors.New("the outer token must have a device, and the inner one none")
 	case outer.Subject != inner.Subject:
 		return errSubject
 	}
@@ -149,7 +149,7 @@ func bindSameAs(outer, inner *Layer) error {
 			return nil
 		}
 	}
-	return fault(CodeHalf, "the other identity does not say so")
+	return fault(CodeHalf, "the statement of the other identity is missing")
 }
 
 // bindRenamedFrom: the same user, whose handle now, or before the next change of it, is the one that the statement gave.
@@ -162,7 +162,7 @@ func bindRenamedFrom(outer, inner *Layer) error {
 		handle = outer.Statement.OldHandle
 	}
 	if handle != "" && handle != inner.handle() {
-		return errors.New("gave another handle")
+		return errors.New("names another handle than the token around it")
 	}
 	return nil
 }

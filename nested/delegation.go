@@ -61,7 +61,7 @@ func parseLimits(raw []byte) (*Limits, error) {
 			l.Statements, err = jose.Strings(value)
 		default:
 			// A limit that is not understood cannot be kept.
-			return errors.New("an unknown limit")
+			return errors.New("unknown limit")
 		}
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
@@ -74,13 +74,13 @@ func (l *Limits) validate() error {
 	star := strings.IndexByte(l.Devices, '*')
 	switch {
 	case l.Devices == "" || star >= 0 && star != len(l.Devices)-1:
-		return errors.New("devices: not a device part or its beginning and a star")
+		return errors.New("devices: not a device part, or a prefix of one followed by *")
 	case l.Count < 1 || l.Lifetime < time.Second || l.Depth < 1:
 		return fmt.Errorf("count, lifetime or depth: %w", claims.ErrMissing)
 	}
 	for _, typ := range l.Statements {
 		if typ != TypeActor && typ != TypeLink {
-			return errors.New("statements: a type that no user's key can sign")
+			return errors.New("statements: a type that a user's key cannot sign")
 		}
 	}
 	return nil
@@ -90,11 +90,11 @@ func (l *Limits) validate() error {
 func (l *Limits) allow(s, d *Statement, steps int) error {
 	switch {
 	case steps > l.Depth:
-		return errors.New("deeper than depth")
+		return errors.New("more levels than its depth allows")
 	case s.Expires.Sub(s.IssuedAt) > l.Lifetime:
-		return errors.New("longer than lifetime")
+		return errors.New("valid for longer than its lifetime allows")
 	case s.IssuedAt.Before(d.IssuedAt) || s.IssuedAt.Before(d.NotBefore):
-		return errors.New("older than the delegation")
+		return errors.New("issued before the delegation")
 	}
 	switch s.Type {
 	case TypeDelegation: // depth is its limit
@@ -105,10 +105,10 @@ func (l *Limits) allow(s, d *Statement, steps int) error {
 		}
 		prefix, open := strings.CutSuffix(l.Devices, "*")
 		if !strings.HasPrefix(device.Device(), prefix) || !open && device.Device() != prefix {
-			return errors.New("a device outside the pattern")
+			return errors.New("the device does not match its pattern")
 		}
 		if s.Number > l.Count {
-			return errors.New("more devices than count")
+			return errors.New("the number of the device is above its count")
 		}
 	default:
 		if !slices.Contains(l.Statements, s.Type) {

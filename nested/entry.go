@@ -88,13 +88,13 @@ func parseEntry(raw []byte) (entry, error) {
 	e.typ, reference = strings.CutSuffix(typ, byReference)
 	switch {
 	case value == e.byDigest:
-		return e, errors.New("neither token nor digest, or both")
+		return e, errors.New("needs either token or digest")
 	case e.byDigest && e.jti == "":
-		return e, fault(CodeDigest, "a digest without jti")
+		return e, fault(CodeDigest, "digest needs jti beside it")
 	case e.typ != tokenTypeAccess && e.typ != tokenTypeJWT, reference && value:
-		return e, fault(CodeType, "type is none that can stand here")
+		return e, fault(CodeType, "type is not a known token type")
 	case e.rel.lookup() == nil:
-		return e, fault(CodeRelation, "rel is missing, or none of the list")
+		return e, fault(CodeRelation, "rel is missing or unknown")
 	}
 	return e, nil
 }
@@ -155,7 +155,7 @@ func Build(entries ...Entry) (json.RawMessage, error) {
 		}
 		switch {
 		case e.typ != "" && e.typ != tokenType(l.Type):
-			return nil, l.refuse(CodeType, "type and typ do not agree")
+			return nil, l.refuse(CodeType, "type does not match the typ of the token")
 		case e.jti != "" && e.jti != l.JTI():
 			return nil, l.refuse(CodeDigest, "the token has another jti")
 		}
@@ -168,7 +168,7 @@ func Build(entries ...Entry) (json.RawMessage, error) {
 		list[i] = w
 	}
 	if len(list) == 0 {
-		return nil, errors.New("nested: nothing to embed")
+		return nil, errors.New("nested: no tokens to embed")
 	}
 	return json.Marshal(list)
 }
@@ -182,11 +182,11 @@ func ReadEntries(raw json.RawMessage, along []string) ([]Entry, error) {
 	}
 	root := &Layer{depth: 1}
 	if len(raw) > 2*MaxTotal {
-		return nil, root.refuse(CodeTooLarge, "all tokens together")
+		return nil, root.refuse(CodeTooLarge, "the tokens together")
 	}
 	var list []json.RawMessage
 	if err := json.Unmarshal(raw, &list); err != nil || len(list) == 0 {
-		return nil, root.refuse(CodeMalformed, "tokens is no array, or empty")
+		return nil, root.refuse(CodeMalformed, "tokens is empty or not an array")
 	}
 	if len(list) >= MaxTokens {
 		return nil, root.refuse(CodeTooMany, "")

@@ -50,7 +50,7 @@ const (
 
 // ErrNotAsked is returned by the function [Options.Revoked] for a token that it cannot ask about, such as another issuer's. The
 // token is taken, and the tree says that not all tokens were asked about.
-var ErrNotAsked = errors.New("nested: nobody can be asked whether the token was revoked")
+var ErrNotAsked = errors.New("nested: only the issuer of the token knows whether it was revoked")
 
 // An Error tells which token was refused and why, in words fit for whoever sent it: no token, key or secret.
 type Error struct {

@@ -110,7 +110,7 @@ func (l *Layer) read(payload []byte) error {
 	}
 	k := kindOf(l.Type)
 	if k == nil {
-		return l.refuse(CodeType, "typ is none that can stand here")
+		return l.refuse(CodeType, "typ is not a known type of token")
 	}
 	s, err := parseStatement(k, payload)
 	if err != nil {

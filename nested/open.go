@@ -109,7 +109,7 @@ type opener struct {
 
 func newOpener(o *Options) (*opener, error) {
 	if o.Keys == nil {
-		return nil, errors.New("nested: no source of keys")
+		return nil, errors.New("nested: Options.Keys is required")
 	}
 	if o.Types == nil {
 		o.Types = []string{TypeAccessToken}
@@ -128,7 +128,7 @@ func newOpener(o *Options) (*opener, error) {
 func (op *opener) open(ctx context.Context) (*Tree, error) {
 	layers := op.read.layers
 	if root := layers[0]; !slices.Contains(op.Types, root.Type) {
-		return nil, root.refuse(CodeType, "typ is none that is taken here")
+		return nil, root.refuse(CodeType, "typ is not accepted here")
 	}
 	for _, l := range layers {
 		if err := ctx.Err(); err != nil {
@@ -198,13 +198,13 @@ func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 	if l.byUser() {
 		parsed, err := jose.ParseJWK(h.JWK)
 		if err != nil {
-			return l.refuse(CodeMalformed, "a user's key comes along: %w", err)
+			return l.refuse(CodeMalformed, "the key of a user in the header: %w", err)
 		}
 		l.JKT, key, alg = parsed.JKT, parsed.Public, jose.AlgorithmFor(parsed.Public)
 	} else {
 		// RFC 8725 §3.5, §3.10: who is to be believed does not say so in the token.
 		if h.JWK != nil {
-			return l.refuse(CodeMalformed, "an issuer's key does not come along")
+			return l.refuse(CodeMalformed, "a token of an issuer must not have a key in its header")
 		}
 		if l.Issuer == "" || h.Kid == "" {
 			return l.refuse(CodeIssuer, "iss or kid is missing")

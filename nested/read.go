@@ -74,7 +74,7 @@ func (r *reader) admit(l *Layer, size int) error {
 		return l.refuse(CodeTooLarge, "")
 	}
 	if r.size += size; r.size > MaxTotal {
-		return l.refuse(CodeTooLarge, "all tokens together")
+		return l.refuse(CodeTooLarge, "the tokens together")
 	}
 	r.layers = append(r.layers, l)
 	return nil
@@ -83,7 +83,7 @@ func (r *reader) admit(l *Layer, size int) error {
 // payload reads the claims of l and what they enclose.
 func (r *reader) payload(l *Layer, payload []byte, cty string) error {
 	if line := l.Relation.lookup(); line != nil && !slices.Contains(line.inner, l.Type) {
-		return l.refuse(CodeType, "typ is none of those that %s has inside", l.Relation)
+		return l.refuse(CodeType, "typ is not one that can be embedded as %s", l.Relation)
 	}
 	if err := l.read(payload); err != nil {
 		return err
@@ -102,7 +102,7 @@ func (r *reader) payload(l *Layer, payload []byte, cty string) error {
 		return r.enclosed(l, payload)
 	}
 	// RFC 7519 §5.2 has "JWT" for a payload that is itself a token, without claims of its own.
-	return l.refuse(CodeMalformed, "cty")
+	return l.refuse(CodeMalformed, "cty is not NJWT")
 }
 
 // name takes a jti, which only one token may have.
@@ -170,7 +170,7 @@ func (r *reader) entry(l *Layer, e entry) error {
 	}
 	switch {
 	case tokenType(l.Type) != e.typ:
-		return l.refuse(CodeType, "type and typ do not agree")
+		return l.refuse(CodeType, "type does not match the typ of the token")
 	case e.jti != "" && e.jti != l.JTI():
 		return l.refuse(CodeDigest, "the token has another jti")
 	}
@@ -183,9 +183,9 @@ func (r *reader) fits(l *Layer) error {
 	line := l.Relation.lookup()
 	switch {
 	case line == nil, r.take != nil && !slices.Contains(r.take, l.Relation):
-		return l.refuse(CodeRelation, "not one that is taken here")
+		return l.refuse(CodeRelation, "rel is not accepted here")
 	case !slices.Contains(line.outer, l.outer.Type):
-		return l.refuse(CodeType, "%s cannot lie in this type of token", l.Relation)
+		return l.refuse(CodeType, "%s cannot be embedded in a token of this type", l.Relation)
 	}
 	return nil
 }
@@ -228,7 +228,7 @@ func (r *reader) enclosed(l *Layer, payload []byte) error {
 	case token == "":
 		return l.refuse(CodeMalformed, "njwt is missing")
 	case l.tokens() != nil:
-		return l.refuse(CodeMalformed, "both tokens and njwt")
+		return l.refuse(CodeMalformed, "has both tokens and njwt")
 	}
 	if err := r.fits(inner); err != nil {
 		return err

@@ -110,7 +110,7 @@ func (k *kind) party() string {
 func ParseStatement(typ string, payload []byte) (Statement, error) {
 	k := kindOf(typ)
 	if k == nil {
-		return Statement{}, fmt.Errorf("nested: %s is no type of statement", typ)
+		return Statement{}, fmt.Errorf("nested: %s is not a type of statement", typ)
 	}
 	s, err := parseStatement(k, payload)
 	if err != nil {
@@ -170,7 +170,7 @@ func parseStatement(k *kind, payload []byte) (*Statement, error) {
 func count(raw []byte) (int, error) {
 	n, err := strconv.Atoi(string(raw)) // JSON has no numbers like +1 and 01
 	if err != nil || n < 1 || n > 1e9 {
-		return 0, errors.New("not a whole number from 1 to 1000000000")
+		return 0, errors.New("not an integer from 1 to 1000000000")
 	}
 	return n, nil
 }

@@ -64,11 +64,11 @@ func (l location) fetch(ctx context.Context) (map[string]publicKey, error) {
 	case err != nil:
 		return nil, fmt.Errorf("metadata: %w", err)
 	case issuer != l.issuer: // RFC 8414 §3.3
-		return nil, errors.New("metadata: of another issuer")
+		return nil, errors.New("metadata: issuer is not the URL of the peer")
 	}
 	set, err := url.Parse(jwks)
 	if err != nil || jwks == "" {
-		return nil, errors.New("metadata: no jwks_uri")
+		return nil, errors.New("metadata: jwks_uri is missing or not a URL")
 	}
 	client := l.foreign
 	if set.Scheme == l.at.Scheme && set.Host == l.at.Host {

@@ -26,12 +26,12 @@ import (
 
 // ErrUnavailable is returned when the keys of an issuer cannot be known now: it does not answer, or was asked so lately
 // that it is left alone. It says nothing about any token.
-var ErrUnavailable = errors.New("trust: the keys of the issuer cannot be known now")
+var ErrUnavailable = errors.New("trust: the keys of the issuer are not available")
 
 // The answers that are no. Those about issuers and keys are a [claims.ErrIssuer] too, that about domains a
 // [claims.ErrDomain], so that who holds an interface need not know this package.
 var (
-	ErrUntrusted     error = refusal{"trust: not an issuer that is trusted", claims.ErrIssuer}
+	ErrUntrusted     error = refusal{"trust: the issuer is not a peer", claims.ErrIssuer}
 	ErrSuspended     error = refusal{"trust: the peer is suspended", claims.ErrIssuer}
 	ErrUnknownKey    error = refusal{"trust: the issuer publishes no such key", claims.ErrIssuer}
 	ErrForeignDomain error = refusal{"trust: the issuer does not speak for this domain", claims.ErrDomain}
@@ -122,7 +122,7 @@ func NewTable(cfg Config) (*Table, error) {
 			return nil, fmt.Errorf("trust: peer %d: domain: %w", i+1, err)
 		}
 		if slices.ContainsFunc(t.domains[domain], func(l line) bool { return l.issuer == p.Issuer }) {
-			return nil, fmt.Errorf("trust: peer %d: %s has this issuer already", i+1, domain)
+			return nil, fmt.Errorf("trust: peer %d: %s is listed twice with this issuer", i+1, domain)
 		}
 		known := t.issuers[p.Issuer]
 		if known == nil {
@@ -134,7 +134,7 @@ func NewTable(cfg Config) (*Table, error) {
 			t.issuers[p.Issuer], given[p.Issuer] = known, string(p.JWKS)
 		}
 		if given[p.Issuer] != string(p.JWKS) {
-			return nil, fmt.Errorf("trust: peer %d: its issuer has other keys elsewhere in the table", i+1)
+			return nil, fmt.Errorf("trust: peer %d: another peer of this issuer has different keys", i+1)
 		}
 		t.domains[domain] = append(t.domains[domain], line{p.Issuer, p.Suspended})
 		if !p.Suspended {
@@ -152,7 +152,7 @@ func (cfg *Config) complete() error {
 		cfg.Stale = DefaultStale
 	}
 	if cfg.Fresh < 0 || cfg.Stale < cfg.Fresh {
-		return errors.New("trust: Stale is less than Fresh, or one is negative")
+		return errors.New("trust: Fresh and Stale must not be negative, nor Stale less than Fresh")
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -174,7 +174,7 @@ func (cfg *Config) source(p Peer) (keySource, error) {
 	// RFC 8414 §2: https, without query and fragment.
 	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
 		u.Scheme != "https" && !(cfg.Development && u.Scheme == "http") {
-		return nil, errors.New("issuer: not an https URL without user, query and fragment")
+		return nil, errors.New("issuer: must be an https URL without user, query or fragment")
 	}
 	if len(p.JWKS) == 0 {
 		at := location{issuer: p.Issuer, at: u, client: cfg.Client, foreign: cfg.ForeignClient}
@@ -187,7 +187,7 @@ func (cfg *Config) source(p Peer) (keySource, error) {
 		return nil, err
 	}
 	if len(keys) == 0 {
-		return nil, errors.New("key set: no key for signatures that has a kid of its own")
+		return nil, errors.New("key set: has no signature key with a unique kid")
 	}
 	return written(keys), nil
 }

@@ -19,10 +19,10 @@ import (
 
 var (
 	// ErrAbsent is returned when what is published now lacks what was asked for.
-	ErrAbsent = errors.New("published: it is not there")
+	ErrAbsent = errors.New("published: not found")
 	// ErrUnavailable is returned when that cannot be known now: the publisher does not answer, or was asked so lately that
 	// it is left alone.
-	ErrUnavailable = errors.New("published: it cannot be known now")
+	ErrUnavailable = errors.New("published: not available")
 )
 
 // Defaults for the zero values of [Config].
@@ -110,7 +110,7 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 			return none, fmt.Errorf("%w: %v", ErrUnavailable, cause)
 		case isFresh && c.flight == nil && now.Sub(c.forced) < forceEvery:
 			c.mu.Unlock()
-			return none, fmt.Errorf("%w: asked for something absent less than a minute ago", ErrUnavailable)
+			return none, fmt.Errorf("%w: something absent was asked for less than a minute ago", ErrUnavailable)
 		}
 		if c.flight == nil {
 			if isFresh {
@@ -161,14 +161,14 @@ func Read(ctx context.Context, client *http.Client, url string, types ...string)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answered %d", resp.StatusCode)
+		return nil, fmt.Errorf("answered with status %d", resp.StatusCode)
 	}
 	if err := fetch.CheckType(resp, types...); err != nil {
 		return nil, err
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
 	if err == nil && len(body) > maxBody {
-		err = errors.New("too long")
+		err = errors.New("longer than 256 KiB")
 	}
 	return body, err
 }
