@@ -23,7 +23,7 @@ import (
 // nonce. It is made for AT Protocol. What finds server and person there (handles, DIDs, client ids that are URLs, and
 // metadata that promise all that) is not used; what speaks OAuth is.
 func indigo(t *testing.T, ctx context.Context, issuer string) {
-	resource := startResource(t, ctx, issuer)
+	resource := startResource(t, ctx, issuer, "resource")
 	for name, id := range map[string]string{"public": "im-app", "with a key": "web"} {
 		t.Run(name, func(t *testing.T) {
 			scopes := []string{"im:handle", "im:device"}

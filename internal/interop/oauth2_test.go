@@ -15,7 +15,7 @@ import (
 
 // oauth2App runs the examples that use golang.org/x/oauth2: an app that logs bob in and refreshes, and a service.
 func oauth2App(t *testing.T, ctx context.Context, issuer string) {
-	resource := startResource(t, ctx, issuer)
+	resource := startResource(t, ctx, issuer, "offline")
 	t.Run("app", func(t *testing.T) {
 		app := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/app"))
 		app.Env = []string{"ISSUER=" + issuer, "CLIENT_ID=im-app", "RESOURCE=" + resource}

@@ -15,7 +15,7 @@ import (
 // snippets runs the JavaScript of docs/dpop.md: it redeems a code, shows the token to the example resource, refreshes,
 // and shows the new one.
 func snippets(t *testing.T, ctx context.Context, issuer string) {
-	resource := startResource(t, ctx, issuer)
+	resource := startResource(t, ctx, issuer, "resource")
 
 	// RFC 7636, appendix B.
 	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
@@ -52,11 +52,11 @@ func program(t *testing.T, ctx context.Context, folder string) string {
 	return binary
 }
 
-// startResource starts the example of a resource, and returns the URL that it guards.
-func startResource(t *testing.T, ctx context.Context, issuer string) string {
+// startResource starts an example of a resource, and returns the URL that it guards.
+func startResource(t *testing.T, ctx context.Context, issuer, name string) string {
 	t.Helper()
-	resource := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/resource"))
-	resource.Env = []string{"ISSUER=" + issuer, "PEER_ID=peer", "PEER_SECRET=" + peerSecret}
+	resource := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/"+name))
+	resource.Env = []string{"ISSUER=" + issuer, "PEER_ID=peer", "PEER_SECRET=" + peerSecret, "AUDIENCE=im:example.com"}
 	resource.Stderr = t.Output()
 	out, err := resource.StdoutPipe()
 	if err != nil {

@@ -47,6 +47,7 @@ var arrows = map[string][]string{
 
 	"docs/examples/app":      {"dpop"},
 	"docs/examples/keyed":    {"dpop"},
+	"docs/examples/offline":  {"dpop"},
 	"docs/examples/resource": {"dpop"},
 	"docs/examples/service":  {"dpop"},
 

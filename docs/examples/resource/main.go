@@ -1,19 +1,26 @@
-// Command resource is a service that lets in whoever has an access token of an issuer and proves to hold its key. It
-// asks the issuer about each token. With ISSUER, PEER_ID and PEER_SECRET in the environment (the credentials of a
-// client that may introspect) it listens on loopback and prints its URL.
+// Command resource is a service that wants an access token of an issuer and a proof by the key of the token. It asks the
+// issuer about each token (RFC 7662), so that a revoked one is refused at once.
+//
+// In the environment: ISSUER; PEER_ID and PEER_SECRET, the credentials of a client that may introspect; AUDIENCE, the
+// identifier of this service, which tokens must name in `aud`. It listens on loopback and prints its URL.
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/imidentity/issuer/dpop"
 )
@@ -25,6 +32,11 @@ func main() {
 }
 
 func run() error {
+	for _, name := range []string{"ISSUER", "PEER_ID", "PEER_SECRET", "AUDIENCE"} {
+		if os.Getenv(name) == "" {
+			return fmt.Errorf("%s is not set", name)
+		}
+	}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -60,7 +72,8 @@ func run() error {
 	mux.Handle(resource.Metadata())
 	mux.Handle("/", resource.Protect(http.HandlerFunc(hello)))
 	fmt.Println(publicURL)
-	return http.Serve(listener, mux)
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}
+	return server.Serve(listener)
 }
 
 func hello(w http.ResponseWriter, r *http.Request) {
@@ -68,8 +81,10 @@ func hello(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "Hello %s, your key is %s\n", access.Claims, access.JKT)
 }
 
-// introspect asks the issuer what a token is bound to (RFC 7662). Whatever the issuer does not say is an outage, never
-// a verdict.
+var client = &http.Client{Timeout: 5 * time.Second}
+
+// introspect asks the issuer about a token. An answer that is missing or malformed is an outage, never a verdict: only
+// [dpop.ErrInvalidToken] says that the token is not valid.
 func introspect(ctx context.Context, token string) (dpop.Confirmation, error) {
 	body := strings.NewReader(url.Values{"token": {token}}.Encode())
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, os.Getenv("ISSUER")+"/introspect", body)
@@ -78,7 +93,7 @@ func introspect(ctx context.Context, token string) (dpop.Confirmation, error) {
 	}
 	r.SetBasicAuth(url.QueryEscape(os.Getenv("PEER_ID")), url.QueryEscape(os.Getenv("PEER_SECRET"))) // RFC 6749 §2.3.1
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	answer, err := http.DefaultClient.Do(r)
+	answer, err := client.Do(r)
 	if err != nil {
 		return dpop.Confirmation{}, err
 	}
@@ -87,15 +102,39 @@ func introspect(ctx context.Context, token string) (dpop.Confirmation, error) {
 		return dpop.Confirmation{}, fmt.Errorf("introspection: %s", answer.Status)
 	}
 	var found struct {
-		Active bool
-		Handle string
-		CNF    struct{ JKT string }
+		Active    bool     `json:"active"`
+		Issuer    string   `json:"iss"`
+		Audience  audience `json:"aud"`
+		TokenType string   `json:"token_type"`
+		Handle    string   `json:"handle"`
+		Subject   string   `json:"sub"`
+		Cnf       struct {
+			JKT string `json:"jkt"`
+		} `json:"cnf"`
 	}
-	if err := json.NewDecoder(answer.Body).Decode(&found); err != nil {
+	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&found); err != nil {
 		return dpop.Confirmation{}, fmt.Errorf("introspection: %w", err)
 	}
-	if !found.Active {
+	// The issuer tells this client about tokens for other services, too. Whoever runs one of those could show a token here
+	// that was meant for them (RFC 9068 §4).
+	if !found.Active || found.TokenType != "DPoP" || found.Issuer != os.Getenv("ISSUER") ||
+		!slices.Contains(found.Audience, os.Getenv("AUDIENCE")) {
 		return dpop.Confirmation{}, dpop.ErrInvalidToken
 	}
-	return dpop.Confirmation{JKT: found.CNF.JKT, Claims: found.Handle}, nil
+	return dpop.Confirmation{JKT: found.Cnf.JKT, Claims: cmp.Or(found.Handle, found.Subject)}, nil
+}
+
+// An audience is the claim `aud`: a string, or an array of strings (RFC 7519 §4.1.3).
+type audience []string
+
+func (a *audience) UnmarshalJSON(text []byte) error {
+	var one string
+	if err := json.Unmarshal(text, &one); err == nil {
+		*a = audience{one}
+		return nil
+	}
+	if err := json.Unmarshal(text, (*[]string)(a)); err != nil {
+		return errors.New("aud is neither a string nor an array of strings")
+	}
+	return nil
 }
