@@ -1,6 +1,7 @@
 package claims
 
 import (
+	"net/netip"
 	"strings"
 	"unicode"
 
@@ -27,11 +28,11 @@ var dots = strings.NewReplacer("\u3002", ".", "\uFF0E", ".", "\uFF61", ".")
 // readDomain returns the domain in lower-case A-labels without trailing dot. A single label is refused unless allowed.
 func readDomain(p part, singleLabel bool) (string, error) {
 	s := p.text
-	if i := strings.IndexAny(s, "[:"); i >= 0 {
-		if s[i] == '[' {
-			return "", failRaw(p, CodeIPNotAllowed, i)
-		}
-		return "", failRaw(p, CodePortNotAllowed, i)
+	if s == "" {
+		return "", failRaw(p, CodeMissingDomain, 0)
+	}
+	if at, code := checkHost(s); code != "" {
+		return "", failRaw(p, code, at)
 	}
 	if !plainDomain(s) {
 		mapped, ok := mapDomain(s)
@@ -50,6 +51,29 @@ func readDomain(p part, singleLabel bool) (string, error) {
 		return "", failRaw(p, CodeSingleLabel, 0)
 	}
 	return s, nil
+}
+
+// checkHost returns what is wrong with a host that is no domain: an IP address, a port, or a colon that begins none.
+func checkHost(s string) (int, Code) {
+	if s[0] == '[' {
+		return 0, CodeIPNotAllowed
+	}
+	colon := strings.IndexByte(s, ':')
+	if colon < 0 {
+		return 0, ""
+	}
+	host, port, _ := strings.Cut(s, ":")
+	_, bare := netip.ParseAddr(s)        // IPv6 without brackets
+	_, withPort := netip.ParseAddr(host) // IPv4 and a port
+	switch {
+	case bare == nil || withPort == nil:
+		return 0, CodeIPNotAllowed
+	case host == "":
+		return 0, CodeMissingDomain
+	case strings.Trim(port, digits) == "":
+		return colon, CodePortNotAllowed
+	}
+	return colon, CodeBadDomain
 }
 
 // plainDomain reports whether s is a domain of lower-case ASCII labels, none of them an A-label, which every step of

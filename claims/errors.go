@@ -79,6 +79,10 @@ const (
 
 // An Error tells what is wrong with an identifier and where. It never repeats the text, which may hold control
 // characters or secrets, so it may be logged and shown.
+//
+// A text with several faults is refused for the first of: the length of the whole; ill-formed text and controls; the scheme;
+// authority, query and fragment; the system; parameters; parts too many, missing or empty; percent-encoding; the type; the
+// domain; the local part; the device part. Within a part, characters come before its length, and the Bidi rule comes last.
 type Error struct {
 	Code   Code
 	Part   string // one of the Part constants

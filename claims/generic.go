@@ -6,6 +6,9 @@ import "strings"
 func splitGeneric(text part) (parts, error) {
 	q := splitLast(text)
 	if !q.domain.present && !strings.HasPrefix(text.text, "@") {
+		if lacksDomain(SystemGeneric, text.text) {
+			return parts{}, text.slice(PartDomain, len(text.text), len(text.text)).fail(CodeMissingDomain, 0)
+		}
 		return parts{domain: text.slice(PartDomain, 0, len(text.text))}, nil
 	}
 	return q, nil

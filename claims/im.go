@@ -39,6 +39,9 @@ func splitIM(text part) (parts, error) {
 		q.typ = typ
 	}
 	q.domain = text.slice(PartDomain, at+1, end)
+	if at < 0 && lacksDomain(q.system, q.domain.text) {
+		return parts{}, text.slice(PartDomain, end, end).fail(CodeMissingDomain, 0)
+	}
 	if i := strings.IndexByte(q.domain.text, '#'); i >= 0 {
 		return parts{}, failRaw(q.domain, CodeFragmentNotAllowed, i)
 	}
@@ -67,9 +70,28 @@ func (q *parts) splitUser(lead part) error {
 	q.local = lead.slice(PartLocal, 0, i)
 	q.device = lead.slice(PartDevice, i+1, len(lead.text))
 	if j := strings.IndexByte(q.device.text, '/'); j >= 0 {
+		if j+1 == len(q.device.text) {
+			return failRaw(q.device, CodeEmptyPart, j+1)
+		}
 		return failRaw(q.device, CodeExtraSegment, j)
 	}
 	return nil
+}
+
+// lacksDomain reports whether s, which has no '@' before a domain, is the name of somebody and not a domain: it has a device
+// part, a sigil, or is an id of Wire.
+func lacksDomain(system System, s string) bool {
+	const uuid = 36
+	switch {
+	case strings.IndexByte(s, '/') >= 0, s != "" && strings.IndexByte("@#$", s[0]) >= 0:
+		return true
+	case len(s) >= 3 && s[0] == '%':
+		return s[1:3] == "40" || s[1:3] == "23" || s[1:3] == "24"
+	case system != SystemWire || len(s) < uuid || len(s) > uuid && s[uuid] != ':':
+		return false
+	}
+	_, _, code := checkUUID(s[:uuid])
+	return code == ""
 }
 
 // unmarked returns the system of a URI without prefix: a mailbox, unless something tells another type.
@@ -83,13 +105,24 @@ func (q *parts) unmarked() System {
 
 // splitParam reads the one parameter there is, "id-type=" and a type.
 func splitParam(p part) (Type, error) {
-	name, value, _ := strings.Cut(lowerASCII(p.text), "=")
-	if name != "id-type" || strings.IndexByte(value, ';') >= 0 {
+	first, _, more := strings.Cut(lowerASCII(p.text), ";")
+	name, value, _ := strings.Cut(first, "=")
+	switch {
+	case first == "":
+		return "", failRaw(p, CodeEmptyPart, 0)
+	case name != "id-type":
 		return "", failRaw(p, CodeUnknownParam, 0)
+	case value == "":
+		return "", failRaw(p, CodeEmptyPart, len(first))
 	}
-	switch typ := Type(value); typ {
+	typ := Type(value)
+	switch typ {
 	case TypeDomain, TypeHandle, TypeUser, TypeDevice, TypeChannel, TypeTeam, TypeGroup, TypePseudonym:
-		return typ, nil
+	default:
+		return "", failRaw(p, CodeUnknownType, len("id-type="))
 	}
-	return "", failRaw(p, CodeUnknownType, len("id-type="))
+	if more {
+		return "", failRaw(p, CodeUnknownParam, len(first)+1)
+	}
+	return typ, nil
 }

@@ -43,7 +43,7 @@ func newIRCNames(m Casemap) ircNames {
 	case CasemapRFC1459:
 		n.nick.ascii['~'>>5] |= 1 << ('~' & 31) // the capital of '^'
 	case CasemapPRECIS:
-		n.nick.unicode = username(caseMapped)
+		n.nick.unicode, n.nick.bidi = username(caseMapped), true
 	}
 	return n
 }
@@ -128,6 +128,9 @@ func splitIRCBody(text part) (parts, error) {
 	}
 	if i := strings.LastIndexByte(q.local.text, ','); i >= 0 {
 		q.flag = lowerASCII(q.local.text[i+1:])
+		if q.flag == "" {
+			return parts{}, failRaw(q.local, CodeEmptyPart, i+1)
+		}
 		if q.flag != flagUser && q.flag != flagChannel {
 			return parts{}, failRaw(q.local, CodeUnknownParam, i+1)
 		}
@@ -138,46 +141,49 @@ func splitIRCBody(text part) (parts, error) {
 
 // readIRC reads a target: #channel, &channel, +channel, [nick]!user[@host], @nick or nick.
 func readIRC(p *Parser, _ *family, q parts) (ID, error) {
-	id := ID{system: SystemIRC}
-	var err error
-	if id.domain, err = readDomain(q.domain, p.AllowSingleLabel); err != nil {
-		return ID{}, err
+	if q.domain.text == "" {
+		return ID{}, q.domain.fail(CodeMissingDomain, 0)
 	}
-	target, err := decode(q.local)
+	target, _, err := q.decode()
 	if err != nil {
 		return ID{}, err
 	}
-	if !q.local.present || q.flag == flagNative && lowerASCII(target) == id.domain {
-		id.typ = TypeDomain
-		return id, q.checkType(id.typ)
-	}
-	if target == "" {
-		return ID{}, q.local.fail(CodeEmptyPart, 0)
-	}
+	domain, domainErr := readDomain(q.domain, p.AllowSingleLabel)
+	id := ID{system: SystemIRC, typ: TypeDomain, domain: domain}
 	bang := strings.IndexByte(target, '!')
-	switch c := target[0]; {
-	case c == '#' || c == '&' || c == '+':
+	switch {
+	case !q.local.present || q.flag == flagNative && domainErr == nil && lowerASCII(target) == domain:
+	case strings.IndexByte("#&+", target[0]) >= 0:
 		id.typ = TypeChannel
-		id.local, err = p.Casemap.names().channel.read(q.local, target)
 	case bang >= 0:
 		id.typ = TypeUser
-		id.local, err = p.readIRCUser(q.local, target, bang)
-	case c == '@':
-		id.typ = TypeHandle
-		id.local, err = p.readNick(q.local, target, 1, len(target))
-	case q.flag == flagNone:
+	case target[0] != '@' && q.flag == flagNone:
 		return ID{}, q.local.fail(CodeTypeAmbiguous, 0)
 	default:
 		id.typ = TypeHandle
-		id.local, err = p.readNick(q.local, target, 0, len(target))
-	}
-	if err != nil {
-		return ID{}, err
 	}
 	if q.flag == flagUser && id.typ == TypeChannel || q.flag == flagChannel && id.typ != TypeChannel {
 		return ID{}, q.local.fail(CodeTypeMismatch, 0)
 	}
-	return id, q.checkType(id.typ)
+	if err := q.checkType(id.typ); err != nil {
+		return ID{}, err
+	}
+	if domainErr != nil {
+		return ID{}, domainErr
+	}
+	switch id.typ {
+	case TypeChannel:
+		id.local, err = p.Casemap.names().channel.read(q.local, target)
+	case TypeUser:
+		id.local, err = p.readIRCUser(q.local, target, bang)
+	case TypeHandle:
+		sigil := len(target) - len(strings.TrimPrefix(target, "@"))
+		id.local, err = p.readNick(q.local, target, sigil, len(target))
+	}
+	if err != nil {
+		return ID{}, err
+	}
+	return id, nil
 }
 
 // readIRCUser reads [nick]!user[@host]. The nick is advice and is forgotten, but it must be one.
@@ -197,6 +203,9 @@ func (p *Parser) readIRCUser(local part, target string, bang int) (string, error
 		return user, err
 	}
 	name := within(local, at+1, len(target))
+	if name.text == "" {
+		return "", name.fail(CodeEmptyPart, 0)
+	}
 	host, err := readDomain(part{name: PartLocal, text: target[at+1:], at: name.at}, p.AllowSingleLabel)
 	return user + "@" + host, err
 }

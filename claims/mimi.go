@@ -56,6 +56,9 @@ func splitMIMI(text part) (parts, error) {
 			break
 		}
 	}
+	if dotSegment(kind) {
+		return parts{}, path.slice(PartType, 0, len(kind)).fail(CodeDotSegment, 0)
+	}
 	if q.typ == "" {
 		return parts{}, path.slice(PartType, 0, len(kind)).fail(CodeUnknownType, 0)
 	}
@@ -79,7 +82,7 @@ func (q *parts) splitSegments(path part) error {
 		switch {
 		case s.text == "":
 			return s.fail(CodeEmptyPart, 0)
-		case isDotSegment(s.text):
+		case dotSegment(s.text):
 			return s.fail(CodeDotSegment, 0)
 		case n < limit:
 			found[n] = s
@@ -100,10 +103,23 @@ func (q *parts) splitSegments(path part) error {
 	return extra
 }
 
+// dotSegment reports whether a segment as written is a dot segment, raw or encoded (RFC 3986 §5.2.4, §6.2.2.2).
+func dotSegment(raw string) bool {
+	return raw != "" && len(raw) <= len("%2E%2E") && (raw[0] == '.' || raw[0] == '%') && isDotSegment(encodedDots.Replace(raw))
+}
+
+var encodedDots = strings.NewReplacer("%2e", ".", "%2E", ".")
+
 // readMIMI reads the segments, which stay opaque.
 func readMIMI(p *Parser, _ *family, q parts) (ID, error) {
 	id := ID{system: SystemMIMI, typ: q.typ}
-	var err error
+	if q.domain.text == "" {
+		return ID{}, q.domain.fail(CodeMissingDomain, 0)
+	}
+	local, device, err := q.decode()
+	if err != nil {
+		return ID{}, err
+	}
 	if id.domain, err = readDomain(q.domain, p.AllowSingleLabel); err != nil {
 		return ID{}, err
 	}
@@ -116,7 +132,7 @@ func readMIMI(p *Parser, _ *family, q parts) (ID, error) {
 		if q.typ == TypeChannel {
 			f = &tailSegment
 		}
-		if id.local, err = readPart(f, q.local); err != nil {
+		if id.local, err = f.read(q.local, local); err != nil {
 			return ID{}, err
 		}
 	}
@@ -125,7 +141,7 @@ func readMIMI(p *Parser, _ *family, q parts) (ID, error) {
 		if !q.local.present {
 			f = &segment
 		}
-		if id.device, err = readPart(f, q.device); err != nil {
+		if id.device, err = f.read(q.device, device); err != nil {
 			return ID{}, err
 		}
 	}

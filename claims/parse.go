@@ -168,28 +168,34 @@ func (p *Parser) read(q parts) (ID, error) {
 
 // readShapes reads the parts of a system whose names are told apart by sigil and device part.
 func readShapes(p *Parser, fam *family, q parts) (ID, error) {
-	id := ID{system: q.system, domain: UnscopedDomain}
+	id := ID{system: q.system, typ: TypeDomain, domain: UnscopedDomain}
+	scoped := q.domain.present || !fam.unscoped
+	if scoped && q.domain.text == "" {
+		return ID{}, q.domain.fail(CodeMissingDomain, 0)
+	}
+	var sh *shape
+	var local, device string
+	if q.local.present || q.device.present {
+		var err error
+		if local, device, err = q.decode(); err != nil {
+			return ID{}, err
+		}
+		if sh = fam.shape(local, q.device.present); sh == nil {
+			return ID{}, q.local.fail(CodeTypeMismatch, 0)
+		}
+		id.typ = sh.typ
+	}
+	if err := q.checkType(id.typ); err != nil {
+		return ID{}, err
+	}
 	var err error
-	if q.domain.present || !fam.unscoped {
+	if scoped {
 		if id.domain, err = readDomain(q.domain, p.AllowSingleLabel); err != nil {
 			return ID{}, err
 		}
 	}
-	if !q.local.present && !q.device.present {
-		id.typ = TypeDomain
-		return id, q.checkType(id.typ)
-	}
-	local, err := decode(q.local)
-	if err != nil {
-		return ID{}, err
-	}
-	sh := fam.shape(local, q.device.present)
 	if sh == nil {
-		return ID{}, q.local.fail(CodeTypeMismatch, 0)
-	}
-	id.typ = sh.typ
-	if err := q.checkType(id.typ); err != nil {
-		return ID{}, err
+		return id, nil
 	}
 	if q.local.present {
 		name := within(q.local, len(sh.sigil), len(local))
@@ -200,13 +206,29 @@ func readShapes(p *Parser, fam *family, q parts) (ID, error) {
 	if sh.device == nil {
 		return id, nil
 	}
-	if id.device, err = readPart(sh.device, q.device); err != nil {
+	if n := len(q.device.text); n > 0 && q.device.text[n-1] == '/' && !sh.device.ascii.has('/') {
+		return ID{}, failRaw(q.device, CodeEmptyPart, n)
+	}
+	if id.device, err = sh.device.read(q.device, device); err != nil {
 		return ID{}, err
 	}
 	if sh.joined {
 		id.local, id.device = id.local+"/"+id.device, ""
 	}
 	return id, nil
+}
+
+// decode decodes local and device part, and refuses either if it is there and empty.
+func (q *parts) decode() (local, device string, err error) {
+	for _, p := range []part{q.local, q.device} {
+		if p.present && p.text == "" {
+			return "", "", p.fail(CodeEmptyPart, 0)
+		}
+	}
+	if local, err = decode(q.local); err == nil {
+		device, err = decode(q.device)
+	}
+	return local, device, err
 }
 
 // readPart decodes p and reads it by f.

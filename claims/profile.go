@@ -15,14 +15,15 @@ import (
 // A profile maps one kind of part to its canonical form and says which text may stand there. ASCII text never reaches
 // the Unicode tables: the PRECIS profiles pass printable ASCII through, but for lower-casing.
 type profile struct {
-	max     int     // octets of the canonical part
+	max     int     // bytes of the canonical part
 	ascii   charset // the ASCII characters of the canonical part
 	fold    bool    // ASCII letters are lowered
 	unicode mapping // maps what is not all ASCII; nil refuses it
+	bidi    bool    // text with right-to-left characters must meet the Bidi rule (RFC 5893 §2)
 	check   mapping // the last word on the mapped text; nil has none
 }
 
-// A mapping returns the canonical text, or a code and the octet at fault.
+// A mapping returns the canonical text, or a code and the byte at fault.
 type mapping func(s string) (string, int, Code)
 
 // read returns the canonical form of text, which p decodes to.
@@ -37,10 +38,17 @@ func (f *profile) read(p part, text string) (string, error) {
 	return "", p.fail(code, at)
 }
 
-// canonical maps and checks. Together with a code it returns the text that the octet counts in.
+// canonical maps and checks. Together with a code it returns the text that the byte counts in. What is wrong with single
+// characters comes first, then what is wrong with the text as a whole.
 func (f *profile) canonical(s string) (string, int, Code) {
-	if i := escaped(s); i >= 0 { // before mapping too, which can compose the second digit away
-		return s, i, CodeDoubleEncoding
+	raw := s
+	// Text that was percent-decoded has no escape left. In other text one is found before mapping too, which can compose the
+	// second digit away.
+	if i := escaped(raw); i >= 0 {
+		if bad := f.disallowed(raw[:i]); bad >= 0 {
+			return raw, bad, CodeDisallowedChar
+		}
+		return raw, i, CodeDoubleEncoding
 	}
 	switch i := firstNonASCII(s); {
 	case i < 0 && f.fold:
@@ -49,6 +57,9 @@ func (f *profile) canonical(s string) (string, int, Code) {
 		return s, i, CodeDisallowedChar
 	case i >= 0:
 		mapped, at, code := f.unicode(s)
+		if bad := f.disallowed(raw); code == CodeBidi && bad >= 0 {
+			return raw, bad, CodeDisallowedChar
+		}
 		if code != "" {
 			return s, at, code
 		}
@@ -57,29 +68,39 @@ func (f *profile) canonical(s string) (string, int, Code) {
 	if s == "" { // also after mapping: PRECIS itself finds no fault with nothing
 		return s, 0, CodeEmptyPart
 	}
+	if i := f.disallowed(s); i >= 0 {
+		return s, i, CodeDisallowedChar
+	}
+	if i := escaped(s); i >= 0 {
+		return s, i, CodeDoubleEncoding
+	}
 	if len(s) > f.max {
 		return s, 0, CodeOverlongPart
 	}
-	if at, code := f.judge(s); code != "" {
-		return s, at, code
+	if f.check != nil {
+		checked, at, code := f.check(s)
+		if code != "" {
+			return checked, at, code
+		}
+		s = checked
 	}
-	if f.check == nil {
-		return s, 0, ""
+	if f.bidi && bidirule.DirectionString(s) == bidi.RightToLeft && !bidirule.ValidString(s) {
+		return s, 0, CodeBidi
 	}
-	return f.check(s)
+	return s, 0, ""
 }
 
-// judge looks for what a mapped part may not hold, so that nothing forbidden can arise from mapping.
-func (f *profile) judge(s string) (int, Code) {
+// disallowed returns where s, mapped or not, has an ASCII character that the part may not hold, or -1. A mapped part is
+// judged too, so that nothing forbidden can arise from mapping.
+func (f *profile) disallowed(s string) int {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < utf8.RuneSelf && !f.ascii.has(c) {
-			return i, CodeDisallowedChar
+		c := s[i]
+		if c >= utf8.RuneSelf || f.ascii.has(c) || f.fold && 'A' <= c && c <= 'Z' && f.ascii.has(c|0x20) {
+			continue
 		}
+		return i
 	}
-	if i := escaped(s); i >= 0 {
-		return i, CodeDoubleEncoding
-	}
-	return 0, ""
+	return -1
 }
 
 // The username profiles of RFC 8265 §3, without their Bidi rule. Those that package precis exports apply it to every
@@ -89,15 +110,12 @@ var (
 	casePreserved = precis.NewIdentifier(precis.FoldWidth, precis.Norm(norm.NFC))
 )
 
-// username maps by one of the username profiles.
+// username maps by one of the username profiles. Their Bidi rule is the profile's.
 func username(f *precis.Profile) mapping {
 	return func(s string) (string, int, Code) {
 		mapped, err := f.String(s)
-		switch {
-		case err != nil:
+		if err != nil {
 			return refusal(f, norm.NFC.String(width.Fold.String(s)))
-		case bidirule.DirectionString(mapped) == bidi.RightToLeft && !bidirule.ValidString(mapped):
-			return mapped, 0, CodeBidi
 		}
 		return mapped, 0, ""
 	}
@@ -122,16 +140,21 @@ func plainSpace(r rune) rune {
 // nfc maps to normalization form C and allows everything.
 func nfc(s string) (string, int, Code) { return norm.NFC.String(s), 0, "" }
 
-// refusal returns the first character for which PRECIS refused s, whose own message is not to be shown.
+// refusal returns the first character for which PRECIS refused s, whose own message is not to be shown. Controls of the Bidi
+// algorithm come after all others.
 func refusal(f *precis.Profile, s string) (string, int, Code) {
 	allowed := f.Allowed()
+	control := -1
 	for i, r := range s {
-		if isBidiControl(r) {
-			return s, i, CodeBidi
-		}
-		if !allowed.Contains(r) {
+		switch {
+		case isBidiControl(r) && control < 0:
+			control = i
+		case !isBidiControl(r) && !allowed.Contains(r):
 			return s, i, CodeDisallowedChar
 		}
+	}
+	if control >= 0 {
+		return s, control, CodeBidi
 	}
 	return s, 0, CodeDisallowedChar // a character that is allowed in other company only
 }
@@ -140,24 +163,24 @@ func isBidiControl(r rune) bool {
 	return r == 0x061C || r == 0x200E || r == 0x200F || 0x202A <= r && r <= 0x202E || 0x2066 <= r && r <= 0x2069
 }
 
-// The profiles of identifiers. Limits are octets of the canonical part.
+// The profiles of identifiers. Limits are bytes of the canonical part.
 var (
 	// handleName is the handle of the generic and WXYZ systems.
 	handleName = profile{
 		max: 64, fold: true, ascii: newCharset(lower + digits + "._-"),
-		unicode: username(caseMapped), check: checkDots,
+		unicode: username(caseMapped), bidi: true, check: checkDots,
 	}
 	// mailbox is the local part of a mail address: a handle that may also have a tag.
 	mailbox = profile{
 		max: 64, fold: true, ascii: newCharset(lower + digits + "._-+"),
-		unicode: username(caseMapped), check: checkDots,
+		unicode: username(caseMapped), bidi: true, check: checkDots,
 	}
 	// opaqueID is a user or device id. The dot segments of RFC 3986 could not stand in a mimi: URI.
 	opaqueID = profile{max: 128, ascii: newCharset(lower + upper + digits + "._~-"), check: checkDotSegment}
 	// roomName is a channel or team of WXYZ.
 	roomName = profile{
 		max: 64, ascii: newCharset(lower + upper + digits + "._-"),
-		unicode: username(casePreserved),
+		unicode: username(casePreserved), bidi: true,
 	}
 	// wxyzID is a user or group id of WXYZ.
 	wxyzID = profile{max: 128, ascii: newCharset(lower + upper + digits + "_-")}

@@ -103,6 +103,9 @@ func decode(p part) (string, error) {
 	if i, code := checkText(s); code != "" {
 		return "", p.fail(code, i)
 	}
+	if i := escaped(s); i >= 0 {
+		return "", p.fail(CodeDoubleEncoding, i)
+	}
 	return s, nil
 }
 

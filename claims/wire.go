@@ -46,6 +46,9 @@ func checkWireDevice(s string) (string, int, Code) {
 func splitWire(text part) (parts, error) {
 	q := parts{system: SystemWire}
 	at := strings.LastIndexByte(text.text, '@')
+	if at == 0 || at < 0 && lacksDomain(SystemWire, text.text) {
+		return parts{}, text.slice(PartDomain, len(text.text), len(text.text)).fail(CodeMissingDomain, 0)
+	}
 	if at > 0 {
 		if err := q.splitUser(text.slice(PartLocal, 0, at)); err != nil {
 			return parts{}, err
@@ -73,6 +76,9 @@ func splitWireApp(text part) (parts, error) {
 		local:  text.slice(PartLocal, 0, at),
 		domain: text.slice(PartDomain, at+1, len(text.text)),
 	}
+	if q.domain.text == "" {
+		return parts{}, q.domain.fail(CodeMissingDomain, 0)
+	}
 	lead, err := decode(q.local)
 	if err != nil || lead == "" || lead[0] == '@' {
 		return q, err
@@ -80,6 +86,9 @@ func splitWireApp(text part) (parts, error) {
 	mark := strings.IndexByte(lead, '!')
 	if mark < 0 {
 		return parts{}, q.local.fail(CodeMissingDevice, len(lead))
+	}
+	if mark == 0 {
+		return parts{}, q.local.fail(CodeEmptyPart, 0)
 	}
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(lead[:mark])
 	if err != nil || len(raw) != 16 {

@@ -6,7 +6,7 @@ var (
 	// jidLocal is a localpart: UsernameCaseMapped without the characters that RFC 7622 §3.3.1 excludes.
 	jidLocal = profile{
 		max: 1023, fold: true, ascii: newCharset(lower+digits+marks, `"&'/:<>@`),
-		unicode: username(caseMapped),
+		unicode: username(caseMapped), bidi: true,
 	}
 	// jidResource is a resourcepart (RFC 7622 §3.4). Spaces at its ends are allowed (erratum 4560).
 	jidResource = profile{max: 1023, ascii: newCharset(lower + upper + digits + marks + " "), unicode: opaque}
