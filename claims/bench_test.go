@@ -71,8 +71,8 @@ func TestParseAllocations(t *testing.T) {
 	}
 }
 
-// TestLinear counts the octets that parsers allocate for hostile texts: twice the text, at most about twice the work. Beyond
-// the limit of 4096 octets nothing is read at all.
+// TestLinear counts the bytes that parsers allocate for hostile texts: twice the text, at most about twice the work. Beyond
+// the limit of 4096 bytes nothing is read at all.
 func TestLinear(t *testing.T) {
 	work := func(s string) uint64 {
 		const runs = 10
@@ -101,11 +101,11 @@ func TestLinear(t *testing.T) {
 		work(text(1024)) // tables are made at first use
 		for size := 512; size <= 2048; size *= 2 {
 			if once, twice := work(text(size)), work(text(2*size)); twice > 2*once+once/2+8192 {
-				t.Errorf("%q: %d octets allocate %d, %d allocate %d", h.head+h.unit, size, once, 2*size, twice)
+				t.Errorf("%q: %d bytes allocate %d, %d allocate %d", h.head+h.unit, size, once, 2*size, twice)
 			}
 		}
 		if got := work(text(1 << 20)); got > 4096 {
-			t.Errorf("%q: a mebibyte allocates %d octets, want it refused unread", h.head+h.unit, got)
+			t.Errorf("%q: a mebibyte allocates %d bytes, want it refused unread", h.head+h.unit, got)
 		}
 	}
 }

@@ -146,7 +146,7 @@ func TestError(t *testing.T) {
 			t.Errorf("ParseLenient(%q) = %v, which repeats the text", c.uri, err)
 		}
 	}
-	if _, err := claims.Parse("im:Alice@example.com"); err == nil || err.Error() != "claims: uri: not_canonical at octet 0" {
+	if _, err := claims.Parse("im:Alice@example.com"); err == nil || err.Error() != "claims: uri: not_canonical at byte 0" {
 		t.Errorf("Parse = %v", err)
 	}
 }

@@ -9,6 +9,53 @@ type Code string
 // Error returns the code's word.
 func (c Code) Error() string { return string(c) }
 
+// Description returns what the code means, in words for people, as in "a character is not allowed here".
+func (c Code) Description() string {
+	if s, ok := descriptions[c]; ok {
+		return s
+	}
+	return "the identifier is not valid"
+}
+
+var descriptions = map[Code]string{
+	CodeEmptyPart:           "this part is empty",
+	CodeMissingDomain:       "the domain is missing",
+	CodeMissingLocal:        "the part before the domain is missing",
+	CodeMissingDevice:       "the device part is missing",
+	CodeNotUTF8:             "the text is not valid UTF-8",
+	CodeControlChar:         "control characters are not allowed",
+	CodeDisallowedChar:      "a character is not allowed here",
+	CodeBidi:                "the order of right-to-left and left-to-right characters is not allowed",
+	CodeBadPercent:          "a percent sign is not followed by two hexadecimal digits",
+	CodeDoubleEncoding:      "the text is percent-encoded twice",
+	CodeBadDomain:           "this is not a valid domain name",
+	CodeSingleLabel:         "the domain has one label only; give the full name, for example example.com",
+	CodeIPNotAllowed:        "an IP address is not allowed; give a domain name",
+	CodePortNotAllowed:      "a port is not allowed",
+	CodeUserinfoNotAllowed:  "a user name is not allowed before the host",
+	CodePasswordNotAllowed:  "a password is not allowed",
+	CodeAuthorityNotAllowed: "this kind of URI has no //",
+	CodeReservedDomain:      "the domain is reserved and cannot have identities",
+	CodeQueryNotAllowed:     "a query (?) is not allowed",
+	CodeFragmentNotAllowed:  "a fragment (#) is not allowed",
+	CodeUnknownParam:        "the parameter is not known",
+	CodeExtraSegment:        "there are too many parts",
+	CodeDotSegment:          "a part cannot be . or ..",
+	CodeSchemeNotAllowed:    "the scheme is not im, mimi, xmpp, sip, mailto or wireapp",
+	CodeUnknownSystem:       "the identifier system is not known",
+	CodeUnknownType:         "the type is not known",
+	CodeTypeAmbiguous:       "the text could be a nick or a channel; add ,isuser or ,ischannel",
+	CodeTypeMismatch:        "the identifier has another type than stated",
+	CodeOverlongPart:        "this part is too long",
+	CodeOverlongURI:         "the identifier is too long",
+	CodeNotCanonical:        "the spelling is not canonical",
+	CodeMixedScript:         "the name mixes scripts",
+	CodeConfusable:          "the name looks like another one",
+	CodeReservedHandle:      "the name is reserved",
+	CodeTaken:               "the name is taken",
+	CodeInQuarantine:        "the name was released recently and cannot be taken yet",
+}
+
 // Something needed is absent or empty.
 const (
 	CodeEmptyPart     Code = "empty_part"
@@ -91,9 +138,9 @@ type Error struct {
 	Like string
 }
 
-// Error says for example "claims: local: disallowed_char at octet 7".
+// Error says for example "claims: local: disallowed_char at byte 7".
 func (e *Error) Error() string {
-	return "claims: " + e.Part + ": " + string(e.Code) + " at octet " + strconv.Itoa(e.Offset)
+	return "claims: " + e.Part + ": " + string(e.Code) + " at byte " + strconv.Itoa(e.Offset)
 }
 
 // Unwrap returns the code.

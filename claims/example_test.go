@@ -26,7 +26,7 @@ func ExampleParse() {
 	fmt.Println(err, errors.Is(err, claims.CodeNotCanonical))
 	// Output:
 	// device example.com BFuVxW5BfqaMEfJDc8R7Qw 4c7 <nil>
-	// claims: uri: not_canonical at octet 0 true
+	// claims: uri: not_canonical at byte 0 true
 }
 
 // What people type is mapped to the canonical form.
@@ -45,8 +45,8 @@ func ExampleParseRegistration() {
 	}
 	// Output:
 	// im:%40alice@provider.net <nil>
-	//  claims: local: confusable at octet 0
-	//  claims: local: mixed_script at octet 2
+	//  claims: local: confusable at byte 0
+	//  claims: local: mixed_script at byte 2
 }
 
 func ExampleNamespace() {

@@ -69,7 +69,7 @@ func (id ID) Device() string { return id.device }
 // issued it.
 func (id ID) Unscoped() bool { return id.domain == UnscopedDomain }
 
-// Equal reports whether a and b have the same system, type and canonical octets.
+// Equal reports whether a and b have the same system, type and canonical bytes.
 func (id ID) Equal(other ID) bool { return id == other }
 
 // IM returns the canonical im: URI, or "" where there is none: a mimi: URI that is more than a domain, and an XMPP

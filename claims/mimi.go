@@ -10,7 +10,7 @@ var (
 		max: maxSegment, ascii: newCharset(lower+upper+digits+marks+" ", "/"), unicode: nfc, check: checkDotSegment,
 	}
 	// tailSegment is a room, or the device part after a user part; it may hold an encoded slash. A device alone may not:
-	// it would be one octet away from another device, of two segments.
+	// it would be one byte away from another device, of two segments.
 	tailSegment = profile{
 		max: maxSegment, ascii: newCharset(lower + upper + digits + marks + " "), unicode: nfc, check: checkDotSegment,
 	}

@@ -229,3 +229,18 @@ func TestReviewC7Combinations(t *testing.T) {
 		}
 	}
 }
+
+// Every code has words of its own.
+func TestReviewD9Descriptions(t *testing.T) {
+	seen := map[string]claims.Code{}
+	for _, v := range vectors(t) {
+		if v.Error == "" {
+			continue
+		}
+		text := v.Error.Description()
+		if other, ok := seen[text]; ok && other != v.Error || text == claims.Code("nope").Description() {
+			t.Errorf("Description of %s = %q, the same as of %s", v.Error, text, other)
+		}
+		seen[text] = v.Error
+	}
+}

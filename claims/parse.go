@@ -37,7 +37,7 @@ type Parser struct {
 	AllowSingleLabel bool
 }
 
-// Parse reads a URI. In reading Strict it must be the canonical im: or mimi: form, octet for octet.
+// Parse reads a URI. In reading Strict it must be the canonical im: or mimi: form, byte for byte.
 func (p Parser) Parse(uri string) (ID, error) {
 	q, err := splitURI(uri)
 	if err != nil {
@@ -158,7 +158,7 @@ func (p *Parser) read(q parts) (ID, error) {
 	if err != nil {
 		return ID{}, err
 	}
-	// Encoding takes up to three octets for one, and what cannot be written as a URI must not be read either.
+	// Encoding takes up to three bytes for one, and what cannot be written as a URI must not be read either.
 	const markup = 64
 	if 3*(len(id.local)+len(id.device))+len(id.domain)+markup > maxText && max(len(id.IM()), len(id.MIMI())) > maxText {
 		return ID{}, &Error{Code: CodeOverlongURI, Part: PartURI}

@@ -101,19 +101,19 @@ func TestReviewC1Warnings(t *testing.T) {
 		"im:%40alice@example.com":                   nil,
 		"im:%40admin@example.com":                   nil,
 		"im:%40josé@bücher.example":                 nil,
-		"im:%40aсme@example.com":                    {"claims: local: mixed_script at octet 1", "claims: local: confusable at octet 0"},
-		"im:xmpp=king/ x@example.com":               {"claims: device: disallowed_char at octet 0"},
-		"mimi://\u0440\u0430ypal.example/u/a":       {"claims: domain: mixed_script at octet 4"},
-		"mimi://www.xn--80ak6aa92e.com/u/a":         {"claims: domain: confusable at octet 4"},
+		"im:%40aсme@example.com":                    {"claims: local: mixed_script at byte 1", "claims: local: confusable at byte 0"},
+		"im:xmpp=king/ x@example.com":               {"claims: device: disallowed_char at byte 0"},
+		"mimi://\u0440\u0430ypal.example/u/a":       {"claims: domain: mixed_script at byte 4"},
+		"mimi://www.xn--80ak6aa92e.com/u/a":         {"claims: domain: confusable at byte 4"},
 		"mimi://\u043f\u043e\u0447\u0442\u0430.com": nil,
 		"sip:a@192.0.2.1":                           nil,
-		"im:%40ꓮꓓꓟꓲꓠ@example.com":                   {"claims: local: confusable at octet 0"},
-		"im:%40кот@example.com":                     {"claims: local: confusable at octet 0"},
-		"im:%40ꜰox@example.com":                     {"claims: local: confusable at octet 0"},
+		"im:%40ꓮꓓꓟꓲꓠ@example.com":                   {"claims: local: confusable at byte 0"},
+		"im:%40кот@example.com":                     {"claims: local: confusable at byte 0"},
+		"im:%40ꜰox@example.com":                     {"claims: local: confusable at byte 0"},
 		"im:%40næs@example.com":                     nil, // looks like two letters
 		"im:%40straße@example.com":                  nil,
 		"im:%40алиса@example.com":                   nil,
-		"im:%40кот1@пример.example":                 {"claims: local: confusable at octet 0"},
+		"im:%40кот1@пример.example":                 {"claims: local: confusable at byte 0"},
 	} {
 		var got []string
 		for _, w := range policy.Warnings(read(t, uri)) {

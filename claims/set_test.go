@@ -288,7 +288,7 @@ func TestParts(t *testing.T) {
 			id, err := c.make()
 			var refused *claims.Error
 			if !errors.As(err, &refused) || refused.Code != c.want || refused.Offset != c.at {
-				t.Errorf("made %v, %v, want %v at octet %d", id, err, c.want, c.at)
+				t.Errorf("made %v, %v, want %v at byte %d", id, err, c.want, c.at)
 			}
 		})
 	}

@@ -8,7 +8,7 @@ import (
 
 var (
 	// sipUser is the user part of RFC 3261 §25.1, percent-decoded. It is case-sensitive. The slash that the grammar
-	// allows is refused: encoded in an im: URI it would be one octet away from the separator of a device.
+	// allows is refused: encoded in an im: URI it would be one byte away from the separator of a device.
 	sipUser = profile{max: 64, ascii: newCharset(lower+upper+digits+marks+" ", "/"), unicode: opaque}
 	// sipInstance is the value of the gr parameter (RFC 5627 §4).
 	sipInstance = profile{max: 128, ascii: newCharset(lower + upper + digits + marks + " "), unicode: opaque, check: foldURN}

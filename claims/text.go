@@ -5,7 +5,7 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds every input and every URI that can come of it, in octets.
+// maxText bounds every input and every URI that can come of it, in bytes.
 const maxText = 4096
 
 // A part is a stretch of the input. Parts are cut out before anything is decoded or mapped, so that neither an encoded
@@ -23,7 +23,7 @@ func (p part) slice(name string, from, to int) part {
 	return part{name: name, text: p.text[from:to], at: p.at + from, present: true, percent: p.percent}
 }
 
-// fail returns an error about p. Offset i counts octets of the decoded text of p.
+// fail returns an error about p. Offset i counts bytes of the decoded text of p.
 func (p part) fail(code Code, i int) error {
 	if p.percent {
 		i = encodedOffset(p.text, i)
@@ -36,7 +36,7 @@ func failRaw(p part, code Code, i int) error {
 	return &Error{Code: code, Part: p.name, Offset: p.at + i}
 }
 
-// within returns the stretch of p whose decoded text is octets from to to of the decoded text of p.
+// within returns the stretch of p whose decoded text is bytes from to to of the decoded text of p.
 func within(p part, from, to int) part {
 	if !p.percent {
 		return p.slice(p.name, from, to)
@@ -44,7 +44,7 @@ func within(p part, from, to int) part {
 	return p.slice(p.name, encodedOffset(p.text, from), encodedOffset(p.text, to))
 }
 
-// encodedOffset returns where the i-th octet of the decoded text starts in s.
+// encodedOffset returns where the i-th byte of the decoded text starts in s.
 func encodedOffset(s string, i int) int {
 	at := 0
 	for ; i > 0 && at < len(s); i-- {
@@ -123,7 +123,7 @@ func escaped(s string) int {
 	}
 }
 
-// appendEncoded appends s, each octet outside literal as a percent sign and two upper-case hexadecimal digits.
+// appendEncoded appends s, each byte outside literal as a percent sign and two upper-case hexadecimal digits.
 func appendEncoded(b []byte, s string, literal *charset) []byte {
 	const hex = "0123456789ABCDEF"
 	for i := 0; i < len(s); i++ {
@@ -147,7 +147,7 @@ func unhex(c byte) byte {
 	return c&0xF + 9
 }
 
-// firstNonASCII returns the index of the first octet of s beyond ASCII, or -1.
+// firstNonASCII returns the index of the first byte of s beyond ASCII, or -1.
 func firstNonASCII(s string) int {
 	for i := 0; i < len(s); i++ {
 		if s[i] >= utf8.RuneSelf {

@@ -16,7 +16,7 @@ import (
 const network = "irc.example.com"
 
 // A vector is one entry of testdata/identifiers.json. Texts are written with \u{XXXX} for a code point, \x{FF} for an
-// octet and {a×64} for a repetition.
+// byte and {a×64} for a repetition.
 type vector struct {
 	ID, Group, Mode, Input string
 	System                 claims.System
@@ -85,7 +85,7 @@ func (v vector) parse(reading claims.Reading, input string) (claims.ID, error) {
 //   - N29 and the like: labels and domains beyond the limits of DNS are bad_domain, not overlong_part (RFC 5890 §2.3.1).
 //   - X40 has a control of the Bidi algorithm, which PRECIS refuses by its class before any Bidi rule (RFC 8264 §9.13); the
 //     code is bidi all the same, since that is what is wrong with it.
-//   - X43 has a handle of 1023 octets: RFC 7622 §3.3 sets the limit for XMPP, and Wire's own is 256; the general 64 holds
+//   - X43 has a handle of 1023 bytes: RFC 7622 §3.3 sets the limit for XMPP, and Wire's own is 256; the general 64 holds
 //     for the others.
 //   - The reading of S11 as an address of record follows RFC 3261 §19.1.1, by which the port would make another URI.
 //   - M13 and X05 show an encoded slash and a raw '@' in the last of two segments. In a device of one segment the slash is

@@ -12,14 +12,14 @@ import (
 
 type idCmd struct {
 	Identifier string `arg:"" help:"The identifier, as a URI or as its system writes it."`
-	As         string `enum:"guess,uri,xmpp,irc,sip,wire,wxyz,email,generic" default:"guess" placeholder:"FORM" help:"How to read it: uri, xmpp, irc, sip, wire, wxyz, email or generic. Left out, it is guessed, and said."`
-	Network    string `placeholder:"NAME" help:"Domain of the IRC network that a native IRC name belongs to."`
-	Reading    string `enum:"strict,lenient,registration" default:"lenient" placeholder:"HOW" help:"strict (the canonical spelling alone), lenient or registration (as a new name) (${default})."`
+	As         string `enum:"guess,uri,xmpp,irc,sip,wire,wxyz,email,generic" default:"guess" placeholder:"FORM" help:"How to read it: uri, xmpp, irc, sip, wire, wxyz, email or generic. Default: guessed from the text."`
+	Network    string `placeholder:"NAME" help:"Domain of the IRC network of a native IRC name."`
+	Reading    string `enum:"strict,lenient,registration" default:"lenient" placeholder:"HOW" help:"strict (canonical spelling only), lenient or registration (the rules for a new name) (${default})."`
 	JSON       bool   `name:"json" help:"Print JSON."`
 }
 
 func (*idCmd) Help() string {
-	return `What an identifier is, and how it is written in each form:
+	return `Explain an identifier: its system and type, and how each form writes it:
 
     issuer id im:%40alice@example.com
     issuer id @Alice@Example.com
@@ -27,7 +27,7 @@ func (*idCmd) Help() string {
     issuer id --as irc --network irc.example.com '#projectX'`
 }
 
-// An explanation is what is said of an identifier.
+// An explanation describes an identifier.
 type explanation struct {
 	System    string   `json:"system"`
 	Type      string   `json:"type"`
@@ -41,7 +41,7 @@ type explanation struct {
 	Warnings  []string `json:"warnings"`
 }
 
-// A misreading is why an identifier is none.
+// A misreading says why text is not an identifier.
 type misreading struct {
 	Error struct {
 		Code    string `json:"code"`
@@ -57,7 +57,7 @@ func (c *idCmd) Run(s *streams) error {
 		form = guess(c.Identifier, c.Network)
 	}
 	if form == "irc" && c.Network == "" {
-		return usage("a native IRC name does not tell its network: give --network, such as irc.example.com")
+		return usage("a native IRC name does not include its network: give --network, for example irc.example.com")
 	}
 	reading := map[string]claims.Reading{
 		"strict": claims.Strict, "lenient": claims.Lenient, "registration": claims.Registration,
@@ -76,7 +76,11 @@ func (c *idCmd) Run(s *streams) error {
 		Native: id.Native(), IM: id.IM(), MIMI: id.MIMI(), Canonical: err == nil, Warnings: []string{},
 	}
 	for _, w := range new(claims.Policy).Warnings(id) {
-		e.Warnings = append(e.Warnings, string(w.Code)+" in "+w.Part)
+		warning := string(w.Code) + " in " + w.Part
+		if w.Like != "" {
+			warning += fmt.Sprintf(": looks like %q", w.Like)
+		}
+		e.Warnings = append(e.Warnings, warning)
 	}
 	if c.JSON {
 		return printJSON(s, e)
@@ -93,7 +97,7 @@ func (c *idCmd) read(form string, reading claims.Reading) (claims.ID, error) {
 	return p.ParseNative(claims.System(form), c.Identifier)
 }
 
-// misread says what is wrong, and exits with 1.
+// misread prints what is wrong, and exits with 1.
 func (c *idCmd) misread(s *streams, form string, wrong *claims.Error) error {
 	if c.JSON {
 		var m misreading
@@ -104,21 +108,21 @@ func (c *idCmd) misread(s *streams, form string, wrong *claims.Error) error {
 		}
 		return &exit{code: exitNo}
 	}
-	return refused("read as %s, it is no identifier: %w", form, wrong)
+	return refused("not an identifier (read as %s): %s at byte %d: %s (%s)", form, wrong.Part, wrong.Offset, wrong.Code.Description(), wrong.Code)
 }
 
-// print writes the explanation for a person, one thing to a line.
+// print writes the explanation for people, one field a line.
 func (e explanation) print(s *streams, guessed bool, form string) {
 	if guessed {
-		fmt.Fprintf(s.out, "read as    %s (a guess: --as says otherwise)\n", form)
+		fmt.Fprintf(s.out, "read as    %s (guessed; use --as to change it)\n", form)
 	}
-	spelling := "the canonical spelling"
+	spelling := "canonical"
 	if !e.Canonical {
-		spelling = "another spelling of it"
+		spelling = "not canonical"
 	}
 	for _, line := range [][2]string{
 		{"is", e.System + " " + e.Type + ", " + spelling}, {"domain", e.Domain}, {"local", e.Local}, {"device", e.Device},
-		{"native", e.Native}, {"im", e.IM}, {"mimi", e.MIMI}, {"beware", strings.Join(e.Warnings, ", ")},
+		{"native", e.Native}, {"im", e.IM}, {"mimi", e.MIMI}, {"warning", strings.Join(e.Warnings, ", ")},
 	} {
 		if line[1] != "" {
 			fmt.Fprintf(s.out, "%-10s %s\n", line[0], line[1])
@@ -131,7 +135,7 @@ var (
 	uuid   = regexp.MustCompile(`^(?i)[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}([:/@]|$)`)
 )
 
-// guess says how text is most likely meant. Where several systems write alike, the plainest is taken.
+// guess returns the form that text most likely has. Where several systems write alike, the simplest is taken.
 func guess(text, network string) string {
 	at := strings.LastIndexByte(text, '@')
 	switch {
