@@ -86,7 +86,7 @@ func (p *Provider) RotateSecret(ctx context.Context, id string, keep time.Durati
 	if err != nil {
 		return storage.Client{}, "", fmt.Errorf("oauth: give a client a new secret: %w", err)
 	}
-	p.log.InfoContext(ctx, "audit: client secret replaced", slog.String("client", id), slog.Duration("old_good_for", keep))
+	p.log.InfoContext(ctx, "audit: client secret replaced", slog.String("client", id), slog.Float64("old_good_for_s", keep.Seconds()))
 	return c, secret, nil
 }
 

@@ -32,7 +32,7 @@ var consent = parse(`{{with .Body}}{{if .Full}}<p>You are signed in as <b><bdi>{
 {{if not .KeyNamed}}<button type="submit" name="decision" value="allow">This device is one of them: continue</button>
 {{end}}<p class="aside">Not you? <button type="submit" class="link" formaction="{{.Another}}">Use another account</button></p>
 </form>{{else}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b> and will return to {{if .Local}}a program on this device{{else}}<b>{{.Place}}</b>{{end}}.</p>
-{{if .Local}}<p class="caution">Allow this only if you just started to sign in on this device: any program on it can claim to be <bdi>{{.App}}</bdi>.</p>
+{{if .Local}}<p class="caution">Allow this only if you just started to sign in on this device: any program on it can claim to be this app.</p>
 {{end}}<form method="post" action="{{.Action}}">
 <input type="hidden" name="state" value="{{.State}}">
 <div class="decision">

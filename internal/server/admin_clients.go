@@ -90,7 +90,7 @@ func (s *Server) addClient(c echo.Context) error {
 	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 		return &tooLarge{}
 	} else if err != nil {
-		return invalid("The body ended early.")
+		return invalid("The body is incomplete.")
 	}
 	var registration bytes.Buffer
 	if err := json.Compact(&registration, body); err != nil {

@@ -46,7 +46,7 @@ func (s *Server) rotateKey(c echo.Context) error {
 		now = true
 	case "", "false":
 	default:
-		return invalid("The parameter now is neither true nor false.")
+		return invalid("The parameter now must be true or false.")
 	}
 	k, changed, err := s.Keys.Rotate(c.Request().Context(), now)
 	if err != nil {

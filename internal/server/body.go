@@ -32,7 +32,7 @@ func readBody(c echo.Context) (*body, error) {
 	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
 		return nil, &tooLarge{}
 	} else if err != nil {
-		return nil, invalid("The body ended early.")
+		return nil, invalid("The body is incomplete.")
 	}
 	b := &body{members: make(map[string]json.RawMessage)}
 	err = jose.Object(text, func(name string, value []byte) error {
@@ -124,7 +124,7 @@ func (b *body) count(name string) int {
 // done returns the first fault. A member that nobody asked for is one: what it was to change would not change.
 func (b *body) done() error {
 	if b.err == nil && len(b.members) > 0 {
-		return invalid("The body has a member that is not known here.")
+		return invalid("The body has an unknown member.")
 	}
 	return b.err
 }

@@ -154,7 +154,7 @@ func TestConsentPage(t *testing.T) {
 	known, unnamed := newDevice(t), newDevice(t)
 	wantTokens(t, s.token(t, app, known, codeForm(s.code(t, "alice", url.Values{"im_device_name": {"Alice’s phone"}}), nil)))
 	s.login(t, unnamed, "alice")
-	const anyProgram = "any program on it can claim to be"
+	const anyProgram = "any program on it can claim to be this app."
 	for _, test := range []struct {
 		name   string
 		change url.Values
@@ -165,7 +165,7 @@ func TestConsentPage(t *testing.T) {
 			[]string{
 				"You are signed in as @alice@example.com and will return to a program on this device.", "The app app", "A program on this device 127.0.0.1:7777", "A new device is added, unless it is one of your devices already",
 				"Act for you, also after your name changes", "Show your name: @alice@example.com", "Show which of your devices it runs on",
-				"for up to 20 days", "It can show this to example.com", anyProgram + " app.", "Not you? Use another account",
+				"for up to 20 days", "It can show this to example.com", anyProgram, "Not you? Use another account",
 			}, []string{"“"}},
 		{"new device", url.Values{"dpop_jkt": {newDevice(t).JKT()}, "im_device_name": {"Alice’s <b>tablet</b>"}},
 			[]string{"“Alice’s <b>tablet</b>” is added The"}, []string{"one of your devices"}},
@@ -177,7 +177,7 @@ func TestConsentPage(t *testing.T) {
 		{"resources", url.Values{"resource": {"https://rooms.example.com", "im:example.com"}},
 			[]string{"It can show this to rooms.example.com, example.com"}, nil},
 		{"private-use scheme", url.Values{"client_id": {twoApp.id}, "im_provider": {"staff"}, "redirect_uri": {"com.example.two:/callback"}},
-			[]string{"Two & Co. two-app", "A program on this device com.example.two:", anyProgram + " Two & Co.", "@alice@two.example"}, nil},
+			[]string{"Two & Co. two-app", "A program on this device com.example.two:", anyProgram, "@alice@two.example"}, nil},
 		{"https", url.Values{"client_id": {guestApp.id}, "redirect_uri": {"https://guest.example.net/callback"}},
 			[]string{"Allow <b>Guest</b> to act as you?", "The app <b>Guest</b> guest-app", "will return to guest.example.net.", "You return to guest.example.net Your"},
 			[]string{anyProgram, "program on this device", "for up to"}},

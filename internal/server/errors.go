@@ -120,7 +120,7 @@ func classify(err error) failure {
 			description: "Too many logins are unfinished: try again in a minute.", retryAfter: "60"}
 	case errors.As(err, &large):
 		return failure{status: http.StatusRequestEntityTooLarge, code: oauth.CodeInvalidRequest,
-			description: "The request, or one of its parameters, is too long."}
+			description: "The request or one of its parameters is too long."}
 	case errors.Is(err, dpop.ErrUseNonce):
 		return failure{status: http.StatusBadRequest, code: "use_dpop_nonce",
 			description: "The proof needs the nonce of the DPoP-Nonce header of this answer."}
@@ -149,14 +149,14 @@ func classify(err error) failure {
 	case errors.Is(err, account.ErrNoUser):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such user in the domain."}
 	case errors.Is(err, account.ErrNoStatement):
-		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such statement, or no longer."}
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such statement."}
 	case errors.As(err, &scope):
 		return failure{status: http.StatusForbidden, code: "insufficient_scope",
 			description: "The access token lacks the scope " + scope.scope + ".",
 			challenge:   `DPoP error="insufficient_scope", scope="` + scope.scope + `"`}
 	case errors.Is(err, errService):
 		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
-			description: "This is for people: the token is a service's, or somebody's who acts for another."}
+			description: "Only people can do this: the token belongs to a service, or to somebody who acts for another."}
 	case errors.Is(err, keys.ErrNoKey):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
 	case errors.As(err, &backup):
@@ -166,9 +166,9 @@ func classify(err error) failure {
 	case errors.As(err, &denied):
 		return failure{status: denied.status, code: denied.code, description: denied.words}
 	case errors.As(err, &taken):
-		f := failure{status: http.StatusConflict, code: "client_taken", description: "There is a client of that id."}
+		f := failure{status: http.StatusConflict, code: "client_taken", description: "There is a client with this ID already."}
 		if !taken.RemovedAt.IsZero() {
-			f.description = "A client of that id was removed on " + taken.RemovedAt.Format(time.DateOnly) + ": an id is never used again."
+			f.description = "A client with this ID was removed on " + taken.RemovedAt.Format(time.DateOnly) + ". IDs of removed clients cannot be reused."
 		}
 		return f
 	case errors.Is(err, oauth.ErrNoClient):
@@ -176,7 +176,7 @@ func classify(err error) failure {
 	case errors.As(err, &routing):
 		return ofRouting(routing)
 	case errors.Is(err, context.Canceled):
-		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable, description: "The request was given up.", retryAfter: "1"}
+		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable, description: "The request was cancelled.", retryAfter: "1"}
 	}
 	return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 		description: "The server cannot do this now. Nothing was changed: try again.", retryAfter: "1"}
@@ -209,7 +209,7 @@ func ofOAuth(e *oauth.Error) failure {
 func ofRouting(e *echo.HTTPError) failure {
 	switch e.Code {
 	case http.StatusNotFound:
-		return failure{status: e.Code, code: "not_found", description: "There is nothing here: the metadata of the issuer names its endpoints."}
+		return failure{status: e.Code, code: "not_found", description: "There is nothing here. The metadata of the issuer names its endpoints."}
 	case http.StatusMethodNotAllowed:
 		return failure{status: e.Code, code: oauth.CodeInvalidRequest, description: "The endpoint does not serve this method: see the Allow header."}
 	}

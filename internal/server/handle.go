@@ -107,7 +107,7 @@ func (s *Server) offer(c echo.Context, pending storage.Login, state, handle, fau
 }
 
 const handleRules = "Letters of one alphabet, digits, and signs such as period, hyphen and underscore, without spaces. " +
-	"Capital letters become small ones."
+	"Capital letters become lowercase."
 
 // fault says to a person why they cannot have a handle.
 func fault(err error) string {

@@ -197,10 +197,10 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	if renewed > 0 {
-		i.log.Info("the collision keys of names were made anew", slog.Int("names", renewed), slog.Int("clashes", len(clashes)))
+		i.log.Info("the collision keys of names were renewed", slog.Int("names", renewed), slog.Int("clashes", len(clashes)))
 	}
 	for _, n := range clashes {
-		i.log.Warn("a name looks like another one of its domain: see whether it deceives people",
+		i.log.Warn("a name looks like another one of its domain: check whether it deceives people",
 			slog.String("domain", n.Domain), slog.String("name", n.Local), slog.String("user", n.User))
 	}
 	logins, err := newLogins(cfg, i.now)

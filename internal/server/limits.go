@@ -157,12 +157,12 @@ func (e *limited) seconds() int { return int((e.wait + time.Second - 1) / time.S
 // words are for people. Who is refused by her own limit has to begin anew; else loading the page again is enough.
 func (e *limited) words() string {
 	if e.by == limitUser || e.by == limitUserApp {
-		return fmt.Sprintf("You have signed in too often just now. Wait %d seconds, then go back to your app and sign in again.", e.seconds())
+		return fmt.Sprintf("You signed in too often. Wait %d seconds, then go back to your app and sign in again.", e.seconds())
 	}
 	if e.by == limitLogins {
 		return fmt.Sprintf("Too many sign-ins from your network are unfinished. Wait %d seconds, then reload this page.", e.seconds())
 	}
-	return fmt.Sprintf("Too many requests come from your network just now. Wait %d seconds, then load this page again.", e.seconds())
+	return fmt.Sprintf("There are too many requests from your network. Wait %d seconds, then reload this page.", e.seconds())
 }
 
 func tooMany(by string, wait time.Duration) error {

@@ -63,23 +63,23 @@ func newMetrics() *metrics {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
-	introspections := counters("issuer_introspections_total", "Answers about tokens.", "result")
+	introspections := counters("issuer_introspections_total", "Introspection answers, by result.", "result")
 	m := &metrics{
 		registry: prometheus.NewRegistry(), forwarded: newForwarded(),
 		requests: counters("issuer_requests_total", "Requests answered, by route, method and status.", "route", "method", "status"),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "issuer_request_seconds", Help: "Time to answer a request, by route.", Buckets: seconds,
 		}, []string{"route"}),
-		limited: counters("issuer_requests_limited_total", "Requests refused as too many, by what they are counted for.", "by"),
+		limited: counters("issuer_requests_limited_total", "Requests refused because a limit was reached, by limit.", "by"),
 		proofs:  counters("issuer_proofs_refused_total", "DPoP proofs refused, by the part that was wrong.", "part"),
 		nonces: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "issuer_nonce_retries_total", Help: "DPoP proofs that clients were asked to make again with the server's nonce.",
+			Name: "issuer_nonce_retries_total", Help: "DPoP proofs that were refused for a missing or stale nonce.",
 		}),
 		replays: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "issuer_proofs_replayed_total", Help: "DPoP proofs refused because they had been used before.",
 		}),
 		offsets: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "issuer_clock_offset_seconds", Help: "By how much the clocks of those who made proofs were ahead (behind: negative).",
+			Name: "issuer_clock_offset_seconds", Help: "Clock offset of clients that sent proofs: positive when the client is ahead.",
 			Buckets: []float64{-86400, -3600, -300, -60, -15, -5, -2, 0, 2, 5, 15, 60, 300, 3600, 86400},
 		}),
 		tokens:      counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
@@ -88,7 +88,7 @@ func newMetrics() *metrics {
 		inactive:    introspections.WithLabelValues("inactive"),
 		revocations: counters("issuer_revocations_total", "Revocations written, by kind.", "kind"),
 		store: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "issuer_store_seconds", Help: "Time that the database took, by operation.", Buckets: seconds,
+			Name: "issuer_store_seconds", Help: "Time taken by the database, by operation.", Buckets: seconds,
 		}, []string{"operation"}),
 	}
 	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.offsets, m.tokens,

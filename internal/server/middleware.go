@@ -103,7 +103,7 @@ func cacheable(c echo.Context, maxAge string) {
 func form(c echo.Context) (url.Values, error) {
 	r := c.Request()
 	if r.URL.RawQuery != "" {
-		return nil, invalid("Parameters go into the body, not into the URL, where logs would keep them.")
+		return nil, invalid("Send parameters in the body, not in the URL, which logs keep.")
 	}
 	types := r.Header.Values("Content-Type")
 	if len(types) != 1 || !isForm(types[0]) {
@@ -114,7 +114,7 @@ func form(c echo.Context) (url.Values, error) {
 	if errors.As(err, &large) {
 		return nil, &tooLarge{}
 	} else if err != nil {
-		return nil, invalid("The body ended early.")
+		return nil, invalid("The body is incomplete.")
 	}
 	if bytes.ContainsRune(body, ';') { // a form writes it as %3B
 		return nil, invalid("The body has a semicolon that is not percent-encoded.")
@@ -161,10 +161,10 @@ func parameters(encoded string) (url.Values, error) {
 	}
 	for name, list := range values {
 		if len(list) > 1 && name != "resource" && name != "audience" {
-			return nil, invalid("A parameter is there more than once.")
+			return nil, invalid("A parameter is repeated.")
 		}
 		if len(list) > 32 {
-			return nil, invalid("There are more than 32 resources.")
+			return nil, invalid("There are more than 32 values of one parameter.")
 		}
 		limit := maxParameter
 		if name == "tokens" || name == "im_along" || name == "token" { // what holds several tokens, or encloses some

@@ -72,7 +72,7 @@ func TestNewTables(t *testing.T) {
 	if changes := sqlitetest.Changes(before, s.rows(t)); slices.ContainsFunc(changes, func(row string) bool { return strings.Contains(row, "names") }) {
 		t.Errorf("rows changed:\n%s\nwant the names as they were", strings.Join(changes, "\n"))
 	}
-	if !s.witness.said("the collision keys of names were made anew") {
+	if !s.witness.said("the collision keys of names were renewed") {
 		t.Error("the log does not tell of it")
 	}
 }

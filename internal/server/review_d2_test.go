@@ -71,7 +71,7 @@ func TestReviewD2SupportCodes(t *testing.T) {
 			[]string{"status=404", "client=" + accounts.id, "domain=example.com", "user=" + alice}},
 		{"person who refuses", func() answer { return s.decide(t, b, state, "deny") },
 			[]string{"route=/login/consent", "access_denied", "client=app", "provider=dev", "domain=example.com", "user=" + alice}},
-		{"login that is over", func() answer { return s.decide(t, b, state, "allow") }, []string{"status=400", "no such login"}},
+		{"login that is over", func() answer { return s.decide(t, b, state, "allow") }, []string{"status=400", "the login is over"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			a := test.ask()

@@ -23,7 +23,7 @@ func (s *Server) tokenParams(c echo.Context) (url.Values, error) {
 		return form(c)
 	}
 	if c.Request().URL.RawQuery != "" {
-		return nil, invalid("Parameters go into the body, not into the URL, where logs would keep them.")
+		return nil, invalid("Send parameters in the body, not in the URL, which logs keep.")
 	}
 	b, err := readBody(c)
 	if err != nil {

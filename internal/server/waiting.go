@@ -45,8 +45,8 @@ type waiting struct {
 }
 
 var (
-	errGone      = errors.New("server: no such login waits")
-	errElsewhere = errors.New("server: the login was begun in another browser")
+	errGone      = errors.New("server: the login is over, or never was")
+	errElsewhere = errors.New("server: the login was started in another browser")
 )
 
 // wait keeps a login until its person has answered on a page, tied to her browser by a cookie. It returns the state by

@@ -14,16 +14,16 @@ func (i *Instance) watch(updates storage.Queued) {
 		i.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
 	i.metrics.registry.MustRegister(batches{updates})
-	gauge("issuer_store_waiting_updates", "Updates that wait for the one that writes to the database.",
+	gauge("issuer_store_waiting_updates", "Updates waiting for the database writer.",
 		func() float64 { return float64(updates.Queue().Waiting) })
-	gauge("issuer_revocations_live", "Revocations that tokens are held to.",
+	gauge("issuer_revocations_live", "Live revocations.",
 		func() float64 { return float64(i.mirror.Len()) })
 	gauge("issuer_revocations_age_seconds", "Time since the revocations were last read from the database.",
 		func() float64 { return max(0, i.now().Sub(i.mirror.ReadAt()).Seconds()) })
 	if i.remembered != nil {
 		gauge("issuer_replay_proofs", "Spent proofs in memory.",
 			func() float64 { return float64(i.remembered.Len()) })
-		gauge("issuer_replay_capacity", "Spent proofs that the memory holds before it refuses.",
+		gauge("issuer_replay_capacity", "Spent proofs that fit in memory.",
 			func() float64 { return float64(i.remembered.Cap()) })
 	}
 }
@@ -43,7 +43,7 @@ func (m *metrics) timer(operation string) func(time.Duration) {
 // batches tells Prometheus how many updates shared a transaction.
 type batches struct{ of storage.Queued }
 
-var batchUpdates = prometheus.NewDesc("issuer_store_batch_updates", "Updates that shared a transaction of the database.", nil, nil)
+var batchUpdates = prometheus.NewDesc("issuer_store_batch_updates", "Updates per database transaction.", nil, nil)
 
 // Describe sends the one description.
 func (batches) Describe(to chan<- *prometheus.Desc) { to <- batchUpdates }
