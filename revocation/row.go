@@ -15,17 +15,26 @@ const skew = 5 * time.Minute
 type Cause struct {
 	Reason string
 	At     time.Time
-	// TokenLife is the longest life that an access token may have been given.
+	// TokenLife is the longest life of what is revoked, if that is longer than [LongestToken].
 	TokenLife time.Duration
 }
 
+// LongestToken is the longest life that any settings give an access token. A revocation lasts no shorter, whatever the
+// settings say now: the token may have been made under others.
+const LongestToken = time.Hour
+
 // row makes a revocation that lives as long as the last token it can touch.
 func (c Cause) row(kind storage.RevocationKind, key string) storage.Revocation {
+	c.TokenLife = max(c.TokenLife, LongestToken)
+	return c.exact(kind, key)
+}
+
+func (c Cause) exact(kind storage.RevocationKind, key string) storage.Revocation {
 	return storage.Revocation{Kind: kind, Key: key, Reason: c.Reason, At: c.At, ExpiresAt: c.At.Add(c.TokenLife + skew)}
 }
 
-// RevokeToken ends one access token.
-func RevokeToken(jti string, c Cause) storage.Revocation { return c.row(storage.RevokeToken, jti) }
+// RevokeToken ends one token, whose remaining life c.TokenLife is.
+func RevokeToken(jti string, c Cause) storage.Revocation { return c.exact(storage.RevokeToken, jti) }
 
 // RevokeGrant ends all tokens of a session.
 func RevokeGrant(sid string, c Cause) storage.Revocation { return c.row(storage.RevokeGrant, sid) }
