@@ -58,6 +58,8 @@ type Config struct {
 	MaxDevices int
 	// MaxStatements is how many statements that a user made may stand at a time. Zero means 1000.
 	MaxStatements int
+	// MaxRevocations is how many live revocations a user may have before the next ones become one. Zero means 1000.
+	MaxRevocations int
 	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
@@ -73,10 +75,11 @@ type Accounts struct {
 	tokenLife  time.Duration
 	maxDevices atomic.Int64
 
-	maxStatements atomic.Int64
-	revoked       func(...storage.Revocation)
-	now           func() time.Time
-	rand          io.Reader
+	maxStatements  atomic.Int64
+	maxRevocations atomic.Int64
+	revoked        func(...storage.Revocation)
+	now            func() time.Time
+	rand           io.Reader
 }
 
 // New returns the accounts kept in cfg.Store.
@@ -91,6 +94,7 @@ func New(cfg Config) (*Accounts, error) {
 	}
 	a.SetMaxDevices(cfg.MaxDevices)
 	a.SetMaxStatements(cmp.Or(cfg.MaxStatements, 1000))
+	a.SetMaxRevocations(cmp.Or(cfg.MaxRevocations, 1000))
 	for _, d := range cfg.Domains {
 		a.domains[d.Names.Domain()] = d
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"regexp"
 	"strconv"
 
@@ -155,26 +156,35 @@ func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) 
 	var (
 		device  storage.Device
 		revoked []storage.Revocation
+		more    bool
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
-		revoked = nil
+		revoked, more = nil, false
 		if device, err = tx.Device(ctx, domain, id); errors.Is(err, storage.ErrNotFound) {
 			return ErrNoDevice
 		} else if err != nil || !device.RemovedAt.IsZero() {
 			return err
 		}
 		device.RemovedAt, device.RemovedReason = a.now(), reason
-		revoked, err = a.removeDevice(ctx, tx, device, reason)
+		if revoked, err = a.removeDevice(ctx, tx, device, reason); err != nil {
+			return err
+		}
+		var rows []storage.Revocation
+		more, rows, err = a.continueWithdrawal(ctx, tx)
+		revoked = append(revoked, rows...)
 		return err
 	})
 	if err != nil {
 		return storage.Device{}, fmt.Errorf("account: remove device: %w", err)
 	}
 	a.revoked(revoked...)
+	a.finish(ctx, more)
 	return device, nil
 }
 
-// removeDevice ends a device that is not removed yet, and returns what the mirror is to be told.
+// removeDevice ends a device that is not removed yet, and returns what the mirror is to be told. Its row ends it, and a
+// withdrawal ends, at once, the statements that were made by it and the delegations to its key: whoever has stolen it may
+// have let in keys and actors of their own.
 func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.Device, reason string) ([]storage.Revocation, error) {
 	if d.RemovedAt.IsZero() {
 		d.RemovedAt, d.RemovedReason = a.now(), reason
@@ -182,22 +192,40 @@ func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.De
 	if err := tx.UpdateDevice(ctx, d); err != nil {
 		return nil, err
 	}
-	ended, err := tx.EndDeviceGrants(ctx, d.Domain, d.ID, d.RemovedAt, reasonRemoved)
+	sessions, err := tx.EndDeviceGrants(ctx, d.Domain, d.ID, d.RemovedAt, reasonRemoved)
 	if err != nil {
 		return nil, err
 	}
-	// A token without scope im:device does not name the device, but always its session.
-	cause := revocation.Cause{Reason: reasonRemoved, At: d.RemovedAt, TokenLife: a.tokenLife}
-	rows := []storage.Revocation{revocation.RevokeDevice(d.Domain, d.ID, cause)}
-	for _, sid := range ended {
-		rows = append(rows, revocation.RevokeGrant(sid, cause))
+	w := storage.Withdrawal{
+		Domain: d.Domain, User: d.User, Device: d.ID, JKT: d.JKT, Below: math.MaxInt64, Reason: reasonRemoved, At: d.RemovedAt,
 	}
-	for i := range rows {
-		if rows[i], err = tx.Revoke(ctx, rows[i]); err != nil {
+	statements, err := tx.Covered(ctx, w, batch)
+	if err != nil {
+		return nil, err
+	}
+	if len(statements) > 0 {
+		if err := tx.BeginWithdrawal(ctx, w); err != nil {
 			return nil, err
 		}
 	}
-	// Whoever has stolen it may have let in keys and actors of his own.
-	withdrawn, err := a.withdrawAll(ctx, tx, d.Domain, d.User, reasonRemoved, func(s storage.Statement) bool { return s.Device == d.ID })
-	return append(rows, withdrawn...), err
+	cause := revocation.Cause{Reason: reasonRemoved, At: d.RemovedAt, TokenLife: a.tokenLife}
+	// A token without scope im:device does not name the device, but always its session, and one that was issued by a
+	// statement names that in the place of a session.
+	var rows []storage.Revocation
+	for _, sid := range sessions {
+		rows = append(rows, revocation.RevokeGrant(sid, cause))
+	}
+	for _, s := range statements {
+		rows = append(rows, revocation.RevokeGrant(s.JTI, cause))
+	}
+	device := revocation.RevokeDevice(d.Domain, d.ID, cause)
+	if len(rows) < batch {
+		return a.Revoke(ctx, tx, d.Domain, d.User, append([]storage.Revocation{device}, rows...)...)
+	}
+	one, err := a.Revoke(ctx, tx, d.Domain, d.User, device)
+	if err != nil {
+		return nil, err
+	}
+	many, err := a.supersede(ctx, tx, d.Domain, d.User, device)
+	return append(one, many...), err
 }

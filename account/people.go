@@ -102,9 +102,10 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 		disabled storage.User
 		sessions int
 		revoked  []storage.Revocation
+		more     bool
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		sessions, revoked = 0, nil
+		sessions, revoked, more = 0, nil, false
 		u, err := a.user(ctx, tx, domain, user)
 		if disabled = u; err != nil || !u.DisabledAt.IsZero() {
 			return err
@@ -123,12 +124,16 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 		if err != nil {
 			return err
 		}
-		// What she said of herself, and what others do by it, ends with her.
-		withdrawn, err := a.withdrawAll(ctx, tx, domain, user, reasonDisabled, all)
+		revoked = append(revoked, row)
+		// What the user stated, and what others do by it, ends too.
+		var withdrawn []storage.Revocation
+		more, withdrawn, err = a.withdraw(ctx, tx, storage.Withdrawal{
+			Domain: domain, User: user, Below: u.Gen, Reason: reasonDisabled, At: now,
+		})
 		if err != nil {
 			return err
 		}
-		revoked = append(withdrawn, row)
+		revoked = append(revoked, withdrawn...)
 		for _, sid := range ended {
 			row, err := tx.Revoke(ctx, revocation.RevokeGrant(sid, cause))
 			if err != nil {
@@ -143,6 +148,7 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 		return storage.User{}, 0, fmt.Errorf("account: disable: %w", err)
 	}
 	a.revoked(revoked...)
+	a.finish(ctx, more)
 	return disabled, sessions, nil
 }
 

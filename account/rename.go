@@ -41,9 +41,10 @@ func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (sto
 	var (
 		renamed storage.User
 		revoked []storage.Revocation
+		more    bool
 	)
 	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		revoked = nil
+		revoked, more = nil, false
 		u, err := tx.User(ctx, domain, user)
 		if errors.Is(err, storage.ErrNotFound) {
 			return ErrNoUser
@@ -69,7 +70,10 @@ func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (sto
 		if err != nil {
 			return err
 		}
-		withdrawn, err := a.withdrawAll(ctx, tx, domain, u.ID, reasonRenamed, callsHer)
+		var withdrawn []storage.Revocation
+		more, withdrawn, err = a.withdraw(ctx, tx, storage.Withdrawal{
+			Domain: domain, User: u.ID, TellsHandle: true, Below: u.Gen, Reason: reasonRenamed, At: now,
+		})
 		renamed, revoked = u, append(withdrawn, row)
 		return err
 	})
@@ -77,6 +81,7 @@ func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (sto
 		return storage.User{}, fmt.Errorf("account: rename: %w", err)
 	}
 	a.revoked(revoked...)
+	a.finish(ctx, more)
 	return renamed, nil
 }
 

@@ -55,7 +55,7 @@ func (i *Introspector) inner(l *nested.Layer) (inner, error) {
 		return in, nil
 	}
 	// A statement is about somebody, whatever she is called, and does not grow old with her generation.
-	in.subject = Token{JTI: l.RevocationKey(), KID: l.Kid, Gen: math.MaxInt64}
+	in.subject = Token{JTI: l.RevocationKey(), KID: l.Kid, Gen: math.MaxInt64, Statement: l.Issuer == i.cfg.Issuer}
 	id, err := (claims.Parser{AllowSingleLabel: true}).Parse(l.Subject)
 	if err != nil {
 		return in, err

@@ -65,6 +65,8 @@ type Token struct {
 	ClientID             string
 	KID                  string // of the key that signed it
 	Gen                  int64
+	// Statement says that the token is a statement of the issuer, which knows it by its JTI.
+	Statement bool
 }
 
 // A Caller is an authenticated client that asks, as it is registered.

@@ -151,6 +151,27 @@ type Statement struct {
 	WithdrawnReason string
 }
 
+// A Withdrawal ends statements about a user, however many, by one record. It covers those that were made in a generation
+// below Below and that fit each of the other fields that is not empty.
+type Withdrawal struct {
+	ID     int64 // given by the store
+	Domain string
+	User   string
+	JTI    string // covers this one alone
+	// Device and JKT cover what a device made, and what names its key. Both together cover either.
+	Device, JKT string
+	TellsHandle bool // covers only what tells the handle
+	Below       int64
+	Reason      string
+	At          time.Time
+}
+
+// A SweepPosition is how far a sweep has come. The zero position is the beginning.
+type SweepPosition struct {
+	Table int
+	Row   int64
+}
+
 // A StatementCursor is a position in a list of statements: after the one with these values. The zero cursor is before all.
 type StatementCursor struct {
 	CreatedAt time.Time
@@ -211,7 +232,8 @@ type Revocation struct {
 	Seq       int64
 	Kind      RevocationKind
 	Key       string
-	Gen       int64 // the least valid generation, for RevokeGen only
+	Gen       int64  // the least valid generation, for RevokeGen only
+	Owner     string // the user to whose share of the rows it counts, as "domain/id"; empty if nobody's
 	Reason    string
 	At        time.Time
 	ExpiresAt time.Time

@@ -30,6 +30,10 @@ var (
 	ErrSchemaNewer = errors.New("storage: the database is of a newer release")
 )
 
+// SpentGrace is how long a spent id is stored after it has expired: after a clock was set back, what it was spent for looks
+// unexpired again.
+const SpentGrace = 15 * time.Minute
+
 // A Store keeps the issuer's records. All methods are safe for concurrent use.
 type Store interface {
 	Reader
@@ -104,6 +108,9 @@ type Reader interface {
 	// Name returns who holds, or held, the name with that collision key.
 	Name(ctx context.Context, domain, key string) (Name, error)
 
+	// DevicesUnder returns at most limit devices of domain that were taken in under a delegation and are not removed.
+	DevicesUnder(ctx context.Context, domain, delegation string, limit int) ([]Device, error)
+
 	// Device returns the device of that id, also when it was removed.
 	Device(ctx context.Context, domain, id string) (Device, error)
 
@@ -129,11 +136,12 @@ type Reader interface {
 	// Pushed returns the pushed authorization request with the hash of that request URI, also when it has expired.
 	Pushed(ctx context.Context, uri [32]byte) (Pushed, error)
 
-	// Statement returns the statement of that jti, also when it was withdrawn or has expired.
+	// Statement returns the statement of that jti, also when it was withdrawn or has expired. This and every other read shows
+	// a statement that a [Withdrawal] covers as withdrawn, whether that was written into its own row yet or not.
 	Statement(ctx context.Context, jti string) (Statement, error)
 
 	// Statements returns the statements about subjects of domain, oldest first: all of them, or those about one user when
-	// user is not empty. Withdrawn ones are there until they expire.
+	// user is not empty. Withdrawn ones are there for two hours at least, or until they expire.
 	Statements(ctx context.Context, domain, user string) ([]Statement, error)
 
 	// StandingStatements returns at most limit statements about user that are neither withdrawn nor expired at now, in the
@@ -144,6 +152,15 @@ type Reader interface {
 	// CountStatements returns how many statements about user, made by a device of theirs, are neither withdrawn nor expired at
 	// now, and at most limit.
 	CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+
+	// Withdrawal returns the oldest withdrawal that is not finished; [ErrNotFound] if there is none.
+	Withdrawal(ctx context.Context) (Withdrawal, error)
+
+	// Covered returns at most limit statements that w covers and whose own rows are not withdrawn, expired ones too.
+	Covered(ctx context.Context, w Withdrawal, limit int) ([]Statement, error)
+
+	// CountRevocations returns how many revocations of an owner there are that end after now, and at most limit.
+	CountRevocations(ctx context.Context, owner string, now time.Time, limit int) (int, error)
 
 	// Client returns the client of that id, also when it was removed.
 	Client(ctx context.Context, id string) (Client, error)
@@ -238,6 +255,12 @@ type Tx interface {
 	InsertStatement(ctx context.Context, s Statement) error
 	// WithdrawStatement ends a statement; one that has ended changes nothing. [ErrNotFound] if there is none.
 	WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error
+	// BeginWithdrawal ends all statements that w covers, at once and for every reader, by a record of its own. Their rows are
+	// then written with [Tx.WithdrawStatement], a few at a time, and the record is removed with [Tx.FinishWithdrawal].
+	BeginWithdrawal(ctx context.Context, w Withdrawal) error
+	// FinishWithdrawal removes a withdrawal whose statements are all written; [ErrNotFound] if there is none of that ID.
+	FinishWithdrawal(ctx context.Context, id int64) error
+
 	// SpendID marks a single-use id, such as the jti of a client's assertion, as spent until a time; [ErrConflict] if one of
 	// that kind and key is there, which one that was not swept still is.
 	SpendID(ctx context.Context, kind string, key [32]byte, until time.Time) error
@@ -247,7 +270,10 @@ type Tx interface {
 	// that keeps the higher Gen and the later ExpiresAt of the two.
 	Revoke(ctx context.Context, r Revocation) (Revocation, error)
 
-	// Sweep removes codes, pending logins, pushed requests, statements, spent ids and revocations that expired before now,
-	// and grants that ended or expired before it and that no code names any longer.
-	Sweep(ctx context.Context, now time.Time) error
+	// Sweep removes rows that are of no use any more: codes, pending logins, pushed requests, statements and revocations that
+	// expired before now, statements that were withdrawn two hours before it, spent ids that expired [SpentGrace] before it, and
+	// grants that ended or expired before it and that no code names any longer. It goes on from a position, removes at most
+	// limit rows and looks at few more, and returns how many it removed and the position to go on from: the zero position
+	// when it has come to the end.
+	Sweep(ctx context.Context, now time.Time, from SweepPosition, limit int) (next SweepPosition, removed int, err error)
 }

@@ -46,6 +46,7 @@ func (k *checker) check() {
 	k.lifetimes()
 	k.between("limits.devices_per_user", k.Limits.DevicesPerUser, 1, 1000)
 	k.between("limits.statements_per_user", k.Limits.StatementsPerUser, 10, 100_000)
+	k.between("limits.revocations_per_user", k.Limits.RevocationsPerUser, 10, 100_000)
 	k.between("limits.replay_proofs", k.Limits.ReplayProofs, 1000, 100_000_000)
 	k.between("limits.waiting_logins", k.Limits.WaitingLogins, 100, 10_000_000)
 	k.between("limits.waiting_address_percent", k.Limits.WaitingAddressPercent, 1, 100)

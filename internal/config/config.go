@@ -163,6 +163,9 @@ type Limits struct {
 	DevicesPerUser int `key:"devices_per_user" default:"20"`
 	// StatementsPerUser is how many statements that a user made may stand at a time, 10 to 100000.
 	StatementsPerUser int `key:"statements_per_user" default:"1000"`
+	// RevocationsPerUser is how many live revocations a user may have before the next ones become one, which ends all access
+	// tokens of the user, 10 to 100000.
+	RevocationsPerUser int `key:"revocations_per_user" default:"1000"`
 	// ReplayProofs is how many proofs the replay memory holds, 1000 to 100000000. It takes about 100 octets for each.
 	ReplayProofs int `key:"replay_proofs" default:"1000000"`
 	// WaitingLogins is how many unfinished logins and pushed requests are stored at a time, 100 to 10000000. Each takes about

@@ -346,7 +346,7 @@ func TestConsentMeanwhile(t *testing.T) {
 		s.advance(t, wait)
 		a = s.call(t, b, state, "alice")
 		s.advance(t, wait)
-		err = s.store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, s.clock.now()) })
+		err = s.store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return sweepAll(ctx, tx, s.clock.now()) })
 		if err != nil {
 			t.Fatal(err)
 		}

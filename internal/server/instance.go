@@ -186,8 +186,8 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	accounts, err := account.New(account.Config{
 		Store: i.store, Domains: named, TokenLife: cfg.Lifetimes.Access, MaxDevices: cfg.Limits.DevicesPerUser,
-		MaxStatements: cfg.Limits.StatementsPerUser,
-		Revoked:       i.revoked, Now: i.now,
+		MaxStatements: cfg.Limits.StatementsPerUser, MaxRevocations: cfg.Limits.RevocationsPerUser,
+		Revoked: i.revoked, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -241,7 +241,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	introspector, err := introspect.New(introspect.Config{
-		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.now}, Authority: i.believed, Development: cfg.Development, Now: i.now,
+		Issuer: cfg.Issuer, Domains: domains, Source: &judge{ring, i.mirror, i.store, i.now}, Authority: i.believed, Development: cfg.Development, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -455,11 +455,28 @@ func (i *Instance) sweep(ctx context.Context) {
 			if i.time() != nil {
 				continue // who knows what has expired
 			}
-			now := i.now()
-			err := i.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, now) })
+			err := errors.Join(i.sweepOnce(ctx), i.server.Accounts.FinishWithdrawals(ctx))
 			if err != nil && ctx.Err() == nil {
 				i.log.Error("sweep expired rows", slog.Any("error", err))
 			}
+		}
+	}
+}
+
+// sweepBatch is how many rows one transaction of the sweep removes or looks at: others write in between.
+const sweepBatch = 1000
+
+// sweepOnce removes all that has expired, in many transactions.
+func (i *Instance) sweepOnce(ctx context.Context) error {
+	now := i.now()
+	for at := (storage.SweepPosition{}); ; {
+		var next storage.SweepPosition
+		err := i.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
+			next, _, err = tx.Sweep(ctx, now, at, sweepBatch)
+			return err
+		})
+		if at = next; err != nil || at == (storage.SweepPosition{}) {
+			return err
 		}
 	}
 }

@@ -48,6 +48,7 @@ func (i *Instance) limit(cfg *config.Config) {
 	i.server.Limits.Set(rates(cfg))
 	i.server.Accounts.SetMaxDevices(cfg.Limits.DevicesPerUser)
 	i.server.Accounts.SetMaxStatements(cfg.Limits.StatementsPerUser)
+	i.server.Accounts.SetMaxRevocations(cfg.Limits.RevocationsPerUser)
 	i.server.quota.resize(quotaSize(cfg))
 	if i.remembered != nil {
 		i.remembered.SetCapacity(cfg.Limits.ReplayProofs)

@@ -153,7 +153,7 @@ func TestReviewA2PushedRowsExpire(t *testing.T) {
 		visits = append(visits, s.visit(t, "alice", url.Values{"request_uri": {uri}}))
 	}
 	s.advance(t, time.Minute)
-	sweep := func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, s.clock.now()) }
+	sweep := func(ctx context.Context, tx storage.Tx) error { return sweepAll(ctx, tx, s.clock.now()) }
 	if err := s.store.Update(t.Context(), sweep); err != nil {
 		t.Fatal(err)
 	}

@@ -172,3 +172,27 @@ func (s Store) Revocation(ctx context.Context, kind storage.RevocationKind, key 
 	defer s.reading(time.Now())
 	return s.Store.Revocation(ctx, kind, key)
 }
+
+// Withdrawal reads.
+func (s Store) Withdrawal(ctx context.Context) (storage.Withdrawal, error) {
+	defer s.reading(time.Now())
+	return s.Store.Withdrawal(ctx)
+}
+
+// Covered reads.
+func (s Store) Covered(ctx context.Context, w storage.Withdrawal, limit int) ([]storage.Statement, error) {
+	defer s.reading(time.Now())
+	return s.Store.Covered(ctx, w, limit)
+}
+
+// DevicesUnder reads.
+func (s Store) DevicesUnder(ctx context.Context, domain, delegation string, limit int) ([]storage.Device, error) {
+	defer s.reading(time.Now())
+	return s.Store.DevicesUnder(ctx, domain, delegation, limit)
+}
+
+// CountRevocations reads.
+func (s Store) CountRevocations(ctx context.Context, owner string, now time.Time, limit int) (int, error) {
+	defer s.reading(time.Now())
+	return s.Store.CountRevocations(ctx, owner, now, limit)
+}

@@ -93,7 +93,7 @@ var (
 		"AND (idle_at = 0 OR idle_at > ?3) AND (expires_at = 0 OR expires_at > ?3) " +
 		"UNION ALL SELECT d.id FROM devices d JOIN statements s ON s.jti = d.delegation AND s.domain = d.domain " +
 		"WHERE d.domain = ?1 AND d.user_id = ?2 AND d.removed_at = 0 AND d.delegation <> '' " +
-		"AND s.withdrawn_at = 0 AND (s.expires_at = 0 OR s.expires_at > ?3)) ORDER BY created_at, id")
+		"AND " + standing("s") + " AND (s.expires_at = 0 OR s.expires_at > ?3)) ORDER BY created_at, id")
 	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
 		of("d", deviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
 		"JOIN devices d ON d.domain = g.domain AND d.id = g.device_id WHERE g.id = ?")
@@ -101,19 +101,19 @@ var (
 	selectLogin  = statement("SELECT " + loginColumns + " FROM logins WHERE state = ?")
 	selectPushed = statement("SELECT " + pushedColumns + " FROM pushed WHERE uri = ?")
 
-	selectStatement      = statement("SELECT " + statementColumns + " FROM statements WHERE jti = ?")
-	selectStatements     = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ? ORDER BY created_at, rowid")
-	selectUserStatements = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ? AND user_id = ? " +
+	selectStatement      = statement("SELECT " + shownStatement + " FROM statements WHERE jti = ?")
+	selectStatements     = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ? ORDER BY created_at, rowid")
+	selectUserStatements = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, rowid")
 	// Both are found by the index of statements that are not withdrawn.
-	selectStandingStatements = statement("SELECT " + statementColumns + " FROM statements WHERE domain = ?1 AND user_id = ?2 " +
-		"AND withdrawn_at = 0 AND (created_at, jti) > (?5, ?6) AND (?3 = '' OR typ = ?3) AND (expires_at = 0 OR expires_at > ?4) " +
+	selectStandingStatements = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ?1 AND user_id = ?2 " +
+		"AND " + standing("statements") + " AND (created_at, jti) > (?5, ?6) AND (?3 = '' OR typ = ?3) AND (expires_at = 0 OR expires_at > ?4) " +
 		"ORDER BY created_at, jti LIMIT ?7")
 	countStatements = statement("SELECT count(*) FROM (SELECT 1 FROM statements WHERE domain = ?1 AND user_id = ?2 " +
-		"AND withdrawn_at = 0 AND device <> '' AND (expires_at = 0 OR expires_at > ?3) LIMIT ?4)")
+		"AND " + standing("statements") + " AND device <> '' AND (expires_at = 0 OR expires_at > ?3) LIMIT ?4)")
 	// The highest number outlives its row, so it is kept apart. Where there are no rows, it comes with an empty one.
 	selectRevocations = statement("SELECT ifnull(s.seq, 0), ifnull(r.seq, 0), ifnull(kind, ''), ifnull(key, ''), " +
-		"ifnull(gen, 0), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
+		"ifnull(gen, 0), ifnull(owner, ''), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
 		"sqlite_sequence WHERE name = 'revocations') AS seq) s LEFT JOIN revocations r ON r.seq > ? ORDER BY r.seq")
 )
 

@@ -132,10 +132,10 @@ func statementDest(s *storage.Statement) []any {
 		(*instant)(&s.WithdrawnAt), &s.WithdrawnReason, &s.Device, &s.Gen, &s.TellsHandle, &s.JKT}
 }
 
-const revocationColumns = "seq, kind, key, gen, reason, at, expires_at"
+const revocationColumns = "seq, kind, key, gen, owner, reason, at, expires_at"
 
 func revocationDest(r *storage.Revocation) []any {
-	return []any{&r.Seq, &r.Kind, &r.Key, &r.Gen, &r.Reason, (*instant)(&r.At), (*instant)(&r.ExpiresAt)}
+	return []any{&r.Seq, &r.Kind, &r.Key, &r.Gen, &r.Owner, &r.Reason, (*instant)(&r.At), (*instant)(&r.ExpiresAt)}
 }
 
 // millis returns what is kept of a time: 0 for the zero time, else whole milliseconds since 1970.

@@ -242,8 +242,8 @@ func (t *tx) WithdrawStatement(ctx context.Context, jti string, at time.Time, re
 var (
 	deleteRevocation = statement("DELETE FROM revocations WHERE kind = ? AND key = ? RETURNING gen, expires_at")
 	selectRevocation = statement("SELECT " + revocationColumns + " FROM revocations WHERE kind = ? AND key = ?")
-	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, reason, at, expires_at) " +
-		"VALUES (?, ?, ?, ?, ?, ?) RETURNING " + revocationColumns)
+	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, owner, reason, at, expires_at) " +
+		"VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING " + revocationColumns)
 )
 
 func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {
@@ -265,7 +265,7 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 	case err != storage.ErrNotFound:
 		return storage.Revocation{}, err
 	}
-	err = t.row(ctx, insertRevocation, revocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Reason, millis(r.At),
+	err = t.row(ctx, insertRevocation, revocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Owner, r.Reason, millis(r.At),
 		millis(r.ExpiresAt))
 	return r, err
 }
@@ -274,25 +274,4 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 // zero time is never.
 func covers(a, b time.Time) bool {
 	return a.IsZero() || !b.IsZero() && millis(a) >= millis(b)
-}
-
-// Sweep leaves what expires "never" (0) alone. Codes go first, for they keep grants.
-var sweeps = []int{
-	statement("DELETE FROM codes WHERE expires_at <> 0 AND expires_at < ?1"),
-	statement("DELETE FROM logins WHERE expires_at <> 0 AND expires_at < ?1"),
-	statement("DELETE FROM pushed WHERE expires_at <> 0 AND expires_at < ?1"),
-	statement("DELETE FROM statements WHERE expires_at <> 0 AND expires_at < ?1"),
-	statement("DELETE FROM spent_ids WHERE expires_at <> 0 AND expires_at < ?1"),
-	statement("DELETE FROM revocations WHERE expires_at <> 0 AND expires_at < ?1"),
-	statement("DELETE FROM grants WHERE (ended_at <> 0 AND ended_at < ?1 OR idle_at <> 0 AND idle_at < ?1 " +
-		"OR expires_at <> 0 AND expires_at < ?1) AND NOT EXISTS (SELECT 1 FROM codes WHERE grant_id = grants.id)"),
-}
-
-func (t *tx) Sweep(ctx context.Context, now time.Time) error {
-	for _, s := range sweeps {
-		if _, err := t.exec(ctx, s, millis(now)); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -335,9 +335,9 @@ func (f faultyTx) Revoke(ctx context.Context, r storage.Revocation) (storage.Rev
 	return f.tx.Revoke(ctx, r)
 }
 
-func (f faultyTx) Sweep(ctx context.Context, now time.Time) error {
+func (f faultyTx) Sweep(ctx context.Context, now time.Time, from storage.SweepPosition, limit int) (storage.SweepPosition, int, error) {
 	if err := f.fail("Sweep"); err != nil {
-		return err
+		return storage.SweepPosition{}, 0, err
 	}
-	return f.tx.Sweep(ctx, now)
+	return f.tx.Sweep(ctx, now, from, limit)
 }

@@ -150,9 +150,27 @@ func testRevokeTwice(t *testing.T, s storage.Store) {
 	}
 }
 
+// sweepAll sweeps until the end, at most limit rows in each update.
+func sweepAll(t *testing.T, s storage.Store, now time.Time, limit int) {
+	t.Helper()
+	for from := (storage.SweepPosition{}); ; {
+		var removed int
+		write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
+			from, removed, err = tx.Sweep(ctx, now, from, limit)
+			return err
+		})
+		if removed > limit {
+			t.Fatalf("Sweep removed %d rows, want at most %d", removed, limit)
+		}
+		if from == (storage.SweepPosition{}) {
+			return
+		}
+	}
+}
+
 func testRevocationNumbersAreNotReused(t *testing.T, s storage.Store) {
 	last := revoke(t, s, revocation(storage.RevokeToken, "a"))
-	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, at.Add(24*time.Hour)) })
+	sweepAll(t, s, at.Add(24*time.Hour), 2)
 	if got, n, err := s.Revocations(t.Context(), 0); err != nil || len(got) != 0 || n != last.Seq {
 		t.Errorf("Revocations = %v, %d, %v, want none, %d", got, n, err, last.Seq)
 	}
@@ -182,8 +200,12 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 			c.ExpiresAt, l.ExpiresAt, p.ExpiresAt, r.ExpiresAt = expiry, expiry, expiry, expiry
 			v := statement(name)
 			v.ExpiresAt = expiry
+			spent := expiry
+			if !spent.IsZero() {
+				spent = spent.Add(-storage.SpentGrace)
+			}
 			_, err := tx.Revoke(ctx, r)
-			err = errors.Join(err, tx.SpendID(ctx, "assertion", digest("id "+name), expiry))
+			err = errors.Join(err, tx.SpendID(ctx, "assertion", digest("id "+name), spent))
 			if err := errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p), tx.InsertStatement(ctx, v)); err != nil {
 				return err
 			}
@@ -202,7 +224,7 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 		}
 	}
 	waiting(2 * len(expiries))
-	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, at) })
+	sweepAll(t, s, at, 2)
 	left := 0
 	for name := range expiries {
 		if stays(name) {
@@ -257,7 +279,7 @@ func testSweepLeavesGrantsThatCodesName(t *testing.T, s storage.Store) {
 		now  time.Time
 		want error
 	}{{at.Add(time.Hour), nil}, {at.Add(3 * time.Hour), storage.ErrNotFound}} {
-		write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.Sweep(ctx, test.now) })
+		sweepAll(t, s, test.now, 2)
 		if _, _, _, err := s.Session(t.Context(), "grant-alice"); err != test.want {
 			t.Errorf("Session = %v, want %v", err, test.want)
 		}

@@ -69,6 +69,11 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 
 		{"StatementsAreOldestFirst", testStatementsAreOldestFirst},
 		{"StandingStatementsByPages", testStandingStatementsByPages},
+		{"WithdrawalsCoverStatements", testWithdrawalsCoverStatements},
+		{"DevicesUnder", testDevicesUnder},
+		{"CountRevocations", testCountRevocations},
+		{"SweepIsBounded", testSweepIsBounded},
+		{"SpentIDsOutliveTheirExpiry", testSpentIDsOutliveTheirExpiry},
 		{"WithdrawStatementOnce", testWithdrawStatementOnce},
 
 		{"RevocationsAreNumbered", testRevocationsAreNumbered},

@@ -10,4 +10,5 @@ UPDATE statements SET
         AND ifnull(json_extract(CAST(claims AS TEXT), '$.old_handle'), '') = '',
     jkt = ifnull(json_extract(CAST(claims AS TEXT), '$.cnf.jkt'), '')
     WHERE json_valid(CAST(claims AS TEXT));
+UPDATE statements SET tells_handle = 1 WHERE NOT json_valid(CAST(claims AS TEXT));
 CREATE INDEX statements_standing ON statements (domain, user_id, created_at, jti) WHERE withdrawn_at = 0;
