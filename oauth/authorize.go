@@ -53,7 +53,7 @@ var authorizeParameters = []string{
 var prompts = []string{"none", "login", "consent", "select_account", "create"}
 
 const (
-	maxState      = 1024
+	maxState      = 4096
 	maxHint       = 1024
 	maxDeviceName = 64
 )
@@ -73,7 +73,7 @@ func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authoriza
 	if err != nil {
 		return nil, p.tellIfKnown(client, err, params)
 	}
-	a, err := p.authorize(ctx, client, request)
+	a, err := p.authorize(client, request)
 	if err != nil {
 		return nil, err
 	}
@@ -92,14 +92,14 @@ func Silent(request url.Values) bool { return request.Get("prompt") == "none" }
 
 // recheck checks a request that was kept, against the client as it is now. A request_uri among its parameters is the
 // name under which it was pushed, and stays in it.
-func (p *Provider) recheck(ctx context.Context, request url.Values) (*Client, *Authorization, error) {
+func (p *Provider) recheck(request url.Values) (*Client, *Authorization, error) {
 	client, ok := p.Client(request.Get("client_id"))
 	if !ok {
 		return nil, nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}
 	}
 	bare := maps.Clone(request)
 	bare.Del("request_uri")
-	a, err := p.authorize(ctx, client, bare)
+	a, err := p.authorize(client, bare)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -110,19 +110,19 @@ func (p *Provider) recheck(ctx context.Context, request url.Values) (*Client, *A
 }
 
 // authorize checks a request whose parameters are at hand.
-func (p *Provider) authorize(ctx context.Context, client *Client, params url.Values) (*Authorization, error) {
+func (p *Provider) authorize(client *Client, params url.Values) (*Authorization, error) {
 	redirect, ok := client.matchRedirect(params.Get("redirect_uri"))
 	if !ok {
 		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here did not say where to return to, or named a place that is not registered for it.")}
 	}
-	a, err := p.check(ctx, client, params)
+	a, err := p.check(client, params)
 	if err != nil {
 		return nil, p.tell(err, redirect, params.Get("state"))
 	}
 	return a, nil
 }
 
-func (p *Provider) check(ctx context.Context, client *Client, params url.Values) (*Authorization, error) {
+func (p *Provider) check(client *Client, params url.Values) (*Authorization, error) {
 	if params.Has("request") {
 		return nil, refuse(CodeRequestNotSupported, "Request objects are not accepted: send the parameters themselves.")
 	}
@@ -139,14 +139,14 @@ func (p *Provider) check(ctx context.Context, client *Client, params url.Values)
 		return nil, refuse(CodeUnsupportedResponseMode, words[CodeUnsupportedResponseMode])
 	}
 	if len(params.Get("state")) > maxState {
-		return nil, refuse(CodeInvalidRequest, "The state is longer than 1024 octets.")
+		return nil, refuse(CodeInvalidRequest, "The state is longer than 4096 bytes.")
 	}
 	if params.Get("code_challenge_method") != "S256" || !isSHA256(params.Get("code_challenge")) {
 		return nil, refuse(CodeInvalidRequest, "PKCE is required: send code_challenge_method=S256 and a code_challenge of 43 base64url characters.")
 	}
 	a := &Authorization{Client: *client, Hint: params.Get("login_hint"), Request: make(url.Values)}
 	if len(a.Hint) > maxHint {
-		return nil, refuse(CodeInvalidRequest, "The login_hint is longer than 1024 octets.")
+		return nil, refuse(CodeInvalidRequest, "The login_hint is longer than 1024 bytes.")
 	}
 	var err error
 	if a.Domain, a.Provider, err = p.place(client, params); err != nil {
@@ -181,7 +181,7 @@ func (p *Provider) check(ctx context.Context, client *Client, params url.Values)
 	if _, err := p.audience(client, a.Domain, params["resource"]); err != nil {
 		return nil, err
 	}
-	if err := p.checkKey(ctx, client, a.Domain, params); err != nil {
+	if err := checkKey(client, params); err != nil {
 		return nil, err
 	}
 	for _, name := range authorizeParameters {
@@ -202,21 +202,27 @@ func (p *Provider) check(ctx context.Context, client *Client, params url.Values)
 	return a, nil
 }
 
-// checkKey refuses a dpop_jkt that is none, or whose key can no longer log in to the domain (RFC 9449 §10).
-func (p *Provider) checkKey(ctx context.Context, client *Client, domain string, params url.Values) error {
+// checkKey refuses a dpop_jkt that is not a thumbprint (RFC 9449 §10). Whether the key can log in is said only to a caller
+// that proved to have it (see [Provider.Push]) or has logged in: the thumbprint of a device is in every token, and anybody
+// could ask whether the device was removed.
+func checkKey(client *Client, params url.Values) error {
 	jkt, given := params["dpop_jkt"]
 	if !given && client.RequireDPoPJKT {
 		return refuse(CodeInvalidRequest, "The client is registered to send dpop_jkt, and did not.")
-	} else if !given {
-		return nil
 	}
-	if !isSHA256(jkt[0]) {
+	if given && !isSHA256(jkt[0]) {
 		return refuse(CodeInvalidRequest, "dpop_jkt must be the SHA-256 thumbprint of a key: 43 base64url characters.")
 	}
-	if domain == "" { // the person chooses it, and then this is checked again
+	return nil
+}
+
+// keyUsable refuses a key that can no longer log in to a domain. If the domain is still to be chosen, that is checked when
+// the user is known.
+func (p *Provider) keyUsable(ctx context.Context, domain, jkt string) error {
+	if domain == "" {
 		return nil
 	}
-	err := p.accounts.KeyUsable(ctx, domain, jkt[0])
+	err := p.accounts.KeyUsable(ctx, domain, jkt)
 	if errors.Is(err, account.ErrKeyInUse) {
 		return refuse(CodeInvalidRequest, errKeyInUse.Description)
 	}

@@ -120,9 +120,13 @@ func (p *Provider) identify(ctx context.Context, header http.Header, form url.Va
 		return client, nil, nil
 	case known && client.SecretSHA256 != nil && match:
 		return client, nil, nil
+	case known && client.Public() && secret == "": // that a client is public is no secret: anybody can use its id
+		return nil, nil, &Error{Code: CodeInvalidClient, Description: publicByBasic, Basic: true}
 	}
 	return nil, nil, &Error{Code: CodeInvalidClient, Description: unknownClient, Basic: basic}
 }
+
+const publicByBasic = "The client is registered without a secret: send client_id in the body, and no Authorization header."
 
 const unknownClient = "The client is unknown or its credentials are wrong."
 

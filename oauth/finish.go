@@ -81,7 +81,7 @@ const appGone = "The app that sent you here is not known any more."
 
 // known checks a request that was kept once more, now that it is known who the person is. It returns the redirect URI, too.
 func (p *Provider) known(ctx context.Context, request url.Values, user storage.User) (*Client, *Authorization, string, error) {
-	client, a, err := p.recheck(ctx, request)
+	client, a, err := p.recheck(request)
 	if err != nil {
 		return nil, nil, "", err
 	}

@@ -68,9 +68,14 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (Pushe
 	if err != nil {
 		return PushedAnswer{}, err
 	}
-	a, err := p.check(ctx, client, request)
+	a, err := p.check(client, request)
 	if err != nil {
 		return PushedAnswer{}, err
+	}
+	if proof != nil {
+		if err := p.keyUsable(ctx, a.Domain, proof.JKT); err != nil {
+			return PushedAnswer{}, err
+		}
 	}
 	reference, err := p.random()
 	if err != nil {

@@ -95,6 +95,6 @@ func (p *Provider) Choose(ctx context.Context, request url.Values, domain, provi
 			chosen.Set(name, value)
 		}
 	}
-	_, a, err := p.recheck(ctx, chosen)
+	_, a, err := p.recheck(chosen)
 	return a, err
 }
