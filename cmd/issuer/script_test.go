@@ -82,7 +82,7 @@ var scriptCommands = map[string]scriptCommand{
 	// source FILE: what the file assigns is in the environment.
 	"source": command(1, func(ts *testscript.TestScript, args []string) error {
 		for line := range strings.Lines(ts.ReadFile(args[0])) {
-			name, value, ok := strings.Cut(strings.TrimSpace(line), "=")
+			name, value, ok := strings.Cut(strings.TrimPrefix(strings.TrimSpace(line), "export "), "=")
 			if !ok {
 				return fmt.Errorf("%q assigns nothing", line)
 			}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
 	"os"
@@ -27,7 +28,9 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 		Out: s.out, Colour: isTerminal(s.out), Keep: c.Keep,
 		Log: slog.New(slog.NewTextHandler(s.err, &slog.HandlerOptions{Level: slog.LevelError})),
 	})
-	if err != nil {
+	if taken := (*demo.AddressError)(nil); errors.As(err, &taken) && c.Keep {
+		return usage("demo: %w: stop the program that listens there, or leave out --keep", err)
+	} else if err != nil {
 		return refused("demo: %w", err)
 	}
 	return nil

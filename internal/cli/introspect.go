@@ -28,7 +28,7 @@ func (*introspectCmd) Help() string {
 
 With the issuer of serve --dev:
 
-    . data/dev.env && export ISSUER PEER_ID PEER_SECRET
+    . data/dev.env
     issuer introspect "$token"`
 }
 

@@ -21,13 +21,14 @@ import (
 )
 
 type serveCmd struct {
-	Config       string `placeholder:"FILE" help:"Settings file: see docs/settings.md for its keys."`
+	Config       string `placeholder:"FILE" help:"Settings file: see docs/settings.md for its keys. With --dev, settings that lie over those of the development issuer."`
 	Dev          bool   `help:"Run for development, with an OpenID provider of its own (people alice and bob); loopback only."`
 	Data         string `placeholder:"DIR" help:"Where --dev keeps its database and dev.env (./data)."`
 	DevIDPListen string `name:"dev-idp-listen" placeholder:"HOST:PORT" help:"Where the provider of --dev listens (127.0.0.1:8081)."`
 	Listen       string `placeholder:"HOST:PORT" help:"Where the issuer listens, instead of what the settings say; port 0 takes any. With --dev, 127.0.0.1:8080."`
 	AddrFile     string `placeholder:"FILE" help:"Write the addresses to FILE as JSON, once they are served."`
 	LogFormat    string `enum:"text,json," default:"" placeholder:"text|json" help:"Log format, instead of what the settings say."`
+	LogLevel     string `enum:"debug,info,warn,error," default:"" placeholder:"debug|info|warn|error" help:"Log level, instead of what the settings say."`
 	AcceptClock  bool   `help:"Take the system's clock for right, though it is behind what the database has seen, or a month ahead."`
 }
 
@@ -36,6 +37,12 @@ func (*serveCmd) Help() string {
 
     issuer serve --dev
     issuer serve --config /etc/issuer/issuer.yaml
+
+--dev prints the URL, the people to sign in as and commands to try. ISSUER_ variables apply to it as to any settings, and
+--config FILE lies over its settings: FILE need name only what differs, such as a client of yours.
+
+    ISSUER_LIFETIMES__ACCESS=1m issuer serve --dev --log-level debug
+    issuer serve --dev --config my-app.yaml
 
 It serves until it is told to stop (Ctrl-C, SIGTERM), and then lets the requests under way finish. On SIGHUP it reads the
 settings file again: clients, peers and limits change without dropping a request, and the log names what needs a restart.
@@ -47,8 +54,8 @@ If the log says that the clock is not believed, and it is right:
 
 func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	switch {
-	case c.Dev == (c.Config != ""):
-		return usage("serve needs either --config FILE or --dev")
+	case !c.Dev && c.Config == "":
+		return usage("serve needs --config FILE, or --dev to try it out")
 	case !c.Dev && c.Data != "":
 		return usage("--data goes with --dev; with --config, the settings say where data is")
 	case !c.Dev && c.DevIDPListen != "":
@@ -71,6 +78,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	}
 	public, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
+		err = fmt.Errorf("%w: choose another address with listen in the settings, or with --listen HOST:PORT", err)
 		return usage("start: %w", errors.Join(err, instance.Close()))
 	}
 	admin, err := server.ListenAdmin(cfg.AdminSocket())
@@ -94,10 +102,13 @@ func (c *serveCmd) settings(s *streams) (*config.Config, error) {
 	if c.Listen != "" {
 		cfg.Listen = c.Listen
 	}
-	if c.LogFormat != "" {
-		cfg.Log.Format = c.LogFormat
-	}
+	cfg.Log = c.log(cfg.Log)
 	return cfg, nil
+}
+
+// log returns the settings of the log; the flags have the last word.
+func (c *serveCmd) log(l config.Log) config.Log {
+	return config.Log{Format: cmp.Or(c.LogFormat, l.Format), Level: cmp.Or(c.LogLevel, l.Level)}
 }
 
 // follow has the instance take up the settings file again at each signal, until ctx ends.
@@ -127,11 +138,24 @@ func (c *serveCmd) follow(ctx context.Context, s *streams, instance *server.Inst
 }
 
 func (c *serveCmd) dev(ctx context.Context, s *streams) error {
-	log := newLog(s, config.Log{Format: c.LogFormat, Level: "info"})
+	var overlay []byte
+	if c.Config != "" {
+		var err error
+		if overlay, err = os.ReadFile(c.Config); err != nil {
+			return usage("read the settings: %w", err)
+		}
+	}
+	log := slog.New(slog.DiscardHandler)
 	dev, err := demo.Start(ctx, demo.Options{
-		Data: cmp.Or(c.Data, defaultData), Listen: c.Listen, ProviderListen: c.DevIDPListen, AcceptClock: c.AcceptClock, Log: log,
+		Data: c.Data, Listen: c.Listen, ProviderListen: c.DevIDPListen, Overlay: overlay, Name: c.Config, Env: s.env,
+		AcceptClock: c.AcceptClock, Log: func(l config.Log) *slog.Logger { log = newLog(s, c.log(l)); return log },
 	})
-	if err != nil {
+	if faults := (config.Errors)(nil); errors.As(err, &faults) {
+		return faults
+	}
+	if taken := (*demo.AddressError)(nil); errors.As(err, &taken) {
+		return usage("start: %w: choose another address with %s HOST:PORT (port 0 takes any free one)", err, taken.Flag)
+	} else if err != nil {
 		return notOpened("start", err)
 	}
 	if err := c.announce(addresses{dev.Issuer, strings.TrimPrefix(dev.Issuer, "http://"), dev.Admin, dev.Provider}); err != nil {
@@ -139,7 +163,42 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	}
 	log.Info("serving for development: not for the Internet", slog.String("issuer", dev.Issuer),
 		slog.String("idp", dev.Provider), slog.String("env", dev.EnvFile))
+	greet(s, dev)
 	return dev.Wait()
+}
+
+// greet says where the development issuer is, who can sign in, and what to try.
+func greet(s *streams, dev *demo.Dev) {
+	program := "issuer"
+	if strings.Contains(os.Args[0], "/") { // it may not be in PATH
+		program = shellWord(os.Args[0])
+	}
+	fmt.Fprintf(s.out, `
+The development issuer runs at %[1]s, for this machine only. Ctrl-C stops it.
+Sign in as alice (password alice) or bob (password bob).
+
+In another terminal:
+
+  . %[2]s
+  %[3]s login
+  %[3]s introspect "$(%[3]s token)"
+
+`, dev.Issuer, shellWord(dev.EnvFile), program)
+}
+
+// shellWord returns a word as a shell reads it back.
+func shellWord(word string) string {
+	if strings.ContainsFunc(word, func(r rune) bool { return !strings.ContainsRune("/._-+:@%,=", r) && !isAlphanumeric(r) }) {
+		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+	}
+	if !strings.Contains(word, "/") {
+		return "./" + word
+	}
+	return word
+}
+
+func isAlphanumeric(r rune) bool {
+	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
 
 // notOpened says why a database is not opened: something is to be set right first, or it cannot be had now.

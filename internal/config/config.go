@@ -317,6 +317,11 @@ func Load(path string, env []string) (*Config, error) {
 // start at.
 func Parse(name string, data []byte, env []string) (*Config, error) {
 	c, todo, err := examine(name, data, env)
+	return complete(c, todo, err)
+}
+
+// complete returns the settings if nothing has to be made first.
+func complete(c *Config, todo Errors, err error) (*Config, error) {
 	if faults := (Errors)(nil); len(todo) > 0 {
 		errors.As(err, &faults)
 		faults = append(faults, todo...)
@@ -345,9 +350,13 @@ func read(path string) ([]byte, error) {
 }
 
 func examine(name string, data []byte, env []string) (c *Config, todo Errors, err error) {
+	return examineOver(nil, name, data, env)
+}
+
+func examineOver(base []byte, name string, data []byte, env []string) (c *Config, todo Errors, err error) {
 	d := newDecoder(name)
 	c = new(Config)
-	if root := d.document(data); root != nil {
+	if root := d.under(base, d.document(data)); root != nil {
 		d.overlay(root, env)
 		d.decode(root, c)
 		c.source = d

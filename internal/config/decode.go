@@ -19,6 +19,7 @@ type decoder struct {
 	errs  Errors
 	todo  Errors                // what is no fault of the settings, but has to be made before the first start
 	envs  map[*yaml.Node]string // nodes that came from the environment, and the variable's name
+	files map[*yaml.Node]string // nodes that came from a document below this one, and what that is called
 	where map[string]*yaml.Node // where each key path that was given stands
 	bad   map[string]bool       // key paths whose value could not be read
 }
@@ -27,6 +28,7 @@ func newDecoder(name string) *decoder {
 	return &decoder{
 		name:  name,
 		envs:  make(map[*yaml.Node]string),
+		files: make(map[*yaml.Node]string),
 		where: make(map[string]*yaml.Node),
 		bad:   make(map[string]bool),
 	}
@@ -73,6 +75,8 @@ func (d *decoder) at(n *yaml.Node, path, format string, args ...any) {
 	e := Error{File: d.name, Line: n.Line, Path: path, Message: fmt.Sprintf(format, args...)}
 	if env, ok := d.envs[n]; ok {
 		e.File, e.Line = "environment "+env, 0
+	} else if file, ok := d.files[n]; ok {
+		e.File, e.Line = file, 0
 	}
 	d.errs = append(d.errs, e)
 }

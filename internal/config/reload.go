@@ -50,7 +50,7 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 // places returns what reports faults of settings that were found good.
 func (c *Config) places() *decoder {
 	d := newDecoder(c.source.name)
-	d.envs, d.where = c.source.envs, c.source.where
+	d.envs, d.files, d.where = c.source.envs, c.source.files, c.source.where
 	return d
 }
 

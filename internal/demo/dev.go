@@ -4,6 +4,7 @@ package demo
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/sha256"
@@ -16,6 +17,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -32,18 +34,30 @@ const (
 	PeerID   = "peer"   // confidential, introspects tokens of the domain, has service tokens
 	BotID    = "bot"    // confidential, acts for people who let it
 	provider = "dev"
+
+	defaultData           = "./data"
+	defaultListen         = "127.0.0.1:8080"
+	defaultProviderListen = "127.0.0.1:8081"
 )
 
 // Options says where [Start] serves. Ports may be 0.
 type Options struct {
-	// Data is the folder for the database and dev.env. It is made if it is missing.
+	// Data is the folder for the database and dev.env. It is made if it is missing. Empty means what the settings say,
+	// ./data unless they say otherwise.
 	Data string
-	// Listen and ProviderListen are host:port on a loopback address. Empty means 127.0.0.1 and port 8080 and 8081.
+	// Listen and ProviderListen are host:port on a loopback address. Empty means what the settings say, 127.0.0.1:8080 unless
+	// they say otherwise, and 127.0.0.1:8081.
 	Listen         string
 	ProviderListen string
+	// Overlay is a settings document that lies over the development settings, Name what it is called, Env the variables that
+	// lie over both ([config.ParseOver]).
+	Overlay []byte
+	Name    string
+	Env     []string
 	// AcceptClock is that of [server.Options].
 	AcceptClock bool
-	Log         *slog.Logger
+	// Log makes the log that the settings ask for.
+	Log func(config.Log) *slog.Logger
 }
 
 // A Dev is a running development issuer.
@@ -63,19 +77,28 @@ type Dev struct {
 
 // Start serves until ctx ends or Close is called.
 func Start(ctx context.Context, o Options) (*Dev, error) {
-	idpListener, err := listen(o.ProviderListen, "127.0.0.1:8081")
+	// The settings may say where to listen, and need the ports: they are read once without.
+	d := &Dev{Issuer: "http://" + defaultListen, Provider: "http://" + defaultProviderListen, PeerSecret: "-", BotSecret: "-"}
+	cfg, err := d.settings(o)
 	if err != nil {
 		return nil, err
 	}
-	listener, err := listen(o.Listen, "127.0.0.1:8080")
+	if o.Data == "" {
+		o.Data = cfg.Data
+		if folder, err := filepath.Abs(defaultData); err == nil && folder == cfg.Data {
+			o.Data = defaultData // short, in what is printed
+		}
+	}
+	d.EnvFile = filepath.Join(o.Data, "dev.env")
+	idpListener, err := listen(cmp.Or(o.ProviderListen, defaultProviderListen), "--dev-idp-listen")
+	if err != nil {
+		return nil, err
+	}
+	listener, err := listen(cmp.Or(o.Listen, cfg.Listen), "--listen")
 	if err != nil {
 		return nil, errors.Join(err, idpListener.Close())
 	}
-	d := &Dev{
-		Issuer:   "http://" + listener.Addr().String(),
-		Provider: "http://" + idpListener.Addr().String(),
-		EnvFile:  filepath.Join(o.Data, "dev.env"),
-	}
+	d.Issuer, d.Provider = "http://"+listener.Addr().String(), "http://"+idpListener.Addr().String()
 	if err := d.start(ctx, o, listener, idpListener); err != nil {
 		return nil, errors.Join(err, listener.Close(), idpListener.Close())
 	}
@@ -93,6 +116,11 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	if d.BotSecret, err = secretOf(d.EnvFile, "BOT_SECRET"); err != nil {
 		return err
 	}
+	cfg, err := d.settings(o)
+	if err != nil {
+		return err
+	}
+	d.Issuer = cfg.Issuer
 	idp, err := devidp.New(devidp.Config{
 		Issuer: d.Provider,
 		Clients: []devidp.Client{{
@@ -102,11 +130,8 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	if err != nil {
 		return err
 	}
-	cfg, err := d.settings(o.Data)
-	if err != nil {
-		return err
-	}
-	instance, err := server.Open(ctx, cfg, server.Options{Log: o.Log, AcceptClock: o.AcceptClock})
+	log := o.Log(cfg.Log)
+	instance, err := server.Open(ctx, cfg, server.Options{Log: log, AcceptClock: o.AcceptClock})
 	if err != nil {
 		return err
 	}
@@ -120,7 +145,7 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 		return errors.Join(err, admin.Close(), instance.Close())
 	}
 	ctx, d.stop = context.WithCancel(ctx)
-	idpServer := server.HTTP(idp, o.Log)
+	idpServer := server.HTTP(idp, log)
 	d.ended.Go(func() {
 		if err := idpServer.Serve(idpListener); !errors.Is(err, http.ErrServerClosed) {
 			d.failed(err)
@@ -160,11 +185,16 @@ func (d *Dev) failed(err error) {
 }
 
 // settings writes the settings as an operator would and reads them as the issuer does.
-func (d *Dev) settings(data string) (*config.Config, error) {
+func (d *Dev) settings(o Options) (*config.Config, error) {
 	peer, bot := sha256.Sum256([]byte(d.PeerSecret)), sha256.Sum256([]byte(d.BotSecret))
-	folder, err := filepath.Abs(data)
+	folder, err := filepath.Abs(cmp.Or(o.Data, defaultData))
 	if err != nil {
 		return nil, err
+	}
+	env := o.Env
+	if o.Data != "" { // the flag has the last word
+		env = slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, "ISSUER_DATA=") })
+		env = append(env, "ISSUER_DATA="+folder)
 	}
 	text := fmt.Sprintf(`
 issuer: %s
@@ -200,7 +230,7 @@ clients:
     embed: [acts_for]
 `, d.Issuer, folder, Domain, provider, d.Provider, AppID, Domain, PeerID, hex.EncodeToString(peer[:]), Domain,
 		BotID, hex.EncodeToString(bot[:]), Domain)
-	return config.Parse("development settings", []byte(text), nil)
+	return config.ParseOver([]byte(text), cmp.Or(o.Name, "development settings"), o.Overlay, env)
 }
 
 // secretOf is a secret in the environment file of an earlier start, or a new one if there is no such file.
@@ -216,7 +246,8 @@ func secretOf(file, name string) (string, error) {
 	defer func() { _ = f.Close() }() // it was only read
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
-		if secret, ok := strings.CutPrefix(lines.Text(), name+"="); ok && len(secret) == 43 {
+		line := strings.TrimPrefix(lines.Text(), "export ")
+		if secret, ok := strings.CutPrefix(line, name+"="); ok && len(secret) == 43 {
 			return secret, nil
 		}
 	}
@@ -224,7 +255,7 @@ func secretOf(file, name string) (string, error) {
 }
 
 func (d *Dev) writeEnv() error {
-	text := fmt.Sprintf("ISSUER=%s\nPEER_ID=%s\nPEER_SECRET=%s\nBOT_ID=%s\nBOT_SECRET=%s\n",
+	text := fmt.Sprintf("export ISSUER=%s\nexport PEER_ID=%s\nexport PEER_SECRET=%s\nexport BOT_ID=%s\nexport BOT_SECRET=%s\n",
 		d.Issuer, PeerID, d.PeerSecret, BotID, d.BotSecret)
 	temp := d.EnvFile + ".part"
 	if err := os.WriteFile(temp, []byte(text), 0o600); err != nil {
@@ -233,11 +264,17 @@ func (d *Dev) writeEnv() error {
 	return os.Rename(temp, d.EnvFile)
 }
 
-// listen opens a loopback address; the development set-up is for nobody else.
-func listen(address, otherwise string) (net.Listener, error) {
-	if address == "" {
-		address = otherwise
-	}
+// An AddressError says that an address cannot be listened at, and which flag of issuer serve chooses another.
+type AddressError struct {
+	Err  error
+	Flag string
+}
+
+func (e *AddressError) Error() string { return e.Err.Error() }
+func (e *AddressError) Unwrap() error { return e.Err }
+
+// listen opens a loopback address; the development set-up is for nobody else. Flag names another address.
+func listen(address, flag string) (net.Listener, error) {
 	tcp, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {
 		return nil, err
@@ -247,7 +284,7 @@ func listen(address, otherwise string) (net.Listener, error) {
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return nil, fmt.Errorf("%w: is another one running? Choose another address, or port 0 for any", err)
+		return nil, &AddressError{err, flag}
 	}
 	return l, nil
 }

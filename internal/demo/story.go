@@ -21,6 +21,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/internal/config"
 )
 
 // A Story is how the demonstration is told.
@@ -45,7 +46,7 @@ func Run(ctx context.Context, s Story) error {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0", Log: s.Log}
+	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0", Log: func(config.Log) *slog.Logger { return s.Log }}
 	if s.Keep {
 		options.Listen, options.ProviderListen = "", ""
 	}
@@ -244,7 +245,7 @@ func (t *telling) invite(ctx context.Context) error {
 	fmt.Fprintf(t.Out, `
 The issuer goes on serving until you press Ctrl-C. In another terminal:
 
-  . %[1]s && export ISSUER PEER_ID PEER_SECRET
+  . %[1]s
   curl -s $ISSUER/.well-known/oauth-authorization-server
   issuer introspect %[2]s
   issuer devices list --data %[3]s
