@@ -15,8 +15,10 @@ import (
 
 // ClientKeys finds the keys of the clients that publish them.
 type ClientKeys interface {
-	// Keys returns the keys that c publishes at its jwks_uri, with one for which has is true of the set. The error is
-	// [ErrNoClientKey] if there is none, or means that this cannot be known now.
+	// Keys returns the keys that c publishes at its jwks_uri, if has is true of them: has tells whether one of them made the
+	// signature of a request. The error is [ErrNoClientKey] if none did. Any other error means that this cannot be known now,
+	// and is only for a signature by a key that the client is known to have published: who has none is not to learn from an
+	// outage that there is such a client.
 	Keys(ctx context.Context, c *Client, has func([]assertion.Key) bool) ([]assertion.Key, error)
 }
 
@@ -51,38 +53,20 @@ func (p *Provider) identifyByAssertion(ctx context.Context, header http.Header, 
 		a.VerifyNone()
 		return nil, nil, errAssertion
 	}
-	key, err := p.clientKey(ctx, client, a)
-	if errors.Is(err, ErrNoClientKey) {
+	signed := a.VerifyAny(client.Keys)
+	if client.JWKSURI != "" {
+		_, err := p.published.Keys(ctx, client, a.VerifyAny)
+		if err != nil && !errors.Is(err, ErrNoClientKey) {
+			return nil, nil, fmt.Errorf("oauth: keys of client %s: %w", client.ID, err)
+		}
+		signed = err == nil
+	}
+	if !signed {
 		a.VerifyNone()
 		return nil, nil, errAssertion
-	} else if err != nil {
-		return nil, nil, fmt.Errorf("oauth: keys of client %s: %w", client.ID, err)
 	}
-	if !a.Verify(key) {
-		return nil, nil, errAssertion
-	}
-	// The id of a client and the octets of its jti; no id holds a zero octet.
+	// The id of a client and the bytes of its jti; no id holds a zero byte.
 	return client, &once{sha256.Sum256([]byte(client.ID + "\x00" + a.JTI)), a.SpentUntil()}, nil
-}
-
-// clientKey returns the key that an assertion names: one that the client is registered with, or one that it publishes.
-func (p *Provider) clientKey(ctx context.Context, client *Client, a *assertion.Assertion) (assertion.Key, error) {
-	keys := client.Keys
-	if client.JWKSURI != "" {
-		has := func(keys []assertion.Key) bool {
-			_, ok := a.Choose(keys)
-			return ok
-		}
-		var err error
-		if keys, err = p.published.Keys(ctx, client, has); err != nil {
-			return assertion.Key{}, err
-		}
-	}
-	key, ok := a.Choose(keys)
-	if !ok {
-		return assertion.Key{}, ErrNoClientKey
-	}
-	return key, nil
 }
 
 // once is the jti of an assertion that was found good and is to be spent; nil for a client that authenticated in another

@@ -7,6 +7,7 @@
 package assertion
 
 import (
+	"crypto"
 	"errors"
 	"slices"
 	"strings"
@@ -57,6 +58,8 @@ type Assertion struct {
 	audience            []string
 	issuedAt, notBefore time.Time // zero if absent
 	jws                 *jose.JWS
+	tried               crypto.PublicKey // by VerifyAny, which found that it verified
+	verified            bool
 }
 
 // Parse reads token and checks what concerns no key, time or server: one compact JWS of a type and algorithm that client
@@ -121,7 +124,7 @@ func Parse(token string) (*Assertion, error) {
 	case a.JTI == "":
 		return nil, refuse("jti", "missing")
 	case len(a.JTI) > maxJTI:
-		return nil, refuse("jti", "longer than 255 octets")
+		return nil, refuse("jti", "longer than 255 bytes")
 	}
 	return a, nil
 }

@@ -122,6 +122,19 @@ func (a *Assertion) Choose(keys []Key) (Key, bool) {
 // Verify reports whether key signed the assertion.
 func (a *Assertion) Verify(key Key) bool { return a.jws.Verify(key.Alg, key.Public) == nil }
 
+// VerifyAny reports whether the one of keys that the assertion's header means signed it. To be asked again, for another set
+// with the same key, costs nothing.
+func (a *Assertion) VerifyAny(keys []Key) bool {
+	key, ok := a.Choose(keys)
+	if !ok {
+		return false
+	}
+	if public, ok := key.Public.(interface{ Equal(crypto.PublicKey) bool }); !ok || a.tried == nil || !public.Equal(a.tried) {
+		a.tried, a.verified = key.Public, a.Verify(key)
+	}
+	return a.verified
+}
+
 // VerifyNone takes the time of [Assertion.Verify] where there is no key, so that an answer does not tell by its delay that
 // there is no such client.
 func (a *Assertion) VerifyNone() {

@@ -130,6 +130,13 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 	}
 }
 
+// Last returns the value that was fetched last, however old it is, and false if there is none.
+func (c *Cache[T]) Last() (T, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value, !c.fetched.IsZero()
+}
+
 // refresh fetches the value and ends the flight. When it fails, what was known stays.
 func (c *Cache[T]) refresh(ctx context.Context, flight chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)

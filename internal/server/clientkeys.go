@@ -3,8 +3,10 @@ package server
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/internal/assertion"
@@ -17,6 +19,7 @@ import (
 type clientKeys struct {
 	http *http.Client
 	now  func() time.Time
+	log  *slog.Logger
 
 	mu   sync.Mutex
 	sets map[string]clientSet // by client id: what one client does to its keys costs no other
@@ -29,17 +32,31 @@ type clientSet struct {
 
 var _ oauth.ClientKeys = (*clientKeys)(nil)
 
-func newClientKeys(cfg *config.Config, now func() time.Time) (*clientKeys, error) {
+func newClientKeys(cfg *config.Config, now func() time.Time, log *slog.Logger) (*clientKeys, error) {
 	client, err := outbound(cfg)
-	return &clientKeys{http: client, now: now, sets: make(map[string]clientSet)}, err
+	return &clientKeys{http: client, now: now, log: log, sets: make(map[string]clientSet)}, err
 }
 
 func (k *clientKeys) Keys(ctx context.Context, c *oauth.Client, has func([]assertion.Key) bool) ([]assertion.Key, error) {
-	keys, err := k.cache(c.ID, c.JWKSURI).Get(ctx, has)
-	if errors.Is(err, published.ErrAbsent) {
+	cache := k.cache(c.ID, c.JWKSURI)
+	keys, err := cache.Get(ctx, has)
+	switch {
+	case errors.Is(err, published.ErrAbsent):
 		return nil, oauth.ErrNoClientKey
+	case errors.Is(err, published.ErrUnavailable):
+		if last, ok := cache.Last(); !ok || !has(last) {
+			return nil, oauth.ErrNoClientKey
+		}
 	}
 	return keys, err
+}
+
+func (k *clientKeys) fetch(ctx context.Context, uri string) ([]assertion.Key, error) {
+	body, err := published.Read(ctx, k.http, uri, "application/jwk-set+json", "application/json")
+	if err != nil {
+		return nil, err
+	}
+	return assertion.ReadKeys(body)
 }
 
 // cache returns what is known of a client's keys; nothing, if it publishes them elsewhere by now.
@@ -48,13 +65,15 @@ func (k *clientKeys) cache(client, uri string) *published.Cache[[]assertion.Key]
 	defer k.mu.Unlock()
 	set, ok := k.sets[client]
 	if !ok || set.uri != uri {
+		var failed atomic.Bool
 		set = clientSet{uri, published.New(published.Config[[]assertion.Key]{
 			Fetch: func(ctx context.Context) ([]assertion.Key, error) {
-				body, err := published.Read(ctx, k.http, uri, "application/jwk-set+json", "application/json")
-				if err != nil {
-					return nil, err
+				keys, err := k.fetch(ctx, uri)
+				if failing := err != nil; failed.Swap(failing) != failing {
+					k.log.Warn("reading the keys of a client", slog.Bool("failing", failing), slog.String("client", client),
+						slog.String("jwks_uri", uri), slog.Any("error", err))
 				}
-				return assertion.ReadKeys(body)
+				return keys, err
 			},
 			Now: k.now,
 		})}

@@ -53,7 +53,10 @@ func (s *Server) answerError(c echo.Context, err error) {
 		}
 	}
 	f := classify(err)
-	if f.status >= http.StatusInternalServerError {
+	if f.status >= http.StatusInternalServerError && (c.Request().Context().Err() != nil || errors.Is(err, errLoginsFull)) {
+		// The caller went away, or one of many waits: anybody can bring that about, and it is no fault of the server.
+		s.refusal(c, f.status, err)
+	} else if f.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
 	} else {
 		s.refusal(c, f.status, err)

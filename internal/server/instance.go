@@ -219,7 +219,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	i.believed = &authority{issuer: cfg.Issuer, domains: domains, ring: ring}
 	i.believed.peers.Store(peers)
-	clientKeys, err := newClientKeys(cfg, i.now)
+	clientKeys, err := newClientKeys(cfg, i.now, i.log)
 	if err != nil {
 		return err
 	}
