@@ -77,7 +77,7 @@ func (s *Server) markSettled(c echo.Context, d *decision) {
 	s.quota.free(d.login.State)
 	life := s.OAuth.CodeLife()
 	if d.login.Provider == "" { // nobody has signed in: the answer takes the place of the login
-		_ = s.quota.keep(answerKey(d.state), quotaHolder{network: network(source(c))}, s.Now().Add(life), func() error { return nil })
+		_ = s.quota.keep(answerKey(d.state), s.place(c), s.Now().Add(life), func() error { return nil })
 	}
 	if cookie, err := c.Cookie(s.cookie(d.state, "", 0).Name); err == nil {
 		http.SetCookie(c.Response(), s.cookie(d.state, cookie.Value, life))

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/labstack/echo/v4"
+
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
 )
@@ -57,9 +59,14 @@ type quotaHolder struct {
 }
 
 type quotaEntry struct {
+	quotaPlace
+	until int64
+}
+
+// A quotaPlace says for whom an entry is counted. It stays the same for all steps of a login, wherever these come from.
+type quotaPlace struct {
 	holder  quotaHolder
 	trusted bool // it may use the reserved places
-	until   int64
 }
 
 // quotaSlot is the number of a quarter of a minute.
@@ -80,16 +87,16 @@ func (q *loginQuota) resize(size QuotaSize) {
 
 // admit counts a new entry until a time and stores it with store. If there is no place, nothing is stored and the error is
 // [errLoginsFull], or a [*limited] if it is only the holder that has too many.
-func (q *loginQuota) admit(key [32]byte, h quotaHolder, trusted bool, until time.Time, store func() error) error {
-	if err := q.enter(key, quotaEntry{h, trusted, quotaSlot(until)}, true); err != nil {
+func (q *loginQuota) admit(key [32]byte, p quotaPlace, until time.Time, store func() error) error {
+	if err := q.enter(key, quotaEntry{p, quotaSlot(until)}, true); err != nil {
 		return err
 	}
 	return q.stored(key, store())
 }
 
 // keep is admit for the next step of a login that was admitted, whose person is known: there is always a place.
-func (q *loginQuota) keep(key [32]byte, h quotaHolder, until time.Time, store func() error) error {
-	_ = q.enter(key, quotaEntry{h, false, quotaSlot(until)}, false) // no error: nothing is checked
+func (q *loginQuota) keep(key [32]byte, p quotaPlace, until time.Time, store func() error) error {
+	_ = q.enter(key, quotaEntry{p, quotaSlot(until)}, false) // no error: nothing is checked
 	return q.stored(key, store())
 }
 
@@ -168,7 +175,7 @@ func (q *loginQuota) remove(key [32]byte) {
 // expire removes the entries that are over. It looks at each once.
 func (q *loginQuota) expire() {
 	current := quotaSlot(q.now()) - 1
-	if current <= q.swept {
+	if current == q.swept {
 		return
 	}
 	for slot, keys := range q.due {
@@ -183,6 +190,14 @@ func (q *loginQuota) expire() {
 		delete(q.due, slot)
 	}
 	q.swept = current
+}
+
+// place returns for whom an entry is counted, if there is one.
+func (q *loginQuota) place(key [32]byte) (quotaPlace, bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	e, ok := q.entries[key]
+	return e.quotaPlace, ok
 }
 
 func (q *loginQuota) len() int {
@@ -225,13 +240,26 @@ func (q *loginQuota) follow(ctx context.Context, count func(context.Context) (in
 	}
 }
 
+// placeOf is the place of what an address begins.
+func placeOf(from netip.Addr) quotaPlace {
+	return quotaPlace{holder: quotaHolder{network: network(from)}}
+}
+
+// place is the place of the login that a request belongs to; that of its address if there is none.
+func (s *Server) place(c echo.Context) quotaPlace {
+	if p := trailOf(c).place; p != nil {
+		return *p
+	}
+	return placeOf(source(c))
+}
+
 // admitPushed is an [oauth.Admit] for a request from an address. What an authenticated client pushes is counted for the
 // client, wherever it runs.
 func (q *loginQuota) admitPushed(from netip.Addr) oauth.Admit {
 	return func(c *oauth.Client, key [32]byte, until time.Time, store func() error) error {
 		if c.Public() {
-			return q.admit(key, quotaHolder{network: network(from)}, false, until, store)
+			return q.admit(key, placeOf(from), until, store)
 		}
-		return q.admit(key, quotaHolder{client: c.ID}, true, until, store)
+		return q.admit(key, quotaPlace{quotaHolder{client: c.ID}, true}, until, store)
 	}
 }

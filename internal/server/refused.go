@@ -40,7 +40,7 @@ func (s *Server) endRefused(c echo.Context, pending storage.Login, err error) er
 		}
 		// Anybody can begin logins and have them refused. The record that the request is spent takes the place of the login.
 		uri := sha256.Sum256([]byte(pending.Request.Get("request_uri")))
-		_ = s.quota.keep(uri, quotaHolder{network: network(source(c))}, s.Now().Add(oauth.PushedSpent), func() error { return nil })
+		_ = s.quota.keep(uri, s.place(c), s.Now().Add(oauth.PushedSpent), func() error { return nil })
 	}
 	if pending.Provider != "" { // else the person was still to choose one
 		s.metrics.login(pending.Provider, loginRefused)

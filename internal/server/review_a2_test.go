@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -211,5 +212,40 @@ func TestReviewA2OldRowsCount(t *testing.T) {
 	}
 	if n := s.pending(t); n != 90 {
 		t.Errorf("%d rows are stored, want 90", n)
+	}
+}
+
+// TestReviewA2PlacesStayWithTheirHolder holds that a login which goes on from another address is counted for the address that
+// began it: nobody collects places there that were not checked.
+func TestReviewA2PlacesStayWithTheirHolder(t *testing.T) {
+	s := start(t, smallPool())
+	begun := 0
+	for range 15 {
+		b := s.browser()
+		a := s.askToLogIn(t, b, nil)
+		if a.status == http.StatusTooManyRequests {
+			break
+		}
+		begun++
+		to, err := a.to()
+		if err != nil {
+			t.Fatal(err)
+		}
+		back, err := b.Login(t.Context(), to.String(), func(u *url.URL) bool { return strings.HasPrefix(u.String(), s.provider.callback) },
+			map[string]string{"text": "alice", "password": "alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		req := s.request(t, http.MethodGet, back.String(), "")
+		req.Header.Set("X-Forwarded-For", "203.0.113.9")
+		if a := s.send(t, b.Client(), req); a.status != http.StatusSeeOther { // to the page that asks for consent
+			t.Fatalf("answer = %v, want a redirect", a)
+		}
+	}
+	if n := s.pending(t); begun != 10 || n != 10 {
+		t.Errorf("%d logins were begun, and %d rows are stored, want 10", begun, n)
+	}
+	if a := s.beginFrom(t, "203.0.113.9", authorization(nil)); a.status != http.StatusSeeOther {
+		t.Errorf("answer = %v to the other address, want a redirect", a)
 	}
 }

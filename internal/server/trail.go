@@ -23,6 +23,7 @@ type trail struct {
 	client, redirect       string // as the request names them, also if they are wrong
 	provider, domain, user string
 	pending                *storage.Login // the login that the request belongs to; only for the browser that began it
+	place                  *quotaPlace    // that login's among the pending ones
 	logged                 bool
 }
 

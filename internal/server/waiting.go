@@ -99,12 +99,13 @@ func (s *Server) keepFor(c echo.Context, state, browser string, l storage.Login,
 			return tx.InsertLogin(ctx, l)
 		})
 	}
-	from := quotaHolder{network: network(source(c))}
 	var err error
 	if identified {
-		err = s.quota.keep(l.State, from, l.ExpiresAt, store)
+		err = s.quota.keep(l.State, s.place(c), l.ExpiresAt, store)
 	} else {
-		err = s.quota.admit(l.State, from, s.pushedByTrusted(l.Request), l.ExpiresAt, store)
+		place := placeOf(source(c))
+		place.trusted = s.pushedByTrusted(l.Request)
+		err = s.quota.admit(l.State, place, l.ExpiresAt, store)
 	}
 	if err != nil {
 		return err
@@ -138,6 +139,9 @@ func (s *Server) waitsFor(c echo.Context, state string, at ...step) (storage.Log
 		return storage.Login{}, waiting{}, errGone
 	}
 	trailOf(c).pending = &l
+	if place, ok := s.quota.place(l.State); ok {
+		trailOf(c).place = &place
+	}
 	return l, w, nil
 }
 
