@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"net/http"
 	"net/url"
 	"testing"
 )
@@ -14,5 +15,17 @@ func TestReviewC5MIMIUsername(t *testing.T) {
 	a := s.introspect(t, manyPeer, held.access)
 	if a.json["active"] != true || a.text("handle") != "mimi://mimi.example/u/alice" || a.text("username") != "@alice@mimi.example" {
 		t.Errorf("introspection = %v, want the handle as a username too", a)
+	}
+}
+
+// Nobody signs up with a handle that no mimi: URI can hold.
+func TestReviewC5DotHandles(t *testing.T) {
+	s := start(t, nil)
+	for _, c := range [][2]string{{"xmpp.example", "."}, {"xmpp.example", ".."}, {"wire.example", ".."}} {
+		s.namesake(t, "dev-10099", c[1])
+		v := s.visit(t, "alice", url.Values{"client_id": {manyApp.id}, "im_domain": {c[0]}})
+		if a := s.open(t, v.browser, v.callback); a.status != http.StatusConflict {
+			t.Errorf("first login as %q at %s = %v, want 409", c[1], c[0], a)
+		}
 	}
 }
