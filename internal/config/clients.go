@@ -2,6 +2,7 @@ package config
 
 import (
 	"crypto/sha256"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -41,7 +42,7 @@ func (k *checker) client(c *Client, path string) {
 		k.report(join(path, "domains"), "is empty: name the domains whose people and tokens the client deals with")
 	}
 	for j, name := range c.Domains {
-		k.knownDomain(index(join(path, "domains"), j), name)
+		k.knownDomain(index(join(path, "domains"), j), name, c.Domains)
 	}
 	for j, r := range c.Resources {
 		k.resource(index(join(path, "resources"), j), r)
@@ -143,12 +144,21 @@ func (k *checker) grants(c *Client, path string) {
 	}
 }
 
-func (k *checker) knownDomain(path, name string) {
-	var names []string
+// knownDomain reports a domain, one of a client's, that the settings do not have. It suggests none that would be refused too.
+func (k *checker) knownDomain(path, name string, of []string) {
+	var names, good []string
 	for _, d := range k.Domains {
 		names = append(names, d.Name)
+		if k.domainFault(d.Name) == "" && !slices.Contains(of, d.Name) {
+			good = append(good, d.Name)
+		}
 	}
-	if len(names) > 0 && !slices.Contains(names, name) {
-		k.report(path, "%q is not among the domains of these settings; %s", name, suggest(name, names))
+	if len(names) == 0 || slices.Contains(names, name) {
+		return
 	}
+	hint := "known here: " + strings.Join(names, ", ")
+	if best := nearest(name, good); best != "" {
+		hint = fmt.Sprintf("did you mean %q?", best)
+	}
+	k.report(path, "%q is not among the domains of these settings; %s", name, hint)
 }

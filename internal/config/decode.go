@@ -22,6 +22,8 @@ type decoder struct {
 	files map[*yaml.Node]string // nodes that came from a document below this one, and what that is called
 	where map[string]*yaml.Node // where each key path that was given stands
 	bad   map[string]bool       // key paths whose value could not be read
+
+	inList []*yaml.Node // the elements of the list whose words are read
 }
 
 func newDecoder(name string) *decoder {
@@ -182,7 +184,11 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 	d.members(n, path, func(key, val *yaml.Node, path string) {
 		i := slices.Index(known, key.Value)
 		if i < 0 {
-			d.at(key, path, "unknown key; %s", suggest(key.Value, known))
+			var set []string
+			for i := 0; i+1 < len(n.Content) && d.envs[key] == ""; i += 2 { // a variable may set a key again
+				set = append(set, n.Content[i].Value)
+			}
+			d.at(key, path, "unknown key; %s", suggest(key.Value, known, set))
 			return
 		}
 		given[key.Value] = true
@@ -221,8 +227,10 @@ func (d *decoder) members(n *yaml.Node, path string, each func(key, val *yaml.No
 func (d *decoder) list(n *yaml.Node, v reflect.Value, path, oneof string) {
 	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
 	for i, elem := range n.Content {
+		d.inList = n.Content
 		d.value(elem, v.Index(i), index(path, i), oneof)
 	}
+	d.inList = nil
 	if _, ok := atoms[v.Type().Elem()]; !ok {
 		return
 	}
@@ -238,7 +246,11 @@ func (d *decoder) list(n *yaml.Node, v reflect.Value, path, oneof string) {
 
 func (d *decoder) atom(n *yaml.Node, v reflect.Value, path, oneof string) {
 	if words := strings.Split(oneof, ","); oneof != "" && !slices.Contains(words, n.Value) {
-		d.refuse(n, path, "%q is not a value it can have; %s", n.Value, suggest(n.Value, words))
+		var listed []string
+		for _, n := range d.inList {
+			listed = append(listed, n.Value)
+		}
+		d.refuse(n, path, "%q is not a value it can have; %s", n.Value, suggest(n.Value, words, listed))
 		return
 	}
 	x, err := atoms[v.Type()](n.Value)

@@ -69,18 +69,28 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// suggest names the known word nearest to a wrong one, or all of them when none is near.
-func suggest(word string, known []string) string {
+// suggest names the known word nearest to a wrong one, or all of them when none is near. A word of taken would be refused in
+// its place too, so it is not suggested.
+func suggest(word string, known, taken []string) string {
+	switch best := nearest(word, known); {
+	case best == "":
+		return "known here: " + strings.Join(known, ", ")
+	case slices.Contains(taken, best):
+		return fmt.Sprintf("%q is similar, and is there already", best)
+	default:
+		return fmt.Sprintf("did you mean %q?", best)
+	}
+}
+
+// nearest returns the known word nearest to a wrong one, or "" if none is near.
+func nearest(word string, known []string) string {
 	best, distance := "", len(word)/2+1
 	for _, k := range known {
 		if d := edits(word, k); d < distance {
 			best, distance = k, d
 		}
 	}
-	if best != "" {
-		return fmt.Sprintf("did you mean %q?", best)
-	}
-	return "known here: " + strings.Join(known, ", ")
+	return best
 }
 
 // edits returns how many letters must be put in, left out, changed or swapped with their neighbour to make b of a.

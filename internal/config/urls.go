@@ -182,20 +182,42 @@ var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // domain reports what is not a domain that identities can be issued in: lower-case A-labels, at least two of them.
 func (k *checker) domain(path, name string) {
+	if fault := k.domainFault(name); fault != "" {
+		k.report(path, "%q %s", name, fault)
+	}
+}
+
+// domainFault says what is wrong with a domain, or "". It suggests A-labels only if they would be accepted.
+func (k *checker) domainFault(name string) string {
 	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(name, "."))
+	if err == nil && ascii != "" && ascii != name {
+		if fault := k.labelsFault(ascii); fault != "" {
+			return fault
+		}
+		return "is not in lower-case A-labels: write " + ascii
+	}
+	if err != nil {
+		return notADomain
+	}
+	return k.labelsFault(name)
+}
+
+const notADomain = "is not a domain name, as in example.org"
+
+// labelsFault says what is wrong with a domain in lower-case A-labels, or "".
+func (k *checker) labelsFault(name string) string {
 	labels := strings.Split(name, ".")
 	last := labels[len(labels)-1]
 	switch {
-	case err == nil && ascii != "" && ascii != name:
-		k.report(path, "%q is not in lower-case A-labels: write %s", name, ascii)
-	case err != nil, len(name) > 253, slices.ContainsFunc(labels, func(l string) bool { return !label.MatchString(l) }),
+	case len(name) > 253, slices.ContainsFunc(labels, func(l string) bool { return !label.MatchString(l) }),
 		strings.Trim(last, "0123456789") == "":
-		k.report(path, "%q is not a domain name, as in example.org", name)
+		return notADomain
 	case under(name, "invalid", "localhost", "local", "internal", "onion", "arpa", "alt") && name != "localhost":
-		k.report(path, "%q is in a reserved domain that identities cannot be in", name)
+		return "is in a reserved domain that identities cannot be in"
 	case !k.Development && (len(labels) == 1 || reservedHost(name)):
-		k.report(path, "%q is reserved for examples and tests: it needs development: true", name)
+		return "is reserved for examples and tests: it needs development: true"
 	}
+	return ""
 }
 
 // reservedHost tells whether host leads nowhere, or back here, on the Internet (RFC 6761, RFC 2606).
