@@ -169,7 +169,7 @@ type Limits struct {
 	// ReplayProofs is how many proofs the replay memory holds, 1000 to 100000000. It takes about 100 octets for each.
 	ReplayProofs int `key:"replay_proofs" default:"1000000"`
 	// WaitingLogins is how many unfinished logins and pushed requests are stored at a time, 100 to 10000000. Each takes about
-	// 3 kB.
+	// 3 kB, and 20 kB at most.
 	WaitingLogins int `key:"waiting_logins" default:"200000"`
 	// WaitingAddressPercent is how much of them one IPv4 address or IPv6 network of 64 bits may begin, 1 to 100 percent.
 	// WaitingReservedPercent is how much is reserved for requests that an authenticated client pushed, 0 to 90 percent.
