@@ -14,8 +14,8 @@ STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 run: ## tell the whole story on loopback, then stop
 	$(GO) run ./cmd/issuer demo
 
-build: ## bin/issuer, one static binary
-	CGO_ENABLED=0 $(GO) build -trimpath -o bin/issuer ./cmd/issuer
+build: ## bin/issuer, one static binary without symbols
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/issuer ./cmd/issuer
 
 # A race binary sleeps for a second when it exits, and the tests start hundreds. The pointer checks of the transpiled SQLite
 # cost half the time of the tests that read every row; its races are still detected.

@@ -90,7 +90,19 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	}
 	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", public.Addr().String()))
 	go c.follow(ctx, s, instance, log, reload)
-	return instance.Serve(ctx, public, admin)
+	tell := func(state string) {
+		if err := notify(s, state); err != nil {
+			log.Warn("service manager", slog.Any("error", err))
+		}
+	}
+	tell("READY=1") // the sockets are open, and connections wait in their queue
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { tell("STOPPING=1"); close(told) })
+	err = instance.Serve(ctx, public, admin)
+	if !stop() {
+		<-told
+	}
+	return err
 }
 
 // settings reads the settings file; the flags have the last word.
