@@ -31,7 +31,7 @@ func classify(err error) refusal {
 		return refusal{http.StatusBadRequest, "invalid_request", words(err), ""}
 	case errors.Is(err, errOrigin):
 		return refusal{http.StatusForbidden, "invalid_request",
-			"The proxy names a host that this resource does not have.", ""}
+			"The proxy forwarded the request under a host that this resource does not serve.", ""}
 	case errors.Is(err, ErrInvalidToken):
 		return refusal{http.StatusUnauthorized, "invalid_token", "The access token is not valid: " + words(err), ""}
 	case errors.Is(err, ErrUseNonce):
@@ -44,7 +44,7 @@ func classify(err error) refusal {
 		return refusal{http.StatusTooManyRequests, "temporarily_unavailable", "Too many requests from this address.", "60"}
 	}
 	return refusal{http.StatusServiceUnavailable, "temporarily_unavailable",
-		"The resource cannot tell now whether the request is good: try again with a new proof.", "1"}
+		"The resource cannot check the request now. Try again with a new proof.", "1"}
 }
 
 // words returns what our own errors say, and something harmless for those of others.

@@ -17,7 +17,7 @@ import (
 //
 // Refused are other schemes, URLs without a host, user information (RFC 9110 §4.2.4), percent signs that encode
 // nothing, and what no URI has (RFC 3986 §3.3): spaces, control characters, backslashes, any of "<>[]^`{|} outside
-// an IPv6 address, and octets beyond ASCII (a client writes an IDN as A-labels, xn--).
+// an IPv6 address, and bytes beyond ASCII (a client writes an IDN as A-labels, xn--).
 func NormalizeHTU(url string) (string, error) {
 	var buf [256]byte
 	out := buf[:0]
@@ -66,7 +66,7 @@ func appendAuthority(dst []byte, authority string, defaultPort uint64) ([]byte, 
 		dst = append(dst, ']')
 		host, port = "", authority[end+1:]
 		if port != "" && port[0] != ':' {
-			return nil, errors.New("an IPv6 address is followed by what is no port")
+			return nil, errors.New("the IPv6 address is not followed by a port")
 		}
 		port = strings.TrimPrefix(port, ":")
 	} else {
@@ -151,7 +151,7 @@ func appendDecoded(dst []byte, s string) ([]byte, error) {
 		case pchar(c):
 			dst = append(dst, c)
 		default:
-			return nil, errors.New("an octet that no URL has, unless percent-encoded")
+			return nil, errors.New("a character that must be percent-encoded in a URL")
 		}
 	}
 	return dst, nil

@@ -105,8 +105,8 @@ func makeNonce(secret [32]byte, e Epoch, number int64) string {
 	derive.Write([]byte("dpop nonce\x00"))
 	derive.Write(e.ID[:])
 	mac := hmac.New(sha256.New, derive.Sum(nil))
-	var octets [8]byte
-	binary.BigEndian.PutUint64(octets[:], uint64(number))
-	mac.Write(octets[:])
+	var encoded [8]byte
+	binary.BigEndian.PutUint64(encoded[:], uint64(number))
+	mac.Write(encoded[:])
 	return base64.RawURLEncoding.EncodeToString(mac.Sum(nil)[:16])
 }

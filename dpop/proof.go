@@ -64,7 +64,7 @@ func readSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, err
 		return nil, jose.Key{}, refuse("typ", "not "+typ)
 	}
 	if !jose.Allows(algorithms, h.Alg) { // check 5
-		return nil, jose.Key{}, refuse("alg", "not one that this server lists")
+		return nil, jose.Key{}, refuse("alg", "not an algorithm that this server accepts")
 	}
 	if h.JWK == nil {
 		return nil, jose.Key{}, refuse("jwk", "missing")

@@ -94,7 +94,7 @@ func NewResource(cfg ResourceConfig) (*Resource, error) {
 	return s, nil
 }
 
-// splitPublicURL splits a configured URL before its path. Such a URL is compared octet for octet by others (RFC 9728
+// splitPublicURL splits a configured URL before its path. Such a URL is compared byte for byte by others (RFC 9728
 // §3.3), so that it must have its normal form from the start.
 func splitPublicURL(u string) (origin, path string, err error) {
 	normal, err := NormalizeHTU(u)
@@ -142,7 +142,7 @@ func FromContext(ctx context.Context) (*Access, bool) {
 // [ErrUseNonce], an [ErrReplayFull], or means "cannot know".
 func (s *Resource) Admit(ctx context.Context, r Request, source netip.Addr) (*Access, error) {
 	if r.AccessToken == "" {
-		return nil, invalidToken("there is none")
+		return nil, invalidToken("missing")
 	}
 	claimed, err := s.cfg.Verifier.Read(ctx, r)
 	if err != nil {

@@ -169,7 +169,7 @@ func TestResourceAnswers(t *testing.T) {
 		{"bad token", "DPoP forged", g.prove(t, signer, "forged"), 401, "invalid_token",
 			notValid + "expired, revoked, or not for this resource"},
 		{"outage", "DPoP outage", g.prove(t, signer, "outage"), 503, "temporarily_unavailable",
-			"The resource cannot tell now whether the request is good: try again with a new proof."},
+			"The resource cannot check the request now. Try again with a new proof."},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := g.ask(t, tt.authorization, tt.proof)

@@ -71,7 +71,7 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 // challenge.
 func (v *Verifier) Algorithms() []string { return slices.Clone(v.cfg.Algorithms) }
 
-// A Request is what a proof is held against.
+// A Request is what a proof is checked against.
 type Request struct {
 	Method      string   // as it came, in its own case
 	URL         string   // the configured public URL of the endpoint; its query and fragment do not matter
@@ -139,7 +139,7 @@ func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 		return nil, &ProofError{"htu", err}
 	}
 	if got != want { // check 9
-		return nil, refuse("htu", "not the URL of this request")
+		return nil, refuse("htu", "not the URL of this request, which is "+want)
 	}
 	if p.epoch, err = v.cfg.Replay.Epoch(ctx); err != nil {
 		return nil, fmt.Errorf("dpop: replay store: %w", err)

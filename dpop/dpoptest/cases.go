@@ -133,9 +133,9 @@ func (e *run) cases() []testCase {
 		{"no iat", func(a *attempt) { delete(a.claims, "iat") }, badProof},
 		{"unknown claim", func(a *attempt) { a.claims["x"] = map[string]any{"y": 1} }, accepted},
 		{"nbf and exp", func(a *attempt) { a.claims["nbf"], a.claims["exp"] = 1<<40, 1 }, accepted},
-		{"jti of 255 octets", func(a *attempt) { a.claims["jti"] = rand.Text() + strings.Repeat("j", 229) }, accepted},
-		{"jti of 256 octets", func(a *attempt) { a.claims["jti"] = strings.Repeat("j", 256) }, badProof},
-		{"nonce of 256 octets", func(a *attempt) { a.claims["nonce"] = strings.Repeat("n", 256) }, badProof},
+		{"jti of 255 bytes", func(a *attempt) { a.claims["jti"] = rand.Text() + strings.Repeat("j", 229) }, accepted},
+		{"jti of 256 bytes", func(a *attempt) { a.claims["jti"] = strings.Repeat("j", 256) }, badProof},
+		{"nonce of 256 bytes", func(a *attempt) { a.claims["nonce"] = strings.Repeat("n", 256) }, badProof},
 
 		{"another method", func(a *attempt) { a.claims["htm"] = "PATCH" }, badProof},
 		{"method in small letters", func(a *attempt) {

@@ -129,7 +129,7 @@ func (e *run) wantNonce(t *testing.T, header http.Header) {
 	}
 	for _, c := range []byte(nonces[0]) {
 		if c < 0x21 || c == 0x22 || c == 0x5c || c > 0x7e {
-			t.Errorf("DPoP-Nonce = %q, which has the octet %#x", nonces[0], c)
+			t.Errorf("DPoP-Nonce = %q, which contains the byte %#x", nonces[0], c)
 		}
 	}
 	e.nonce = nonces[0]

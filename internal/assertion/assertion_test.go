@@ -244,7 +244,7 @@ func TestParseKeys(t *testing.T) {
 		"none":              {`{"keys":[]}`, "no key"},
 		"private":           {string(set(jwk(ecKey.Public(), `,"d":"AA"`))), "keys[0]: private or symmetric key"},
 		"symmetric":         {`{"keys":[{"kty":"oct","k":"AAAA"}]}`, "keys[0]: private or symmetric key"},
-		"for encryption":    {string(set(jwk(ecKey.Public(), `,"use":"enc"`))), "keys[0]: use is not sig"},
+		"for encryption":    {string(set(jwk(ecKey.Public(), `,"use":"enc"`))), "keys[0]: use must be sig"},
 		"another curve":     {string(set(jwk(p384Key.Public(), ""))), "keys[0]: not a key for"},
 		"another algorithm": {string(set(jwk(rsaKey.Public(), `,"alg":"PS256"`))), "keys[0]: not a key for"},
 		"small RSA":         {`{"keys":[{"kty":"RSA","e":"AQAB","n":"` + strings.Repeat("o", 171) + `"}]}`, "keys[0]: n has 1024 bits"},

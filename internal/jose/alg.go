@@ -35,7 +35,7 @@ const (
 type algorithm struct {
 	hash  crypto.Hash // 0: the message itself is signed
 	curve elliptic.Curve
-	size  int // octets of one coordinate, ECDSA only
+	size  int // bytes of one coordinate, ECDSA only
 	rsa   bool
 	pss   bool
 }

@@ -11,7 +11,7 @@ var b64 = base64.RawURLEncoding.Strict()
 var errBase64 = errors.New("not canonical base64url without padding")
 
 // DecodeBase64 decodes base64url as RFC 7515 §2 writes it: no padding, no line breaks, and no stray bits
-// after the last octet, so that no two strings decode to the same octets.
+// after the last byte, so that no two strings decode to the same bytes.
 func DecodeBase64(s string) ([]byte, error) {
 	return appendBase64(nil, s)
 }

@@ -22,7 +22,7 @@ var smallOrder = [...][32]byte{
 	},
 }
 
-// weakEd25519 reports whether x, 32 octets, is a point of small order or has a y coordinate that is not reduced
+// weakEd25519 reports whether x, 32 bytes, is a point of small order or has a y coordinate that is not reduced
 // modulo p = 2^255 - 19 (RFC 8032 §5.1.3), which crypto/ed25519 would take for a second spelling of another
 // key.
 func weakEd25519(x []byte) bool {
@@ -33,6 +33,6 @@ func weakEd25519(x []byte) bool {
 			return true
 		}
 	}
-	// From p to 2^255-1 all octets but the lowest are as high as they can be.
+	// From p to 2^255-1 all bytes but the lowest are as high as they can be.
 	return y[0] >= 0xed && y[31] == 0x7f && bytes.Count(y[1:31], []byte{0xff}) == 30
 }

@@ -21,7 +21,7 @@ var (
 	errNotList   = errors.New("not a JSON array of strings")
 	errNotDate   = errors.New("not a number of seconds since 1970")
 	errUTF8      = errors.New("not valid UTF-8")
-	errTwice     = errors.New("an object has the same member twice")
+	errTwice     = errors.New("an object contains the same member twice")
 	errDeep      = errors.New("nested too deeply")
 )
 
@@ -54,7 +54,7 @@ func Object(data []byte, fn func(name string, value []byte) error) error {
 func CheckCase(name string, known []string) error {
 	for _, k := range known {
 		if len(name) >= len(k) && name != k && strings.EqualFold(name, k) {
-			return fmt.Errorf("member %s is written in another case", k)
+			return fmt.Errorf("member %s differs only in case from a known one", k)
 		}
 	}
 	return nil

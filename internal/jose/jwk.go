@@ -72,12 +72,12 @@ func (w *wireKey) member(name string, value []byte) error {
 		to = &w.kid
 	case "use":
 		if use, err := String(value); err != nil || use != "sig" {
-			return errors.New("use is not sig")
+			return errors.New("use must be sig")
 		}
 		return nil
 	case "key_ops":
 		if ops, err := Strings(value); err != nil || !slices.Contains(ops, "verify") {
-			return errors.New("key_ops is without verify")
+			return errors.New("key_ops must contain verify")
 		}
 		return nil
 	case "d", "p", "q", "dp", "dq", "qi", "oth", "k":
@@ -120,7 +120,7 @@ func (w *wireKey) key() (Key, error) {
 		return Key{}, err
 	}
 	if key.Alg != "" && !FitsKey(key.Alg, key.Public) {
-		return Key{}, errors.New("alg is not one for this key")
+		return Key{}, errors.New("alg does not fit the key")
 	}
 	key.JKT = thumbprint(canonical)
 	return key, nil
@@ -149,7 +149,7 @@ func (w *wireKey) ec() (*ecdsa.PublicKey, error) {
 		}
 		// RFC 7518 §6.2.1.2: a coordinate has the full size of the curve's field, leading zeros included.
 		if len(point)-from != size {
-			return nil, fmt.Errorf("%s is not %d octets long: leading zeros belong to it", c.name, size)
+			return nil, fmt.Errorf("%s is not %d bytes long: keep its leading zeros", c.name, size)
 		}
 	}
 	pub, err := ecdsa.ParseUncompressedPublicKey(curve, point)
@@ -168,7 +168,7 @@ func (w *wireKey) okp() (ed25519.PublicKey, error) {
 		return nil, fmt.Errorf("x: %w", err)
 	}
 	if len(x) != ed25519.PublicKeySize {
-		return nil, fmt.Errorf("x is not %d octets long", ed25519.PublicKeySize)
+		return nil, fmt.Errorf("x is not %d bytes long", ed25519.PublicKeySize)
 	}
 	if weakEd25519(x) {
 		return nil, errors.New("x is a point of small order, or not canonical")
@@ -196,8 +196,8 @@ func (w *wireKey) rsa() (*rsa.PublicKey, error) {
 	if len(e) > 4 {
 		return nil, errors.New("e is too large")
 	}
-	for _, octet := range e {
-		pub.E = pub.E<<8 | int(octet)
+	for _, b := range e {
+		pub.E = pub.E<<8 | int(b)
 	}
 	// FIPS 186-5 §5.4: odd and more than 2^16; crypto/rsa wants less than 2^31.
 	if pub.E < 65537 || pub.E > 1<<31-1 || pub.E%2 == 0 || n[len(n)-1]%2 == 0 {
@@ -231,7 +231,7 @@ func MarshalJWK(pub crypto.PublicKey) ([]byte, error) {
 			return appendRSA(nil, b64.EncodeToString(e), b64.EncodeToString(pub.N.Bytes())), nil
 		}
 	}
-	return nil, fmt.Errorf("jose: jwk: a %T is no public key of a known type", pub)
+	return nil, fmt.Errorf("jose: jwk: a %T is not a public key of a known type", pub)
 }
 
 // Thumbprint returns the SHA-256 JWK thumbprint of pub in base64url (RFC 7638), the `jkt` of RFC 9449 §6.1.

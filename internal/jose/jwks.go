@@ -9,7 +9,7 @@ import (
 const maxKeys = 64
 
 var (
-	errNoKeys   = errors.New("not a JWK Set: it has no array keys")
+	errNoKeys   = errors.New("not a JWK Set: it has no array named keys")
 	errManyKeys = errors.New("more than 64 keys")
 )
 

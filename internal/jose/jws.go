@@ -25,9 +25,9 @@ func (e *ParseError) Unwrap() error { return e.Err }
 
 // Limits bounds what [ParseCompact] reads.
 type Limits struct {
-	// Total is how many octets the token may have. Zero means 16 KiB.
+	// Total is how many bytes the token may have. Zero means 16 KiB.
 	Total int
-	// Header is how many octets the decoded header may have. Zero means 8 KiB.
+	// Header is how many bytes the decoded header may have. Zero means 8 KiB.
 	Header int
 }
 
@@ -63,7 +63,7 @@ func ParseCompact(token string, limits Limits) (*JWS, error) {
 		limits.Header = 8 << 10
 	}
 	if len(token) > limits.Total {
-		return nil, &ParseError{"size", fmt.Errorf("longer than %d octets", limits.Total)}
+		return nil, &ParseError{"size", fmt.Errorf("longer than %d bytes", limits.Total)}
 	}
 	header, rest, ok1 := strings.Cut(token, ".")
 	payload, signature, ok2 := strings.Cut(rest, ".")
@@ -71,7 +71,7 @@ func ParseCompact(token string, limits Limits) (*JWS, error) {
 		return nil, &ParseError{"form", errors.New("not three parts separated by dots")}
 	}
 	if b64.DecodedLen(len(header)) > limits.Header {
-		return nil, &ParseError{"size", fmt.Errorf("header longer than %d octets", limits.Header)}
+		return nil, &ParseError{"size", fmt.Errorf("header longer than %d bytes", limits.Header)}
 	}
 
 	// One buffer holds what is signed and, after it, the three decoded parts.
@@ -115,7 +115,7 @@ func (h *Header) parse(data []byte) error {
 		case "jwk":
 			h.JWK = value
 		case "crit":
-			err = errors.New("no extension is understood")
+			err = errors.New("no critical extension is supported")
 		default:
 			return CheckCase(name, headerNames)
 		}
@@ -130,7 +130,7 @@ func (h *Header) parse(data []byte) error {
 	return err
 }
 
-// Encode returns the compact serialization, octet for octet what [ParseCompact] was given.
+// Encode returns the compact serialization, byte for byte what [ParseCompact] was given.
 func (j *JWS) Encode() string {
 	return b64.EncodeToString(j.header) + "." + b64.EncodeToString(j.Payload) + "." + b64.EncodeToString(j.signature)
 }

@@ -13,7 +13,7 @@ type scanner struct {
 	at   int
 }
 
-// peek returns the next octet, and 0, which begins nothing in JSON, at the end.
+// peek returns the next byte, and 0, which begins nothing in JSON, at the end.
 func (s *scanner) peek() byte {
 	if s.at < len(s.text) {
 		return s.text[s.at]

@@ -49,7 +49,7 @@ func (a algorithm) options() crypto.SignerOpts {
 	return a.hash
 }
 
-// maxDER is how long the DER form of an ECDSA signature is at most: P-521, two integers of 66 octets.
+// maxDER is how long the DER form of an ECDSA signature is at most: P-521, two integers of 66 bytes.
 const maxDER = 3 + 2*(2+66+1)
 
 // digest returns what the algorithm signs of the input: its hash, or the input itself.
@@ -66,7 +66,7 @@ func (a algorithm) digest(input []byte) []byte {
 	return h.Sum(nil)
 }
 
-// maxSignature returns how long a signature by the key of pub can be, in octets.
+// maxSignature returns how long a signature by the key of pub can be, in bytes.
 func maxSignature(pub crypto.PublicKey) int {
 	if pub, ok := pub.(*rsa.PublicKey); ok {
 		return pub.Size()
@@ -95,7 +95,7 @@ func appendDER(dst, r, s []byte) []byte {
 	return dst
 }
 
-// trimZeros cuts leading zeros off x, but for the last octet.
+// trimZeros cuts leading zeros off x, but for the last byte.
 func trimZeros(x []byte) []byte {
 	for len(x) > 1 && x[0] == 0 {
 		x = x[1:]
@@ -103,14 +103,14 @@ func trimZeros(x []byte) []byte {
 	return x
 }
 
-// rawSignature returns R and S of a DER signature, each of size octets (RFC 7518 §3.4).
+// rawSignature returns R and S of a DER signature, each of size bytes (RFC 7518 §3.4).
 func rawSignature(der []byte, size int) ([]byte, error) {
 	var inner cryptobyte.String
 	var r, s []byte
 	input := cryptobyte.String(der)
 	if !input.ReadASN1(&inner, asn1.SEQUENCE) || !input.Empty() ||
 		!inner.ReadASN1Integer(&r) || !inner.ReadASN1Integer(&s) || !inner.Empty() || len(r) > size || len(s) > size {
-		return nil, errors.New("the signer returned no ECDSA signature")
+		return nil, errors.New("the signer did not return an ECDSA signature")
 	}
 	raw := make([]byte, 2*size)
 	copy(raw[size-len(r):], r)
