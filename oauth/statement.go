@@ -153,6 +153,8 @@ func (p *Provider) hadHandle(ctx context.Context, user storage.User, handle stri
 	return nil
 }
 
+var errStatements = refuse(CodeInvalidRequest, "You have as many standing statements as allowed: withdraw one that you no longer need, or wait until one expires.")
+
 var errChanged = refuse(CodeTemporarilyUnavailable, "The account has just changed: ask again, with a new proof where there was one.")
 
 // sign completes a statement, signs it and keeps what is needed to withdraw it: row says of whom it is, and by which device.
@@ -199,7 +201,9 @@ func (p *Provider) sign(ctx context.Context, s nested.Statement, row storage.Sta
 		}
 		return p.accounts.AddStatement(ctx, tx, row)
 	})
-	if err != nil {
+	if errors.Is(err, account.ErrTooManyStatements) {
+		return Statement{}, errStatements
+	} else if err != nil {
 		return Statement{}, err
 	}
 	return Statement{s, token}, nil
@@ -229,13 +233,45 @@ func (p *Provider) Statements(ctx context.Context, domain, user string) ([]neste
 	if err != nil {
 		return nil, err
 	}
-	list := make([]nested.Statement, len(rows))
+	return parsed(rows)
+}
+
+// parsed reads stored statements.
+func parsed(rows []storage.Statement) (list []nested.Statement, err error) {
+	list = make([]nested.Statement, len(rows))
 	for i, row := range rows {
 		if list[i], err = nested.ParseStatement(row.Type, row.Claims); err != nil {
 			return nil, fmt.Errorf("oauth: read a kept statement: %w", err)
 		}
 	}
 	return list, nil
+}
+
+// MaxPage is how many statements one page of [Provider.OwnStatements] holds at most. A statement has at most 8 KiB, so that
+// bounds the answer.
+const MaxPage = 50
+
+var errCursor = refuse(CodeInvalidRequest, "The parameter cursor is malformed: leave it out for the first page, and take it from the Link header for the next.")
+
+// OwnStatements returns one page of the statements of a type about a person that stand, oldest first, without their tokens,
+// and the cursor of the next page; it is empty after the last one. The request counts for the user. Errors are those of
+// [Provider.State].
+func (p *Provider) OwnStatements(ctx context.Context, who Person, typ, cursor string, limit int) ([]nested.Statement, string, error) {
+	grant, user, _, err := p.person(ctx, p.store, who)
+	if err != nil {
+		return nil, "", err
+	}
+	if err := p.limiter.User(user, grant.Client); err != nil {
+		return nil, "", err
+	}
+	rows, next, err := p.accounts.StatementPage(ctx, who.Domain, who.User, typ, cursor, min(limit, MaxPage))
+	if errors.Is(err, account.ErrCursor) {
+		return nil, "", errCursor
+	} else if err != nil {
+		return nil, "", err
+	}
+	list, err := parsed(rows)
+	return list, next, err
 }
 
 // Withdraw ends a statement of a type about a user, with all that rests on it. [account.ErrNoStatement] if there is none.

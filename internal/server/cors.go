@@ -19,7 +19,7 @@ const (
 // What pages of other origins may send, and what they may read beside the few headers that every page may.
 const (
 	sharedRequestHeaders = "Authorization, DPoP, Content-Type"
-	sharedAnswerHeaders  = "DPoP-Nonce, WWW-Authenticate, Retry-After"
+	sharedAnswerHeaders  = "DPoP-Nonce, WWW-Authenticate, Retry-After, Link"
 	// preflightAge is for how many seconds a browser may remember what a preflight said. Browsers that cap it do so here.
 	preflightAge = "7200"
 )

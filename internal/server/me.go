@@ -1,7 +1,10 @@
 package server
 
 import (
+	"fmt"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -115,18 +118,36 @@ func personOf(holder claims.Set) (oauth.Person, error) {
 	return oauth.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
 }
 
-// listMine serves GET /me/actors, /me/delegations and /me/links: the statements that stand.
+// defaultPage is how many statements a page holds if the request does not say.
+const defaultPage = 20
+
+// listMine serves GET /me/actors, /me/delegations and /me/links?limit=N&cursor=C: one page of the statements that stand. The
+// next page, if there is one, is in the Link header (RFC 8288).
 func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) error {
 	return func(c echo.Context, who oauth.Person) error {
-		all, err := s.OAuth.Statements(c.Request().Context(), who.Domain, who.User)
+		params, err := query(c)
 		if err != nil {
 			return err
 		}
-		list := []Statement{}
-		for _, v := range all {
-			if v.Type == k.typ {
-				list = append(list, shown(v, ""))
+		limit := defaultPage
+		if text := params.Get("limit"); text != "" {
+			n, err := strconv.Atoi(text)
+			if err != nil || n < 1 || n > oauth.MaxPage {
+				return invalid(fmt.Sprintf("The parameter limit must be a whole number from 1 to %d.", oauth.MaxPage))
 			}
+			limit = n
+		}
+		page, next, err := s.OAuth.OwnStatements(c.Request().Context(), who, k.typ, params.Get("cursor"), limit)
+		if err != nil {
+			return err
+		}
+		list := make([]Statement, len(page))
+		for i, v := range page {
+			list[i] = shown(v, "")
+		}
+		if next != "" {
+			query := url.Values{"limit": {strconv.Itoa(limit)}, "cursor": {next}}
+			c.Response().Header().Set("Link", "<"+s.Issuer+"/me/"+k.path+"?"+query.Encode()+`>; rel="next"`)
 		}
 		return c.JSON(http.StatusOK, list)
 	}
