@@ -67,6 +67,8 @@ type Token struct {
 	Gen                  int64
 	// Statement says that the token is a statement of the issuer, which knows it by its JTI.
 	Statement bool
+	// Actor says that SID, alone, is the session of one who acts for the subject.
+	Actor bool
 }
 
 // A Caller is an authenticated client that asks, as it is registered.
@@ -306,7 +308,7 @@ func newToken(set claims.Set, kid string) (*token, error) {
 	t := &token{Set: set, subject: Token{JTI: set.JTI, SID: set.SID, ClientID: set.ClientID, KID: kid, Gen: set.Gen}}
 	for act := set.Actor; act != nil; act = act.Actor {
 		if act.SID != "" {
-			t.actors = append(t.actors, Token{SID: act.SID})
+			t.actors = append(t.actors, Token{SID: act.SID, Actor: true})
 		}
 	}
 	if set.Service() {

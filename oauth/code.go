@@ -151,7 +151,7 @@ func (p *Provider) spentAgain(ctx context.Context, f *flow, c storage.Code) erro
 // endGrant ends a session and every token that belongs to it, for a client whose assertion is spent with that.
 func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string, o *once) error {
 	now := p.now()
-	return p.revoke(ctx, revocation.RevokeGrant(g.ID, p.cause(reason, now)),
+	return p.revoke(ctx, g.Domain, g.User, revocation.RevokeGrant(g.ID, p.cause(reason, now)),
 		func(ctx context.Context, tx storage.Tx) error {
 			if err := o.spend(ctx, tx); err != nil {
 				return err
@@ -164,20 +164,21 @@ func (p *Provider) cause(reason string, now time.Time) revocation.Cause {
 	return revocation.Cause{Reason: reason, At: now, TokenLife: p.lifetimes.Access}
 }
 
-// revoke writes a revocation, after a step in the same transaction, and tells of it once durable.
-func (p *Provider) revoke(ctx context.Context, r storage.Revocation, first func(context.Context, storage.Tx) error) error {
-	var row storage.Revocation
+// revoke writes a revocation that ends tokens of a user, or of nobody if user is empty, after a step in the same transaction,
+// and tells of it once durable. It counts as [account.Accounts.Revoke] says.
+func (p *Provider) revoke(ctx context.Context, domain, user string, r storage.Revocation, first func(context.Context, storage.Tx) error) error {
+	var rows []storage.Revocation
 	err := p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
 		if err := first(ctx, tx); err != nil {
 			return err
 		}
-		row, err = tx.Revoke(ctx, r)
+		rows, err = p.accounts.Revoke(ctx, tx, domain, user, r)
 		return err
 	})
 	if err != nil {
 		return fmt.Errorf("oauth: revoke: %w", err)
 	}
-	p.revoked(row)
+	p.revoked(rows...)
 	return nil
 }
 

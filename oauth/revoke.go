@@ -45,7 +45,15 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 				}
 			}
 			cause := revocation.Cause{Reason: "revoked", At: now, TokenLife: set.Expires.Sub(now)}
-			return p.revoke(ctx, revocation.RevokeToken(set.JTI, cause), once.spend)
+			var domain, user string
+			if !set.Service() {
+				id, err := set.Identity()
+				if err != nil {
+					return err
+				}
+				domain, user = id.User.Domain(), id.User.Local()
+			}
+			return p.revoke(ctx, domain, user, revocation.RevokeToken(set.JTI, cause), once.spend)
 		}
 	}
 	return p.spendOnce(ctx, once)

@@ -464,7 +464,7 @@ func (i *Instance) sweep(ctx context.Context) {
 }
 
 // sweepBatch is how many rows one transaction of the sweep removes or looks at: others write in between.
-const sweepBatch = 1000
+const sweepBatch = 500
 
 // sweepOnce removes all that has expired, in many transactions.
 func (i *Instance) sweepOnce(ctx context.Context) error {

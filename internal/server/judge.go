@@ -35,10 +35,37 @@ func (j *judge) Revoked(ctx context.Context, t introspect.Token) (introspect.Rea
 	if revoked {
 		return reasonOf(row), nil
 	}
-	if !t.Statement {
-		return "", nil
+	switch {
+	case t.Statement:
+		return j.statement(ctx, t.JTI)
+	case t.Actor:
+		return j.session(ctx, t.SID)
 	}
-	s, err := j.store.Statement(ctx, t.JTI)
+	return "", nil
+}
+
+// session tells what ended a session, or what a device without one came under. The generation of who acts is not in the
+// token, so that a revocation which ends all of their tokens does not find it.
+func (j *judge) session(ctx context.Context, sid string) (introspect.Reason, error) {
+	g, u, d, err := j.store.Session(ctx, sid)
+	switch {
+	case errors.Is(err, storage.ErrNotFound):
+		return j.statement(ctx, sid)
+	case err != nil:
+		return "", err
+	case !u.DisabledAt.IsZero():
+		return introspect.UserDisabled, nil
+	case !d.RemovedAt.IsZero():
+		return introspect.DeviceRemoved, nil
+	case !g.EndedAt.IsZero():
+		return reasonOf(storage.Revocation{Kind: storage.RevokeGrant, Reason: g.EndedReason}), nil
+	}
+	return "", nil
+}
+
+// statement tells what ended a statement of the issuer.
+func (j *judge) statement(ctx context.Context, jti string) (introspect.Reason, error) {
+	s, err := j.store.Statement(ctx, jti)
 	switch {
 	case errors.Is(err, storage.ErrNotFound): // swept
 		return introspect.Revoked, nil
