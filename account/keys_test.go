@@ -3,6 +3,7 @@ package account_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/imidentity/issuer/account"
@@ -66,5 +67,72 @@ func TestRenewKeys(t *testing.T) {
 	update(func(ctx context.Context, tx storage.Tx) error { return tx.RenameKey(ctx, first, "as it was") })
 	if _, err := a.Rename(t.Context(), domain, alice.ID, "alex"); err != nil {
 		t.Errorf("Rename = %v", err)
+	}
+}
+
+// TestReviewC2ClashRetried: the new key of one name is the old key of another, which gets a new key itself. In whatever
+// order they are renewed, both have their own in the end, and nobody else can take either.
+func TestReviewC2ClashRetried(t *testing.T) {
+	for _, order := range [][2]string{{"alice", "bob"}, {"bob", "alice"}} {
+		t.Run(order[0]+" first", func(t *testing.T) {
+			a, store, _ := people(t)
+			key := make(map[string]string)
+			rows := make(map[string]storage.Name)
+			for i, handle := range order {
+				u, err := a.SignIn(t.Context(), signIn(fmt.Sprint(i), handle))
+				if err != nil {
+					t.Fatal(err)
+				}
+				names, err := store.Names(t.Context(), domain, u.ID)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, n := range names {
+					if n.Local == handle {
+						key[handle], rows[handle] = n.Key, n
+					}
+				}
+			}
+			// By the older tables Bob's key was the one that is Alice's now.
+			err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+				alice, bob := rows["alice"], rows["bob"]
+				alice.Tables, bob.Tables = "older", "older"
+				return errors.Join(tx.RenameKey(ctx, alice, "a key of before"), tx.RenameKey(ctx, bob, key["alice"]))
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n, clashes, err := a.RenewKeys(t.Context()); n != 2 || len(clashes) != 0 || err != nil {
+				t.Errorf("RenewKeys = %d, %+v, %v, want two and no clash", n, clashes, err)
+			}
+			for i, handle := range order {
+				if n, err := store.Name(t.Context(), domain, key[handle]); err != nil || n.Local != handle {
+					t.Errorf("the name with the key of %s = %+v, %v", handle, n, err)
+				}
+				if _, err := a.SignIn(t.Context(), signIn(fmt.Sprint("again-", i), handle)); !errors.Is(err, account.ErrHandleTaken) {
+					t.Errorf("SignIn of another as %s = %v, want %v", handle, err, account.ErrHandleTaken)
+				}
+			}
+		})
+	}
+}
+
+// TestReviewC2HandleIsHeldOnce: no two names of a domain with one local part are held, whatever their keys are.
+func TestReviewC2HandleIsHeldOnce(t *testing.T) {
+	a, store, _ := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	second := storage.Name{Domain: domain, Key: "another key", Local: "alice", User: "somebody", TakenAt: alice.CreatedAt}
+	insert := func(n storage.Name) error {
+		return store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertName(ctx, n) })
+	}
+	if err := insert(second); !errors.Is(err, storage.ErrConflict) {
+		t.Errorf("InsertName of a held handle under another key = %v, want %v", err, storage.ErrConflict)
+	}
+	second.ReleasedAt = alice.CreatedAt
+	if err := insert(second); err != nil {
+		t.Errorf("InsertName of a released one = %v, want nil", err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -31,10 +32,19 @@ func (a *Accounts) HandleUser(ctx context.Context, domain, handle string) (stora
 		return storage.User{}, ErrNoUser
 	}
 	n, err := a.store.Name(ctx, domain, claims.CollisionKey(name))
-	if errors.Is(err, storage.ErrNotFound) || err == nil && n.Local != name.Local() {
+	if errors.Is(err, storage.ErrNotFound) {
 		return storage.User{}, ErrNoUser
 	} else if err != nil {
 		return storage.User{}, fmt.Errorf("account: find a handle: %w", err)
+	}
+	if n.Local != name.Local() { // unless it was an earlier spelling of the same user's
+		names, err := a.store.Names(ctx, domain, n.User)
+		if err != nil {
+			return storage.User{}, fmt.Errorf("account: find a handle: %w", err)
+		}
+		if !slices.ContainsFunc(names, func(n storage.Name) bool { return n.Local == name.Local() }) {
+			return storage.User{}, ErrNoUser
+		}
 	}
 	return a.user(ctx, a.store, domain, n.User)
 }

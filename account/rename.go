@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -95,11 +96,16 @@ func (a *Accounts) release(ctx context.Context, tx storage.Tx, d Domain, u stora
 	if err != nil {
 		return err
 	}
+	there := false
 	for _, n := range names {
-		if n.Local == old.Local() {
+		if n.Local == old.Local() && n.ReleasedAt.IsZero() {
 			n.ReleasedAt = now
 			return tx.UpdateName(ctx, n)
 		}
+		there = there || n.Local == old.Local()
+	}
+	if there { // somebody else was found to hold it
+		return nil
 	}
 	return fmt.Errorf("account: the handle of user %s has no row", u.ID)
 }
@@ -111,7 +117,8 @@ func nameOf(u storage.User, name claims.ID, now time.Time) storage.Name {
 	}
 }
 
-// take gives a user a handle that nobody has, or that she has let go of herself.
+// take gives a user a handle that nobody has, or that the user has let go of. Another spelling of it, with the same collision
+// key, stays in the history under a key of its own, and in quarantine by the key that both share.
 func take(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, now time.Time) error {
 	n := nameOf(u, name, now)
 	err := tx.InsertName(ctx, n)
@@ -125,5 +132,13 @@ func take(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, no
 	if held.User != u.ID || held.ReleasedAt.IsZero() { // somebody else's, or her own id
 		return ErrHandleTaken
 	}
-	return tx.UpdateName(ctx, n)
+	if held.Local == n.Local {
+		return tx.UpdateName(ctx, n)
+	}
+	// No collision key has a line feed in it.
+	past := held.Key + "\n" + held.Local + "\n" + strconv.FormatInt(held.TakenAt.UnixMilli(), 36)
+	if err := tx.RenameKey(ctx, held, past); err != nil {
+		return err
+	}
+	return tx.InsertName(ctx, n)
 }

@@ -3,6 +3,7 @@ package account_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -126,5 +127,51 @@ func TestRenameRaces(t *testing.T) {
 	wg.Wait()
 	if won != 1 || lost != len(users)-1 {
 		t.Errorf("%d renamed and %d refused, want 1 and %d", won, lost, len(users)-1)
+	}
+}
+
+// TestReviewC5RenameWithinOneKey: another spelling of a handle, which looks the same, leaves the old one in the history and
+// in quarantine, whether the user goes back to it or on to a third handle.
+func TestReviewC5RenameWithinOneKey(t *testing.T) {
+	a, _, _ := people(t)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, handle := range []string{"a1ice", "alice", "a.l.ice", "alice", "zoe"} {
+		if _, err := a.Rename(t.Context(), domain, alice.ID, handle); err != nil {
+			t.Fatalf("Rename to %s = %v", handle, err)
+		}
+		p, err := a.Person(t.Context(), domain, alice.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held := 0
+		for _, n := range p.Handles {
+			if n.ReleasedAt.IsZero() {
+				held++
+				if n.Local != handle {
+					t.Errorf("after the rename to %s, %s is held", handle, n.Local)
+				}
+			}
+		}
+		if held != 1 {
+			t.Errorf("after the rename to %s, %d handles are held, want one", handle, held)
+		}
+	}
+	p, err := a.Person(t.Context(), domain, alice.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, handle := range []string{"alice", "a1ice", "a.l.ice"} {
+		if !slices.ContainsFunc(p.Handles, func(n storage.Name) bool { return n.Local == handle && !n.ReleasedAt.IsZero() }) {
+			t.Errorf("the history %+v lacks %s", p.Handles, handle)
+		}
+		if u, err := a.HandleUser(t.Context(), domain, handle); err != nil || u.ID != alice.ID {
+			t.Errorf("HandleUser of %s = %+v, %v, want Alice", handle, u, err)
+		}
+		if _, err := a.SignIn(t.Context(), signIn("other-"+string(rune('a'+i)), handle)); !errors.Is(err, account.ErrHandleTaken) {
+			t.Errorf("SignIn of another as %s = %v, want %v", handle, err, account.ErrHandleTaken)
+		}
 	}
 }

@@ -143,14 +143,16 @@ func (p *Provider) hadHandle(ctx context.Context, user storage.User, handle stri
 	if err != nil || id.Domain() != user.Domain {
 		return refusal
 	}
-	name, err := p.store.Name(ctx, user.Domain, claims.CollisionKey(id))
+	names, err := p.store.Names(ctx, user.Domain, user.ID)
 	if err != nil {
-		return notFound(err, refusal)
+		return fmt.Errorf("oauth: look at the names of a user: %w", err)
 	}
-	if name.User != user.ID || name.Local != id.Local() || name.ReleasedAt.IsZero() {
-		return refusal
+	for _, name := range names {
+		if name.Local == id.Local() && !name.ReleasedAt.IsZero() {
+			return nil
+		}
 	}
-	return nil
+	return refusal
 }
 
 var errStatements = refuse(CodeInvalidRequest, "You have as many standing statements as allowed: withdraw one that you no longer need, or wait until one expires.")
@@ -321,7 +323,8 @@ func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement str
 	if root.Issuer != root.Subject || root.Subject != own.User {
 		return refuse(CodeInvalidRequest, "The statement is none that a key of yours signed. One that this server signed is withdrawn by its id.")
 	}
-	return p.revoke(ctx, revocation.RevokeToken(root.RevocationKey(), revocation.Cause{
+	// No generation ends such a statement, so that its revocation stands by itself.
+	return p.revoke(ctx, "", "", revocation.RevokeToken(root.RevocationKey(), revocation.Cause{
 		Reason: "withdrawn", At: p.now(), TokenLife: tree.Until.Sub(p.now()),
 	}), func(ctx context.Context, tx storage.Tx) error {
 		_, _, _, err := p.person(ctx, tx, who)

@@ -200,12 +200,13 @@ type Tx interface {
 	UpdateUser(ctx context.Context, u User) error
 	// InsertLink ties (issuer, subject) of an OpenID provider to a user; [ErrConflict] if it is tied to one.
 	InsertLink(ctx context.Context, l Link) error
-	// InsertName takes a name for a user; [ErrConflict] if its collision key was ever taken in the domain.
+	// InsertName takes a name for a user; [ErrConflict] if its collision key was ever taken in the domain, or if it is held
+	// now and so is another name of the domain with the same Local, whatever its key.
 	InsertName(ctx context.Context, n Name) error
 	// RenameKey gives the name that has n's domain and key another key, made by n's tables; [ErrConflict] if that was ever
 	// taken, [ErrNotFound] if there is no such name. The key may be the one that it has.
 	RenameKey(ctx context.Context, n Name, key string) error
-	// UpdateName writes all but domain and key of a name.
+	// UpdateName writes all but domain and key of a name; [ErrConflict] if two names of one Local would be held then.
 	UpdateName(ctx context.Context, n Name) error
 
 	// InsertDevice adds a device; [ErrConflict] if its id or its key was ever known in the domain, or its number under its

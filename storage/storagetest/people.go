@@ -197,3 +197,31 @@ func testRenameKey(t *testing.T, s storage.Store) {
 		t.Errorf("OldNames = %q, want none", got)
 	}
 }
+
+// Two names with one local part are not held in a domain at a time, whatever their keys are.
+func testNameIsHeldOnce(t *testing.T, s storage.Store) {
+	first, second, abroad := nameOf("alice"), nameOf("alice"), nameOf("alice")
+	first.ReleasedAt, abroad.ReleasedAt = time.Time{}, time.Time{}
+	second.Key, abroad.Domain = "another key", "example.org"
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(tx.InsertName(ctx, first), tx.InsertName(ctx, second), tx.InsertName(ctx, abroad))
+	})
+	hold := func(ctx context.Context, tx storage.Tx) error {
+		n := second
+		n.ReleasedAt = time.Time{}
+		return tx.UpdateName(ctx, n)
+	}
+	if err := s.Update(t.Context(), hold); err != storage.ErrConflict {
+		t.Errorf("UpdateName = %v, want %v", err, storage.ErrConflict)
+	}
+	third := first
+	third.Key = "a third key"
+	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertName(ctx, third) })
+	if err != storage.ErrConflict {
+		t.Errorf("InsertName = %v, want %v", err, storage.ErrConflict)
+	}
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		first.ReleasedAt = at
+		return errors.Join(tx.UpdateName(ctx, first), hold(ctx, tx))
+	})
+}

@@ -62,6 +62,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"TakeLoginOnceInParallel", testTakeLoginOnceInParallel},
 		{"TakePushedOnceInParallel", testTakePushedOnceInParallel},
 		{"TakeNameOnceInParallel", testTakeNameOnceInParallel},
+		{"NameIsHeldOnce", testNameIsHeldOnce},
 		{"NameStaysTakenWhenReleased", testNameStaysTakenWhenReleased},
 		{"DeviceKeyStaysTakenWhenRemoved", testDeviceKeyStaysTakenWhenRemoved},
 		{"ActiveDevices", testActiveDevices},
