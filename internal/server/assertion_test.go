@@ -518,3 +518,23 @@ func TestAssertionWhileRevocationsUnknown(t *testing.T) {
 		t.Errorf("answer = %v, want 200", a)
 	}
 }
+
+// TestReviewB4AssertionAfterClockWasSetBack: the clock is set ahead, so far that the assertion is over and what was spent is
+// swept, and then back: the assertion is in time again, and still spent.
+func TestReviewB4AssertionAfterClockWasSetBack(t *testing.T) {
+	s := start(t, fast)
+	d := newDevice(t)
+	used := s.signer(t)
+	if a := s.proven(t, "/token", d, joined(serviceForm, used)); a.status != http.StatusOK {
+		t.Fatalf("answer = %v, want a token", a)
+	}
+	s.clock.setBy(4 * time.Minute)
+	meanwhile()
+	s.clock.setBy(-4 * time.Minute)
+	s.waitReady(t)
+	a := s.proven(t, "/token", d, joined(serviceForm, used))
+	wantInvalidClient(t, a)
+	if !strings.Contains(a.text("error_description"), "used before") {
+		t.Errorf("answer = %v, want one that says that the assertion was used before", a)
+	}
+}
