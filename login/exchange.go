@@ -38,6 +38,8 @@ func (p *Provider) exchange(ctx context.Context, meta *metadata, code, verifier 
 	}
 	answer, err := lenientMembers(body)
 	switch {
+	case answer.text("error") == "invalid_grant": // RFC 6749 §5.2
+		return nil, &Rejected{Part: "code", Err: ErrCodeRefused}
 	case resp.StatusCode/100 != 2 || answer.text("error") != "":
 		// Only the code: the description and the body may repeat what was sent.
 		return nil, rejected("code", "refused by the token endpoint: %d %s", resp.StatusCode, printable(answer.text("error"), 64))

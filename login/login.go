@@ -30,6 +30,10 @@ var ErrUnavailable = errors.New("login: provider unavailable")
 // be sent again (RFC 6749 §4.1.2): such a login is tried again from [Provider.Begin] on.
 var ErrCodeSent = errors.New("login: the code may be spent")
 
+// ErrCodeRefused is wrapped by the [*Rejected] error of a code that the provider does not accept: usually it has expired, or
+// was used before.
+var ErrCodeRefused = errors.New("login: the provider does not accept the code")
+
 // A Refused is the provider's own answer that it does not log this person in (RFC 6749 §4.1.2.1, OpenID Connect
 // Core §3.1.2.6). Both fields hold printable ASCII only and are short; they are still the provider's words.
 type Refused struct {

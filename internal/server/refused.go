@@ -53,6 +53,10 @@ func (s *Server) notBelieved(c echo.Context, pending storage.Login, err error) e
 	s.metrics.login(pending.Provider, loginNotBelieved)
 	s.Log.Warn("login not believed", slog.String("id", requestID(c)), slog.String("provider", pending.Provider),
 		slog.String("client", shortened(pending.Request.Get("client_id"))), slog.Any("error", err))
+	if errors.Is(err, login.ErrCodeRefused) {
+		return s.page(c, http.StatusBadRequest, "This sign-in is over",
+			"Your sign-in service no longer accepts it: it took too long, or was finished already. Go back to your app and sign in again.", err)
+	}
 	return s.page(c, http.StatusBadGateway, "Your sign-in could not be verified",
 		"We could not verify the response from your sign-in service. Nothing was changed. Go back to your app and try again. If it happens again, contact support.", err)
 }

@@ -101,8 +101,8 @@ func TestAnswerNotBelieved(t *testing.T) {
 			v := s.visit(t, "alice", url.Values{"max_age": {"3600"}})
 			a := s.open(t, v.browser, v.callback)
 			switch {
-			case test.name == "empty iss":
-				wantPage(t, a, http.StatusBadRequest) // a parameter twice
+			case test.name == "empty iss", test.name == "code of nobody":
+				wantPage(t, a, http.StatusBadRequest) // a parameter twice; as if the code had expired
 			case test.with.sign != nil && a.status == http.StatusServiceUnavailable:
 				// The keys were fetched for the signature before, less than a minute ago: they may have changed since.
 				wantPage(t, a, http.StatusServiceUnavailable)
@@ -202,6 +202,34 @@ func TestReviewE8ReloadBeginsAgain(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestReviewE8CodeExpired holds that who waits so long that the code expires is sent back to the app, and told nothing of an
+// answer that could not be verified.
+func TestReviewE8CodeExpired(t *testing.T) {
+	s := start(t, nil)
+	v := s.visit(t, "alice", nil)
+	busy := func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/oauth/token" {
+			http.Error(w, "not now", http.StatusServiceUnavailable)
+		}
+		return r.URL.Path == "/oauth/token"
+	}
+	s.provider.tamper(t, tampering{answer: busy})
+	wantPage(t, s.arrive(t, v.browser, v.callback), http.StatusServiceUnavailable)
+	s.provider.set(tampering{answer: func(w http.ResponseWriter, r *http.Request) bool {
+		if r.URL.Path == "/oauth/token" {
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error":"invalid_grant","error_description":"the code has expired"}`))
+		}
+		return r.URL.Path == "/oauth/token"
+	}})
+	a := s.arrive(t, v.browser, v.callback)
+	wantPage(t, a, http.StatusBadRequest)
+	if !strings.Contains(a.body, "took too long") || !strings.Contains(a.body, "Go back to your app") {
+		t.Errorf("answer = %v, want a page that says what to do", a)
+	}
+	s.wantNobody(t, "dev-10021")
 }
 
 // TestReviewB8PromptLogin holds that an app which asks for a new login gets no older one, though the browser drops that wish
