@@ -33,7 +33,7 @@ func (b BeginParams) maxAge() (age time.Duration, limited bool) {
 	return 0, false
 }
 
-// AuthAfter returns the earliest login at the provider that will do for a login that began at a time; zero if any will.
+// AuthAfter returns the earliest login at the provider that is accepted for a login that began at begun; zero if any is.
 func (b BeginParams) AuthAfter(begun time.Time) time.Time {
 	age, limited := b.maxAge()
 	if !limited {
@@ -42,12 +42,12 @@ func (b BeginParams) AuthAfter(begun time.Time) time.Time {
 	return begun.Add(-age)
 }
 
-// A Pending is what must be remembered between Begin and Finish, where only this service can read it.
+// A Pending is what must be stored between Begin and Finish, readable only by this service.
 type Pending struct {
 	State    string
 	Nonce    string
 	Verifier string // of PKCE
-	// AuthAfter is the earliest login at the provider that will do. Zero means any.
+	// AuthAfter is the earliest login at the provider that is accepted. Zero means any.
 	AuthAfter time.Time
 }
 
@@ -57,7 +57,7 @@ type Start struct {
 	Pending
 }
 
-// Begin starts a login. The error wraps [ErrUnavailable] if the provider's metadata cannot be had.
+// Begin starts a login. The error wraps [ErrUnavailable] if the provider's metadata cannot be read.
 func (p *Provider) Begin(ctx context.Context, params BeginParams) (Start, error) {
 	meta, err := p.meta.get(ctx, metadataLife)
 	if err != nil {

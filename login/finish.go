@@ -10,15 +10,16 @@ import (
 	"time"
 )
 
-// An Identity is who logged in, in the provider's words. What the provider did not say is empty.
+// An Identity is the person who logged in, as the provider describes them. Absent claims are empty.
 type Identity struct {
-	// Issuer and Subject name the person for ever (OpenID Connect Core §5.7). Issuer is the configured one.
+	// Issuer and Subject together identify the person and never change (OpenID Connect Core §5.7). Issuer is the
+	// configured one.
 	Issuer, Subject string
-	// Handle is the text of the claim that proposes a handle, as it came.
+	// Handle is the value of the claim that proposes a handle, unchanged.
 	Handle string
-	// User is the text of the claim that is the user's id; never empty if one is configured.
+	// User is the value of the claim with the user's id. It is never empty if that claim is configured.
 	User string
-	// SID is the provider's session, which a logout names.
+	// SID identifies the session at the provider.
 	SID      string
 	AuthTime time.Time // whole seconds, UTC
 	ACR      string
@@ -28,7 +29,7 @@ type Identity struct {
 	Ignored []string `json:"-"`
 }
 
-// Finish takes the query of a callback to the end of the login. Its error is a *[Refused], a *[Rejected], or
+// Finish finishes a login with the query of its callback. Its error is a *[Refused], a *[Rejected], or
 // wraps [ErrUnavailable], and then [ErrCodeSent] too if the login cannot be finished with this callback any more.
 func (p *Provider) Finish(ctx context.Context, pending Pending, callback url.Values) (Identity, error) {
 	meta, err := p.meta.get(ctx, metadataLife)
@@ -63,22 +64,22 @@ func (p *Provider) read(ctx context.Context, meta *metadata, pending Pending, an
 	return p.identify(ctx, meta, said, access)
 }
 
-// checkCallback returns the code, once it is sure that this provider sent it for this login.
+// checkCallback returns the code after checking that this provider sent it for this login.
 func (p *Provider) checkCallback(meta *metadata, pending Pending, callback url.Values) (code string, err error) {
 	for name, values := range callback {
 		if len(values) != 1 { // RFC 6749 §3.1
-			return "", rejected("callback", "parameter %.32q is there %d times", name, len(values))
+			return "", rejected("callback", "parameter %.32q appears %d times", name, len(values))
 		}
 	}
 	if pending.State == "" || !equal(callback.Get("state"), pending.State) {
-		return "", rejected("state", "not the one of this login")
+		return "", rejected("state", "not the state of this login")
 	}
-	// RFC 9207 §2.4: before anything else in the answer is believed, an error included.
+	// RFC 9207 §2.4: this comes before anything else in the response is used, an error included.
 	switch iss := callback.Get("iss"); {
 	case iss == "" && (meta.sendsIss || callback.Has("iss")):
 		return "", rejected("iss", "missing, although the provider announces that it sends it")
 	case iss != "" && iss != p.cfg.Issuer:
-		return "", rejected("iss", "the answer comes from another provider")
+		return "", rejected("iss", "the response comes from another provider")
 	}
 	if callback.Has("error") {
 		return "", &Refused{
@@ -94,7 +95,7 @@ func (p *Provider) checkCallback(meta *metadata, pending Pending, callback url.V
 
 func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []byte(b)) == 1 }
 
-// printable returns the first bytes of s without those that RFC 6749 §4.1.2.1 keeps out of error codes and
+// printable returns the first bytes of s without the characters that RFC 6749 §4.1.2.1 excludes from error codes and
 // descriptions.
 func printable(s string, max int) string {
 	kept := strings.Map(func(r rune) rune {

@@ -58,7 +58,7 @@ func (p *Provider) userinfo(ctx context.Context, meta *metadata, subject, access
 	}
 	// Core §5.3.2: it may be an answer about another user.
 	if said.text("sub") != subject {
-		return nil, rejected("userinfo", "sub is not the one of the ID token")
+		return nil, rejected("userinfo", "sub differs from that of the ID token")
 	}
 	return said, nil
 }

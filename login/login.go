@@ -1,12 +1,12 @@
-// Package login sends a person to an OpenID provider and says who came back (OpenID Connect Core 1.0 §3.1, the
-// authorization code flow, with PKCE and RFC 9207).
+// Package login logs a person in at an OpenID provider (OpenID Connect Core 1.0 §3.1, the authorization code flow,
+// with PKCE and RFC 9207).
 //
-// [Provider.Begin] makes the URL to send the browser to and what must be remembered until it returns;
-// [Provider.Finish] takes what was remembered and the query of the callback, and returns an [Identity]. Tying a
-// pending login to the browser that began it, and letting each be finished once, is the caller's part. The
-// package keeps nothing but the provider's metadata and keys.
+// [Provider.Begin] returns the URL to send the browser to, and what must be stored until the browser returns.
+// [Provider.Finish] takes what was stored and the query of the callback, and returns an [Identity]. The caller ties a
+// pending login to the browser that began it, and lets each be finished once. The package stores nothing but the
+// provider's metadata and keys.
 //
-// It makes no user: that an identity may have the handle it claims, or is somebody known, is decided elsewhere.
+// It creates no user: whether an identity is known, or may have the handle it claims, is decided elsewhere.
 package login
 
 import (
@@ -23,7 +23,7 @@ import (
 )
 
 // ErrUnavailable is wrapped by errors that say nothing about the person: the provider could not be reached, did
-// not answer in time, failed, or may not be asked again yet. The login can be tried again.
+// not answer in time, failed, or must not be asked again yet. The login can be tried again.
 var ErrUnavailable = errors.New("login: provider unavailable")
 
 // ErrCodeSent is wrapped beside [ErrUnavailable] if the provider may have taken the code before it failed. A code must not
@@ -35,7 +35,7 @@ var ErrCodeSent = errors.New("login: the code may be spent")
 var ErrCodeRefused = errors.New("login: the provider does not accept the code")
 
 // A Refused is the provider's own answer that it does not log this person in (RFC 6749 §4.1.2.1, OpenID Connect
-// Core §3.1.2.6). Both fields hold printable ASCII only and are short; they are still the provider's words.
+// Core §3.1.2.6). Both fields are short and printable ASCII, but the provider chose the text.
 type Refused struct {
 	Code        string // "access_denied", "login_required", ...
 	Description string // may be empty
@@ -48,7 +48,7 @@ func (e *Refused) Error() string {
 	return "login: refused by the provider: " + e.Code + ": " + e.Description
 }
 
-// A Rejected reports an answer that must not be believed. Its text holds no code, token or secret.
+// A Rejected reports a response that is not valid. Its text contains no code, token or secret.
 type Rejected struct {
 	// Part is what was wrong: "callback", "state", "iss", "code", "id_token", "nonce", "auth_time", "userinfo"
 	// or "claims".
@@ -69,26 +69,26 @@ func rejected(part, format string, args ...any) error {
 type Config struct {
 	// ID names the provider within the service, as in the callback's path. Required.
 	ID string
-	// Name is what people know it by. Empty means ID.
+	// Name is shown to people. Empty means ID.
 	Name string
-	// Domain is the domain whose people log in here.
+	// Domain is the domain whose users log in at this provider.
 	Domain string
-	// Issuer is the provider's issuer identifier, below which its metadata lies. Required.
+	// Issuer is the provider's issuer identifier. Its metadata is published below that URL. Required.
 	Issuer string
 	// ClientID and ClientSecret are this service's registration at the provider. A public client has no secret.
 	ClientID, ClientSecret string
-	// Scopes are asked for, "openid" always with them. Nil means openid and profile.
+	// Scopes are requested; "openid" is added if it is missing. Nil means openid and profile.
 	Scopes []string
 	// RedirectURL is where the provider sends the browser back to. Required.
 	RedirectURL string
 	// HandleClaim names the claim that proposes a handle. Empty means preferred_username.
 	HandleClaim string
-	// UserClaim names a claim that is the user's id; empty means that ids are generated. If it is named, an
-	// identity without it is rejected.
+	// UserClaim names the claim that contains the user's id. Empty means that ids are generated. If it is set, an
+	// identity without that claim is rejected.
 	UserClaim string
-	// AuthoritativeHandles says that this provider's handles are taken as they are.
+	// AuthoritativeHandles means that this provider's handles are used as they are.
 	AuthoritativeHandles bool
-	// Rand is where states, nonces and verifiers come from. Nil means [rand.Reader].
+	// Rand is the source of states, nonces and verifiers. Nil means [rand.Reader].
 	Rand io.Reader
 }
 
@@ -101,8 +101,8 @@ type Provider struct {
 	keys   *keySet
 }
 
-// New returns the provider that cfg describes; it asks it nothing yet. Everything goes through client, which has
-// to bound time, size and where it connects to. A nil now means [time.Now].
+// New returns the provider that cfg describes, without any request to it. All requests go through client, which must
+// limit their time, their size and the hosts it connects to. A nil now means [time.Now].
 func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, error) {
 	for name, value := range map[string]string{"id": cfg.ID, "issuer": cfg.Issuer, "client id": cfg.ClientID, "redirect URL": cfg.RedirectURL} {
 		if value == "" {
@@ -136,16 +136,16 @@ func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, erro
 // ID returns the provider's name within the service.
 func (p *Provider) ID() string { return p.cfg.ID }
 
-// Name returns what people know the provider by.
+// Name returns the provider's name for people.
 func (p *Provider) Name() string { return cmp.Or(p.cfg.Name, p.cfg.ID) }
 
-// Issuer returns the provider's issuer identifier, the iss of who logs in here.
+// Issuer returns the provider's issuer identifier, which is the Issuer of each [Identity].
 func (p *Provider) Issuer() string { return p.cfg.Issuer }
 
-// Domain returns the domain whose people log in here.
+// Domain returns the domain whose users log in at this provider.
 func (p *Provider) Domain() string { return p.cfg.Domain }
 
-// AuthoritativeHandles reports whether this provider's handles are taken as they are.
+// AuthoritativeHandles reports whether this provider's handles are used as they are.
 func (p *Provider) AuthoritativeHandles() bool { return p.cfg.AuthoritativeHandles }
 
 // checkURL accepts an absolute http or https URL with a host and without a fragment; only https if base is https.

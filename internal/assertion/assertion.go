@@ -1,9 +1,9 @@
-// Package assertion makes and checks the JWTs that a client authenticates with in the place of a secret: private_key_jwt
+// Package assertion makes and checks the JWTs that a client authenticates with instead of a secret: private_key_jwt
 // (RFC 7521 §4.2, RFC 7523 §2.2 and §3, OpenID Connect Core 1.0 §9).
 //
-// [Parse] reads one and tells which client it speaks for; [Assertion.Check] holds it to its audience and times; only
-// [Assertion.Verify] tells that the client made it. That its jti comes once is the caller's to see to: it stays acceptable
-// until [Assertion.SpentUntil].
+// [Parse] reads an assertion and the client id in it, [Assertion.Check] checks its audience and times, and only
+// [Assertion.Verify] shows that the client made it. The caller accepts each jti once: it must be stored until
+// [Assertion.SpentUntil], and longer if the clock may be set back.
 package assertion
 
 import (
@@ -29,8 +29,8 @@ const (
 	maxJTI  = 255
 )
 
-// types are the values of typ. It may also be absent: RFC 7523 asks for none, its revision for the last one. What has
-// another typ is another object, whoever signed it (RFC 8725 §3.11).
+// types are the accepted values of typ. It may also be absent: RFC 7523 requires none, its revision the last one. A JWT of
+// another type is not a client assertion (RFC 8725 §3.11).
 var types = []string{"", "jwt", "client-authentication+jwt"}
 
 // claimNames are the claims that must not come in another case.
@@ -49,7 +49,7 @@ func (e *Error) Unwrap() error { return e.Err }
 
 func refuse(part, words string) *Error { return &Error{part, errors.New(words)} }
 
-// An Assertion is a parsed client assertion. Until [Assertion.Verify] has returned nil, whoever wrote it is unknown.
+// An Assertion is a parsed client assertion. Its author is unknown until [Assertion.Verify] has returned true.
 type Assertion struct {
 	Client  string // the client id: iss and sub
 	JTI     string
@@ -73,10 +73,10 @@ func Parse(token string) (*Assertion, error) {
 	// RFC 7515 §4.1.9: "application/" may stand before a type, and case means nothing.
 	typ := strings.TrimPrefix(strings.ToLower(jws.Header.Typ), "application/")
 	if !slices.Contains(types, typ) {
-		return nil, refuse("typ", "not that of a client assertion")
+		return nil, refuse("typ", "not the type of a client assertion")
 	}
 	if !slices.Contains(Algorithms, jws.Header.Alg) {
-		return nil, refuse("alg", "not one that this server lists for client assertions")
+		return nil, refuse("alg", "not an algorithm that this server lists for client assertions")
 	}
 	a := &Assertion{jws: jws}
 	var iss string
@@ -116,7 +116,7 @@ func Parse(token string) (*Assertion, error) {
 	case a.Client == "":
 		return nil, refuse("sub", "missing")
 	case iss != a.Client:
-		return nil, refuse("iss", "not the same as sub: both are the client id")
+		return nil, refuse("iss", "differs from sub: both must be the client id")
 	case a.audience == nil:
 		return nil, refuse("aud", "missing")
 	case a.Expires.IsZero():
@@ -129,13 +129,13 @@ func Parse(token string) (*Assertion, error) {
 	return a, nil
 }
 
-// Check holds the assertion to the server's own URL and time. aud is the issuer and nothing else: were endpoint URLs
-// accepted, whoever runs another server, and gets the client to believe that its token endpoint is ours, could log in here
-// with what the client sends there. The error is an *[Error].
+// Check checks the assertion against the server's own URL and time. aud must be the issuer alone. If endpoint URLs were
+// accepted, another server could name our token endpoint as its own, and authenticate here with the assertions that it
+// receives. The error is an *[Error].
 func (a *Assertion) Check(issuer string, now time.Time) error {
 	switch {
 	case len(a.audience) != 1:
-		return refuse("aud", "not exactly one value: the issuer URL of this server, as in its metadata")
+		return refuse("aud", "must be exactly one value: the issuer URL of this server, as in its metadata")
 	case a.audience[0] != issuer:
 		return refuse("aud", "not the issuer URL of this server, as in its metadata")
 	case !now.Before(a.SpentUntil()):
@@ -152,5 +152,5 @@ func (a *Assertion) Check(issuer string, now time.Time) error {
 	return nil
 }
 
-// SpentUntil is how long the jti has to be remembered: from then on the assertion is refused anyway.
+// SpentUntil is until when the jti must be stored: from then on, the assertion is refused because of its exp.
 func (a *Assertion) SpentUntil() time.Time { return a.Expires.Add(Skew) }

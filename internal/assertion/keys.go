@@ -23,7 +23,7 @@ type Key struct {
 	Public crypto.PublicKey
 }
 
-// ParseKeys reads the JWK Set that somebody registers for a client. Nothing in it is passed over: each key is public, for
+// ParseKeys reads the JWK Set that is registered for a client. No key in it is skipped: each must be public, for
 // signatures by one of [Algorithms], and several have kids of their own, so that an assertion can say which is meant.
 func ParseKeys(jwks []byte) ([]Key, error) {
 	list, err := jose.SplitJWKS(jwks)
@@ -122,8 +122,8 @@ func (a *Assertion) Choose(keys []Key) (Key, bool) {
 // Verify reports whether key signed the assertion.
 func (a *Assertion) Verify(key Key) bool { return a.jws.Verify(key.Alg, key.Public) == nil }
 
-// VerifyAny reports whether the one of keys that the assertion's header means signed it. To be asked again, for another set
-// with the same key, costs nothing.
+// VerifyAny reports whether one of keys, the one that the assertion's header means, signed it. A second call that finds the
+// same key costs nothing.
 func (a *Assertion) VerifyAny(keys []Key) bool {
 	key, ok := a.Choose(keys)
 	if !ok {

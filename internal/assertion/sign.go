@@ -10,7 +10,7 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// life is how long an assertion of ours is good: long enough for a retry with a nonce, and for two clocks.
+// life is how long an assertion is valid: long enough for a retry with a nonce, and for clocks that differ.
 const life = time.Minute
 
 // Sign makes an assertion by which client authenticates at issuer, once. A kid of "" is left out.

@@ -1,9 +1,8 @@
-// Package devidp is an OpenID provider for development: the login in front of an issuer that somebody tries out,
-// and in the tests. The protocol is that of the OP package of github.com/zitadel/oidc; here are only the people,
-// the clients, one login page and a memory that forgets all at the end of the process.
+// Package devidp is an OpenID provider for development and tests. The OP package of github.com/zitadel/oidc implements the
+// protocol. This package adds users, clients, a login page and storage in memory.
 //
-// Its passwords are public, so it refuses to be anything but local: [New] wants an issuer on a loopback address,
-// and the handler answers only callers on one.
+// Its passwords are public, so it is local only: [New] requires an issuer on a loopback address, and the handler answers
+// only callers from one.
 package devidp
 
 import (
@@ -18,10 +17,10 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// ErrNotLoopback is returned by [New] for an issuer that others than this machine could reach.
-var ErrNotLoopback = errors.New("devidp: loopback only, refused outside development")
+// ErrNotLoopback is returned by [New] for an issuer that other machines could reach.
+var ErrNotLoopback = errors.New("devidp: this provider is for development, and is served on loopback addresses only")
 
-// A Person can log in with her user name as the password.
+// A Person can log in. The password is the user name.
 type Person struct {
 	Subject  string // the sub claim: stable, and not the user name
 	Username string // the preferred_username claim
@@ -35,7 +34,7 @@ var (
 	Bob   = Person{Subject: "dev-10022", Username: "bob", Name: "Bob Example", Email: "bob@example.com"}
 )
 
-// A Client may send people here to log in.
+// A Client is an application that logs people in here.
 type Client struct {
 	ID           string
 	Secret       string // empty for a public client, which then has to use PKCE
@@ -46,7 +45,7 @@ type Client struct {
 type Config struct {
 	// Issuer is the provider's URL: a loopback address or localhost, any port, no path. Required.
 	Issuer string
-	// Clients are all there are. At least one.
+	// Clients are the registered clients. At least one.
 	Clients []Client
 	// People are those who can log in. Nil means Alice and Bob.
 	People []Person
@@ -83,11 +82,11 @@ func New(cfg Config) (http.Handler, error) {
 	return loopbackOnly(mux), nil
 }
 
-// checkIssuer accepts http and https URLs that name this machine and nothing beside.
+// checkIssuer accepts http and https URLs of this machine, without a path.
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.String() != u.Scheme+"://"+u.Host {
-		return fmt.Errorf("devidp: issuer %q is not a URL of scheme and host alone", issuer)
+		return fmt.Errorf("devidp: issuer %q must be a URL of a scheme and a host only", issuer)
 	}
 	if ip, err := netip.ParseAddr(u.Hostname()); u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
 		return ErrNotLoopback

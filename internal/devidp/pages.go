@@ -47,7 +47,7 @@ func (p *pages) submit(w http.ResponseWriter, r *http.Request) {
 	}
 	person, known := p.store.people[username]
 	if !known || r.PostFormValue("password") != person.Username {
-		p.render(w, http.StatusForbidden, id, username, "There is no such person, or the password is not the user name.")
+		p.render(w, http.StatusForbidden, id, username, "Wrong user name or password. The password is the user name.")
 		return
 	}
 	if err := p.store.login(id, person); err != nil {
@@ -68,7 +68,7 @@ func (p *pages) request(w http.ResponseWriter, r *http.Request, id string) (requ
 }
 
 func expired(w http.ResponseWriter) {
-	http.Error(w, "This login is not known or has expired. Go back to the application and begin again.", http.StatusBadRequest)
+	http.Error(w, "This login is unknown or has expired. Go back to the application and start again.", http.StatusBadRequest)
 }
 
 func (p *pages) render(w http.ResponseWriter, status int, id, username, fault string) {

@@ -1,13 +1,14 @@
-// Package fetch is the one outbound HTTP client of the issuer. Whatever the service asks of another host goes
-// through it, so that no URL, wherever it came from, makes the issuer reach what its operator did not mean.
+// Package fetch is the one outbound HTTP client of the issuer. All requests to other hosts go through it, so that no URL
+// makes the issuer connect to a host that its operator did not intend.
 //
-// A client speaks https only, follows no redirect, connects to no private or special address, and bounds time
-// and size. The address is judged when the socket is about to connect, not when the name is looked up: what was
-// checked is what is connected to, and a name that resolves differently the second time gains nothing.
+// A client uses https only, follows no redirects, connects to no private or special address, and limits time and size.
+// The address is checked when the socket connects, not when the name is looked up, so a name that resolves differently
+// the second time (DNS rebinding) gains nothing. A request that met a stale connection is sent once more where RFC 9110
+// §9.2.2 permits; see [Repeatable].
 //
-// There are two classes of URL. Those that the operator wrote into the configuration go through [NewClient] and
-// may reach the networks and the proxy named there. Those that came from a token, a registration or another
-// party's discovery document go through [NewForeignClient] and never do.
+// There are two classes of URL. Those in the configuration go through [NewClient] and may reach the networks and the proxy
+// named there. Those from a token, a registration or another party's discovery document go through [NewForeignClient],
+// and may not.
 package fetch
 
 import (
@@ -39,7 +40,7 @@ type Policy struct {
 	// Proxy is the HTTP proxy for configured URLs. It resolves the names, so only addresses written literally
 	// into a URL are checked then. The proxy itself may be at any address.
 	Proxy *url.URL
-	// CAFile is a PEM file of certificate authorities trusted beside those of the system.
+	// CAFile is a PEM file of certificate authorities that are trusted in addition to those of the system.
 	CAFile string
 	// DevHosts maps a host name, in lower case, to the address ("127.0.0.1" or "127.0.0.1:8443") that is
 	// connected to instead, unchecked. For development and tests.
@@ -74,8 +75,8 @@ func refused(part, format string, args ...any) error {
 // NewClient returns a client for URLs that are written in the configuration.
 func NewClient(p Policy) (*http.Client, error) { return newClient(p, false) }
 
-// NewForeignClient returns a client for URLs that came from somebody else. It uses neither AllowNetworks nor
-// Proxy of the policy.
+// NewForeignClient returns a client for URLs that come from other parties. It uses neither AllowNetworks nor Proxy of
+// the policy.
 func NewForeignClient(p Policy) (*http.Client, error) {
 	p.AllowNetworks, p.Proxy = nil, nil
 	return newClient(p, !p.AllowAnyPort)
@@ -110,7 +111,7 @@ func newClient(p Policy, wellKnownPorts bool) (*http.Client, error) {
 		ForceAttemptHTTP2:      true,
 		// A connection that something on the way has dropped without a word is found before a request needs it.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: step},
-		// A compressed body would be measured before it grows.
+		// A size limit would apply to the compressed form only.
 		DisableCompression: true,
 	}
 	if p.Proxy != nil {

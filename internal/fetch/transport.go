@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// transport holds requests and answers to the policy; its base transport dials as the policy says.
+// transport checks requests and responses against the policy. Its base transport dials as the policy says.
 type transport struct {
 	base           *http.Transport
 	policy         Policy
@@ -47,7 +47,7 @@ func (t *transport) checkURL(u *url.URL) error {
 	}
 	host := u.Hostname()
 	if host == "" || u.User != nil {
-		return refused("host", "a URL needs a host and may hold no user name")
+		return refused("host", "a URL must have a host and no user name")
 	}
 	if t.wellKnownPorts && port(u) != defaultPorts[u.Scheme] {
 		return refused("port", "%s is not the port of %s", u.Port(), u.Scheme)
@@ -66,7 +66,7 @@ func (t *transport) checkAnswer(resp *http.Response) error {
 		return refused("redirect", "answered %d", resp.StatusCode)
 	}
 	if enc := resp.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
-		return refused("encoding", "answered in %q unasked", enc)
+		return refused("encoding", "the response is encoded as %q, which was not requested", enc)
 	}
 	if resp.ContentLength > t.policy.MaxBody {
 		return tooLarge(t.policy.MaxBody)

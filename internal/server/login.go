@@ -22,7 +22,7 @@ import (
 const upstreamTime = 20 * time.Second
 
 // authorize serves GET and POST /authorize (RFC 6749 §3.1): it checks what the app asks for, and sends the browser on
-// to the person's OpenID provider, or asks her which one that is.
+// to the person's OpenID provider, or asks the person to choose one.
 func (s *Server) authorize(c echo.Context) error {
 	params, err := s.authorizeParams(c)
 	if err != nil {
@@ -77,9 +77,9 @@ func (s *Server) beginInPlaceOf(c echo.Context, a *oauth.Authorization, end func
 	return c.Redirect(http.StatusSeeOther, start.URL)
 }
 
-// callback serves GET /login/callback/{provider}: the person comes back from her OpenID provider. Only the browser
-// that began the login may end it (RFC 9700 §4.7): it holds the cookie that belongs to the state. And only at the
-// provider that it was begun at: each has a path of its own (RFC 9700 §4.4.2.2).
+// callback serves GET /login/callback/{provider}: the person comes back from their OpenID provider. Only the browser
+// that began the login may finish it (RFC 9700 §4.7): it has the cookie that belongs to the state. The provider must be
+// the one at which the login began: each has a path of its own (RFC 9700 §4.4.2.2).
 func (s *Server) callback(c echo.Context) error {
 	params, err := query(c)
 	if err != nil {
@@ -133,7 +133,7 @@ func (s *Server) callback(c echo.Context) error {
 	return s.enter(c, pending, identity)
 }
 
-// admit refuses the login of a user who logs in too often. Of who is none yet, her address alone is counted.
+// admit refuses the login of a user who logs in too often. For a person without an account, only the address is counted.
 func (s *Server) admit(ctx context.Context, pending storage.Login, id login.Identity) error {
 	user, err := s.Store.LinkedUser(ctx, pending.Domain, id.Issuer, id.Subject)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -144,7 +144,7 @@ func (s *Server) admit(ctx context.Context, pending storage.Login, id login.Iden
 	return s.Limits.User(user, pending.Request.Get("client_id"))
 }
 
-// authAfter is the earliest login at the provider that the app's prompt and max_age allow; zero if any will do.
+// authAfter is the earliest login at the provider that the app's prompt and max_age allow; zero if they allow any.
 func authAfter(pending storage.Login) time.Time {
 	wanted := login.BeginParams{Prompt: pending.Request.Get("prompt")}
 	if seconds, err := strconv.ParseUint(pending.Request.Get("max_age"), 10, 31); err == nil {
