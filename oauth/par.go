@@ -61,8 +61,8 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (Pushe
 	if request.Has("request_uri") { // RFC 9126 §2.1, step 2
 		return PushedAnswer{}, refuse(CodeInvalidRequest, "A pushed request cannot name a request_uri.")
 	}
-	if _, ok := client.matchRedirect(request.Get("redirect_uri")); !ok {
-		return PushedAnswer{}, refuse(CodeInvalidRequest, "The redirect_uri is missing or not registered for the client.")
+	if fault := client.RedirectFault(request.Get("redirect_uri")); fault != "" {
+		return PushedAnswer{}, refuse(CodeInvalidRequest, fault)
 	}
 	proof, err := verifyProof(claimed) // before anything is said about its key
 	if err != nil {

@@ -7,7 +7,7 @@ import (
 )
 
 // matchRedirect returns the redirect URI that a request may use: the one that it names, if it is registered, or the
-// only registered one if it names none. URIs are compared octet for octet (RFC 9700 §2.1), but for the port of a
+// only registered one if it names none. URIs are compared byte for byte (RFC 9700 §2.1), but for the port of a
 // registered http URI on a loopback address, which a native app chooses as it starts (RFC 8252 §7.3).
 func (c *Client) matchRedirect(requested string) (string, bool) {
 	if requested == "" {
@@ -22,6 +22,27 @@ func (c *Client) matchRedirect(requested string) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// RedirectFault says to the developer of a client what is wrong with a redirect URI that the client may not use; empty if it
+// may. It repeats nothing of the request.
+func (c *Client) RedirectFault(requested string) string {
+	if _, ok := c.matchRedirect(requested); ok {
+		return ""
+	}
+	if requested == "" {
+		return "The redirect_uri is missing, and the client has none or several: name a registered one."
+	}
+	hosts := []string{"localhost", "127.0.0.1", "[::1]"}
+	for _, has := range hosts {
+		rest, ok := strings.CutPrefix(requested, "http://"+has)
+		for _, wants := range hosts {
+			if _, match := c.matchRedirect("http://" + wants + rest); ok && match {
+				return "The redirect_uri has " + has + ", and " + wants + " is registered: they are not the same (RFC 8252 section 7.3)."
+			}
+		}
+	}
+	return "The redirect_uri is not registered for the client: URIs are compared byte for byte, but for the port of a loopback address."
 }
 
 // sameLoopback reports whether requested is registered but for its port, on a loopback IP address by http.

@@ -71,7 +71,7 @@ func (s *Server) answerError(c echo.Context, err error) {
 	if isPage(c) {
 		page := web.Page{Status: f.status, Title: "This did not work", Text: f.description}
 		if refused := (*oauth.Error)(nil); errors.As(err, &refused) && f.status < http.StatusInternalServerError {
-			page.Facts = trailOf(c).facts(f)
+			page.Facts = s.facts(trailOf(c), f)
 		}
 		if f.status >= http.StatusInternalServerError {
 			page.Text = "This is not your fault, and nothing was changed. Go back to your app and sign in again in a moment."

@@ -138,6 +138,35 @@ func TestReviewD5ErrorPages(t *testing.T) {
 	}
 }
 
+// TestReviewD5RedirectSaysWhatIsWrong holds that the developer of an app is told why a redirect URI is refused, on the page
+// and at /par.
+func TestReviewD5RedirectSaysWhatIsWrong(t *testing.T) {
+	s := start(t, nil)
+	for to, want := range map[string]string{
+		"http://localhost:8080/callback":  "The redirect_uri has localhost, and 127.0.0.1 is registered",
+		"http://127.0.0.1:8080/other":     "compared byte for byte",
+		"https://evil.example/callback":   "compared byte for byte",
+		"http://localhost.evil.example/":  "compared byte for byte",
+		"http://localhost:8080/callback/": "compared byte for byte",
+	} {
+		change := url.Values{"redirect_uri": {to}}
+		page := s.get(t, "/authorize?"+authorization(change).Encode())
+		wantPage(t, page, http.StatusBadRequest)
+		if !strings.Contains(words(page), want) {
+			t.Errorf("%s: the page says %q, want %q in it", to, words(page), want)
+		}
+		a := s.push(t, nil, change)
+		wantError(t, a, http.StatusBadRequest, "invalid_request")
+		if !strings.Contains(a.text("error_description"), want) {
+			t.Errorf("%s: /par says %q, want %q in it", to, a.text("error_description"), want)
+		}
+	}
+	a := s.push(t, nil, url.Values{"redirect_uri": nil})
+	if want := "The redirect_uri is missing"; !strings.Contains(a.text("error_description"), want) {
+		t.Errorf("/par says %q, want %q in it", a.text("error_description"), want)
+	}
+}
+
 // TestReviewD7DurationsSayTheirUnit holds that the log says in which unit a duration is.
 func TestReviewD7DurationsSayTheirUnit(t *testing.T) {
 	s := start(t, nil)

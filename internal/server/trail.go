@@ -165,13 +165,23 @@ func (s *Server) showPage(c echo.Context, p web.Page) error {
 }
 
 // facts tell the developer of an app what the server read in a request that it refused.
-func (t *trail) facts(f failure) []web.Fact {
+func (s *Server) facts(t *trail, f failure) []web.Fact {
 	list := []web.Fact{{Name: "error", Value: f.code}}
 	if t.client != "" {
 		list = append(list, web.Fact{Name: "client_id", Value: shortened(t.client)})
 	}
 	if t.redirect != "" {
 		list = append(list, web.Fact{Name: "redirect_uri", Value: shortened(t.redirect)})
+	}
+	if f.code != oauth.CodeInvalidRequest {
+		return list
+	}
+	if client, ok := s.OAuth.Client(t.client); ok {
+		if fault := client.RedirectFault(t.redirect); fault != "" {
+			list = append(list, web.Fact{Name: "reason", Value: fault})
+		}
+	} else if t.client != "" {
+		list = append(list, web.Fact{Name: "reason", Value: "The client_id is not registered at this server."})
 	}
 	return list
 }
