@@ -231,15 +231,6 @@ func (q *parts) decode() (local, device string, err error) {
 	return local, device, err
 }
 
-// readPart decodes p and reads it by f.
-func readPart(f *profile, p part) (string, error) {
-	text, err := decode(p)
-	if err != nil {
-		return "", err
-	}
-	return f.read(p, text)
-}
-
 // checkType refuses an identifier whose type is not what its parameter says.
 func (q *parts) checkType(typ Type) error {
 	if q.typ != "" && q.typ != typ {

@@ -79,17 +79,21 @@ func readSIP(p *Parser, fam *family, q parts) (ID, error) {
 	if !q.local.present || q.device.present {
 		return readShapes(p, fam, q)
 	}
-	address, err := contactAddress(q.domain)
+	address, addressErr := contactAddress(q.domain)
+	if address == "" && addressErr == nil {
+		return readShapes(p, fam, q)
+	}
+	local, _, err := q.decode()
 	if err != nil {
 		return ID{}, err
-	}
-	if address == "" {
-		return readShapes(p, fam, q)
 	}
 	if err := q.checkType(TypeDevice); err != nil {
 		return ID{}, err
 	}
-	user, err := readPart(&sipUser, q.local)
+	if addressErr != nil {
+		return ID{}, addressErr
+	}
+	user, err := sipUser.read(q.local, local)
 	if err != nil {
 		return ID{}, err
 	}
