@@ -20,6 +20,11 @@ func (a *Accounts) Users(ctx context.Context, domain, after string, limit int) (
 	return a.store.Users(ctx, domain, after, limit)
 }
 
+// User returns the user of that id, also a disabled one. [ErrNoUser] says that there is none.
+func (a *Accounts) User(ctx context.Context, domain, id string) (storage.User, error) {
+	return a.user(ctx, a.store, domain, id)
+}
+
 // HandleUser returns the user who holds a handle in any spelling, or who held it last. A name that only looks like hers
 // is nobody's: [ErrNoUser].
 func (a *Accounts) HandleUser(ctx context.Context, domain, handle string) (storage.User, error) {

@@ -110,13 +110,13 @@ func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
 	if err := c.get(ctx, s, "/admin/devices", query, &list); err != nil {
 		return err
 	}
-	return c.print(s, list, "DEVICE\tNAME\tUSER\tDOMAIN\tCLIENT\tSINCE\tREMOVED", func(w io.Writer) {
+	return c.print(s, list, "DEVICE\tNAME\tHANDLE\tUSER\tDOMAIN\tCLIENT\tSINCE\tREMOVED", func(w io.Writer) {
 		for _, d := range list {
 			removed := "-"
 			if d.RemovedAt != nil {
 				removed = d.RemovedAt.Format(time.RFC3339) + " (" + d.RemovedReason + ")"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, cmp.Or(d.Name, "-"), d.User, d.Domain, d.Client, d.CreatedAt.Format(time.RFC3339), removed)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, cmp.Or(d.Name, "-"), cmp.Or(d.Handle, "-"), d.User, d.Domain, d.Client, d.CreatedAt.Format(time.RFC3339), removed)
 		}
 	})
 }

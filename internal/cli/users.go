@@ -3,6 +3,7 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -70,18 +71,26 @@ func (w *whom) ask(ctx context.Context, s *streams, o *operator, method, action 
 	if err != nil {
 		return err
 	}
-	return explain(socket, socket.User(ctx, method, domain, user, action, query, answer))
+	err = socket.User(ctx, method, domain, user, action, query, answer)
+	if e := (*client.Error)(nil); errors.As(err, &e) && e.Status == http.StatusNotFound {
+		return refused("%s Name the user by id, by URI or by handle, as in @alice. issuer users list --search TEXT finds users.", e.Description)
+	}
+	return explain(socket, err)
 }
 
 type usersListCmd struct {
 	operator
 	Domain string `placeholder:"NAME" help:"Domain of the users; not needed if the issuer serves only one."`
+	Search string `placeholder:"TEXT" help:"Only users whose id or handle contains TEXT."`
+	Limit  int    `placeholder:"N" help:"At most N users (all)."`
+	After  string `placeholder:"ID" help:"Only users whose ids come after ID: the next page."`
 }
 
 func (*usersListCmd) Help() string {
 	return `In the order of their ids:
 
     issuer users list
+    issuer users list --search ali --limit 20
     issuer users list --config /etc/issuer/issuer.yaml --domain example.com --json
 
 JSON is an array of {"domain", "id", "handle", "created_at", "disabled_at"}; the last is there only of disabled users.`
@@ -92,9 +101,15 @@ func (c *usersListCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	list, err := allUsers(ctx, socket, c.Domain)
+	if c.Limit < 0 {
+		return usage("--limit must be at least 1")
+	}
+	list, more, err := c.users(ctx, socket)
 	if err := explain(socket, err); err != nil {
 		return err
+	}
+	if more {
+		defer fmt.Fprintf(s.err, "There may be more: add --after %s\n", list[len(list)-1].ID)
 	}
 	return c.print(s, list, "USER\tHANDLE\tDOMAIN\tSINCE\tDISABLED", func(w io.Writer) {
 		for _, u := range list {
@@ -103,21 +118,32 @@ func (c *usersListCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
-// allUsers reads the list page by page.
-func allUsers(ctx context.Context, socket client.Admin, domain string) ([]server.AdminUser, error) {
-	const page = 500
-	list := []server.AdminUser{}
-	for query := (url.Values{"limit": {strconv.Itoa(page)}}); ; {
-		set(query, "domain", domain)
-		var more []server.AdminUser
-		if err := socket.Do(ctx, http.MethodGet, "/admin/users", query, &more); err != nil {
-			return nil, err
+// users reads the list page by page, up to the limit. More says that the limit was met.
+func (c *usersListCmd) users(ctx context.Context, socket client.Admin) (list []server.AdminUser, more bool, err error) {
+	const most = 500
+	list = []server.AdminUser{}
+	query := url.Values{}
+	set(query, "domain", c.Domain)
+	set(query, "search", c.Search)
+	for after := c.After; ; {
+		page := most
+		if c.Limit > 0 {
+			page = min(page, c.Limit-len(list))
 		}
-		list = append(list, more...)
-		if len(more) < page {
-			return list, nil
+		query.Set("limit", strconv.Itoa(page))
+		set(query, "after", after)
+		var got []server.AdminUser
+		if err := socket.Do(ctx, http.MethodGet, "/admin/users", query, &got); err != nil {
+			return nil, false, err
 		}
-		query.Set("after", more[page-1].ID)
+		list = append(list, got...)
+		switch {
+		case len(got) < page:
+			return list, false, nil
+		case len(list) == c.Limit:
+			return list, true, nil
+		}
+		after = got[page-1].ID
 	}
 }
 

@@ -14,6 +14,7 @@ type AdminDevice struct {
 	Domain        string     `json:"domain"`
 	ID            string     `json:"id"`
 	User          string     `json:"user"`
+	Handle        string     `json:"handle,omitempty"` // of the user; in lists of devices
 	JKT           string     `json:"jkt"`
 	Name          string     `json:"name,omitempty"`
 	Client        string     `json:"client"`
@@ -32,9 +33,19 @@ func (s *Server) listDevices(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	list := make([]AdminDevice, 0, len(devices))
+	list, handles := make([]AdminDevice, 0, len(devices)), make(map[string]string)
 	for _, d := range devices {
-		list = append(list, adminDevice(d))
+		handle, known := handles[d.User]
+		if !known {
+			u, err := s.Accounts.User(c.Request().Context(), domain, d.User)
+			if err != nil {
+				return err
+			}
+			handle, handles[d.User] = u.Handle, u.Handle
+		}
+		a := adminDevice(d)
+		a.Handle = handle
+		list = append(list, a)
 	}
 	return c.JSON(http.StatusOK, list)
 }

@@ -70,8 +70,9 @@ type AdminDisabled struct {
 // How many users one answer lists, unless the question says fewer.
 const maxUsers = 1000
 
-// listUsers serves GET /admin/users?domain=…&after=ID&limit=N: users in the order of their ids, those after one if it
-// says so. Fewer than the limit (1000 by default) means that there are no more.
+// listUsers serves GET /admin/users?domain=…&search=TEXT&after=ID&limit=N: users in the order of their ids, those after one
+// if it says so, and those whose id or handle contains a text. Fewer than the limit (1000 by default) means that there are
+// no more.
 func (s *Server) listUsers(c echo.Context) error {
 	domain, err := s.servedDomain(c)
 	if err != nil {
@@ -83,15 +84,26 @@ func (s *Server) listUsers(c echo.Context) error {
 			return invalid("The limit is a number from 1 to 1000.")
 		}
 	}
-	users, err := s.Accounts.Users(c.Request().Context(), domain, c.QueryParam("after"), limit)
-	if err != nil {
-		return err
+	search, page := strings.ToLower(strings.TrimPrefix(c.QueryParam("search"), "@")), limit
+	if search != "" {
+		page = maxUsers
 	}
-	list := make([]AdminUser, 0, len(users))
-	for _, u := range users {
-		list = append(list, adminUser(u))
+	list := []AdminUser{}
+	for after := c.QueryParam("after"); ; {
+		users, err := s.Accounts.Users(c.Request().Context(), domain, after, page)
+		if err != nil {
+			return err
+		}
+		for _, u := range users {
+			if len(list) < limit && (strings.Contains(strings.ToLower(u.ID), search) || strings.Contains(strings.ToLower(u.Handle), search)) {
+				list = append(list, adminUser(u))
+			}
+		}
+		if len(users) < page || len(list) == limit {
+			return c.JSON(http.StatusOK, list)
+		}
+		after = users[len(users)-1].ID
 	}
-	return c.JSON(http.StatusOK, list)
 }
 
 // showUser serves GET /admin/users/{user}?domain=…
@@ -181,7 +193,8 @@ func (s *Server) enableUser(c echo.Context) error {
 	return c.JSON(http.StatusOK, adminUser(u))
 }
 
-// meantUser is the user of a question: an id as it stands, or a handle after an @, which no id begins with.
+// meantUser is the user of a question: a handle after an @, which no id begins with; else an id or, where nobody has that
+// id, a handle. URIs of the form mimi do not tell the two apart.
 func (s *Server) meantUser(c echo.Context) (domain, user string, err error) {
 	if domain, err = s.adminDomain(c); err != nil {
 		return "", "", err
@@ -191,7 +204,12 @@ func (s *Server) meantUser(c echo.Context) (domain, user string, err error) {
 		u, err := s.Accounts.HandleUser(c.Request().Context(), domain, handle)
 		return domain, u.ID, err
 	}
-	return domain, user, nil
+	_, err = s.Accounts.User(c.Request().Context(), domain, user)
+	if !errors.Is(err, account.ErrNoUser) {
+		return domain, user, err
+	}
+	u, err := s.Accounts.HandleUser(c.Request().Context(), domain, user)
+	return domain, u.ID, err
 }
 
 // servedDomain is adminDomain where an empty answer about a domain that is not served would mislead.
