@@ -296,9 +296,9 @@ func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) er
 }
 
 // WithdrawSigned ends a statement that a key of a person's own signed: what encloses it is inactive, and it is not taken any
-// more. She sends the statement itself, since this server keeps none that it did not sign. Errors are those of
-// [Provider.State].
-func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement string) error {
+// more. The person sends the statement itself, since this server stores none that it did not sign, and along the tokens that
+// it names by digest. Errors are those of [Provider.State].
+func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement string, along []string) error {
 	grant, user, _, err := p.person(ctx, p.store, who)
 	if err != nil {
 		return err
@@ -307,7 +307,7 @@ func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement str
 		return err
 	}
 	o := p.opening(nested.TypeDevice, nested.TypeActor, nested.TypeLink, nested.TypeDelegation)
-	o.AnyAudience, o.Revoked = true, nil // whoever it is for; and to withdraw it again changes nothing
+	o.AnyAudience, o.Revoked, o.Along = true, nil, along // whoever it is for; and to withdraw it again changes nothing
 	tree, err := nested.Open(ctx, statement, o)
 	var refused *nested.Error
 	if errors.As(err, &refused) {

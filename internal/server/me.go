@@ -192,11 +192,11 @@ func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
 	if err != nil {
 		return err
 	}
-	statement := b.string("token")
+	statement, along := b.string("token"), b.strings("im_along")
 	if err := b.done(); err != nil {
 		return err
 	}
-	if err := s.OAuth.WithdrawSigned(c.Request().Context(), who, statement); err != nil {
+	if err := s.OAuth.WithdrawSigned(c.Request().Context(), who, statement, along); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

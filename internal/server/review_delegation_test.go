@@ -59,3 +59,31 @@ func TestReviewB2DelegatedKeyOfRemovedDevice(t *testing.T) {
 	c.remove(t, c.account(t, key, "alice").set.Device)
 	wantRefusedAt(t, c.ask(t, admit), "tokens[0].tokens[0]", string(nested.CodeRevoked))
 }
+
+// TestReviewC5WithdrawByDigest holds that a person withdraws a statement of a key which names its delegation by digest: the
+// delegation is sent along.
+func TestReviewC5WithdrawByDigest(t *testing.T) {
+	c := startCastWith(t, map[string]string{"embed": ", acts_for"})
+	hers := c.signing(t, c.phone, c.alice)
+	grant := c.says(t, hers.key, nested.TypeActor, c.alice.set.Subject, hers.delegation, func(s *nested.Statement) {
+		tokens, err := nested.Build(nested.Entry{Relation: nested.Cascade, Token: hers.delegation, ByDigest: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Party, s.Scope, s.Tokens = c.bob.set.Subject, "im:handle", tokens
+	})
+	along := string(encode([]string{hers.delegation}))
+	exchange := func() answer {
+		return c.token(t, accounts, c.bobs, exchanging(grant, typeJWT, c.bob.access, url.Values{"im_along": {along}}))
+	}
+	token := issued(t, exchange())
+	own := c.forIssuer(t, c.phone, c.alice, "account").access
+	withdraw := func(body object) answer {
+		return c.held(t, c.phone, own, http.MethodPost, "/me/withdrawals", body)
+	}
+	wantError(t, withdraw(object{"token": grant}), http.StatusBadRequest, "invalid_request")
+	wantError(t, withdraw(object{"token": grant, "im_along": []string{grant}}), http.StatusBadRequest, "invalid_request")
+	wantStatus(t, withdraw(object{"token": grant, "im_along": []string{hers.delegation}}), http.StatusNoContent)
+	wantError(t, exchange(), http.StatusBadRequest, "invalid_request")
+	c.wantInactive(t, token)
+}
