@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
@@ -61,7 +62,10 @@ func (t *telling) introspected(ctx context.Context, token string) (dpop.Confirma
 	if err != nil {
 		return dpop.Confirmation{}, err
 	}
-	if answer["active"] != true {
+	// The issuer answers about tokens for other services, too: a room takes those that are for its domain.
+	one, _ := answer["aud"].(string)
+	several, _ := answer["aud"].([]any)
+	if own := any("im:" + Domain); answer["active"] != true || one != own && !slices.Contains(several, own) {
 		return dpop.Confirmation{}, dpop.ErrInvalidToken
 	}
 	cnf, _ := answer["cnf"].(map[string]any)
