@@ -134,6 +134,7 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 		if err != nil {
 			return err
 		}
+		sessions = len(ended)
 		cause := revocation.Cause{Reason: reasonDisabled, At: now, TokenLife: a.tokenLife}
 		row, err := tx.Revoke(ctx, revocation.RevokeBelow(domain, user, u.Gen, cause))
 		if err != nil {
@@ -149,6 +150,9 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 			return err
 		}
 		revoked = append(revoked, withdrawn...)
+		if len(ended) > batch {
+			ended = ended[:batch] // the generation ends the tokens of all, and actors are looked up: rows are only faster
+		}
 		for _, sid := range ended {
 			row, err := tx.Revoke(ctx, revocation.RevokeGrant(sid, cause))
 			if err != nil {
@@ -156,7 +160,7 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 			}
 			revoked = append(revoked, row)
 		}
-		disabled, sessions = u, len(ended)
+		disabled = u
 		return nil
 	})
 	if err != nil {

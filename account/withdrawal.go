@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
@@ -137,6 +139,56 @@ func (a *Accounts) Revoke(ctx context.Context, tx storage.Tx, domain, user strin
 		written = append(written, row)
 	}
 	return written, nil
+}
+
+// RevokeSigned ends a statement that a user's own key signed under a delegation: row is its revocation. A user who has as many
+// live revocations as allowed has the delegation withdrawn in its place, with all that rests on it, this statement included.
+// First runs in the transaction, before.
+func (a *Accounts) RevokeSigned(ctx context.Context, domain, user, delegation string, row storage.Revocation,
+	first func(ctx context.Context, tx storage.Tx) error) error {
+	var (
+		revoked []storage.Revocation
+		more    bool
+	)
+	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		revoked, more = nil, false
+		if err := first(ctx, tx); err != nil {
+			return err
+		}
+		r := row
+		r.Owner = domain + "/" + user
+		limit := int(a.maxRevocations.Load())
+		n, err := tx.CountRevocations(ctx, r.Owner, a.now(), limit)
+		if err != nil {
+			return err
+		}
+		there, err := tx.Revocation(ctx, r.Kind, r.Key)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return err
+		}
+		// Times are stored in milliseconds, and read twice: a second does not make another revocation.
+		if n < limit || err == nil && !there.ExpiresAt.Add(time.Second).Before(r.ExpiresAt) || delegation == "" {
+			written, err := tx.Revoke(ctx, r)
+			revoked = []storage.Revocation{written}
+			return err
+		}
+		cause := revocation.Cause{Reason: r.Reason, At: r.At, TokenLife: a.tokenLife}
+		if revoked, err = a.Revoke(ctx, tx, domain, user, revocation.RevokeGrant(delegation, cause)); err != nil {
+			return err
+		}
+		var rows []storage.Revocation
+		more, rows, err = a.withdraw(ctx, tx, storage.Withdrawal{
+			Domain: domain, User: user, JTI: delegation, Below: math.MaxInt64, Reason: r.Reason, At: r.At,
+		})
+		revoked = append(revoked, rows...)
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("account: withdraw a signed statement: %w", err)
+	}
+	a.revoked(revoked...)
+	a.finish(ctx, more)
+	return nil
 }
 
 // supersede ends all access tokens that were made for a user until now, by one row. Why is the row that began it.

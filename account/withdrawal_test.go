@@ -221,3 +221,41 @@ func TestReviewB2DelegationToRemovedDevice(t *testing.T) {
 		t.Errorf("the device under the delegation = %+v, %v, want it removed", d, err)
 	}
 }
+
+// TestReviewA1SignedStatements: statements by a user's own key are withdrawn one by one up to the limit, and beyond it by
+// the delegation of the key. Withdrawing one again takes nothing more.
+func TestReviewA1SignedStatements(t *testing.T) {
+	a, store, _ := people(t)
+	a.SetMaxRevocations(2)
+	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		return a.AddStatement(ctx, tx, storage.Statement{
+			JTI: "delegation", Domain: domain, User: alice.ID, Device: "phone", Type: "im-delegation+jwt",
+			Claims: []byte(`{"cnf":{"jkt":"key"}}`), CreatedAt: now, ExpiresAt: now.Add(time.Hour),
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		key  string
+		ends bool
+	}{{"one", false}, {"two", false}, {"two", false}, {"three", true}} {
+		row := storage.Revocation{Kind: storage.RevokeToken, Key: step.key, Reason: "withdrawn", At: now, ExpiresAt: now.Add(time.Hour)}
+		err := a.RevokeSigned(t.Context(), domain, alice.ID, "delegation", row, func(context.Context, storage.Tx) error { return nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		s, err := store.Statement(t.Context(), "delegation")
+		if err != nil || s.WithdrawnAt.IsZero() == step.ends {
+			t.Errorf("after %s: the delegation = %+v, %v, want withdrawn %v", step.key, s, err, step.ends)
+		}
+	}
+	if n, err := store.CountRevocations(t.Context(), domain+"/"+alice.ID, now, 100); err != nil || n != 2 {
+		t.Errorf("%d revocations, %v, want 2", n, err)
+	}
+}

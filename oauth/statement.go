@@ -323,10 +323,16 @@ func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement str
 	if root.Issuer != root.Subject || root.Subject != own.User {
 		return refuse(CodeInvalidRequest, "The statement is none that a key of yours signed. One that this server signed is withdrawn by its id.")
 	}
-	// No generation ends such a statement, so that its revocation stands by itself.
-	return p.revoke(ctx, "", "", revocation.RevokeToken(root.RevocationKey(), revocation.Cause{
+	delegation := ""
+	for _, l := range tree.Layers() {
+		if l.Issuer == p.issuer && l.Type == nested.TypeDelegation {
+			delegation = l.JTI()
+		}
+	}
+	row := revocation.RevokeToken(root.RevocationKey(), revocation.Cause{
 		Reason: "withdrawn", At: p.now(), TokenLife: tree.Until.Sub(p.now()),
-	}), func(ctx context.Context, tx storage.Tx) error {
+	})
+	return p.accounts.RevokeSigned(ctx, who.Domain, who.User, delegation, row, func(ctx context.Context, tx storage.Tx) error {
 		_, _, _, err := p.person(ctx, tx, who)
 		return err
 	})
