@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -15,17 +16,25 @@ type configCmd struct {
 
 type configCheckCmd struct {
 	File string `arg:"" help:"The settings file."`
+	JSON bool   `name:"json" help:"Print JSON."`
 }
 
 func (*configCheckCmd) Help() string {
 	return `It reads what serve would read, the ISSUER_ variables of the environment included, and starts nothing. What has only
 to be made before the first start is no fault of the file, and named besides.
 
-    issuer config check /etc/issuer/issuer.yaml`
+    issuer config check /etc/issuer/issuer.yaml
+    issuer config check --json issuer.yaml
+
+JSON is {"valid", "issuer", "domains", "clients", "faults", "before_first_start"}: the URL and two numbers if the file is valid, and
+two arrays of {"file", "line", "path", "message"}. The exit code is 0 if it is valid, else 2.`
 }
 
 func (c *configCheckCmd) Run(s *streams) error {
 	cfg, todo, err := config.Check(c.File, s.env)
+	if c.JSON {
+		return c.print(s, cfg, todo, err)
+	}
 	if err != nil {
 		return err
 	}
@@ -33,6 +42,48 @@ func (c *configCheckCmd) Run(s *streams) error {
 		count(len(cfg.Domains), "domain"), count(len(cfg.Clients), "client"))
 	for _, e := range todo {
 		fmt.Fprintf(s.out, "Before the first start: %s: %s\n", e.Path, e.Message)
+	}
+	return nil
+}
+
+// A fault is a fault of the settings, or what has to be made first, as JSON.
+type fault struct {
+	File    string `json:"file"`
+	Line    int    `json:"line,omitempty"`
+	Path    string `json:"path,omitempty"`
+	Message string `json:"message"`
+}
+
+func faultsOf(list config.Errors) []fault {
+	faults := make([]fault, 0, len(list))
+	for _, e := range list {
+		faults = append(faults, fault{e.File, e.Line, e.Path, e.Message})
+	}
+	return faults
+}
+
+// print writes what a check found as JSON.
+func (c *configCheckCmd) print(s *streams, cfg *config.Config, todo config.Errors, err error) error {
+	var faults config.Errors
+	if err != nil && !errors.As(err, &faults) {
+		return err
+	}
+	answer := struct {
+		Valid   bool    `json:"valid"`
+		Issuer  string  `json:"issuer,omitempty"`
+		Domains int     `json:"domains"`
+		Clients int     `json:"clients"`
+		Faults  []fault `json:"faults"`
+		Before  []fault `json:"before_first_start"`
+	}{Valid: err == nil, Faults: faultsOf(faults), Before: faultsOf(todo)}
+	if cfg != nil {
+		answer.Issuer, answer.Domains, answer.Clients = cfg.Issuer, len(cfg.Domains), len(cfg.Clients)
+	}
+	if err := printJSON(s, answer); err != nil {
+		return unknown("%w", err)
+	}
+	if !answer.Valid {
+		return &exit{code: exitUsage}
 	}
 	return nil
 }

@@ -1,7 +1,9 @@
 package server
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -53,3 +55,12 @@ func (s *Server) backup(c echo.Context) error {
 type notBackedUp struct{ words string }
 
 func (e *notBackedUp) Error() string { return "server: not backed up: " + e.words }
+
+// takeBackup notes the time, which is when a restore says that the backup was made, and writes the database to a new file.
+func (i *Instance) takeBackup(ctx context.Context, to string) error {
+	err := i.clock.note(ctx, i.store, false)
+	if wrong := (*clockError)(nil); err != nil && !errors.As(err, &wrong) { // a backup is worth having at any time
+		return fmt.Errorf("note the time of the backup: %w", err)
+	}
+	return i.backup(ctx, to)
+}

@@ -6,7 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
+	"github.com/imidentity/issuer/storage/sqlite"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
@@ -34,5 +36,18 @@ func TestBackup(t *testing.T) {
 	}
 	if a := s.send(t, s.http, s.request(t, http.MethodPost, "/admin/backup?to="+url.QueryEscape(to+"2"), "")); a.status != http.StatusNotFound {
 		t.Errorf("answer of the public side = %v, want 404", a)
+	}
+}
+
+// TestReviewD7TimeOfBackup holds that a restore says when the backup was made.
+func TestReviewD7TimeOfBackup(t *testing.T) {
+	s := start(t, nil)
+	to := filepath.Join(t.TempDir(), "backup.db")
+	s.clock.advance(90 * time.Second)
+	wantStatus(t, s.operate(t, http.MethodPost, "/admin/backup", url.Values{"to": {to}}), http.StatusOK)
+	want := s.clock.now()
+	r, err := sqlite.Restore(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), to, sqlite.RestoreOptions{Now: s.clock.now})
+	if off := want.Sub(r.Taken); err != nil || off < 0 || off > time.Second {
+		t.Errorf("the backup is of %v, %v, want %v", r.Taken, err, want)
 	}
 }

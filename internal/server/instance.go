@@ -249,7 +249,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	i.server, err = New(Config{
 		Issuer: cfg.Issuer, Domains: domains, Algorithms: cfg.DPoP.Algorithms,
 		OAuth: provider, Clients: i.clients, Accounts: accounts, Introspector: introspector,
-		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems, Service: service(cfg), Ready: i.ready, Time: i.time, Backup: i.backup, TrustedProxies: cfg.TrustedProxies,
+		Proofs: proofs, Keys: ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems, Service: service(cfg), Ready: i.ready, Time: i.time, Backup: i.takeBackup, TrustedProxies: cfg.TrustedProxies,
 		Limits: limits, PendingLogins: quotaSize(cfg), metrics: i.metrics,
 		Now: i.now, Log: i.log,
 	})
