@@ -175,7 +175,7 @@ func (p *Provider) check(client *Client, params url.Values) (*Authorization, err
 	}
 	for _, s := range scopeList(params.Get("scope")) {
 		if !slices.Contains(client.Scopes, s) {
-			return nil, refuse(CodeInvalidScope, words[CodeInvalidScope])
+			return nil, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+". Its scopes are: "+strings.Join(client.Scopes, " ")+".")
 		}
 	}
 	if _, err := p.audience(client, a.Domain, params["resource"]); err != nil {

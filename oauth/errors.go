@@ -38,7 +38,7 @@ type Error struct {
 	// Code is a registered OAuth error code.
 	Code string
 	// Description says what is wrong and what to do, in the characters that RFC 6749 §5.2 allows: printable ASCII
-	// without quotation mark and backslash. It repeats nothing that the request held.
+	// without quotation mark and backslash. It repeats little of the request: what is wrong, cut short.
 	Description string
 	// Basic tells that the client tried HTTP Basic authentication, and is challenged likewise (RFC 6749 §5.2).
 	Basic bool
@@ -102,6 +102,18 @@ var words = map[string]string{
 	CodeUnauthorizedClient:      "The client is not registered for this grant type.",
 	CodeUnsupportedResponseType: "The response type must be code.",
 	CodeUnsupportedResponseMode: "The response mode must be query.",
+}
+
+// maxNamed is how many bytes of a wrong value a refusal repeats.
+const maxNamed = 80
+
+// named writes a value of a request into a description: in the characters that it may have, and cut short.
+func named(value string) string {
+	end := ""
+	if len(value) > maxNamed {
+		value, end = value[:maxNamed], "..."
+	}
+	return "'" + plain(errors.New(value)) + end + "'"
 }
 
 // plain writes what an error says in the characters that RFC 6749 §5.2 allows in a description.

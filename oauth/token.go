@@ -256,7 +256,7 @@ func (p *Provider) narrow(f *flow) error {
 	if asked := scopeList(f.form.Get("scope")); len(asked) > 0 {
 		for _, s := range asked {
 			if !slices.Contains(f.grant.Scopes, s) {
-				return refuse(CodeInvalidScope, "The request asks for a scope that was not granted.")
+				return refuse(CodeInvalidScope, "The scope "+named(s)+" was not granted. These were: "+strings.Join(f.grant.Scopes, " ")+".")
 			}
 		}
 		f.scopes = asked
@@ -265,7 +265,7 @@ func (p *Provider) narrow(f *flow) error {
 		for _, r := range asked {
 			// What is for the server itself is asked for in its turn, and no resource sees it.
 			if !slices.Contains(f.grant.Audience, r) && !(r == p.issuer && forServer(f.scopes)) {
-				return refuse(CodeInvalidTarget, "The request names a resource that was not granted.")
+				return refuse(CodeInvalidTarget, "The resource "+named(r)+" was not granted. These were: "+strings.Join(f.grant.Audience, " ")+".")
 			}
 		}
 		f.audience = asked
@@ -318,7 +318,7 @@ func (p *Provider) audience(c *Client, domain string, resources []string) ([]str
 	var list []string
 	for _, r := range resources {
 		if !slices.Contains(allowed, r) {
-			return nil, refuse(CodeInvalidTarget, "The client is not registered for a resource that it names.")
+			return nil, refuse(CodeInvalidTarget, "The client is not registered for the resource "+named(r)+".")
 		}
 		if !slices.Contains(list, r) {
 			list = append(list, r)
