@@ -79,7 +79,7 @@ func TestLoopbackRedirect(t *testing.T) {
 func TestParametersAreBounded(t *testing.T) {
 	s := start(t, nil)
 	for name, value := range map[string]string{
-		"login_hint": strings.Repeat("x", 1025), "prompt": "login nonsense", "max_age": strings.Repeat("0", 11), "state": strings.Repeat("x", 1025),
+		"login_hint": strings.Repeat("x", 1025), "prompt": "login nonsense", "max_age": strings.Repeat("0", 11), "state": strings.Repeat("x", 4097),
 	} {
 		a := s.get(t, "/authorize?"+authorization(url.Values{name: {value}}).Encode())
 		to, err := url.Parse(a.header.Get("Location"))

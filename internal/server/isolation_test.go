@@ -199,7 +199,10 @@ func TestWhatHappensInOneDomain(t *testing.T) {
 	wantError(t, s.token(t, bothApp, phone, refreshForm(org.refresh)), http.StatusBadRequest, "invalid_grant")
 	com = alive(com)
 	refused := url.Values{"client_id": {bothApp.id}, "im_domain": {"example.org"}, "dpop_jkt": {phone.JKT()}}
-	s.wantRedirect(t, s.askToLogIn(t, s.browser(), refused), redirectURI, appState, "invalid_request")
+	b := s.browser()
+	if q := s.signInAt(t, b, s.askToLogIn(t, b, refused), "alice"); q.Get("error") != "invalid_request" || q.Has("code") {
+		t.Errorf("the app is told %v, want invalid_request", q)
+	}
 	if again := login(phone, "example.com"); again.set.Device != com.set.Device {
 		t.Errorf("device = %q, want %q: its key is good in this domain", again.set.Device, com.set.Device)
 	}
