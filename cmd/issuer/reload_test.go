@@ -153,7 +153,7 @@ func TestReload(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = app.login(person(0))
-	wantCode(t, "one device too many", err, "invalid_grant")
+	wantCode(t, "one device too many", err, "access_denied")
 	v.reloads(t, settings)
 	if _, err := app.login(person(0)); err != nil {
 		t.Errorf("login = %v, want tokens", err)

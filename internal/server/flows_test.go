@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -157,6 +158,14 @@ var flows = []flow{
 	}},
 	{"a service in storage", stored, 20, serviceInStorage},
 	{"an app in storage", nil, 30, appInStorage},
+	{"a backup", nil, 4, func(t *testing.T, s *site) []step {
+		to := filepath.Join(t.TempDir(), "backup.db")
+		return []step{{
+			name: "backup",
+			ask:  func() answer { return s.operate(t, http.MethodPost, "/admin/backup", url.Values{"to": {to}}) },
+			good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+		}}
+	}},
 	{"lists of an operator", nil, 1, func(t *testing.T, s *site) []step {
 		held := s.login(t, newDevice(t), "alice")
 		list := func(path string, query url.Values) step {
