@@ -8,19 +8,8 @@ import (
 	"github.com/imidentity/issuer/claims"
 )
 
-// relate checks that what relates l to the token around it holds, and that a user's key had the right to sign l.
+// relate checks that what relates l to the token around it holds.
 func (op *opener) relate(l *Layer) error {
-	if l.byUser() {
-		cascades := 0
-		for _, inner := range l.Inner {
-			if inner.Relation == Cascade {
-				cascades++
-			}
-		}
-		if cascades != 1 {
-			return l.refuse(CodeBinding, "signed by a user's key, which needs exactly one delegation inside")
-		}
-	}
 	if l.outer == nil {
 		return nil
 	}
@@ -73,11 +62,8 @@ func (l *Layer) acts() bool { return l.Access != nil && l.Access.Actor != nil }
 // bindCascade: the key that the delegation names signed the outer statement, which is about the same user; the delegation
 // allows that statement, and all that follows from it.
 func bindCascade(outer, inner *Layer) error {
-	switch {
-	case !outer.byUser() || outer.JKT != inner.Statement.JKT:
-		return errors.New("the key of the delegation did not sign the outer statement")
-	case outer.Subject != inner.Subject:
-		return errSubject
+	if err := bindKey(outer, inner); err != nil {
+		return err
 	}
 	d := inner.Statement
 	l := outer

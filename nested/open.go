@@ -123,12 +123,15 @@ func newOpener(o *Options) (*opener, error) {
 	return op, op.read.comeAlong(o.Along)
 }
 
-// open checks what was read: each token by itself from the outside in, the relations from the inside out, and last what
-// may cost a question to somebody.
+// open checks what was read: first the keys of users, before any signature, then each token by itself from the outside
+// in, the relations from the inside out, and last what may cost a question to somebody.
 func (op *opener) open(ctx context.Context) (*Tree, error) {
 	layers := op.read.layers
 	if root := layers[0]; !slices.Contains(op.Types, root.Type) {
 		return nil, root.refuse(CodeType, "typ is not accepted here")
+	}
+	if err := op.readUserKeys(); err != nil {
+		return nil, err
 	}
 	for _, l := range layers {
 		if err := ctx.Err(); err != nil {
@@ -186,8 +189,8 @@ func (op *opener) verify(ctx context.Context, l *Layer) error {
 	return op.verifyAudience(l)
 }
 
-// verifySignature finds the key and checks the signature. An issuer's key is found by kid. A user's comes along, and proves
-// nothing until a delegation names it, see [bindCascade].
+// verifySignature finds the key and checks the signature. An issuer's key is found by kid. A user's comes along, see
+// [opener.readUserKeys].
 func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 	if l.unsigned {
 		return nil
@@ -196,11 +199,7 @@ func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 	var key crypto.PublicKey
 	var alg string
 	if l.byUser() {
-		parsed, err := jose.ParseJWK(h.JWK)
-		if err != nil {
-			return l.refuse(CodeMalformed, "the key of a user in the header: %w", err)
-		}
-		l.JKT, key, alg = parsed.JKT, parsed.Public, jose.AlgorithmFor(parsed.Public)
+		key, alg = l.key, jose.AlgorithmFor(l.key)
 	} else {
 		// RFC 8725 §3.5, §3.10: who is to be believed does not say so in the token.
 		if h.JWK != nil {

@@ -16,8 +16,11 @@ import (
 type SignFunc func(typ string, claims []byte) (string, error)
 
 // UserKey returns a function that signs with a user's own key, which goes along in the header. Its algorithm is that of
-// the key: ES256, ES384, ES512, EdDSA or PS256.
+// the key: ES256, ES384, EdDSA or PS256. Other keys are refused, as [Open] refuses them.
 func UserKey(key crypto.Signer) (SignFunc, error) {
+	if err := checkUserKey(key.Public()); err != nil {
+		return nil, fmt.Errorf("nested: %w", err)
+	}
 	jwk, err := jose.MarshalJWK(key.Public())
 	if err != nil {
 		return nil, fmt.Errorf("nested: %w", err)
