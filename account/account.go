@@ -20,7 +20,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -180,17 +179,11 @@ func (a *Accounts) create(ctx context.Context, s SignIn) (storage.User, error) {
 		} else if err != nil {
 			return err
 		}
-		for _, name := range []struct {
-			claims.ID
-			taken error
-		}{{handle, ErrHandleTaken}, {id, ErrUserTaken}} {
-			if name.ID == handle && name.taken == ErrUserTaken {
-				continue // XMPP: one name is both
-			}
-			err := tx.InsertName(ctx, nameOf(user, name.ID, now))
-			if errors.Is(err, storage.ErrConflict) {
-				return name.taken
-			} else if err != nil {
+		if err := take(ctx, tx, user, handle, now); err != nil {
+			return err
+		}
+		if id != handle { // in XMPP one name is both
+			if err := takeID(ctx, tx, nameOf(user, id, now)); err != nil {
 				return err
 			}
 		}

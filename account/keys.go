@@ -46,6 +46,13 @@ func renewAll(ctx context.Context, tx storage.Tx, tables string) (renewed int, w
 		}
 		for _, n := range old {
 			n.Tables = tables
+			if isFree(n) {
+				if err := tx.RenameKey(ctx, n, n.Key); err != nil {
+					return renewed, nil, err
+				}
+				renewed++
+				continue
+			}
 			err := tx.RenameKey(ctx, n, claims.CollisionKeyOf(n.Local))
 			if errors.Is(err, storage.ErrConflict) {
 				waiting = append(waiting, n)

@@ -82,7 +82,7 @@ func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, err
 		return Person{}, fmt.Errorf("account: show: %w", err)
 	}
 	for _, n := range names {
-		if n.Local != u.ID || u.ID == u.Handle { // her id is no handle, but in XMPP
+		if n.Local != u.ID || u.ID == u.Handle || !n.ReleasedAt.IsZero() { // an id that was never a handle is no handle
 			p.Handles = append(p.Handles, n)
 		}
 	}

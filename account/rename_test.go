@@ -33,12 +33,12 @@ func TestRename(t *testing.T) {
 		{"to another spelling that collides with her own", alice.ID, "al.ex", nil, 3},
 		{"to somebody's name", alice.ID, "bob", account.ErrHandleTaken, 3},
 		{"to a name that looks like somebody's", alice.ID, "b0b", account.ErrHandleTaken, 3},
-		{"to her own id", alice.ID, alice.ID, account.ErrHandleTaken, 3},
-		{"to somebody's id", alice.ID, bob.ID, account.ErrHandleTaken, 3},
-		{"to a reserved name", alice.ID, "admin", claims.CodeReservedHandle, 3},
-		{"to no name", alice.ID, "", claims.CodeEmptyPart, 3},
+		{"to her own id", alice.ID, alice.ID, nil, 4},
+		{"to somebody's id", alice.ID, bob.ID, account.ErrHandleTaken, 4},
+		{"to a reserved name", alice.ID, "admin", claims.CodeReservedHandle, 4},
+		{"to no name", alice.ID, "", claims.CodeEmptyPart, 4},
 		{"to a name in quarantine", bob.ID, "alice", account.ErrHandleTaken, 1},
-		{"back to her first name", alice.ID, "alice", nil, 4},
+		{"back to her first name", alice.ID, "alice", nil, 5},
 		{"of nobody", "nobody", "carol", account.ErrNoUser, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -51,8 +51,8 @@ func TestRename(t *testing.T) {
 			}
 		})
 	}
-	if len(*told) != 3 || (*told)[2].Kind != storage.RevokeGen || (*told)[2].Gen != 4 {
-		t.Errorf("revoked %+v, want one row for each of three renames, the last below generation 4", *told)
+	if len(*told) != 4 || (*told)[3].Kind != storage.RevokeGen || (*told)[3].Gen != 5 {
+		t.Errorf("revoked %+v, want one row for each of four renames, the last below generation 5", *told)
 	}
 	if again, err := a.SignIn(t.Context(), signIn("1", "whatever")); err != nil || again.ID != alice.ID || again.Handle != "alice" {
 		t.Errorf("SignIn after the renames = %+v, %v, want the same user", again, err)

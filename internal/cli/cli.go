@@ -29,6 +29,7 @@ type commands struct {
 	Doctor     doctorCmd     `cmd:"" help:"Look at what usually goes wrong, and say how to mend it."`
 	Config     configCmd     `cmd:"" help:"Look at a settings file."`
 	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
+	Names      namesCmd      `cmd:"" help:"Free former handles of a running issuer."`
 	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Clients    clientsCmd    `cmd:"" help:"List, show, add or remove clients of a running issuer."`
 	Keys       keysCmd       `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`

@@ -199,21 +199,27 @@ func (c *usersShowCmd) Run(ctx context.Context, s *streams) error {
 type usersRenameCmd struct {
 	operator
 	whom
-	To string `required:"" placeholder:"HANDLE" help:"The new handle, without @ and domain."`
+	To       string `required:"" placeholder:"HANDLE" help:"The new handle, without @ and domain."`
+	Reserved bool   `help:"Give the handle although it is reserved, such as support, or protected by the settings."`
 }
 
 func (*usersRenameCmd) Help() string {
 	return `The user keeps her id, her devices and her sessions. Tokens with the old handle are inactive at once, the next
-refresh brings the new one, and nobody else can take the old one. What she let others do by that handle ends: she lets them
-again.
+refresh brings the new one, and nobody else can take the old one until issuer names release frees it. What she let others do
+by that handle ends: she lets them again. The user's own id is allowed as the handle.
 
     issuer users rename @alice --to alex
-    issuer users rename --user gN5iY0YZQZ2cVn5eX0m4Pw --to alex`
+    issuer users rename --user gN5iY0YZQZ2cVn5eX0m4Pw --to alex
+    issuer users rename @carol --to support --reserved`
 }
 
 func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
+	query := url.Values{"handle": {c.To}}
+	if c.Reserved {
+		query.Set("reserved", "true")
+	}
 	var u server.AdminUser
-	if err := c.ask(ctx, s, &c.operator, http.MethodPut, "handle", url.Values{"handle": {c.To}}, &u); err != nil {
+	if err := c.ask(ctx, s, &c.operator, http.MethodPut, "handle", query, &u); err != nil {
 		return err
 	}
 	if c.JSON {

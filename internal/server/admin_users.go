@@ -142,29 +142,6 @@ func (s *Server) showUser(c echo.Context) error {
 	return c.JSON(http.StatusOK, a)
 }
 
-// renameUser serves PUT /admin/users/{user}/handle?domain=…&handle=…
-func (s *Server) renameUser(c echo.Context) error {
-	domain, user, err := s.meantUser(c)
-	if err != nil {
-		return err
-	}
-	u, err := s.Accounts.Rename(c.Request().Context(), domain, user, c.QueryParam("handle"))
-	switch words := fault(err); {
-	case errors.Is(err, account.ErrNoRename):
-		return &handleRefused{"Handles of this domain cannot change: in XMPP the handle is the user."}
-	case err != nil && words != "":
-		return &handleRefused{words}
-	case err != nil:
-		return err
-	}
-	return c.JSON(http.StatusOK, adminUser(u))
-}
-
-// handleRefused says to an operator why a user cannot have a handle.
-type handleRefused struct{ words string }
-
-func (e *handleRefused) Error() string { return "server: handle refused: " + e.words }
-
 // disableUser serves POST /admin/users/{user}/disable?domain=…
 func (s *Server) disableUser(c echo.Context) error {
 	domain, user, err := s.meantUser(c)
