@@ -125,14 +125,4 @@ func (s *Resource) challenge(h http.Header, r *http.Request, f refusal, bearer b
 }
 
 // quoted returns s as a quoted-string that holds only what RFC 6750 §3 lets stand in an error description.
-func quoted(s string) string {
-	return `"` + strings.Map(func(r rune) rune {
-		switch {
-		case r == '"' || r == '\\':
-			return '\''
-		case r < ' ' || r > '~':
-			return '?'
-		}
-		return r
-	}, s) + `"`
-}
+func quoted(s string) string { return `"` + plain(s) + `"` }

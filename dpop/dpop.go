@@ -29,6 +29,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -92,6 +93,31 @@ func (r *reason) Error() string { return r.words }
 func (r *reason) Unwrap() error { return r.kind }
 
 func refuse(part, words string) error { return &ProofError{part, errors.New(words)} }
+
+// maxNamed is how many bytes of a wrong value a refusal repeats.
+const maxNamed = 200
+
+// named writes a value of a proof into an error: cut short, and in the characters of RFC 6749 §5.2.
+func named(value string) string {
+	end := ""
+	if len(value) > maxNamed {
+		value, end = value[:maxNamed], "..."
+	}
+	return "'" + plain(value) + end + "'"
+}
+
+// plain writes text in the characters that RFC 6749 §5.2 and RFC 6750 §3 allow in an error description.
+func plain(text string) string {
+	return strings.Map(func(r rune) rune {
+		switch {
+		case r == '"' || r == '\\':
+			return '\''
+		case r < ' ' || r > '~':
+			return '?'
+		}
+		return r
+	}, text)
+}
 
 // ATH returns the `ath` claim for an access token: the base64url of its SHA-256 (RFC 9449 §4.2).
 func ATH(accessToken string) string {

@@ -158,7 +158,7 @@ func TestResourceAnswers(t *testing.T) {
 		{"no proof", "DPoP " + token, "", 401, "invalid_dpop_proof",
 			"The DPoP proof is not valid: header: there is no DPoP header"},
 		{"another method", "DPoP " + token, g.make(t, signer, nil), 401, "invalid_dpop_proof",
-			"The DPoP proof is not valid: htm: not the method of this request"},
+			"The DPoP proof is not valid: htm: the proof is for 'POST', the request is GET"},
 		{"no nonce", "DPoP " + token, g.make(t, signer, func(p *dpop.ProofParams) {
 			p.Method, p.URL, p.AccessToken, p.Nonce = "GET", public+"/thing", token, ""
 		}), 401, "use_dpop_nonce", "The proof needs the nonce of the DPoP-Nonce header of this answer."},

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/internal/jose"
@@ -128,7 +129,7 @@ func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 	}
 	p := &u.proof
 	if p.HTM != r.Method { // check 8; methods are case-sensitive (RFC 9110 §9.1)
-		return nil, refuse("htm", "not the method of this request")
+		return nil, refuse("htm", "the proof is for "+named(p.HTM)+", the request is "+r.Method)
 	}
 	want, err := NormalizeHTU(r.URL)
 	if err != nil {
@@ -136,10 +137,10 @@ func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 	}
 	got, err := NormalizeHTU(p.HTU)
 	if err != nil {
-		return nil, &ProofError{"htu", err}
+		return nil, refuse("htu", fmt.Sprintf("%s: %v; the request is for %s", named(bare(p.HTU)), err, want))
 	}
 	if got != want { // check 9
-		return nil, refuse("htu", "not the URL of this request, which is "+want)
+		return nil, refuse("htu", "the proof is for "+named(got)+", the request is for "+want)
 	}
 	if p.epoch, err = v.cfg.Replay.Epoch(ctx); err != nil {
 		return nil, fmt.Errorf("dpop: replay store: %w", err)
@@ -157,6 +158,14 @@ func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 		return nil, refuse("ath", "not the hash of this access token")
 	}
 	return u, nil
+}
+
+// bare takes from something like a URL what may hold a secret: user information, query and fragment.
+func bare(url string) string {
+	if i := strings.IndexAny(url, "?#"); i >= 0 {
+		url = url[:i]
+	}
+	return url[strings.LastIndexByte(url, '@')+1:]
 }
 
 // checkTime checks nonce and iat. The nonce comes first: a client whose clock is wrong is to learn about the
