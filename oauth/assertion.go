@@ -36,14 +36,14 @@ func (p *Provider) identifyByAssertion(ctx context.Context, header http.Header, 
 	case len(header.Values("Authorization")) > 0, form.Has("client_secret"):
 		return nil, nil, refuse(CodeInvalidRequest, "The client authenticates twice: use either client_assertion or a secret.")
 	case form.Get("client_assertion_type") != assertion.Type:
-		return nil, nil, refuse(CodeInvalidClient, "The client_assertion_type must be "+assertion.Type+".")
+		return nil, nil, refuse(CodeInvalidClient, "The client_assertion_type must be "+assertion.Type+found(form, "client_assertion_type")+".")
 	}
 	a, err := assertion.Parse(form.Get("client_assertion"))
 	if err == nil {
 		err = a.Check(p.issuer, p.now())
 	}
 	if e := (*assertion.Error)(nil); errors.As(err, &e) {
-		return nil, nil, refuse(CodeInvalidClient, "The client assertion is not valid: "+e.Part+": "+e.Err.Error()+".")
+		return nil, nil, refuse(CodeInvalidClient, "The client assertion is not valid: "+e.Part+": "+plain(e.Err)+".")
 	}
 	if id := form.Get("client_id"); id != "" && id != a.Client { // RFC 7521 §4.2
 		return nil, nil, refuse(CodeInvalidClient, "The client_id and the sub of the client assertion differ.")

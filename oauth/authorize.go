@@ -133,15 +133,18 @@ func (p *Provider) check(client *Client, params url.Values) (*Authorization, err
 		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for authorization_code.")
 	}
 	if params.Get("response_type") != "code" {
-		return nil, refuse(CodeUnsupportedResponseType, words[CodeUnsupportedResponseType])
+		return nil, refuse(CodeUnsupportedResponseType, "The response_type must be code"+found(params, "response_type")+".")
 	}
 	if mode := params.Get("response_mode"); mode != "" && mode != "query" {
-		return nil, refuse(CodeUnsupportedResponseMode, words[CodeUnsupportedResponseMode])
+		return nil, refuse(CodeUnsupportedResponseMode, "The response_mode must be query"+found(params, "response_mode")+".")
 	}
 	if len(params.Get("state")) > maxState {
 		return nil, refuse(CodeInvalidRequest, "The state is longer than 4096 bytes.")
 	}
-	if params.Get("code_challenge_method") != "S256" || !isSHA256(params.Get("code_challenge")) {
+	if method := params.Get("code_challenge_method"); method != "" && method != "S256" {
+		return nil, refuse(CodeInvalidRequest, "PKCE is required: the code_challenge_method must be S256"+found(params, "code_challenge_method")+".")
+	}
+	if params.Get("code_challenge_method") == "" || !isSHA256(params.Get("code_challenge")) {
 		return nil, refuse(CodeInvalidRequest, "PKCE is required: send code_challenge_method=S256 and a code_challenge of 43 base64url characters.")
 	}
 	a := &Authorization{Client: *client, Hint: params.Get("login_hint"), Request: make(url.Values)}
@@ -155,17 +158,17 @@ func (p *Provider) check(client *Client, params url.Values) (*Authorization, err
 	asked := strings.Fields(params.Get("prompt"))
 	for _, word := range asked {
 		if !slices.Contains(prompts, word) || word == "none" && len(asked) > 1 {
-			return nil, refuse(CodeInvalidRequest, "prompt must be none, or some of login, consent, select_account and create.")
+			return nil, refuse(CodeInvalidRequest, "The prompt must be none, or some of login, consent, select_account and create"+found(params, "prompt")+".")
 		}
 	}
 	a.Prompt = strings.Join(slices.DeleteFunc(slices.Clone(asked), func(word string) bool { return word == "consent" }), " ")
 	if age := params.Get("max_age"); age != "" {
 		if len(age) > 10 {
-			return nil, refuse(CodeInvalidRequest, "max_age must be a whole number of seconds.")
+			return nil, refuse(CodeInvalidRequest, "The max_age must be a whole number of seconds"+found(params, "max_age")+".")
 		}
 		seconds, err := strconv.ParseUint(age, 10, 31)
 		if err != nil {
-			return nil, refuse(CodeInvalidRequest, "max_age must be a whole number of seconds.")
+			return nil, refuse(CodeInvalidRequest, "The max_age must be a whole number of seconds"+found(params, "max_age")+".")
 		}
 		limit := time.Duration(seconds) * time.Second
 		a.MaxAge = &limit
@@ -175,7 +178,7 @@ func (p *Provider) check(client *Client, params url.Values) (*Authorization, err
 	}
 	for _, s := range scopeList(params.Get("scope")) {
 		if !slices.Contains(client.Scopes, s) {
-			return nil, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+". Its scopes are: "+strings.Join(client.Scopes, " ")+".")
+			return nil, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+". Its scopes are: "+listed(client.Scopes)+".")
 		}
 	}
 	if _, err := p.audience(client, a.Domain, params["resource"]); err != nil {

@@ -204,7 +204,7 @@ func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form ur
 		return nil, err
 	}
 	if !client.Allows(form.Get("grant_type")) {
-		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for this grant type.")
+		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for the grant type "+named(form.Get("grant_type"))+".")
 	}
 	if err := client.stands(ctx, p.store); err != nil {
 		return nil, err

@@ -145,7 +145,7 @@ func (p *Provider) outer(ctx context.Context, f *flow, entries []nested.Entry, a
 // outerOwn takes the client's own token for the outer one.
 func (p *Provider) outerOwn(ctx context.Context, f *flow, subject string) (claims.Set, error) {
 	if f.form.Get("subject_token_type") != typeAccessToken {
-		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be that of access tokens.")
+		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+found(f.form, "subject_token_type")+".")
 	}
 	t, err := p.openOwn(ctx, subject)
 	if errors.Is(err, errInactive) {

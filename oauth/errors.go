@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"errors"
 	"net/http"
+	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/ory/fosite"
@@ -114,6 +116,36 @@ func named(value string) string {
 		value, end = value[:maxNamed], "..."
 	}
 	return "'" + plain(errors.New(value)) + end + "'"
+}
+
+// found ends a sentence that says what a parameter must be, with what it is.
+func found(params url.Values, name string) string {
+	if value := params.Get(name); value != "" {
+		return ", not " + named(value)
+	}
+	return ", and is missing"
+}
+
+// maxListed is how many bytes of the values that would have been accepted a refusal names.
+const maxListed = 240
+
+// listed writes the values that would have been accepted into a description: as many as fit, and how many there are more.
+func listed(values []string) string {
+	if len(values) == 0 {
+		return "none"
+	}
+	list, end := "", ""
+	for i, v := range values {
+		if i > 0 && len(list)+len(v) > maxListed {
+			end = " and " + strconv.Itoa(len(values)-i) + " more"
+			break
+		}
+		if i > 0 {
+			list += ", "
+		}
+		list += v[:min(len(v), maxListed)]
+	}
+	return plain(errors.New(list)) + end
 }
 
 // plain writes what an error says in the characters that RFC 6749 §5.2 allows in a description.

@@ -33,9 +33,9 @@ func (p *Provider) exchange(ctx context.Context, f *flow) (claims.Set, error) {
 	case (actor == "") != (f.form.Get("actor_token_type") == ""):
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameters actor_token and actor_token_type go together.")
 	case actor != "" && f.form.Get("actor_token_type") != typeAccessToken:
-		return claims.Set{}, refuse(CodeInvalidRequest, "The actor_token_type must be that of access tokens.")
+		return claims.Set{}, refuse(CodeInvalidRequest, "The actor_token_type must be "+typeAccessToken+found(f.form, "actor_token_type")+".")
 	case evidence != "" && evidence != "true" && evidence != "false":
-		return claims.Set{}, refuse(CodeInvalidRequest, "im_evidence is true or false.")
+		return claims.Set{}, refuse(CodeInvalidRequest, "The im_evidence must be true or false"+found(f.form, "im_evidence")+".")
 	case actor == "" && evidence == "true":
 		return claims.Set{}, refuse(CodeInvalidRequest, "im_evidence goes with an actor_token: without one there is nothing to show.")
 	}
@@ -57,7 +57,7 @@ func (p *Provider) exchange(ctx context.Context, f *flow) (claims.Set, error) {
 		}
 		return p.exchangeGrant(ctx, f, subject)
 	}
-	return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be that of access tokens or, for a grant to an actor, of JWTs.")
+	return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+" or, for a grant to an actor, "+typeJWT+found(f.form, "subject_token_type")+".")
 }
 
 // evidence reports whether the client wants the grant of the subject embedded.
@@ -107,7 +107,7 @@ func (f *flow) targetsOf(audience []string) ([]string, error) {
 	}
 	for _, target := range targets {
 		if !slices.Contains(audience, target) {
-			return nil, refuse(CodeInvalidTarget, "The request names a resource that the subject_token is not for.")
+			return nil, refuse(CodeInvalidTarget, "The subject_token is not for the resource "+named(target)+". It is for: "+listed(audience)+".")
 		}
 	}
 	return targets, nil
@@ -120,7 +120,7 @@ func (p *Provider) stillRegistered(client *Client, user storage.User, set claims
 	}
 	for _, s := range strings.Fields(set.Scope) {
 		if !client.HasScope(s) {
-			return refuse(CodeInvalidScope, "The client is no longer registered for a scope of the subject_token: ask for fewer.")
+			return refuse(CodeInvalidScope, "The client is no longer registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
 		}
 	}
 	_, err := p.audience(client, user.Domain, set.Audience)
@@ -282,7 +282,7 @@ func (p *Provider) subject(ctx context.Context, client *Client, uri string) (u s
 func (p *Provider) actFor(f *flow, set claims.Set, actor *ownToken, act *claims.Actor) (claims.Set, error) {
 	for _, s := range strings.Fields(set.Scope) {
 		if !f.client.HasScope(s) {
-			return claims.Set{}, refuse(CodeInvalidScope, "The client is not registered for a scope of the subject_token: ask for fewer.")
+			return claims.Set{}, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
 		}
 	}
 	act.Actor = set.Actor // who acted before (RFC 8693 §4.1)

@@ -36,7 +36,7 @@ func (e *extension) HandleTokenEndpointRequest(ctx context.Context, r fosite.Acc
 		return dpop.ErrNoProof
 	}
 	if t := f.form.Get("requested_token_type"); t != "" && t != typeAccessToken {
-		return refuse(CodeInvalidRequest, "The requested_token_type must be that of access tokens: nothing else is issued.")
+		return refuse(CodeInvalidRequest, "The requested_token_type must be "+typeAccessToken+found(f.form, "requested_token_type")+".")
 	}
 	make := e.exchange
 	if r.GetGrantTypes()[0] == GrantEmbed {
@@ -106,7 +106,7 @@ func (f *flow) narrowed(scope string) (string, error) {
 	}
 	for _, s := range asked {
 		if !slices.Contains(strings.Fields(scope), s) {
-			return "", refuse(CodeInvalidScope, "The request asks for a scope that the subject_token, or what it rests on, does not have.")
+			return "", refuse(CodeInvalidScope, "The scope "+named(s)+" cannot be granted here. These can: "+listed(strings.Fields(scope))+".")
 		}
 	}
 	return strings.Join(asked, " "), nil

@@ -62,6 +62,9 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (Pushe
 		return PushedAnswer{}, refuse(CodeInvalidRequest, "A pushed request cannot name a request_uri.")
 	}
 	if fault := client.RedirectFault(request.Get("redirect_uri")); fault != "" {
+		if uri := request.Get("redirect_uri"); uri != "" {
+			fault += " The request has " + named(uri) + "."
+		}
 		return PushedAnswer{}, refuse(CodeInvalidRequest, fault)
 	}
 	proof, err := verifyProof(claimed) // before anything is said about its key

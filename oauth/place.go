@@ -22,7 +22,7 @@ func (p *Provider) place(c *Client, params url.Values) (domain, provider string,
 	if domain == "" && provider != "" {
 		i := slices.IndexFunc(c.Domains, func(name string) bool { return slices.Contains(p.domains[name].Providers, provider) })
 		if i < 0 {
-			return "", "", refuse(CodeInvalidRequest, "The client's domains have no OpenID provider of the name in im_provider.")
+			return "", "", p.wrongProvider(provider, c.Domains)
 		}
 		domain = c.Domains[i]
 	}
@@ -34,7 +34,7 @@ func (p *Provider) place(c *Client, params url.Values) (domain, provider string,
 	case provider == "" && len(known) == 1:
 		provider = known[0]
 	case provider != "" && !slices.Contains(known, provider):
-		return "", "", refuse(CodeInvalidRequest, "The domain has no OpenID provider of the name in im_provider.")
+		return "", "", p.wrongProvider(provider, []string{domain})
 	}
 	return domain, provider, nil
 }
@@ -53,9 +53,19 @@ func (p *Provider) domainFor(c *Client, form url.Values) (string, error) {
 		return "", nil
 	}
 	if _, ok := p.domains[name]; !ok || !slices.Contains(c.Domains, name) {
-		return "", refuse(CodeInvalidRequest, "The domain of im_domain is none that the client is registered for.")
+		return "", refuse(CodeInvalidRequest, "The client is not registered for the im_domain "+named(name)+". Its domains are: "+listed(c.Domains)+".")
 	}
 	return name, nil
+}
+
+// wrongProvider refuses an im_provider that none of domains has. It names the providers that they have: whoever names none is
+// shown them to choose.
+func (p *Provider) wrongProvider(provider string, domains []string) error {
+	var known []string
+	for _, name := range domains {
+		known = append(known, p.domains[name].Providers...)
+	}
+	return refuse(CodeInvalidRequest, "The im_provider "+named(provider)+" is not a provider of "+listed(domains)+". These are: "+listed(known)+".")
 }
 
 // hintedDomain returns the domain of a login_hint that is an identifier in one of domains, else "".

@@ -51,7 +51,7 @@ func (p *Provider) Token(ctx context.Context, r TokenRequest) (TokenAnswer, erro
 	}
 	grant := grants[0]
 	if !slices.Contains(GrantTypes, grant) {
-		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant type is none that this server knows: see grant_types_supported.")
+		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant_type "+named(grant)+" is not supported. These are: "+listed(GrantTypes)+".")
 	}
 	// The proof comes first: whatever it lacks (a nonce, above all) costs neither code nor refresh token. Its signature is
 	// verified when the client is known, see authenticateFor: that is also when a service client may do without a proof.
@@ -234,7 +234,7 @@ func (p *Provider) service(f *flow) error {
 		return err
 	}
 	if domain == "" {
-		return refuse(CodeInvalidRequest, "The client serves several domains: name one of them with im_domain.")
+		return refuse(CodeInvalidRequest, "The client has several domains: name one with im_domain. They are: "+listed(f.client.Domains)+".")
 	}
 	f.grant = storage.Grant{Domain: domain, Client: f.client.ID}
 	for _, s := range f.client.Scopes {
@@ -256,7 +256,7 @@ func (p *Provider) narrow(f *flow) error {
 	if asked := scopeList(f.form.Get("scope")); len(asked) > 0 {
 		for _, s := range asked {
 			if !slices.Contains(f.grant.Scopes, s) {
-				return refuse(CodeInvalidScope, "The scope "+named(s)+" was not granted. These were: "+strings.Join(f.grant.Scopes, " ")+".")
+				return refuse(CodeInvalidScope, "The scope "+named(s)+" was not granted. These were: "+listed(f.grant.Scopes)+".")
 			}
 		}
 		f.scopes = asked
@@ -265,7 +265,7 @@ func (p *Provider) narrow(f *flow) error {
 		for _, r := range asked {
 			// What is for the server itself is asked for in its turn, and no resource sees it.
 			if !slices.Contains(f.grant.Audience, r) && !(r == p.issuer && forServer(f.scopes)) {
-				return refuse(CodeInvalidTarget, "The resource "+named(r)+" was not granted. These were: "+strings.Join(f.grant.Audience, " ")+".")
+				return refuse(CodeInvalidTarget, "The resource "+named(r)+" was not granted. These were: "+listed(f.grant.Audience)+".")
 			}
 		}
 		f.audience = asked
@@ -273,7 +273,7 @@ func (p *Provider) narrow(f *flow) error {
 	// The client's registration may have shrunk since.
 	for _, s := range f.scopes {
 		if !f.client.HasScope(s) {
-			return refuse(CodeInvalidScope, "The client is no longer registered for a scope that was granted: ask for fewer, or begin a new login.")
+			return refuse(CodeInvalidScope, "The client is no longer registered for the scope "+named(s)+": ask for fewer, or begin a new login.")
 		}
 	}
 	var err error
@@ -318,7 +318,7 @@ func (p *Provider) audience(c *Client, domain string, resources []string) ([]str
 	var list []string
 	for _, r := range resources {
 		if !slices.Contains(allowed, r) {
-			return nil, refuse(CodeInvalidTarget, "The client is not registered for the resource "+named(r)+".")
+			return nil, refuse(CodeInvalidTarget, "The client is not registered for the resource "+named(r)+": name a resource of the client, the URI of one of its domains, or this issuer.")
 		}
 		if !slices.Contains(list, r) {
 			list = append(list, r)
