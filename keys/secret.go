@@ -31,7 +31,7 @@ func ClusterSecret(ctx context.Context, store storage.Store, sealer *Sealer, ran
 		return secret, err
 	}
 	if len(plain) != len(secret) {
-		return secret, fmt.Errorf("keys: cluster secret has %d octets, want %d", len(plain), len(secret))
+		return secret, fmt.Errorf("keys: cluster secret has %d bytes, want %d", len(plain), len(secret))
 	}
 	return [32]byte(plain), nil
 }

@@ -77,7 +77,7 @@ func (p *Provider) Consent(ctx context.Context, request url.Values, user storage
 	return c, nil
 }
 
-var errConsent = refuse(CodeConsentRequired, "The person has to be asked whether she allows this: ask again without prompt=none.")
+var errConsent = refuse(CodeConsentRequired, "The user has to give consent: repeat the request without prompt=none.")
 
 func needsConsent(c *Client, redirect string, request url.Values) bool {
 	return !c.FirstParty || c.Public() && local(redirect) || slices.Contains(strings.Fields(request.Get("prompt")), "consent")

@@ -40,7 +40,7 @@ func (t refreshTokens) derive(grant string, gen int64) (string, error) {
 	raw := make([]byte, refreshHead, refreshSize)
 	raw[0] = refreshVersion
 	if n, err := base64.RawURLEncoding.Decode(raw[1:], []byte(grant)); err != nil || n != grantIDSize {
-		return "", fmt.Errorf("oauth: grant id is not %d octets of base64url", grantIDSize)
+		return "", fmt.Errorf("oauth: grant id is not %d bytes of base64url", grantIDSize)
 	}
 	binary.BigEndian.PutUint64(raw[1+grantIDSize:], uint64(gen))
 	return base64.RawURLEncoding.EncodeToString(t.mac(raw)), nil

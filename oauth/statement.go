@@ -123,7 +123,7 @@ func (p *Provider) Attest(ctx context.Context, s nested.Statement) (Statement, e
 	}
 	s.Subject = own.User
 	if s.Type == nested.TypeActor || s.Type == nested.TypeDelegation {
-		return Statement{}, refuse(CodeInvalidRequest, "Who acts for a user, and which key is hers, is for her to say.")
+		return Statement{}, refuse(CodeInvalidRequest, "Only the user can name their actors and keys.")
 	}
 	s.Handle = own.Handle
 	if s.Type == nested.TypeRename {

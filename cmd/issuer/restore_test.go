@@ -47,7 +47,7 @@ func TestRestore(t *testing.T) {
 				t.Fatal(err)
 			}
 			backup := filepath.Join(v.folder, "backup.db")
-			v.run(t, 0, `^Wrote \d+ octets to \S+/backup\.db\.$`, "backup", "--config", v.config(), "--to", backup)
+			v.run(t, 0, `^Wrote \d+ bytes to \S+/backup\.db\.$`, "backup", "--config", v.config(), "--to", backup)
 			if info, err := os.Stat(backup); err != nil || info.Mode().Perm() != 0o600 {
 				t.Errorf("the backup: %v, %v, want mode 0600", info, err)
 			}

@@ -43,7 +43,7 @@ func (c *backupCmd) Run(ctx context.Context, s *streams) error {
 	if c.JSON {
 		return printJSON(s, b)
 	}
-	fmt.Fprintf(s.out, "Wrote %d octets to %s.\n", b.Bytes, b.File)
+	fmt.Fprintf(s.out, "Wrote %d bytes to %s.\n", b.Bytes, b.File)
 	return nil
 }
 

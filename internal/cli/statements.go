@@ -21,8 +21,8 @@ type statementsCmd struct {
 type statementsSignCmd struct {
 	operator
 	Type      string        `arg:"" enum:"member,guardian,move,rename,link" help:"What it says: member, guardian, move, rename or link."`
-	Subject   string        `required:"" placeholder:"URI" help:"Whom it is about: the organisation, the child, the user who moved, was renamed or is somebody else, too."`
-	Party     string        `placeholder:"URI" help:"Whom it names: the member, the guardian, who the user is now, or who she also is. Not for a rename."`
+	Subject   string        `required:"" placeholder:"URI" help:"The subject: the organisation, the child, or the user who moved, was renamed or has another identity."`
+	Party     string        `placeholder:"URI" help:"The other party: the member, the guardian, or the user's new or other identity. Not for a rename."`
 	Role      string        `placeholder:"TEXT" help:"Of a member."`
 	OldHandle string        `placeholder:"URI" help:"The handle that the user had before a rename."`
 	Audience  []string      `placeholder:"NAME" help:"Who may embed it or read it: an issuer's URL, or a domain's URI. Without, this issuer and that of the party."`

@@ -97,7 +97,7 @@ func (k *checker) places() {
 	k.Storage = k.place("storage", "sqlite", k.Storage, "issuer.db")
 	// sun_path of sockaddr_un holds 108 octets with the closing zero, on some systems 104.
 	if len(k.AdminSocket()) > 103 {
-		k.report("admin", "the path has %d octets and a socket's can have 103: choose a shorter one", len(k.AdminSocket()))
+		k.report("admin", "the path has %d bytes, and the path of a socket has at most 103: choose a shorter one", len(k.AdminSocket()))
 	}
 	if k.KEKFile == "" {
 		k.KEKFile = filepath.Join(k.Data, "kek")

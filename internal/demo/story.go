@@ -98,7 +98,7 @@ func (t *telling) tell(ctx context.Context) error {
 		{"a thief uses a stolen token with another key", t.steal},
 		{"somebody sends the same proof twice", t.replay},
 		{"Alice lets a bot act for her", t.grant},
-		{"the bot acts, and a peer sees for whom", t.act},
+		{"the bot acts for Alice, and a peer sees it", t.act},
 		{"Alice takes it back", t.takeBack},
 		{"the operator removes the device", t.remove},
 	})
@@ -220,7 +220,7 @@ func (t *telling) read(context.Context) error {
 	t.say("the user     %s   is who she is; it never changes", t.set.Subject)
 	t.say("the device   %s   is where she is; it is one key for ever", t.set.Device)
 	t.ok("the issuer's signature binds these three to the key with thumbprint %s", t.set.JKT)
-	t.say("so whoever shows the token must prove that key: the token alone proves nothing")
+	t.say("a client that shows the token must prove that key: the token alone proves nothing")
 	return nil
 }
 

@@ -61,7 +61,7 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 		e.found(Fail, check, "look at the provider's issuer: its metadata is below it", "%s answers something else than metadata", p.Issuer)
 		return
 	case doc.Issuer != p.Issuer:
-		e.found(Fail, check, fmt.Sprintf("write issuer: %q, octet for octet", doc.Issuer), "%s calls itself %q", p.Issuer, doc.Issuer)
+		e.found(Fail, check, fmt.Sprintf("write issuer: %q, exactly so", doc.Issuer), "%s calls itself %q", p.Issuer, doc.Issuer)
 		return
 	case !slices.Contains(doc.ResponseTypes, "code"):
 		e.found(Fail, check, "let it support the authorization code flow", "%s does not support the response type code", p.Issuer)

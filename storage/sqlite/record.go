@@ -203,7 +203,7 @@ type digest [32]byte
 func (d *digest) Scan(v any) error {
 	b, ok := v.([]byte)
 	if !ok || len(b) != len(d) {
-		return fmt.Errorf("a digest is kept as %T of %d octets", v, len(b))
+		return fmt.Errorf("a digest is stored as %T of %d bytes", v, len(b))
 	}
 	copy(d[:], b)
 	return nil

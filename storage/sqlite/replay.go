@@ -136,7 +136,7 @@ func (r *Replay) current(ctx context.Context, t *tx) (e dpop.Epoch, horizon int6
 		return e, 0, err
 	}
 	if err == nil && copy(e.ID[:], id) != len(e.ID) {
-		err = fmt.Errorf("an epoch of %d octets", len(id))
+		err = fmt.Errorf("an epoch of %d bytes", len(id))
 	}
 	if err == nil {
 		r.store.epoch.Store(&e)

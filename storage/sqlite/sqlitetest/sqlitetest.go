@@ -58,7 +58,7 @@ func Changes(before, after []string) []string {
 var halves = map[string]string{
 	"a user without a link": "SELECT domain || '/' || id FROM users u WHERE NOT EXISTS " +
 		"(SELECT 1 FROM links l WHERE l.domain = u.domain AND l.user_id = u.id)",
-	"a user who does not hold her handle": "SELECT domain || '/' || id FROM users u WHERE NOT EXISTS " +
+	"a user without their handle": "SELECT domain || '/' || id FROM users u WHERE NOT EXISTS " +
 		"(SELECT 1 FROM names n WHERE n.domain = u.domain AND n.user_id = u.id AND n.local = u.handle AND n.released_at = 0)",
 	"a link of nobody": "SELECT domain || '/' || subject FROM links l WHERE NOT EXISTS " +
 		"(SELECT 1 FROM users u WHERE u.domain = l.domain AND u.id = l.user_id)",

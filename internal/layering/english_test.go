@@ -1,0 +1,112 @@
+package layering_test
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// oddWords are words that no text for users has: the documents, the contract, the settings, help, messages, pages.
+var oddWords = regexp.MustCompile(`(?i)\b(octets?|she|hers?|herself|whoever|whom|whomever)\b`)
+
+// oddAllowed has the exceptions: passages about a named example person, by file.
+var oddAllowed = map[string][]string{
+	"docs/nested.md": {
+		"Alice lets a bot act for her.",
+		"Alice signs in with her app",
+		"lets her app make a grant",
+		"asks about her own account",
+		"Her app may embed the statement.",
+	},
+	"internal/demo/actor.go": {
+		"the issuer signed her grant",
+		"it is no token of hers: her key and her session stay with her",
+		"Alice by her bot, with her grant inside",
+		"as her grant inside the token shows",
+	},
+	"internal/demo/story.go": {
+		"Alice lets a bot act for her",
+		"the issuer asked her whether this program may act for her",
+		"is what people call her",
+		"is who she is",
+		"is where she is",
+	},
+}
+
+// TestReviewD9PlainEnglish reads all that users see: the documents, and every string of the program.
+func TestReviewD9PlainEnglish(t *testing.T) {
+	texts := make(map[string][]string) // by file, what users see of it
+	read := func(name string) {
+		b, err := os.ReadFile(filepath.Join(root, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		texts[name] = strings.Split(string(b), "\n")
+	}
+	for _, name := range []string{"README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md", "openapi.yaml", "internal/config/example.yaml"} {
+		read(name)
+	}
+	documents, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range documents {
+		read("docs/" + filepath.Base(name))
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && (d.Name() == "node_modules" || d.Name() == "testdata" || strings.HasPrefix(d.Name(), ".") && path != root):
+			return filepath.SkipDir
+		case !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") || d.Name() == "users.go":
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		name, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		ast.Inspect(file, func(n ast.Node) bool {
+			if s, ok := n.(*ast.BasicLit); ok && s.Kind == token.STRING {
+				texts[name] = append(texts[name], s.Value)
+			}
+			return true
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(texts) < 150 {
+		t.Errorf("%d files read, want all", len(texts))
+	}
+	for name, lines := range texts {
+		used := make(map[string]bool)
+		for _, line := range lines {
+			for _, passage := range oddAllowed[name] {
+				if strings.Contains(line, passage) {
+					used[passage] = true
+					line = strings.ReplaceAll(line, passage, "")
+				}
+			}
+			if word := oddWords.FindString(line); word != "" {
+				t.Errorf("%s says %q, want plain English: %s", name, word, strings.TrimSpace(line))
+			}
+		}
+		for _, passage := range oddAllowed[name] {
+			if !used[passage] {
+				t.Errorf("%s no longer has the exception %q", name, passage)
+			}
+		}
+	}
+}
