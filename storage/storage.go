@@ -200,6 +200,8 @@ type Tx interface {
 	UpdateUser(ctx context.Context, u User) error
 	// InsertLink ties (issuer, subject) of an OpenID provider to a user; [ErrConflict] if it is tied to one.
 	InsertLink(ctx context.Context, l Link) error
+	// DeleteLink removes the link of (issuer, subject), which another user may have then; [ErrNotFound] if there is none.
+	DeleteLink(ctx context.Context, domain, issuer, subject string) error
 	// InsertName takes a name for a user; [ErrConflict] if its collision key was ever taken in the domain, or if it is held
 	// now and so is another name of the domain with the same Local, whatever its key.
 	InsertName(ctx context.Context, n Name) error

@@ -23,6 +23,7 @@ type usersCmd struct {
 	List    usersListCmd    `cmd:"" help:"List users."`
 	Show    usersShowCmd    `cmd:"" help:"Show a user: her handles, links, devices and sessions."`
 	Rename  usersRenameCmd  `cmd:"" help:"Give a user another handle."`
+	Relink  usersRelinkCmd  `cmd:"" help:"Move links to accounts at OpenID providers, after a change of provider or a mistake."`
 	Disable usersDisableCmd `cmd:"" help:"Shut a user out: end her sessions and tokens at once, and refuse her logins."`
 	Enable  usersEnableCmd  `cmd:"" help:"Let a disabled user sign in again."`
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"time"
 )
 
@@ -88,6 +89,21 @@ func (a Admin) User(ctx context.Context, method, domain, user, action string, qu
 // RenameUser gives a user another handle.
 func (a Admin) RenameUser(ctx context.Context, domain, user, handle string, answer any) error {
 	return a.User(ctx, http.MethodPut, domain, user, "handle", url.Values{"handle": {handle}}, answer)
+}
+
+// Relink has links moved as the lines of a file say, or with dry only tells what would become of them.
+func (a Admin) Relink(ctx context.Context, domain string, lines []byte, dry bool, answer any) error {
+	query := url.Values{"dry_run": {strconv.FormatBool(dry)}}
+	if domain != "" {
+		query.Set("domain", domain)
+	}
+	u := url.URL{Scheme: "http", Host: "issuer", Path: "/admin/links", RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(lines))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", "application/x-ndjson")
+	return a.send(req, answer)
 }
 
 // RotateKey has the next signing key made, which signs when it was published for long enough or, with now, at once.

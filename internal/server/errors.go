@@ -108,6 +108,7 @@ func classify(err error) failure {
 		large   *tooLarge
 		routing *echo.HTTPError
 		handle  *handleRefused
+		links   *relinkRefused
 		backup  *notBackedUp
 		often   *limited
 		scope   *scopeError
@@ -166,6 +167,8 @@ func classify(err error) failure {
 		return failure{status: http.StatusConflict, code: "backup_refused", description: backup.words}
 	case errors.As(err, &handle):
 		return failure{status: http.StatusConflict, code: "handle_refused", description: handle.words}
+	case errors.As(err, &links):
+		return failure{status: http.StatusConflict, code: "relink_refused", description: links.words()}
 	case errors.As(err, &denied):
 		return failure{status: denied.status, code: denied.code, description: denied.words}
 	case errors.As(err, &taken):

@@ -55,6 +55,7 @@ func (s *Server) adminRoutes() []route {
 		{http.MethodGet, "/admin/users", s.listUsers, ownOrigin, notCounted},
 		{http.MethodGet, "/admin/users/{user}", s.showUser, ownOrigin, notCounted},
 		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser, ownOrigin, notCounted},
+		{http.MethodPost, "/admin/links", s.relink, ownOrigin, notCounted},
 		{http.MethodDelete, "/admin/names", s.releaseName, ownOrigin, notCounted},
 		{http.MethodPost, "/admin/users/{user}/disable", s.disableUser, ownOrigin, notCounted},
 		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser, ownOrigin, notCounted},

@@ -12,6 +12,7 @@ var (
 	selectUsers = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
 	selectLinks = statement("SELECT " + linkColumns + " FROM links WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, issuer, subject")
+	deleteLink  = statement("DELETE FROM links WHERE domain = ? AND issuer = ? AND subject = ?")
 	selectNames = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
 	// Each half is found by the index, and there is nothing to find but after an upgrade.
 	selectOldNames = statement("SELECT " + nameColumns + " FROM names WHERE tables < ?1 OR tables > ?1 LIMIT ?2")
@@ -38,6 +39,14 @@ func (r *reader) Links(ctx context.Context, domain, user string) (links []storag
 		return linkDest(&links[len(links)-1])
 	}, domain, user)
 	return links, err
+}
+
+func (t *tx) DeleteLink(ctx context.Context, domain, issuer, subject string) error {
+	n, err := t.exec(ctx, deleteLink, domain, issuer, subject)
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
 }
 
 func (r *reader) Names(ctx context.Context, domain, user string) (names []storage.Name, err error) {

@@ -77,6 +77,13 @@ func (f faultyTx) RenameKey(ctx context.Context, n storage.Name, key string) err
 	return f.tx.RenameKey(ctx, n, key)
 }
 
+func (f faultyTx) DeleteLink(ctx context.Context, domain, issuer, subject string) error {
+	if err := f.fail("DeleteLink"); err != nil {
+		return err
+	}
+	return f.tx.DeleteLink(ctx, domain, issuer, subject)
+}
+
 func (f faultyReader) Grants(ctx context.Context, domain, user string) ([]storage.Grant, error) {
 	if err := f.fail("Grants"); err != nil {
 		return nil, err

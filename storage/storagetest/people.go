@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -196,6 +197,29 @@ func testRenameKey(t *testing.T, s storage.Store) {
 	if got := old(9); len(got) != 0 {
 		t.Errorf("OldNames = %q, want none", got)
 	}
+}
+
+// A link is removed by its exact issuer and subject, and what was linked can be linked again.
+func testDeleteLink(t *testing.T, s storage.Store) {
+	alice, abroad, other, bob := link("alice"), link("alice"), link("alice"), link("bob")
+	abroad.Domain, other.Subject = "example.org", strings.ToUpper(alice.Subject)
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(tx.InsertLink(ctx, alice), tx.InsertLink(ctx, abroad), tx.InsertLink(ctx, other), tx.InsertLink(ctx, bob))
+	})
+	remove := func(ctx context.Context, tx storage.Tx) error {
+		return tx.DeleteLink(ctx, domain, alice.Issuer, alice.Subject)
+	}
+	write(t, s, remove)
+	if err := s.Update(t.Context(), remove); err != storage.ErrNotFound {
+		t.Errorf("DeleteLink of what is gone = %v, want %v", err, storage.ErrNotFound)
+	}
+	for _, want := range [][]storage.Link{{other}, {abroad}, {bob}} {
+		if got, err := s.Links(t.Context(), want[0].Domain, want[0].User); err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("Links = %+v, %v, want %+v", got, err, want)
+		}
+	}
+	alice.User = bob.User
+	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertLink(ctx, alice) })
 }
 
 // Two names with one local part are not held in a domain at a time, whatever their keys are.

@@ -51,6 +51,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"EndDeviceGrants", testEndDeviceGrants},
 		{"EndUserGrants", testEndUserGrants},
 		{"RenameKey", testRenameKey},
+		{"DeleteLink", testDeleteLink},
 		{"EndClientGrants", testEndClientGrants},
 		{"ClientsAreNumbered", testClientsAreNumbered},
 		{"ClientsAreFollowedWhileRacing", testClientsAreFollowedWhileRacing},
