@@ -139,7 +139,7 @@ func (v *victim) refusedBackup(t *testing.T, backup string) {
 	v.copyData(t, data)
 	v.write(t, "kek", strings.Repeat("5a", 32))
 	before := v.files(t)
-	v.run(t, 2, `kek does not open what the backup holds: set kek_file to the key that it was made under`, "restore", "--config", v.config(), "--from", backup)
+	v.run(t, 2, `kek cannot decrypt the keys in the backup: set kek_file to the key that it was made under`, "restore", "--config", v.config(), "--from", backup)
 	v.run(t, 2, `issuer\.yaml is damaged or no backup: take another one`, "restore", "--config", v.config(), "--from", v.config())
 	if after := v.files(t); len(after) != len(before) || after["issuer.db"] != before["issuer.db"] {
 		t.Errorf("the files are %v, want them as before: %v", after, before)

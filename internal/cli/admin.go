@@ -125,7 +125,7 @@ type devicesRemoveCmd struct {
 	operator
 	Device string `arg:"" help:"The device id, or its URI (im:USER/DEVICE@DOMAIN)."`
 	Domain string `placeholder:"NAME" help:"Domain of the device; not needed with a URI, or if the issuer serves only one."`
-	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"The reason, for the log (${default})."`
 }
 
 func (*devicesRemoveCmd) Help() string {

@@ -18,7 +18,7 @@ type assertionCmd struct {
 	Key      string `required:"" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
 	ClientID string `placeholder:"ID" help:"The client that authenticates."`
 	Issuer   string `placeholder:"URL" help:"The issuer that it authenticates at ($$ISSUER)."`
-	KID      string `name:"kid" placeholder:"KID" help:"The kid that the key is registered with; its thumbprint unless given."`
+	KID      string `name:"kid" placeholder:"KID" help:"The kid that the key is registered with; the default is its thumbprint."`
 	JWKS     bool   `name:"jwks" help:"Print the public key instead, as the JWK Set to register for the client."`
 }
 

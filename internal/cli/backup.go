@@ -15,7 +15,7 @@ import (
 
 type backupCmd struct {
 	operator
-	To string `required:"" placeholder:"FILE" help:"The file to write. There must be none of that name."`
+	To string `required:"" placeholder:"FILE" help:"The file to write. It must not exist."`
 }
 
 func (*backupCmd) Help() string {
@@ -80,7 +80,7 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	r, err := sqlite.Restore(ctx, database, c.From, sqlite.RestoreOptions{
 		Check: func(ctx context.Context, store storage.Store) error {
 			if _, err := keys.ClusterSecret(ctx, store, keys.NewSealer(kek), nil); err != nil {
-				return fmt.Errorf("%s does not open what the backup holds: set kek_file to the key that it was made under: %w", kekFile, err)
+				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile, err)
 			}
 			return nil
 		},

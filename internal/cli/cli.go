@@ -25,16 +25,16 @@ const (
 // commands is the command line as kong reads it; each command's Run is in a file of its own subject.
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Run the issuer."`
-	Demo       demoCmd       `cmd:"" help:"Tell the whole story once, on loopback, with nothing set up."`
-	Doctor     doctorCmd     `cmd:"" help:"Look at what usually goes wrong, and say how to mend it."`
-	Config     configCmd     `cmd:"" help:"Look at a settings file."`
+	Demo       demoCmd       `cmd:"" help:"Run the whole flow once, on loopback, without any setup."`
+	Doctor     doctorCmd     `cmd:"" help:"Check what usually goes wrong, and say how to fix it."`
+	Config     configCmd     `cmd:"" help:"Check a settings file, or print an example."`
 	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
 	Names      namesCmd      `cmd:"" help:"Free former handles of a running issuer."`
 	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Clients    clientsCmd    `cmd:"" help:"List, show, add or remove clients of a running issuer."`
 	Keys       keysCmd       `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
 	Backup     backupCmd     `cmd:"" help:"Write the database of a running issuer to a file."`
-	Restore    restoreCmd    `cmd:"" help:"Put a backup in the place of the database of a stopped issuer."`
+	Restore    restoreCmd    `cmd:"" help:"Replace the database of a stopped issuer with a backup."`
 	Statements statementsCmd `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
 	Login      loginCmd      `cmd:"" help:"Sign in at an issuer, with the browser."`
 	Token      tokenCmd      `cmd:"" help:"Print an access token of the session, refreshed as needed."`
@@ -42,7 +42,7 @@ type commands struct {
 	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`
 	Proof      proofCmd      `cmd:"" help:"Print a DPoP proof, for use with curl."`
 	Assertion  assertionCmd  `cmd:"" help:"Print a client assertion, for use with curl."`
-	Nested     nestedCmd     `cmd:"" help:"Look at tokens with several subjects."`
+	Nested     nestedCmd     `cmd:"" help:"Explain tokens with several subjects."`
 	ID         idCmd         `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
 	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
 	Version    versionCmd    `cmd:"" help:"Print the version."`

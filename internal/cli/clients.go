@@ -123,21 +123,21 @@ func printClient(s *streams, k server.AdminClient) error {
 
 type clientsAddCmd struct {
 	operator
-	ID             string   `name:"id" required:"" placeholder:"ID" help:"The client id. One that was ever removed is not to be had again."`
-	Name           string   `placeholder:"TEXT" help:"What people know it by (its id)."`
+	ID             string   `name:"id" required:"" placeholder:"ID" help:"The client id. The id of a removed client cannot be used again."`
+	Name           string   `placeholder:"TEXT" help:"The name that users see (its id)."`
 	Auth           string   `required:"" enum:"none,secret,private_key_jwt" placeholder:"none|secret|private_key_jwt" help:"How it authenticates."`
 	Grants         []string `name:"grant" sep:"none" placeholder:"GRANT" help:"A grant that it may ask for; may be repeated, like all below."`
 	RedirectURIs   []string `name:"redirect-uri" sep:"none" placeholder:"URI" help:"A redirect URI."`
 	Scopes         []string `name:"scope" sep:"none" placeholder:"SCOPE" help:"A scope that it may ask for."`
-	Domains        []string `name:"domain" required:"" sep:"none" placeholder:"NAME" help:"A domain whose people and tokens it deals with."`
-	Resources      []string `name:"resource" sep:"none" placeholder:"URI" help:"An audience that it serves and may ask tokens for."`
-	Embed          []string `name:"embed" sep:"none" placeholder:"RELATION" help:"A relation of tokens that it may have embedded in its own."`
+	Domains        []string `name:"domain" required:"" sep:"none" placeholder:"NAME" help:"A domain that it serves."`
+	Resources      []string `name:"resource" sep:"none" placeholder:"URI" help:"An audience that it serves and may request tokens for."`
+	Embed          []string `name:"embed" sep:"none" placeholder:"RELATION" help:"A relation of tokens that it may embed in its own."`
 	DPoP           string   `name:"dpop" enum:"required,optional," default:"" placeholder:"required|optional" help:"Whether its tokens are bound to a key (required)."`
-	FirstParty     bool     `help:"You run it: people are not asked whether they consent."`
+	FirstParty     bool     `help:"You run it: users are not asked for consent."`
 	RequirePAR     bool     `name:"require-par" help:"Its authorization requests must be pushed."`
 	RequireDPoPJKT bool     `name:"require-dpop-jkt" help:"Its authorization requests must name their key."`
-	JWKS           string   `name:"jwks" xor:"keys" placeholder:"FILE" help:"File that holds its public keys, a JWK Set."`
-	JWKSURI        string   `name:"jwks-uri" xor:"keys" placeholder:"URL" help:"Where it publishes them."`
+	JWKS           string   `name:"jwks" xor:"keys" placeholder:"FILE" help:"File with its public keys, a JWK Set."`
+	JWKSURI        string   `name:"jwks-uri" xor:"keys" placeholder:"URL" help:"The URL where it publishes them."`
 }
 
 func (*clientsAddCmd) Help() string {
@@ -193,7 +193,7 @@ func (c *clientsAddCmd) Run(ctx context.Context, s *streams) error {
 type clientsRemoveCmd struct {
 	operator
 	ID     string `arg:"" help:"The client id."`
-	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"The reason, for the log (${default})."`
 }
 
 func (*clientsRemoveCmd) Help() string {
@@ -219,7 +219,7 @@ func (c *clientsRemoveCmd) Run(ctx context.Context, s *streams) error {
 type clientsRotateCmd struct {
 	operator
 	ID   string        `arg:"" help:"The client id."`
-	Keep time.Duration `default:"24h" placeholder:"TIME" help:"How long the old secret is good yet (${default}); 0s ends it at once."`
+	Keep time.Duration `default:"24h" placeholder:"TIME" help:"How long the old secret stays valid (${default}); 0s ends it at once."`
 }
 
 func (*clientsRotateCmd) Help() string {

@@ -10,7 +10,7 @@ import (
 )
 
 type configCmd struct {
-	Check   configCheckCmd   `cmd:"" help:"Say everything that is wrong with a settings file."`
+	Check   configCheckCmd   `cmd:"" help:"List every error in a settings file."`
 	Example configExampleCmd `cmd:"" help:"Print a settings file with every key, its default and its meaning."`
 }
 

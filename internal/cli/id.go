@@ -11,7 +11,7 @@ import (
 )
 
 type idCmd struct {
-	Identifier string `arg:"" help:"The identifier, as a URI or as its system writes it."`
+	Identifier string `arg:"" help:"The identifier, as a URI or in the native form of its system."`
 	As         string `enum:"guess,uri,xmpp,irc,sip,wire,wxyz,email,generic" default:"guess" placeholder:"FORM" help:"How to read it: uri, xmpp, irc, sip, wire, wxyz, email or generic. Default: guessed from the text."`
 	Network    string `placeholder:"NAME" help:"Domain of the IRC network of a native IRC name."`
 	Reading    string `enum:"strict,lenient,registration" default:"lenient" placeholder:"HOW" help:"strict (canonical spelling only), lenient or registration (the rules for a new name) (${default})."`

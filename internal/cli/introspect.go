@@ -18,9 +18,9 @@ type introspectCmd struct {
 	Token      string `arg:"" help:"The access token; - reads it from standard input."`
 	Issuer     string `placeholder:"URL" help:"The issuer to ask ($$ISSUER)."`
 	ClientID   string `placeholder:"ID" help:"Client to ask as ($$PEER_ID)."`
-	SecretFile string `placeholder:"FILE" xor:"credentials" help:"File that holds its secret; without it, $$PEER_SECRET does."`
-	Key        string `placeholder:"FILE" xor:"credentials" help:"Private key to sign an assertion with, in the place of a secret (see issuer assertion)."`
-	KID        string `name:"kid" placeholder:"KID" help:"The kid that the key is registered with; its thumbprint unless given."`
+	SecretFile string `placeholder:"FILE" xor:"credentials" help:"File with its secret; the default is $$PEER_SECRET."`
+	Key        string `placeholder:"FILE" xor:"credentials" help:"Private key to sign an assertion with, instead of a secret (see issuer assertion)."`
+	KID        string `name:"kid" placeholder:"KID" help:"The kid that the key is registered with; the default is its thumbprint."`
 }
 
 func (*introspectCmd) Help() string {
@@ -90,7 +90,7 @@ func (c *introspectCmd) secret(s *streams) (string, error) {
 	if secret := s.getenv("PEER_SECRET"); secret != "" {
 		return secret, nil
 	}
-	return "", usage("introspect needs what the client authenticates with: --key FILE, --secret-file FILE, or PEER_SECRET in the environment")
+	return "", usage("introspect needs the credentials of the client: --key FILE, --secret-file FILE, or PEER_SECRET in the environment")
 }
 
 func readLine(r io.Reader) (string, error) {

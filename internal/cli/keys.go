@@ -13,7 +13,7 @@ import (
 
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List signing keys."`
-	Rotate keysRotateCmd `cmd:"" help:"Have the next signing key take the place of the one that signs."`
+	Rotate keysRotateCmd `cmd:"" help:"Replace the signing key with the next one."`
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke a signing key: everything that it signed is void."`
 }
 
@@ -83,7 +83,7 @@ func (c *keysRotateCmd) Run(ctx context.Context, s *streams) error {
 type keysRevokeCmd struct {
 	operator
 	Key    string `arg:"" name:"kid" help:"The key, as issuer keys list shows it."`
-	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"The reason, for the log (${default})."`
 }
 
 func (*keysRevokeCmd) Help() string {

@@ -27,12 +27,12 @@ type loginCmd struct {
 	kept
 	Issuer     string        `placeholder:"URL" help:"The issuer ($$ISSUER)."`
 	ClientID   string        `name:"client-id" placeholder:"ID" help:"The public client to log in with, which has the redirect URI http://127.0.0.1/callback (im-app)."`
-	Domain     string        `placeholder:"NAME" help:"The domain to log in to, for a client of several."`
-	Provider   string        `placeholder:"ID" help:"The OpenID provider to log in at, in a domain of several."`
-	DeviceName string        `placeholder:"NAME" help:"What your list of devices calls this one (the name of the machine)."`
+	Domain     string        `placeholder:"NAME" help:"The domain to log in to, for a client of several domains."`
+	Provider   string        `placeholder:"ID" help:"The OpenID provider to log in at, for a domain with several."`
+	DeviceName string        `placeholder:"NAME" help:"The name of this device in lists of devices (the name of the machine)."`
 	Scope      []string      `sep:" " placeholder:"SCOPE" help:"Scopes to ask for, instead of the issuer's own choice."`
 	Resource   []string      `sep:"none" placeholder:"URI" help:"Resource that the tokens are for. May be repeated."`
-	NewDevice  bool          `help:"Make a new key, and so a new device, though there is a session."`
+	NewDevice  bool          `help:"Make a new key, and so a new device, even if there is a session."`
 	NoBrowser  bool          `help:"Open no browser; only print the URL."`
 	Timeout    time.Duration `default:"5m" placeholder:"5m" help:"How long to wait for the browser."`
 	JSON       bool          `name:"json" help:"Print JSON."`
@@ -100,7 +100,7 @@ func (c *loginCmd) begin(ctx context.Context, s *streams, path string) (_ client
 	case issuer == "":
 		return before, false, usage("login needs the issuer: --issuer URL, or ISSUER in the environment")
 	case !client.Safe(issuer):
-		return before, false, usage("%s is neither an https URL nor on this machine: what you get there others could get too", issuer)
+		return before, false, usage("%s is neither an https URL nor on this machine: others could read what you get there", issuer)
 	case before.Issuer != "" && (before.Issuer != issuer || before.ClientID != id):
 		return before, false, usage("%s holds a session of client %s at %s: end it with issuer logout, or keep this one in another file with --session",
 			path, before.ClientID, before.Issuer)

@@ -11,7 +11,7 @@ import (
 
 type logoutCmd struct {
 	kept
-	Force bool `help:"Remove the file also if the issuer cannot be told."`
+	Force bool `help:"Remove the file even if the issuer cannot be reached."`
 }
 
 func (*logoutCmd) Help() string {
@@ -38,7 +38,7 @@ func (c *logoutCmd) Run(ctx context.Context, s *streams) error {
 		if !c.Force {
 			var e *exit
 			if errors.As(err, &e) {
-				return &exit{e.code, fmt.Errorf("%w. The session may still live there, and %s is kept: --force removes it", e.err, path)}
+				return &exit{e.code, fmt.Errorf("%w. The session may still live there, and %s stays: --force removes it", e.err, path)}
 			}
 			return err
 		}

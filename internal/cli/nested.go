@@ -16,18 +16,18 @@ import (
 )
 
 type nestedCmd struct {
-	Explain explainCmd `cmd:"" help:"Check a token with all that it encloses, and say what it comes to."`
+	Explain explainCmd `cmd:"" help:"Check a token with all tokens that it encloses, and explain the result."`
 }
 
 type explainCmd struct {
-	File        string    `arg:"" help:"File that holds the token; - reads it from standard input."`
-	Peer        []string  `required:"" placeholder:"DOMAIN=URL" help:"An issuer to believe for a domain. May be repeated."`
-	JWKS        []string  `name:"jwks" placeholder:"[URL=]FILE" help:"The keys of that issuer, or of all. Without, they are asked for at the issuers."`
-	Along       []string  `placeholder:"FILE" help:"File that holds a token that came along, which the token names by its digest. May be repeated."`
-	NJWT        string    `name:"njwt" enum:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by," default:"" placeholder:"RELATION" help:"What a token in the member njwt is to the one around it, such as acts_for. Without, such tokens are refused."`
-	Audience    []string  `placeholder:"NAME" help:"A name of the verifier: the token must be for one of them. Without, it may be for anybody."`
+	File        string    `arg:"" help:"File with the token; - reads it from standard input."`
+	Peer        []string  `required:"" placeholder:"DOMAIN=URL" help:"An issuer to trust for a domain. May be repeated."`
+	JWKS        []string  `name:"jwks" placeholder:"[URL=]FILE" help:"The keys of that issuer, or of all. Without it, they are fetched from the issuers."`
+	Along       []string  `placeholder:"FILE" help:"File with a token that the token names by its digest. May be repeated."`
+	NJWT        string    `name:"njwt" enum:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by," default:"" placeholder:"RELATION" help:"The relation of a token in the member njwt to the outer one, such as acts_for. Without it, such tokens are refused."`
+	Audience    []string  `placeholder:"NAME" help:"An audience of the verifier: the token must be for one of them. Without it, any audience is accepted."`
 	At          time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Check it as of this time, such as 2026-05-01T14:00:00Z, not now."`
-	Development bool      `help:"Admit domains set aside for tests, and issuers by http."`
+	Development bool      `help:"Allow domains that are reserved for tests, and issuers by http."`
 	JSON        bool      `name:"json" help:"Print JSON."`
 }
 

@@ -19,9 +19,9 @@ import (
 
 type proofCmd struct {
 	Key        string `required:"" xor:"key" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
-	Session    string `required:"" xor:"key" placeholder:"FILE" help:"The key of the session in this file, in the place of --key."`
+	Session    string `required:"" xor:"key" placeholder:"FILE" help:"Use the key of the session in this file instead of --key."`
 	Method     string `placeholder:"M" help:"Method of the request, such as POST."`
-	URL        string `name:"url" placeholder:"U" help:"URL of the request; query and fragment do not count."`
+	URL        string `name:"url" placeholder:"U" help:"URL of the request; query and fragment are ignored."`
 	Nonce      string `placeholder:"N" help:"The server's newest nonce: the DPoP-Nonce header of its last answer."`
 	Token      string `placeholder:"T" help:"Access token that goes with the request, at a resource."`
 	Thumbprint bool   `help:"Print the thumbprint of the key instead: what dpop_jkt and cnf.jkt hold."`

@@ -21,15 +21,15 @@ import (
 )
 
 type serveCmd struct {
-	Config       string `placeholder:"FILE" help:"Settings file: see docs/settings.md for its keys. With --dev, settings that lie over those of the development issuer."`
-	Dev          bool   `help:"Run for development, with an OpenID provider of its own (people alice and bob); loopback only."`
+	Config       string `placeholder:"FILE" help:"Settings file: see docs/settings.md for its keys. With --dev, it overrides the settings of the development issuer."`
+	Dev          bool   `help:"Run for development, with a built-in OpenID provider (users alice and bob); loopback only."`
 	Data         string `placeholder:"DIR" help:"Where --dev keeps its database and dev.env (./data)."`
 	DevIDPListen string `name:"dev-idp-listen" placeholder:"HOST:PORT" help:"Where the provider of --dev listens (127.0.0.1:8081)."`
 	Listen       string `placeholder:"HOST:PORT" help:"Where the issuer listens, instead of what the settings say; port 0 takes any. With --dev, 127.0.0.1:8080."`
 	AddrFile     string `placeholder:"FILE" help:"Write the addresses to FILE as JSON, once they are served."`
 	LogFormat    string `enum:"text,json," default:"" placeholder:"text|json" help:"Log format, instead of what the settings say."`
 	LogLevel     string `enum:"debug,info,warn,error," default:"" placeholder:"debug|info|warn|error" help:"Log level, instead of what the settings say."`
-	AcceptClock  bool   `help:"Take the system's clock for right, though it is behind what the database has seen, or a month ahead."`
+	AcceptClock  bool   `help:"Trust the system clock even if it is behind the latest time in the database, or a month ahead of it."`
 }
 
 func (*serveCmd) Help() string {

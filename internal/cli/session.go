@@ -48,7 +48,7 @@ func noSession(ctx context.Context, path string, err error) error {
 // bare sends requests without proofs. An issuer's endpoints redirect nobody but browsers.
 func bare() *http.Client {
 	return &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
-		return errors.New("the issuer's answer is a redirect, which no endpoint may give")
+		return errors.New("the issuer answered with a redirect, which is not allowed")
 	}}
 }
 

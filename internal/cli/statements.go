@@ -14,19 +14,19 @@ import (
 
 type statementsCmd struct {
 	Sign     statementsSignCmd     `cmd:"" help:"Sign a statement about a user or an organisation, and print it."`
-	List     statementsListCmd     `cmd:"" help:"List the statements that stand."`
-	Withdraw statementsWithdrawCmd `cmd:"" help:"End a statement, with all that rests on it."`
+	List     statementsListCmd     `cmd:"" help:"List live statements."`
+	Withdraw statementsWithdrawCmd `cmd:"" help:"End a statement, with everything that depends on it."`
 }
 
 type statementsSignCmd struct {
 	operator
-	Type      string        `arg:"" enum:"member,guardian,move,rename,link" help:"What it says: member, guardian, move, rename or link."`
+	Type      string        `arg:"" enum:"member,guardian,move,rename,link" help:"The kind: member, guardian, move, rename or link."`
 	Subject   string        `required:"" placeholder:"URI" help:"The subject: the organisation, the child, or the user who moved, was renamed or has another identity."`
 	Party     string        `placeholder:"URI" help:"The other party: the member, the guardian, or the user's new or other identity. Not for a rename."`
 	Role      string        `placeholder:"TEXT" help:"Of a member."`
 	OldHandle string        `placeholder:"URI" help:"The handle that the user had before a rename."`
-	Audience  []string      `placeholder:"NAME" help:"Who may embed it or read it: an issuer's URL, or a domain's URI. Without, this issuer and that of the party."`
-	For       time.Duration `placeholder:"TIME" help:"How long it holds, such as 720h; the settings bound it (lifetimes.statement)."`
+	Audience  []string      `placeholder:"NAME" help:"The audience that may embed or read it: an issuer's URL, or a domain's URI. The default is this issuer and that of the party."`
+	For       time.Duration `placeholder:"TIME" help:"How long it is valid, such as 720h; lifetimes.statement is the limit."`
 }
 
 func (*statementsSignCmd) Help() string {
@@ -42,7 +42,7 @@ func (c *statementsSignCmd) Run(ctx context.Context, s *streams) error {
 	party := map[string]string{"member": "member", "guardian": "guardian", "move": "moved_to", "link": "same_as"}[c.Type]
 	switch {
 	case party == "" && c.Party != "":
-		return usage("--party has no place in a rename: --old-handle says what the user was called")
+		return usage("a rename takes no --party: --old-handle names the former handle")
 	case party != "" && c.Party == "":
 		return usage("%s needs --party", c.Type)
 	case c.Type != "rename" && c.OldHandle != "":
@@ -110,7 +110,7 @@ type statementsWithdrawCmd struct {
 	operator
 	ID     string `required:"" placeholder:"ID" help:"The statement, as list shows it."`
 	Domain string `placeholder:"NAME" help:"Domain of its subject; not needed if the issuer serves only one."`
-	Reason string `default:"operator" placeholder:"TEXT" help:"Why, for the record (${default})."`
+	Reason string `default:"operator" placeholder:"TEXT" help:"The reason, for the log (${default})."`
 }
 
 func (*statementsWithdrawCmd) Help() string {

@@ -17,7 +17,7 @@ import (
 
 type tokenCmd struct {
 	kept
-	MinLife time.Duration `default:"30s" placeholder:"30s" help:"Refresh if the token is good for less than this."`
+	MinLife time.Duration `default:"30s" placeholder:"30s" help:"Refresh if the token expires sooner than this."`
 	Refresh bool          `help:"Refresh in any case."`
 	Decode  bool          `help:"Print what the token says, not the token."`
 	JSON    bool          `name:"json" help:"Print JSON."`

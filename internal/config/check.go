@@ -86,7 +86,7 @@ func (k *checker) tls() {
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		k.report("tls", "%s and %s are no certificate and its key: %v", t.CertFile, t.KeyFile, err)
+		k.report("tls", "%s and %s are not a certificate and its key: %v", t.CertFile, t.KeyFile, err)
 	}
 }
 
@@ -227,7 +227,7 @@ var providerID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
 
 func (k *checker) domains() {
 	if len(k.Domains) == 0 {
-		k.report("domains", "is empty: the issuer has nobody to speak for")
+		k.report("domains", "is empty: name the domains that the issuer issues identities in")
 	}
 	names, providers := make(map[string]string), make(map[string]string)
 	for i := range k.Domains {
@@ -239,7 +239,7 @@ func (k *checker) domains() {
 			k.report(join(path, "claims.handle"), "is empty: name the claim that holds the handle")
 		}
 		if len(d.Providers) == 0 {
-			k.report(join(path, "providers"), "is empty: name the OpenID provider that people of the domain log in at")
+			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")
 		}
 		called := make(map[string]string) // what people choose by
 		for j := range d.Providers {
@@ -250,7 +250,7 @@ func (k *checker) domains() {
 				k.unique(called, join(path, "name"), p.Name)
 			}
 			if !p.AuthoritativeHandles && !d.ChooseHandle {
-				k.report(join(path, "authoritative_handles"), "nobody could ever get a handle: set it if the provider's users cannot choose the value of the handle claim freely, or let people choose (choose_handle)")
+				k.report(join(path, "authoritative_handles"), "no user could get a handle: set it if the provider's users cannot choose the value of the handle claim freely, or let users choose (choose_handle)")
 			}
 		}
 	}
@@ -270,7 +270,7 @@ func (k *checker) system(path string, d *Domain) {
 	case "mimi":
 		k.report(key, "mimi is a form, not a system: use system: generic and uri: mimi")
 	default:
-		k.report(key, "%q is no identifier system: use generic, wxyz, wire or xmpp", d.System)
+		k.report(key, "%q is not an identifier system: use generic, wxyz, wire or xmpp", d.System)
 	}
 }
 

@@ -39,7 +39,7 @@ func (k *checker) client(c *Client, path string) {
 		k.redirect(index(join(path, "redirect_uris"), j), u)
 	}
 	if len(c.Domains) == 0 {
-		k.report(join(path, "domains"), "is empty: name the domains whose people and tokens the client deals with")
+		k.report(join(path, "domains"), "is empty: name the domains that the client serves")
 	}
 	for j, name := range c.Domains {
 		k.knownDomain(index(join(path, "domains"), j), name, c.Domains)
@@ -57,7 +57,7 @@ func (k *checker) credentials(c *Client, path string) {
 	case c.Auth != "secret" && !none:
 		k.report(join(path, "secret_sha256"), "does not go with auth: %s; a client with a secret has auth: secret", c.Auth)
 	case c.SecretSHA256 == sha256.Sum256(nil):
-		k.report(join(path, "secret_sha256"), "is the hash of no secret at all")
+		k.report(join(path, "secret_sha256"), "is the hash of the empty string, not of a secret")
 	}
 	if c.Auth != "none" {
 		return
@@ -69,7 +69,7 @@ func (k *checker) credentials(c *Client, path string) {
 	}
 	for j, s := range c.Scopes {
 		if strings.HasPrefix(s, "introspect") && !slices.Contains(c.Grants, "authorization_code") {
-			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), unless people log in with it and it asks with their tokens")
+			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), unless users log in with it and it asks with their tokens")
 		}
 	}
 }
@@ -125,7 +125,7 @@ func (k *checker) grants(c *Client, path string) {
 			k.report(join(path, "redirect_uris"), "is required with the grant authorization_code")
 		}
 		if c.DPoP != "required" {
-			k.report(join(path, "dpop"), "must be required for a client that logs people in: their tokens are always bound to a key")
+			k.report(join(path, "dpop"), "must be required for a client with logins: their tokens are always bound to a key")
 		}
 		return
 	}

@@ -14,7 +14,7 @@ func (k *checker) peers() {
 		k.domain(join(path, "domain"), p.Domain)
 		k.secureURL(join(path, "issuer"), p.Issuer)
 		if p.Issuer == k.Issuer {
-			k.report(join(path, "issuer"), "is this issuer: it is believed for its own domains without being listed")
+			k.report(join(path, "issuer"), "is this issuer: it is trusted for its own domains without being listed")
 		}
 		if slices.ContainsFunc(k.Domains, func(d Domain) bool { return d.Name == p.Domain }) {
 			k.report(join(path, "domain"), "%q is among the domains of these settings: no other issuer speaks for it", p.Domain)
@@ -26,7 +26,7 @@ func (k *checker) peers() {
 			if p.JWKS, err = os.ReadFile(p.JWKSFile); err != nil {
 				k.report(join(path, "jwks_file"), "%s cannot be read: %s", p.JWKSFile, cause(err))
 			} else if !strings.Contains(string(p.JWKS), `"keys"`) {
-				k.report(join(path, "jwks_file"), "%s is no JWK Set: a JSON object with the member keys (RFC 7517 §5)", p.JWKSFile)
+				k.report(join(path, "jwks_file"), "%s is not a JWK Set: a JSON object with the member keys (RFC 7517 §5)", p.JWKSFile)
 			}
 		}
 		if other, known := files[p.Issuer]; known && other != p.JWKSFile {

@@ -10,7 +10,7 @@ func (c *Config) Registration(data []byte, secret [32]byte) (Client, error) {
 		d.decode(root, &client)
 		if !d.bad[""] {
 			if _, ok := d.where["secret_sha256"]; ok {
-				d.report("secret_sha256", "is not for you to say: the issuer makes the secret")
+				d.report("secret_sha256", "cannot be set here: the issuer makes the secret")
 			}
 			client.SecretSHA256 = secret
 			(&checker{decoder: d, Config: &Config{Development: c.Development, Domains: c.Domains}}).client(&client, "")

@@ -30,7 +30,7 @@ func TestRegistration(t *testing.T) {
 		"no id":            {`{"auth":"secret","domains":["acme.im"]}`, secret, "id: is required"},
 		"no secret":        {`{"id":"a","auth":"secret","domains":["acme.im"]}`, [32]byte{}, "secret_sha256: is required"},
 		"a secret too":     {`{"id":"a","auth":"none","grants":["refresh_token"],"domains":["acme.im"]}`, secret, "secret_sha256: does not go with auth: none"},
-		"its own secret":   {`{"id":"a","auth":"secret","domains":["acme.im"],"secret_sha256":"` + strings.Repeat("1", 64) + `"}`, secret, "secret_sha256: is not for you to say"},
+		"its own secret":   {`{"id":"a","auth":"secret","domains":["acme.im"],"secret_sha256":"` + strings.Repeat("1", 64) + `"}`, secret, "secret_sha256: cannot be set here"},
 		"another domain":   {`{"id":"a","auth":"secret","domains":["acme.org"]}`, secret, "domains[0]: "},
 		"no domain":        {`{"id":"a","auth":"secret","domains":[]}`, secret, "domains: is empty"},
 		"a plain redirect": {`{"id":"a","auth":"none","first_party":true,"grants":["authorization_code"],"redirect_uris":["http://acme.im/cb"],"domains":["acme.im"]}`, [32]byte{}, "redirect_uris[0]: "},

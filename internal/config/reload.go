@@ -19,7 +19,7 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 
 	d := next.places()
 	if next.Development != c.Development {
-		d.report("development", "changes the rules for everything else: restart the issuer to take this file up")
+		d.report("development", "changes the rules for everything else: restart the issuer to apply this file")
 	}
 	served := make(map[string]bool)
 	for _, domain := range c.Domains {
@@ -28,16 +28,16 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 	for i, client := range m.Clients {
 		for j, name := range client.Domains {
 			if !served[name] {
-				d.report(index(join(index("clients", i), "domains"), j), "%q is not served before a restart: restart the issuer to take this file up", name)
+				d.report(index(join(index("clients", i), "domains"), j), "%q is not served before a restart: restart the issuer to apply this file", name)
 			}
 		}
 	}
 	for i, p := range m.Peers {
 		if served[p.Domain] {
-			d.report(join(index("peers", i), "domain"), "%q is served by this issuer until a restart: restart it to take this file up", p.Domain)
+			d.report(join(index("peers", i), "domain"), "%q is served by this issuer until a restart: restart it to apply this file", p.Domain)
 		}
 		if p.Issuer == c.Issuer {
-			d.report(join(index("peers", i), "issuer"), "is this issuer until a restart: restart it to take this file up")
+			d.report(join(index("peers", i), "issuer"), "is this issuer until a restart: restart it to apply this file")
 		}
 	}
 	if len(d.errs) > 0 {

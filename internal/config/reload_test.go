@@ -35,8 +35,8 @@ func TestReload(t *testing.T) {
 		"nothing":             {},
 		"a comment":           {change: []string{"issuer:", "# hello\nissuer:"}},
 		"a peer":              {change: []string{"clients:", "peers: [{domain: other.im, issuer: \"https://id.other.im\"}]\nclients:"}},
-		"a domain as a peer":  {change: []string{"acme.chat", "acme.net", "clients:", "peers: [{domain: acme.chat, issuer: \"https://id.other.im\"}]\nclients:"}, faults: []string{"issuer.yaml:10: peers[0].domain: \"acme.chat\" is served by this issuer until a restart: restart it to take this file up"}},
-		"itself as a peer":    {change: []string{"https://id.acme.im", "https://id2.acme.im", "clients:", "peers: [{domain: other.im, issuer: \"https://id.acme.im\"}]\nclients:"}, faults: []string{"issuer.yaml:10: peers[0].issuer: is this issuer until a restart: restart it to take this file up"}},
+		"a domain as a peer":  {change: []string{"acme.chat", "acme.net", "clients:", "peers: [{domain: acme.chat, issuer: \"https://id.other.im\"}]\nclients:"}, faults: []string{"issuer.yaml:10: peers[0].domain: \"acme.chat\" is served by this issuer until a restart: restart it to apply this file"}},
+		"itself as a peer":    {change: []string{"https://id.acme.im", "https://id2.acme.im", "clients:", "peers: [{domain: other.im, issuer: \"https://id.acme.im\"}]\nclients:"}, faults: []string{"issuer.yaml:10: peers[0].issuer: is this issuer until a restart: restart it to apply this file"}},
 		"limits":              {change: []string{"devices_per_user: 3", "devices_per_user: 4"}},
 		"a client":            {change: []string{"id: app", "id: other"}},
 		"a client's domain":   {change: []string{"domains: [acme.im]", "domains: [acme.im, acme.chat]"}},
@@ -48,9 +48,9 @@ func TestReload(t *testing.T) {
 		"a list that grows":   {change: []string{"clients:", "  - {name: acme.net, providers: [{id: net, issuer: \"https://login.acme.net\", client_id: issuer}]}\nclients:"}, waiting: []string{"domains"}},
 		"a map":               {change: []string{"domains:\n", "outbound: {dev_hosts: {a.test: 127.0.0.1}}\ndomains:\n"}, waiting: []string{"outbound.dev_hosts"}},
 		"a secret":            {secret: "another", waiting: []string{"domains[0].providers[0].client_secret_file"}},
-		"development":         {change: []string{"development: true", "development: false"}, faults: []string{"issuer.yaml:2: development: changes the rules for everything else: restart the issuer to take this file up"}},
-		"a client elsewhere":  {change: []string{"domains: [acme.im]", "domains: [acme.im, acme.net]", "clients:", "  - {name: acme.net, providers: [{id: net, issuer: \"https://login.acme.net\", client_id: issuer}]}\nclients:"}, faults: []string{"issuer.yaml:12: clients[0].domains[1]: \"acme.net\" is not served before a restart: restart the issuer to take this file up"}},
-		"a client by renames": {change: []string{"acme.chat", "acme.org", "domains: [acme.im]", "domains: [acme.org]"}, faults: []string{"issuer.yaml:11: clients[0].domains[0]: \"acme.org\" is not served before a restart: restart the issuer to take this file up"}},
+		"development":         {change: []string{"development: true", "development: false"}, faults: []string{"issuer.yaml:2: development: changes the rules for everything else: restart the issuer to apply this file"}},
+		"a client elsewhere":  {change: []string{"domains: [acme.im]", "domains: [acme.im, acme.net]", "clients:", "  - {name: acme.net, providers: [{id: net, issuer: \"https://login.acme.net\", client_id: issuer}]}\nclients:"}, faults: []string{"issuer.yaml:12: clients[0].domains[1]: \"acme.net\" is not served before a restart: restart the issuer to apply this file"}},
+		"a client by renames": {change: []string{"acme.chat", "acme.org", "domains: [acme.im]", "domains: [acme.org]"}, faults: []string{"issuer.yaml:11: clients[0].domains[0]: \"acme.org\" is not served before a restart: restart the issuer to apply this file"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -53,7 +53,7 @@ func TestTLS(t *testing.T) {
 		"http":        {"http://id.acme.im", "{cert_file: a.pem, key_file: a.key}", "tls: goes with an https issuer"},
 		"no key":      {"https://id.acme.im", "{cert_file: a.pem}", "tls.key_file: is missing"},
 		"no cert":     {"https://id.acme.im", "{key_file: a.key}", "tls.cert_file: is missing"},
-		"another's":   {"https://id.acme.im", "{cert_file: a.pem, key_file: b.key}", "tls: " + dir + "/a.pem and " + dir + "/b.key are no certificate and its key"},
+		"another's":   {"https://id.acme.im", "{cert_file: a.pem, key_file: b.key}", "tls: " + dir + "/a.pem and " + dir + "/b.key are not a certificate and its key"},
 		"exchanged":   {"https://id.acme.im", "{cert_file: a.key, key_file: a.pem}", "tls: "},
 		"open":        {"https://id.acme.im", "{cert_file: open.pem, key_file: open.key}", "tls.key_file: " + dir + "/open.key is open to every user (mode 0644)"},
 		"cert absent": {"https://id.acme.im", "{cert_file: x.pem, key_file: a.key}", "tls.cert_file: " + dir + "/x.pem cannot be read"},

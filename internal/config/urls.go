@@ -158,7 +158,7 @@ func (k *checker) loopback(path, value string, u *url.URL) {
 	addr, err := netip.ParseAddr(u.Hostname())
 	switch {
 	case u.Hostname() == "localhost":
-		k.report(path, "%q may lead to another machine: write 127.0.0.1 or [::1] in the place of localhost (RFC 8252 §8.3)", value)
+		k.report(path, "%q may lead to another machine: write 127.0.0.1 or [::1] instead of localhost (RFC 8252 §8.3)", value)
 	case err != nil || !addr.IsLoopback():
 		k.report(path, "%q is plain http to another machine: use https", value)
 	case u.Port() != "" || strings.HasSuffix(u.Host, ":"):

@@ -50,7 +50,7 @@ func (e *examination) clock() {
 	}
 	switch {
 	case len(e.clocks) == 0:
-		e.found(Unknown, "clock", "", "nobody answered whose clock could be compared")
+		e.found(Unknown, "clock", "", "no server answered with a time to compare")
 	case len(agree) > 0:
 		e.ok("clock", "it agrees with %s", strings.Join(agree, ", "))
 	}

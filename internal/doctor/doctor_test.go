@@ -107,7 +107,7 @@ func TestFrontDoor(t *testing.T) {
 			"front door", doctor.Fail, "answers 404"},
 		{"a page instead", func(t *testing.T, s *site) {
 			s.handler = only("", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<!doctype html><p>Welcome") })
-		}, "front door", doctor.Fail, "something else than metadata"},
+		}, "front door", doctor.Fail, "does not answer with metadata"},
 		{"redirect", func(t *testing.T, s *site) {
 			s.handler = only("", func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "https://www.example.com"+r.URL.Path, http.StatusMovedPermanently)
@@ -149,7 +149,7 @@ func TestFrontDoor(t *testing.T) {
 		}, "front door", doctor.Unknown, "was not asked"},
 		{"nobody there", func(t *testing.T, s *site) {
 			s.adjust = func(c *config.Config) { c.Outbound.DevHosts = map[string]string{host: "127.0.0.1:1"} }
-		}, "front door", doctor.Fail, "nobody answers"},
+		}, "front door", doctor.Fail, "no server answers"},
 		{"no TLS there", func(t *testing.T, s *site) {
 			s.adjust = func(c *config.Config) {
 				c.Outbound.DevHosts = map[string]string{host: strings.TrimPrefix(s.upstream, "http://")}
@@ -231,7 +231,7 @@ func TestProvider(t *testing.T) {
 		{"wrong secret", func(t *testing.T, s *site) {
 			s.client.Secret, s.idp = "right", knowing("issuer", "right")
 			secret(t, s, "wrong")
-		}, doctor.Fail, "does not know client issuer"},
+		}, doctor.Fail, "does not accept the credentials of client issuer"},
 		{"right secret", func(t *testing.T, s *site) {
 			s.client.Secret, s.idp = "right", knowing("issuer", "right")
 			secret(t, s, "right")
@@ -239,7 +239,7 @@ func TestProvider(t *testing.T) {
 		{"unknown client", func(t *testing.T, s *site) {
 			s.client.Secret, s.idp = "right", knowing("another", "right")
 			secret(t, s, "right")
-		}, doctor.Fail, "does not know client issuer"},
+		}, doctor.Fail, "does not accept the credentials of client issuer"},
 		{"address not allowed", func(t *testing.T, s *site) {
 			s.adjust = func(c *config.Config) { c.Outbound.AllowNetworks = nil }
 		}, doctor.Fail, "not a public address"},

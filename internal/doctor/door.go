@@ -32,7 +32,7 @@ func (e *examination) socket(ctx context.Context) {
 		e.found(Unknown, "admin", "run doctor as the user that the issuer runs as", "the admin socket %s cannot be opened by this user", e.admin)
 		return
 	case err != nil:
-		e.found(Unknown, "admin", "start it with `issuer serve --config`; if it runs, look whether data and admin are those of its settings", "no issuer answers at %s: %v", e.admin, cause(err))
+		e.found(Unknown, "admin", "start it with `issuer serve --config`; if it runs, check that data and admin are those of its settings", "no issuer answers at %s: %v", e.admin, cause(err))
 		return
 	}
 	e.running = true
@@ -45,7 +45,7 @@ func (e *examination) socket(ctx context.Context) {
 		}
 	}
 	if r.StatusCode != http.StatusOK || err != nil || signing == 0 {
-		e.found(Fail, "admin", "see the log of the issuer, and issuer keys list", "the issuer answers at %s, and has no key that signs", e.admin)
+		e.found(Fail, "admin", "see the log of the issuer, and issuer keys list", "the issuer answers at %s, but has no signing key", e.admin)
 		return
 	}
 	e.ok("admin", "an issuer answers at %s", e.admin)
@@ -183,10 +183,10 @@ func (e *examination) closed(err error) {
 		return
 	}
 	if !e.running {
-		e.found(Unknown, "front door", "start the issuer, and what is in front of it", "nobody answers at %s: %v", e.cfg.Issuer, cause(err))
+		e.found(Unknown, "front door", "start the issuer and the proxy in front of it", "no server answers at %s: %v", e.cfg.Issuer, cause(err))
 		return
 	}
-	e.found(Fail, "front door", "look at the proxy, the firewall and DNS: the issuer itself runs", "nobody answers at %s: %v", e.cfg.Issuer, cause(err))
+	e.found(Fail, "front door", "check the proxy, the firewall and DNS: the issuer itself runs", "no server answers at %s: %v", e.cfg.Issuer, cause(err))
 }
 
 // badCertificate says what is wrong with one.
@@ -230,11 +230,11 @@ func (e *examination) metadata(r reply) bool {
 		}
 		e.found(status, "front door", fmt.Sprintf("start the issuer; the proxy must lead to %s", e.cfg.Listen), "%s answers %d to %s", e.cfg.Issuer, r.StatusCode, what)
 	case r.StatusCode != http.StatusOK:
-		e.found(Fail, "front door", "let the proxy hand on this path unchanged, and all below "+e.cfg.Issuer, "%s answers %d to %s", e.cfg.Issuer, r.StatusCode, what)
+		e.found(Fail, "front door", "let the proxy forward this path unchanged, and everything below "+e.cfg.Issuer, "%s answers %d to %s", e.cfg.Issuer, r.StatusCode, what)
 	case fetch.CheckType(r.Response, "application/json") != nil || err != nil || m.Issuer == "":
-		e.found(Fail, "front door", "let the proxy hand on this path unchanged, and all below "+e.cfg.Issuer, "%s answers something else than metadata to %s", e.cfg.Issuer, what)
+		e.found(Fail, "front door", "let the proxy forward this path unchanged, and everything below "+e.cfg.Issuer, "%s does not answer with metadata to %s", e.cfg.Issuer, what)
 	case m.Issuer != e.cfg.Issuer:
-		e.found(Fail, "front door", "restart the issuer if its settings changed; if not, let the proxy lead to this one", "at %s there is an issuer that calls itself %q", e.cfg.Issuer, m.Issuer)
+		e.found(Fail, "front door", "restart the issuer if its settings changed; if not, let the proxy lead to this one", "the issuer at %s calls itself %q", e.cfg.Issuer, m.Issuer)
 	default:
 		return true
 	}
@@ -261,10 +261,10 @@ func (e *examination) nonce(ctx context.Context) bool {
 	}
 	switch got := r.Header.Get(header); {
 	case got == "":
-		e.found(Fail, "proxy", "let the proxy hand on the header DPoP-Nonce, and leave the answers of the issuer as they are", "no nonce comes through the front door: GET /nonce answers %d without one", r.StatusCode)
+		e.found(Fail, "proxy", "let the proxy forward the header DPoP-Nonce, and not change the answers of the issuer", "no nonce comes through the front door: GET /nonce answers %d without one", r.StatusCode)
 		return false
 	case e.running && got != before && got != own():
-		e.found(Fail, "proxy", "let the proxy lead to this issuer, and cache nothing that says no-store", "the nonce that comes through the front door is not one of the issuer that runs here")
+		e.found(Fail, "proxy", "let the proxy lead to this issuer, and not cache answers with no-store", "the nonce that comes through the front door is not one of the issuer that runs here")
 		return false
 	}
 	return true
@@ -284,11 +284,11 @@ func (e *examination) proofs(ctx context.Context) bool {
 	}
 	switch err := json.Unmarshal(r.body, &a); {
 	case err != nil || a.Error == "":
-		e.found(Fail, "proxy", "let the proxy hand on POST requests and their answers unchanged", "POST /token answers %d, and not as the issuer does", r.StatusCode)
+		e.found(Fail, "proxy", "let the proxy forward POST requests and their answers unchanged", "POST /token answers %d, and not as the issuer does", r.StatusCode)
 		return false
 	case a.Error == "invalid_dpop_proof" || r.StatusCode >= 500 || r.StatusCode == http.StatusTooManyRequests:
 		return true // as it should be, or busy
 	}
-	e.found(Fail, "proxy", "let the proxy hand on the header DPoP, once and unchanged", "a proof that is sent to POST /token does not arrive: it answers %s", a.Error)
+	e.found(Fail, "proxy", "let the proxy forward the header DPoP, once and unchanged", "a proof that is sent to POST /token does not arrive: it answers %s", a.Error)
 	return false
 }

@@ -33,7 +33,7 @@ func (e *examination) domains() {
 	if len(reserved) > 0 {
 		text += "; reserved here: " + strings.Join(reserved, ", ")
 	}
-	e.found(Warn, "domains", "for other people than yourself, use a domain of your own, https, and no development: true", "%s", text)
+	e.found(Warn, "domains", "for users other than yourself, use your own domain, https, and no development: true", "%s", text)
 }
 
 // files looks at the files of secrets, and at those that decide what the issuer does and whom it trusts. Secrets that
@@ -104,7 +104,7 @@ func (e *examination) kek() bool {
 	case errors.Is(err, fs.ErrPermission):
 		e.found(Unknown, "files", "run doctor as the user that the issuer runs as", "%s cannot be read by this user", e.cfg.KEKFile)
 	default:
-		e.found(Fail, "files", "put the key-encryption key there that the database was made with", "%v", err)
+		e.found(Fail, "files", "use the key-encryption key that the database was made with", "%v", err)
 	}
 	return false
 }
@@ -192,23 +192,23 @@ func (e *examination) data() {
 		e.found(Fail, "data", "make it, for the user that the issuer runs as", "%v", err)
 		return
 	case !info.IsDir():
-		e.found(Fail, "data", "name a folder", "%s is no folder", folder)
+		e.found(Fail, "data", "name a folder", "%s is not a folder", folder)
 		return
 	}
 	probe, err := os.CreateTemp(folder, ".doctor-*")
 	if err != nil {
-		e.found(Fail, "data", "run doctor as the user that the issuer runs as; if that it is, `chown` the folder to it, and look whether the disk is mounted read-only or full", "nothing can be written to %s: %v", folder, err)
+		e.found(Fail, "data", "run doctor as the user that the issuer runs as; if you did, `chown` the folder to it, and check whether the disk is full or mounted read-only", "nothing can be written to %s: %v", folder, err)
 		return
 	}
 	_, err = probe.Write(make([]byte, 4096))
 	err = errors.Join(err, probe.Sync(), probe.Close(), os.Remove(probe.Name()))
 	if err != nil {
-		e.found(Fail, "data", "look at the disk: is it full?", "nothing can be written to %s: %v", folder, err)
+		e.found(Fail, "data", "check whether the disk is full", "nothing can be written to %s: %v", folder, err)
 		return
 	}
 	var disk syscall.Statfs_t
 	if err := syscall.Statfs(folder, &disk); err != nil {
-		e.found(Unknown, "data", "", "nothing is known of the disk of %s: %v", folder, err)
+		e.found(Unknown, "data", "", "the disk of %s cannot be checked: %v", folder, err)
 		return
 	}
 	if v, ok := volumes[uint32(disk.Type)]; ok {
@@ -217,9 +217,9 @@ func (e *examination) data() {
 	free := disk.Bavail * uint64(disk.Bsize)
 	switch {
 	case free < leastFree:
-		e.found(Fail, "data", "make room: without it nothing can be issued", "%s has %d MiB left", folder, free>>20)
+		e.found(Fail, "data", "free some space: otherwise nothing can be issued", "%s has %d MiB left", folder, free>>20)
 	case free < lowSpace:
-		e.found(Warn, "data", "make room before it is full", "%s has %d MiB left", folder, free>>20)
+		e.found(Warn, "data", "free some space before it is full", "%s has %d MiB left", folder, free>>20)
 	default:
 		e.ok("data", "%s can be written to and has %d GiB left", folder, free>>30)
 	}

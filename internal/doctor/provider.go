@@ -55,10 +55,10 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 	err = json.Unmarshal(r.body, &doc)
 	switch {
 	case r.StatusCode != http.StatusOK:
-		e.found(Fail, check, "look at the provider's issuer: its metadata is below it", "%s answers %d to /.well-known/openid-configuration", p.Issuer, r.StatusCode)
+		e.found(Fail, check, "check the provider's issuer: its metadata is below that URL", "%s answers %d to /.well-known/openid-configuration", p.Issuer, r.StatusCode)
 		return
 	case err != nil || doc.Issuer == "":
-		e.found(Fail, check, "look at the provider's issuer: its metadata is below it", "%s answers something else than metadata", p.Issuer)
+		e.found(Fail, check, "check the provider's issuer: its metadata is below that URL", "%s does not answer with metadata", p.Issuer)
 		return
 	case doc.Issuer != p.Issuer:
 		e.found(Fail, check, fmt.Sprintf("write issuer: %q, exactly so", doc.Issuer), "%s calls itself %q", p.Issuer, doc.Issuer)
@@ -76,24 +76,24 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 		_, err = upstream.Begin(ctx, login.BeginParams{})
 	}
 	if err != nil {
-		e.found(Fail, check, "mend the provider, or choose another one", "%s cannot be used: %v", p.Issuer, err)
+		e.found(Fail, check, "fix the provider, or choose another one", "%s cannot be used: %v", p.Issuer, err)
 		return
 	}
 	if !e.credentials(ctx, check, p, doc, redirect) {
 		return
 	}
 	if doc.PKCE != nil && !slices.Contains(doc.PKCE, "S256") || doc.PKCE == nil {
-		e.found(Warn, check, "turn it on there, if it can: it is sent at each login", "%s does not say that it supports PKCE with S256", p.Issuer)
+		e.found(Warn, check, "enable it there, if possible: it is sent at each login", "%s does not say that it supports PKCE with S256", p.Issuer)
 	}
 	if missing := missing(p.Scopes, doc.Scopes); missing != "" {
-		e.found(Warn, check, "look at scopes: the provider may refuse what it does not know", "%s does not name the scope %s", p.Issuer, missing)
+		e.found(Warn, check, "check scopes: the provider may refuse unknown ones", "%s does not name the scope %s", p.Issuer, missing)
 	}
 	wanted := []string{d.Claims.Handle}
 	if d.Claims.User != "" {
 		wanted = append(wanted, d.Claims.User)
 	}
 	if missing := missing(wanted, doc.Claims); missing != "" {
-		e.found(Warn, check, "look at claims and scopes, or let the provider send it", "%s does not name the claim %s", p.Issuer, missing)
+		e.found(Warn, check, "check claims and scopes, or let the provider send it", "%s does not name the claim %s", p.Issuer, missing)
 	}
 	e.ok(check, "%s can be used; register the redirect URI %s there", p.Issuer, redirect)
 }
@@ -130,7 +130,7 @@ func (e *examination) credentials(ctx context.Context, check string, p config.Pr
 	}
 	r, err := ask(ctx, e.client, http.MethodPost, doc.TokenEndpoint, header, strings.NewReader(form.Encode()))
 	if err != nil {
-		e.found(Fail, check, "look whether this machine may connect to it", "the token endpoint %s cannot be asked: %v", doc.TokenEndpoint, cause(err))
+		e.found(Fail, check, "check whether this machine may connect to it", "the token endpoint %s cannot be asked: %v", doc.TokenEndpoint, cause(err))
 		return false
 	}
 	var a struct {
@@ -138,7 +138,7 @@ func (e *examination) credentials(ctx context.Context, check string, p config.Pr
 	}
 	_ = json.Unmarshal(r.body, &a) // what is none says nothing
 	if a.Error == "invalid_client" || a.Error == "unauthorized_client" || r.StatusCode == http.StatusUnauthorized {
-		e.found(Fail, check, "look at client_id and client_secret_file: are they those that the provider gave?", "%s does not know client %s by its credentials", p.Issuer, p.ClientID)
+		e.found(Fail, check, "check client_id and client_secret_file: they must be those that the provider gave", "%s does not accept the credentials of client %s", p.Issuer, p.ClientID)
 		return false
 	}
 	return true
@@ -161,7 +161,7 @@ func (e *examination) replay(ctx context.Context) {
 	case errors.Is(err, redis.ErrEvicts):
 		e.found(Fail, "replay", "set maxmemory-policy to noeviction there", "%v", err)
 	case err != nil:
-		e.found(Fail, "replay", "look whether it runs, and at what "+e.cfg.RedisURLFile+" holds", "the server of redis_url_file does not serve: %v", err)
+		e.found(Fail, "replay", "check that it runs, and the URL in "+e.cfg.RedisURLFile, "the server of redis_url_file does not serve: %v", err)
 	default:
 		_ = r.Close()
 		e.ok("replay", "the server of redis_url_file answers, and evicts nothing")
