@@ -21,13 +21,14 @@ type configCheckCmd struct {
 
 func (*configCheckCmd) Help() string {
 	return `It reads what serve would read, the ISSUER_ variables of the environment included, and starts nothing. What has only
-to be made before the first start is no fault of the file, and named besides.
+to be made before the first start is no fault of the file, and named besides. Warnings name what is valid but makes logins
+impossible, such as a claim that cannot be a handle.
 
     issuer config check /etc/issuer/issuer.yaml
     issuer config check --json issuer.yaml
 
-JSON is {"valid", "issuer", "domains", "clients", "faults", "before_first_start"}: the URL and two numbers if the file is valid, and
-two arrays of {"file", "line", "path", "message"}. The exit code is 0 if it is valid, else 2.`
+JSON is {"valid", "issuer", "domains", "clients", "faults", "warnings", "before_first_start"}: the URL and two numbers if the file is
+valid, and three arrays of {"file", "line", "path", "message"}. The exit code is 0 if it is valid, else 2.`
 }
 
 func (c *configCheckCmd) Run(s *streams) error {
@@ -40,6 +41,9 @@ func (c *configCheckCmd) Run(s *streams) error {
 	}
 	fmt.Fprintf(s.out, "%s is good: issuer %s, %s, %s.\n", filepath.Base(c.File), cfg.Issuer,
 		count(len(cfg.Domains), "domain"), count(len(cfg.Clients), "client"))
+	for _, e := range cfg.Warnings() {
+		fmt.Fprintf(s.err, "Warning: %v\n", e)
+	}
 	for _, e := range todo {
 		fmt.Fprintf(s.out, "Before the first start: %s: %s\n", e.Path, e.Message)
 	}
@@ -74,9 +78,11 @@ func (c *configCheckCmd) print(s *streams, cfg *config.Config, todo config.Error
 		Domains int     `json:"domains"`
 		Clients int     `json:"clients"`
 		Faults  []fault `json:"faults"`
+		Warned  []fault `json:"warnings"`
 		Before  []fault `json:"before_first_start"`
-	}{Valid: err == nil, Faults: faultsOf(faults), Before: faultsOf(todo)}
+	}{Valid: err == nil, Faults: faultsOf(faults), Warned: []fault{}, Before: faultsOf(todo)}
 	if cfg != nil {
+		answer.Warned = faultsOf(cfg.Warnings())
 		answer.Issuer, answer.Domains, answer.Clients = cfg.Issuer, len(cfg.Domains), len(cfg.Clients)
 	}
 	if err := printJSON(s, answer); err != nil {

@@ -76,7 +76,7 @@ func (c *doctorCmd) look(ctx context.Context, s *streams, note func(doctor.Findi
 	}
 	note(doctor.Finding{Check: "settings", Status: doctor.OK, Text: fmt.Sprintf("%s is good: issuer %s, %s, %s", c.Config, cfg.Issuer,
 		count(len(cfg.Domains), "domain"), count(len(cfg.Clients), "client"))})
-	for _, e := range todo {
+	for _, e := range append(cfg.Warnings(), todo...) {
 		note(doctor.Finding{Check: "settings", Status: doctor.Warn, Text: e.Path + ": " + e.Message})
 	}
 	return doctor.Run(ctx, cfg, note)

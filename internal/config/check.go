@@ -238,6 +238,7 @@ func (k *checker) domains() {
 		if d.Claims.Handle == "" {
 			k.report(join(path, "claims.handle"), "is empty: name the claim that holds the handle")
 		}
+		k.claims(path, d)
 		if len(d.Providers) == 0 {
 			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")
 		}

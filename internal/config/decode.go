@@ -15,13 +15,14 @@ import (
 // A decoder walks a YAML document against the structs of this package and gathers every fault on its way. The YAML
 // library would do the second half itself, but in words of Go types and without key paths.
 type decoder struct {
-	name  string
-	errs  Errors
-	todo  Errors                // what is no fault of the settings, but has to be made before the first start
-	envs  map[*yaml.Node]string // nodes that came from the environment, and the variable's name
-	files map[*yaml.Node]string // nodes that came from a document below this one, and what that is called
-	where map[string]*yaml.Node // where each key path that was given stands
-	bad   map[string]bool       // key paths whose value could not be read
+	name   string
+	errs   Errors
+	warned Errors                // what is no fault, but hardly meant
+	todo   Errors                // what is no fault of the settings, but has to be made before the first start
+	envs   map[*yaml.Node]string // nodes that came from the environment, and the variable's name
+	files  map[*yaml.Node]string // nodes that came from a document below this one, and what that is called
+	where  map[string]*yaml.Node // where each key path that was given stands
+	bad    map[string]bool       // key paths whose value could not be read
 
 	inList []*yaml.Node // the elements of the list whose words are read
 }
@@ -94,6 +95,14 @@ func (d *decoder) later(path, format string, args ...any) {
 	n := len(d.errs)
 	d.report(path, format, args...)
 	d.todo = append(d.todo, d.errs[n:]...)
+	d.errs = d.errs[:n:n]
+}
+
+// warn reports what is valid, but hardly what the operator means.
+func (d *decoder) warn(path, format string, args ...any) {
+	n := len(d.errs)
+	d.report(path, format, args...)
+	d.warned = append(d.warned, d.errs[n:]...)
 	d.errs = d.errs[:n:n]
 }
 
