@@ -21,26 +21,26 @@ import (
 
 type usersCmd struct {
 	List    usersListCmd    `cmd:"" help:"List users."`
-	Show    usersShowCmd    `cmd:"" help:"Show a user: her handles, links, devices and sessions."`
+	Show    usersShowCmd    `cmd:"" help:"Show a user with their handles, links, devices and sessions."`
 	Rename  usersRenameCmd  `cmd:"" help:"Give a user another handle."`
 	Relink  usersRelinkCmd  `cmd:"" help:"Move links to accounts at OpenID providers, after a change of provider or a mistake."`
-	Disable usersDisableCmd `cmd:"" help:"Shut a user out: end her sessions and tokens at once, and refuse her logins."`
+	Disable usersDisableCmd `cmd:"" help:"Disable a user: end all sessions and tokens at once, and refuse logins."`
 	Enable  usersEnableCmd  `cmd:"" help:"Let a disabled user sign in again."`
 }
 
-// whom is how a command names a user.
-type whom struct {
-	Who    string `arg:"" optional:"" name:"user" help:"The user: her id, her URI, or her handle as in @alice or @alice@example.com."`
+// target is how a command names a user.
+type target struct {
+	Who    string `arg:"" optional:"" name:"user" help:"The user: an id, a URI, or a handle as in @alice or @alice@example.com."`
 	User   string `placeholder:"ID" help:"The same, for an id that begins with a hyphen."`
 	Domain string `placeholder:"NAME" help:"Domain of the user; not needed with a URI, or if the issuer serves only one."`
 }
 
 // find returns the domain, which may be empty, and what names the user to the admin socket: an id, or @HANDLE.
-func (w *whom) find() (domain, user string, err error) {
+func (w *target) find() (domain, user string, err error) {
 	text := cmp.Or(w.Who, w.User)
 	switch {
 	case text == "" || w.Who != "" && w.User != "":
-		return "", "", usage("name one user: by her id, her URI, or her handle as in @alice")
+		return "", "", usage("name one user: by id, by URI, or by handle as in @alice")
 	case strings.Contains(text, ":"):
 		uri, err := claims.Parser{Reading: claims.Lenient, AllowSingleLabel: true}.Parse(text)
 		switch {
@@ -63,7 +63,7 @@ func (w *whom) find() (domain, user string, err error) {
 }
 
 // ask sends a request about the user who is meant.
-func (w *whom) ask(ctx context.Context, s *streams, o *operator, method, action string, query url.Values, answer any) error {
+func (w *target) ask(ctx context.Context, s *streams, o *operator, method, action string, query url.Values, answer any) error {
 	domain, user, err := w.find()
 	if err != nil {
 		return err
@@ -150,17 +150,17 @@ func (c *usersListCmd) users(ctx context.Context, socket client.Admin) (list []s
 
 type usersShowCmd struct {
 	operator
-	whom
+	target
 }
 
 func (*usersShowCmd) Help() string {
-	return `By her handle, also one that she gave up, or by what her tokens carry:
+	return `By handle, also a former one, or by an identifier from a token:
 
     issuer users show @alice
     issuer users show 'im:gN5iY0YZQZ2cVn5eX0m4Pw@example.com;id-type=user' --json
 
-JSON is what users list has of her, with "uri" and "handle_uri", and the arrays "handles" (that she has or had), "links"
-(her accounts at OpenID providers, "iss" and "sub"), "devices" (as in devices list) and "sessions" (those that live).`
+JSON is the entry of users list with "uri" and "handle_uri", and the arrays "handles" (the present and former ones), "links"
+(accounts at OpenID providers, "iss" and "sub"), "devices" (as in devices list) and "sessions" (those that are alive).`
 }
 
 func (c *usersShowCmd) Run(ctx context.Context, s *streams) error {
@@ -199,15 +199,15 @@ func (c *usersShowCmd) Run(ctx context.Context, s *streams) error {
 
 type usersRenameCmd struct {
 	operator
-	whom
+	target
 	To       string `required:"" placeholder:"HANDLE" help:"The new handle, without @ and domain."`
 	Reserved bool   `help:"Give the handle although it is reserved, such as support, or protected by the settings."`
 }
 
 func (*usersRenameCmd) Help() string {
-	return `The user keeps her id, her devices and her sessions. Tokens with the old handle are inactive at once, the next
-refresh brings the new one, and nobody else can take the old one until issuer names release frees it. What she let others do
-by that handle ends: she lets them again. The user's own id is allowed as the handle.
+	return `The user keeps the id, the devices and the sessions. Tokens with the old handle are inactive at once, the next
+refresh brings the new one, and nobody else can take the old one until issuer names release frees it. Statements that carry
+the old handle end, such as grants to bots: the user makes them again. The user's own id is allowed as the handle.
 
     issuer users rename @alice --to alex
     issuer users rename --user gN5iY0YZQZ2cVn5eX0m4Pw --to alex
@@ -232,18 +232,18 @@ func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
 
 type usersDisableCmd struct {
 	operator
-	whom
+	target
 }
 
 func (*usersDisableCmd) Help() string {
-	return `Her sessions end, every token that she has is inactive at once, and she cannot sign in. What she let others do ends
-too, and devices under a delegation are removed; the devices that she signed in with stay hers, and so does her handle.
-Nothing that ended comes back when she is enabled again: she signs in anew.
+	return `All sessions end, every token is inactive at once, and the user cannot sign in. Grants and other statements end too, and
+devices under a delegation are removed. The user keeps the handle and the devices that signed in. What ended does not come
+back with issuer users enable: the user signs in again.
 
     issuer users disable @alice
     issuer users disable gN5iY0YZQZ2cVn5eX0m4Pw --config /etc/issuer/issuer.yaml --json
 
-JSON is what users list has of her, with "sessions_ended".`
+JSON is the entry of users list with "sessions_ended".`
 }
 
 func (c *usersDisableCmd) Run(ctx context.Context, s *streams) error {
@@ -261,15 +261,15 @@ func (c *usersDisableCmd) Run(ctx context.Context, s *streams) error {
 
 type usersEnableCmd struct {
 	operator
-	whom
+	target
 }
 
 func (*usersEnableCmd) Help() string {
-	return `She can sign in again, with her devices and her handle; what ended stays ended:
+	return `The user can sign in again, with the same devices and handle. What ended stays ended:
 
     issuer users enable @alice
 
-JSON is what users list has of her.`
+JSON is the entry of users list.`
 }
 
 func (c *usersEnableCmd) Run(ctx context.Context, s *streams) error {
