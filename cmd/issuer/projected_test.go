@@ -89,7 +89,7 @@ func (p *pod) run(args ...string) string {
 // volume. Config check, doctor and serve agree, also on files that everybody can read.
 func TestReviewE7ProjectedVolume(t *testing.T) {
 	p := newPod(t)
-	if out := p.run("config", "check", "issuer.yaml"); !strings.Contains(out, "issuer.yaml is good") {
+	if out := p.run("config", "check", "issuer.yaml"); !strings.Contains(out, "issuer.yaml is valid") {
 		t.Errorf("config check = %s", out)
 	}
 	address := filepath.Join(p.folder, "data", "addr.json")

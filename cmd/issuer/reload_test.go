@@ -169,7 +169,7 @@ func TestReloadRefused(t *testing.T) {
 	replace(t, filepath.Join(v.folder, "issuer.yaml"), []byte(settings))
 	v.start(t)
 	session := newSession(t, v, person(0))
-	const kept = `msg="settings not read again: everything is as it was"`
+	const kept = `msg="settings not read again: the previous settings stay in effect"`
 
 	for n, bad := range []string{
 		"isuer: x\n" + strings.Replace(settings, "auth: none", "auth: password", 1) + service("rooms", "s3cret"),

@@ -69,12 +69,12 @@ func TestRestore(t *testing.T) {
 			}
 			v.refusedBackup(t, backup)
 			test.lost(t, v)
-			restored := v.run(t, 0, `Ended 2 sessions, revoked [12] signing keys?, withdrew 0 statements\. Everybody logs in again\.`,
+			restored := v.run(t, 0, `Ended 2 sessions, revoked [12] signing keys?, withdrew 0 statements\. All users must log in again\.`,
 				"restore", "--config", v.config(), "--from", backup)
 			if carried := strings.Contains(restored, "1 device removed"); carried != test.carried {
 				t.Errorf("issuer restore says %q, want the removed device carried along: %t", restored, test.carried)
 			}
-			if again := strings.Contains(restored, "do that again, for devices"); again == test.carried {
+			if again := strings.Contains(restored, "Repeat what you did since the backup"); again == test.carried {
 				t.Errorf("issuer restore says %q, want what to do about the removed device: %t", restored, !test.carried)
 			}
 

@@ -23,8 +23,8 @@ const defaultData = "./data"
 
 // operator is how the commands for operators reach a running issuer: through its admin socket, never its database.
 type operator struct {
-	Config string `xor:"where" placeholder:"FILE" help:"Settings file of the issuer, which says where its admin socket is."`
-	Data   string `xor:"where" placeholder:"DIR" help:"Data folder of the issuer, if there is no --config; its admin socket is there (./data)."`
+	Config string `xor:"where" placeholder:"FILE" help:"Settings file of the issuer; it names the admin socket."`
+	Data   string `xor:"where" placeholder:"DIR" help:"Data folder of the issuer, without --config; it holds the admin socket (./data)."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
@@ -86,7 +86,7 @@ func (o *operator) print(s *streams, rows any, header string, line func(w io.Wri
 
 type devicesCmd struct {
 	List   devicesListCmd   `cmd:"" help:"List devices."`
-	Remove devicesRemoveCmd `cmd:"" help:"End a device: its sessions, its tokens, and the use of its key for ever."`
+	Remove devicesRemoveCmd `cmd:"" help:"Remove a device: its sessions and tokens end, and its key cannot be used again."`
 }
 
 type devicesListCmd struct {
@@ -96,7 +96,7 @@ type devicesListCmd struct {
 }
 
 func (*devicesListCmd) Help() string {
-	return `Of the issuer of serve --dev, and of one with a settings file:
+	return `It lists the devices of the issuer of serve --dev, or of an issuer with a settings file:
 
     issuer devices list
     issuer devices list --config /etc/issuer/issuer.yaml --user 7kHb3h043lahTHszoAokdg`
@@ -129,7 +129,7 @@ type devicesRemoveCmd struct {
 }
 
 func (*devicesRemoveCmd) Help() string {
-	return `By its id, or by the URI that its tokens carry:
+	return `Name the device by its id, or by the URI in its tokens:
 
     issuer devices remove 8c1969eb0e727f63 --reason lost
     issuer devices remove im:7kHb3h043lahTHszoAokdg/8c1969eb0e727f63@example.com`

@@ -15,15 +15,16 @@ import (
 )
 
 type assertionCmd struct {
-	Key      string `required:"" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
+	Key      string `required:"" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If it does not exist, it is created with a new P-256 key."`
 	ClientID string `placeholder:"ID" help:"The client that authenticates."`
-	Issuer   string `placeholder:"URL" help:"The issuer that it authenticates at ($$ISSUER)."`
+	Issuer   string `placeholder:"URL" help:"The issuer to authenticate at ($$ISSUER)."`
 	KID      string `name:"kid" placeholder:"KID" help:"The kid that the key is registered with; the default is its thumbprint."`
 	JWKS     bool   `name:"jwks" help:"Print the public key instead, as the JWK Set to register for the client."`
 }
 
 func (*assertionCmd) Help() string {
-	return `A client that is registered with auth: private_key_jwt signs an assertion for each request. Each is good once, for a minute. What to register, and a token for the client itself:
+	return `A client that is registered with auth: private_key_jwt signs an assertion for each request. An assertion is valid once, for one
+minute. These commands print the JWK Set to register, and get a token for the client itself:
 
     issuer assertion --key client.pem --jwks
     curl "$ISSUER/token" -H "DPoP: $proof" -d grant_type=client_credentials \

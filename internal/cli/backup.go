@@ -19,12 +19,12 @@ type backupCmd struct {
 }
 
 func (*backupCmd) Help() string {
-	return `The issuer goes on meanwhile. It writes the file itself, for its own user alone; keys are sealed in it as they are in
-the database, so keep the key-encryption key somewhere else:
+	return `The issuer keeps running. It writes the file itself, and only its own user can read it. Keys in the backup are encrypted, as in
+the database. Store the key-encryption key somewhere else:
 
     issuer backup --config /etc/issuer/issuer.yaml --to /var/backups/issuer-$(date +%F).db
 
-issuer restore --help says how to go back to it.`
+issuer restore --help explains how to restore it.`
 }
 
 func (c *backupCmd) Run(ctx context.Context, s *streams) error {
@@ -54,14 +54,14 @@ type restoreCmd struct {
 }
 
 func (*restoreCmd) Help() string {
-	return `With the issuer stopped:
+	return `Stop the issuer first:
 
     issuer restore --config /etc/issuer/issuer.yaml --from /var/backups/issuer-2026-03-14.db
 
-People, handles and devices are as they were when the backup was made. What was issued or ended since is not in it, so
-everything that was issued ends: all sessions, codes and statements, and by their keys all access tokens. Everybody logs
-in again. The database of before is kept beside the new one; if it can still be read, the devices that were removed, the
-users who were disabled and the clients that were removed or given another secret since the backup stay so.`
+Users, handles and devices return to their state in the backup. The backup does not know later tokens and revocations.
+Therefore the restore ends all sessions, codes and statements, and revokes the signing keys, which ends all access tokens. All
+users must log in again. The previous database is kept beside the new one. If it is readable, these changes since the backup are
+applied again: removed devices, disabled users, removed clients, and client secrets that were replaced.`
 }
 
 func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
@@ -88,17 +88,18 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return notOpened("restore", err)
 	}
-	fmt.Fprintf(s.out, "Restored %s from %s, which is of %s.\n", database, c.From, r.Taken.UTC().Format(time.RFC3339))
-	fmt.Fprintf(s.out, "Ended %s, revoked %s, withdrew %s. Everybody logs in again.\n",
+	fmt.Fprintf(s.out, "Restored %s from %s, made at %s.\n", database, c.From, r.Taken.UTC().Format(time.RFC3339))
+	fmt.Fprintf(s.out, "Ended %s, revoked %s, withdrew %s. All users must log in again.\n",
 		count(int(r.Sessions), "session"), count(int(r.Keys), "signing key"), count(int(r.Statements), "statement"))
 	if r.Kept != "" {
-		fmt.Fprintf(s.out, "The database of before is kept as %s.\n", r.Kept)
+		fmt.Fprintf(s.out, "The previous database is kept as %s.\n", r.Kept)
 	}
 	if r.Carried {
-		fmt.Fprintf(s.out, "From there: %s removed, %s disabled, %s removed or with another secret since.\n",
+		fmt.Fprintf(s.out, "Applied again from it: %s removed, %s disabled, %s removed or with a new secret since the backup.\n",
 			count(int(r.Devices), "device"), count(int(r.Users), "user"), count(int(r.Clients), "client"))
 		return nil
 	}
-	fmt.Fprintln(s.out, "What was removed or disabled since the backup was made is not known: do that again, for devices, users and clients.")
+	fmt.Fprintln(s.out, "No previous database could be read. Repeat what you did since the backup: "+
+		"remove devices, disable users, remove clients or rotate their secrets.")
 	return nil
 }

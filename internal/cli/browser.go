@@ -39,12 +39,13 @@ func (l loopback) await(ctx context.Context, flow *client.Flow, finish func(*url
 	server := &http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			page := web.Page{Status: http.StatusBadRequest, Title: "Nobody waits for this", Text: "This is not the answer to the sign-in that was begun here."}
+			page := web.Page{Status: http.StatusBadRequest, Title: "Unexpected request",
+				Text: "This does not belong to the sign-in that was started in the terminal."}
 			switch {
 			case r.URL.Path != "/callback":
 				page.Status = http.StatusNotFound
 			case r.Method == http.MethodGet && flow.Answers(r.URL):
-				page.Text = "This sign-in is over."
+				page.Text = "This sign-in has already finished."
 				once.Do(func() {
 					err := finish(r.URL)
 					page = pageFor(err)

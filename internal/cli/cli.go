@@ -26,7 +26,7 @@ const (
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Run the issuer."`
 	Demo       demoCmd       `cmd:"" help:"Run the whole flow once, on loopback, without any setup."`
-	Doctor     doctorCmd     `cmd:"" help:"Check what usually goes wrong, and say how to fix it."`
+	Doctor     doctorCmd     `cmd:"" help:"Check for common problems, and print how to fix them."`
 	Config     configCmd     `cmd:"" help:"Check a settings file, or print an example."`
 	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
 	Names      namesCmd      `cmd:"" help:"Free former handles of a running issuer."`
@@ -98,7 +98,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	stopped := -1 // kong ends the process for --help; here it ends the parse
 	parser, err := kong.New(&root,
 		kong.Name("issuer"),
-		kong.Description("Proves who is who in instant messaging: an OAuth 2.0 issuer of DPoP-bound tokens, and its introspection."),
+		kong.Description("An OAuth 2.0 token issuer and introspection service for instant messaging identity, with DPoP-bound tokens."),
 		kong.Writers(out, errOut),
 		kong.Exit(func(code int) { stopped = code; panic(kongExit{}) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),

@@ -15,17 +15,17 @@ import (
 )
 
 type clientsCmd struct {
-	List         clientsListCmd   `cmd:"" help:"List clients, and where each is kept."`
-	Show         clientsShowCmd   `cmd:"" help:"Show what a client is registered for."`
+	List         clientsListCmd   `cmd:"" help:"List clients, and where each is registered."`
+	Show         clientsShowCmd   `cmd:"" help:"Show the registration of a client."`
 	Add          clientsAddCmd    `cmd:"" help:"Register a client while the issuer runs."`
-	Remove       clientsRemoveCmd `cmd:"" help:"End a client: its sessions, its tokens, and the use of its id for ever."`
+	Remove       clientsRemoveCmd `cmd:"" help:"Remove a client: its sessions and tokens end, and its id cannot be used again."`
 	RotateSecret clientsRotateCmd `cmd:"" help:"Give a client a new secret."`
 }
 
 type clientsListCmd struct{ operator }
 
 func (*clientsListCmd) Help() string {
-	return `Those of the settings file and those that were added while the issuer runs:
+	return `It lists the clients of the settings file, and those that were added with issuer clients add:
 
     issuer clients list --config /etc/issuer/issuer.yaml`
 }
@@ -64,7 +64,7 @@ type clientsShowCmd struct {
 }
 
 func (*clientsShowCmd) Help() string {
-	return `Also a client that was removed:
+	return `It shows removed clients, too:
 
     issuer clients show rooms`
 }
@@ -115,7 +115,7 @@ func printClient(s *streams, k server.AdminClient) error {
 	line("jwks", k.JWKS)
 	line("jwks_uri", k.JWKSURI)
 	moment("added", k.CreatedAt)
-	moment("old secret good until", k.OldSecretUntil)
+	moment("old secret valid until", k.OldSecretUntil)
 	moment("removed", k.RemovedAt, "("+k.RemovedReason+")")
 	line("not served", k.Fault)
 	return w.Flush()
@@ -141,8 +141,8 @@ type clientsAddCmd struct {
 }
 
 func (*clientsAddCmd) Help() string {
-	return `It is kept in storage, beside those of the settings file, and held to the same rules (docs/settings.md). With auth
-secret the issuer makes the secret: it is shown this once, and only its hash is kept.
+	return `The client is stored in the database. The same rules apply to it as to clients of the settings file (docs/settings.md). With
+--auth secret, the issuer generates the secret, shows it once, and stores only its hash.
 
     issuer clients add --id rooms --auth secret --domain acme.im --grant client_credentials --scope introspect
     issuer clients add --id im-app --auth none --domain acme.im --first-party --redirect-uri http://127.0.0.1/callback \
@@ -197,8 +197,8 @@ type clientsRemoveCmd struct {
 }
 
 func (*clientsRemoveCmd) Help() string {
-	return `Its sessions end, its tokens are inactive at once, and nobody is ever called so again. A client of the settings file is
-taken out there.
+	return `Its sessions end, its tokens become inactive at once, and its id cannot be used again. To remove a client of the settings
+file, edit that file.
 
     issuer clients remove rooms --reason "shut down"`
 }
@@ -223,10 +223,11 @@ type clientsRotateCmd struct {
 }
 
 func (*clientsRotateCmd) Help() string {
-	return `The new secret is shown this once. Both are good until the old one ends; a third is none:
+	return `The new secret is shown only once. The old secret stays valid for the time of --keep. Another rotation ends the oldest of
+three secrets, so at most two are valid:
 
     issuer clients rotate-secret rooms
-    issuer clients rotate-secret rooms --keep 0s      # the old one is in the wrong hands`
+    issuer clients rotate-secret rooms --keep 0s      # the old secret has leaked`
 }
 
 func (c *clientsRotateCmd) Run(ctx context.Context, s *streams) error {
@@ -249,10 +250,10 @@ func (o *operator) changed(s *streams, k server.AdminClient, format string, args
 	}
 	fmt.Fprintf(s.out, format, args...)
 	if k.Secret != "" {
-		fmt.Fprintf(s.out, "Its secret, shown this once: %s\n", k.Secret)
+		fmt.Fprintf(s.out, "The secret, shown only once: %s\n", k.Secret)
 	}
 	if k.OldSecretUntil != nil {
-		fmt.Fprintf(s.out, "The old one is good until %s.\n", k.OldSecretUntil.Format(time.RFC3339))
+		fmt.Fprintf(s.out, "The old secret is valid until %s.\n", k.OldSecretUntil.Format(time.RFC3339))
 	}
 	return nil
 }

@@ -13,7 +13,7 @@ type completionCmd struct {
 }
 
 func (*completionCmd) Help() string {
-	return `It prints a script that makes the shell complete commands, flags, their values and files. In ~/.bashrc, or once:
+	return `The script completes commands, flags, values and file names. Put the line for bash in ~/.bashrc; run those for zsh and fish once:
 
     source <(issuer completion bash)
     issuer completion zsh > "${fpath[1]}/_issuer"

@@ -20,15 +20,16 @@ type configCheckCmd struct {
 }
 
 func (*configCheckCmd) Help() string {
-	return `It reads what serve would read, the ISSUER_ variables of the environment included, and starts nothing. What has only
-to be made before the first start is no fault of the file, and named besides. Warnings name what is valid but makes logins
-impossible, such as a claim that cannot be a handle.
+	return `It reads the file and the ISSUER_ variables of the environment, as serve does, but starts nothing. Things that you must create
+before the first start are listed separately, not as faults. Warnings list settings that are valid but make logins impossible,
+such as a claim that cannot be a handle.
 
     issuer config check /etc/issuer/issuer.yaml
     issuer config check --json issuer.yaml
 
-JSON is {"valid", "issuer", "domains", "clients", "faults", "warnings", "before_first_start"}: the URL and two numbers if the file is
-valid, and three arrays of {"file", "line", "path", "message"}. The exit code is 0 if it is valid, else 2.`
+JSON is {"valid", "issuer", "domains", "clients", "faults", "warnings", "before_first_start"}.
+issuer, domains and clients are the URL and two counts, if the file is valid. The last three are arrays of
+{"file", "line", "path", "message"}. The exit code is 0 if it is valid, else 2.`
 }
 
 func (c *configCheckCmd) Run(s *streams) error {
@@ -39,7 +40,7 @@ func (c *configCheckCmd) Run(s *streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "%s is good: issuer %s, %s, %s.\n", filepath.Base(c.File), cfg.Issuer,
+	fmt.Fprintf(s.out, "%s is valid: issuer %s, %s, %s.\n", filepath.Base(c.File), cfg.Issuer,
 		count(len(cfg.Domains), "domain"), count(len(cfg.Clients), "client"))
 	for _, e := range cfg.Warnings() {
 		fmt.Fprintf(s.err, "Warning: %v\n", e)
@@ -104,7 +105,7 @@ func count(n int, noun string) string {
 type configExampleCmd struct{}
 
 func (*configExampleCmd) Help() string {
-	return `What is printed is accepted as it stands. Put your own names into it:
+	return `The printed file is valid. Replace the names with your own:
 
     issuer config example > issuer.yaml
     issuer config check issuer.yaml`

@@ -13,11 +13,11 @@ import (
 )
 
 type demoCmd struct {
-	Keep bool `help:"Go on serving after the story, and print URLs and commands to try."`
+	Keep bool `help:"Keep serving after the demo, and print URLs and commands to try."`
 }
 
 func (*demoCmd) Help() string {
-	return `It runs an issuer, an OpenID provider, an app and a service in a temporary folder, and plays three attacks that must fail:
+	return `It runs an issuer, an OpenID provider, an app and a service in a temporary folder, and tries three attacks, which must fail:
 
     issuer demo
     issuer demo --keep`

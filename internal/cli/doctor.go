@@ -16,16 +16,16 @@ type doctorCmd struct {
 }
 
 func (*doctorCmd) Help() string {
-	return `It looks at what usually goes wrong, and says how to mend it: the settings, files and disk; whether the issuer runs, its
-name resolves, its certificate is good, and what proofs need comes through its proxy; clocks; the OpenID providers; the
-store of spent proofs. Run it as the user that the issuer runs as. It changes nothing.
+	return `It checks the settings, files and disk; that the issuer runs, its name resolves, its certificate is
+valid, and its proxy forwards the headers that proofs need; the clocks; the OpenID providers; and the store of used proofs.
+Run it as the user that the issuer runs as. It changes nothing.
 
     sudo -u issuer issuer doctor --config /etc/issuer/issuer.yaml
     issuer doctor --config issuer.yaml --json
 
-Each finding is ok, warn, fail, or unknown where something could not be looked at. JSON is {"status", "findings"}: the
-worst status, and an array of {"check", "status", "text", "remedy"}. The exit code is 0 if nothing fails, 1 if something
-does, 2 if there is no such file, 3 if nothing fails as far as could be looked at.`
+Each finding is ok, warn, fail, or unknown if the check was not possible. JSON is {"status", "findings"}: the
+worst status, and an array of {"check", "status", "text", "remedy"}. The exit code is 0 if no check
+fails, 1 if one fails, 2 if the settings file does not exist, and 3 if no check fails but some were not possible.`
 }
 
 func (c *doctorCmd) Run(ctx context.Context, s *streams) error {
@@ -74,7 +74,7 @@ func (c *doctorCmd) look(ctx context.Context, s *streams, note func(doctor.Findi
 	} else if err != nil {
 		return err
 	}
-	note(doctor.Finding{Check: "settings", Status: doctor.OK, Text: fmt.Sprintf("%s is good: issuer %s, %s, %s", c.Config, cfg.Issuer,
+	note(doctor.Finding{Check: "settings", Status: doctor.OK, Text: fmt.Sprintf("%s is valid: issuer %s, %s, %s", c.Config, cfg.Issuer,
 		count(len(cfg.Domains), "domain"), count(len(cfg.Clients), "client"))})
 	for _, e := range append(cfg.Warnings(), todo...) {
 		note(doctor.Finding{Check: "settings", Status: doctor.Warn, Text: e.Path + ": " + e.Message})

@@ -24,7 +24,7 @@ type introspectCmd struct {
 }
 
 func (*introspectCmd) Help() string {
-	return `The exit code is 0 for an active token, 1 for an inactive one, 2 if the issuer refuses the question, and 3 if no answer came.
+	return `The exit code is 0 for an active token, 1 for an inactive one, 2 if the issuer refuses the request, and 3 if it does not answer.
 
 With the issuer of serve --dev:
 

@@ -14,13 +14,14 @@ import (
 type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List signing keys."`
 	Rotate keysRotateCmd `cmd:"" help:"Replace the signing key with the next one."`
-	Revoke keysRevokeCmd `cmd:"" help:"Revoke a signing key: everything that it signed is void."`
+	Revoke keysRevokeCmd `cmd:"" help:"Revoke a signing key: everything that it signed becomes invalid."`
 }
 
 type keysListCmd struct{ operator }
 
 func (*keysListCmd) Help() string {
-	return `Oldest first. A key is published before it signs, and retired, to check what it signed, after that:
+	return `It lists the oldest key first. A key is published before it signs. When the next key takes over, it is retired: it still
+verifies its earlier signatures, but signs nothing new.
 
     issuer keys list
     issuer keys list --config /etc/issuer/issuer.yaml --json`
@@ -51,8 +52,8 @@ type keysRotateCmd struct {
 }
 
 func (*keysRotateCmd) Help() string {
-	return `The next key is published, and signs when verifiers have had time to learn it (signing.publish_ahead). The key before
-it stays in the key set until the last that it signed has expired:
+	return `The issuer publishes the next key, and signs with it when verifiers have had time to read it (signing.publish_ahead). The
+previous key stays in the key set until the last token that it signed has expired:
 
     issuer keys rotate
     issuer keys rotate --now`
@@ -87,8 +88,8 @@ type keysRevokeCmd struct {
 }
 
 func (*keysRevokeCmd) Help() string {
-	return `The key leaves the key set, and the issuer calls everything inactive that it signed. Where it was the one that signs,
-the next key takes over, or a new one. Nobody is logged out: devices get a new token at their next refresh.
+	return `The issuer removes the key from the key set, and everything that the key signed becomes inactive. If it was the signing key,
+the next key or a new one takes over. Users stay logged in: devices get a new token at their next refresh.
 
     issuer keys revoke 0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I --reason leaked`
 }
@@ -112,7 +113,7 @@ func (c *keysRevokeCmd) Run(ctx context.Context, s *streams) error {
 	case c.JSON:
 		return printJSON(s, k)
 	case k.Changed:
-		fmt.Fprintf(s.out, "Revoked key %s: what it signed is void.\n", k.KID)
+		fmt.Fprintf(s.out, "Revoked key %s: everything that it signed is invalid.\n", k.KID)
 	default:
 		fmt.Fprintf(s.out, "Key %s was revoked before, at %s (%s).\n", k.KID, k.Since.Format(time.RFC3339), cmp.Or(k.Reason, "-"))
 	}

@@ -39,17 +39,17 @@ type loginCmd struct {
 }
 
 func (*loginCmd) Help() string {
-	return `It opens a browser, where you sign in, and keeps the session in a file that is yours alone, with a key of its own. A
-login over an earlier session of the same client goes on with that session's key and device.
+	return `It opens a browser, where you sign in. It stores the session and its key in a file that only you can read. If the file already
+holds a session of the same client, the login uses the key and the device of that session.
 
     issuer login --issuer http://127.0.0.1:8080
     issuer login --issuer https://im-id.example.com --client-id im-app --device-name "Alice's laptop"
     curl -H "Authorization: DPoP $(issuer token)" \
       -H "DPoP: $(issuer proof --session ~/.config/issuer/session.json --method GET --url "$url" --token "$(issuer token)")" "$url"
 
-The browser must be on this machine: it comes back to a port that listens on 127.0.0.1. JSON is {"issuer", "client_id",
-"user", "handle", "device", "scope", "expires_at", "session"}, the last the path of the file. The exit code is 1 if you
-or the issuer refuse, 3 if the issuer cannot be asked.`
+The browser must run on this machine: it returns to a port on 127.0.0.1. JSON is {"issuer", "client_id",
+"user", "handle", "device", "scope", "expires_at", "session"}; session is the path of the file. The exit code is
+1 if you or the issuer refuse, and 3 if the issuer cannot be reached.`
 }
 
 func (c *loginCmd) Run(ctx context.Context, s *streams) error {
@@ -70,13 +70,13 @@ func (c *loginCmd) Run(ctx context.Context, s *streams) error {
 	tokens, err := c.authorize(wait, s, app, session)
 	switch {
 	case ctx.Err() != nil:
-		return refused("given up: nobody is signed in")
+		return refused("cancelled: you are not signed in")
 	case wait.Err() != nil:
-		return refused("nobody signed in within %s: run it again, and give it more with --timeout", c.Timeout)
+		return refused("nobody signed in within %s: run it again, with a longer --timeout", c.Timeout)
 	case err != nil:
 		var e *client.Error
 		if known && errors.As(err, &e) && !e.Temporary() && e.Code != "access_denied" {
-			return refused("%w. If it is about the key of the session in %s: --new-device makes another", answered(session.Issuer, err), path)
+			return refused("%w. If the cause is the key of the session in %s, --new-device makes a new one", answered(session.Issuer, err), path)
 		}
 		return answered(session.Issuer, err)
 	}
@@ -100,9 +100,9 @@ func (c *loginCmd) begin(ctx context.Context, s *streams, path string) (_ client
 	case issuer == "":
 		return before, false, usage("login needs the issuer: --issuer URL, or ISSUER in the environment")
 	case !client.Safe(issuer):
-		return before, false, usage("%s is neither an https URL nor on this machine: others could read what you get there", issuer)
+		return before, false, usage("%s is neither an https URL nor on this machine: others could read your tokens on the way", issuer)
 	case before.Issuer != "" && (before.Issuer != issuer || before.ClientID != id):
-		return before, false, usage("%s holds a session of client %s at %s: end it with issuer logout, or keep this one in another file with --session",
+		return before, false, usage("%s holds a session of client %s at %s: end it with issuer logout, or name another file with --session",
 			path, before.ClientID, before.Issuer)
 	case before.Issuer != "" && !c.NewDevice:
 		return client.Session{Issuer: issuer, ClientID: id, Key: before.Key}, true, nil
@@ -175,7 +175,7 @@ func (c *loginCmd) keep(ctx context.Context, s *streams, app *client.Client, pat
 	}
 	if before.RefreshToken != "" && before.Issuer == session.Issuer && before.ClientID == session.ClientID {
 		if err := app.Revoke(ctx, before.RefreshToken); err != nil {
-			fmt.Fprintln(s.err, "issuer: the session before could not be ended:", root(err))
+			fmt.Fprintln(s.err, "issuer: the previous session could not be ended:", root(err))
 		}
 	}
 	return nil
@@ -185,7 +185,7 @@ func (c *loginCmd) keep(ctx context.Context, s *streams, app *client.Client, pat
 func (c *loginCmd) welcome(s *streams, path string, session client.Session) error {
 	set, err := claimsOf(session.AccessToken)
 	if err != nil {
-		return refused("the issuer's access token is none that this program can read: %w", err)
+		return refused("this program cannot read the issuer's access token: %w", err)
 	}
 	if c.JSON {
 		return printJSON(s, struct {
@@ -225,5 +225,5 @@ func pageFor(err error) web.Page {
 	case errors.As(err, &e):
 		return web.Page{Status: 200, Title: "You are not signed in", Text: e.Description + " Go back to your terminal."}
 	}
-	return web.Page{Status: 200, Title: "You are not signed in", Text: "That did not work. Your terminal says why."}
+	return web.Page{Status: 200, Title: "You are not signed in", Text: "The sign-in failed. Your terminal shows the reason."}
 }

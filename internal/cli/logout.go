@@ -15,13 +15,13 @@ type logoutCmd struct {
 }
 
 func (*logoutCmd) Help() string {
-	return `The session ends at the issuer, with all its tokens, and the session file is removed. The device stays in your list.
+	return `It ends the session and its tokens at the issuer, and removes the session file. The device stays in your list of devices.
 
     issuer logout
     issuer logout --session walk/alice.json
 
-If the issuer cannot be told, the file is kept and the exit code is 3: run it again later. --force removes it all the same,
-and the session ends when it has not been used for long enough.`
+If the issuer cannot be reached, the file stays and the exit code is 3: run the command again later. --force removes the file
+anyway; the session then ends after it has been unused for long enough.`
 }
 
 func (c *logoutCmd) Run(ctx context.Context, s *streams) error {

@@ -32,16 +32,16 @@ type explainCmd struct {
 }
 
 func (*explainCmd) Help() string {
-	return `Offline, and with the keys that the issuer publishes:
+	return `Check a token with keys from a file, or with the keys that the issuer publishes:
 
     issuer nested explain token --peer example.net=https://im-id.example.net --jwks keys.json
     issuer nested explain - --peer example.net=https://im-id.example.net < token
 
-An access token or a statement by itself, with what came along:
+Check an access token or a statement together with a token that it names by its digest:
 
     issuer nested explain token --along grant --peer example.net=https://im-id.example.net
 
-Nobody is asked whether a token was revoked.`
+The command does not check whether a token was revoked.`
 }
 
 // explained are the types of tokens that can be explained.
@@ -66,7 +66,7 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	for _, file := range c.Along {
 		token, err := os.ReadFile(file)
 		if err != nil {
-			return usage("read what came along: %w", err)
+			return usage("read the token of --along: %w", err)
 		}
 		o.Along = append(o.Along, strings.TrimSpace(string(token)))
 	}
@@ -77,7 +77,7 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	var refusal *nested.Error
 	switch {
 	case errors.As(err, &refusal):
-		return refused("the token does not hold: %w", err)
+		return refused("the token is not valid: %w", err)
 	case err != nil:
 		return unknown("the token cannot be checked now: %w", err)
 	case c.JSON:

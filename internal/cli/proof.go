@@ -18,22 +18,22 @@ import (
 )
 
 type proofCmd struct {
-	Key        string `required:"" xor:"key" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If there is no such file, a P-256 key is made and written to it."`
+	Key        string `required:"" xor:"key" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If it does not exist, it is created with a new P-256 key."`
 	Session    string `required:"" xor:"key" placeholder:"FILE" help:"Use the key of the session in this file instead of --key."`
 	Method     string `placeholder:"M" help:"Method of the request, such as POST."`
 	URL        string `name:"url" placeholder:"U" help:"URL of the request; query and fragment are ignored."`
 	Nonce      string `placeholder:"N" help:"The server's newest nonce: the DPoP-Nonce header of its last answer."`
 	Token      string `placeholder:"T" help:"Access token that goes with the request, at a resource."`
-	Thumbprint bool   `help:"Print the thumbprint of the key instead: what dpop_jkt and cnf.jkt hold."`
+	Thumbprint bool   `help:"Print the thumbprint of the key instead: the value of dpop_jkt and cnf.jkt."`
 }
 
 func (*proofCmd) Help() string {
-	return `A first proof for the token endpoint, and the thumbprint of its key:
+	return `Print a first proof for the token endpoint, and the thumbprint of its key:
 
     issuer proof --key device.pem --method POST --url "$ISSUER/token" --nonce "$nonce"
     issuer proof --key device.pem --thumbprint
 
-And one by the key of issuer login, for a resource:
+Print a proof for a resource, with the key of issuer login:
 
     issuer proof --session FILE --method GET --url "$url" --token "$(issuer token --session FILE)"`
 }

@@ -33,21 +33,21 @@ type serveCmd struct {
 }
 
 func (*serveCmd) Help() string {
-	return `To try it out, and to run it:
+	return `The first command is for trying it out, the second for production:
 
     issuer serve --dev
     issuer serve --config /etc/issuer/issuer.yaml
 
---dev prints the URL, the people to sign in as and commands to try. ISSUER_ variables apply to it as to any settings, and
---config FILE lies over its settings: FILE need name only what differs, such as a client of yours.
+--dev prints the URL, the users to sign in as, and commands to try. ISSUER_ variables override its settings, as usual.
+--config FILE overrides them, too: FILE needs only the settings that differ, such as a client of yours.
 
     ISSUER_LIFETIMES__ACCESS=1m issuer serve --dev --log-level debug
     issuer serve --dev --config my-app.yaml
 
-It serves until it is told to stop (Ctrl-C, SIGTERM), and then lets the requests under way finish. On SIGHUP it reads the
+It serves until it receives Ctrl-C or SIGTERM, and then finishes the requests in progress. On SIGHUP it reads the
 settings file again: clients, peers and limits change without dropping a request, and the log names what needs a restart.
 
-If the log says that the clock is not believed, and it is right:
+If the log says that the clock is not trusted, but the clock is correct:
 
     issuer serve --config /etc/issuer/issuer.yaml --accept-clock`
 }
@@ -57,9 +57,9 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	case !c.Dev && c.Config == "":
 		return usage("serve needs --config FILE, or --dev to try it out")
 	case !c.Dev && c.Data != "":
-		return usage("--data goes with --dev; with --config, the settings say where data is")
+		return usage("--data needs --dev; with --config, the settings name the data folder")
 	case !c.Dev && c.DevIDPListen != "":
-		return usage("--dev-idp-listen goes with --dev")
+		return usage("--dev-idp-listen needs --dev")
 	}
 	if c.Dev {
 		return c.dev(ctx, s)
@@ -144,7 +144,7 @@ func (c *serveCmd) follow(ctx context.Context, s *streams, instance *server.Inst
 			log.Error("settings", slog.Any("error", err))
 		}
 		if err != nil {
-			log.Error("settings not read again: everything is as it was")
+			log.Error("settings not read again: the previous settings stay in effect")
 		}
 	}
 }
@@ -173,7 +173,7 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	if err := c.announce(addresses{dev.Issuer, strings.TrimPrefix(dev.Issuer, "http://"), dev.Admin, dev.Provider}); err != nil {
 		return usage("start: %w", errors.Join(err, dev.Close()))
 	}
-	log.Info("serving for development: not for the Internet", slog.String("issuer", dev.Issuer),
+	log.Info("serving for development only: do not expose it to the Internet", slog.String("issuer", dev.Issuer),
 		slog.String("idp", dev.Provider), slog.String("env", dev.EnvFile))
 	greet(s, dev)
 	return dev.Wait()

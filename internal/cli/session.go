@@ -36,11 +36,11 @@ func noSession(ctx context.Context, path string, err error) error {
 	var bad *client.SessionError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return refused("there is no session in %s: issuer login makes one", path)
+		return refused("there is no session in %s: run issuer login", path)
 	case errors.As(err, &bad):
 		return usage("%w", bad)
 	case ctx.Err() != nil:
-		return unknown("%s: another process holds the session", path)
+		return unknown("%s: another process is using the session", path)
 	}
 	return usage("read the session: %w", err)
 }
@@ -99,7 +99,7 @@ func answered(issuer string, err error) error {
 	case err == nil || errors.As(err, &said):
 		return err
 	case errors.As(err, &e) && e.Temporary():
-		return unknown("the issuer cannot answer now: %s (%s)", printable(e.Description), printable(e.Code))
+		return unknown("the issuer is unavailable: %s (%s)", printable(e.Description), printable(e.Code))
 	case errors.As(err, &e):
 		return refused("the issuer refuses: %s (%s)", printable(e.Description), printable(e.Code))
 	case errors.As(err, &net):

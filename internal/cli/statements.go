@@ -15,7 +15,7 @@ import (
 type statementsCmd struct {
 	Sign     statementsSignCmd     `cmd:"" help:"Sign a statement about a user or an organisation, and print it."`
 	List     statementsListCmd     `cmd:"" help:"List live statements."`
-	Withdraw statementsWithdrawCmd `cmd:"" help:"End a statement, with everything that depends on it."`
+	Withdraw statementsWithdrawCmd `cmd:"" help:"Withdraw a statement; everything that depends on it ends."`
 }
 
 type statementsSignCmd struct {
@@ -23,15 +23,15 @@ type statementsSignCmd struct {
 	Type      string        `arg:"" enum:"member,guardian,move,rename,link" help:"The kind: member, guardian, move, rename or link."`
 	Subject   string        `required:"" placeholder:"URI" help:"The subject: the organisation, the child, or the user who moved, was renamed or has another identity."`
 	Party     string        `placeholder:"URI" help:"The other party: the member, the guardian, or the user's new or other identity. Not for a rename."`
-	Role      string        `placeholder:"TEXT" help:"Of a member."`
+	Role      string        `placeholder:"TEXT" help:"The role of a member."`
 	OldHandle string        `placeholder:"URI" help:"The handle that the user had before a rename."`
 	Audience  []string      `placeholder:"NAME" help:"The audience that may embed or read it: an issuer's URL, or a domain's URI. The default is this issuer and that of the party."`
 	For       time.Duration `placeholder:"TIME" help:"How long it is valid, such as 720h; lifetimes.statement is the limit."`
 }
 
 func (*statementsSignCmd) Help() string {
-	return `The issuer answers for it: it is signed like a token. What people say of themselves (who acts for them, which key is
-theirs) is not for an operator to say.
+	return `The issuer signs the statement like a token and vouches for it. Operators cannot make the statements that users make about
+themselves, such as who acts for them or which key is theirs.
 
     issuer statements sign member --subject im:wxyz=%23%23team@example.net --party "im:$USER@example.net;id-type=user" --role lead
     issuer statements sign rename --subject "im:$USER@example.net;id-type=user" --old-handle im:%40alice@example.net`
@@ -46,9 +46,9 @@ func (c *statementsSignCmd) Run(ctx context.Context, s *streams) error {
 	case party != "" && c.Party == "":
 		return usage("%s needs --party", c.Type)
 	case c.Type != "rename" && c.OldHandle != "":
-		return usage("--old-handle goes with a rename")
+		return usage("--old-handle is only for a rename")
 	case c.Type != "member" && c.Role != "":
-		return usage("--role goes with a member")
+		return usage("--role is only for a member")
 	case c.For < 0 || c.For%time.Second != 0:
 		return usage("--for takes whole seconds")
 	}
@@ -85,7 +85,7 @@ type statementsListCmd struct {
 }
 
 func (*statementsListCmd) Help() string {
-	return `Those that have neither ended nor been withdrawn. The id in the first column is what withdraw takes:
+	return `It lists statements that are neither expired nor withdrawn. The first column is the id for issuer statements withdraw:
 
     issuer statements list --user 7kHb3h043lahTHszoAokdg`
 }
@@ -114,7 +114,7 @@ type statementsWithdrawCmd struct {
 }
 
 func (*statementsWithdrawCmd) Help() string {
-	return `Tokens that enclose it are inactive at once, and so are those that were issued by it. The devices of a delegation end.
+	return `Tokens that enclose it or were issued because of it become inactive at once. The devices of a delegation end.
 
     issuer statements withdraw --id 7kHb3h043lahTHszoAokdg --reason "left the team"`
 }

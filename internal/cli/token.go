@@ -18,22 +18,22 @@ import (
 type tokenCmd struct {
 	kept
 	MinLife time.Duration `default:"30s" placeholder:"30s" help:"Refresh if the token expires sooner than this."`
-	Refresh bool          `help:"Refresh in any case."`
-	Decode  bool          `help:"Print what the token says, not the token."`
+	Refresh bool          `help:"Refresh even if the token has not expired."`
+	Decode  bool          `help:"Print the content of the token instead."`
 	JSON    bool          `name:"json" help:"Print JSON."`
 }
 
 func (*tokenCmd) Help() string {
-	return `It prints an access token of the session that issuer login began, and refreshes it first if need be. Any number of
-processes may do so at a time.
+	return `It prints an access token of the session that issuer login started, and refreshes it first if necessary. Several processes can
+run it at the same time.
 
     issuer token
     issuer token --decode
     issuer token --refresh --json
 
-JSON is {"access_token", "token_type", "expires_at", "scope"}, and with --decode {"header", "claims"}, as the token has
-them: nobody checks its signature here. The exit code is 1 if there is no session or it has ended, 3 if the issuer cannot
-be asked and the token is no longer good.`
+JSON is {"access_token", "token_type", "expires_at", "scope"}, and with --decode {"header", "claims"}, without
+checking the signature. The exit code is 1 if there is no session or it has ended, and 3 if the issuer cannot be reached
+and the token has expired.`
 }
 
 func (c *tokenCmd) Run(ctx context.Context, s *streams) error {

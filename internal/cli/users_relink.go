@@ -13,7 +13,7 @@ import (
 type usersRelinkCmd struct {
 	operator
 	Map    string `required:"" placeholder:"FILE" help:"The links to move, one line of JSON each; - for stdin."`
-	DryRun bool   `help:"Say what would happen, and change nothing."`
+	DryRun bool   `help:"Print what would happen, and change nothing."`
 	Domain string `placeholder:"NAME" help:"Domain of the users; not needed if the issuer serves only one."`
 }
 
@@ -29,7 +29,7 @@ is one of:
 The first gives the user of a link another account, the second does so for a user with only one link, and the third gives a link
 to another user. iss and sub are compared byte by byte, so write iss exactly as the settings do. An account that is linked already
 is refused, unless another line of the file moves its link. All lines are applied, or none. A file has at most 1000 lines and
-256 KiB. Sessions go on; to end those of a user, disable and enable the user.
+256 KiB. Sessions continue; to end those of a user, disable and enable the user.
 
     issuer users relink --map moves.jsonl --dry-run
     issuer users relink --map moves.jsonl

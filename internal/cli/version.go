@@ -14,11 +14,11 @@ type versionCmd struct {
 }
 
 func (*versionCmd) Help() string {
-	return `The release, what it was built from and with, and for what:
+	return `It prints the release, the revision, the Go version and the platform:
 
     issuer version
 
-JSON is {"version", "revision", "go", "platform"}; without version control at the build there is no revision.`
+JSON is {"version", "revision", "go", "platform"}; revision is absent if the build had no version control.`
 }
 
 func (c *versionCmd) Run(s *streams) error {

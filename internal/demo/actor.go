@@ -71,7 +71,7 @@ func (t *telling) grant(ctx context.Context) error {
 		return err
 	}
 	t.ok("the issuer signed her grant: the bot may act for %s for an hour", t.set.Handle)
-	t.say("it is no token of hers: her key and her session stay with her")
+	t.say("the grant is not an access token: Alice keeps her key and her session")
 	return nil
 }
 
@@ -97,9 +97,9 @@ func (t *telling) act(ctx context.Context) error {
 	act, _ := answer["act"].(map[string]any)
 	layers, _ := answer["tokens"].([]any)
 	if answer["active"] != true || answer["handle"] != t.set.Handle || act["sub"] != BotID || answer["device"] != nil || len(layers) != 1 {
-		return fmt.Errorf("the answer is not Alice by her bot, with her grant inside: %v", answer)
+		return fmt.Errorf("the answer does not name Alice and her bot, with her grant inside: %v", answer)
 	}
-	t.ok("active: %v, and it is the client %v that acts, as her grant inside the token shows", answer["handle"], act["sub"])
+	t.ok("active: %v, and the client %v acts for her, as the grant inside the token proves", answer["handle"], act["sub"])
 	return nil
 }
 

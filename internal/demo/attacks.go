@@ -43,17 +43,17 @@ func (t *telling) steal(ctx context.Context) error {
 	} else if code != "" {
 		return fmt.Errorf("the resource refuses the device that holds the key: %s", code)
 	}
-	t.ok("the access token at a resource, with the device's own key: let in")
+	t.ok("the access token at a resource, with the device's own key: accepted")
 	code, err := room.join(ctx, thief, t.tokens.AccessToken)
 	switch {
 	case err != nil:
 		return err
 	case code == "":
-		return errors.New("the resource let the thief in; invalid_token was due")
+		return errors.New("the resource accepted the thief; expected invalid_token")
 	case code != "invalid_token":
-		return fmt.Errorf("invalid_token was due, not: %s", code)
+		return fmt.Errorf("expected invalid_token, got: %s", code)
 	}
-	t.ok("the stolen access token at a resource: refused, %s, the proof is by key %.12s…, the token wants %.12s…", code, thief.JKT(), t.set.JKT)
+	t.ok("the stolen access token at a resource: refused, %s, the proof has key %.12s…, the token is bound to %.12s…", code, thief.JKT(), t.set.JKT)
 	return nil
 }
 
@@ -75,7 +75,7 @@ func (t *telling) replay(ctx context.Context) error {
 	if t.tokens, err = plain.Refresh(ctx, t.tokens.RefreshToken); err != nil {
 		return err
 	}
-	t.say("the first time it is a refresh like any other")
+	t.say("the first time, it is a normal refresh")
 	_, err = plain.Refresh(ctx, t.tokens.RefreshToken)
 	if wrong := expect(err, "invalid_dpop_proof"); wrong != nil {
 		return wrong
@@ -102,7 +102,7 @@ func (t *telling) remove(ctx context.Context) error {
 	if err := client.Admin(t.dev.Admin).RemoveDevice(ctx, device.Domain(), device.Device(), "reported stolen", &removed); err != nil {
 		return err
 	}
-	t.say("through the admin socket, as issuer devices remove does")
+	t.say("the demo uses the admin socket, like issuer devices remove")
 	answer, err := t.peer.Introspect(ctx, t.tokens.AccessToken)
 	if err != nil {
 		return err
@@ -110,7 +110,7 @@ func (t *telling) remove(ctx context.Context) error {
 	if len(answer) != 1 || answer["active"] != false {
 		return fmt.Errorf("the answer about a removed device is %v", answer)
 	}
-	t.ok("the peer asks again: inactive, and nothing more is said")
+	t.ok("the peer asks again: inactive, with no further details")
 	_, err = t.app.Refresh(ctx, t.tokens.RefreshToken)
 	if wrong := expect(err, "invalid_grant"); wrong != nil {
 		return wrong
@@ -124,9 +124,9 @@ func expect(err error, code string) error {
 	var refusal *client.Error
 	switch {
 	case err == nil:
-		return fmt.Errorf("it was let through; %s was due", code)
+		return fmt.Errorf("the request was accepted; expected %s", code)
 	case !errors.As(err, &refusal) || refusal.Code != code:
-		return fmt.Errorf("%s was due, not: %w", code, err)
+		return fmt.Errorf("expected %s, got: %w", code, err)
 	}
 	return nil
 }

@@ -251,7 +251,7 @@ func secretOf(file, name string) (string, error) {
 			return secret, nil
 		}
 	}
-	return "", fmt.Errorf("%s holds no %s: remove the file, and a new one is made", file, name)
+	return "", fmt.Errorf("%s has no %s: remove the file, and the next start makes a new one", file, name)
 }
 
 func (d *Dev) writeEnv() error {
@@ -280,7 +280,7 @@ func listen(address, flag string) (net.Listener, error) {
 		return nil, err
 	}
 	if !tcp.IP.IsLoopback() {
-		return nil, fmt.Errorf("%s is not a loopback address: the development issuer serves this machine alone", address)
+		return nil, fmt.Errorf("%s is not a loopback address: the development issuer serves only this machine", address)
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {

@@ -93,17 +93,17 @@ func (t *telling) tell(ctx context.Context) error {
 		{"the issuer and an OpenID provider start", t.meet},
 		{"Alice logs in on a new device", t.login},
 		{"the device refreshes its token", t.refresh},
-		{"what the token says", t.read},
+		{"the content of the token", t.read},
 		{"a peer asks the issuer about it", t.ask},
 		{"a thief uses a stolen token with another key", t.steal},
-		{"somebody sends the same proof twice", t.replay},
+		{"an attacker sends the same proof twice", t.replay},
 		{"Alice lets a bot act for her", t.grant},
 		{"the bot acts for Alice, and a peer sees it", t.act},
-		{"Alice takes it back", t.takeBack},
+		{"Alice revokes the grant", t.takeBack},
 		{"the operator removes the device", t.remove},
 	})
 	if err == nil {
-		fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;32", "Everything did what it should."))
+		fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;32", "Every step worked as expected."))
 	}
 	return err
 }
@@ -122,7 +122,7 @@ func (t *telling) play(ctx context.Context, steps []step) error {
 
 func (t *telling) meet(ctx context.Context) error {
 	t.say("issuer            %s  (domain %s, SQLite in a temporary folder)", t.dev.Issuer, Domain)
-	t.say("OpenID provider   %s  (people alice and bob)", t.dev.Provider)
+	t.say("OpenID provider   %s  (users alice and bob)", t.dev.Provider)
 	h := &http.Client{Timeout: 30 * time.Second}
 	meta, err := client.Discover(ctx, h, t.dev.Issuer)
 	if err != nil {
@@ -161,8 +161,8 @@ func (t *telling) login(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	t.say("the issuer asked her whether this program may act for her, since any program could say that it is the app")
-	t.ok("Alice allows it, and the browser goes back to the app with a code")
+	t.say("the issuer asked Alice for consent, because any program could claim to be this app")
+	t.ok("Alice allows it, and the browser returns to the app with a code")
 	if t.tokens, err = t.app.Finish(ctx, flow, back); err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func (t *telling) refresh(ctx context.Context) error {
 		return err
 	}
 	if t.tokens.RefreshToken == before.RefreshToken || t.tokens.AccessToken == before.AccessToken {
-		return errors.New("the refresh gave the same token again")
+		return errors.New("the refresh returned the same token")
 	}
 	t.ok("a new access token and a new refresh token, bound to the same key")
 	return nil
@@ -216,11 +216,11 @@ func (t *telling) read(context.Context) error {
 	if t.set.JKT != t.signer.JKT() {
 		return errors.New("cnf.jkt is not the thumbprint of the device's key")
 	}
-	t.say("the handle   %s   is what people call her; it may change", t.set.Handle)
-	t.say("the user     %s   is who she is; it never changes", t.set.Subject)
-	t.say("the device   %s   is where she is; it is one key for ever", t.set.Device)
+	t.say("the handle   %s   is the name that others see; it can change", t.set.Handle)
+	t.say("the user     %s   is Alice; it never changes", t.set.Subject)
+	t.say("the device   %s   is her device; it is one key", t.set.Device)
 	t.ok("the issuer's signature binds these three to the key with thumbprint %s", t.set.JKT)
-	t.say("a client that shows the token must prove that key: the token alone proves nothing")
+	t.say("a client that presents the token must prove that it has that key: the token alone is not enough")
 	return nil
 }
 
@@ -243,7 +243,7 @@ func (t *telling) invite(ctx context.Context) error {
 		return err
 	}
 	fmt.Fprintf(t.Out, `
-The issuer goes on serving until you press Ctrl-C. In another terminal:
+The issuer keeps serving until you press Ctrl-C. In another terminal:
 
   . %[1]s
   curl -s $ISSUER/.well-known/oauth-authorization-server

@@ -46,12 +46,12 @@ func (e *examination) clock() {
 		if c.offset < 0 {
 			which = "behind"
 		}
-		e.found(status, "clock", "let both be set by NTP: here `timedatectl set-ntp true` or what your system has", "the clock of %s is %s %s this machine's", c.of, c.offset.Abs().Round(time.Second), which)
+		e.found(status, "clock", "set both clocks by NTP: on this machine, run `timedatectl set-ntp true` or the equivalent", "the clock of %s is %s %s this machine's", c.of, c.offset.Abs().Round(time.Second), which)
 	}
 	switch {
 	case len(e.clocks) == 0:
 		e.found(Unknown, "clock", "", "no server answered with a time to compare")
 	case len(agree) > 0:
-		e.ok("clock", "it agrees with %s", strings.Join(agree, ", "))
+		e.ok("clock", "this machine agrees with %s", strings.Join(agree, ", "))
 	}
 }

@@ -26,7 +26,7 @@ func TestHealthy(t *testing.T) {
 	found.wantNone(t, []string{"domains", "data"}, doctor.Warn)
 	found.want(t, "domains", doctor.Warn, "example.com")
 	for check, words := range map[string]string{
-		"files": "nobody but the issuer", "admin": "answers at", "dns": "dev_hosts", "tls": "good for 59 days", "front door": "leads to this issuer",
+		"files": "nobody but the issuer", "admin": "answers at", "dns": "dev_hosts", "tls": "valid for 59 more days", "front door": "leads to this issuer",
 		"proxy": "trusted", "clock": "agrees with https://" + host, "replay": "memory",
 		"provider corp": "register the redirect URI https://" + host + "/login/callback/corp",
 	} {
@@ -192,7 +192,7 @@ func TestNotRunning(t *testing.T) {
 	found := s.examine(t)
 	found.want(t, "admin", doctor.Unknown, "no issuer answers")
 	found.want(t, "front door", doctor.Unknown, "answers 502")
-	found.want(t, "data", doctor.Warn, "is made at the first start")
+	found.want(t, "data", doctor.Warn, "the first start creates it")
 	found.wantNone(t, nil, doctor.Fail)
 }
 
@@ -335,7 +335,7 @@ func TestFiles(t *testing.T) {
 			}
 		}, "files", doctor.Fail, "does not hold 32 bytes"},
 		{"folder that cannot be written", func(t *testing.T, c *config.Config) { c.Storage = "sqlite:/proc/issuer.db" },
-			"data", doctor.Fail, "nothing can be written"},
+			"data", doctor.Fail, "cannot be written to"},
 		{"no folder", func(t *testing.T, c *config.Config) { c.Storage = "sqlite:" + c.KEKFile + "/issuer.db" }, "data", doctor.Fail, ""},
 		{"disk in memory", func(t *testing.T, c *config.Config) { c.Storage = "sqlite:/dev/shm/issuer.db" }, "data", doctor.Warn, "tmpfs"},
 		{"certificate of another name", func(t *testing.T, c *config.Config) {
@@ -388,7 +388,7 @@ func TestReplay(t *testing.T) {
 	}{
 		{"noeviction", doctor.OK, "evicts nothing"},
 		{"allkeys-lru", doctor.Fail, "maxmemory-policy is allkeys-lru"},
-		{"", doctor.Fail, "does not serve"},
+		{"", doctor.Fail, "does not work"},
 	} {
 		t.Run(test.policy, func(t *testing.T) {
 			s := newSite(t)

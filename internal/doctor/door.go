@@ -68,10 +68,10 @@ func (e *examination) dns(ctx context.Context) {
 	var no *net.DNSError
 	switch {
 	case errors.As(err, &no) && no.IsNotFound && e.cfg.Outbound.Proxy != "":
-		e.found(Unknown, "dns", "look it up where people are", "%s has no address here; outbound.proxy may know one", host)
+		e.found(Unknown, "dns", "look it up from a network of your users", "%s has no address here; outbound.proxy may know one", host)
 	case errors.As(err, &no) && no.IsNotFound:
 		e.nowhere = true
-		e.found(Fail, "dns", "make an A or AAAA record for it, or mend issuer", "%s has no address", host)
+		e.found(Fail, "dns", "create an A or AAAA record for it, or correct issuer", "%s has no address", host)
 	case err != nil:
 		e.found(Unknown, "dns", "look at the resolver of this machine", "%s cannot be looked up: %v", host, err)
 	default:
@@ -95,7 +95,7 @@ func (e *examination) certificate(context.Context) {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		e.found(Fail, "tls", "", "%s holds no PEM block", e.cfg.TLS.CertFile)
+		e.found(Fail, "tls", "", "%s contains no PEM block", e.cfg.TLS.CertFile)
 		return
 	}
 	leaf, err := x509.ParseCertificate(block.Bytes)
@@ -118,11 +118,11 @@ func (e *examination) expiry(leaf *x509.Certificate, of string) {
 	case now.Before(leaf.NotBefore):
 		e.found(Fail, "tls", "set the clock, or wait", "the certificate of %s is not valid before %s", of, leaf.NotBefore.Format(time.RFC3339))
 	case left <= 0:
-		e.found(Fail, "tls", "renew it", "the certificate of %s has expired on %s", of, leaf.NotAfter.Format(time.RFC3339))
+		e.found(Fail, "tls", "renew it", "the certificate of %s expired on %s", of, leaf.NotAfter.Format(time.RFC3339))
 	case left < renewal:
-		e.found(Warn, "tls", "renew it, and look why that has not been done by itself", "the certificate of %s expires in %d days, on %s", of, int(left/(24*time.Hour)), leaf.NotAfter.Format(time.RFC3339))
+		e.found(Warn, "tls", "renew it, and check why it was not renewed automatically", "the certificate of %s expires in %d days, on %s", of, int(left/(24*time.Hour)), leaf.NotAfter.Format(time.RFC3339))
 	default:
-		e.ok("tls", "the certificate of %s is good for %d days", of, int(left/(24*time.Hour)))
+		e.ok("tls", "the certificate of %s is valid for %d more days", of, int(left/(24*time.Hour)))
 	}
 }
 
@@ -140,14 +140,14 @@ func (e *examination) frontDoor(ctx context.Context) {
 	if r.TLS != nil {
 		e.expiry(r.TLS.PeerCertificates[0], e.cfg.Issuer)
 	} else {
-		e.found(Warn, "tls", "serve it by https", "%s is plain http", e.cfg.Issuer)
+		e.found(Warn, "tls", "serve it with https", "%s is plain http", e.cfg.Issuer)
 	}
 	e.measured(e.cfg.Issuer, r)
 	if !e.metadata(r) {
 		return
 	}
 	if e.nonce(ctx) && e.proofs(ctx) {
-		e.ok("front door", "%s leads to this issuer, and what proofs need comes through", e.cfg.Issuer)
+		e.ok("front door", "%s leads to this issuer, and the proxy forwards what proofs need", e.cfg.Issuer)
 	}
 	e.proxies(r, before, e.forwarded(ctx))
 	if r, err := e.get(ctx, e.cfg.Issuer+"/readyz"); err == nil && r.StatusCode != http.StatusOK {
@@ -212,7 +212,7 @@ func badCertificate(err *tls.CertificateVerificationError, host string) (text, r
 	case errors.As(err, &unknown):
 		return fmt.Sprintf("the certificate of %s leads to no authority that is known here: %v", host, unknown), "get one of an authority that clients know, or name your own in outbound.ca_file"
 	}
-	return fmt.Sprintf("the certificate of %s is not good: %v", host, err), "get another one"
+	return fmt.Sprintf("the certificate of %s is not valid: %v", host, err), "get another one"
 }
 
 // metadata holds the answer to the first question to what this issuer says of itself.

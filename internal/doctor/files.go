@@ -168,14 +168,14 @@ var volumes = map[uint32]struct {
 	status       Status
 	name, remedy string
 }{
-	0x6969:     {Fail, "NFS", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
-	0xff534d42: {Fail, "CIFS", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
-	0xfe534d42: {Fail, "SMB", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
-	0x517b:     {Fail, "SMB", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
-	0x01021997: {Fail, "9p", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
-	0x00c36400: {Fail, "Ceph", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
-	0x5346414f: {Fail, "AFS", "put data on a disk of this machine: SQLite's log needs memory that its users share"},
-	0x65735546: {Warn, "FUSE", "put data on a disk of this machine, unless you know that this one keeps what is synced to it"},
+	0x6969:     {Fail, "NFS", "put data on a disk of this machine: SQLite's log needs shared memory"},
+	0xff534d42: {Fail, "CIFS", "put data on a disk of this machine: SQLite's log needs shared memory"},
+	0xfe534d42: {Fail, "SMB", "put data on a disk of this machine: SQLite's log needs shared memory"},
+	0x517b:     {Fail, "SMB", "put data on a disk of this machine: SQLite's log needs shared memory"},
+	0x01021997: {Fail, "9p", "put data on a disk of this machine: SQLite's log needs shared memory"},
+	0x00c36400: {Fail, "Ceph", "put data on a disk of this machine: SQLite's log needs shared memory"},
+	0x5346414f: {Fail, "AFS", "put data on a disk of this machine: SQLite's log needs shared memory"},
+	0x65735546: {Warn, "FUSE", "put data on a local disk, unless you know that this file system honours fsync"},
 	0x01021994: {Warn, "tmpfs, in memory", "put data on a disk, if it is to outlive this machine's next start"},
 	0x794c7630: {Warn, "overlayfs, as in a container", "put data on a volume, if it is to outlive the container"},
 }
@@ -186,10 +186,10 @@ func (e *examination) data() {
 	info, err := os.Stat(folder)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && folder == e.cfg.Data:
-		e.found(Warn, "data", "", "%s does not exist: it is made at the first start", folder)
+		e.found(Warn, "data", "", "%s does not exist: the first start creates it", folder)
 		return
 	case err != nil:
-		e.found(Fail, "data", "make it, for the user that the issuer runs as", "%v", err)
+		e.found(Fail, "data", "create it for the user that the issuer runs as", "%v", err)
 		return
 	case !info.IsDir():
 		e.found(Fail, "data", "name a folder", "%s is not a folder", folder)
@@ -197,13 +197,13 @@ func (e *examination) data() {
 	}
 	probe, err := os.CreateTemp(folder, ".doctor-*")
 	if err != nil {
-		e.found(Fail, "data", "run doctor as the user that the issuer runs as; if you did, `chown` the folder to it, and check whether the disk is full or mounted read-only", "nothing can be written to %s: %v", folder, err)
+		e.found(Fail, "data", "run doctor as the user that the issuer runs as; if you did, `chown` the folder to it, and check whether the disk is full or mounted read-only", "%s cannot be written to: %v", folder, err)
 		return
 	}
 	_, err = probe.Write(make([]byte, 4096))
 	err = errors.Join(err, probe.Sync(), probe.Close(), os.Remove(probe.Name()))
 	if err != nil {
-		e.found(Fail, "data", "check whether the disk is full", "nothing can be written to %s: %v", folder, err)
+		e.found(Fail, "data", "check whether the disk is full", "%s cannot be written to: %v", folder, err)
 		return
 	}
 	var disk syscall.Statfs_t

@@ -148,10 +148,10 @@ func (e *examination) credentials(ctx context.Context, check string, p config.Pr
 func (e *examination) replay(ctx context.Context) {
 	switch e.cfg.Replay {
 	case "memory":
-		e.ok("replay", "spent proofs are kept in memory, for one process")
+		e.ok("replay", "used proofs are stored in memory, for one process")
 		return
 	case "storage":
-		e.ok("replay", "spent proofs are kept in the database")
+		e.ok("replay", "used proofs are stored in the database")
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
@@ -161,7 +161,7 @@ func (e *examination) replay(ctx context.Context) {
 	case errors.Is(err, redis.ErrEvicts):
 		e.found(Fail, "replay", "set maxmemory-policy to noeviction there", "%v", err)
 	case err != nil:
-		e.found(Fail, "replay", "check that it runs, and the URL in "+e.cfg.RedisURLFile, "the server of redis_url_file does not serve: %v", err)
+		e.found(Fail, "replay", "check that it runs, and the URL in "+e.cfg.RedisURLFile, "the server of redis_url_file does not work: %v", err)
 	default:
 		_ = r.Close()
 		e.ok("replay", "the server of redis_url_file answers, and evicts nothing")

@@ -38,7 +38,7 @@ func (e *examination) proxies(r reply, before, after map[string]float64) {
 	switch {
 	case (behind || rose("ignored")) && len(e.cfg.TrustedProxies) == 0:
 		e.found(Warn, "proxy", "set trusted_proxies to the addresses of the proxy, as in [127.0.0.1/32], and let it set X-Forwarded-For",
-			"answers come through a proxy, and trusted_proxies names none: all senders count as one, and one can use up what all may have")
+			"answers come through a proxy, and trusted_proxies names none: all senders count as one, so one sender can use up the limits of all")
 	case rose("ignored"):
 		e.found(Fail, "proxy", "add the address that the proxy connects from to trusted_proxies",
 			"requests come with X-Forwarded-For from an address that is not in trusted_proxies: all senders count as one")
@@ -49,6 +49,6 @@ func (e *examination) proxies(r reply, before, after map[string]float64) {
 		e.found(Fail, "proxy", "let the proxy write the address that it is connected to, as with nginx by `proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for`",
 			"the last address in X-Forwarded-For (or Forwarded) from an address in trusted_proxies cannot be read: all senders count as one")
 	case rose("believed"):
-		e.ok("proxy", "the proxy is trusted, and says who sends what it hands on")
+		e.ok("proxy", "the proxy is trusted, and reports the sender of each request that it forwards")
 	}
 }

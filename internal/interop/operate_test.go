@@ -116,7 +116,7 @@ func TestOperate(t *testing.T) {
 	t.Logf("%s", out)
 	at := 0
 	for _, want := range []string{
-		"issuer.yaml is good", "im:%40alice.liddell@" + strange,
+		"issuer.yaml is valid", "im:%40alice.liddell@" + strange,
 		"nginx: a token of 8 KiB is answered by the issuer", "im:%40alice.liddell@" + strange,
 		"caddy: a token of 8 KiB is answered by the issuer", "im:%40alice.liddell@" + strange,
 	} {

@@ -26,16 +26,13 @@ var oddAllowed = map[string][]string{
 	},
 	"internal/demo/actor.go": {
 		"the issuer signed her grant",
-		"it is no token of hers: her key and her session stay with her",
-		"Alice by her bot, with her grant inside",
-		"as her grant inside the token shows",
+		"Alice keeps her key and her session",
+		"Alice and her bot, with her grant inside",
+		"acts for her, as the grant inside the token proves",
 	},
 	"internal/demo/story.go": {
 		"Alice lets a bot act for her",
-		"the issuer asked her whether this program may act for her",
-		"is what people call her",
-		"is who she is",
-		"is where she is",
+		"is her device",
 	},
 }
 

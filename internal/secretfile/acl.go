@@ -21,7 +21,7 @@ func (a *Attributes) take(list []byte) error {
 		return nil
 	}
 	if len(list)%8 != 4 || binary.LittleEndian.Uint32(list) != aclVersion {
-		return errors.New("its form is not known")
+		return errors.New("unknown format")
 	}
 	mask := MayRead | MayWrite
 	acl := []Entry{}

@@ -60,7 +60,7 @@ func attributesAt(path string) (Attributes, error) {
 func attributes(info fs.FileInfo, path string) (Attributes, error) {
 	stat, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
-		return Attributes{}, errors.New("this system does not say who owns " + info.Name())
+		return Attributes{}, errors.New("this system does not report the owner of " + info.Name())
 	}
 	a := Attributes{Mode: info.Mode(), UID: stat.Uid, GID: stat.Gid}
 	if a.Mode.Perm()&0o070 == 0 {

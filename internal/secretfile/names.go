@@ -55,7 +55,7 @@ func (u User) read() (*names, error) {
 func lines(path string, each func(fields []string)) error {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("look who is in a group: %w", err)
+		return fmt.Errorf("read the members of a group: %w", err)
 	}
 	for line := range strings.Lines(string(text)) {
 		if f := strings.Split(strings.TrimSpace(line), ":"); len(f) >= 4 && !strings.HasPrefix(f[0], "#") {

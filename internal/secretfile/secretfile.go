@@ -190,7 +190,7 @@ func (u User) open(path string, a Attributes, who, shared string) *OpenError {
 			e.Remedy = fmt.Sprintf("run `setfacl -b %s; chmod %o %s`", path, private, path)
 		}
 	case shared != "":
-		e.Remedy = fmt.Sprintf("give it to a group that only user %s is in, in the place of %s", name(u.UID), shared)
+		e.Remedy = fmt.Sprintf("change its group from %s to a group whose only member is user %s", shared, name(u.UID))
 	default:
 		e.Remedy = fmt.Sprintf("run `chown root:%s %s; chmod %o %s` as root; in Kubernetes, set fsGroup and defaultMode: 0440",
 			groupName(u.Groups[0]), path, private&^0o200|0o040, path)

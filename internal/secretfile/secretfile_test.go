@@ -67,7 +67,7 @@ func TestReviewE7WhoHasAccess(t *testing.T) {
 		{"everybody, of root", service, attributes{Mode: 0o444, UID: 0, GID: ownGroup}, "as root; in Kubernetes, set fsGroup and defaultMode: 0440"},
 		{"a group with others", service, attributes{Mode: 0o640, UID: issuer, GID: shared},
 			"users carol and dave by its group, staff (mode 0640): run `chmod 600 FILE`"},
-		{"a group with others, of root", service, attributes{Mode: 0o440, UID: 0, GID: shared}, "a group that only user 1001 is in, in the place of staff"},
+		{"a group with others, of root", service, attributes{Mode: 0o440, UID: 0, GID: shared}, "change its group from staff to a group whose only member is user 1001"},
 		{"a group with others, checked", operator, attributes{Mode: 0o640, UID: 0, GID: shared}, "users carol, dave and issuer by its group, staff"},
 		{"a group with somebody from elsewhere", service, attributes{Mode: 0o640, UID: 0, GID: 2005}, "user eve by its group, foreign"},
 		{"a group of many", service, attributes{Mode: 0o640, UID: 0, GID: 2006}, "users bob, carol, dave and 2 more"},
