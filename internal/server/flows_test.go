@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -158,6 +159,25 @@ var flows = []flow{
 	}},
 	{"a service in storage", stored, 20, serviceInStorage},
 	{"an app in storage", nil, 30, appInStorage},
+	{"release of a former handle", nil, 8, func(t *testing.T, s *site) []step {
+		handle := handleOf(t, "former")
+		s.namesake(t, "former "+t.Name(), handle)
+		s.login(t, newDevice(t), "alice")
+		domain := func(name, value string) url.Values { return url.Values{"domain": {"example.com"}, name: {value}} }
+		wantStatus(t, s.operate(t, http.MethodPut, "/admin/users/@"+handle+"/handle", domain("handle", handleOf(t, "later"))), http.StatusOK)
+		return []step{onceOf(t, s, "release", "handle_refused", func() answer {
+			return s.operate(t, http.MethodDelete, "/admin/names", domain("handle", handle))
+		})}
+	}},
+	{"a link moves", nil, 5, func(t *testing.T, s *site) []step {
+		subject := "moves " + t.Name()
+		s.namesake(t, subject, handleOf(t, "moves"))
+		s.login(t, newDevice(t), "alice")
+		move := fmt.Sprintf(`{"from": {"iss": %[1]q, "sub": %[2]q}, "to": {"iss": %[1]q, "sub": "later %[3]s"}}`, s.provider.url, subject, t.Name())
+		return []step{onceOf(t, s, "move", "relink_refused", func() answer {
+			return s.send(t, s.http, s.request(t, http.MethodPost, s.admin+"/admin/links?domain=example.com", move))
+		})}
+	}},
 	{"a backup", nil, 4, func(t *testing.T, s *site) []step {
 		to := filepath.Join(t.TempDir(), "backup.db")
 		return []step{{
@@ -571,6 +591,24 @@ func (s *site) visitBy(t *testing.T, query url.Values) visit {
 		t.Fatal(err)
 	}
 	return visit{b, back}
+}
+
+// onceOf is a step of an operator that can be done once: if it was durable before its answer was lost, it is refused then.
+func onceOf(t *testing.T, s *site, name, refused string, ask func() answer) step {
+	return step{
+		name: name, ask: ask,
+		good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+		again: func(durable bool) answer {
+			a := ask()
+			if durable {
+				if wantStatus(t, a, http.StatusConflict); a.text("error") != refused { // its description may have several lines
+					t.Errorf("answer = %v, want %s", a, refused)
+				}
+				return s.operate(t, http.MethodGet, "/admin/keys", nil)
+			}
+			return a
+		},
+	}
 }
 
 // operate sends a request of an operator.
