@@ -173,18 +173,14 @@ func credentials(header http.Header, form url.Values) (id, secret string, basic 
 	return id, secret, true, nil
 }
 
-// A view is a client as fosite sees it during one request. The one redirect URI in it is the request's own, after our
-// matcher accepted it: fosite's matching ignores the scheme of a registered loopback URI.
-type view struct {
-	*Client
-	redirect string
-}
+// A view is a client as fosite sees it.
+type view struct{ *Client }
 
 var _ fosite.Client = view{}
 
 func (v view) GetID() string                   { return v.ID }
 func (v view) GetHashedSecret() []byte         { return nil }
-func (v view) GetRedirectURIs() []string       { return []string{v.redirect} }
+func (v view) GetRedirectURIs() []string       { return nil }
 func (v view) IsPublic() bool                  { return v.Public() }
 func (v view) GetAudience() fosite.Arguments   { return v.Resources }
 func (v view) GetScopes() fosite.Arguments     { return v.Scopes }
@@ -217,5 +213,5 @@ func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form ur
 		return nil, err
 	}
 	f.client, f.once = client, once
-	return view{Client: client}, nil
+	return view{client}, nil
 }

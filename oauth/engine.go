@@ -25,8 +25,6 @@ func newEngine(p *Provider) *fosite.Fosite {
 		AudienceMatchingStrategy:       func([]string, []string) error { return nil }, // ours: Provider.audience
 		RefreshTokenScopes:             []string{},
 		ClientAuthenticationStrategy:   p.authenticateFor,
-		RedirectSecureChecker:          func(context.Context, *url.URL) bool { return true }, // ours: Client.matchRedirect
-		OmitRedirectScopeParam:         true,
 		EnforcePKCE:                    true,
 		ClientSecretsHasher:            noHasher{},
 		JWKSFetcherStrategy:            fosite.NewDefaultJWKSFetcherStrategy(),
@@ -39,7 +37,6 @@ func newEngine(p *Provider) *fosite.Fosite {
 		AccessTokenStrategy: adapter, RefreshTokenStrategy: adapter, AuthorizeCodeStrategy: adapter,
 		CoreStorage: adapter, TokenRevocationStorage: adapter, Config: cfg,
 	}
-	cfg.AuthorizeEndpointHandlers = fosite.AuthorizeEndpointHandlers{code}
 	cfg.TokenEndpointHandlers = fosite.TokenEndpointHandlers{
 		code,
 		&oauth2.RefreshTokenGrantHandler{
@@ -81,40 +78,21 @@ var (
 
 func (a *adapter) GetClient(ctx context.Context, _ string) (fosite.Client, error) {
 	f := flowOf(ctx)
-	return view{Client: f.client, redirect: f.code.RedirectURI}, nil
+	return view{f.client}, nil
 }
 
-// Authorization codes.
+// Authorization codes. PendingCode makes and stores them.
 
-func (a *adapter) GenerateAuthorizeCode(context.Context, fosite.Requester) (code, signature string, err error) {
-	code, err = a.random()
-	return code, code, err
+func (*adapter) GenerateAuthorizeCode(context.Context, fosite.Requester) (code, signature string, err error) {
+	return "", "", fosite.ErrServerError
 }
 
 func (a *adapter) AuthorizeCodeSignature(_ context.Context, code string) string { return code }
 
 func (a *adapter) ValidateAuthorizeCode(context.Context, fosite.Requester, string) error { return nil }
 
-func (a *adapter) CreateAuthorizeCodeSession(ctx context.Context, code string, _ fosite.Requester) error {
-	f := flowOf(ctx)
-	f.code.Hash = hash(code)
-	return a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if err := f.client.stands(ctx, tx); err != nil {
-			return err
-		}
-		if err := f.sameUser(ctx, tx); err != nil {
-			return err
-		}
-		if f.with != nil {
-			if err := f.with(ctx, tx, code); err != nil {
-				return err
-			}
-		}
-		if err := a.spendPushed(ctx, tx, f.pushed); err != nil {
-			return err
-		}
-		return tx.InsertCode(ctx, f.code)
-	})
+func (*adapter) CreateAuthorizeCodeSession(context.Context, string, fosite.Requester) error {
+	return fosite.ErrServerError
 }
 
 // GetAuthorizeCodeSession is called twice by fosite; the first call does the work.

@@ -110,8 +110,6 @@ type flow struct {
 	claimed *dpop.Unverified // the proof until the client is known and its signature is verified
 	spent   bool             // the proof
 
-	with   func(ctx context.Context, tx storage.Tx, code string) error // see [Login.With]
-	pushed string                                                      // the request URI of an authorization request that was pushed
 	code   storage.Code
 	grant  storage.Grant // for a service: only what its token says
 	user   storage.User
@@ -138,7 +136,7 @@ func (f *flow) then(step func(context.Context, storage.Tx) error) { f.work = app
 func (f *flow) requester() fosite.Requester {
 	return &fosite.Request{
 		ID:           f.grant.ID,
-		Client:       view{Client: f.client},
+		Client:       view{f.client},
 		GrantedScope: f.grant.Scopes,
 		Form:         url.Values{},
 		Session:      session{},

@@ -1,0 +1,160 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"net/url"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// A Login is the result of a user's login at their OpenID provider.
+type Login struct {
+	User        storage.User
+	Consented   bool   // the user was asked for consent, and gave it
+	Issuer      string // the provider's iss
+	UpstreamSID string
+	AuthTime    time.Time
+	ACR         string
+	AMR         []string
+	// With is a step of the transaction of [Provider.Finish], which returns its error. It is told the location that Finish
+	// returns. Nil adds nothing.
+	With func(ctx context.Context, tx storage.Tx, location string) error
+}
+
+// A PendingCode is an authorization code that is not stored yet. The caller stores it by Insert, in the same transaction as
+// the end of the login, and then sends the browser to Location.
+type PendingCode struct {
+	provider *Provider
+	client   *Client
+	user     storage.User
+	pushed   string // the request_uri of a pushed request
+	redirect string
+	state    string
+	code     string // its hash is in row
+	row      storage.Code
+}
+
+// CodeLife is how long an authorization code can be redeemed.
+func (p *Provider) CodeLife() time.Duration { return p.lifetimes.Code }
+
+// PrepareCode makes the authorization code for a stored request whose user has logged in. It checks the request again,
+// against the client as it is now, and writes nothing. A refusal is an [*AuthorizeError].
+func (p *Provider) PrepareCode(ctx context.Context, request url.Values, login Login) (*PendingCode, error) {
+	client, a, redirect, err := p.known(ctx, request, login.User)
+	if err != nil {
+		return nil, err
+	}
+	request, state := a.Request, a.Request.Get("state")
+	if needsConsent(client, redirect, request) && !login.Consented {
+		return nil, p.tell(errConsent, redirect, state)
+	}
+	device, err := p.deviceOf(ctx, request, login.User)
+	if err != nil {
+		return nil, p.tell(err, redirect, state)
+	}
+	if request.Has("dpop_jkt") { // otherwise the key, and with it the device, is known when the code is redeemed
+		if full, err := p.full(ctx, login.User, device); err != nil {
+			return nil, err
+		} else if full {
+			return nil, p.tell(errDeviceLimit, redirect, state)
+		}
+	}
+	audience, err := p.audience(client, a.Domain, request["resource"])
+	if err != nil {
+		return nil, err
+	}
+	code, err := p.random()
+	if err != nil {
+		return nil, err
+	}
+	now := p.now()
+	return &PendingCode{
+		provider: p, client: client, user: login.User, pushed: request.Get("request_uri"), redirect: redirect, state: state, code: code,
+		row: storage.Code{
+			Hash: hash(code), Domain: a.Domain, Client: client.ID, User: login.User.ID,
+			RedirectURI: redirect, RedirectGiven: request.Has("redirect_uri"),
+			Challenge: request.Get("code_challenge"), JKT: request.Get("dpop_jkt"), DeviceName: request.Get("im_device_name"),
+			Scopes: loginScopes(client, request), Audience: audience,
+			Issuer: login.Issuer, UpstreamSID: login.UpstreamSID, AuthTime: login.AuthTime, ACR: login.ACR, AMR: login.AMR,
+			CreatedAt: now, ExpiresAt: now.Add(p.lifetimes.Code),
+		},
+	}, nil
+}
+
+// Location is the URL to send the browser to once the code is stored: the redirect URI with the code.
+func (c *PendingCode) Location() string {
+	return c.provider.location(c.redirect, c.state, url.Values{"code": {c.code}})
+}
+
+// Insert stores the code as a step of the caller's transaction. Client and user must still be as PrepareCode read them, and
+// a pushed request leads to one code only. Pass errors of the transaction to [PendingCode.Refused].
+func (c *PendingCode) Insert(ctx context.Context, tx storage.Tx) error {
+	if err := c.unchanged(ctx, tx); err != nil {
+		return err
+	}
+	return c.store(ctx, tx)
+}
+
+func (c *PendingCode) unchanged(ctx context.Context, tx storage.Tx) error {
+	if err := c.client.stands(ctx, tx); err != nil {
+		return err
+	}
+	return asRead(ctx, tx, c.user)
+}
+
+func (c *PendingCode) store(ctx context.Context, tx storage.Tx) error {
+	if err := c.provider.spendPushed(ctx, tx, c.pushed); err != nil {
+		return err
+	}
+	return tx.InsertCode(ctx, c.row)
+}
+
+// Refused turns a refusal by Insert into the [*AuthorizeError] that ends the login. It returns any other error as it is.
+func (c *PendingCode) Refused(err error) error {
+	if errors.Is(err, errClientGone) {
+		return &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}
+	}
+	return c.provider.tell(err, c.redirect, c.state)
+}
+
+// Finish ends an authorization request whose user has logged in: it stores an authorization code and returns the location to
+// send the browser to. The request is checked again, against the client as it is now.
+func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) (string, error) {
+	code, err := p.PrepareCode(ctx, request, login)
+	if err != nil {
+		return "", err
+	}
+	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := code.unchanged(ctx, tx); err != nil {
+			return err
+		}
+		if login.With != nil {
+			if err := login.With(ctx, tx, code.Location()); err != nil {
+				return err
+			}
+		}
+		return code.store(ctx, tx)
+	})
+	if err != nil {
+		return "", code.Refused(err)
+	}
+	return code.Location(), nil
+}
+
+// appGone is shown to a user when the app that they logged in for was removed meanwhile.
+const appGone = "The app that sent you here is not known any more."
+
+// known checks a stored request again, now that the user is known. It also returns the redirect URI.
+func (p *Provider) known(ctx context.Context, request url.Values, user storage.User) (*Client, *Authorization, string, error) {
+	client, a, err := p.recheck(request)
+	if err != nil {
+		return nil, nil, "", err
+	}
+	redirect, _ := client.matchRedirect(request.Get("redirect_uri"))
+	if a.Provider == "" || user.Domain != a.Domain { // domains are isolated from each other
+		return nil, nil, "", p.tell(refuse(CodeInvalidRequest, "The client was registered for other domains or OpenID providers meanwhile: begin a new login."), redirect, request.Get("state"))
+	}
+	return client, a, redirect, nil
+}
