@@ -56,6 +56,7 @@ var arrows = map[string][]string{
 	"internal/bucket":     {},
 	"internal/layering":   {},
 	"internal/timed":      {"storage"},
+	"storage/generate":    {},
 	"dpop/dpoptest":       {"dpop", "internal/jose"},
 	"dpop/replaytest":     {"dpop"},
 	"storage/storagetest": {"storage"},

@@ -1,0 +1,43 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// TestUpToDate fails if storage.go was changed and the methods were not generated again.
+func TestUpToDate(t *testing.T) {
+	source, err := os.ReadFile(filepath.Join("..", contractFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := generate(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := os.ReadFile(filepath.Join("..", generatedFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(got) != string(want) {
+		t.Errorf("%s is not what %s makes: run go generate ./storage", generatedFile, contractFile)
+	}
+}
+
+// TestRefusesContract fails if a contract that cannot be intercepted is accepted.
+func TestRefusesContract(t *testing.T) {
+	for name, source := range map[string]string{
+		"not Go":                  "package",
+		"no store":                "package storage\ntype Tx interface{ A(x int) error }",
+		"no transaction":          "package storage\ntype Store interface{ A(x int) error }",
+		"a method without errors": "package storage\ntype Store interface{ A(x int) bool }\ntype Tx interface{ B() error }",
+		"an unknown interface":    "package storage\ntype Store interface{ Other }\ntype Tx interface{ B() error }",
+	} {
+		t.Run(name, func(t *testing.T) {
+			if out, err := generate([]byte(source)); err == nil {
+				t.Errorf("generate = %s, want an error", out)
+			}
+		})
+	}
+}
