@@ -160,3 +160,49 @@ func TestSignInRaces(t *testing.T) {
 		})
 	}
 }
+
+// A sign-in that is a step of a caller's transaction creates the user with it, or not at all, and loses to another first login
+// of the same person.
+func TestPrepareSignIn(t *testing.T) {
+	a, store, _ := people(t)
+	ctx := t.Context()
+	prepare := func(subject, handle string) account.PendingSignIn {
+		t.Helper()
+		p, err := a.PrepareSignIn(ctx, signIn(subject, handle))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
+	}
+	first, second, other := prepare("1", "alice"), prepare("1", "alice"), prepare("2", "ALICE")
+	if !first.New || first.User.Handle != "alice" {
+		t.Errorf("PrepareSignIn = %+v, want a new user called alice", first)
+	}
+	later := errors.New("a later step fails")
+	err := store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := first.Insert(ctx, tx); err != nil {
+			return err
+		}
+		return later
+	})
+	if err != later {
+		t.Fatalf("Update = %v, want %v", err, later)
+	}
+	if u, err := store.LinkedUser(ctx, domain, "https://idp.example.com", "1"); err != storage.ErrNotFound {
+		t.Fatalf("LinkedUser = %+v, %v, want nobody", u, err)
+	}
+	if err := store.Update(ctx, first.Insert); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Update(ctx, second.Insert); !errors.Is(err, account.ErrSignedIn) {
+		t.Errorf("Insert = %v for a person who has signed in meanwhile, want %v", err, account.ErrSignedIn)
+	}
+	if err := store.Update(ctx, other.Insert); !errors.Is(err, account.ErrHandleTaken) {
+		t.Errorf("Insert = %v for a handle that was taken meanwhile, want %v", err, account.ErrHandleTaken)
+	}
+	if known := prepare("1", "another"); known.New || known.User.ID != first.User.ID {
+		t.Errorf("PrepareSignIn = %+v, want the user %s", known, first.User.ID)
+	} else if err := store.Update(ctx, known.Insert); err != nil {
+		t.Errorf("Insert = %v for a known user, want nil", err)
+	}
+}
