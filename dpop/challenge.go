@@ -20,8 +20,8 @@ type refusal struct {
 	retryAfter  string // seconds
 }
 
-// classify says how a resource answers an error. What no one declares for callers means that nothing was decided: the
-// answer is "not now", never "no".
+// classify returns the answer to an error. An error that is not declared for callers means that nothing was decided:
+// it is answered 503, never as a refusal.
 func classify(err error) refusal {
 	var proof *ProofError
 	switch {
@@ -56,16 +56,17 @@ func words(err error) string {
 	return "expired, revoked, or not for this resource"
 }
 
-// refuse answers a request that was not let in (RFC 9449 §7.1, RFC 6750 §3).
-func (s *Resource) refuse(w http.ResponseWriter, r *http.Request, err error) {
+// Refuse answers a request that [Resource.Check] refused with err (RFC 9449 §7.1, RFC 6750 §3), as [Resource.Protect]
+// does. An error that package dpop does not know is answered 503: nothing was decided.
+func (s *Resource) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if s.cfg.Report != nil {
 		s.cfg.Report(r, err)
 	}
 	h := w.Header()
-	if errors.Is(err, ErrUseNonce) {
-		// The nonce of this answer was made before the proof was spent. Where the store has begun anew meanwhile, it is as
-		// dead as that of the proof.
-		if failed := s.setNonce(r.Context(), h); failed != nil {
+	if again := errors.Is(err, ErrUseNonce); again || h.Get("DPoP-Nonce") == "" {
+		// Also if the server set a nonce before the check: the store may have begun a new epoch since, and then that nonce
+		// is as stale as the one of the proof.
+		if failed := s.setNonce(r.Context(), h); failed != nil && again {
 			err = failed
 		}
 	}

@@ -16,7 +16,8 @@
 // the Host or X-Forwarded headers of the request: then whoever sends those headers chooses which proofs fit.
 //
 // A client has a [Signer], and mostly a [Transport], which adds a proof to each request and follows the
-// server's nonces. A service whose requests come with an access token has a [Resource], which does all of the above.
+// server's nonces. A service whose requests come with an access token has a [Resource], which does all of the above:
+// [Resource.Protect] as middleware, [Resource.Check] for servers with an error handler of their own.
 // A [Binding] ties a connection that lasts to the key that opened it. Outside HTTP, where there is no URL to sign, a
 // presentation shows who holds a token: [Signer.Presentation], [Verifier.CheckPresentation].
 //

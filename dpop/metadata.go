@@ -28,7 +28,7 @@ func (s *Resource) metadataPath() string { return "/.well-known/oauth-protected-
 func (s *Resource) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	origin, err := s.origin(r)
 	if err != nil {
-		s.refuse(w, r, err)
+		s.Refuse(w, r, err)
 		return
 	}
 	document := struct {

@@ -121,7 +121,7 @@ func (s *Resource) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		access, err := s.admit(w.Header(), r)
 		if err != nil {
-			s.refuse(w, r, err)
+			s.Refuse(w, r, err)
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), accessKey{}, access)))
@@ -214,7 +214,7 @@ var (
 	errOrigin    = errors.New("dpop: the proxy names an origin that is not one of ours")
 )
 
-// admit decides about r and sets the headers that every answer has.
+// admit checks r as [Resource.Protect] does, and sets the headers of the nonce in h, those of the answer.
 func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	origin, err := s.origin(r)
 	if err != nil {
@@ -223,6 +223,25 @@ func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	if err := s.setNonce(r.Context(), h); err != nil {
 		return nil, err
 	}
+	return s.check(r, origin, s.source(r))
+}
+
+// Check checks r as [Resource.Protect] does: the Authorization and DPoP headers, the token, the proof and its key. It
+// is for servers with an error handler and a nonce header of their own. source is the address that the request came
+// from (the zero Addr: not known), whatever r.RemoteAddr and the headers of proxies say. The errors are those of
+// [Resource.Admit], and others that only [Resource.Refuse] tells apart.
+//
+// Check sets no header. With nonces the answer needs [Verifier.Nonce] in the header DPoP-Nonce, and no-store.
+func (s *Resource) Check(r *http.Request, source netip.Addr) (*Access, error) {
+	origin, err := s.origin(r)
+	if err != nil {
+		return nil, err
+	}
+	return s.check(r, origin, source)
+}
+
+// check checks r, which the client sent to that public origin.
+func (s *Resource) check(r *http.Request, origin string, source netip.Addr) (*Access, error) {
 	scheme, token, err := credentials(r.Header)
 	if scheme == schemeBearer {
 		if err == nil {
@@ -239,7 +258,7 @@ func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	}
 	return s.Admit(r.Context(), Request{
 		Method: r.Method, URL: origin + s.prefix + path, Proofs: r.Header.Values("DPoP"), AccessToken: token,
-	}, s.source(r))
+	}, source)
 }
 
 // source returns the address that a request came from, see [Sender].

@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"errors"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -31,34 +30,25 @@ func (s *Server) newSelf() (*dpop.Resource, error) {
 			}
 			return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
 		},
-		Report: func(r *http.Request, err error) {
-			s.metrics.refused(err)
-			*r.Context().Value(refusalKey{}).(*error) = err
-		},
 	})
 }
 
-// refusalKey is where, in the context of a request, goes why it was not let in.
-type refusalKey struct{}
-
-// bound serves a route to those who hold a token with a scope, and prove it. The handler is given the token's claims.
-// The error of who is not let in has been answered.
+// bound serves a route to clients that have a token with a scope and prove that they hold its key. The handler gets the
+// claims of the token. If the error is not that of the handler or of the scope, it has been answered already.
 func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.Set) error) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
-		asked := c.Request().WithContext(context.WithValue(c.Request().Context(), refusalKey{}, &err))
-		asked.RemoteAddr = net.JoinHostPort(c.RealIP(), "0") // who sent it, also from behind a proxy
-		s.self.Protect(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-			access, _ := dpop.FromContext(r.Context()) // Protect has put it there
-			holder := access.Claims.(claims.Set)
-			trailOf(c).holder(holder)
-			if !slices.Contains(strings.Fields(holder.Scope), scope) {
-				err = &scopeError{scope}
-				return
-			}
-			c.SetRequest(r)
-			err = handler(c, holder)
-		})).ServeHTTP(c.Response(), asked)
-		return err
+	return func(c echo.Context) error {
+		access, err := s.self.Check(c.Request(), source(c))
+		if err != nil {
+			s.metrics.refused(err)
+			s.self.Refuse(c.Response(), c.Request(), err)
+			return err
+		}
+		holder := access.Claims.(claims.Set)
+		trailOf(c).holder(holder)
+		if !slices.Contains(strings.Fields(holder.Scope), scope) {
+			return &scopeError{scope}
+		}
+		return handler(c, holder)
 	}
 }
 
