@@ -17,6 +17,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -38,6 +39,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		}
 		id := base64.RawURLEncoding.EncodeToString(raw[:])
 		c.Response().Header().Set(headerID, id)
+		c.SetRequest(c.Request().WithContext(audit.WithRequestID(c.Request().Context(), id)))
 		s.countForwarded(c.Request())
 		defer func() {
 			if p := recover(); p != nil {

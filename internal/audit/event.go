@@ -1,0 +1,165 @@
+// Package audit records who did what to accounts, sessions, statements, clients and keys.
+//
+// A [Recorder] writes one line of the log for each [Event]. The [Kind] of an event is one of a closed list, which
+// docs/audit.md describes. The layer that knows the actor and the address records an event after its transaction is durable
+// and before the answer is sent. An event never holds a token, a proof or a secret.
+package audit
+
+import (
+	"fmt"
+	"net/netip"
+)
+
+// A Kind says what happened.
+type Kind uint8
+
+// Users and their consent.
+const (
+	// UserSignedIn: a user signed in at their OpenID provider, and the code for the app is stored.
+	UserSignedIn Kind = iota + 1
+	// UserRenamed: an operator gave a user another handle.
+	UserRenamed
+	// UserDisabled: an operator disabled a user.
+	UserDisabled
+	// UserEnabled: an operator enabled a disabled user.
+	UserEnabled
+	// LinkMoved: an operator moved the link between a user and an account at an OpenID provider.
+	LinkMoved
+	// HandleReleased: an operator released a former handle, which others can take now.
+	HandleReleased
+	// ConsentGiven: a user allowed an app what it asked for.
+	ConsentGiven
+	// ConsentDenied: a user refused an app.
+	ConsentDenied
+
+	// DeviceAdded: a key became a new device of a user.
+	DeviceAdded
+	// DeviceRemoved: a device was removed. Its sessions ended.
+	DeviceRemoved
+	// DeviceLimitReached: a login was refused because the user has as many devices as allowed.
+	DeviceLimitReached
+
+	// CodeReused: an authorization code was redeemed again with another key. Its session ended.
+	CodeReused
+	// RefreshReused: a replaced refresh token was used again. Its session ended.
+	RefreshReused
+	// SessionRevoked: a client revoked a refresh token. Its session ended.
+	SessionRevoked
+	// TokenRevoked: a client revoked an access token.
+	TokenRevoked
+
+	// StatementMade: the issuer signed a statement for a user or for an operator.
+	StatementMade
+	// StatementWithdrawn: a statement was withdrawn, with the statements that rest on it.
+	StatementWithdrawn
+
+	// ClientAdded: an operator registered a client.
+	ClientAdded
+	// ClientRemoved: an operator removed a client.
+	ClientRemoved
+	// ClientSecretReplaced: an operator gave a client another secret.
+	ClientSecretReplaced
+
+	// KeyRotated: another signing key was published, or began to sign.
+	KeyRotated
+	// KeyRevoked: a signing key was revoked.
+	KeyRevoked
+
+	// BackupMade: an operator made a backup of the database.
+	BackupMade
+	// BackupRestored: an operator put a backup in the place of the database.
+	BackupRestored
+
+	ended // no Kind
+)
+
+// kinds holds the name of each Kind, the text of its line in the log, and whether an operator should look at it soon.
+var kinds = [ended]struct {
+	name, text string
+	warn       bool
+}{
+	UserSignedIn:         {"user.signed_in", "user signed in", false},
+	UserRenamed:          {"user.renamed", "user renamed", false},
+	UserDisabled:         {"user.disabled", "user disabled", false},
+	UserEnabled:          {"user.enabled", "user enabled", false},
+	LinkMoved:            {"link.moved", "link moved", false},
+	HandleReleased:       {"handle.released", "handle released", false},
+	ConsentGiven:         {"consent.given", "consent given", false},
+	ConsentDenied:        {"consent.denied", "consent denied", false},
+	DeviceAdded:          {"device.added", "device added", false},
+	DeviceRemoved:        {"device.removed", "device removed", false},
+	DeviceLimitReached:   {"device.limit_reached", "device limit reached", false},
+	CodeReused:           {"code.reused", "authorization code used again by another key: session ended", true},
+	RefreshReused:        {"refresh.reused", "replaced refresh token used again: session ended", true},
+	SessionRevoked:       {"session.revoked", "session revoked", false},
+	TokenRevoked:         {"token.revoked", "access token revoked", false},
+	StatementMade:        {"statement.made", "statement made", false},
+	StatementWithdrawn:   {"statement.withdrawn", "statement withdrawn", false},
+	ClientAdded:          {"client.added", "client added", false},
+	ClientRemoved:        {"client.removed", "client removed", false},
+	ClientSecretReplaced: {"client.secret_replaced", "client secret replaced", false},
+	KeyRotated:           {"key.rotated", "signing key rotated", false},
+	KeyRevoked:           {"key.revoked", "signing key revoked", true},
+	BackupMade:           {"backup.made", "backup made", false},
+	BackupRestored:       {"backup.restored", "backup restored", true},
+}
+
+// Kinds returns every Kind.
+func Kinds() []Kind {
+	list := make([]Kind, 0, ended-1)
+	for k := Kind(1); k < ended; k++ {
+		list = append(list, k)
+	}
+	return list
+}
+
+// String returns the name of k in the log, such as "device.removed".
+func (k Kind) String() string {
+	if k == 0 || k >= ended {
+		return fmt.Sprintf("Kind(%d)", uint8(k))
+	}
+	return kinds[k].name
+}
+
+// An Actor says in which role somebody acted. The other fields of an [Event] identify them.
+type Actor string
+
+const (
+	// ActorUser is the user of the event, with their browser or an app.
+	ActorUser Actor = "user"
+	// ActorClient is the client of the event.
+	ActorClient Actor = "client"
+	// ActorAdmin is an operator, at the admin socket or the command line.
+	ActorAdmin Actor = "admin"
+	// ActorIssuer is the issuer itself, which follows a schedule.
+	ActorIssuer Actor = "issuer"
+)
+
+// An Event is one thing that somebody did. The fields that say nothing of it are empty.
+type Event struct {
+	Kind  Kind
+	Actor Actor
+
+	// Domain is that of User, Device and Handle.
+	Domain string
+	// User is the id of a user, never a handle.
+	User string
+	// FormerUser is the id of the user who had the link before, if that was another one.
+	FormerUser string
+	Handle     string
+	// Device is the id of a device.
+	Device string
+	// Client is the id of a client.
+	Client string
+	// Session is the id of a session, the claim sid of its tokens.
+	Session string
+	// Statement is the jti of a statement.
+	Statement string
+	// Key is the kid of a signing key.
+	Key string
+
+	// Address is that of the request. The zero Addr means that there was none, as at the admin socket.
+	Address netip.Addr
+	// Reason is a short text: an operator's words, or the reason code of the issuer.
+	Reason string
+}
