@@ -7,10 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/internal/server"
-	"github.com/imidentity/issuer/keys"
-	"github.com/imidentity/issuer/storage"
-	"github.com/imidentity/issuer/storage/sqlite"
 )
 
 type backupCmd struct {
@@ -73,18 +71,7 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 		}
 		database, kekFile = cfg.Database(), cfg.KEKFile
 	}
-	kek, err := keys.ReadKEK(kekFile)
-	if err != nil {
-		return usage("restore: %w", err)
-	}
-	r, err := sqlite.Restore(ctx, database, c.From, sqlite.RestoreOptions{
-		Check: func(ctx context.Context, store storage.Store) error {
-			if _, err := keys.ClusterSecret(ctx, store, keys.NewSealer(kek), nil); err != nil {
-				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile, err)
-			}
-			return nil
-		},
-	})
+	r, err := issuer.Restore(ctx, database, kekFile, c.From)
 	if err != nil {
 		return notOpened("restore", err)
 	}

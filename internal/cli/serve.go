@@ -16,7 +16,7 @@ import (
 
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/demo"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -72,7 +72,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	log := newLog(s, cfg.Log)
-	instance, err := server.Open(ctx, cfg, server.Options{Log: log, AcceptClock: c.AcceptClock})
+	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: c.AcceptClock})
 	if err != nil {
 		return notOpened("start", err)
 	}
@@ -81,7 +81,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		err = fmt.Errorf("%w: choose another address with listen in the settings, or with --listen HOST:PORT", err)
 		return usage("start: %w", errors.Join(err, instance.Close()))
 	}
-	admin, err := server.ListenAdmin(cfg.AdminSocket())
+	admin, err := issuer.ListenAdmin(cfg.AdminSocket())
 	if err != nil {
 		return usage("start: %w", errors.Join(err, public.Close(), instance.Close()))
 	}
@@ -124,7 +124,7 @@ func (c *serveCmd) log(l config.Log) config.Log {
 }
 
 // follow has the instance take up the settings file again at each signal, until ctx ends.
-func (c *serveCmd) follow(ctx context.Context, s *streams, instance *server.Instance, log *slog.Logger, signals <-chan os.Signal) {
+func (c *serveCmd) follow(ctx context.Context, s *streams, instance *issuer.Instance, log *slog.Logger, signals <-chan os.Signal) {
 	for {
 		select {
 		case <-ctx.Done():

@@ -24,6 +24,7 @@ import (
 
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/devidp"
+	"github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/internal/server"
 )
 
@@ -54,7 +55,7 @@ type Options struct {
 	Overlay []byte
 	Name    string
 	Env     []string
-	// AcceptClock is that of [server.Options].
+	// AcceptClock is that of [issuer.Options].
 	AcceptClock bool
 	// Log makes the log that the settings ask for.
 	Log func(config.Log) *slog.Logger
@@ -131,12 +132,12 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 		return err
 	}
 	log := o.Log(cfg.Log)
-	instance, err := server.Open(ctx, cfg, server.Options{Log: log, AcceptClock: o.AcceptClock})
+	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: o.AcceptClock})
 	if err != nil {
 		return err
 	}
 	d.Admin = cfg.AdminSocket()
-	admin, err := server.ListenAdmin(d.Admin)
+	admin, err := issuer.ListenAdmin(d.Admin)
 	if err != nil {
 		return errors.Join(err, instance.Close())
 	}

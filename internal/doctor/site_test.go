@@ -28,7 +28,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/devidp"
 	"github.com/imidentity/issuer/internal/doctor"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/issuer"
 )
 
 const host = "im-id.example.com"
@@ -139,11 +139,11 @@ domains:
 func run(t *testing.T, cfg *config.Config, public net.Listener) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
-	instance, err := server.Open(ctx, cfg, server.Options{})
+	instance, err := issuer.Open(ctx, cfg, issuer.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	admin, err := server.ListenAdmin(cfg.AdminSocket())
+	admin, err := issuer.ListenAdmin(cfg.AdminSocket())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -31,7 +31,8 @@ func TestArrows(t *testing.T) {
 		}
 		for _, imported := range packages[name] {
 			if of, ours := strings.CutPrefix(imported, module+"/"); ours {
-				if !mayImport(allowed, of) {
+				users, database := databases[of]
+				if !mayImport(allowed, of) || database && !slices.Contains(users, name) {
 					t.Errorf("package %s imports %s, which the table does not allow", name, of)
 				}
 				continue

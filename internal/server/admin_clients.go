@@ -25,6 +25,28 @@ const (
 // keepAtMost bounds how long a client's old secret is good beside the new one.
 const keepAtMost = 30 * 24 * time.Hour
 
+// Clients is the register of all clients, those of the settings and those in storage.
+type Clients interface {
+	// List returns the clients in the order of their ids, without those that were removed.
+	List() []RegisteredClient
+	// Find returns the client with an id, also one that was removed, and false if there never was one.
+	Find(id string) (RegisteredClient, bool)
+	// Check reads a registration by the rules of the settings. Its error is a [config.Errors] if it breaks one.
+	Check(registration []byte, secret [32]byte) (config.Client, error)
+	// Apply merges rows that were written, ignoring any that are older than those of the register.
+	Apply(rows ...storage.Client) error
+}
+
+// A RegisteredClient is a client of the register.
+type RegisteredClient struct {
+	ID    string
+	Entry config.Client
+	// Stored is the client's row; nil if the client is in the settings.
+	Stored *storage.Client
+	// Fault is set if the client is not served, because its registration is not valid under the present settings.
+	Fault error
+}
+
 // AdminClient is a client as operators see it, without its secret.
 type AdminClient struct {
 	ID     string `json:"id"`
@@ -66,7 +88,7 @@ func (e *registerRefused) Error() string { return "server: client refused: " + e
 // listClients serves GET /admin/clients.
 func (s *Server) listClients(c echo.Context) error {
 	list := make([]AdminClient, 0)
-	for _, l := range s.Clients.list() {
+	for _, l := range s.Clients.List() {
 		list = append(list, s.adminClient(l))
 	}
 	return c.JSON(http.StatusOK, list)
@@ -74,7 +96,7 @@ func (s *Server) listClients(c echo.Context) error {
 
 // showClient serves GET /admin/client?id=… An id may hold slashes, so it is no part of the path.
 func (s *Server) showClient(c echo.Context) error {
-	l, ok := s.Clients.find(c.QueryParam("id"))
+	l, ok := s.Clients.Find(c.QueryParam("id"))
 	if !ok {
 		return oauth.ErrNoClient
 	}
@@ -102,7 +124,7 @@ func (s *Server) addClient(c echo.Context) error {
 	if head.Auth == "secret" {
 		secret[0] = 1 // any: there will be one
 	}
-	entry, err := s.Clients.check(registration.Bytes(), secret)
+	entry, err := s.Clients.Check(registration.Bytes(), secret)
 	if faults := (config.Errors)(nil); errors.As(err, &faults) {
 		var words []string
 		for _, e := range faults {
@@ -112,7 +134,7 @@ func (s *Server) addClient(c echo.Context) error {
 	} else if err != nil {
 		return err
 	}
-	if l, ok := s.Clients.find(entry.ID); ok && l.kept == nil {
+	if l, ok := s.Clients.Find(entry.ID); ok && l.Stored == nil {
 		return &registerRefused{http.StatusConflict, "client_taken", "the settings have a client " + entry.ID}
 	}
 	row, shown, err := s.OAuth.AddClient(c.Request().Context(), entry.ID, registration.Bytes(), entry.Auth == "secret")
@@ -160,7 +182,7 @@ func (s *Server) removeClient(c echo.Context) error {
 
 // ownClient refuses to change a client of the settings.
 func (s *Server) ownClient(id string) error {
-	if l, ok := s.Clients.find(id); ok && l.kept == nil {
+	if l, ok := s.Clients.Find(id); ok && l.Stored == nil {
 		return &registerRefused{http.StatusConflict, "client_of_settings", "the client " + id + " is in the settings file: change it there, and send the issuer SIGHUP"}
 	}
 	return nil
@@ -168,32 +190,32 @@ func (s *Server) ownClient(id string) error {
 
 // changedClient answers a change that is durable, with the secret that came of it, once it is taken up here.
 func (s *Server) changedClient(c echo.Context, row storage.Client, secret string) error {
-	if err := s.Clients.take(row); err != nil {
+	if err := s.Clients.Apply(row); err != nil {
 		return err
 	}
-	l, _ := s.Clients.find(row.ID)
+	l, _ := s.Clients.Find(row.ID)
 	answer := s.adminClient(l)
 	answer.Secret = secret
 	return c.JSON(http.StatusOK, answer)
 }
 
-func (s *Server) adminClient(l listed) AdminClient {
-	e := l.entry
+func (s *Server) adminClient(l RegisteredClient) AdminClient {
+	e := l.Entry
 	a := AdminClient{
-		ID: l.id(), Name: e.Name, Source: sourceSettings, Auth: e.Auth, Public: e.Auth == "none", FirstParty: e.FirstParty,
+		ID: l.ID, Name: e.Name, Source: sourceSettings, Auth: e.Auth, Public: e.Auth == "none", FirstParty: e.FirstParty,
 		RedirectURIs: e.RedirectURIs, Grants: orNone(e.Grants), Scopes: orNone(e.Scopes), Domains: orNone(e.Domains), Resources: e.Resources,
 		Embed: e.Embed, DPoP: e.DPoP, RequirePAR: e.RequirePAR, RequireDPoPJKT: e.RequireDPoPJKT, JWKS: e.JWKS, JWKSURI: e.JWKSURI,
 	}
-	if l.kept == nil {
+	if l.Stored == nil {
 		return a
 	}
-	row := l.kept.row
+	row := l.Stored
 	a.Source, a.CreatedAt, a.RemovedAt, a.RemovedReason = sourceStorage, once(row.CreatedAt), once(row.RemovedAt), row.RemovedReason
 	if s.Now().Before(row.OldUntil) {
 		a.OldSecretUntil = once(row.OldUntil)
 	}
-	if l.kept.fault != nil {
-		a.Fault = l.kept.fault.Error()
+	if l.Fault != nil {
+		a.Fault = l.Fault.Error()
 	}
 	return a
 }

@@ -9,13 +9,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/issuer"
 )
 
 // TestAdminSocket holds that the admin socket is its owner's alone, and that what a dead process left is no obstacle.
 func TestAdminSocket(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "admin.sock")
-	first, err := server.ListenAdmin(path)
+	first, err := issuer.ListenAdmin(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -24,7 +24,7 @@ func TestAdminSocket(t *testing.T) {
 	if err != nil || info.Mode() != os.ModeSocket|0o600 {
 		t.Errorf("mode = %v, %v; want a socket with 0600", info.Mode(), err)
 	}
-	if l, err := server.ListenAdmin(path); err == nil {
+	if l, err := issuer.ListenAdmin(path); err == nil {
 		l.Close()
 		t.Error("ListenAdmin of a path in use = nil, want an error")
 	}
@@ -32,7 +32,7 @@ func TestAdminSocket(t *testing.T) {
 	if err := first.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := server.ListenAdmin(path)
+	again, err := issuer.ListenAdmin(path)
 	if err != nil {
 		t.Fatalf("ListenAdmin of what a dead process left = %v, want nil", err)
 	}
@@ -40,7 +40,7 @@ func TestAdminSocket(t *testing.T) {
 		t.Fatal(err)
 	}
 	long := filepath.Join(t.TempDir(), strings.Repeat("a", 108))
-	if l, err := server.ListenAdmin(long); err == nil {
+	if l, err := issuer.ListenAdmin(long); err == nil {
 		l.Close()
 		t.Error("ListenAdmin of a path of more than 108 octets = nil, want an error")
 	} else if errors.Is(err, os.ErrNotExist) {

@@ -1,9 +1,7 @@
 package server
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,9 +9,10 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
-
-	"github.com/imidentity/issuer/storage/sqlite"
 )
+
+// ErrBackupExists is the error of [Config.Backup] for a file that exists.
+var ErrBackupExists = errors.New("server: the file of the backup exists")
 
 // AdminBackup is a backup that was made.
 type AdminBackup struct {
@@ -37,7 +36,7 @@ func (s *Server) backup(c echo.Context) error {
 	err := s.Backup(c.Request().Context(), to)
 	var errno syscall.Errno
 	switch {
-	case errors.Is(err, sqlite.ErrBackupExists):
+	case errors.Is(err, ErrBackupExists):
 		return &notBackedUp{"There is a file of that name already, and a backup takes the place of none."}
 	case errors.As(err, &errno):
 		return &notBackedUp{"The issuer cannot write there: " + errno.Error() + "."}
@@ -55,12 +54,3 @@ func (s *Server) backup(c echo.Context) error {
 type notBackedUp struct{ words string }
 
 func (e *notBackedUp) Error() string { return "server: not backed up: " + e.words }
-
-// takeBackup notes the time, which is when a restore says that the backup was made, and writes the database to a new file.
-func (i *Instance) takeBackup(ctx context.Context, to string) error {
-	err := i.clock.note(ctx, i.store, false)
-	if wrong := (*clockError)(nil); err != nil && !errors.As(err, &wrong) { // a backup is worth having at any time
-		return fmt.Errorf("note the time of the backup: %w", err)
-	}
-	return i.backup(ctx, to)
-}

@@ -22,7 +22,7 @@ import (
 	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/devidp"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/issuer"
 )
 
 // The benchmarks of this file run whole requests through the handler, each beside the bare cryptography that it cannot
@@ -78,9 +78,9 @@ type bench struct {
 func newBench(b *testing.B) bench {
 	b.Helper()
 	listener, idpListener, admin := local(b), local(b), local(b)
-	issuer, provider := "http://"+listener.Addr().String(), "http://"+idpListener.Addr().String()
+	origin, provider := "http://"+listener.Addr().String(), "http://"+idpListener.Addr().String()
 	idp, err := devidp.New(devidp.Config{Issuer: provider, Clients: []devidp.Client{{
-		ID: "issuer", RedirectURIs: []string{issuer + "/login/callback/dev"},
+		ID: "issuer", RedirectURIs: []string{origin + "/login/callback/dev"},
 	}}})
 	if err != nil {
 		b.Fatal(err)
@@ -109,11 +109,11 @@ clients:
     grants: [client_credentials]
     scopes: [introspect, "introspect:domain"]
     domains: [example.com]
-`, issuer, b.TempDir(), provider, sha256.Sum256([]byte(benchSecret))), nil)
+`, origin, b.TempDir(), provider, sha256.Sum256([]byte(benchSecret))), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
-	instance, err := server.Open(b.Context(), cfg, server.Options{})
+	instance, err := issuer.Open(b.Context(), cfg, issuer.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -126,7 +126,7 @@ clients:
 			b.Error(err)
 		}
 	})
-	return bench{instance.Server().Public(), issuer}
+	return bench{instance.Server().Public(), origin}
 }
 
 func local(b *testing.B) net.Listener {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/config"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/storagetest"
 )
@@ -66,7 +66,7 @@ type site struct {
 	transport *http.Transport
 	fill      map[string]string // what is filled into the settings
 	accept    bool              // the issuer is started with --accept-clock
-	instance  *server.Instance
+	instance  *issuer.Instance
 	stop      func(t *testing.T)
 }
 
@@ -129,7 +129,7 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 	if s.fill["background"] == "fast" {
 		every = 20 * time.Millisecond
 	}
-	instance, err := server.Open(ctx, settings(t, s.fill), server.Options{
+	instance, err := issuer.Open(ctx, settings(t, s.fill), issuer.Options{
 		SweepEvery: every, NoteEvery: every,
 		Log: slog.New(slog.NewTextHandler(s.witness, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Now: s.clock.now, Elapsed: s.clock.elapsed, AcceptClock: s.accept,

@@ -9,32 +9,27 @@ import (
 
 	"github.com/labstack/echo/v4"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
-	"github.com/imidentity/issuer/storage"
 )
 
-// metrics are what operators watch; docs/metrics.md describes each. No label holds anything that a client chose. Where
-// it is known beforehand what the labels can be, each begins at 0: what was never seen is seen to be so.
+// metrics are the measurements of requests; docs/metrics.md describes each. No label holds a value that a client chose.
+// Counters whose labels are known beforehand begin at 0.
 type metrics struct {
-	registry    *prometheus.Registry
-	requests    *prometheus.CounterVec
-	took        *prometheus.HistogramVec
-	limited     *prometheus.CounterVec
-	proofs      *prometheus.CounterVec
-	nonces      prometheus.Counter
-	replays     prometheus.Counter
-	offsets     prometheus.Histogram
-	tokens      *prometheus.CounterVec
-	logins      *prometheus.CounterVec
-	active      prometheus.Counter // answers about tokens
-	inactive    prometheus.Counter
-	revocations *prometheus.CounterVec
-	store       *prometheus.HistogramVec
-	forwarded   *prometheus.CounterVec // what came through proxies
+	registry  *prometheus.Registry
+	requests  *prometheus.CounterVec
+	took      *prometheus.HistogramVec
+	limited   *prometheus.CounterVec
+	proofs    *prometheus.CounterVec
+	nonces    prometheus.Counter
+	replays   prometheus.Counter
+	tokens    *prometheus.CounterVec
+	logins    *prometheus.CounterVec
+	active    prometheus.Counter // answers about tokens
+	inactive  prometheus.Counter
+	forwarded *prometheus.CounterVec // what came through proxies
 }
 
 // What the labels can be.
@@ -42,10 +37,6 @@ var (
 	methods    = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions}
 	proofParts = []string{"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti", "nonce"}
 	limitKinds = []string{limitAddress, limitFailures, limitClient, limitUser, limitUserApp, limitProofs, limitLogins}
-	revoked    = []storage.RevocationKind{
-		storage.RevokeToken, storage.RevokeGrant, storage.RevokeDevice, storage.RevokeUser, storage.RevokeGen,
-		storage.RevokeClient, storage.RevokeKey,
-	}
 )
 
 // Outcomes of logins.
@@ -57,18 +48,19 @@ const (
 	loginNotAccepted = "not_accepted" // the account at the provider makes no account here, or a disabled one
 )
 
-var seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
+// Seconds are the buckets of all histograms of durations.
+var Seconds = []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}
 
-func newMetrics() *metrics {
+func newMetrics(registry *prometheus.Registry) *metrics {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, labels)
 	}
 	introspections := counters("issuer_introspections_total", "Introspection answers, by result.", "result")
 	m := &metrics{
-		registry: prometheus.NewRegistry(), forwarded: newForwarded(),
+		registry: registry, forwarded: newForwarded(),
 		requests: counters("issuer_requests_total", "Requests answered, by route, method and status.", "route", "method", "status"),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "issuer_request_seconds", Help: "Time to answer a request, by route.", Buckets: seconds,
+			Name: "issuer_request_seconds", Help: "Time to answer a request, by route.", Buckets: Seconds,
 		}, []string{"route"}),
 		limited: counters("issuer_requests_limited_total", "Requests refused because a limit was reached, by limit.", "by"),
 		proofs:  counters("issuer_proofs_refused_total", "DPoP proofs refused, by the part that was wrong.", "part"),
@@ -78,22 +70,13 @@ func newMetrics() *metrics {
 		replays: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "issuer_proofs_replayed_total", Help: "DPoP proofs refused because they had been used before.",
 		}),
-		offsets: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name: "issuer_clock_offset_seconds", Help: "Clock offset of clients that sent proofs: positive when the client is ahead.",
-			Buckets: []float64{-86400, -3600, -300, -60, -15, -5, -2, 0, 2, 5, 15, 60, 300, 3600, 86400},
-		}),
-		tokens:      counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
-		logins:      counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
-		active:      introspections.WithLabelValues("active"),
-		inactive:    introspections.WithLabelValues("inactive"),
-		revocations: counters("issuer_revocations_total", "Revocations written, by kind.", "kind"),
-		store: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "issuer_store_seconds", Help: "Time taken by the database, by operation.", Buckets: seconds,
-		}, []string{"operation"}),
+		tokens:   counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
+		logins:   counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
+		active:   introspections.WithLabelValues("active"),
+		inactive: introspections.WithLabelValues("inactive"),
 	}
-	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.offsets, m.tokens,
-		m.logins, introspections, m.revocations, m.store, m.forwarded,
-		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.tokens,
+		m.logins, introspections, m.forwarded)
 	for _, outcome := range forwardedOutcomes {
 		m.forwarded.WithLabelValues(outcome)
 	}
@@ -107,9 +90,6 @@ func newMetrics() *metrics {
 		m.tokens.WithLabelValues(grant, "DPoP")
 	}
 	m.tokens.WithLabelValues(oauth.GrantClientCredentials, "Bearer")
-	for _, kind := range revoked {
-		m.revocations.WithLabelValues(string(kind))
-	}
 	return m
 }
 
@@ -160,9 +140,6 @@ func (m *metrics) refused(err error) {
 	}
 }
 
-// offset observes by how much the clock of who made a proof was ahead.
-func (m *metrics) offset(ahead time.Duration) { m.offsets.Observe(ahead.Seconds()) }
-
 // issued counts a token.
 func (m *metrics) issued(grant string, a oauth.TokenAnswer) {
 	m.tokens.WithLabelValues(grant, a.TokenType).Inc()
@@ -174,13 +151,6 @@ func (m *metrics) introspected(active bool) {
 		m.active.Inc()
 	} else {
 		m.inactive.Inc()
-	}
-}
-
-// wrote counts revocations.
-func (m *metrics) wrote(rows ...storage.Revocation) {
-	for _, r := range rows {
-		m.revocations.WithLabelValues(string(r.Kind)).Inc()
 	}
 }
 

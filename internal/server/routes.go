@@ -102,3 +102,13 @@ func (s *Server) router(table []route) *echo.Echo {
 	}
 	return e
 }
+
+// timely lets a handler answer only while the time is known: all of them compare times with it.
+func (s *Server) timely(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		if err := s.Time(); err != nil {
+			return err
+		}
+		return next(c)
+	}
+}

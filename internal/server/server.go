@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/labstack/echo/v4"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
@@ -35,7 +36,7 @@ type Config struct {
 	// Algorithms are the proof algorithms that it accepts, for the metadata.
 	Algorithms   []string
 	OAuth        *oauth.Provider
-	Clients      *register
+	Clients      Clients
 	Accounts     *account.Accounts
 	Introspector *introspect.Introspector
 	Proofs       *dpop.Verifier
@@ -51,6 +52,8 @@ type Config struct {
 	Logins map[string]*login.Provider
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For or Forwarded is believed. Nil believes nobody's.
 	TrustedProxies []netip.Prefix
+	// Metrics receives the server's measurements, and GET /metrics serves it. Nil means a registry of its own.
+	Metrics *prometheus.Registry
 	// Limits say who asks too often. Nil limits nobody.
 	Limits *Limits
 	// PendingLogins bounds the logins and pushed requests that are stored at a time. Its zero value is no limit.
@@ -69,14 +72,13 @@ type Config struct {
 	Rand io.Reader
 	// Log receives requests and failures. Nil discards them.
 	Log *slog.Logger
-
-	metrics *metrics // nil: the server makes its own
 }
 
 // A Server answers the issuer's requests: [Server.Public] those from everywhere, [Server.Admin] those of operators.
 type Server struct {
 	Config
 
+	metrics  *metrics
 	quota    *loginQuota
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
@@ -114,15 +116,14 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
-	if cfg.metrics == nil {
-		cfg.metrics = newMetrics()
+	if cfg.Metrics == nil {
+		cfg.Metrics = prometheus.NewRegistry()
 	}
+	s := &Server{Config: cfg, metrics: newMetrics(cfg.Metrics), secure: issuer.Scheme == "https", prefix: issuer.Path}
 	for id := range cfg.Logins {
-		cfg.metrics.provider(id)
+		s.metrics.provider(id)
 	}
-	s := &Server{Config: cfg, secure: issuer.Scheme == "https", prefix: issuer.Path}
 	s.quota = newLoginQuota(cfg.PendingLogins, cfg.Now)
-	s.metrics.registry.MustRegister(keyAges{cfg.Keys, cfg.Now})
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err
 	}
@@ -142,6 +143,17 @@ func (s *Server) Public() http.Handler { return s.public }
 
 // Admin serves operators. It authenticates nobody: its listener must be one that only the operator can reach.
 func (s *Server) Admin() http.Handler { return s.admin }
+
+// SetPendingLogins changes the bounds of the logins and pushed requests that are stored at a time.
+func (s *Server) SetPendingLogins(size QuotaSize) { s.quota.resize(size) }
+
+// CountPendingLogins counts the stored logins of earlier processes. Call it before the server serves.
+func (s *Server) CountPendingLogins(ctx context.Context) error {
+	return s.quota.recount(ctx, s.Store.Waiting)
+}
+
+// Run does the server's background work until ctx ends.
+func (s *Server) Run(ctx context.Context) { s.quota.follow(ctx, s.Store.Waiting, s.Log) }
 
 // A Route is a method and a path of the server, as OpenAPI writes it.
 type Route struct{ Method, Path string }

@@ -10,7 +10,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 	"github.com/imidentity/issuer/storage/storagetest"
@@ -142,7 +142,7 @@ func TestStartFails(t *testing.T) {
 	for n := 1; n == len(ops)+1; n++ {
 		fill["data"] = t.TempDir()
 		count := 0
-		instance, err := server.Open(t.Context(), settings(t, fill), server.Options{Store: func(real storage.Store) storage.Store {
+		instance, err := issuer.Open(t.Context(), settings(t, fill), issuer.Options{Store: func(real storage.Store) storage.Store {
 			return storagetest.Faulty{Store: real, Fail: func(op string) error {
 				if op == "Close" {
 					return nil
@@ -162,7 +162,7 @@ func TestStartFails(t *testing.T) {
 				t.Errorf("Close = %v, want nil", err)
 			}
 		}
-		again, err := server.Open(t.Context(), settings(t, fill), server.Options{})
+		again, err := issuer.Open(t.Context(), settings(t, fill), issuer.Options{})
 		if err != nil {
 			t.Fatalf("Open = %v after %q, want nil", err, ops)
 		}

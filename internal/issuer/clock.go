@@ -1,4 +1,4 @@
-package server
+package issuer
 
 import (
 	"context"
@@ -8,25 +8,23 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/labstack/echo/v4"
-
 	"github.com/imidentity/issuer/storage"
 )
 
 const (
-	// clockStep is by how much the system's clock may be set while the issuer runs, and be behind what the database has
-	// seen. Revocations outlive what they end by as much.
+	// clockStep is by how much the system's clock may be set while the issuer runs, and by how much it may be behind the
+	// newest record of the database. Revocations outlive the tokens that they end by as much.
 	clockStep = 5 * time.Minute
-	// clockGap is how long the issuer may have been stopped before it wants to be told that this is so: sessions are
-	// over by then, and would be swept.
+	// clockGap is how long the issuer may have been stopped. After a longer gap the operator must confirm the clock,
+	// because all sessions have expired by it and would be swept.
 	clockGap = 30 * 24 * time.Hour
 )
 
-// A clock tells all parts of an issuer the time. It is the system's clock for as long as that can be believed: when it
-// is set by more than clockStep, the clock goes on as if it had not been, and says that it does not know.
+// A clock gives all parts of an issuer the time. It follows the system's clock while that can be trusted. When the
+// system's clock is set by more than clockStep, the clock goes on as if it had not been set, and reports a fault.
 type clock struct {
 	wall    func() time.Time     // the system's clock, which may be set
-	elapsed func() time.Duration // goes on whatever is done to it
+	elapsed func() time.Duration // monotonic
 	asleep  func() time.Duration // how long the machine slept, which elapsed does not count
 	anchor  atomic.Pointer[anchor]
 }
@@ -36,10 +34,10 @@ type anchor struct {
 	time            time.Time
 	elapsed, asleep time.Duration
 	ahead           time.Duration // how far ahead of it the system's clock may be
-	stored          bool          // the moment is the newest of the database, at which the system's clock was not believed
+	stored          bool          // the moment is the newest of the database; the system's clock was not trusted when the issuer started
 }
 
-// A clockError says how the system's clock is wrong, and what to do.
+// A clockError says how the system's clock is wrong, and how to correct it.
 type clockError struct {
 	off    time.Duration // of the system's clock, ahead if positive
 	since  time.Time     // what it is compared with
@@ -50,17 +48,20 @@ func (e *clockError) Error() string {
 	by := e.off.Abs().Round(time.Second)
 	switch {
 	case e.stored && e.off < 0:
-		return fmt.Sprintf("the clock is %s behind the newest record of the database, of %s: set it right, or if it is right, start with --accept-clock", by, e.since.Format(time.RFC3339))
+		return fmt.Sprintf("the clock is %s behind the newest record of the database, of %s: set it right, or if it is right, "+
+			"start with --accept-clock", by, e.since.Format(time.RFC3339))
 	case e.stored:
-		return fmt.Sprintf("the clock is %s ahead of the newest record of the database, of %s: set it right, or if the issuer was stopped that long, start with --accept-clock", by, e.since.Format(time.RFC3339))
+		return fmt.Sprintf("the clock is %s ahead of the newest record of the database, of %s: set it right, or if the issuer was "+
+			"stopped that long, start with --accept-clock", by, e.since.Format(time.RFC3339))
 	case e.off < 0:
-		return fmt.Sprintf("the clock was set back by %s while the issuer runs: set it right, or if it is right now, restart with --accept-clock", by)
+		return fmt.Sprintf("the clock was set back by %s while the issuer runs: set it right, or if it is right now, "+
+			"restart with --accept-clock", by)
 	}
 	return fmt.Sprintf("the clock was set ahead by %s while the issuer runs: set it right, or if it is right now, restart the issuer", by)
 }
 
-// newClock returns a clock for an issuer whose database has come as far as newest, zero for an empty one. With
-// o.AcceptClock the system's clock is right whatever the database says; in development, however long it was stopped.
+// newClock returns a clock for an issuer with the newest record of its database, the zero time for an empty one. With
+// o.AcceptClock it trusts the system's clock whatever the database says; in development, after a stop of any length.
 func newClock(o Options, newest time.Time, development bool) *clock {
 	c := &clock{wall: o.Now, elapsed: o.Elapsed, asleep: asleep}
 	if c.wall == nil {
@@ -72,8 +73,8 @@ func newClock(o Options, newest time.Time, development bool) *clock {
 	}
 	now := c.wall()
 	off := now.Sub(newest)
-	believed := o.AcceptClock || newest.IsZero() || off >= -clockStep && (off <= clockGap || development)
-	if believed {
+	trusted := o.AcceptClock || newest.IsZero() || off >= -clockStep && (off <= clockGap || development)
+	if trusted {
 		c.fix(now, clockStep, false)
 	} else {
 		c.fix(newest, clockGap, true)
@@ -85,26 +86,26 @@ func (c *clock) fix(at time.Time, ahead time.Duration, stored bool) {
 	c.anchor.Store(&anchor{at, c.elapsed(), c.asleep(), ahead, stored})
 }
 
-// read returns the system's clock and how it should stand, and by how much it is off where that is too much.
+// read returns the time of the system's clock, the time that it should show, and the difference if that is too large.
 func (c *clock) read() (wall, steady time.Time, off time.Duration, a *anchor) {
 	a, wall = c.anchor.Load(), c.wall()
 	steady = a.time.Add(c.elapsed() - a.elapsed)
-	if off = since(wall, steady); a.bears(off) {
+	if off = since(wall, steady); a.allows(off) {
 		return wall, steady, 0, a
 	}
-	slept := c.asleep() - a.asleep // asked for only where it matters: it is a call of the system's
-	if steady = steady.Add(slept); a.bears(off - slept) {
+	slept := c.asleep() - a.asleep // a system call, so only where it matters
+	if steady = steady.Add(slept); a.allows(off - slept) {
 		return wall, steady, 0, a
 	}
 	return wall, steady, off - slept, a
 }
 
-// since is how far the hands of a clock are ahead of those of another, whatever has elapsed between looking at them.
+// since is the difference between two wall clocks, without their monotonic readings.
 func since(a, b time.Time) time.Duration { return a.Round(0).Sub(b.Round(0)) }
 
-func (a *anchor) bears(off time.Duration) bool { return off >= -clockStep && off <= a.ahead }
+func (a *anchor) allows(off time.Duration) bool { return off >= -clockStep && off <= a.ahead }
 
-// now is the time, or what it is taken for while the system's clock is not believed.
+// now is the system's time, or the steady time while the system's clock is not trusted.
 func (c *clock) now() time.Time {
 	wall, steady, off, _ := c.read()
 	if off != 0 {
@@ -113,7 +114,7 @@ func (c *clock) now() time.Time {
 	return wall
 }
 
-// fault is a [*clockError] while the system's clock is not believed.
+// fault is a [*clockError] while the system's clock is not trusted.
 func (c *clock) fault() error {
 	_, _, off, a := c.read()
 	if off != 0 {
@@ -147,7 +148,7 @@ func (c *clock) note(ctx context.Context, store storage.Store, accept bool) erro
 	})
 }
 
-// keepTime notes how far time has come, until ctx ends, and logs when the clock is not believed any more, or again.
+// keepTime notes the time in the database until ctx ends, and logs when the clock is not trusted any more, or again.
 func (i *Instance) keepTime(ctx context.Context) {
 	tick := time.NewTicker(i.noteEvery)
 	defer tick.Stop()
@@ -176,7 +177,7 @@ func (i *Instance) keepTime(ctx context.Context) {
 	}
 }
 
-// time reports why the issuer does not know what time it is.
+// time returns an error while the issuer does not know the time.
 func (i *Instance) time() error {
 	if err := i.clock.fault(); err != nil {
 		return err
@@ -187,12 +188,11 @@ func (i *Instance) time() error {
 	return nil
 }
 
-// timely lets a handler answer only while the time is known: all of them ask what has expired.
-func (s *Server) timely(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		if err := s.Time(); err != nil {
-			return err
-		}
-		return next(c)
+// takeBackup notes the time, which a restore gives as the time of the backup, and writes the database to a new file.
+func (i *Instance) takeBackup(ctx context.Context, to string) error {
+	err := i.clock.note(ctx, i.store, false)
+	if wrong := (*clockError)(nil); err != nil && !errors.As(err, &wrong) { // with a wrong clock a backup is still useful
+		return fmt.Errorf("note the time of the backup: %w", err)
 	}
+	return i.backup(ctx, to)
 }

@@ -1,4 +1,4 @@
-package server
+package issuer
 
 import (
 	"context"
@@ -15,14 +15,14 @@ import (
 	"github.com/imidentity/issuer/oauth"
 )
 
-// clientKeys keeps the keys that clients publish at their jwks_uri.
+// clientKeys caches the keys that clients publish at their jwks_uri.
 type clientKeys struct {
 	http *http.Client
 	now  func() time.Time
 	log  *slog.Logger
 
 	mu   sync.Mutex
-	sets map[string]clientSet // by client id: what one client does to its keys costs no other
+	sets map[string]clientSet // by client id, so that no client affects the keys of another
 }
 
 type clientSet struct {
@@ -59,7 +59,7 @@ func (k *clientKeys) fetch(ctx context.Context, uri string) ([]assertion.Key, er
 	return assertion.ReadKeys(body)
 }
 
-// cache returns what is known of a client's keys; nothing, if it publishes them elsewhere by now.
+// cache returns the cache of a client's keys. It starts anew when the client publishes them at another URL.
 func (k *clientKeys) cache(client, uri string) *published.Cache[[]assertion.Key] {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -1,4 +1,4 @@
-package server
+package issuer
 
 import (
 	"context"
@@ -14,22 +14,22 @@ import (
 	"github.com/imidentity/issuer/internal/secretfile"
 )
 
-// certificateEvery is how often the files of the certificate are looked at.
+// certificateEvery is how often the files of the certificate are checked.
 const certificateEvery = time.Second
 
-// A certificate is what the server shows for itself by TLS. It is read again when its files change; if what they hold
-// then is no good, the one before stays.
+// A certificate is the server's TLS certificate. It is read again when its files change. If the new content is not valid,
+// the previous certificate stays in use.
 type certificate struct {
 	certFile, keyFile string
 	log               *slog.Logger
 	current           atomic.Pointer[tls.Certificate]
 
 	mu    sync.Mutex
-	tried [sha256.Size]byte // what the files held when they were last read to the end
-	seen  [sha256.Size]byte // what they held when they were last looked at
+	tried [sha256.Size]byte // of the files when they were last used
+	seen  [sha256.Size]byte // of the files when they were last checked
 }
 
-// openCertificate reads a certificate, which must be a good one. No files are no certificate: nil.
+// openCertificate reads a certificate, which must be valid. Without a file name it returns nil.
 func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, error) {
 	if certFile == "" {
 		return nil, nil
@@ -41,7 +41,7 @@ func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	return c, nil
 }
 
-// config says how the server speaks TLS. Which versions and ciphers beyond that are safe, Go's defaults know.
+// config returns the server's TLS settings. Beyond the oldest version they are Go's defaults.
 func (c *certificate) config() *tls.Config {
 	return &tls.Config{
 		MinVersion:     tls.VersionTLS12,
@@ -63,7 +63,7 @@ func (c *certificate) follow(ctx context.Context) {
 	}
 }
 
-// look takes up what has changed, once it has stood for one interval: the two files are not written in one moment.
+// look uses changed files once they have been unchanged for one interval, because two files are not written at once.
 func (c *certificate) look() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -72,21 +72,21 @@ func (c *certificate) look() {
 	settled := now == c.seen
 	c.seen = now
 	if settled && now != c.tried {
-		c.take(cert, key, err)
+		c.use(cert, key, err)
 	}
 }
 
-// reload reads the files now. If they are no good, what was good before stays, and the log says so too.
+// reload reads the files now. If they are not valid, it logs the error and the previous certificate stays in use.
 func (c *certificate) reload() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cert, key, err := c.files()
 	c.seen = fingerprint(cert, key, err)
-	return c.take(cert, key, err)
+	return c.use(cert, key, err)
 }
 
-// take makes what was read the certificate that is shown.
-func (c *certificate) take(cert, key []byte, err error) error {
+// use makes the content of the files the certificate in use.
+func (c *certificate) use(cert, key []byte, err error) error {
 	c.tried = fingerprint(cert, key, err)
 	var pair tls.Certificate
 	if err == nil {
@@ -96,7 +96,8 @@ func (c *certificate) take(cert, key []byte, err error) error {
 	if err != nil {
 		err = fmt.Errorf("certificate %s with key %s: %w", c.certFile, c.keyFile, err)
 		if before != nil {
-			c.log.Error("the new certificate is no good: the one before is shown", slog.Any("error", err), slog.Time("not_after", before.Leaf.NotAfter))
+			c.log.Error("the new certificate is no good: the one before is shown", slog.Any("error", err),
+				slog.Time("not_after", before.Leaf.NotAfter))
 		}
 		return err
 	}
@@ -121,7 +122,7 @@ func (c *certificate) files() (cert, key []byte, err error) {
 	return cert, key, err
 }
 
-// fingerprint tells two readings apart.
+// fingerprint identifies the content of the files, or the error of reading them.
 func fingerprint(cert, key []byte, err error) [sha256.Size]byte {
 	h := sha256.New()
 	fmt.Fprintf(h, "%d %v\n", len(cert), err)

@@ -1,4 +1,4 @@
-package server
+package issuer
 
 import (
 	"time"
@@ -8,8 +8,7 @@ import (
 	"github.com/imidentity/issuer/keys"
 )
 
-// keyAges tells Prometheus of the keys that are published. Those that were revoked, or have left the key set, are not
-// there: of them nothing grows any more.
+// keyAges are the ages of the published keys. Keys that were revoked or have left the key set are not included.
 type keyAges struct {
 	ring *keys.Ring
 	now  func() time.Time
@@ -19,10 +18,10 @@ var keyAge = prometheus.NewDesc("issuer_signing_key_age_seconds",
 	"Time since a signing key was made, by its state (published, signing, retired), algorithm and kid.",
 	[]string{"state", "alg", "kid"}, nil)
 
-// Describe sends the one description.
+// Describe implements [prometheus.Collector].
 func (k keyAges) Describe(to chan<- *prometheus.Desc) { to <- keyAge }
 
-// Collect sends the age of each key.
+// Collect implements [prometheus.Collector].
 func (k keyAges) Collect(to chan<- prometheus.Metric) {
 	now := k.now()
 	for _, info := range k.ring.List() {

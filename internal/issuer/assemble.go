@@ -1,0 +1,147 @@
+package issuer
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/revocation"
+	"github.com/imidentity/issuer/storage"
+)
+
+// assemble builds the parts of the issuer on its store, each from those before it.
+func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpop.Replay) error {
+	cfg := i.cfg
+	// First: this fails with the wrong key-encryption key, before a signing key is made under that.
+	secret, err := keys.ClusterSecret(ctx, i.store, sealer, nil)
+	if err != nil {
+		return err
+	}
+	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
+	i.ring, err = keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{
+		Alg: cfg.Signing.Alg, LongestLife: longestLife(cfg),
+		RotateEvery: time.Duration(cfg.Signing.RotateEvery), PublishAhead: cfg.Signing.PublishAhead,
+		Revoked: i.revoked, Now: i.now, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
+	i.metrics.registry.MustRegister(keyAges{i.ring, i.now})
+	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.metrics.offset, i.now)
+	if err != nil {
+		return err
+	}
+	if err := i.mirror.Read(ctx); err != nil {
+		return err
+	}
+	if err := i.openAccounts(ctx); err != nil {
+		return err
+	}
+	if i.trusted, err = newAuthority(cfg, i.ring); err != nil {
+		return err
+	}
+	i.limits = server.NewLimits(rates(cfg), i.now)
+	provider, err := i.openProvider(proofs, keys.Derive(secret, "refresh token"))
+	if err != nil {
+		return err
+	}
+	if i.clients, err = openRegister(ctx, i.store, provider, cfg, i.log); err != nil {
+		return err
+	}
+	introspector, err := introspect.New(introspect.Config{
+		Issuer: cfg.Issuer, Domains: domainNames(cfg), Source: &revocationSource{i.ring, i.mirror, i.store, i.now},
+		Authority: i.trusted, Development: cfg.Development, Now: i.now,
+	})
+	if err != nil {
+		return err
+	}
+	return i.openServer(ctx, proofs, provider, introspector)
+}
+
+// openAccounts makes the accounts, and renews the collision keys of names that an earlier version made.
+func (i *Instance) openAccounts(ctx context.Context) error {
+	domains, err := accountDomains(i.cfg)
+	if err != nil {
+		return err
+	}
+	i.accounts, err = account.New(account.Config{
+		Store: i.store, Domains: domains, TokenLife: i.cfg.Lifetimes.Access, MaxDevices: i.cfg.Limits.DevicesPerUser,
+		MaxStatements: i.cfg.Limits.StatementsPerUser, MaxRevocations: i.cfg.Limits.RevocationsPerUser,
+		Revoked: i.revoked, Now: i.now,
+	})
+	if err != nil {
+		return err
+	}
+	renewed, clashes, err := i.accounts.RenewKeys(ctx)
+	if err != nil {
+		return err
+	}
+	if renewed > 0 {
+		i.log.Info("the collision keys of names were renewed", slog.Int("names", renewed), slog.Int("clashes", len(clashes)))
+	}
+	for _, n := range clashes {
+		i.log.Warn("a name looks like another one of its domain: check whether it deceives people",
+			slog.String("domain", n.Domain), slog.String("name", n.Local), slog.String("user", n.User))
+	}
+	return nil
+}
+
+// openProvider makes the OAuth server. It serves no client until the register gives it some.
+func (i *Instance) openProvider(proofs *dpop.Verifier, refreshKey [32]byte) (*oauth.Provider, error) {
+	cfg := i.cfg
+	clientKeys, err := newClientKeys(cfg, i.now, i.log)
+	if err != nil {
+		return nil, err
+	}
+	return oauth.New(oauth.Config{
+		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
+		Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: proofs, Authority: i.trusted, Development: cfg.Development,
+		ClientKeys: clientKeys,
+		RefreshKey: refreshKey,
+		Lifetimes: oauth.Lifetimes{
+			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
+			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax, Statement: cfg.Lifetimes.Statement,
+		},
+		Limiter: i.limits, Revoked: i.revoked, Now: i.now, Log: i.log,
+	})
+}
+
+// openServer makes the HTTP side.
+func (i *Instance) openServer(
+	ctx context.Context, proofs *dpop.Verifier, provider *oauth.Provider, introspector *introspect.Introspector,
+) error {
+	cfg := i.cfg
+	logins, err := newLogins(cfg, i.now)
+	if err != nil {
+		return err
+	}
+	choose, systems := make(map[string]bool), make(map[string]claims.System)
+	for _, d := range cfg.Domains {
+		choose[d.Name], systems[d.Name] = d.ChooseHandle, claims.System(d.System)
+	}
+	i.server, err = server.New(server.Config{
+		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
+		OAuth: provider, Clients: i.clients, Accounts: i.accounts, Introspector: introspector,
+		Proofs: proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
+		Service: service(cfg), Ready: i.ready, Time: i.time, Backup: i.takeBackup, TrustedProxies: cfg.TrustedProxies,
+		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
+		Now: i.now, Log: i.log,
+	})
+	if err != nil {
+		return err
+	}
+	return i.server.CountPendingLogins(ctx)
+}
+
+// revoked is called with revocations as soon as they are durable.
+func (i *Instance) revoked(rows ...storage.Revocation) {
+	i.mirror.Apply(rows...)
+	i.metrics.revoked(rows...)
+}

@@ -1,0 +1,84 @@
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/redis"
+	"github.com/imidentity/issuer/storage/sqlite"
+)
+
+// This file alone names the databases.
+
+// A database is an opened store, and what that kind of store can do beyond [storage.Store].
+type database struct {
+	store  storage.Store
+	queue  storage.Queued
+	backup func(ctx context.Context, to string) error
+	replay func(now func() time.Time) dpop.Replay
+}
+
+// openDatabase opens the database of the settings. It is created at the first start.
+func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
+	db, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})
+	if err != nil {
+		return nil, err
+	}
+	return &database{
+		store: db, queue: db,
+		backup: func(ctx context.Context, to string) error {
+			err := db.Backup(ctx, to)
+			if errors.Is(err, sqlite.ErrBackupExists) {
+				return fmt.Errorf("%w: %w", server.ErrBackupExists, err)
+			}
+			return err
+		},
+		replay: func(now func() time.Time) dpop.Replay { return db.Replay(sqlite.ReplayOptions{Now: now}) },
+	}, nil
+}
+
+// openReplay opens the store of spent proofs that the settings name, and returns how to close it, or nil if it needs no
+// closing. A store in memory begins no earlier than newest.
+func openReplay(
+	ctx context.Context, cfg *config.Config, db *database, now func() time.Time, newest time.Time,
+) (dpop.Replay, func() error, error) {
+	switch cfg.Replay {
+	case "storage":
+		return db.replay(now), nil, nil
+	case "redis":
+		r, err := redis.Open(ctx, string(cfg.RedisURL), redis.Options{Prefix: "issuer-dpop", Now: now})
+		if err != nil {
+			return nil, nil, err
+		}
+		return r, r.Close, nil
+	}
+	m, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs, Newest: newest, Now: now})
+	return m, nil, err
+}
+
+// Restored says what [Restore] did.
+type Restored = sqlite.Restored
+
+// Restore replaces the database at path, of an issuer that is stopped, by the backup from. The key-encryption key in
+// kekFile must open the keys in the backup.
+func Restore(ctx context.Context, path, kekFile, from string) (Restored, error) {
+	kek, err := keys.ReadKEK(kekFile)
+	if err != nil {
+		return Restored{}, err
+	}
+	return sqlite.Restore(ctx, path, from, sqlite.RestoreOptions{
+		Check: func(ctx context.Context, store storage.Store) error {
+			if _, err := keys.ClusterSecret(ctx, store, keys.NewSealer(kek), nil); err != nil {
+				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile, err)
+			}
+			return nil
+		},
+	})
+}

@@ -1,0 +1,170 @@
+// Package issuer assembles a running issuer from its settings: storage, clock, keys, rules and HTTP. It also does the
+// work of a running issuer that belongs to no request: it removes expired rows, notes the time, follows the clients in
+// storage, and reloads settings and certificates.
+//
+// Start with [Open], then call [Instance.Serve]. The package names the databases, all in databases.go; no other package
+// does.
+package issuer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/timed"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/revocation"
+	"github.com/imidentity/issuer/storage"
+)
+
+// An Instance is a whole issuer as one configuration describes it.
+type Instance struct {
+	reloading sync.Mutex
+	cfg       *config.Config // the settings in effect
+
+	log   *slog.Logger
+	clock *clock
+	now   func() time.Time // of the clock
+
+	sweepEvery, noteEvery time.Duration
+
+	store    storage.Store
+	backup   func(ctx context.Context, to string) error
+	mirror   *revocation.Mirror
+	ring     *keys.Ring
+	metrics  *metrics
+	accounts *account.Accounts
+	limits   *server.Limits
+	server   *server.Server
+	clients  *register
+	trusted  *authority
+	tls      *certificate // nil if a proxy terminates TLS
+
+	closeReplay  func() error       // closes the store of spent proofs; nil if it needs no closing
+	memoryReplay *dpop.MemoryReplay // the store of spent proofs, if it is in memory
+
+	behind  atomic.Pointer[clockError] // set while the clock is behind the time that another node has noted
+	pinging sync.Mutex
+	pinged  time.Time // when the store was last asked, and its answer
+	pingErr error
+}
+
+// Options are the parts of an instance that the process around it provides. With the zero value the instance logs
+// nothing and uses the system's clock.
+type Options struct {
+	// Log receives requests and failures. Nil discards them.
+	Log *slog.Logger
+	// Now is the system's clock. Every part of the issuer uses it while it can be trusted. Nil means [time.Now].
+	Now func() time.Time
+	// Elapsed is a monotonic clock: it goes on when the system's clock is set. Nil derives it from Now, which works if
+	// Now returns times with a monotonic reading, as [time.Now] does.
+	Elapsed func() time.Duration
+	// AcceptClock trusts the system's clock even if the database has seen a later time, or none for long.
+	AcceptClock bool
+	// SweepEvery is how often expired rows are removed. A sweep reads every session. Zero means five minutes.
+	SweepEvery time.Duration
+	// NoteEvery is how often the current time is noted in the database. Zero means 20 s.
+	NoteEvery time.Duration
+	// Store is given the opened store and returns the one to use. Nil uses the opened one.
+	Store func(storage.Store) storage.Store
+	// Replay is the same for the store of spent proofs.
+	Replay func(dpop.Replay) dpop.Replay
+}
+
+// Open assembles an issuer. At the first start it creates the data folder, the database and the signing key.
+func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.SweepEvery == 0 {
+		o.SweepEvery = 5 * time.Minute
+	}
+	if o.NoteEvery == 0 {
+		o.NoteEvery = 20 * time.Second
+	}
+	if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
+		return nil, fmt.Errorf("make the data folder: %w", err)
+	}
+	readKEK := keys.ReadKEK
+	if cfg.Development {
+		readKEK = keys.CreateKEK
+	}
+	kek, err := readKEK(cfg.KEKFile)
+	if err != nil {
+		return nil, err
+	}
+	db, err := openDatabase(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	i := &Instance{cfg: cfg, log: o.Log, sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics()}
+	i.store, i.backup = db.store, db.backup
+	if o.Store != nil {
+		i.store = o.Store(i.store)
+	}
+	i.store = timed.New(i.store, i.metrics.timer("read"), i.metrics.timer("update"))
+	if err := i.open(ctx, o, db, keys.NewSealer(kek)); err != nil {
+		if errors.Is(err, keys.ErrWrongKey) {
+			err = fmt.Errorf("%s does not open what %s holds: set kek_file to the key that it was made under: %w",
+				cfg.KEKFile, cfg.Database(), err)
+		}
+		return nil, errors.Join(err, i.Close())
+	}
+	return i, nil
+}
+
+// open assembles the issuer on its opened database.
+func (i *Instance) open(ctx context.Context, o Options, db *database, sealer *keys.Sealer) error {
+	newest, err := i.store.Newest(ctx)
+	if err != nil {
+		return err
+	}
+	i.clock = newClock(o, newest, i.cfg.Development)
+	i.now = i.clock.now
+	if o.AcceptClock {
+		newest = time.Time{}
+	}
+	replay, closeReplay, err := openReplay(ctx, i.cfg, db, i.now, newest)
+	if err != nil {
+		return err
+	}
+	i.closeReplay = closeReplay
+	i.memoryReplay, _ = replay.(*dpop.MemoryReplay)
+	if o.Replay != nil {
+		replay = o.Replay(replay)
+	}
+	if i.tls, err = openCertificate(i.cfg.TLS.CertFile, i.cfg.TLS.KeyFile, i.log); err != nil {
+		return err
+	}
+	if err := i.assemble(ctx, sealer, replay); err != nil {
+		return err
+	}
+	if o.AcceptClock {
+		if err := i.clock.note(ctx, i.store, true); err != nil {
+			return err
+		}
+	}
+	i.gauges(db.queue)
+	return nil
+}
+
+// Server returns the HTTP side.
+func (i *Instance) Server() *server.Server { return i.server }
+
+// Close releases an instance that is not served. [Instance.Serve] does so itself.
+func (i *Instance) Close() error {
+	var err error
+	if i.closeReplay != nil {
+		err = i.closeReplay()
+	}
+	return errors.Join(err, i.store.Close())
+}

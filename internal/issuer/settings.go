@@ -1,0 +1,160 @@
+package issuer
+
+import (
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"net/http"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/bucket"
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/fetch"
+	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/login"
+	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/web"
+)
+
+// The functions of this file turn the settings into the configuration of the packages below.
+
+func service(cfg *config.Config) web.Service {
+	s := web.Service{Name: cfg.Service.Name, PrivacyURL: cfg.Service.PrivacyURL, TermsURL: cfg.Service.TermsURL}
+	if len(cfg.Service.Logo) > 0 {
+		mediaType, data := http.DetectContentType(cfg.Service.Logo), base64.StdEncoding.EncodeToString(cfg.Service.Logo)
+		s.Logo = template.URL("data:" + mediaType + ";base64," + data)
+	}
+	return s
+}
+
+func quotaSize(cfg *config.Config) server.QuotaSize {
+	l := cfg.Limits
+	return server.QuotaSize{
+		Total:      l.WaitingLogins,
+		PerNetwork: max(1, l.WaitingLogins*l.WaitingAddressPercent/100),
+		Reserved:   l.WaitingLogins * l.WaitingReservedPercent / 100,
+	}
+}
+
+func rates(cfg *config.Config) server.Rates {
+	limit := func(r config.Rate) bucket.Limit { return bucket.Limit{Count: r.Count, Period: r.Per} }
+	l := cfg.Limits
+	return server.Rates{
+		Address: limit(l.PerAddress), Client: limit(l.PerClient), UserClient: limit(l.PerUserClient), User: limit(l.PerUser),
+	}
+}
+
+// clockSkew bounds two times together: by how much the clocks of nodes may differ, and how long a node may sign with
+// keys that it could not read again.
+const clockSkew = 5 * time.Minute
+
+// longestLife is the longest life of anything that the issuer's keys sign. A key must be published for so long after it
+// has signed for the last time.
+func longestLife(cfg *config.Config) time.Duration {
+	return max(cfg.Lifetimes.Access, cfg.Lifetimes.Statement) + clockSkew
+}
+
+// outbound returns the HTTP client for URLs of the settings.
+func outbound(cfg *config.Config) (*http.Client, error) {
+	policy, err := cfg.FetchPolicy()
+	if err != nil {
+		return nil, err
+	}
+	return fetch.NewClient(policy)
+}
+
+func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Provider, error) {
+	client, err := outbound(cfg)
+	if err != nil {
+		return nil, err
+	}
+	logins := make(map[string]*login.Provider)
+	for _, d := range cfg.Domains {
+		for _, p := range d.Providers {
+			logins[p.ID], err = login.New(login.Config{
+				ID: p.ID, Name: p.Name, Domain: d.Name, Issuer: p.Issuer,
+				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes,
+				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
+				AuthoritativeHandles: p.AuthoritativeHandles,
+			}, client, now)
+			if err != nil {
+				return nil, err
+			}
+		}
+	}
+	return logins, nil
+}
+
+func domainNames(cfg *config.Config) []string {
+	names := make([]string, 0, len(cfg.Domains))
+	for _, d := range cfg.Domains {
+		names = append(names, d.Name)
+	}
+	return names
+}
+
+func accountDomains(cfg *config.Config) ([]account.Domain, error) {
+	var list []account.Domain
+	for _, d := range cfg.Domains {
+		domain, err := account.NewDomain(d.Name, claims.System(d.System), d.URI == "mimi", cfg.Development, d.Protected)
+		if err != nil {
+			return nil, fmt.Errorf("domain %s: %w", d.Name, err)
+		}
+		domain.Policy.Scripts = claims.Restriction(d.Scripts)
+		list = append(list, domain)
+	}
+	return list, nil
+}
+
+func oauthDomains(cfg *config.Config) []oauth.Domain {
+	var list []oauth.Domain
+	for _, d := range cfg.Domains {
+		domain := oauth.Domain{Name: d.Name}
+		for _, p := range d.Providers {
+			domain.Providers = append(domain.Providers, p.ID)
+		}
+		list = append(list, domain)
+	}
+	return list
+}
+
+func oauthClient(c config.Client) oauth.Client {
+	k := oauth.Client{
+		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
+		Domains: c.Domains, Resources: c.Resources,
+		FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional",
+		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
+	}
+	switch c.Auth {
+	case "secret":
+		k.SecretSHA256 = c.SecretSHA256[:]
+	case "private_key_jwt":
+		k.Keys, k.JWKSURI = c.Keys, c.JWKSURI
+	}
+	return k
+}
+
+func relations(names []string) []nested.Relation {
+	var list []nested.Relation
+	for _, name := range names {
+		list = append(list, nested.Relation(name))
+	}
+	return list
+}
+
+func newProofs(
+	cfg *config.Config, secret [32]byte, replay dpop.Replay, offset func(time.Duration), now func() time.Time,
+) (*dpop.Verifier, error) {
+	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay, Offset: offset, Now: now}
+	if cfg.DPoP.Nonce == "required" {
+		var err error
+		if v.Nonces, err = dpop.NewNonces([][32]byte{secret}, now); err != nil {
+			return nil, err
+		}
+	}
+	return dpop.NewVerifier(v)
+}
