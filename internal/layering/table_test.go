@@ -42,7 +42,7 @@ var arrows = map[string][]string{
 	"internal/client": {"claims", "dpop", "internal/assertion", "internal/jose"},
 	"internal/devidp": {},
 	"internal/server": {
-		"account", "claims", "dpop", "internal/assertion", "internal/bucket", "internal/config", "internal/jose", "introspect",
+		"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/config", "internal/jose", "introspect",
 		"keys", "login", "nested", "oauth", "storage", "web",
 	},
 	"internal/issuer": {all},
