@@ -106,51 +106,15 @@ func (v *Verifier) CheckPresentation(ctx context.Context, r PresentationRequest)
 	return p, nil
 }
 
-// presentationNames are the claims that must not come in another case.
-var presentationNames = []string{"jti", "aud", "iat", "nonce", "ath"}
-
 // parseClaims reads the claims. None may be missing.
 func (p *Presentation) parseClaims(payload []byte) error {
-	err := jose.Object(payload, func(name string, value []byte) error {
-		var err error
-		switch name {
-		case "jti":
-			p.JTI, err = jose.String(value)
-		case "aud":
-			p.Audience, err = jose.String(value)
-		case "nonce":
-			p.Nonce, err = jose.String(value)
-		case "ath":
-			p.ATH, err = jose.String(value)
-		case "iat":
-			p.IssuedAt, err = jose.NumericDate(value)
-		default:
-			return jose.CheckCase(name, presentationNames)
-		}
-		if err != nil {
-			return &ProofError{name, err}
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
-		return err
-	case p.JTI == "":
-		return refuse("jti", "missing")
-	case len(p.JTI) > maxName:
-		return refuse("jti", "longer than 255 bytes")
-	case p.Audience == "":
-		return refuse("aud", "missing")
-	case p.Nonce == "":
-		return refuse("nonce", "missing")
-	case len(p.Nonce) > maxName:
-		return refuse("nonce", "longer than 255 bytes")
-	case p.ATH == "":
-		return refuse("ath", "missing")
-	case p.IssuedAt.IsZero():
-		return refuse("iat", "missing")
-	}
-	return nil
+	return jose.ReadMembers(payload,
+		jose.Member{Name: "jti", Text: &p.JTI, Required: true, Max: maxName},
+		jose.Member{Name: "aud", Text: &p.Audience, Required: true},
+		jose.Member{Name: "nonce", Text: &p.Nonce, Required: true, Max: maxName},
+		jose.Member{Name: "ath", Text: &p.ATH, Required: true},
+		jose.Member{Name: "iat", Date: &p.IssuedAt, Required: true},
+	)
 }
 
 // SpendPresentation records that p was used, see [Verifier.Spend]: call it last. The error is [ErrReplayed] if p

@@ -36,9 +36,6 @@ const maxProof = 8 << 10
 // maxName bounds jti and nonce in bytes (RFC 9449 §11.1 asks for some bound).
 const maxName = 255
 
-// claimNames are the claims that must not come in another case.
-var claimNames = []string{"jti", "htm", "htu", "iat", "nonce", "ath"}
-
 // readProof reads text and checks what needs neither the request nor the signature: RFC 9449 §4.3, checks 2 to 5 and 7.
 func readProof(text string, algorithms []string) (*Unverified, error) {
 	jws, key, err := readSigned(text, jose.TypeProof, algorithms)
@@ -96,46 +93,14 @@ func verify(jws *jose.JWS, key crypto.PublicKey) error {
 
 // parseClaims reads the claims and checks 3, that none is missing.
 func (p *Proof) parseClaims(payload []byte) error {
-	err := jose.Object(payload, func(name string, value []byte) error {
-		var err error
-		switch name {
-		case "jti":
-			p.JTI, err = jose.String(value)
-		case "htm":
-			p.HTM, err = jose.String(value)
-		case "htu":
-			p.HTU, err = jose.String(value)
-		case "nonce":
-			p.Nonce, err = jose.String(value)
-		case "ath":
-			p.ATH, err = jose.String(value)
-		case "iat":
-			p.IssuedAt, err = jose.NumericDate(value)
-		default:
-			return jose.CheckCase(name, claimNames)
-		}
-		if err != nil {
-			return &ProofError{name, err}
-		}
-		return nil
-	})
-	switch {
-	case err != nil:
-		return err
-	case p.JTI == "":
-		return refuse("jti", "missing")
-	case len(p.JTI) > maxName:
-		return refuse("jti", "longer than 255 bytes")
-	case len(p.Nonce) > maxName:
-		return refuse("nonce", "longer than 255 bytes")
-	case p.HTM == "":
-		return refuse("htm", "missing")
-	case p.HTU == "":
-		return refuse("htu", "missing")
-	case p.IssuedAt.IsZero():
-		return refuse("iat", "missing")
-	}
-	return nil
+	return jose.ReadMembers(payload,
+		jose.Member{Name: "jti", Text: &p.JTI, Required: true, Max: maxName},
+		jose.Member{Name: "nonce", Text: &p.Nonce, Max: maxName},
+		jose.Member{Name: "htm", Text: &p.HTM, Required: true},
+		jose.Member{Name: "htu", Text: &p.HTU, Required: true},
+		jose.Member{Name: "iat", Date: &p.IssuedAt, Required: true},
+		jose.Member{Name: "ath", Text: &p.ATH},
+	)
 }
 
 // partOf makes a ProofError of err, which belongs to part unless it says better itself.

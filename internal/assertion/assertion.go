@@ -33,9 +33,6 @@ const (
 // another type is not a client assertion (RFC 8725 §3.11).
 var types = []string{"", "jwt", "client-authentication+jwt"}
 
-// claimNames are the claims that must not come in another case.
-var claimNames = []string{"iss", "sub", "aud", "exp", "nbf", "iat", "jti"}
-
 // An Error tells which part of an assertion was refused, in constant words.
 type Error struct {
 	Part string // "typ", "aud", "exp", ...
@@ -80,51 +77,22 @@ func Parse(token string) (*Assertion, error) {
 	}
 	a := &Assertion{jws: jws}
 	var iss string
-	err = jose.Object(jws.Payload, func(name string, value []byte) (err error) {
-		switch name {
-		case "iss":
-			iss, err = jose.String(value)
-		case "sub":
-			a.Client, err = jose.String(value)
-		case "aud":
-			if a.audience, err = jose.Strings(value); err != nil {
-				a.audience = make([]string, 1)
-				a.audience[0], err = jose.String(value)
-			}
-		case "exp":
-			a.Expires, err = jose.NumericDate(value)
-		case "nbf":
-			a.notBefore, err = jose.NumericDate(value)
-		case "iat":
-			a.issuedAt, err = jose.NumericDate(value)
-		case "jti":
-			a.JTI, err = jose.String(value)
-		default:
-			return jose.CheckCase(name, claimNames)
-		}
-		if err != nil {
-			return &Error{name, err}
-		}
-		return nil
-	})
-	switch {
+	err = jose.ReadMembers(jws.Payload,
+		jose.Member{Name: "sub", Text: &a.Client, Required: true},
+		jose.Member{Name: "iss", Text: &iss},
+		jose.Member{Name: "aud", List: &a.audience, Required: true},
+		jose.Member{Name: "exp", Date: &a.Expires, Required: true},
+		jose.Member{Name: "nbf", Date: &a.notBefore},
+		jose.Member{Name: "iat", Date: &a.issuedAt},
+		jose.Member{Name: "jti", Text: &a.JTI, Required: true, Max: maxJTI},
+	)
+	switch e := (*jose.ParseError)(nil); {
+	case errors.As(err, &e):
+		return nil, &Error{e.Part, e.Err}
 	case err != nil:
-		if e := (*Error)(nil); errors.As(err, &e) {
-			return nil, e
-		}
 		return nil, &Error{"payload", err}
-	case a.Client == "":
-		return nil, refuse("sub", "missing")
 	case iss != a.Client:
 		return nil, refuse("iss", "differs from sub: both must be the client id")
-	case a.audience == nil:
-		return nil, refuse("aud", "missing")
-	case a.Expires.IsZero():
-		return nil, refuse("exp", "missing")
-	case a.JTI == "":
-		return nil, refuse("jti", "missing")
-	case len(a.JTI) > maxJTI:
-		return nil, refuse("jti", "longer than 255 bytes")
 	}
 	return a, nil
 }

@@ -49,13 +49,20 @@ func Object(data []byte, fn func(name string, value []byte) error) error {
 }
 
 // CheckCase returns an error if name differs from one of known only in the case of its letters. A reader that
-// folds case, as encoding/json does, would take such a member for the known one; call it for every
-// name that is not known.
+// folds case, as encoding/json does, would take such a member for the known one. Call it for every name that is not
+// known; [ReadMembers] does so by itself.
 func CheckCase(name string, known []string) error {
 	for _, k := range known {
-		if len(name) >= len(k) && name != k && strings.EqualFold(name, k) {
-			return fmt.Errorf("member %s differs only in case from a known one", k)
+		if err := checkCase(name, k); err != nil {
+			return err
 		}
+	}
+	return nil
+}
+
+func checkCase(name, known string) error {
+	if len(name) >= len(known) && name != known && strings.EqualFold(name, known) {
+		return fmt.Errorf("member %s differs only in case from a known one", known)
 	}
 	return nil
 }

@@ -14,7 +14,7 @@ var ErrSignature = errors.New("jose: signature does not verify")
 
 // A ParseError tells which part of a token was refused. Its words hold nothing of the token.
 type ParseError struct {
-	Part string // "size", "form", "header", "payload", "signature", or the name of a header parameter
+	Part string // "size", "form", "header", "payload", "signature", or the name of a header parameter or member
 	Err  error
 }
 
@@ -125,7 +125,7 @@ func (h *Header) parse(data []byte) error {
 		return nil
 	})
 	if err == nil && h.Alg == "" {
-		return &ParseError{"alg", errors.New("missing")}
+		return &ParseError{"alg", errMissing}
 	}
 	return err
 }
