@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"strings"
+
+	"github.com/imidentity/issuer/internal/errtext"
 )
 
 // A bearerError is about a token that came under the scheme Bearer.
@@ -126,4 +128,4 @@ func (s *Resource) challenge(h http.Header, r *http.Request, f refusal, bearer b
 }
 
 // quoted returns s as a quoted-string that holds only what RFC 6750 §3 lets stand in an error description.
-func quoted(s string) string { return `"` + plain(s) + `"` }
+func quoted(s string) string { return `"` + errtext.Clean(s) + `"` }

@@ -30,8 +30,9 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
+
+	"github.com/imidentity/issuer/internal/errtext"
 )
 
 // What a caller branches on. Any other error of [Verifier.Check] and [Verifier.Spend] means that the answer
@@ -98,27 +99,8 @@ func refuse(part, words string) error { return &ProofError{part, errors.New(word
 // maxNamed is how many bytes of a wrong value a refusal repeats.
 const maxNamed = 200
 
-// named writes a value of a proof into an error: cut short, and in the characters of RFC 6749 §5.2.
-func named(value string) string {
-	end := ""
-	if len(value) > maxNamed {
-		value, end = value[:maxNamed], "..."
-	}
-	return "'" + plain(value) + end + "'"
-}
-
-// plain writes text in the characters that RFC 6749 §5.2 and RFC 6750 §3 allow in an error description.
-func plain(text string) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"' || r == '\\':
-			return '\''
-		case r < ' ' || r > '~':
-			return '?'
-		}
-		return r
-	}, text)
-}
+// named quotes a value of a proof for an error.
+func named(value string) string { return errtext.Quote(value, maxNamed) }
 
 // ATH returns the `ath` claim for an access token: the base64url of its SHA-256 (RFC 9449 §4.2).
 func ATH(accessToken string) string {

@@ -6,8 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
-	"strings"
 	"time"
+
+	"github.com/imidentity/issuer/internal/errtext"
 )
 
 // An Identity is the person who logged in, as the provider describes them. Absent claims are empty.
@@ -98,11 +99,6 @@ func equal(a, b string) bool { return subtle.ConstantTimeCompare([]byte(a), []by
 // printable returns the first bytes of s without the characters that RFC 6749 §4.1.2.1 excludes from error codes and
 // descriptions.
 func printable(s string, max int) string {
-	kept := strings.Map(func(r rune) rune {
-		if r < 0x20 || r > 0x7e || r == '"' || r == '\\' {
-			return -1
-		}
-		return r
-	}, s)
+	kept := errtext.Strip(s)
 	return kept[:min(len(kept), max)]
 }

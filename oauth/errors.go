@@ -6,9 +6,10 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 
 	"github.com/ory/fosite"
+
+	"github.com/imidentity/issuer/internal/errtext"
 )
 
 // The OAuth error codes that this package answers with (RFC 6749 §4.1.2.1 and §5.2, RFC 8707 §2, OpenID Connect
@@ -109,14 +110,8 @@ var words = map[string]string{
 // maxNamed is how many bytes of a wrong value a refusal repeats.
 const maxNamed = 80
 
-// named writes a value of a request into a description: in the characters that it may have, and cut short.
-func named(value string) string {
-	end := ""
-	if len(value) > maxNamed {
-		value, end = value[:maxNamed], "..."
-	}
-	return "'" + plain(errors.New(value)) + end + "'"
-}
+// named quotes a value of a request for a description.
+func named(value string) string { return errtext.Quote(value, maxNamed) }
 
 // found ends a sentence that says what a parameter must be, with what it is.
 func found(params url.Values, name string) string {
@@ -145,18 +140,8 @@ func listed(values []string) string {
 		}
 		list += v[:min(len(v), maxListed)]
 	}
-	return plain(errors.New(list)) + end
+	return errtext.Clean(list) + end
 }
 
-// plain writes what an error says in the characters that RFC 6749 §5.2 allows in a description.
-func plain(err error) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == '"' || r == '\\':
-			return '\''
-		case r < ' ' || r > '~':
-			return '?'
-		}
-		return r
-	}, err.Error())
-}
+// plain writes an error in the characters that RFC 6749 §5.2 allows in a description.
+func plain(err error) string { return errtext.Clean(err.Error()) }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
@@ -224,14 +225,5 @@ func ofRouting(e *echo.HTTPError) failure {
 
 // describeProof says what is wrong with a proof in the characters that an OAuth error may hold (RFC 6749 §5.2).
 func describeProof(e *dpop.ProofError) string {
-	text := "The DPoP proof is not valid: " + e.Part + ": " + e.Err.Error() + "."
-	return strings.Map(func(r rune) rune {
-		if r == '"' || r == '\\' {
-			return '\''
-		}
-		if r < 0x20 || r > 0x7e {
-			return '?'
-		}
-		return r
-	}, text)
+	return errtext.Clean("The DPoP proof is not valid: " + e.Part + ": " + e.Err.Error() + ".")
 }
