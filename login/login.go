@@ -12,7 +12,6 @@ package login
 import (
 	"cmp"
 	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -20,6 +19,8 @@ import (
 	"net/url"
 	"slices"
 	"time"
+
+	"github.com/imidentity/issuer/internal/random"
 )
 
 // ErrUnavailable is wrapped by errors that say nothing about the person: the provider could not be reached, did
@@ -167,9 +168,9 @@ func isHTTPS(raw string) bool {
 
 // secret returns 256 random bits in base64url.
 func (p *Provider) secret() (string, error) {
-	var b [32]byte
-	if _, err := io.ReadFull(p.cfg.Rand, b[:]); err != nil {
-		return "", fmt.Errorf("login: random: %w", err)
+	text, err := random.Text(p.cfg.Rand, 32)
+	if err != nil {
+		return "", fmt.Errorf("login: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(b[:]), nil
+	return text, nil
 }

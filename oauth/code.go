@@ -7,13 +7,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -199,9 +199,9 @@ func validVerifier(v string) bool {
 
 // newGrantID makes 128 random bits in base64url: the id of a session, which tokens carry as sid.
 func (p *Provider) newGrantID() (string, error) {
-	var raw [grantIDSize]byte
-	if _, err := io.ReadFull(p.rand, raw[:]); err != nil {
+	id, err := random.Text(p.rand, grantIDSize)
+	if err != nil {
 		return "", fmt.Errorf("oauth: make a session id: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
+	return id, nil
 }

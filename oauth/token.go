@@ -3,10 +3,8 @@ package oauth
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -18,6 +16,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -327,11 +326,11 @@ func (p *Provider) audience(c *Client, domain string, resources []string) ([]str
 
 // random makes 256 random bits in base64url.
 func (p *Provider) random() (string, error) {
-	var raw [32]byte
-	if _, err := io.ReadFull(p.rand, raw[:]); err != nil {
-		return "", fmt.Errorf("oauth: read random bits: %w", err)
+	text, err := random.Text(p.rand, 32)
+	if err != nil {
+		return "", fmt.Errorf("oauth: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
+	return text, nil
 }
 
 func hash(secret string) [32]byte { return sha256.Sum256([]byte(secret)) }

@@ -2,7 +2,6 @@ package server
 
 import (
 	"bytes"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -18,6 +17,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -33,11 +33,10 @@ const (
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		start := s.Now()
-		var raw [9]byte
-		if _, err := io.ReadFull(s.Rand, raw[:]); err != nil {
+		id, err := random.Text(s.Rand, 9)
+		if err != nil {
 			return fmt.Errorf("server: make a request id: %w", err)
 		}
-		id := base64.RawURLEncoding.EncodeToString(raw[:])
 		c.Response().Header().Set(headerID, id)
 		c.SetRequest(c.Request().WithContext(audit.WithRequestID(c.Request().Context(), id)))
 		s.countForwarded(c.Request())

@@ -8,7 +8,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -16,6 +15,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/storage"
 )
@@ -200,9 +200,9 @@ func (s *Server) sameBrowser(c echo.Context, state string, pending storage.Login
 }
 
 func (s *Server) random() (string, error) {
-	var raw [32]byte
-	if _, err := io.ReadFull(s.Rand, raw[:]); err != nil {
-		return "", fmt.Errorf("server: read random bits: %w", err)
+	text, err := random.Text(s.Rand, 32)
+	if err != nil {
+		return "", fmt.Errorf("server: %w", err)
 	}
-	return base64.RawURLEncoding.EncodeToString(raw[:]), nil
+	return text, nil
 }
