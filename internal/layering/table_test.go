@@ -44,8 +44,8 @@ var arrows = map[string][]string{
 	"internal/client": {"claims", "dpop", "internal/assertion", "internal/jose"},
 	"internal/devidp": {},
 	"internal/server": {
-		"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/config", "internal/jose", "introspect",
-		"keys", "login", "nested", "oauth", "storage", "web",
+		"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/config", "internal/errtext",
+		"internal/jose", "internal/random", "introspect", "keys", "login", "nested", "oauth", "storage", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli":    {all},
