@@ -100,26 +100,26 @@ func (a *Accounts) DeviceFits(ctx context.Context, r storage.Reader, d storage.D
 	return nil
 }
 
-// BindDevice makes sure, within the transaction that redeems a login, that d is a live device of its user: it adds a
-// new one and checks one that is there. [ErrTooManyDevices] if it does not fit, as [Accounts.DeviceFits] says; [ErrKeyInUse]
-// if the key has meanwhile become another's or d was removed; [storage.ErrConflict] if the very same login raced with
-// another for a new device (the caller may begin again).
-func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) error {
+// BindDevice makes d a live device of its user, in the transaction that redeems a login: it adds a new device, or checks one
+// that is stored. It reports whether it added d. The errors are [ErrTooManyDevices] if d does not fit (see
+// [Accounts.DeviceFits]), [ErrKeyInUse] if the key belongs to another device by now or d was removed, and
+// [storage.ErrConflict] if another login has just made a device of the same key (the caller may begin again).
+func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) (added bool, err error) {
 	there, err := tx.DeviceByKey(ctx, d.Domain, d.JKT)
 	isNew := errors.Is(err, storage.ErrNotFound)
 	switch {
 	case isNew:
 	case err != nil:
-		return err
+		return false, err
 	case usable(there, d.User) != nil:
-		return ErrKeyInUse
+		return false, ErrKeyInUse
 	case there.ID != d.ID:
-		return storage.ErrConflict
+		return false, storage.ErrConflict
 	}
 	if err := a.DeviceFits(ctx, tx, d); err != nil || !isNew {
-		return err
+		return false, err
 	}
-	return tx.InsertDevice(ctx, d)
+	return true, tx.InsertDevice(ctx, d)
 }
 
 // SetMaxDevices changes how many active devices a user may have. A user who has more keeps them, and gets no new one.
@@ -150,22 +150,31 @@ func (a *Accounts) Devices(ctx context.Context, domain, user string) ([]storage.
 	return a.store.Devices(ctx, domain, user)
 }
 
-// RemoveDevice ends a device: its sessions, its tokens, the statements that were made by it, and the use of its key for ever.
-// Removing it again changes nothing. The reason is for the audit; it is kept with the device. [ErrNoDevice] if there is none.
-func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (storage.Device, error) {
+// A RemovedDevice is the outcome of [Accounts.RemoveDevice].
+type RemovedDevice struct {
+	storage.Device
+	// Changed is false if the device had been removed before.
+	Changed bool
+}
+
+// RemoveDevice removes a device. Its sessions, its tokens and the statements that it made end, and its key cannot be used
+// again. Removing it again changes nothing. The reason is stored with the device. The error is [ErrNoDevice] if the domain has
+// no such device.
+func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (RemovedDevice, error) {
 	var (
 		device  storage.Device
+		changed bool
 		revoked []storage.Revocation
 		more    bool
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
-		revoked, more = nil, false
+		changed, revoked, more = false, nil, false
 		if device, err = tx.Device(ctx, domain, id); errors.Is(err, storage.ErrNotFound) {
 			return ErrNoDevice
 		} else if err != nil || !device.RemovedAt.IsZero() {
 			return err
 		}
-		device.RemovedAt, device.RemovedReason = a.now(), reason
+		changed, device.RemovedAt, device.RemovedReason = true, a.now(), reason
 		if revoked, err = a.removeDevice(ctx, tx, device, reason); err != nil {
 			return err
 		}
@@ -175,11 +184,11 @@ func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) 
 		return err
 	})
 	if err != nil {
-		return storage.Device{}, fmt.Errorf("account: remove device: %w", err)
+		return RemovedDevice{}, fmt.Errorf("account: remove device: %w", err)
 	}
 	a.revoked(revoked...)
 	a.finish(ctx, more)
-	return device, nil
+	return RemovedDevice{device, changed}, nil
 }
 
 // removeDevice ends a device that is not removed yet, and returns what the mirror is to be told. Its row ends it, and a

@@ -19,7 +19,10 @@ func bind(ctx context.Context, a *account.Accounts, store storage.Store, user st
 	if err != nil {
 		return d, err
 	}
-	return d, store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { return a.BindDevice(ctx, tx, d) })
+	return d, store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		_, err := a.BindDevice(ctx, tx, d)
+		return err
+	})
 }
 
 // login is bind with the session that such a login begins. Its id is that of the device.
@@ -30,7 +33,7 @@ func login(ctx context.Context, a *account.Accounts, store storage.Store, user s
 	}
 	now := time.Now()
 	return d, store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if err := a.BindDevice(ctx, tx, d); err != nil {
+		if _, err := a.BindDevice(ctx, tx, d); err != nil {
 			return err
 		}
 		err := tx.InsertGrant(ctx, storage.Grant{
@@ -64,6 +67,18 @@ func TestDevices(t *testing.T) {
 	if again, err := bind(t.Context(), a, store, alice, "key-phone"); err != nil || again.ID != phone.ID {
 		t.Errorf("the same key again = %+v, %v, want the same device", again, err)
 	}
+	for d, want := range map[storage.Device]bool{phone: false, {Domain: domain, ID: "1", User: alice.ID, JKT: "key-1"}: true} {
+		err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+			added, err := a.BindDevice(ctx, tx, d)
+			if added != want {
+				t.Errorf("BindDevice of %s added a device: %t, want %t", d.ID, added, want)
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
 	if _, err := bind(t.Context(), a, store, bob, "key-phone"); !errors.Is(err, account.ErrKeyInUse) {
 		t.Errorf("another user's key = %v, want %v", err, account.ErrKeyInUse)
 	}
@@ -79,9 +94,10 @@ func TestDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range 2 { // removing it twice changes nothing the second time
-		if _, err := a.RemoveDevice(t.Context(), domain, phone.ID, "lost"); err != nil {
-			t.Fatal(err)
+	for _, changed := range []bool{true, false} { // removing it again changes nothing
+		d, err := a.RemoveDevice(t.Context(), domain, phone.ID, "lost")
+		if err != nil || d.Changed != changed || d.User != alice.ID || d.RemovedReason != "lost" {
+			t.Errorf("RemoveDevice = %+v, %v, want the device of %s, changed %t", d, err, alice.ID, changed)
 		}
 	}
 	var kinds []string
@@ -152,7 +168,10 @@ func TestBindRemovedMeanwhile(t *testing.T) {
 	if _, err := a.RemoveDevice(t.Context(), domain, d.ID, "lost"); err != nil {
 		t.Fatal(err)
 	}
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return a.BindDevice(ctx, tx, found) })
+	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		_, err := a.BindDevice(ctx, tx, found)
+		return err
+	})
 	if !errors.Is(err, account.ErrKeyInUse) {
 		t.Errorf("BindDevice = %v, want %v", err, account.ErrKeyInUse)
 	}
@@ -258,7 +277,8 @@ func TestReviewE1DelegatedDevicesCount(t *testing.T) {
 		t.Fatal(err)
 	}
 	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
-		return errors.Join(a.BindDevice(ctx, tx, d), tx.InsertStatement(ctx, storage.Statement{
+		_, err := a.BindDevice(ctx, tx, d)
+		return errors.Join(err, tx.InsertStatement(ctx, storage.Statement{
 			JTI: "delegation", Domain: domain, User: alice.ID, Type: "im-delegation+jwt", Claims: []byte("{}"),
 			CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 		}))

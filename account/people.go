@@ -105,24 +105,32 @@ func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, err
 	return p, nil
 }
 
-// Disable shuts a user out: her sessions and the codes for new ones end, every token that she has is void at once, and she
-// cannot sign in until [Accounts.Enable]. Her devices stay hers, of no use meanwhile, but those under a delegation, which
-// ends with all that she let others do. Disabling her again changes nothing. It returns how many sessions it ended.
+// A ChangedUser is the outcome of a change of a user: the user as it is now.
+type ChangedUser struct {
+	storage.User
+	// Changed is false if the user was so already.
+	Changed bool
+	// SessionsEnded is how many sessions the change ended.
+	SessionsEnded int
+}
+
+// Disable disables a user: the sessions, the codes for new sessions and all tokens of the user end at once, and the user
+// cannot sign in until [Accounts.Enable]. Devices stay, except those under a delegation: statements of the user end, with what
+// rests on them. Disabling the user again changes nothing.
 //
-// The tokens are ended by generation and not by a revocation of the user: that would be absolute, and outlive her
-// return. Whoever issues to her does so on the condition that her row is as it was read, so nothing slips through. Tokens
-// about others by which she acts know no generation of hers, but her session, so that each of these is revoked as well.
-func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.User, int, error) {
+// The tokens are ended by generation: a revocation of the user is absolute and would outlast Enable. Every transaction that
+// issues to a user checks that the row of the user is as it was read, so no token escapes. Tokens about others in which the
+// user acts carry the session of the user and not the generation, so each session is revoked too.
+func (a *Accounts) Disable(ctx context.Context, domain, user string) (ChangedUser, error) {
 	var (
-		disabled storage.User
-		sessions int
+		disabled ChangedUser
 		revoked  []storage.Revocation
 		more     bool
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		sessions, revoked, more = 0, nil, false
+		revoked, more = nil, false
 		u, err := a.user(ctx, tx, domain, user)
-		if disabled = u; err != nil || !u.DisabledAt.IsZero() {
+		if disabled = (ChangedUser{User: u}); err != nil || !u.DisabledAt.IsZero() {
 			return err
 		}
 		now := a.now()
@@ -134,7 +142,6 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 		if err != nil {
 			return err
 		}
-		sessions = len(ended)
 		cause := revocation.Cause{Reason: reasonDisabled, At: now, TokenLife: a.tokenLife}
 		row, err := tx.Revoke(ctx, revocation.RevokeBelow(domain, user, u.Gen, cause))
 		if err != nil {
@@ -150,6 +157,7 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 			return err
 		}
 		revoked = append(revoked, withdrawn...)
+		disabled = ChangedUser{User: u, Changed: true, SessionsEnded: len(ended)}
 		if len(ended) > batch {
 			ended = ended[:batch] // the generation ends the tokens of all, and actors are looked up: rows are only faster
 		}
@@ -160,32 +168,31 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (storage.Us
 			}
 			revoked = append(revoked, row)
 		}
-		disabled = u
 		return nil
 	})
 	if err != nil {
-		return storage.User{}, 0, fmt.Errorf("account: disable: %w", err)
+		return ChangedUser{}, fmt.Errorf("account: disable: %w", err)
 	}
 	a.revoked(revoked...)
 	a.finish(ctx, more)
-	return disabled, sessions, nil
+	return disabled, nil
 }
 
-// Enable lets a disabled user sign in again. What ended when she was disabled stays ended. Enabling a user who is not
-// disabled changes nothing.
-func (a *Accounts) Enable(ctx context.Context, domain, user string) (storage.User, error) {
-	var enabled storage.User
+// Enable lets a disabled user sign in again. The sessions, tokens and statements that [Accounts.Disable] ended stay ended.
+// Enabling a user who is not disabled changes nothing.
+func (a *Accounts) Enable(ctx context.Context, domain, user string) (ChangedUser, error) {
+	var enabled ChangedUser
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		u, err := a.user(ctx, tx, domain, user)
-		if enabled = u; err != nil || u.DisabledAt.IsZero() {
+		if enabled = (ChangedUser{User: u}); err != nil || u.DisabledAt.IsZero() {
 			return err
 		}
 		u.DisabledAt = time.Time{}
-		enabled = u
+		enabled = ChangedUser{User: u, Changed: true}
 		return tx.UpdateUser(ctx, u)
 	})
 	if err != nil {
-		return storage.User{}, fmt.Errorf("account: enable: %w", err)
+		return ChangedUser{}, fmt.Errorf("account: enable: %w", err)
 	}
 	return enabled, nil
 }

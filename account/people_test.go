@@ -43,9 +43,9 @@ func TestDisable(t *testing.T) {
 		begin(t, store, d, fmt.Sprint("session-", i), time.Now().Add(time.Hour))
 	}
 	for i, want := range []int{2, 0} { // the second time changes nothing
-		u, sessions, err := a.Disable(t.Context(), domain, alice.ID)
-		if err != nil || sessions != want || u.DisabledAt.IsZero() || u.Gen != alice.Gen+1 {
-			t.Errorf("Disable, time %d = %+v, %d, %v, want her disabled in generation 2 and %d sessions ended", i+1, u, sessions, err, want)
+		u, err := a.Disable(t.Context(), domain, alice.ID)
+		if err != nil || u.SessionsEnded != want || u.Changed != (i == 0) || u.DisabledAt.IsZero() || u.Gen != alice.Gen+1 {
+			t.Errorf("Disable, time %d = %+v, %d, %v, want her disabled in generation 2 and %d sessions ended", i+1, u, u.SessionsEnded, err, want)
 		}
 	}
 	if len(*told) != 3 || (*told)[0].Kind != storage.RevokeGen || (*told)[0].Gen != alice.Gen+1 || (*told)[0].Reason != "user_disabled" {
@@ -64,9 +64,9 @@ func TestDisable(t *testing.T) {
 			t.Errorf("%s ended by %q, %v, want %q", id, g.EndedReason, err, want)
 		}
 	}
-	for range 2 {
+	for i := range 2 {
 		u, err := a.Enable(t.Context(), domain, alice.ID)
-		if err != nil || !u.DisabledAt.IsZero() || u.Gen != alice.Gen+1 {
+		if err != nil || u.Changed != (i == 0) || !u.DisabledAt.IsZero() || u.Gen != alice.Gen+1 {
 			t.Errorf("Enable = %+v, %v, want her as she was in generation 2", u, err)
 		}
 	}
@@ -76,7 +76,7 @@ func TestDisable(t *testing.T) {
 	if p, err := a.Person(t.Context(), domain, alice.ID); err != nil || len(p.Devices) != 2 || len(p.Sessions) != 0 {
 		t.Errorf("Person = %+v, %v, want both devices and no session", p, err)
 	}
-	if _, _, err := a.Disable(t.Context(), domain, "nobody"); !errors.Is(err, account.ErrNoUser) {
+	if _, err := a.Disable(t.Context(), domain, "nobody"); !errors.Is(err, account.ErrNoUser) {
 		t.Errorf("Disable of nobody = %v, want %v", err, account.ErrNoUser)
 	}
 	if _, err := a.Enable(t.Context(), "example.org", alice.ID); !errors.Is(err, account.ErrNoUser) {

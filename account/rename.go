@@ -18,40 +18,40 @@ var ErrNoRename = errors.New("account: handles of this domain cannot change")
 
 const reasonRenamed = "handle_changed"
 
-// Rename gives a user another handle, by the rules of a first login. She keeps her id, devices and sessions; tokens that
-// carry the old handle are inactive at once, and the next refresh brings the new one. Statements that carry it end, with what
-// rests on them, or whoever is shown them would go on learning it. The old handle stays hers in quarantine: nobody else can
-// take it until [Accounts.ReleaseName], and she may take it back. To the errors of [Accounts.SignIn] it adds [ErrNoUser] and
-// [ErrNoRename].
-func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (storage.User, error) {
+// Rename gives a user another handle, by the rules of a first login. The user keeps id, devices and sessions. Tokens that
+// carry the old handle are inactive at once; the next refresh brings the new one. Statements that carry the old handle end,
+// with what rests on them, because they would go on disclosing it. The old handle is in quarantine: nobody else can take it
+// until [Accounts.ReleaseName], and the user may take it back. A handle that the user has already changes nothing. To the
+// errors of [Accounts.SignIn] it adds [ErrNoUser] and [ErrNoRename].
+func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (ChangedUser, error) {
 	return a.rename(ctx, domain, user, handle, false)
 }
 
 // RenameReserved is Rename by an operator who grants a reserved or protected handle, such as support. Look-alikes of protected
 // names are refused all the same.
-func (a *Accounts) RenameReserved(ctx context.Context, domain, user, handle string) (storage.User, error) {
+func (a *Accounts) RenameReserved(ctx context.Context, domain, user, handle string) (ChangedUser, error) {
 	return a.rename(ctx, domain, user, handle, true)
 }
 
-func (a *Accounts) rename(ctx context.Context, domain, user, handle string, reserved bool) (storage.User, error) {
+func (a *Accounts) rename(ctx context.Context, domain, user, handle string, reserved bool) (ChangedUser, error) {
 	d, ok := a.domains[domain]
 	if !ok {
-		return storage.User{}, ErrNoUser
+		return ChangedUser{}, ErrNoUser
 	}
 	if d.Names.System() == claims.SystemXMPP {
-		return storage.User{}, ErrNoRename
+		return ChangedUser{}, ErrNoRename
 	}
 	name, err := d.Names.Handle(handle)
 	if err != nil {
-		return storage.User{}, err
+		return ChangedUser{}, err
 	}
 	policy := d.Policy
 	policy.Administrator = reserved
 	if err := policy.Check(name); err != nil {
-		return storage.User{}, err
+		return ChangedUser{}, err
 	}
 	var (
-		renamed storage.User
+		renamed ChangedUser
 		revoked []storage.Revocation
 		more    bool
 	)
@@ -63,7 +63,7 @@ func (a *Accounts) rename(ctx context.Context, domain, user, handle string, rese
 		} else if err != nil {
 			return err
 		}
-		if renamed = u; u.Handle == name.Local() {
+		if renamed = (ChangedUser{User: u}); u.Handle == name.Local() {
 			return nil
 		}
 		now := a.now()
@@ -86,11 +86,11 @@ func (a *Accounts) rename(ctx context.Context, domain, user, handle string, rese
 		more, withdrawn, err = a.withdraw(ctx, tx, storage.Withdrawal{
 			Domain: domain, User: u.ID, TellsHandle: true, Below: u.Gen, Reason: reasonRenamed, At: now,
 		})
-		renamed, revoked = u, append(withdrawn, row)
+		renamed, revoked = ChangedUser{User: u, Changed: true}, append(withdrawn, row)
 		return err
 	})
 	if err != nil {
-		return storage.User{}, fmt.Errorf("account: rename: %w", err)
+		return ChangedUser{}, fmt.Errorf("account: rename: %w", err)
 	}
 	a.revoked(revoked...)
 	a.finish(ctx, more)

@@ -42,12 +42,13 @@ func TestRename(t *testing.T) {
 		{"of nobody", "nobody", "carol", account.ErrNoUser, 1},
 	} {
 		t.Run(test.name, func(t *testing.T) {
+			before, _ := a.User(t.Context(), domain, test.user)
 			u, err := a.Rename(t.Context(), domain, test.user, test.to)
 			if !errors.Is(err, test.want) {
 				t.Fatalf("Rename = %v, want %v", err, test.want)
 			}
-			if err == nil && u.Gen != test.gen {
-				t.Errorf("generation = %d, want %d", u.Gen, test.gen)
+			if err == nil && (u.Gen != test.gen || u.Changed != (before.Gen != test.gen)) {
+				t.Errorf("generation = %d after %d, changed %t, want %d", u.Gen, before.Gen, u.Changed, test.gen)
 			}
 		})
 	}

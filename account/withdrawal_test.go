@@ -52,7 +52,7 @@ func TestReviewA1ManyStatementsEndInBatches(t *testing.T) {
 	const many = 10_000
 	for name, end := range map[string]func(ctx context.Context, a *account.Accounts, u storage.User, d storage.Device) error{
 		"disable": func(ctx context.Context, a *account.Accounts, u storage.User, _ storage.Device) error {
-			_, _, err := a.Disable(ctx, domain, u.ID)
+			_, err := a.Disable(ctx, domain, u.ID)
 			return err
 		},
 		"rename": func(ctx context.Context, a *account.Accounts, u storage.User, _ storage.Device) error {
@@ -203,7 +203,8 @@ func TestReviewB2DelegationToRemovedDevice(t *testing.T) {
 		if err != nil {
 			return err
 		}
-		return a.BindDevice(ctx, tx, d)
+		_, err = a.BindDevice(ctx, tx, d)
+		return err
 	})
 	if err != nil {
 		t.Fatal(err)

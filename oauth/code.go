@@ -100,7 +100,7 @@ func (p *Provider) spendCode(ctx context.Context, tx storage.Tx, f *flow) error 
 	case err != nil:
 		return notFound(err, errCode)
 	}
-	switch err := p.accounts.BindDevice(ctx, tx, f.device); {
+	switch _, err := p.accounts.BindDevice(ctx, tx, f.device); {
 	case errors.Is(err, account.ErrKeyInUse):
 		return errKeyInUse
 	case errors.Is(err, account.ErrTooManyDevices):

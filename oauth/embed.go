@@ -248,7 +248,7 @@ func (p *Provider) takeIn(ctx context.Context, tx storage.Tx, f *flow, delegatio
 	if err != nil || !account.Stands(s, f.now) {
 		return &nested.Error{Path: delegation.Path, Code: nested.CodeRevoked}
 	}
-	switch err := p.accounts.BindDevice(ctx, tx, f.device); {
+	switch _, err := p.accounts.BindDevice(ctx, tx, f.device); {
 	case errors.Is(err, account.ErrKeyInUse), errors.Is(err, storage.ErrConflict):
 		return errDeviceOther
 	case errors.Is(err, account.ErrTooManyDevices):

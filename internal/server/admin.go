@@ -60,7 +60,7 @@ func (s *Server) removeDevice(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, adminDevice(d))
+	return c.JSON(http.StatusOK, adminDevice(d.Device))
 }
 
 // adminDomain is the domain of a question: the one it names, or the only one there is.

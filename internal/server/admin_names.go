@@ -52,7 +52,7 @@ func (s *Server) renameUser(c echo.Context) error {
 	}
 	s.Log.Info("audit: user renamed", slog.String("user", u.ID), slog.String("domain", u.Domain),
 		slog.String("handle", u.Handle), slog.Bool("reserved", reserved))
-	return c.JSON(http.StatusOK, adminUser(u))
+	return c.JSON(http.StatusOK, adminUser(u.User))
 }
 
 // releaseName serves DELETE /admin/names?domain=…&handle=…: a former handle is free again.

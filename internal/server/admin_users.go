@@ -148,12 +148,12 @@ func (s *Server) disableUser(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	u, sessions, err := s.Accounts.Disable(c.Request().Context(), domain, user)
+	u, err := s.Accounts.Disable(c.Request().Context(), domain, user)
 	if err != nil {
 		return err
 	}
-	s.Log.Info("audit: user disabled", slog.String("user", u.ID), slog.String("domain", u.Domain), slog.Int("sessions_ended", sessions))
-	return c.JSON(http.StatusOK, AdminDisabled{adminUser(u), sessions})
+	s.Log.Info("audit: user disabled", slog.String("user", u.ID), slog.String("domain", u.Domain), slog.Int("sessions_ended", u.SessionsEnded))
+	return c.JSON(http.StatusOK, AdminDisabled{adminUser(u.User), u.SessionsEnded})
 }
 
 // enableUser serves POST /admin/users/{user}/enable?domain=…
@@ -167,7 +167,7 @@ func (s *Server) enableUser(c echo.Context) error {
 		return err
 	}
 	s.Log.Info("audit: user enabled", slog.String("user", u.ID), slog.String("domain", u.Domain))
-	return c.JSON(http.StatusOK, adminUser(u))
+	return c.JSON(http.StatusOK, adminUser(u.User))
 }
 
 // meantUser is the user of a question: a handle after an @, which no id begins with; else an id or, where nobody has that
