@@ -5,19 +5,19 @@ import (
 	"time"
 )
 
-// A User is a person in one domain (she may be another user in another). ID never changes and is never reused.
+// A User is a person in one domain. The same person may be another user in another domain. ID never changes and is never reused.
 type User struct {
 	Domain string
 	ID     string
-	// Handle is the canonical local part of the handle she has now.
+	// Handle is the canonical local part of the present handle.
 	Handle string
-	// Gen is her generation: it rises with what ends her earlier tokens and leaves her sessions alive.
+	// Gen is the generation of the user. Whatever ends the earlier tokens but not the sessions of the user increases it.
 	Gen        int64
 	CreatedAt  time.Time
 	DisabledAt time.Time
 }
 
-// A Link ties an account at an OpenID provider to a user.
+// A Link links an account at an OpenID provider to a user.
 type Link struct {
 	Domain    string
 	Issuer    string // the provider's iss
@@ -26,27 +26,27 @@ type Link struct {
 	CreatedAt time.Time
 }
 
-// A Name is a handle or a user id of a domain, held or once held. Both share one namespace, kept by collision key.
+// A Name is a handle or a user id of a domain, held or released. Both share one namespace of collision keys.
 type Name struct {
 	Domain     string
 	Key        string // collision key
-	Tables     string // the version of the tables by which it was made
-	Local      string // the local part that was taken, canonical
+	Tables     string // version of the tables by which Key was made
+	Local      string // canonical local part
 	User       string
 	TakenAt    time.Time
 	ReleasedAt time.Time // zero while it is held; a released name is in quarantine
 }
 
-// A Device is one client of a user, bound for ever to one key.
+// A Device is one client of a user, bound to one key for its whole life.
 type Device struct {
 	Domain string
 	ID     string
 	User   string
 	JKT    string // RFC 7638 thumbprint of its key, SHA-256, base64url
-	Name   string // what the person called it; may be empty
+	Name   string // given by the user; may be empty
 	Client string // the OAuth client that it first logged in with
-	// Delegation is the jti of the delegation under which a key of the user's took the device in, and Number which of the
-	// devices under it this is, from 1. Empty and zero for a device that logged in.
+	// Delegation is the jti of the delegation under which a key of the user added the device, and Number is its number under
+	// that delegation, from 1. Empty and zero for a device that logged in.
 	Delegation    string
 	Number        int
 	CreatedAt     time.Time
@@ -64,8 +64,8 @@ type Grant struct {
 	JKT         string
 	Scopes      []string
 	Audience    []string
-	Issuer      string // the upstream provider's iss
-	UpstreamSID string // its sid, empty if it gave none
+	Issuer      string // iss of the OpenID provider
+	UpstreamSID string // sid of the OpenID provider, empty if it sent none
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
@@ -73,14 +73,14 @@ type Grant struct {
 	Gen       int64
 	RotatedAt time.Time
 	CreatedAt time.Time
-	// IdleAt is when the grant expires unless it is refreshed, ExpiresAt when it expires whatever happens.
+	// IdleAt is when the grant expires unless it is refreshed, ExpiresAt when it expires in any case.
 	IdleAt      time.Time
 	ExpiresAt   time.Time
 	EndedAt     time.Time
 	EndedReason string
 }
 
-// A Code is an authorization code, kept by the SHA-256 of its text, with all that its redemption needs.
+// A Code is an authorization code, identified by the SHA-256 of its text, with all data that its redemption needs.
 type Code struct {
 	Hash        [32]byte
 	Domain      string
@@ -102,28 +102,28 @@ type Code struct {
 	CreatedAt     time.Time
 	ExpiresAt     time.Time
 	SpentAt       time.Time
-	Grant         string // the grant that it was spent for
+	Grant         string // the grant for which it was spent
 }
 
-// A Login is an authorization request that waits for its person: to come back from the OpenID provider, or to answer on
-// a page of ours.
+// A Login is an authorization request that waits for the user: to come back from the OpenID provider, or to answer on a page
+// of the issuer.
 type Login struct {
 	State    [32]byte // SHA-256 of the state sent upstream
 	Browser  [32]byte // SHA-256 of the cookie of the browser that began it
-	Domain   string   // empty, as Provider is, while she has to choose them
-	Provider string   // its id in the configuration
+	Domain   string   // empty, like Provider, until the user chooses
+	Provider string   // id of the provider in the settings
 	Nonce    string
 	Verifier string     // PKCE verifier towards the provider
 	Request  url.Values // the authorization request, as it was checked
-	// Person is what is known of the person, and what she is asked, for a login that waits for her on a page; the package
-	// that reads it wrote it. Nil while she is at the provider.
+	// Person is the state of a login that waits on a page: what is known of the user, and the question. The package that wrote it
+	// reads it. Nil while the user is at the provider.
 	Person []byte
-	// CreatedAt and ExpiresAt bound the time that the person may take.
+	// CreatedAt and ExpiresAt bound the time that the user may take.
 	CreatedAt time.Time
 	ExpiresAt time.Time
 }
 
-// A Pushed is an authorization request that a client sent ahead (RFC 9126), kept by the SHA-256 of its request URI.
+// A Pushed is a pushed authorization request (RFC 9126), identified by the SHA-256 of its request URI.
 type Pushed struct {
 	URI       [32]byte
 	Client    string
@@ -135,12 +135,12 @@ type Pushed struct {
 type Statement struct {
 	JTI    string
 	Domain string // of its subject
-	User   string // the id of its subject; empty where that is no user of the domain
-	Device string // the id of the device by which the user made it; empty where the operator did
+	User   string // id of its subject; empty if that is no user of the domain
+	Device string // id of the device by which the user made it; empty if the operator made it
 	Type   string // typ
 	Claims []byte // as they were signed
-	// Gen is the generation of the user when it was made, TellsHandle says that its claims hold the handle of that time, and
-	// JKT is the thumbprint of the key that it names in cnf, if any.
+	// Gen is the generation of the user when it was made, TellsHandle says that its claims contain the handle of that time, and
+	// JKT is the thumbprint of the key in its cnf, if any.
 	Gen         int64
 	TellsHandle bool
 	JKT         string
@@ -151,16 +151,16 @@ type Statement struct {
 	WithdrawnReason string
 }
 
-// A Withdrawal ends statements about a user, however many, by one record. It covers those that were made in a generation
-// below Below and that fit each of the other fields that is not empty.
+// A Withdrawal withdraws any number of statements about a user by one record. It covers those that were made in a generation
+// below Below and that match each other field that is not empty.
 type Withdrawal struct {
 	ID     int64 // given by the store
 	Domain string
 	User   string
 	JTI    string // covers this one alone
-	// Device and JKT cover what a device made, and what names its key. Both together cover either.
+	// Device covers the statements that a device made, JKT those that name its key. Both together cover either kind.
 	Device, JKT string
-	TellsHandle bool // covers only what tells the handle
+	TellsHandle bool // covers only statements that contain the handle
 	Below       int64
 	Reason      string
 	At          time.Time
@@ -172,21 +172,21 @@ type SweepPosition struct {
 	Row   int64
 }
 
-// A StatementCursor is a position in a list of statements: after the one with these values. The zero cursor is before all.
+// A StatementCursor is a position in a list of statements: after the one with these values. The zero cursor is the beginning.
 type StatementCursor struct {
 	CreatedAt time.Time
 	JTI       string
 }
 
-// A Client is an OAuth client that was registered while the issuer ran; those of its settings are not kept here.
+// A Client is an OAuth client that was registered at run time. The clients of the settings are not stored.
 type Client struct {
 	ID string
-	// Seq is the number of its last change; it is the store that gives it.
+	// Seq is the number of its last change. The store gives it.
 	Seq int64
-	// Registration is what the client may do; the package that reads it wrote it. It is never empty.
+	// Registration is what the client may do. The package that wrote it reads it. It is never empty.
 	Registration []byte
-	// Secret is the SHA-256 of its secret, nil if it has none. OldSecret is that of the one before, which is good until
-	// OldUntil.
+	// Secret is the SHA-256 of its secret, nil if it has none. OldSecret is the SHA-256 of the previous one, which is valid
+	// until OldUntil.
 	Secret    []byte
 	OldSecret []byte
 	OldUntil  time.Time
@@ -203,20 +203,20 @@ type SigningKey struct {
 	Sealed    []byte // the private key, sealed under the key-encryption key
 	Public    []byte // the public JWK
 	CreatedAt time.Time
-	// ActiveAt is when it begins to sign, RetiredAt when it stopped, RevokedAt when all that it signed became void.
+	// ActiveAt is when it begins to sign, RetiredAt when it stopped, RevokedAt when everything that it signed became invalid.
 	ActiveAt      time.Time
 	RetiredAt     time.Time
 	RevokedAt     time.Time
 	RevokedReason string
-	// Life is the longest life that was ever given to what it signs, in whole milliseconds.
+	// Life is the longest lifetime that was ever given to an object that it signs, in whole milliseconds.
 	Life time.Duration
 }
 
 // RevocationKind says what a [Revocation] ends.
 type RevocationKind string
 
-// The kinds of revocation. Each is absolute for its key (no times are compared), but RevokeGen, which ends the
-// tokens of a user below a generation. Keys that belong to a domain are written "domain/id".
+// The kinds of revocation. Each is absolute for its key (no times are compared), except RevokeGen, which ends the tokens of a
+// user below a generation. Keys that belong to a domain are written "domain/id".
 const (
 	RevokeToken  RevocationKind = "jti"
 	RevokeGrant  RevocationKind = "sid"
@@ -227,13 +227,13 @@ const (
 	RevokeKey    RevocationKind = "kid"
 )
 
-// A Revocation makes tokens inactive until the last one that it can touch has expired.
+// A Revocation makes tokens inactive. It expires when the last token that it can concern has expired.
 type Revocation struct {
 	Seq       int64
 	Kind      RevocationKind
 	Key       string
-	Gen       int64  // the least valid generation, for RevokeGen only
-	Owner     string // the user to whose share of the rows it counts, as "domain/id"; empty if nobody's
+	Gen       int64  // the lowest valid generation, for RevokeGen only
+	Owner     string // the user whose share of the rows it counts towards, as "domain/id"; may be empty
 	Reason    string
 	At        time.Time
 	ExpiresAt time.Time

@@ -8,14 +8,16 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/imidentity/issuer/storage"
 )
 
 // backupID is the application id of a backup, "imib". A store does not open one: what was issued and revoked since it was
 // made is not in it, and [Restore] is what deals with that.
 const backupID = 1768778082
 
-// ErrBackupExists is returned by [Store.Backup] where there is a file already.
-var ErrBackupExists = errors.New("there is a file already: a backup takes the place of none")
+// ErrBackupExists is [storage.ErrBackupExists].
+var ErrBackupExists = storage.ErrBackupExists
 
 // Backup writes the database as it stands at one moment to a new file, to, for its owner alone. Reads and writes go on
 // meanwhile. The file is there in whole and durable when Backup returns, or not at all. What it holds is sealed as it is

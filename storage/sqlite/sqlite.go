@@ -51,6 +51,7 @@ type Store struct {
 var (
 	_ storage.Store  = (*Store)(nil)
 	_ storage.Queued = (*Store)(nil)
+	_ storage.Backed = (*Store)(nil)
 )
 
 // Open opens the database at path, brings its schema up to date, and makes it (mode 0600) if there is none. The folder

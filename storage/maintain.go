@@ -1,0 +1,54 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// A Maintainer reads what housekeeping needs and no request does.
+type Maintainer interface {
+	// Newest returns the latest time that [TxMaintainer.SetNewest] stored, the zero time if it never did.
+	Newest(ctx context.Context) (time.Time, error)
+
+	// Waiting returns how many pending logins and pushed requests are stored, including expired ones that were not swept yet.
+	Waiting(ctx context.Context) (int, error)
+
+	// OldNames returns at most limit names of all domains whose keys were made by other tables than these, in any order.
+	OldNames(ctx context.Context, tables string, limit int) ([]Name, error)
+}
+
+// A TxMaintainer writes what housekeeping needs and no request does.
+type TxMaintainer interface {
+	// SetNewest stores the time as the latest, even if a later one is stored.
+	SetNewest(ctx context.Context, at time.Time) error
+
+	// Sweep removes rows that are no longer needed: codes, pending logins, pushed requests, statements and revocations that
+	// expired before now, statements that were withdrawn two hours before it, spent ids that expired [SpentGrace] before it, and
+	// grants that ended or expired before it and that no code names. It continues from a position, removes at most limit rows
+	// and examines few more, and returns how many it removed and the position to continue from: the zero position at the end.
+	Sweep(ctx context.Context, now time.Time, from SweepPosition, limit int) (next SweepPosition, removed int, err error)
+}
+
+// A Queued store makes updates wait for each other, and reports how many wait. Monitoring asks it from time to time.
+type Queued interface {
+	// Queue returns the current numbers.
+	Queue() Queue
+}
+
+// A Queue reports how the updates of one process wait and share transactions.
+type Queue struct {
+	// Waiting is how many updates wait now.
+	Waiting int
+	// Batches counts the committed transactions by their number of updates: element i counts those with at most 2^i updates
+	// and more than 2^(i-1).
+	Batches [9]uint64
+	// Updates counts the updates in all committed transactions.
+	Updates uint64
+}
+
+// A Backed store can write a backup of itself while it is used.
+type Backed interface {
+	// Backup writes the database as it is at one moment to a new file, which appears complete and durable or not at all.
+	// [ErrBackupExists] if there is a file of that name.
+	Backup(ctx context.Context, to string) error
+}

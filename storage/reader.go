@@ -1,0 +1,105 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// A Reader reads records. Each method that reads one record returns [ErrNotFound] if it does not exist.
+type Reader interface {
+	// Secret returns the sealed secret of that name.
+	Secret(ctx context.Context, name string) ([]byte, error)
+
+	// SigningKeys returns all signing keys, oldest first.
+	SigningKeys(ctx context.Context) ([]SigningKey, error)
+
+	// User returns the user of that id, including a disabled one.
+	User(ctx context.Context, domain, id string) (User, error)
+
+	// Users returns at most limit users of domain, including disabled ones: those whose ids come after after, in the byte order
+	// of their ids. Reading on after the last id, until a page is empty, visits every user.
+	Users(ctx context.Context, domain, after string, limit int) ([]User, error)
+
+	// Links returns the links of user to accounts at OpenID providers, oldest first.
+	Links(ctx context.Context, domain, user string) ([]Link, error)
+
+	// Names returns the names that user holds or held, in the order in which they were taken.
+	Names(ctx context.Context, domain, user string) ([]Name, error)
+
+	// Grants returns the stored grants of user, including ended and expired ones, oldest first.
+	Grants(ctx context.Context, domain, user string) ([]Grant, error)
+
+	// LinkedUser returns the user to whom (issuer, subject) of an OpenID provider is linked in domain.
+	LinkedUser(ctx context.Context, domain, issuer, subject string) (User, error)
+
+	// Name returns the name with that collision key, held or released.
+	Name(ctx context.Context, domain, key string) (Name, error)
+
+	// DevicesUnder returns at most limit devices of domain that were added under a delegation and are not removed.
+	DevicesUnder(ctx context.Context, domain, delegation string, limit int) ([]Device, error)
+
+	// Device returns the device of that id, including a removed one.
+	Device(ctx context.Context, domain, id string) (Device, error)
+
+	// DeviceByKey returns the device of domain, removed or not, that is bound to the key with thumbprint jkt.
+	DeviceByKey(ctx context.Context, domain, jkt string) (Device, error)
+
+	// Devices returns the devices of domain, including removed ones, oldest first; only those of user if user is not empty.
+	Devices(ctx context.Context, domain, user string) ([]Device, error)
+
+	// ActiveDevices returns the devices of user that can be used at now, oldest first: those that are not removed and have
+	// a live grant, or were added under a delegation that is neither withdrawn nor expired.
+	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]Device, error)
+
+	// Session returns the grant of that id with its user and device, all read at one moment.
+	Session(ctx context.Context, id string) (Grant, User, Device, error)
+
+	// Code returns the authorization code with that hash, including a spent or expired one.
+	Code(ctx context.Context, hash [32]byte) (Code, error)
+
+	// Login returns the pending login with that state hash, including an expired one.
+	Login(ctx context.Context, state [32]byte) (Login, error)
+
+	// Pushed returns the pushed authorization request with that hash of its request URI, including an expired one.
+	Pushed(ctx context.Context, uri [32]byte) (Pushed, error)
+
+	// Statement returns the statement of that jti, including a withdrawn or expired one. This and every other read shows a
+	// statement that a [Withdrawal] covers as withdrawn, even before its own row says so.
+	Statement(ctx context.Context, jti string) (Statement, error)
+
+	// Statements returns the statements about subjects of domain, oldest first; only those about user if user is not empty.
+	// Withdrawn ones are included for at least two hours, or until they expire.
+	Statements(ctx context.Context, domain, user string) ([]Statement, error)
+
+	// StandingStatements returns at most limit statements about user that are neither withdrawn nor expired at now, in the
+	// order of CreatedAt and JTI: those after a cursor; only those of one type if typ is not empty. A page that is not full is
+	// the last one. A cursor stays valid when its statement is deleted.
+	StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after StatementCursor, limit int) ([]Statement, error)
+
+	// CountStatements returns how many statements about user that a device of theirs made are neither withdrawn nor expired at
+	// now, at most limit.
+	CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+
+	// Withdrawal returns the oldest unfinished withdrawal.
+	Withdrawal(ctx context.Context) (Withdrawal, error)
+
+	// Covered returns at most limit statements that w covers and whose own rows are not withdrawn, including expired ones.
+	Covered(ctx context.Context, w Withdrawal, limit int) ([]Statement, error)
+
+	// CountRevocations returns how many revocations of an owner expire after now, at most limit.
+	CountRevocations(ctx context.Context, owner string, now time.Time, limit int) (int, error)
+
+	// Client returns the client of that id, including a removed one.
+	Client(ctx context.Context, id string) (Client, error)
+
+	// Clients returns the clients, including removed ones, whose Seq is above after, lowest first. Numbers are given in commit
+	// order: a reader that has seen n never finds a new one below n.
+	Clients(ctx context.Context, after int64) ([]Client, error)
+
+	// Revocation returns the revocation of that kind and key, including an expired one.
+	Revocation(ctx context.Context, kind RevocationKind, key string) (Revocation, error)
+
+	// Revocations returns the revocations with a sequence number above after, lowest first, and the highest number that was
+	// given. Numbers are given in commit order: a reader that has seen n never finds a new one below n.
+	Revocations(ctx context.Context, after int64) ([]Revocation, int64, error)
+}

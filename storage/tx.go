@@ -1,0 +1,103 @@
+package storage
+
+import (
+	"context"
+	"time"
+)
+
+// A Tx reads and writes within one transaction of [Store.Update]. It must not be used after fn has returned. A method that
+// returns [ErrNotFound] or [ErrConflict] has changed nothing, and the transaction continues; any other error dooms it, even if
+// fn ignores the error.
+type Tx interface {
+	Reader
+	Maintainer
+	TxMaintainer
+
+	// PutSecret stores a sealed secret under a name and replaces an earlier one.
+	PutSecret(ctx context.Context, name string, sealed []byte) error
+
+	// InsertSigningKey adds a key; [ErrConflict] if its KID exists.
+	InsertSigningKey(ctx context.Context, k SigningKey) error
+	// UpdateSigningKey writes all but the KID of a key.
+	UpdateSigningKey(ctx context.Context, k SigningKey) error
+
+	// InsertUser adds a user; [ErrConflict] if the domain has that id.
+	InsertUser(ctx context.Context, u User) error
+	// UpdateUser writes all but domain and id of a user.
+	UpdateUser(ctx context.Context, u User) error
+	// InsertLink links (issuer, subject) of an OpenID provider to a user; [ErrConflict] if it is linked to one.
+	InsertLink(ctx context.Context, l Link) error
+	// DeleteLink removes the link of (issuer, subject), which another user may then have; [ErrNotFound] if there is none.
+	DeleteLink(ctx context.Context, domain, issuer, subject string) error
+	// InsertName takes a name for a user; [ErrConflict] if its collision key was ever taken in the domain, or if both it and
+	// another name of the domain with the same Local would be held.
+	InsertName(ctx context.Context, n Name) error
+	// RenameKey gives the name with n's domain and key another key, made by n's tables; [ErrConflict] if that key was ever
+	// taken, [ErrNotFound] if there is no such name. The key may be the present one.
+	RenameKey(ctx context.Context, n Name, key string) error
+	// UpdateName writes all but domain and key of a name; [ErrConflict] if two names with the same Local would be held.
+	UpdateName(ctx context.Context, n Name) error
+
+	// InsertDevice adds a device; [ErrConflict] if its id or its key was ever used in the domain, or its number under its
+	// delegation.
+	InsertDevice(ctx context.Context, d Device) error
+	// UpdateDevice writes all but domain and id of a device.
+	UpdateDevice(ctx context.Context, d Device) error
+
+	// InsertGrant adds a grant; [ErrConflict] if its id exists.
+	InsertGrant(ctx context.Context, g Grant) error
+	// RotateGrant moves a live grant from refresh generation from to from+1, used at now and idle until idle;
+	// [ErrConflict] if no such grant is live at that generation: it does not exist, ended, was idle too long, expired, or has
+	// another generation.
+	RotateGrant(ctx context.Context, id string, from int64, now, idle time.Time) error
+	// EndGrant ends a grant; it changes nothing if the grant has ended. [ErrNotFound] if it does not exist.
+	EndGrant(ctx context.Context, id string, at time.Time, reason string) error
+	// EndDeviceGrants ends every live grant of a device and returns their ids, in any order.
+	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error)
+
+	// EndUserGrants ends every live grant of a user and returns their ids, in any order. It deletes the user's unspent codes
+	// that have not expired.
+	EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error)
+
+	// EndClientGrants ends every live grant of a client and returns their ids, in any order.
+	EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (ended []string, err error)
+
+	// InsertClient adds a client under a new number; [ErrConflict] if its id was ever taken.
+	InsertClient(ctx context.Context, c Client) error
+	// UpdateClient writes all but the id of a client, under a new number. A client is never deleted.
+	UpdateClient(ctx context.Context, c Client) error
+
+	// InsertCode adds an authorization code; [ErrConflict] if its hash exists.
+	InsertCode(ctx context.Context, c Code) error
+	// SpendCode marks a code as spent for grant; [ErrConflict] if it was spent before, [ErrNotFound] if it does not exist.
+	SpendCode(ctx context.Context, hash [32]byte, at time.Time, grant string) error
+
+	// InsertLogin adds a pending login; [ErrConflict] if its state exists.
+	InsertLogin(ctx context.Context, l Login) error
+	// TakeLogin removes a pending login and returns it; [ErrNotFound] if it does not exist, or no longer.
+	TakeLogin(ctx context.Context, state [32]byte) (Login, error)
+
+	// InsertPushed adds a pushed authorization request; [ErrConflict] if its URI exists.
+	InsertPushed(ctx context.Context, p Pushed) error
+	// TakePushed removes a pushed authorization request; [ErrNotFound] if it does not exist, or no longer.
+	TakePushed(ctx context.Context, uri [32]byte) error
+
+	// InsertStatement adds a statement; [ErrConflict] if its jti exists.
+	InsertStatement(ctx context.Context, s Statement) error
+	// WithdrawStatement withdraws a statement; it changes nothing if that was done before. [ErrNotFound] if it does not exist.
+	WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error
+	// BeginWithdrawal withdraws all statements that w covers, at once and for every reader, by storing w. Their rows are then
+	// written with [Tx.WithdrawStatement], a few at a time, and w is removed with [Tx.FinishWithdrawal].
+	BeginWithdrawal(ctx context.Context, w Withdrawal) error
+	// FinishWithdrawal removes a withdrawal whose statements are all written; [ErrNotFound] if it does not exist.
+	FinishWithdrawal(ctx context.Context, id int64) error
+
+	// SpendID marks a single-use id, such as the jti of a client's assertion, as spent until a time; [ErrConflict] if one of
+	// that kind and key is stored, including an expired one that was not swept yet.
+	SpendID(ctx context.Context, kind string, key [32]byte, until time.Time) error
+
+	// Revoke adds a revocation and returns it with its number. If one of the same kind and key exists, with a Gen as high and
+	// an ExpiresAt as late, that one stays and is returned. Otherwise a row under a new number replaces it, with the higher Gen
+	// and the later ExpiresAt of the two.
+	Revoke(ctx context.Context, r Revocation) (Revocation, error)
+}
