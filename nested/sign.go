@@ -115,6 +115,10 @@ func (s *Statement) payload() ([]byte, error) {
 		JTI: s.JTI, IssuedAt: s.IssuedAt, NotBefore: s.NotBefore, Expires: s.Expires, JKT: s.JKT, Tokens: s.Tokens,
 		Status: s.Status,
 	}
+	party := s.Parties()
+	if s.Type == TypeActor {
+		set.MayAct = &claims.Actor{Subject: party.Actor, Issuer: party.ActorIssuer}
+	}
 	own := struct {
 		SameAs    string  `json:"same_as,omitempty"`
 		MovedTo   string  `json:"moved_to,omitempty"`
@@ -124,18 +128,9 @@ func (s *Statement) payload() ([]byte, error) {
 		OldHandle string  `json:"old_handle,omitempty"`
 		Number    int     `json:"number,omitempty"`
 		Limits    *Limits `json:"limits,omitempty"`
-	}{Role: s.Role, OldHandle: s.OldHandle, Number: s.Number, Limits: s.Limits}
-	switch s.Type {
-	case TypeActor:
-		set.MayAct = &claims.Actor{Subject: s.Party, Issuer: s.PartyIssuer}
-	case TypeLink:
-		own.SameAs = s.Party
-	case TypeMove:
-		own.MovedTo = s.Party
-	case TypeMember:
-		own.Member = s.Party
-	case TypeGuardian:
-		own.Guardian = s.Party
+	}{
+		SameAs: party.SameAs, MovedTo: party.MovedTo, Member: party.Member, Guardian: party.Guardian,
+		Role: s.Role, OldHandle: s.OldHandle, Number: s.Number, Limits: s.Limits,
 	}
 	rest, err := json.Marshal(own)
 	if err != nil {

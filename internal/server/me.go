@@ -74,25 +74,15 @@ type Statement struct {
 	Token string `json:"token,omitempty"`
 }
 
+// shown returns a statement in the form of the API. token is the signed statement, empty if the answer leaves it out.
 func shown(s nested.Statement, token string) Statement {
-	v := Statement{
-		ID: s.JTI, Type: s.Type, Subject: s.Subject, Scope: s.Scope, JKT: s.JKT, Limits: s.Limits, Role: s.Role,
+	party := s.Parties()
+	return Statement{
+		ID: s.JTI, Type: s.Type, Subject: s.Subject, Actor: party.Actor, ActorIssuer: party.ActorIssuer, Scope: s.Scope, JKT: s.JKT,
+		Limits: s.Limits, SameAs: party.SameAs, MovedTo: party.MovedTo, Member: party.Member, Role: s.Role, Guardian: party.Guardian,
 		Handle: s.Handle, OldHandle: s.OldHandle, Audience: s.Audience, CreatedAt: s.IssuedAt.UTC(), ExpiresAt: s.Expires.UTC(),
 		Token: token,
 	}
-	switch s.Type {
-	case nested.TypeActor:
-		v.Actor, v.ActorIssuer = s.Party, s.PartyIssuer
-	case nested.TypeLink:
-		v.SameAs = s.Party
-	case nested.TypeMove:
-		v.MovedTo = s.Party
-	case nested.TypeMember:
-		v.Member = s.Party
-	case nested.TypeGuardian:
-		v.Guardian = s.Party
-	}
-	return v
 }
 
 // mine serves a person whose token is for her own account.
