@@ -47,7 +47,8 @@ lint: ## format, vet, staticcheck, tidy
 fuzz: ## each fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) scripts/fuzz
 
-bench: ## the hot paths, each beside the bare cryptography that it contains
+bench: ## what requests cost a running issuer, beside the floor (docs/performance.md); then the benchmarks of each package
+	$(GO) run ./internal/measure -quick
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
 setup: # what the tests need and this machine lacks

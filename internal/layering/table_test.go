@@ -62,6 +62,7 @@ var arrows = map[string][]string{
 	"internal/browser":    {},
 	"internal/bucket":     {},
 	"internal/layering":   {},
+	"internal/measure":    {"dpop", "internal/browser", "internal/client", "internal/devidp"},
 	"internal/timed":      {"storage"},
 	"storage/generate":    {},
 	"dpop/dpoptest":       {"dpop", "internal/jose"},

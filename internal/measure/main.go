@@ -1,0 +1,146 @@
+// Command measure measures what requests cost a running issuer, beside the cryptography and the HTTP exchange that they
+// cannot do without. docs/performance.md lists the goals and explains the figures.
+//
+// It builds the issuer, starts it on loopback with a database of its own, and sends prepared requests. The issuer runs on
+// one core and the load on another, so that the CPU time of the issuer's threads is the cost of the requests alone. The
+// works take turns in short windows, and each figure is a median over several rounds, so that a slow spell of the machine
+// touches all of them alike.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	err := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		os.Exit(0)
+	case errors.Is(err, errUsage):
+		os.Exit(2)
+	case err != nil:
+		fmt.Fprintln(os.Stderr, "measure:", err)
+		os.Exit(1)
+	}
+}
+
+// errUsage stands for a wrong command line, which the flag package has described already.
+var errUsage = errors.New("wrong usage")
+
+// options are the flags of the command.
+type options struct {
+	binary  string
+	against string
+	dir     string
+	rounds  int
+	window  time.Duration
+	starts  int
+	only    *regexp.Regexp
+	quick   bool
+	json    bool
+}
+
+const usage = `Usage: measure [flags]
+
+Measures the CPU time of requests to "issuer serve", in the module's folder. See docs/performance.md.
+
+  measure -quick               some minutes, for a first look
+  measure -json > run.json     the same table for programs
+  measure -only refresh        some of the works
+  measure -against OLD         two builds in the same run, with the ratio of their costs
+
+Variables such as ISSUER_LOG__LEVEL=warn override the settings of the issuer.
+
+`
+
+func parse(args []string, stderr io.Writer) (options, error) {
+	var o options
+	flags := flag.NewFlagSet("measure", flag.ContinueOnError)
+	flags.SetOutput(stderr)
+	flags.Usage = func() {
+		fmt.Fprint(stderr, usage)
+		flags.PrintDefaults()
+	}
+	flags.StringVar(&o.binary, "binary", "", "measure this `file` instead of building the issuer")
+	flags.StringVar(&o.against, "against", "", "compare with this other build of the issuer, a `file`, in the same run")
+	flags.StringVar(&o.dir, "dir", "", "keep the databases in this `folder`, on a real disk (default: the system's temporary folder)")
+	flags.IntVar(&o.rounds, "rounds", 25, "how often each work is measured")
+	flags.DurationVar(&o.window, "window", 300*time.Millisecond, "how long one measurement of a work takes")
+	flags.IntVar(&o.starts, "starts", 11, "how often the issuer is started for the time until it is ready")
+	only := flags.String("only", "", "measure only the works whose names match this regular `expression`")
+	flags.BoolVar(&o.quick, "quick", false, "measure 7 rounds and 5 starts")
+	flags.BoolVar(&o.json, "json", false, "write JSON")
+	if err := flags.Parse(args); err != nil {
+		if errors.Is(err, flag.ErrHelp) {
+			return o, err
+		}
+		return o, errUsage
+	}
+	if o.quick {
+		o.rounds, o.starts = 7, 5
+	}
+	var wrong string
+	var err error
+	if o.only, err = regexp.Compile(*only); err != nil {
+		wrong = fmt.Sprintf("-only: %v", err)
+	}
+	switch {
+	case wrong != "":
+	case flags.NArg() > 0:
+		wrong = fmt.Sprintf("unexpected argument %q", flags.Arg(0))
+	case o.rounds < 1:
+		wrong = "-rounds must be at least 1"
+	case o.window <= 0:
+		wrong = "-window must be longer than 0"
+	case o.starts < 0:
+		wrong = "-starts must not be negative"
+	default:
+		return o, nil
+	}
+	fmt.Fprintf(stderr, "measure: %s (-h lists the flags)\n", wrong)
+	return o, errUsage
+}
+
+// run is the command. With the single argument "floor" it is the process that [startFloor] starts.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	if len(args) == 1 && args[0] == floorArgument {
+		return serveFloor(stdin, stdout)
+	}
+	o, err := parse(args, stderr)
+	if err != nil {
+		return err
+	}
+	place := separate()
+	fmt.Fprintln(stderr, place.note())
+	dir, err := os.MkdirTemp(o.dir, "measure-")
+	if err != nil {
+		return fmt.Errorf("make a folder for the databases: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	if inMemory(dir) {
+		fmt.Fprintln(stderr, "The folder of the databases is in memory: -dir names one on a disk, where durable writes cost what they cost.")
+	}
+	if o.binary == "" {
+		fmt.Fprintln(stderr, "Building the issuer.")
+		if o.binary, err = build(ctx, dir); err != nil {
+			return err
+		}
+	}
+	c := conditions{
+		Date: time.Now().UTC().Format(time.DateOnly), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
+		Placement: place.note(), CPUTime: hasCPUTime,
+	}
+	return measureRequests(ctx, o, c, place, dir, stdout, stderr)
+}

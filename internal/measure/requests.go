@@ -1,0 +1,258 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// A work is a kind of request: its cost at each subject, and the floor below it.
+type work struct {
+	name         string
+	verify, sign float64 // verifications and signatures in it
+	exchanges    bool    // it is one HTTP exchange
+	callers      int     // that exchange sent by this many
+	goal         float64 // the highest cost above the floor, in V
+	at           func(*subject, *exchange) *series
+
+	cost []*series // by subject
+	bare *series   // the exchange, at the floor
+}
+
+// floor writes the floor as a sum.
+func (w *work) floor() string {
+	var parts []string
+	for _, part := range []struct {
+		times float64
+		name  string
+	}{{w.verify, "V"}, {w.sign, "S"}} {
+		if part.times > 0 {
+			parts = append(parts, part.name)
+		}
+	}
+	if w.exchanges {
+		parts = append(parts, "H")
+	}
+	return strings.Join(parts, " + ")
+}
+
+// works are the requests that are measured. Their goals are those of docs/performance.md.
+func works() []*work {
+	refresh := func(callers int) func(*subject, *exchange) *series {
+		return func(u *subject, e *exchange) *series { return u.refresh(e, callers) }
+	}
+	introspect := func(unseen bool) func(*subject, *exchange) *series {
+		return func(u *subject, e *exchange) *series { return u.introspect(e, unseen) }
+	}
+	return []*work{
+		{name: "client_credentials, 16 connections", verify: 1, sign: 1, exchanges: true, callers: callers, goal: 0.56,
+			at: (*subject).clientCredentials},
+		{name: "refresh, 16 callers", verify: 1, sign: 1, exchanges: true, callers: callers, goal: 1.75, at: refresh(callers)},
+		{name: oneRefresh, verify: 1, sign: 1, exchanges: true, callers: 1, at: refresh(1)},
+		{name: "introspect, token seen", exchanges: true, callers: callers, goal: 0.25, at: introspect(false)},
+		{name: "introspect, token unseen", exchanges: true, callers: callers, goal: 1.45, at: introspect(true)},
+		{name: "GET /me/links", exchanges: true, callers: callers, goal: 1.75, at: (*subject).links},
+		{name: "a whole login", goal: 45, at: func(u *subject, _ *exchange) *series { return u.logins() }},
+	}
+}
+
+const oneRefresh = "refresh, 1 caller"
+
+// goals that are not in V.
+const (
+	readyGoal = 50 // ms, small database
+	fsyncGoal = 3  // the latency of one refresh, in durable writes
+)
+
+// measureRequests measures what requests cost, and how long a start takes.
+func measureRequests(ctx context.Context, o options, c conditions, place placement, dir string, stdout, stderr io.Writer) (err error) {
+	c.Rounds, c.Window, c.Starts = o.rounds, o.window.String(), o.starts
+	binaries := []string{o.binary}
+	if o.against != "" {
+		binaries = append(binaries, o.against)
+	}
+	floor, err := startFloor(ctx, place, stderr)
+	if err != nil {
+		return err
+	}
+	defer floor.close()
+	disk, err := newDisk(dir)
+	if err != nil {
+		return err
+	}
+	defer disk.close()
+	fmt.Fprintln(stderr, "Starting the issuer, and signing users in.")
+	issuers, provider, err := newIssuers(binaries, dir, place)
+	if err != nil {
+		return err
+	}
+	defer provider.close()
+	ready, err := measureStarts(ctx, issuers, o.starts)
+	if err != nil {
+		return err
+	}
+	subjects := make([]*subject, len(issuers))
+	for i, s := range issuers {
+		if subjects[i], err = newSubject(ctx, s); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, subjects[i].close()) }()
+	}
+
+	verify := &series{name: "V", pid: floor.cmd.Process.Pid, least: 100, prepare: floor.repeat("verify")}
+	sign := &series{name: "S", pid: floor.cmd.Process.Pid, least: 100, prepare: floor.repeat("sign")}
+	durable, over := disk.append(), disk.overwrite()
+	durable.name, over.name = "write and fsync, appending", "write and fsync, overwriting"
+	all := []*series{verify, sign}
+	list := slices.DeleteFunc(works(), func(w *work) bool { return !o.only.MatchString(w.name) })
+	for _, w := range list {
+		var e exchange
+		for _, u := range subjects {
+			s := w.at(u, &e)
+			s.name = w.name
+			w.cost = append(w.cost, s)
+			all = append(all, s)
+		}
+		if w.exchanges {
+			w.bare = &series{name: "H of " + w.name, pid: floor.cmd.Process.Pid, least: 200, prepare: floor.exchange(w.callers, &e)}
+			all = append(all, w.bare)
+		}
+		if w.name == oneRefresh {
+			all = append(all, durable, over)
+		}
+	}
+	progress := func(round int) { fmt.Fprintf(stderr, "\rRound %d of %d.", round, o.rounds) }
+	err = rotate(ctx, all, o.rounds, o.window, progress)
+	fmt.Fprintln(stderr)
+	if err != nil {
+		return err
+	}
+
+	out := report{conditions: c}
+	out.Rows = append(out.Rows,
+		row{Work: "V: a P-256 verification", Unit: "µs", Cost: spreadOf(verify.cpu)},
+		row{Work: "S: a P-256 signature", Unit: "µs", Cost: spreadOf(sign.cpu)})
+	for _, w := range list {
+		if w.callers == callers {
+			out.Rows = append(out.Rows, row{Work: "H: a bare exchange, 16 connections", Unit: "µs", Cost: spreadOf(w.bare.cpu)})
+			break
+		}
+	}
+	for _, w := range list {
+		out.Rows = append(out.Rows, w.row(verify.cpu, sign.cpu))
+	}
+	for _, w := range list {
+		if w.name == oneRefresh {
+			out.Rows = append(out.Rows, w.latencyRow(durable.latency),
+				row{Work: durable.name, Unit: "µs", Cost: spreadOf(durable.latency)},
+				row{Work: over.name, Unit: "µs", Cost: spreadOf(over.latency)})
+		}
+	}
+	if o.starts > 0 {
+		out.Rows = append(out.Rows, readyRow(ready))
+	}
+	return out.write(stdout, o.json)
+}
+
+// measureStarts starts each issuer several times and returns the times in milliseconds, by issuer. A first start, which
+// makes the database, does not count.
+func measureStarts(ctx context.Context, issuers []*issuer, starts int) ([][]float64, error) {
+	ready := make([][]float64, len(issuers))
+	for round := range starts + 1 {
+		for i, s := range issuers {
+			took, err := s.start(ctx)
+			if err != nil {
+				return nil, err
+			}
+			if err := s.stop(); err != nil {
+				return nil, err
+			}
+			if round > 0 {
+				ready[i] = append(ready[i], float64(took.Nanoseconds())/1e6)
+			}
+		}
+	}
+	return ready, nil
+}
+
+func readyRow(ready [][]float64) row {
+	r := row{Work: "start until ready, small database", Unit: "ms", Cost: spreadOf(ready[0]), Goal: readyGoal}
+	if len(ready) > 1 {
+		r.Ratio = r.Cost.Median / median(ready[1])
+	}
+	return r
+}
+
+// newIssuers makes the settings of an issuer for each binary, and the provider of all.
+func newIssuers(binaries []string, dir string, place placement) ([]*issuer, *provider, error) {
+	addrs := make([]string, len(binaries))
+	for i := range addrs {
+		var err error
+		if addrs[i], err = freeAddress(); err != nil {
+			return nil, nil, err
+		}
+	}
+	p, err := startProvider(addrs...)
+	if err != nil {
+		return nil, nil, err
+	}
+	issuers := make([]*issuer, len(binaries))
+	for i, binary := range binaries {
+		if binary, err = filepath.Abs(binary); err == nil {
+			_, err = os.Stat(binary)
+		}
+		if err == nil {
+			issuers[i], err = newIssuer(binary, filepath.Join(dir, fmt.Sprint("issuer-", i)), addrs[i], p.url, place)
+		}
+		if err != nil {
+			p.close()
+			return nil, nil, err
+		}
+	}
+	return issuers, p, nil
+}
+
+// row compares each window of the first subject with the floors of the same round.
+func (w *work) row(verify, sign []float64) row {
+	cost := w.cost[0].cpu
+	over := make([]float64, len(cost))
+	for i := range cost {
+		floor := w.verify*verify[i] + w.sign*sign[i]
+		if w.bare != nil {
+			floor += w.bare.cpu[i]
+		}
+		over[i] = (cost[i] - floor) / verify[i]
+	}
+	s := spreadOf(over)
+	r := row{Work: w.name, Unit: "µs", Cost: spreadOf(cost), Floor: w.floor(), Over: &s, OverUnit: "V", Goal: w.goal}
+	if len(w.cost) > 1 {
+		r.Ratio = median(ratios(cost, w.cost[1].cpu))
+	}
+	return r
+}
+
+// latencyRow compares the time that a caller waits with that of a durable write in the same round.
+func (w *work) latencyRow(durable []float64) row {
+	waits := w.cost[0].latency
+	beside := spreadOf(ratios(waits, durable))
+	r := row{Work: w.name + ", median latency", Unit: "µs", Cost: spreadOf(waits), Over: &beside,
+		OverUnit: "× write and fsync", Goal: fsyncGoal}
+	if len(w.cost) > 1 {
+		r.Ratio = median(ratios(waits, w.cost[1].latency))
+	}
+	return r
+}
+
+// ratios divides the measurements of each round.
+func ratios(a, b []float64) []float64 {
+	out := make([]float64, min(len(a), len(b)))
+	for i := range out {
+		out[i] = a[i] / b[i]
+	}
+	return out
+}
