@@ -22,12 +22,11 @@ func (s *Server) mount(next echo.HandlerFunc) echo.HandlerFunc {
 		if !ok {
 			return echo.ErrNotFound
 		}
-		u := *r.URL
-		u.Path, u.RawPath = path, strings.TrimPrefix(u.RawPath, s.prefix)
-		if u.RawPath == path {
-			u.RawPath = ""
+		// In place: echo finds the route by the request that it was called with, of which this one may be a copy.
+		r.URL.Path, r.URL.RawPath = path, strings.TrimPrefix(r.URL.RawPath, s.prefix)
+		if r.URL.RawPath == path {
+			r.URL.RawPath = ""
 		}
-		r.URL = &u // in place: echo finds the route by the request that it was called with
 		return next(c)
 	}
 }
