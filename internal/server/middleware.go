@@ -38,7 +38,6 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			return fmt.Errorf("server: make a request id: %w", err)
 		}
 		c.Response().Header().Set(headerID, id)
-		c.SetRequest(c.Request().WithContext(audit.WithRequestID(c.Request().Context(), id)))
 		s.countForwarded(c.Request())
 		defer func() {
 			if p := recover(); p != nil {
@@ -57,6 +56,16 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
 				slog.Float64("duration_ms", milliseconds(s.Now().Sub(start))))
 		}()
+		return next(c)
+	}
+}
+
+// identify puts the id of the request into its context, for audit events. It runs after routing, since echo routes the request
+// that it was called with, which [Server.mount] changes in place.
+func identify(next echo.HandlerFunc) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		r := c.Request()
+		c.SetRequest(r.WithContext(audit.WithRequestID(r.Context(), requestID(c))))
 		return next(c)
 	}
 }

@@ -89,7 +89,7 @@ func (s *Server) router(table []route) *echo.Echo {
 	e.IPExtractor = s.sender
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
 	e.Pre(s.observe, s.carry)
-	e.Use(share(table))
+	e.Use(identify, share(table))
 	for _, r := range table {
 		handler := s.counted(r)
 		if r.counts != notCounted {
