@@ -61,6 +61,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	case !c.Dev && c.DevIDPListen != "":
 		return usage("--dev-idp-listen needs --dev")
 	}
+	defer holdHeap(heapFloor)()
 	if c.Dev {
 		return c.dev(ctx, s)
 	}
