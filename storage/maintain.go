@@ -46,6 +46,14 @@ type Queue struct {
 	Updates uint64
 }
 
+// A Checked store can look for damage in everything that it stores.
+type Checked interface {
+	// Check reads everything and returns an error if it finds damage. It takes seconds for each gigabyte, and blocks nothing.
+	Check(ctx context.Context) error
+	// Damaged reports whether damage was found, by Check or by any other operation. Then Ping returns an error.
+	Damaged() bool
+}
+
 // A Backed store can write a backup of itself while it is used.
 type Backed interface {
 	// Backup writes the database as it is at one moment to a new file, which appears complete and durable or not at all.

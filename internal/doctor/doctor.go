@@ -33,7 +33,7 @@ const (
 // A Finding is what one check saw.
 type Finding struct {
 	// Check names what was looked at: "settings", "domains", "files", "data", "admin", "dns", "tls", "front door",
-	// "proxy", "clock", "provider ID" or "replay".
+	// "proxy", "clock", "provider ID", "replay" or "database".
 	Check  string `json:"check"`
 	Status Status `json:"status"`
 	// Text says what was seen, Remedy what to do about it; it is empty if there is nothing to do.
@@ -86,6 +86,7 @@ func Run(ctx context.Context, cfg *config.Config, report func(Finding)) error {
 	}
 	e.clock()
 	e.replay(ctx)
+	e.database(ctx)
 	return ctx.Err()
 }
 

@@ -21,6 +21,7 @@ import (
 type database struct {
 	store  storage.Store
 	queue  storage.Queued
+	pages  storage.Checked
 	backup func(ctx context.Context, to string) error
 	replay func(now func() time.Time) dpop.Replay
 }
@@ -32,7 +33,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
 		return nil, err
 	}
 	return &database{
-		store: db, queue: db,
+		store: db, queue: db, pages: db,
 		backup: func(ctx context.Context, to string) error {
 			err := db.Backup(ctx, to)
 			if errors.Is(err, sqlite.ErrBackupExists) {

@@ -38,6 +38,7 @@ type Instance struct {
 	sweepEvery, noteEvery time.Duration
 
 	store    storage.Store
+	pages    storage.Checked
 	backup   func(ctx context.Context, to string) error
 	mirror   *revocation.Mirror
 	ring     *keys.Ring
@@ -107,7 +108,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, err
 	}
 	i := &Instance{cfg: cfg, log: o.Log, sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics()}
-	i.store, i.backup = db.store, db.backup
+	i.store, i.pages, i.backup = db.store, db.pages, db.backup
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}

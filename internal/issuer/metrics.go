@@ -72,6 +72,12 @@ func (i *Instance) gauges(updates storage.Queued) {
 	i.metrics.registry.MustRegister(batches{updates})
 	gauge("issuer_store_waiting_updates", "Updates waiting for the database writer.",
 		func() float64 { return float64(updates.Queue().Waiting) })
+	gauge("issuer_store_damaged", "Whether a damaged page of the database was found.", func() float64 {
+		if i.pages.Damaged() {
+			return 1
+		}
+		return 0
+	})
 	gauge("issuer_revocations_live", "Live revocations.",
 		func() float64 { return float64(i.mirror.Len()) })
 	gauge("issuer_revocations_age_seconds", "Time since the revocations were last read from the database.",

@@ -21,6 +21,7 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	var background sync.WaitGroup
 	background.Go(func() { i.mirror.Run(work) })
 	background.Go(func() { i.ring.Run(work) })
+	background.Go(func() { i.checkDatabase(work) })
 	background.Go(func() { i.sweep(work) })
 	background.Go(func() { i.keepTime(work) })
 	background.Go(func() { i.clients.follow(work) })

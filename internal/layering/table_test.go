@@ -49,7 +49,7 @@ var arrows = map[string][]string{
 	},
 	"internal/issuer": {all},
 	"internal/cli":    {all},
-	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "internal/secretfile", "keys", "login", "storage/redis"},
+	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "internal/secretfile", "keys", "login", "storage/redis", "storage/sqlite"},
 	"internal/demo":   {all},
 	"cmd/issuer":      {"internal/cli"},
 
@@ -72,10 +72,10 @@ var arrows = map[string][]string{
 	"storage/sqlite/sqlitetest": {},
 }
 
-// databases lists the packages that only these may import, whatever the table above says: one assembles an issuer, one asks
-// a Redis whether it is fit.
+// databases lists the packages that only these may import, whatever the table above says: one assembles an issuer, one
+// checks whether its databases are in order.
 var databases = map[string][]string{
-	"storage/sqlite":   {"internal/issuer"},
+	"storage/sqlite":   {"internal/issuer", "internal/doctor"},
 	"storage/postgres": {"internal/issuer"},
 	"storage/redis":    {"internal/issuer", "internal/doctor"},
 }

@@ -15,47 +15,63 @@ import (
 
 // The head of a database file (sqlite.org/fileformat2.html, section 1.3).
 const (
-	headSize = 100
-	magic    = "SQLite format 3\x00"
-	idOffset = 68
+	headSize    = 100
+	magic       = "SQLite format 3\x00"
+	pageOffset  = 16 // page size, 2 bytes; 1 is 65536
+	countOffset = 24 // change counter
+	pagesOffset = 28 // size of the database in pages, valid if the two counters are equal
+	idOffset    = 68 // application id
+	validOffset = 92 // change counter for which the size in pages is valid
 )
+
+// smallDatabase is the size of a database, with its log, up to which each start reads every page. That takes some milliseconds.
+const smallDatabase = 4 << 20
 
 var (
 	errForeign = errors.New("the database belongs to another program")
 	errBackup  = errors.New("it is a backup")
 	errDamaged = errors.New("damaged")
 	errNoHead  = fmt.Errorf("%w: it does not begin as a database does", errDamaged)
+	errShort   = fmt.Errorf("%w: it is shorter than its head says", errDamaged)
 	errEmptied = fmt.Errorf("%w: it is empty, though there is a log of what was in it", errDamaged)
 )
 
-// inspect looks at the database at path before anything may change it, and returns the version of its schema, 0 for
-// one that is yet to be made. What it refuses is as it was: a file of another program, of a newer release, or one whose
-// pages or log are damaged. SQLite alone would turn the former to its own journal mode, find damage only when it comes
-// upon it, and take a damaged log for the end of what was written.
-func inspect(ctx context.Context, path string, o Options) (version int64, err error) {
+// inspect checks the database at path before anything changes it, and returns the version of its schema, 0 for a database
+// that is to be created. It refuses files of another program or of a newer release, a database whose log, head, schema or
+// length is damaged, and, if it reads every page, one with a damaged page. It reads every page if whole is set, of a small database, and
+// before a migration. A refused database stays unchanged. SQLite alone would change the journal mode of another program's
+// file, and take a damaged log for the end of the written data.
+func inspect(ctx context.Context, path string, o Options, whole bool) (version int64, err error) {
 	logged, err := checkLog(path+"-wal", o)
 	if err != nil {
 		return 0, err
 	}
-	id, empty, err := readHead(path)
+	h, err := readHead(path)
 	switch {
 	case err != nil:
 		return 0, err
-	case empty && logged:
+	case h.empty && logged:
 		return 0, errEmptied
-	case empty:
+	case h.empty:
 		return 0, nil
-	case id == backupID:
+	case h.id == backupID:
 		return 0, errBackup
-	case id != applicationID && id != 0:
+	case h.id != applicationID && h.id != 0:
 		return 0, errForeign
+	case !logged && h.short:
+		return 0, errShort
 	}
-	return inspectFile(ctx, path, logged, applicationID)
+	size := h.size
+	if info, err := os.Stat(path + "-wal"); err == nil {
+		size += info.Size()
+	}
+	return inspectFile(ctx, path, logged, applicationID, whole || size <= smallDatabase)
 }
 
-// inspectFile looks into the database at path, which has a log if logged, and whose application id is to be id.
-func inspectFile(ctx context.Context, path string, logged bool, id int64) (version int64, err error) {
-	// Where there is no log to read, even a connection that only reads would make an empty one.
+// inspectFile checks the database at path, which has a log if logged, and must have the application id id. It reads every page
+// if whole is set or the schema is an older one.
+func inspectFile(ctx context.Context, path string, logged bool, id int64, whole bool) (version int64, err error) {
+	// Without a log, even a connection that only reads would create an empty one.
 	how := "&mode=ro"
 	if !logged {
 		how = "&immutable=1"
@@ -65,60 +81,95 @@ func inspectFile(ctx context.Context, path string, logged bool, id int64) (versi
 		return 0, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	return inspectTables(ctx, db, id)
+	version, known, err := inspectSchema(ctx, db, id)
+	if err == nil && (whole || version < known) {
+		err = quickCheck(ctx, db)
+	}
+	return version, err
 }
 
-// inspectTables reads what the head alone does not tell.
-func inspectTables(ctx context.Context, db *sql.DB, want int64) (version int64, err error) {
+// inspectSchema returns the version of the schema, and the one that this release creates. It reads the whole schema.
+func inspectSchema(ctx context.Context, db *sql.DB, want int64) (version, known int64, err error) {
 	var id, versioned, tables int64
 	err = db.QueryRowContext(ctx, "SELECT (SELECT application_id FROM pragma_application_id), "+
 		"count(*) FILTER (WHERE name = 'goose_db_version'), "+
 		"count(*) FILTER (WHERE name <> 'goose_db_version' AND type = 'table' AND name NOT LIKE 'sqlite_%') "+
 		"FROM sqlite_schema").Scan(&id, &versioned, &tables)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if id != want && tables != 0 {
-		return 0, errForeign
+		return 0, 0, errForeign
 	}
-	// Read here and not by goose, which takes a damaged table for none.
+	// goose would take a damaged table for a missing one, so the version is read here.
 	if versioned != 0 {
 		err := db.QueryRowContext(ctx, "SELECT ifnull(max(version_id), 0) FROM goose_db_version").Scan(&version)
 		if err != nil {
-			return 0, err
+			return 0, 0, err
 		}
 	}
-	known, err := newest()
-	if err != nil {
-		return 0, err
+	if known, err = newest(); err != nil {
+		return 0, 0, err
 	}
 	if version > known {
-		return 0, fmt.Errorf("%w: its schema is %d, this release knows %d", storage.ErrSchemaNewer, version, known)
+		return 0, 0, fmt.Errorf("%w: its schema is %d, this release knows %d", storage.ErrSchemaNewer, version, known)
 	}
-	var found string
-	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
-		return 0, err
-	}
-	if found != "ok" {
-		return 0, fmt.Errorf("%w: %s", errDamaged, strings.ReplaceAll(found, "\n", ": "))
-	}
-	return version, nil
+	return version, known, nil
 }
 
-// readHead returns the application id in the head of the file at path, and whether the file is empty.
-func readHead(path string) (id int64, empty bool, err error) {
+// quickCheck reads every page and returns [errDamaged] if one is not well-formed.
+func quickCheck(ctx context.Context, db *sql.DB) error {
+	var found string
+	if err := db.QueryRowContext(ctx, "PRAGMA quick_check(1)").Scan(&found); err != nil {
+		return err
+	}
+	if found != "ok" {
+		return fmt.Errorf("%w: %s", errDamaged, strings.ReplaceAll(found, "\n", ": "))
+	}
+	return nil
+}
+
+// A head is what the first bytes of a database file say.
+type head struct {
+	id    int64 // application id
+	size  int64 // of the file
+	empty bool
+	short bool // the file has fewer pages than the head says, or half a page
+}
+
+func readHead(path string) (h head, err error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return 0, false, err
+		return head{}, err
 	}
 	defer f.Close()
-	var head [headSize]byte
-	n, err := io.ReadFull(f, head[:])
+	info, err := f.Stat()
+	if err != nil {
+		return head{}, err
+	}
+	var b [headSize]byte
+	n, err := io.ReadFull(f, b[:])
 	switch {
 	case n == 0 && err == io.EOF:
-		return 0, true, nil
-	case err == io.ErrUnexpectedEOF || err == nil && string(head[:len(magic)]) != magic:
-		return 0, false, errNoHead
+		return head{empty: true}, nil
+	case err == io.ErrUnexpectedEOF || err == nil && string(b[:len(magic)]) != magic:
+		return head{}, errNoHead
+	case err != nil:
+		return head{}, err
 	}
-	return int64(int32(binary.BigEndian.Uint32(head[idOffset:]))), false, err
+	be := binary.BigEndian
+	h = head{id: int64(int32(be.Uint32(b[idOffset:]))), size: info.Size()}
+	page := int64(be.Uint16(b[pageOffset:]))
+	if page == 1 {
+		page = largestPage
+	}
+	if page < leastPage {
+		return head{}, errNoHead
+	}
+	pages := int64(0)
+	if be.Uint32(b[countOffset:]) == be.Uint32(b[validOffset:]) {
+		pages = int64(be.Uint32(b[pagesOffset:]))
+	}
+	h.short = h.size%page != 0 || h.size < pages*page
+	return h, nil
 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,7 @@ import (
 // A reader implements [storage.Reader]: for the Store over a pool of connections, for a tx over the writer's.
 // Each method is one statement, so it sees one moment of the database.
 type reader struct {
-	stmts []*sql.Stmt
+	stmts *statements
 	// fault, nil outside a transaction, keeps the first error that is not the caller's to branch on. Such an error may
 	// have undone the transaction, so that it must not go on: later statements would take effect by themselves.
 	fault *error
@@ -27,14 +26,22 @@ type reader struct {
 // and watching for it costs more than a point read does; no statement waits for a writer.
 func (r *reader) row(ctx context.Context, s int, dest []any, args ...any) error {
 	return r.guard(ctx, func(ctx context.Context) error {
-		return r.stmts[s].QueryRowContext(ctx, args...).Scan(dest...)
+		stmt, err := r.stmts.get(ctx, s)
+		if err != nil {
+			return err
+		}
+		return stmt.QueryRowContext(ctx, args...).Scan(dest...)
 	})
 }
 
 // rows reads all rows; next returns where the coming one goes.
 func (r *reader) rows(ctx context.Context, s int, next func() []any, args ...any) error {
 	return r.guard(ctx, func(ctx context.Context) error {
-		rows, err := r.stmts[s].QueryContext(ctx, args...)
+		stmt, err := r.stmts.get(ctx, s)
+		if err != nil {
+			return err
+		}
+		rows, err := stmt.QueryContext(ctx, args...)
 		if err != nil {
 			return err
 		}

@@ -152,14 +152,14 @@ func copyBackup(ctx context.Context, part, from string) (version int64, err erro
 		return 0, fmt.Errorf("%s has a log beside it: it is the database of an issuer that was not stopped in good order: "+
 			"start and stop that, or make a backup of it", from)
 	}
-	id, empty, err := readHead(from)
+	h, err := readHead(from)
 	if err != nil {
 		return 0, err
 	}
-	if empty {
+	if h.empty {
 		return 0, errNoHead
 	}
-	if id != backupID && id != applicationID {
+	if h.id != backupID && h.id != applicationID {
 		return 0, errForeign
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // of a Restore that died
@@ -180,7 +180,7 @@ func copyBackup(ctx context.Context, part, from string) (version int64, err erro
 	if err := errors.Join(err, out.Close()); err != nil {
 		return 0, err
 	}
-	if version, err = inspectFile(ctx, part, false, id); err != nil {
+	if version, err = inspectFile(ctx, part, false, h.id, true); err != nil {
 		return 0, err
 	}
 	if version == 0 {
@@ -262,7 +262,7 @@ func decided(ctx context.Context, tx *sql.Tx) error {
 // readable reports whether the database at path is one of ours, whole, and of the schema of this release. If it is, its
 // log is folded into it.
 func readable(ctx context.Context, path string) bool {
-	if version, err := inspect(ctx, path, Options{}); err != nil {
+	if version, err := inspect(ctx, path, Options{}, true); err != nil {
 		return false
 	} else if known, err := newest(); err != nil || version != known {
 		return false

@@ -44,14 +44,16 @@ type Store struct {
 	readers *sql.DB
 	lock    *os.File
 	damaged *atomic.Bool // a page was found that does not hold together
+	checks  *checks
 	close   func() error
 	epoch   atomic.Pointer[dpop.Epoch] // of the replays, nil if it is not known
 }
 
 var (
-	_ storage.Store  = (*Store)(nil)
-	_ storage.Queued = (*Store)(nil)
-	_ storage.Backed = (*Store)(nil)
+	_ storage.Store   = (*Store)(nil)
+	_ storage.Queued  = (*Store)(nil)
+	_ storage.Backed  = (*Store)(nil)
+	_ storage.Checked = (*Store)(nil)
 )
 
 // Open opens the database at path, brings its schema up to date, and makes it (mode 0600) if there is none. The folder
@@ -66,7 +68,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{lock: lock, damaged: new(atomic.Bool)}
+	s := &Store{lock: lock, damaged: new(atomic.Bool), checks: newChecks()}
 	s.reader.damaged = s.damaged
 	s.close = sync.OnceValue(s.release)
 	defer func() {
@@ -76,7 +78,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 		}
 	}()
 
-	have, err := inspect(ctx, path, o)
+	have, err := inspect(ctx, path, o, false)
 	if err != nil {
 		return nil, err
 	}
@@ -103,8 +105,8 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	}
 	s.readers.SetMaxOpenConns(n)
 	s.readers.SetMaxIdleConns(n)
-	s.stmts, err = prepareAll(ctx, s.readers)
-	return s, err
+	s.stmts = newStatements(s.readers)
+	return s, s.readers.PingContext(ctx)
 }
 
 // Close waits for the updates under way, refuses those that come later, and folds the write-ahead log into the file.
@@ -113,10 +115,12 @@ func (s *Store) Close() error { return s.close() }
 
 func (s *Store) release() error {
 	var errs []error
+	s.checks.stop()
 	if s.writer != nil {
 		s.writer.stop()
 	}
 	if s.readers != nil {
+		errs = append(errs, s.stmts.close())
 		errs = append(errs, s.readers.Close())
 	}
 	// The last connection to close folds the log into the file, and readers may not write: so the writer is the last.

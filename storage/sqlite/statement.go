@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -13,32 +15,56 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// texts are the SQL texts of the package. Every connection has all of them prepared, so a fault in one is found by Open.
+// texts are the SQL texts of the package.
 var texts []string
 
-// statement registers an SQL text and returns its place in texts and in whatever prepareAll returns.
+// statement registers an SQL text and returns its number, which names it in every list of prepared statements.
 func statement(text string) int {
 	texts = append(texts, text)
 	return len(texts) - 1
 }
 
-func prepareAll(ctx context.Context, db interface {
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-}) ([]*sql.Stmt, error) {
-	stmts := make([]*sql.Stmt, len(texts))
-	for i, text := range texts {
-		var err error
-		if stmts[i], err = db.PrepareContext(ctx, text); err != nil {
-			return nil, errors.Join(fmt.Errorf("prepare %q: %w", text, err), closeAll(stmts[:i]))
-		}
+// statements are the texts, each prepared when it is first used.
+type statements struct {
+	db interface {
+		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
 	}
-	return stmts, nil
+	mu   sync.Mutex // held while a text is prepared
+	list []atomic.Pointer[sql.Stmt]
 }
 
-func closeAll(stmts []*sql.Stmt) error {
+func newStatements(db interface {
+	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
+}) *statements {
+	return &statements{db: db, list: make([]atomic.Pointer[sql.Stmt], len(texts))}
+}
+
+// get returns the prepared statement n.
+func (s *statements) get(ctx context.Context, n int) (*sql.Stmt, error) {
+	if stmt := s.list[n].Load(); stmt != nil {
+		return stmt, nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if stmt := s.list[n].Load(); stmt != nil {
+		return stmt, nil
+	}
+	stmt, err := s.db.PrepareContext(ctx, texts[n])
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", texts[n], err)
+	}
+	s.list[n].Store(stmt)
+	return stmt, nil
+}
+
+func (s *statements) close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	var errs []error
-	for _, s := range stmts {
-		errs = append(errs, s.Close())
+	for n := range s.list {
+		if stmt := s.list[n].Load(); stmt != nil {
+			errs = append(errs, stmt.Close())
+		}
 	}
 	return errors.Join(errs...)
 }

@@ -41,7 +41,11 @@ func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(ctx context.Context, s int, args ...any) (n int64, err error) {
 	err = t.guard(ctx, func(ctx context.Context) error {
-		result, err := t.stmts[s].ExecContext(ctx, args...)
+		stmt, err := t.stmts.get(ctx, s)
+		if err != nil {
+			return err
+		}
+		result, err := stmt.ExecContext(ctx, args...)
 		if err != nil {
 			return err
 		}

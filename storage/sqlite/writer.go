@@ -28,7 +28,7 @@ const maxBatch = 256
 type writer struct {
 	db      *sql.DB
 	conn    *sql.Conn
-	stmts   []*sql.Stmt
+	stmts   *statements
 	jobs    chan job // unbuffered: a job that was taken is answered
 	closing chan struct{}
 	stopped chan struct{}
@@ -72,11 +72,9 @@ func openWriter(ctx context.Context, path, dsn string, damaged *atomic.Bool) (_ 
 	if w.conn, err = db.Conn(ctx); err != nil {
 		return nil, err
 	}
-	if w.stmts, err = prepareAll(ctx, w.conn); err != nil {
-		return nil, err
-	}
+	w.stmts = newStatements(w.conn)
 	if w.place, err = newPlace(path); err != nil {
-		return nil, errors.Join(err, closeAll(w.stmts))
+		return nil, err
 	}
 	go w.run()
 	return w, nil
@@ -90,7 +88,7 @@ func (w *writer) stop() {
 
 func (w *writer) close() error {
 	// database/sql does not keep account of statements prepared on a Conn, and SQLite does not close under them.
-	return errors.Join(closeAll(w.stmts), w.conn.Close(), w.db.Close())
+	return errors.Join(w.stmts.close(), w.conn.Close(), w.db.Close())
 }
 
 // inUpdate marks the context of a function that holds the turn of the writer in its value.
@@ -214,6 +212,11 @@ func (w *writer) step(j job) error {
 }
 
 func (w *writer) exec(s int) error {
-	_, err := w.stmts[s].ExecContext(context.Background())
+	ctx := context.Background()
+	stmt, err := w.stmts.get(ctx, s)
+	if err != nil {
+		return err
+	}
+	_, err = stmt.ExecContext(ctx)
 	return err
 }

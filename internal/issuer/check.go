@@ -1,0 +1,21 @@
+package issuer
+
+import (
+	"context"
+	"log/slog"
+	"time"
+)
+
+// checkDatabase looks for damage in the whole database, once: the start checks only what it can check quickly. After damage was
+// found, the issuer is not ready.
+func (i *Instance) checkDatabase(ctx context.Context) {
+	began := time.Now()
+	err := i.pages.Check(ctx)
+	switch took := slog.Duration("took", time.Since(began).Round(time.Millisecond)); {
+	case ctx.Err() != nil:
+	case err != nil:
+		i.log.Error("check the database", slog.Any("error", err), took)
+	default:
+		i.log.Info("checked the database: no damage found", took)
+	}
+}
