@@ -1,28 +1,49 @@
 package keys
 
 import (
-	"crypto"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/lestrrat-go/jwx/v2/jwa"
 	"github.com/lestrrat-go/jwx/v2/jwk"
 )
 
-// publish makes the JWK of a public key (RFC 7517 §4). It is made once for each key, so here jwx may take its time; only
-// constant names are given to its Set, which would write others unescaped.
-func publish(kid, alg string, public crypto.PublicKey) ([]byte, error) {
-	key, err := jwk.FromRaw(public)
-	if err != nil {
-		return nil, err
+// keySet returns the JWK Set (RFC 7517 §5) of the public halves of keys. Each member of it is a public key with its `kid`,
+// `alg` and `use`, which tell verifiers when to use it.
+//
+// The set is made anew each time from the standard library's keys: objects of jwx are not shared, because reading them
+// concurrently is not safe in v2. Only constant names are passed to Set, because jwx writes names unescaped.
+func keySet(keys []*key) ([]byte, error) {
+	set := jwk.NewSet()
+	for _, k := range keys {
+		public, err := jwk.FromRaw(k.signer.Public())
+		if err != nil {
+			return nil, err
+		}
+		err = errors.Join(
+			public.Set(jwk.KeyIDKey, k.KID),
+			public.Set(jwk.AlgorithmKey, jwa.SignatureAlgorithm(k.Alg)),
+			public.Set(jwk.KeyUsageKey, jwk.ForSignature),
+			set.AddKey(public),
+		)
+		if err != nil {
+			return nil, err
+		}
 	}
-	err = errors.Join(
-		key.Set(jwk.KeyIDKey, kid),
-		key.Set(jwk.AlgorithmKey, jwa.SignatureAlgorithm(alg)),
-		key.Set(jwk.KeyUsageKey, jwk.ForSignature),
-	)
+	return json.Marshal(set)
+}
+
+// mustKeySet is keySet for keys that [Ring.open] has written once already.
+func mustKeySet(keys []*key) []byte {
+	set, err := keySet(keys)
 	if err != nil {
-		return nil, err
+		panic("keys: write the key set: " + err.Error())
 	}
-	return json.Marshal(key)
+	return set
+}
+
+// sameKeys reports whether a and b publish the same keys, in the same order. A kid is the thumbprint of its key.
+func sameKeys(a, b []*key) bool {
+	return slices.EqualFunc(a, b, func(a, b *key) bool { return a.KID == b.KID && a.Alg == b.Alg })
 }

@@ -22,7 +22,6 @@ const rsaBits = 3072
 type key struct {
 	storage.SigningKey
 	signer crypto.Signer // nil if it was revoked
-	jwk    []byte
 }
 
 // generate makes a private key for an algorithm.
@@ -70,7 +69,7 @@ func (r *Ring) open(row storage.SigningKey, known *key) (*key, error) {
 	case !row.RevokedAt.IsZero():
 		return &key{SigningKey: row}, nil
 	case known != nil && known.signer != nil && known.Alg == row.Alg: // a kid is of one key
-		return &key{row, known.signer, known.jwk}, nil
+		return &key{row, known.signer}, nil
 	}
 	der, err := r.sealer.Open(secretName(row.KID), row.Sealed)
 	if err != nil {
@@ -84,9 +83,9 @@ func (r *Ring) open(row storage.SigningKey, known *key) (*key, error) {
 	if !ok || !jose.FitsKey(row.Alg, signer.Public()) {
 		return nil, fmt.Errorf("signing key %s is not one for %s", row.KID, row.Alg)
 	}
-	jwk, err := publish(row.KID, row.Alg, signer.Public())
-	if err != nil {
+	k := &key{row, signer}
+	if _, err := keySet([]*key{k}); err != nil {
 		return nil, fmt.Errorf("publish signing key %s: %w", row.KID, err)
 	}
-	return &key{row, signer, jwk}, nil
+	return k, nil
 }

@@ -165,7 +165,7 @@ func (r *Ring) adopt(rows []storage.SigningKey, began time.Time) error {
 		}
 		keys = append(keys, k)
 	}
-	r.state.Store(newState(keys, r.cfg.Now(), r.cfg.LongestLife))
+	r.state.Store(newState(old, keys, r.cfg.Now(), r.cfg.LongestLife))
 	if len(faults) > 0 {
 		return errors.Join(faults...)
 	}
@@ -180,7 +180,7 @@ func (r *Ring) at(now time.Time) *state {
 		if s.until.IsZero() || now.Before(s.until) {
 			return s
 		}
-		r.state.CompareAndSwap(s, newState(s.keys, now, r.cfg.LongestLife))
+		r.state.CompareAndSwap(s, newState(s, s.keys, now, r.cfg.LongestLife))
 	}
 }
 

@@ -1,7 +1,6 @@
 package keys
 
 import (
-	"bytes"
 	"crypto"
 	"crypto/sha256"
 	"encoding/base64"
@@ -46,8 +45,10 @@ type state struct {
 	alg    string
 	signer crypto.Signer // nil if there is none
 	suffix string        // the header that it signs, after the value of typ
-	jwks   []byte
-	etag   string
+
+	published []*key // the keys in the key set
+	jwks      []byte // the key set
+	etag      string
 }
 
 type publicKey struct {
@@ -55,11 +56,10 @@ type publicKey struct {
 	alg string
 }
 
-// newState returns the state of keys at now; life is for how long a retired key is published of which that is not known.
-func newState(keys []*key, now time.Time, life time.Duration) *state {
+// newState returns the state of keys at now, which follows the state old; life is how long a retired key is published if
+// its row does not say so.
+func newState(old *state, keys []*key, now time.Time, life time.Duration) *state {
 	s := &state{keys: keys, public: make(map[string]publicKey)}
-	var set bytes.Buffer
-	set.WriteString(`{"keys":[`)
 	for _, k := range keys {
 		if k.signer == nil {
 			continue
@@ -69,16 +69,14 @@ func newState(keys []*key, now time.Time, life time.Duration) *state {
 		if !leaves.IsZero() && !now.Before(leaves) {
 			continue
 		}
-		if len(s.public) > 0 {
-			set.WriteByte(',')
-		}
-		set.Write(k.jwk)
+		s.published = append(s.published, k)
 		s.public[k.KID] = publicKey{k.signer.Public(), k.Alg}
 	}
-	set.WriteString(`]}`)
-	s.jwks = set.Bytes()
-	sum := sha256.Sum256(s.jwks)
-	s.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	if s.jwks, s.etag = old.jwks, old.etag; s.jwks == nil || !sameKeys(old.published, s.published) {
+		s.jwks = mustKeySet(s.published)
+		sum := sha256.Sum256(s.jwks)
+		s.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
+	}
 
 	if i := signing(rowsOf(keys), now); i >= 0 {
 		k := keys[i]
