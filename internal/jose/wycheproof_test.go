@@ -25,7 +25,7 @@ type wycheproof struct {
 	}
 }
 
-func readWycheproof(t *testing.T, name string) wycheproof {
+func readWycheproof(t testing.TB, name string) wycheproof {
 	t.Helper()
 	data, err := os.ReadFile(filepath.Join("testdata", "wycheproof", name))
 	if err != nil {

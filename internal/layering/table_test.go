@@ -91,7 +91,7 @@ var confined = map[string][]string{
 	"github.com/coreos/go-oidc":  {"login"},
 	"github.com/jackc/pgx":       {"storage/postgres"},
 	"github.com/labstack/echo":   {"internal/server", "web"},
-	"github.com/lestrrat-go/jwx": {"internal/jose", "keys"},
+	"github.com/lestrrat-go/jwx": {"keys"},
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/pressly/goose":   {"storage/sqlite", "storage/postgres"},
 	"github.com/redis/go-redis":  {"storage/redis"},
