@@ -41,13 +41,7 @@ func (d Domain) URI(id claims.ID) string {
 }
 
 // self is the domain's own URI: im:example.com or mimi://example.com.
-func (d Domain) self() (string, error) {
-	id, err := claims.Parser{AllowSingleLabel: true}.Parse("im:" + d.Names.Domain())
-	if err != nil {
-		return "", err
-	}
-	return d.URI(id), nil
-}
+func (d Domain) self() string { return d.URI(d.Names.DomainID()) }
 
 // An Identity is a user and her device as URIs.
 type Identity struct{ Handle, User, Device string }
@@ -97,7 +91,7 @@ func (a *Accounts) DomainURI(domain string) (string, error) {
 	if !ok {
 		return "", fmt.Errorf("account: unknown domain %s", domain)
 	}
-	return d.self()
+	return d.self(), nil
 }
 
 // userID returns the id of a new user: the provider's if it names one, the handle itself where the system makes no

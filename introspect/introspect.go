@@ -14,7 +14,6 @@ import (
 	"crypto"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -89,19 +88,11 @@ func (c Caller) sees(t *token) bool {
 		if slices.Contains(c.Resources, aud) {
 			return true
 		}
-		if domain, ok := domainOf(aud); ok && slices.Contains(c.Domains, domain) {
+		if domain, ok := claims.DomainOf(aud); ok && slices.Contains(c.Domains, domain) {
 			return true
 		}
 	}
 	return slices.Contains(c.Scopes, ScopeDomain) && slices.Contains(c.Domains, t.subject.Domain)
-}
-
-// domainOf returns the domain that an audience names by its URI.
-func domainOf(aud string) (string, bool) {
-	if domain, ok := strings.CutPrefix(aud, "im:"); ok {
-		return domain, true
-	}
-	return strings.CutPrefix(aud, "mimi://")
 }
 
 // Config configures an [Introspector].

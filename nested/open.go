@@ -340,9 +340,9 @@ func (op *opener) verifyAudience(l *Layer) error {
 			return nil
 		}
 	} else if outer := l.outer; outer.domain != "" {
-		names = append(names[:len(names):len(names)], outer.Issuer, "im:"+outer.domain, "mimi://"+outer.domain)
+		names = slices.Concat(names, []string{outer.Issuer}, claims.DomainURIs(outer.domain))
 	} else {
-		names = append(names[:len(names):len(names)], outer.Issuer)
+		names = slices.Concat(names, []string{outer.Issuer})
 	}
 	for _, name := range l.audience() {
 		if slices.Contains(names, name) {

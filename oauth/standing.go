@@ -207,7 +207,7 @@ func (p *Provider) opening(types ...string) nested.Options {
 func (p *Provider) names() []string {
 	names := []string{p.issuer}
 	for domain := range p.domains {
-		names = append(names, "im:"+domain, "mimi://"+domain)
+		names = append(names, claims.DomainURIs(domain)...)
 	}
 	return names
 }

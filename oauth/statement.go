@@ -222,7 +222,7 @@ func (p *Provider) readers(s nested.Statement, domain string) ([]string, error) 
 	if s.PartyIssuer != "" {
 		names = append(names, s.PartyIssuer)
 	} else if id, err := (claims.Parser{AllowSingleLabel: true}).Parse(s.Party); err == nil {
-		names = append(names, "im:"+id.Domain())
+		names = append(names, claims.DomainURI(id.Domain()))
 	}
 	slices.Sort(names)
 	return slices.Compact(names), nil

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -115,11 +116,10 @@ var abilities = map[string]string{
 func (c Consent) Receivers() []string {
 	list := make([]string, len(c.Audience))
 	for i, uri := range c.Audience {
-		list[i] = uri
-		for _, scheme := range []string{"im:", "mimi://", "https://"} {
-			if rest, ok := strings.CutPrefix(uri, scheme); ok {
-				list[i] = rest
-			}
+		if domain, ok := claims.DomainOf(uri); ok {
+			list[i] = domain
+		} else {
+			list[i] = strings.TrimPrefix(uri, "https://")
 		}
 	}
 	return list

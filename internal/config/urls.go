@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/net/idna"
+
+	"github.com/imidentity/issuer/claims"
 )
 
 // url reports a value that is not an absolute URL of one of schemes with a host and without userinfo and fragment. It
@@ -169,7 +171,7 @@ func (k *checker) loopback(path, value string, u *url.URL) {
 
 // resource reports what is not an audience that the issuer can put into tokens (RFC 8707 §2).
 func (k *checker) resource(path, value string) {
-	if name, ok := strings.CutPrefix(value, "im:"); ok {
+	if name, ok := claims.DomainOf(value); ok && value == claims.DomainURI(name) {
 		k.domain(path, name)
 		return
 	}

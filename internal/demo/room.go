@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 )
 
@@ -65,7 +66,7 @@ func (t *telling) introspected(ctx context.Context, token string) (dpop.Confirma
 	// The issuer answers about tokens for other services, too: a room takes those that are for its domain.
 	one, _ := answer["aud"].(string)
 	several, _ := answer["aud"].([]any)
-	if own := any("im:" + Domain); answer["active"] != true || one != own && !slices.Contains(several, own) {
+	if own := any(claims.DomainURI(Domain)); answer["active"] != true || one != own && !slices.Contains(several, own) {
 		return dpop.Confirmation{}, dpop.ErrInvalidToken
 	}
 	cnf, _ := answer["cnf"].(map[string]any)

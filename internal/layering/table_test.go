@@ -34,7 +34,7 @@ var arrows = map[string][]string{
 	"revocation": {"claims", "internal/follow", "storage"},
 	"oauth":      {"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "nested", "revocation", "storage"},
 	"login":      {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/random"},
-	"web":        {"account", "login", "oauth"},
+	"web":        {"account", "claims", "login", "oauth"},
 
 	"storage/sqlite":   {"dpop", "storage"},
 	"storage/postgres": {"dpop", "storage"},
