@@ -93,7 +93,7 @@ func newBench(b *testing.B) bench {
 issuer: %s
 data: %q
 development: true
-limits: {replay_proofs: 10000000, devices_per_user: 1000, per_address: 10000000/1s, per_client: 10000000/1s, per_user: 10000000/1s}
+limits: {replay_proofs: 10000000, devices_per_user: 1000, per_address: 10000000/1s, per_client: 10000000/1s, per_user: 10000000/1s, per_user_client: 1000000/1s}
 outbound: {allow_networks: [127.0.0.0/8]}
 domains:
   - {name: example.com, providers: [{id: dev, issuer: %q, client_id: issuer, authoritative_handles: true}]}
