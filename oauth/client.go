@@ -12,8 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/ory/fosite"
-
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/nested"
 )
@@ -72,18 +70,6 @@ func (c *Client) Allows(grant string) bool { return slices.Contains(c.Grants, gr
 
 // HasScope reports whether the client is registered for a scope.
 func (c *Client) HasScope(scope string) bool { return slices.Contains(c.Scopes, scope) }
-
-// Grant types that the token endpoint knows.
-const (
-	GrantCode              = "authorization_code"
-	GrantRefresh           = "refresh_token"
-	GrantClientCredentials = "client_credentials"
-	GrantExchange          = "urn:ietf:params:oauth:grant-type:token-exchange"  // RFC 8693
-	GrantEmbed             = "urn:ietf:params:oauth:grant-type:embedded-tokens" // draft-yusef-oauth-nested-jwt-08
-)
-
-// GrantTypes are all that the token endpoint knows.
-var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed}
 
 // Authenticate says which client sent a request to an endpoint for programs: by an assertion (RFC 7521 §4.2), by HTTP Basic
 // or by parameters of the form (RFC 6749 §2.3.1), or by client_id alone for a public client. Everything else is
@@ -171,47 +157,4 @@ func credentials(header http.Header, form url.Values) (id, secret string, basic 
 		return "", "", true, refuse(CodeInvalidRequest, "The client_id of the body and of the Authorization header differ.")
 	}
 	return id, secret, true, nil
-}
-
-// A view is a client as fosite sees it.
-type view struct{ *Client }
-
-var _ fosite.Client = view{}
-
-func (v view) GetID() string                   { return v.ID }
-func (v view) GetHashedSecret() []byte         { return nil }
-func (v view) GetRedirectURIs() []string       { return nil }
-func (v view) IsPublic() bool                  { return v.Public() }
-func (v view) GetAudience() fosite.Arguments   { return v.Resources }
-func (v view) GetScopes() fosite.Arguments     { return v.Scopes }
-func (v view) GetGrantTypes() fosite.Arguments { return v.Grants }
-func (v view) GetResponseTypes() fosite.Arguments {
-	if v.Allows(GrantCode) {
-		return fosite.Arguments{"code"}
-	}
-	return nil
-}
-
-// authenticateFor is [Provider.Authenticate] in the form of fosite's extension point. The client must also be
-// registered for the grant that it asks for; fosite has other codes for some that are not.
-func (p *Provider) authenticateFor(ctx context.Context, r *http.Request, form url.Values) (fosite.Client, error) {
-	client, once, err := p.identify(ctx, r.Header, form)
-	if err != nil {
-		return nil, err
-	}
-	if !client.Allows(form.Get("grant_type")) {
-		return nil, refuse(CodeUnauthorizedClient, "The client is not registered for the grant type "+named(form.Get("grant_type"))+".")
-	}
-	if err := client.stands(ctx, p.store); err != nil {
-		return nil, err
-	}
-	f := flowOf(ctx)
-	if err := p.limiter.Client(client, f.source); err != nil {
-		return nil, err
-	}
-	if f.proof, err = verifyProof(f.claimed); err != nil {
-		return nil, err
-	}
-	f.client, f.once = client, once
-	return view{client}, nil
 }

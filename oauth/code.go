@@ -7,13 +7,11 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -29,78 +27,101 @@ var (
 	errDisabled = refuse(CodeInvalidGrant, "The account is disabled.")
 )
 
-// redeem looks an authorization code up and fills the flow with what its session will be (RFC 6749 §4.1.3,
-// RFC 7636 §4.6, RFC 9449 §10). It writes nothing but the end of a session whose code was stolen.
-func (p *Provider) redeem(ctx context.Context, f *flow, code string) error {
-	if f.proof == nil {
-		return dpop.ErrNoProof
-	}
-	if code == "" {
-		return refuse(CodeInvalidRequest, "The parameter code is missing.")
-	}
-	c, err := p.store.Code(ctx, hash(code))
-	if err != nil {
-		return notFound(err, errCode)
-	}
-	if c.Client != f.client.ID {
-		return errCode
-	}
-	if given := f.form.Get("redirect_uri"); given != c.RedirectURI && (given != "" || c.RedirectGiven) {
-		return errRedirect
-	}
-	if !verifies(f.form.Get("code_verifier"), c.Challenge) {
-		return errVerifier
-	}
-	if !c.SpentAt.IsZero() {
-		return p.spentAgain(ctx, f, c)
-	}
-	if !f.now.Before(c.ExpiresAt) {
-		return errCode
-	}
-	if c.JKT != "" && c.JKT != f.proof.JKT {
-		return errCodeKey
-	}
-	f.user, err = p.store.User(ctx, c.Domain, c.User)
-	if err != nil {
-		return notFound(err, errCode)
-	}
-	if !f.user.DisabledAt.IsZero() {
-		return errDisabled
-	}
-	f.device, err = p.accounts.DeviceFor(ctx, f.user, f.proof.JKT)
-	if errors.Is(err, account.ErrKeyInUse) {
-		return errKeyInUse
-	} else if err != nil {
-		return err
-	}
-	if f.device.Client == "" { // a new one
-		f.device.Client, f.device.Name = f.client.ID, c.DeviceName
-	}
-	id, err := p.newGrantID()
-	if err != nil {
-		return err
-	}
-	f.code = c
-	f.grant = storage.Grant{
-		ID: id, Domain: c.Domain, Client: c.Client, User: c.User, Device: f.device.ID, JKT: f.proof.JKT,
-		Scopes: c.Scopes, Audience: c.Audience,
-		Issuer: c.Issuer, UpstreamSID: c.UpstreamSID, AuthTime: c.AuthTime, ACR: c.ACR, AMR: c.AMR,
-		Gen: 1, CreatedAt: f.now,
-		IdleAt: f.now.Add(p.lifetimes.RefreshIdle), ExpiresAt: f.now.Add(p.lifetimes.RefreshMax),
-	}
-	return nil
+// A codeGrant redeems an authorization code (RFC 6749 §4.1.3, RFC 7636 §4.6, RFC 9449 §10).
+type codeGrant struct {
+	*Provider
+	r *tokenRequest
+
+	code    storage.Code
+	session session // that the code becomes
 }
 
-// spendCode is the unit of work of a redemption: the code is spent once, its device and its session come to be.
-func (p *Provider) spendCode(ctx context.Context, tx storage.Tx, f *flow) error {
-	err := tx.SpendCode(ctx, f.code.Hash, f.now, f.grant.ID)
+func (g *codeGrant) check(ctx context.Context, db storage.Reader) (*token, error) {
+	r := g.r
+	if r.proof == nil {
+		return nil, dpop.ErrNoProof
+	}
+	code := r.Form.Get("code")
+	if code == "" {
+		return nil, refuse(CodeInvalidRequest, "The parameter code is missing.")
+	}
+	c, err := db.Code(ctx, hash(code))
+	if err != nil {
+		return nil, notFound(err, errCode)
+	}
+	if c.Client != r.client.ID {
+		return nil, errCode
+	}
+	if given := r.Form.Get("redirect_uri"); given != c.RedirectURI && (given != "" || c.RedirectGiven) {
+		return nil, errRedirect
+	}
+	if !verifies(r.Form.Get("code_verifier"), c.Challenge) {
+		return nil, errVerifier
+	}
+	if !c.SpentAt.IsZero() {
+		return nil, g.spentBefore(ctx, db, c)
+	}
+	if !r.at.Before(c.ExpiresAt) {
+		return nil, errCode
+	}
+	if c.JKT != "" && c.JKT != r.proof.JKT {
+		return nil, errCodeKey
+	}
+	g.code = c
+	if g.session, err = g.newSession(ctx, db); err != nil {
+		return nil, err
+	}
+	t, err := g.sessionToken(r, g.session)
+	if err != nil {
+		return nil, err
+	}
+	t.writes = true
+	return t, nil
+}
+
+// newSession returns the session of a code: its device is the one of the proof's key, or a new one.
+func (g *codeGrant) newSession(ctx context.Context, db storage.Reader) (s session, err error) {
+	c, r := g.code, g.r
+	if s.user, err = db.User(ctx, c.Domain, c.User); err != nil {
+		return s, notFound(err, errCode)
+	}
+	if !s.user.DisabledAt.IsZero() {
+		return s, errDisabled
+	}
+	s.device, err = g.accounts.DeviceFor(ctx, s.user, r.proof.JKT)
+	if errors.Is(err, account.ErrKeyInUse) {
+		return s, errKeyInUse
+	} else if err != nil {
+		return s, err
+	}
+	if s.device.Client == "" { // a new one
+		s.device.Client, s.device.Name = r.client.ID, c.DeviceName
+	}
+	id, err := g.newGrantID()
+	s.grant = storage.Grant{
+		ID: id, Domain: c.Domain, Client: c.Client, User: c.User, Device: s.device.ID, JKT: r.proof.JKT,
+		Scopes: c.Scopes, Audience: c.Audience,
+		Issuer: c.Issuer, UpstreamSID: c.UpstreamSID, AuthTime: c.AuthTime, ACR: c.ACR, AMR: c.AMR,
+		Gen: 1, CreatedAt: r.at,
+		IdleAt: r.at.Add(g.lifetimes.RefreshIdle), ExpiresAt: r.at.Add(g.lifetimes.RefreshMax),
+	}
+	return s, err
+}
+
+// commit spends the code, once, and stores its device and its session.
+func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
+	err := tx.SpendCode(ctx, g.code.Hash, g.r.at, g.session.grant.ID)
 	switch {
-	case errors.Is(err, storage.ErrConflict):
-		return errCodeRace
+	case errors.Is(err, storage.ErrConflict): // another request was faster, and this one is judged like a later one
+		c, err := tx.Code(ctx, g.code.Hash)
+		if err != nil {
+			return err
+		}
+		return g.spentBefore(ctx, tx, c)
 	case err != nil:
 		return notFound(err, errCode)
 	}
-	switch _, err := p.accounts.BindDevice(ctx, tx, f.device); {
+	switch _, err := g.accounts.BindDevice(ctx, tx, g.session.device); {
 	case errors.Is(err, account.ErrKeyInUse):
 		return errKeyInUse
 	case errors.Is(err, account.ErrTooManyDevices):
@@ -110,42 +131,21 @@ func (p *Provider) spendCode(ctx context.Context, tx storage.Tx, f *flow) error 
 	case err != nil:
 		return err
 	}
-	return tx.InsertGrant(ctx, f.grant)
+	return tx.InsertGrant(ctx, g.session.grant)
 }
 
-// errCodeRace means that another request spent the code after this one read it.
-var errCodeRace = errors.New("oauth: another request has just spent the code")
-
-// lostRace answers a request that was too late for its code by a moment. It showed all that the winner showed, so it is
-// judged like one that comes later.
-func (p *Provider) lostRace(ctx context.Context, f *flow) error {
-	c, err := p.store.Code(ctx, f.code.Hash)
-	if err != nil {
-		return notFound(err, errCode)
-	}
-	return p.spentAgain(ctx, f, c)
-}
-
-// spentAgain answers a spent code that comes with the right verifier. With the same key, a client repeats itself, and its
+// spentBefore judges a spent code that comes with the right verifier. With the same key, a client repeats itself, and its
 // session lives. With another key, two parties hold code and verifier, so one of them is a thief: the session ends.
-// (RFC 6749 §4.1.2 would always end it, and let anybody who has seen the redirect log the user out.)
-func (p *Provider) spentAgain(ctx context.Context, f *flow, c storage.Code) error {
-	g, _, _, err := p.store.Session(ctx, c.Grant)
+// (RFC 6749 §4.1.2 would always end it, and so let anybody who has seen the redirect log the user out.)
+func (g *codeGrant) spentBefore(ctx context.Context, db storage.Reader, c storage.Code) error {
+	session, _, _, err := db.Session(ctx, c.Grant)
 	if err != nil {
 		return notFound(err, errCode)
 	}
-	if g.JKT == f.proof.JKT {
+	if session.JKT == g.r.proof.JKT {
 		return errCode
 	}
-	if err := p.spend(ctx, f); err != nil {
-		return err
-	}
-	if err := p.endGrant(ctx, g, "code_reused", f.once); err != nil {
-		return err
-	}
-	p.log.WarnContext(ctx, "audit: authorization code used again by another key: session ended",
-		slog.String("sid", g.ID), slog.String("client", g.Client), slog.String("domain", g.Domain))
-	return errCode
+	return &reuse{session, "code_reused", "authorization code used again by another key: session ended", errCode}
 }
 
 // endGrant ends a session and every token that belongs to it, for a client whose assertion is spent with that.
@@ -195,13 +195,4 @@ func verifies(verifier, challenge string) bool {
 // validVerifier holds a verifier to RFC 7636 §4.1: 43 to 128 unreserved characters.
 func validVerifier(v string) bool {
 	return len(v) >= 43 && len(v) <= 128 && strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") == ""
-}
-
-// newGrantID makes 128 random bits in base64url: the id of a session, which tokens carry as sid.
-func (p *Provider) newGrantID() (string, error) {
-	id, err := random.Text(p.rand, grantIDSize)
-	if err != nil {
-		return "", fmt.Errorf("oauth: make a session id: %w", err)
-	}
-	return id, nil
 }

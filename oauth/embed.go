@@ -18,16 +18,35 @@ import (
 // errEmbed is about a relation that is none of the client's.
 var errEmbed = refuse(CodeUnauthorizedClient, "The client is not registered to embed tokens of a relation that this takes: see embed of its registration.")
 
-// embed makes a token that encloses others (draft-yusef-oauth-nested-jwt-08, "Embedded Tokens Request"). The outer token is
-// about the subject of subject_token, the client's own; about a device, if her user's key took it in and its statement is
-// among the tokens; or else about the client itself. Every token is verified, bound, unexpired and unrevoked before it is
-// embedded, and the whole has the least of all rights and the earliest end.
-func (p *Provider) embed(ctx context.Context, f *flow) (claims.Set, error) {
-	along, err := f.along()
+// An embedGrant makes a token that encloses others (draft-yusef-oauth-nested-jwt-08, "Embedded Tokens Request"). The outer
+// token is about the subject of subject_token, the client's own token; or about a device whose statement, by a key of its
+// user, is among the tokens; or else about the client itself. Every token is verified, bound, unexpired and unrevoked before
+// it is embedded. The result has the least of all rights and the earliest end.
+type embedGrant struct {
+	derivation
+
+	// delegation is the one under which a device is countersigned, and entry the index of the device's statement among the
+	// tokens. Nil if none is.
+	delegation *nested.Layer
+	entry      int
+}
+
+func (g *embedGrant) check(ctx context.Context, _ storage.Reader) (*token, error) {
+	t, err := g.derive(ctx, g.embed)
+	if err != nil {
+		return nil, err
+	}
+	t.writes = g.delegation != nil
+	return t, nil
+}
+
+// embed returns the claims of the token.
+func (g *embedGrant) embed(ctx context.Context) (claims.Set, error) {
+	along, err := g.along()
 	if err != nil {
 		return claims.Set{}, err
 	}
-	raw := f.form.Get("tokens")
+	raw := g.r.Form.Get("tokens")
 	if raw == "" {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameter tokens is missing: a JSON array of the tokens to embed.")
 	}
@@ -36,11 +55,11 @@ func (p *Provider) embed(ctx context.Context, f *flow) (claims.Set, error) {
 		return claims.Set{}, embedded(err)
 	}
 	for _, e := range entries {
-		if !slices.Contains(f.client.Embed, e.Relation) {
+		if !slices.Contains(g.r.client.Embed, e.Relation) {
 			return claims.Set{}, errEmbed
 		}
 	}
-	set, err := p.outer(ctx, f, entries, along)
+	set, err := g.outer(ctx, entries, along)
 	if err != nil {
 		return claims.Set{}, err
 	}
@@ -48,14 +67,14 @@ func (p *Provider) embed(ctx context.Context, f *flow) (claims.Set, error) {
 		return claims.Set{}, embedded(err)
 	}
 	end := set.Expires
-	wanted := len(scopeList(f.form.Get("scope"))) > 0
+	wanted := len(scopeList(g.r.Form.Get("scope"))) > 0
 	full := set.Scope
 	if !wanted {
 		set.Scope = "" // what the grants inside leave of it, below
 	}
 	// No inner token says that the outer one must live: so checked for a moment, it is good for as long as all are.
 	set.Expires = set.IssuedAt.Add(time.Second)
-	tree, err := p.checkNested(ctx, f, set, along)
+	tree, err := g.checkNested(ctx, set, along)
 	if err != nil {
 		return claims.Set{}, embedded(err)
 	}
@@ -75,21 +94,8 @@ func (p *Provider) embed(ctx context.Context, f *flow) (claims.Set, error) {
 		return set, nil
 	}
 	// What is left of the scope does not cover the handle or the device: it is another token then.
-	_, err = p.checkNested(ctx, f, bare, along)
+	_, err = g.checkNested(ctx, bare, along)
 	return bare, embedded(err)
-}
-
-// along are the tokens that go beside the token, for entries that name them by digest.
-func (f *flow) along() ([]string, error) {
-	raw := f.form.Get("im_along")
-	if raw == "" {
-		return nil, nil
-	}
-	var list []string
-	if err := json.Unmarshal([]byte(raw), &list); err != nil {
-		return nil, refuse(CodeInvalidRequest, "The parameter im_along must be a JSON array of tokens.")
-	}
-	return list, nil
 }
 
 // embedded makes of a refusal of nested the answer to the client, with the path of the token at fault.
@@ -115,39 +121,39 @@ func within(i int, err error) error {
 }
 
 // outer says what the token would be without what it encloses.
-func (p *Provider) outer(ctx context.Context, f *flow, entries []nested.Entry, along []string) (claims.Set, error) {
-	if subject := f.form.Get("subject_token"); subject != "" {
-		return p.outerOwn(ctx, f, subject)
+func (g *embedGrant) outer(ctx context.Context, entries []nested.Entry, along []string) (claims.Set, error) {
+	if subject := g.r.Form.Get("subject_token"); subject != "" {
+		return g.outerOwn(ctx, subject)
 	}
 	for i, e := range entries {
 		if e.Relation == nested.AttestedBy {
-			if set, err := p.countersign(ctx, f, i, e.Token, along); !errors.Is(err, errNoDevice) {
+			if set, err := g.countersign(ctx, i, e.Token, along); !errors.Is(err, errNoDevice) {
 				return set, within(i, err)
 			}
 		}
 	}
-	if f.client.Public() {
+	if g.r.client.Public() {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameter subject_token is missing: a public client has no identity of its own.")
 	}
-	domain, err := p.domainFor(f.client, f.form)
+	domain, err := g.domainFor(g.r.client, g.r.Form)
 	if err != nil {
 		return claims.Set{}, err
 	}
-	set := claims.Set{Issuer: p.issuer, Subject: f.client.ID, ClientID: f.client.ID, JKT: f.proof.JKT}
-	if set.Scope, err = f.narrowed(strings.Join(f.client.Scopes, " ")); err != nil {
+	set := claims.Set{Issuer: g.issuer, Subject: g.r.client.ID, ClientID: g.r.client.ID, JKT: g.r.proof.JKT}
+	if set.Scope, err = g.narrowedScope(strings.Join(g.r.client.Scopes, " ")); err != nil {
 		return claims.Set{}, err
 	}
-	set.Audience, err = p.audience(f.client, domain, f.targets())
-	p.lifetime(f, &set)
+	set.Audience, err = g.audience(g.r.client, domain, g.targets())
+	g.setLifetime(&set)
 	return set, err
 }
 
 // outerOwn takes the client's own token for the outer one.
-func (p *Provider) outerOwn(ctx context.Context, f *flow, subject string) (claims.Set, error) {
-	if f.form.Get("subject_token_type") != typeAccessToken {
-		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+found(f.form, "subject_token_type")+".")
+func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, error) {
+	if g.r.Form.Get("subject_token_type") != typeAccessToken {
+		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+found(g.r.Form, "subject_token_type")+".")
 	}
-	t, err := p.openOwn(ctx, subject)
+	t, err := g.openOwn(ctx, subject)
 	if errors.Is(err, errInactive) {
 		return claims.Set{}, errSubject
 	} else if err != nil {
@@ -159,7 +165,7 @@ func (p *Provider) outerOwn(ctx context.Context, f *flow, subject string) (claim
 	if t.Tokens != nil {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens already: send the one that it was made of, and all tokens.")
 	}
-	return p.exchangeOwn(ctx, f, t)
+	return g.narrower(ctx, t)
 }
 
 // errNoDevice says that a token is no statement about a device.
@@ -175,10 +181,10 @@ var (
 // countersign makes the token of a device that a user's own key took in, by a statement under a delegation of this server,
 // which is entry i. The device comes to be in the transaction of this answer; it has no session, and asks again where others
 // refresh. It ends with the delegation. A refusal of the statement is an error of nested, as of a token by itself.
-func (p *Provider) countersign(ctx context.Context, f *flow, i int, statement string, along []string) (claims.Set, error) {
-	o := p.opening(nested.TypeDevice)
+func (g *embedGrant) countersign(ctx context.Context, i int, statement string, along []string) (claims.Set, error) {
+	o := g.opening(nested.TypeDevice)
 	o.Along = along
-	o.Audience = append(o.Audience, f.targets()...) // like all that is embedded, it may be for whom the token is for
+	o.Audience = append(o.Audience, g.targets()...) // like all that is embedded, it may be for whom the token is for
 	tree, err := nested.Open(ctx, statement, o)
 	var refused *nested.Error
 	switch {
@@ -188,21 +194,21 @@ func (p *Provider) countersign(ctx context.Context, f *flow, i int, statement st
 		return claims.Set{}, err
 	}
 	s := tree.Root.Statement
-	if s.JKT != f.proof.JKT {
+	if s.JKT != g.r.proof.JKT {
 		return claims.Set{}, errDeviceKey
 	}
 	root := tree.Layers()[len(tree.Layers())-1]
-	if root.Issuer != p.issuer || root.Type != nested.TypeDelegation {
+	if root.Issuer != g.issuer || root.Type != nested.TypeDelegation {
 		return claims.Set{}, &nested.Error{Path: root.Path, Code: nested.CodeDelegation, Err: errors.New("not a delegation of this server")}
 	}
-	if f.user, err = p.subject(ctx, f.client, s.Subject); err != nil {
+	if g.user, err = g.subject(ctx, g.r.client, s.Subject); err != nil {
 		return claims.Set{}, err
 	}
 	uri, err := claims.Parser{AllowSingleLabel: true}.Parse(s.Device)
 	if err != nil {
 		return claims.Set{}, errDeviceID
 	}
-	f.device, err = p.accounts.DeviceUnder(ctx, f.user, uri.Device(), s.JKT, root.JTI(), s.Number)
+	g.device, err = g.accounts.DeviceUnder(ctx, g.user, uri.Device(), s.JKT, root.JTI(), s.Number)
 	switch {
 	case errors.Is(err, account.ErrKeyInUse):
 		return claims.Set{}, errDeviceOther
@@ -211,44 +217,48 @@ func (p *Provider) countersign(ctx context.Context, f *flow, i int, statement st
 	case err != nil:
 		return claims.Set{}, err
 	}
-	if f.device.Client == "" { // a new one
-		f.device.Client = f.client.ID
+	if g.device.Client == "" { // a new one
+		g.device.Client = g.r.client.ID
 	}
-	f.then(func(ctx context.Context, tx storage.Tx) error { return within(i, p.takeIn(ctx, tx, f, root)) })
+	g.delegation, g.entry = root, i
 
-	id, err := p.accounts.Identify(f.user, f.device)
+	id, err := g.accounts.Identify(g.user, g.device)
 	if err != nil {
 		return claims.Set{}, err
 	}
 	set := claims.Set{
-		Issuer: p.issuer, Subject: id.User, Handle: id.Handle, Device: id.Device, ClientID: f.client.ID, JKT: f.proof.JKT,
-		SID: root.JTI(), Gen: f.user.Gen,
+		Issuer: g.issuer, Subject: id.User, Handle: id.Handle, Device: id.Device, ClientID: g.r.client.ID, JKT: g.r.proof.JKT,
+		SID: root.JTI(), Gen: g.user.Gen,
 	}
 	var own []string
 	for _, scope := range []string{ScopeHandle, ScopeDevice} {
-		if f.client.HasScope(scope) {
+		if g.r.client.HasScope(scope) {
 			own = append(own, scope)
 		}
 	}
-	if set.Scope, err = f.narrowed(strings.Join(own, " ")); err != nil {
+	if set.Scope, err = g.narrowedScope(strings.Join(own, " ")); err != nil {
 		return claims.Set{}, err
 	}
 	describeScope(&set)
-	set.Audience, err = p.audience(f.client, f.user.Domain, f.targets())
-	p.lifetime(f, &set)
+	set.Audience, err = g.audience(g.r.client, g.user.Domain, g.targets())
+	g.setLifetime(&set)
 	return set, err
 }
 
-// takeIn is the unit of work of a countersignature: the delegation still stands, and the device is there or comes to be.
-func (p *Provider) takeIn(ctx context.Context, tx storage.Tx, f *flow, delegation *nested.Layer) error {
-	s, err := tx.Statement(ctx, delegation.JTI())
+// commit stores the device of a countersignature, if it is new, under a delegation that must not be withdrawn meanwhile.
+func (g *embedGrant) commit(ctx context.Context, tx storage.Tx) error {
+	return within(g.entry, g.bindDevice(ctx, tx))
+}
+
+func (g *embedGrant) bindDevice(ctx context.Context, tx storage.Tx) error {
+	s, err := tx.Statement(ctx, g.delegation.JTI())
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	if err != nil || !account.Stands(s, f.now) {
-		return &nested.Error{Path: delegation.Path, Code: nested.CodeRevoked}
+	if err != nil || !account.Stands(s, g.r.at) {
+		return &nested.Error{Path: g.delegation.Path, Code: nested.CodeRevoked}
 	}
-	switch _, err := p.accounts.BindDevice(ctx, tx, f.device); {
+	switch _, err := g.accounts.BindDevice(ctx, tx, g.device); {
 	case errors.Is(err, account.ErrKeyInUse), errors.Is(err, storage.ErrConflict):
 		return errDeviceOther
 	case errors.Is(err, account.ErrTooManyDevices):

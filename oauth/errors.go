@@ -1,15 +1,13 @@
 package oauth
 
 import (
-	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 
-	"github.com/ory/fosite"
-
 	"github.com/imidentity/issuer/internal/errtext"
+	"github.com/imidentity/issuer/storage"
 )
 
 // The OAuth error codes that this package answers with (RFC 6749 §4.1.2.1 and §5.2, RFC 8707 §2, OpenID Connect
@@ -76,35 +74,12 @@ func (e *Error) Status() int {
 
 func refuse(code, description string) *Error { return &Error{Code: code, Description: description} }
 
-// ours finds what this project meant in an error that has been through fosite, which wraps what a storage or a
-// strategy returned as a server error of its own. Where fosite itself refused, its code is kept and its words, which
-// may echo the request, are not.
-func ours(err error) error {
-	var e *Error
-	if errors.As(err, &e) {
-		return e
-	}
-	var f *fosite.RFC6749Error
-	if !errors.As(err, &f) {
-		return err
-	}
-	if f.ErrorField != fosite.ErrServerError.ErrorField {
-		return &Error{Code: f.ErrorField, Description: cmp.Or(words[f.ErrorField], "The request was refused."), Cause: err}
-	}
-	if cause := f.Unwrap(); cause != nil {
-		return cause
+// notFound turns the absence of a record into a refusal, and leaves every other error as it is.
+func notFound(err error, refusal *Error) error {
+	if errors.Is(err, storage.ErrNotFound) {
+		return refusal
 	}
 	return err
-}
-
-// words are the descriptions of refusals that fosite comes to by itself; our own checks before it leave it few.
-var words = map[string]string{
-	CodeInvalidRequest:          "A parameter is missing or malformed.",
-	CodeInvalidScope:            "The client is not registered for a scope that it asks for.",
-	CodeInvalidGrant:            "The grant is not valid for this client.",
-	CodeUnauthorizedClient:      "The client is not registered for this grant type.",
-	CodeUnsupportedResponseType: "The response type must be code.",
-	CodeUnsupportedResponseMode: "The response mode must be query.",
 }
 
 // maxNamed is how many bytes of a wrong value a refusal repeats.

@@ -23,119 +23,64 @@ var (
 	errAbroad      = refuse(CodeInvalidRequest, "The subject is of a domain that this server does not issue in, or that the client is not registered for.")
 )
 
-// exchange makes a token of another one (RFC 8693). Without an actor it is a narrower one for the same key; with one it is
-// about the subject, and says who acts.
-func (p *Provider) exchange(ctx context.Context, f *flow) (claims.Set, error) {
-	subject, actor := f.form.Get("subject_token"), f.form.Get("actor_token")
-	switch evidence := f.form.Get("im_evidence"); {
+// An exchangeGrant makes a token of another one (RFC 8693). Without an actor it is a narrower one for the same key. With an
+// actor it is about the subject, and names the actor.
+type exchangeGrant struct{ derivation }
+
+func (g *exchangeGrant) check(ctx context.Context, _ storage.Reader) (*token, error) {
+	return g.derive(ctx, g.exchange)
+}
+
+// commit has nothing to write: the token is not stored.
+func (*exchangeGrant) commit(context.Context, storage.Tx) error { return nil }
+
+func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
+	subject, actor := g.r.Form.Get("subject_token"), g.r.Form.Get("actor_token")
+	switch evidence := g.r.Form.Get("im_evidence"); {
 	case subject == "":
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameter subject_token is missing.")
-	case (actor == "") != (f.form.Get("actor_token_type") == ""):
+	case (actor == "") != (g.r.Form.Get("actor_token_type") == ""):
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameters actor_token and actor_token_type go together.")
-	case actor != "" && f.form.Get("actor_token_type") != typeAccessToken:
-		return claims.Set{}, refuse(CodeInvalidRequest, "The actor_token_type must be "+typeAccessToken+found(f.form, "actor_token_type")+".")
+	case actor != "" && g.r.Form.Get("actor_token_type") != typeAccessToken:
+		return claims.Set{}, refuse(CodeInvalidRequest, "The actor_token_type must be "+typeAccessToken+found(g.r.Form, "actor_token_type")+".")
 	case evidence != "" && evidence != "true" && evidence != "false":
-		return claims.Set{}, refuse(CodeInvalidRequest, "The im_evidence must be true or false"+found(f.form, "im_evidence")+".")
+		return claims.Set{}, refuse(CodeInvalidRequest, "The im_evidence must be true or false"+found(g.r.Form, "im_evidence")+".")
 	case actor == "" && evidence == "true":
 		return claims.Set{}, refuse(CodeInvalidRequest, "im_evidence goes with an actor_token: without one there is nothing to show.")
 	}
-	switch f.form.Get("subject_token_type") {
+	switch g.r.Form.Get("subject_token_type") {
 	case typeAccessToken:
-		t, err := p.openOwn(ctx, subject)
+		t, err := g.openOwn(ctx, subject)
 		if errors.Is(err, errInactive) {
 			return claims.Set{}, errSubject
 		} else if err != nil {
 			return claims.Set{}, err
 		}
 		if actor == "" {
-			return p.exchangeOwn(ctx, f, t)
+			return g.narrower(ctx, t)
 		}
-		return p.exchangeFor(ctx, f, t)
+		return g.forSubject(ctx, t)
 	case typeJWT:
 		if actor == "" {
 			return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token lets somebody act: send the actor's own token as actor_token.")
 		}
-		return p.exchangeGrant(ctx, f, subject)
+		return g.byStatement(ctx, subject)
 	}
-	return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+" or, for a grant to an actor, "+typeJWT+found(f.form, "subject_token_type")+".")
+	return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+" or, for a grant to an actor, "+typeJWT+found(g.r.Form, "subject_token_type")+".")
 }
 
 // evidence reports whether the client wants the grant of the subject embedded.
-func evidence(f *flow) bool { return f.form.Get("im_evidence") == "true" }
-
-// holds reports whether a token is the client's own and bound to the key of the proof.
-func (f *flow) holds(t *ownToken) bool { return t.ClientID == f.client.ID && t.JKT == f.proof.JKT }
-
-// exchangeOwn makes a narrower token of the client's own one: never for more, never for longer.
-func (p *Provider) exchangeOwn(ctx context.Context, f *flow, t *ownToken) (claims.Set, error) {
-	if !f.holds(t) {
-		return claims.Set{}, errSubjectKey
-	}
-	set := t.Set
-	f.user, f.device = t.user, t.device
-	var err error
-	if set.Scope, err = f.narrowed(set.Scope); err != nil {
-		return claims.Set{}, err
-	}
-	if set.Audience, err = f.targetsOf(set.Audience); err != nil {
-		return claims.Set{}, err
-	}
-	if err := p.stillRegistered(f.client, t.user, set); err != nil {
-		return claims.Set{}, err
-	}
-	describeScope(&set)
-	p.lifetime(f, &set, t.Expires)
-	if set.Tokens == nil {
-		return set, nil
-	}
-	// What it encloses limits it, and stays.
-	along, err := f.along()
-	if err != nil {
-		return claims.Set{}, err
-	}
-	if _, err := p.checkNested(ctx, f, set, along); err != nil {
-		return claims.Set{}, embedded(err)
-	}
-	return set, nil
-}
-
-// targetsOf returns the audiences that a request names, which must be some of those of the subject_token; all if it names none.
-func (f *flow) targetsOf(audience []string) ([]string, error) {
-	targets := f.targets()
-	if len(targets) == 0 {
-		return audience, nil
-	}
-	for _, target := range targets {
-		if !slices.Contains(audience, target) {
-			return nil, refuse(CodeInvalidTarget, "The subject_token is not for the resource "+named(target)+". It is for: "+listed(audience)+".")
-		}
-	}
-	return targets, nil
-}
-
-// stillRegistered refuses what a client could not be given any more: its registration may have shrunk since.
-func (p *Provider) stillRegistered(client *Client, user storage.User, set claims.Set) error {
-	if !set.Service() && !slices.Contains(client.Domains, user.Domain) {
-		return errAbroad
-	}
-	for _, s := range strings.Fields(set.Scope) {
-		if !client.HasScope(s) {
-			return refuse(CodeInvalidScope, "The client is no longer registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
-		}
-	}
-	_, err := p.audience(client, user.Domain, set.Audience)
-	return err
-}
+func (g *exchangeGrant) evidence() bool { return g.r.Form.Get("im_evidence") == "true" }
 
 // actorOf opens the actor's own token, and says whom `act` will name.
-func (p *Provider) actorOf(ctx context.Context, f *flow) (*ownToken, *claims.Actor, error) {
-	t, err := p.openOwn(ctx, f.form.Get("actor_token"))
+func (g *exchangeGrant) actorOf(ctx context.Context) (*ownToken, *claims.Actor, error) {
+	t, err := g.openOwn(ctx, g.r.Form.Get("actor_token"))
 	switch {
 	case errors.Is(err, errInactive):
 		return nil, nil, errActor
 	case err != nil:
 		return nil, nil, err
-	case !f.holds(t):
+	case !g.holds(t):
 		return nil, nil, errActorKey
 	case t.Actor != nil:
 		// Whoever let it act for her has let it do so much: not what others let her do.
@@ -144,7 +89,7 @@ func (p *Provider) actorOf(ctx context.Context, f *flow) (*ownToken, *claims.Act
 		// What it encloses would limit it, and what it stands on may be more than the session that act names.
 		return nil, nil, errActorNested
 	}
-	act := &claims.Actor{Subject: t.Subject, Issuer: p.issuer}
+	act := &claims.Actor{Subject: t.Subject, Issuer: g.issuer}
 	if t.Service() {
 		act.ClientID = t.ClientID
 	} else {
@@ -153,52 +98,52 @@ func (p *Provider) actorOf(ctx context.Context, f *flow) (*ownToken, *claims.Act
 	return t, act, nil
 }
 
-// named reports whether an actor is the one whom may_act names. A client id means something with its issuer only.
-func (p *Provider) named(act *claims.Actor, party, issuer string) bool {
+// isParty reports whether an actor is the party that a may_act or a grant names. A client id means something with its issuer only.
+func (p *Provider) isParty(act *claims.Actor, party, issuer string) bool {
 	return act.Subject == party && (issuer == p.issuer || issuer == "" && act.ClientID == "")
 }
 
-// exchangeFor makes a token about the subject of an access token that names the actor in may_act.
-func (p *Provider) exchangeFor(ctx context.Context, f *flow, t *ownToken) (claims.Set, error) {
-	actor, act, err := p.actorOf(ctx, f)
+// forSubject makes a token about the subject of an access token that names the actor in may_act.
+func (g *exchangeGrant) forSubject(ctx context.Context, t *ownToken) (claims.Set, error) {
+	actor, act, err := g.actorOf(ctx)
 	if err != nil {
 		return claims.Set{}, err
 	}
-	if t.MayAct == nil || t.Service() || !p.named(act, t.MayAct.Subject, t.MayAct.Issuer) {
+	if t.MayAct == nil || t.Service() || !g.isParty(act, t.MayAct.Subject, t.MayAct.Issuer) {
 		return claims.Set{}, errActorNotLet
 	}
 	if t.Tokens != nil {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens: send the one that it was made of.")
 	}
-	if evidence(f) {
+	if g.evidence() {
 		return claims.Set{}, refuse(CodeInvalidRequest, "An access token is never embedded as evidence: send the grant of the subject as subject_token.")
 	}
-	f.user = t.user
-	if !slices.Contains(f.client.Domains, t.user.Domain) {
+	g.user = t.user
+	if !slices.Contains(g.r.client.Domains, t.user.Domain) {
 		return claims.Set{}, errAbroad
 	}
 	set := t.Set
 	set.MayAct, set.Device = nil, ""
-	if set.Scope, err = f.narrowed(set.Scope); err != nil {
+	if set.Scope, err = g.narrowedScope(set.Scope); err != nil {
 		return claims.Set{}, err
 	}
-	if set.Audience, err = f.targetsOf(set.Audience); err != nil {
+	if set.Audience, err = g.narrowedAudience(set.Audience); err != nil {
 		return claims.Set{}, err
 	}
-	if _, err := p.audience(f.client, f.user.Domain, set.Audience); err != nil {
+	if _, err := g.audience(g.r.client, g.user.Domain, set.Audience); err != nil {
 		return claims.Set{}, err
 	}
-	return p.actFor(f, set, actor, act)
+	return g.actFor(set, actor, act)
 }
 
-// exchangeGrant makes a token about a user who let the actor act for her.
-func (p *Provider) exchangeGrant(ctx context.Context, f *flow, statement string) (claims.Set, error) {
-	actor, act, err := p.actorOf(ctx, f)
+// byStatement makes a token about a user whose grant lets the actor act for them.
+func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (claims.Set, error) {
+	actor, act, err := g.actorOf(ctx)
 	if err != nil {
 		return claims.Set{}, err
 	}
-	o := p.opening(nested.TypeActor)
-	if o.Along, err = f.along(); err != nil {
+	o := g.opening(nested.TypeActor)
+	if o.Along, err = g.along(); err != nil {
 		return claims.Set{}, err
 	}
 	tree, err := nested.Open(ctx, statement, o)
@@ -209,47 +154,47 @@ func (p *Provider) exchangeGrant(ctx context.Context, f *flow, statement string)
 		return claims.Set{}, err
 	}
 	grant := tree.Root.Statement
-	if !p.named(act, grant.Party, grant.PartyIssuer) {
+	if !g.isParty(act, grant.Party, grant.PartyIssuer) {
 		return claims.Set{}, errActorNotLet
 	}
-	if f.user, err = p.subject(ctx, f.client, grant.Subject); err != nil {
+	if g.user, err = g.subject(ctx, g.r.client, grant.Subject); err != nil {
 		return claims.Set{}, err
 	}
 	// The statement that this server can withdraw: the grant itself or, of one by her own key, the delegation of the key.
 	root := tree.Root
-	for root.Issuer != p.issuer && len(root.Inner) > 0 {
+	for root.Issuer != g.issuer && len(root.Inner) > 0 {
 		root = root.Inner[0]
 	}
-	if root.Issuer != p.issuer {
+	if root.Issuer != g.issuer {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is another issuer's: only a grant of this server, or under one of its delegations, can be exchanged.")
 	}
-	id, err := p.accounts.Identify(f.user, f.device)
+	id, err := g.accounts.Identify(g.user, g.device)
 	if err != nil {
 		return claims.Set{}, err
 	}
 	set := claims.Set{
-		Issuer: p.issuer, Subject: id.User, Handle: id.Handle, SID: root.JTI(), Gen: f.user.Gen, ClientID: f.client.ID,
+		Issuer: g.issuer, Subject: id.User, Handle: id.Handle, SID: root.JTI(), Gen: g.user.Gen, ClientID: g.r.client.ID,
 	}
 	// Her own key may have said more than an actor can do here.
-	if set.Scope, err = f.narrowed(common(grant.Scope, ScopeHandle+" "+ScopeIntrospect)); err != nil {
+	if set.Scope, err = g.narrowedScope(common(grant.Scope, ScopeHandle+" "+ScopeIntrospect)); err != nil {
 		return claims.Set{}, err
 	}
-	if set.Audience, err = p.audience(f.client, f.user.Domain, f.targets()); err != nil {
+	if set.Audience, err = g.audience(g.r.client, g.user.Domain, g.targets()); err != nil {
 		return claims.Set{}, err
 	}
 	set.Expires = tree.Until
-	set, err = p.actFor(f, set, actor, act)
+	set, err = g.actFor(set, actor, act)
 	// A grant by her own key stands nowhere here, so that it always goes along: only who sees it can ask about it.
-	if err != nil || !evidence(f) && root == tree.Root {
+	if err != nil || !g.evidence() && root == tree.Root {
 		return set, err
 	}
-	if !slices.Contains(f.client.Embed, nested.ActsFor) {
+	if !slices.Contains(g.r.client.Embed, nested.ActsFor) {
 		return claims.Set{}, errEmbed
 	}
 	if set.Tokens, err = nested.Build(nested.Entry{Relation: nested.ActsFor, Token: statement}); err != nil {
 		return claims.Set{}, embedded(err)
 	}
-	if _, err := p.checkNested(ctx, f, set, o.Along); err != nil {
+	if _, err := g.checkNested(ctx, set, o.Along); err != nil {
 		return claims.Set{}, embedded(err)
 	}
 	return set, nil
@@ -279,15 +224,15 @@ func (p *Provider) subject(ctx context.Context, client *Client, uri string) (u s
 }
 
 // actFor completes a token about a user for an actor. It outlives neither, and is bound to the actor's key.
-func (p *Provider) actFor(f *flow, set claims.Set, actor *ownToken, act *claims.Actor) (claims.Set, error) {
+func (g *exchangeGrant) actFor(set claims.Set, actor *ownToken, act *claims.Actor) (claims.Set, error) {
 	for _, s := range strings.Fields(set.Scope) {
-		if !f.client.HasScope(s) {
+		if !g.r.client.HasScope(s) {
 			return claims.Set{}, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
 		}
 	}
 	act.Actor = set.Actor // who acted before (RFC 8693 §4.1)
-	set.Actor, set.JKT, set.ClientID = act, f.proof.JKT, f.client.ID
+	set.Actor, set.JKT, set.ClientID = act, g.r.proof.JKT, g.r.client.ID
 	describeScope(&set)
-	p.lifetime(f, &set, set.Expires, actor.Expires)
+	g.setLifetime(&set, set.Expires, actor.Expires)
 	return set, nil
 }

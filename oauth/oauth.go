@@ -1,15 +1,13 @@
 // Package oauth is the issuer's OAuth 2.0 authorization server without its HTTP: clients, authorization requests,
 // codes, sessions (grants), refresh tokens and access tokens (RFC 6749, RFC 7636, RFC 7009, RFC 8707, RFC 9068,
-// RFC 9207, RFC 9449).
+// RFC 9207, RFC 9449). A [Provider] answers; the caller turns [Error] and the errors of package dpop into HTTP.
 //
-// It stands on fosite as a grant engine: fosite parses requests and runs the steps of each grant; what is asked of
-// storage and strategies, client authentication, PKCE, DPoP, redirect matching and errors are ours, and no type of
-// fosite's leaves this package. A [Provider] answers; the caller turns [Error] and the errors of package dpop into
-// HTTP.
+// fosite dispatches requests to the token endpoint. Each grant type is a handler of ours, in a file of its own. No type of
+// fosite leaves this package.
 //
-// What a reader would get wrong: nothing of an access token is stored; a refresh token is derived, not random, so
-// that a repeated or racing refresh gets the same successor; and a request's proof is spent after everything else was
-// found good and before anything is written.
+// Three things are easily misunderstood. Access tokens are not stored. A refresh token is derived and not random, so that a
+// repeated or racing refresh gets the same successor. The proof of a request is spent after every other check and before
+// the first write.
 package oauth
 
 import (
@@ -136,7 +134,7 @@ type Provider struct {
 	now       func() time.Time
 	rand      io.Reader
 	log       *slog.Logger
-	engine    *fosite.Fosite
+	engine    *fosite.Config // see dispatch
 }
 
 // New returns a provider.
@@ -192,6 +190,6 @@ func New(cfg Config) (*Provider, error) {
 	if p.log == nil {
 		p.log = slog.New(slog.DiscardHandler)
 	}
-	p.engine = newEngine(p)
+	p.engine = engineConfig(p)
 	return p, nil
 }

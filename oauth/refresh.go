@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
@@ -65,79 +64,87 @@ func (t refreshTokens) mac(head []byte) []byte {
 	return m.Sum(head)
 }
 
-// resume looks up the session of a refresh token and fills the flow with it (RFC 6749 §6). The newest generation is
-// rotated; the one before it is answered with the same successor again, for as long as that has not been used; an
-// older one is refused, and ends the session where it can only be a copy.
-func (p *Provider) resume(ctx context.Context, f *flow, token string) error {
-	if f.proof == nil {
-		return dpop.ErrNoProof
-	}
-	if token == "" {
-		return refuse(CodeInvalidRequest, "The parameter refresh_token is missing.")
-	}
-	id, gen, ok := p.refresh.parse(token)
-	if !ok {
-		return errRefresh
-	}
-	g, u, d, err := p.store.Session(ctx, id)
-	if err != nil {
-		return notFound(err, errRefresh)
-	}
-	if g.Client != f.client.ID {
-		return errRefresh
-	}
-	if g.JKT != f.proof.JKT {
-		return errRefreshKey
-	}
-	if !live(g, f.now) || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero() {
-		return errRefresh
-	}
-	switch gen {
-	case g.Gen:
-		f.rotate = true
-		g.Gen++
-		g.IdleAt = earliest(f.now.Add(p.lifetimes.RefreshIdle), g.ExpiresAt)
-	case g.Gen - 1:
-	default:
-		return p.replaced(ctx, f, g, gen)
-	}
-	f.grant, f.user, f.device = g, u, d
-	return nil
+// A refreshGrant continues a session by its refresh token (RFC 6749 §6). The newest generation is rotated. The one before it
+// is answered with the same successor again, for as long as that has not been used. An older one is refused, and ends the
+// session where it can only be a copy.
+type refreshGrant struct {
+	*Provider
+	r *tokenRequest
+
+	from    int64   // the generation to rotate
+	session session // after the rotation
 }
 
-// rotateGrant is the unit of work of a refresh: one compare-and-set. When another request with the same token was
-// first, the row stands where this one would have put it, and both were given the same successor.
-func (f *flow) rotateGrant(ctx context.Context, tx storage.Tx) error {
-	err := tx.RotateGrant(ctx, f.grant.ID, f.grant.Gen-1, f.now, f.grant.IdleAt)
+func (g *refreshGrant) check(ctx context.Context, db storage.Reader) (*token, error) {
+	r := g.r
+	if r.proof == nil {
+		return nil, dpop.ErrNoProof
+	}
+	text := r.Form.Get("refresh_token")
+	if text == "" {
+		return nil, refuse(CodeInvalidRequest, "The parameter refresh_token is missing.")
+	}
+	id, gen, ok := g.refresh.parse(text)
+	if !ok {
+		return nil, errRefresh
+	}
+	s := session{}
+	var err error
+	if s.grant, s.user, s.device, err = db.Session(ctx, id); err != nil {
+		return nil, notFound(err, errRefresh)
+	}
+	if s.grant.Client != r.client.ID {
+		return nil, errRefresh
+	}
+	if s.grant.JKT != r.proof.JKT {
+		return nil, errRefreshKey
+	}
+	if !live(s.grant, r.at) || !s.user.DisabledAt.IsZero() || !s.device.RemovedAt.IsZero() {
+		return nil, errRefresh
+	}
+	repeated := gen == s.grant.Gen-1
+	switch {
+	case gen == s.grant.Gen:
+		g.from = gen
+		s.grant.Gen++
+		s.grant.IdleAt = earliest(r.at.Add(g.lifetimes.RefreshIdle), s.grant.ExpiresAt)
+	case !repeated:
+		return nil, g.replaced(s.grant, gen)
+	}
+	g.session = s
+	t, err := g.sessionToken(r, s)
+	if err != nil {
+		return nil, err
+	}
+	t.writes = !repeated
+	return t, nil
+}
+
+// commit rotates the session, by one compare-and-set. When another request with the same token was first, the row is already
+// as this one would make it, and both get the same successor.
+func (g *refreshGrant) commit(ctx context.Context, tx storage.Tx) error {
+	err := tx.RotateGrant(ctx, g.session.grant.ID, g.from, g.r.at, g.session.grant.IdleAt)
 	if !errors.Is(err, storage.ErrConflict) {
 		return notFound(err, errRefresh)
 	}
-	g, _, _, err := tx.Session(ctx, f.grant.ID)
+	now, _, _, err := tx.Session(ctx, g.session.grant.ID)
 	if err != nil {
 		return notFound(err, errRefresh)
 	}
-	if !live(g, f.now) || g.Gen != f.grant.Gen {
+	if !live(now, g.r.at) || now.Gen != g.session.grant.Gen {
 		return errRefresh
 	}
 	return nil
 }
 
-// replaced answers a token of a generation that was replaced for good. It ends the session if it comes by the right
-// key with a nonce that was issued after the replacement: whoever refreshed since then had a copy, or the token was
-// restored from one. Otherwise it is an old request that arrives late, and the session lives.
-func (p *Provider) replaced(ctx context.Context, f *flow, g storage.Grant, gen int64) error {
-	if gen > g.Gen || !madeAfter(f.proof, g.RotatedAt) {
+// replaced judges a token of a generation that was replaced for good. It ends the session if it comes by the right key with a
+// nonce that was issued after the replacement: somebody refreshed since then with a copy, or the token was restored from one.
+// Otherwise it is an old request that arrives late, and the session lives.
+func (g *refreshGrant) replaced(now storage.Grant, gen int64) error {
+	if gen > now.Gen || !madeAfter(g.r.proof, now.RotatedAt) {
 		return errRefresh
 	}
-	if err := p.spend(ctx, f); err != nil {
-		return err
-	}
-	if err := p.endGrant(ctx, g, "refresh_reused", f.once); err != nil {
-		return err
-	}
-	p.log.WarnContext(ctx, "audit: replaced refresh token used again: session ended",
-		slog.String("sid", g.ID), slog.String("client", g.Client), slog.String("domain", g.Domain))
-	return errRefresh
+	return &reuse{now, "refresh_reused", "replaced refresh token used again: session ended", errRefresh}
 }
 
 // clockAhead is more than the iat of a proof may run ahead of the server's clock.
@@ -150,11 +157,6 @@ func madeAfter(proof *dpop.Proof, t time.Time) bool {
 		return proof.NonceTime.After(t)
 	}
 	return proof.IssuedAt.Add(-clockAhead).After(t)
-}
-
-// live reports whether a grant can be refreshed at now.
-func live(g storage.Grant, now time.Time) bool {
-	return g.EndedAt.IsZero() && now.Before(g.IdleAt) && now.Before(g.ExpiresAt)
 }
 
 func earliest(a, b time.Time) time.Time {

@@ -1,0 +1,48 @@
+package oauth
+
+import (
+	"context"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage"
+)
+
+// errPublicService is about a client without credentials; the configuration admits none with this grant.
+var errPublicService = refuse(CodeInvalidGrant, "The grant is not valid for this client.")
+
+// A clientCredentialsGrant makes a token of a service, which acts for itself in one domain (RFC 6749 §4.4).
+type clientCredentialsGrant struct {
+	*Provider
+	r *tokenRequest
+}
+
+func (g *clientCredentialsGrant) check(context.Context, storage.Reader) (*token, error) {
+	client := g.r.client
+	if client.Public() {
+		return nil, errPublicService
+	}
+	if g.r.proof == nil && !client.Bearer {
+		return nil, dpop.ErrNoProof
+	}
+	domain, err := g.domainFor(client, g.r.Form)
+	if err != nil {
+		return nil, err
+	}
+	if domain == "" {
+		return nil, refuse(CodeInvalidRequest, "The client has several domains: name one with im_domain. They are: "+listed(client.Domains)+".")
+	}
+	granted := storage.Grant{Domain: domain}
+	for _, s := range client.Scopes {
+		if s != ScopeHandle && s != ScopeDevice { // a service has neither
+			granted.Scopes = append(granted.Scopes, s)
+		}
+	}
+	if granted.Audience, err = g.audience(client, domain, g.r.Form["resource"]); err != nil {
+		return nil, err
+	}
+	set, err := g.grantClaims(g.r, granted)
+	return &token{claims: set}, err
+}
+
+// commit has nothing to write: the token is not stored.
+func (*clientCredentialsGrant) commit(context.Context, storage.Tx) error { return nil }

@@ -1,0 +1,150 @@
+package oauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Grant types of the token endpoint.
+const (
+	GrantCode              = "authorization_code"
+	GrantRefresh           = "refresh_token"
+	GrantClientCredentials = "client_credentials"
+	GrantExchange          = "urn:ietf:params:oauth:grant-type:token-exchange"  // RFC 8693
+	GrantEmbed             = "urn:ietf:params:oauth:grant-type:embedded-tokens" // draft-yusef-oauth-nested-jwt-08
+)
+
+// GrantTypes are all grant types of the token endpoint.
+var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed}
+
+// newGrant makes the grant of each type for one request.
+var newGrant = map[string]func(*Provider, *tokenRequest) grant{
+	GrantCode:              func(p *Provider, r *tokenRequest) grant { return &codeGrant{Provider: p, r: r} },
+	GrantRefresh:           func(p *Provider, r *tokenRequest) grant { return &refreshGrant{Provider: p, r: r} },
+	GrantClientCredentials: func(p *Provider, r *tokenRequest) grant { return &clientCredentialsGrant{p, r} },
+	GrantExchange:          func(p *Provider, r *tokenRequest) grant { return &exchangeGrant{derivation{Provider: p, r: r}} },
+	GrantEmbed: func(p *Provider, r *tokenRequest) grant {
+		return &embedGrant{derivation: derivation{Provider: p, r: r}}
+	},
+}
+
+// A grant is one request of a grant type. Its client is authenticated, and its proof, if there is one, is verified but not spent.
+type grant interface {
+	// check decides on the token, from rows that it reads from db. It writes nothing. An error that is a [*reuse] ends a session.
+	check(ctx context.Context, db storage.Reader) (*token, error)
+	// commit writes the change that goes with the token, as a step of a transaction. Errors are those of check. It is called
+	// if the token says that there is such a change.
+	commit(ctx context.Context, tx storage.Tx) error
+}
+
+// prepare decides on the token of a request, counts it for its user and spends the proof: after this, nothing but the loss of a
+// race or an outage keeps the token from being issued.
+func (p *Provider) prepare(ctx context.Context, r *tokenRequest) (err error) {
+	if r.token, err = r.grant.check(ctx, p.store); err != nil {
+		return p.endReused(ctx, r, err)
+	}
+	// An actor's request does not count for the user whom it acts for.
+	if u := r.token.user; u.ID != "" && r.token.claims.Actor == nil {
+		if err := p.limiter.User(u, r.client.ID); err != nil {
+			return err
+		}
+	}
+	return p.spendProof(ctx, r)
+}
+
+// issue signs the token of a request that was checked, and commits the grant. A token that was signed is not handed out if
+// the transaction fails.
+func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, error) {
+	body, err := r.token.claims.MarshalJSON()
+	if err != nil {
+		return TokenAnswer{}, fmt.Errorf("oauth: write claims: %w", err)
+	}
+	signed, err := p.keys.Sign(jose.TypeAccessToken, body)
+	if err != nil {
+		return TokenAnswer{}, fmt.Errorf("oauth: sign access token: %w", err)
+	}
+	if err := p.commit(ctx, r); err != nil {
+		return TokenAnswer{}, p.endReused(ctx, r, err)
+	}
+	answer := TokenAnswer{
+		AccessToken:     signed,
+		TokenType:       "DPoP", // RFC 9449 §5
+		ExpiresIn:       int64(r.token.claims.Expires.Sub(r.at) / time.Second),
+		RefreshToken:    r.token.refresh,
+		Scope:           r.token.claims.Scope,
+		IssuedTokenType: r.token.issuedType,
+	}
+	if r.proof == nil {
+		answer.TokenType = "Bearer" // RFC 6750
+	}
+	return answer, nil
+}
+
+// commit writes everything that goes with a token in one transaction, if there is anything to write. The client and the user
+// must be as they were when the token was decided on.
+func (p *Provider) commit(ctx context.Context, r *tokenRequest) error {
+	if !r.token.writes && r.assertion == nil {
+		return nil
+	}
+	return p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := r.client.stands(ctx, tx); err != nil {
+			return err
+		}
+		if err := r.assertion.spend(ctx, tx); err != nil {
+			return err
+		}
+		if r.token.user.ID != "" {
+			if err := asRead(ctx, tx, r.token.user); err != nil {
+				return err
+			}
+		}
+		if !r.token.writes {
+			return nil
+		}
+		return r.grant.commit(ctx, tx)
+	})
+}
+
+// asRead checks that the row of a user still says the same, as far as tokens go.
+func asRead(ctx context.Context, tx storage.Tx, user storage.User) error {
+	now, err := tx.User(ctx, user.Domain, user.ID)
+	if err == nil && (now.Gen != user.Gen || now.Handle != user.Handle || !now.DisabledAt.Equal(user.DisabledAt)) {
+		err = errChanged
+	}
+	return err
+}
+
+// A reuse is returned by a grant for a code or a refresh token that was used before, where only a copy of it explains that:
+// the session ends.
+type reuse struct {
+	session storage.Grant
+	reason  string // of the end of the session
+	event   string
+	answer  *Error
+}
+
+func (e *reuse) Error() string { return e.answer.Error() }
+
+// endReused ends the session if err is a [*reuse], and returns the answer to the client. The proof is spent before that, so
+// that a proof that somebody repeats ends nothing. Any other error is returned as it is.
+func (p *Provider) endReused(ctx context.Context, r *tokenRequest, err error) error {
+	var e *reuse
+	if !errors.As(err, &e) {
+		return err
+	}
+	if err := p.spendProof(ctx, r); err != nil {
+		return err
+	}
+	if err := p.endGrant(ctx, e.session, e.reason, r.assertion); err != nil {
+		return err
+	}
+	p.log.WarnContext(ctx, "audit: "+e.event,
+		slog.String("sid", e.session.ID), slog.String("client", e.session.Client), slog.String("domain", e.session.Domain))
+	return e.answer
+}

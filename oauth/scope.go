@@ -1,0 +1,47 @@
+package oauth
+
+import (
+	"slices"
+	"strings"
+)
+
+// scopeList reads a scope parameter (RFC 6749 §3.3). It leaves out openid: the server issues no ID tokens.
+func scopeList(text string) []string {
+	var list []string
+	for s := range strings.FieldsSeq(text) {
+		if s != "openid" && !slices.Contains(list, s) {
+			list = append(list, s)
+		}
+	}
+	return list
+}
+
+// audience returns the audience that resource parameters ask for (RFC 8707 §2): each is among the client's resources
+// or the URIs of its domains, or is this server; none means the domain's own URI.
+func (p *Provider) audience(c *Client, domain string, resources []string) ([]string, error) {
+	if len(resources) == 0 && domain == "" { // the user chooses the domain, and then this is asked again
+		return nil, nil
+	}
+	if len(resources) == 0 {
+		own, err := p.accounts.DomainURI(domain)
+		return []string{own}, err
+	}
+	allowed := append(slices.Clone(c.Resources), p.issuer)
+	for _, d := range c.Domains {
+		uri, err := p.accounts.DomainURI(d)
+		if err != nil {
+			return nil, err
+		}
+		allowed = append(allowed, uri)
+	}
+	var list []string
+	for _, r := range resources {
+		if !slices.Contains(allowed, r) {
+			return nil, refuse(CodeInvalidTarget, "The client is not registered for the resource "+named(r)+": name a resource of the client, the URI of one of its domains, or this issuer.")
+		}
+		if !slices.Contains(list, r) {
+			list = append(list, r)
+		}
+	}
+	return list, nil
+}
