@@ -124,6 +124,15 @@ func (x Intercepted) Devices(ctx context.Context, domain, user string) (r0 []Dev
 	return x.Store.Devices(ctx, domain, user)
 }
 
+// DevicesAfter implements [Store].
+func (x Intercepted) DevicesAfter(ctx context.Context, domain, user, after string, limit int) (r0 []Device, err error) {
+	if err = x.before("DevicesAfter"); err != nil {
+		return r0, err
+	}
+	defer x.done("DevicesAfter", x.start())
+	return x.Store.DevicesAfter(ctx, domain, user, after, limit)
+}
+
 // ActiveDevices implements [Store].
 func (x Intercepted) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (r0 []Device, err error) {
 	if err = x.before("ActiveDevices"); err != nil {
@@ -185,6 +194,16 @@ func (x Intercepted) Statements(ctx context.Context, domain, user string) (r0 []
 	}
 	defer x.done("Statements", x.start())
 	return x.Store.Statements(ctx, domain, user)
+}
+
+// StatementsAfter implements [Store].
+func (x Intercepted) StatementsAfter(ctx context.Context, domain, user, after string, limit int) (
+	r0 []Statement, err error) {
+	if err = x.before("StatementsAfter"); err != nil {
+		return r0, err
+	}
+	defer x.done("StatementsAfter", x.start())
+	return x.Store.StatementsAfter(ctx, domain, user, after, limit)
 }
 
 // StandingStatements implements [Store].
@@ -406,6 +425,14 @@ func (x interceptedTx) Devices(ctx context.Context, domain, user string) (r0 []D
 	return x.tx.Devices(ctx, domain, user)
 }
 
+func (x interceptedTx) DevicesAfter(ctx context.Context, domain, user, after string, limit int) (
+	r0 []Device, err error) {
+	if err = x.before("DevicesAfter"); err != nil {
+		return r0, err
+	}
+	return x.tx.DevicesAfter(ctx, domain, user, after, limit)
+}
+
 func (x interceptedTx) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (r0 []Device, err error) {
 	if err = x.before("ActiveDevices"); err != nil {
 		return r0, err
@@ -453,6 +480,14 @@ func (x interceptedTx) Statements(ctx context.Context, domain, user string) (r0 
 		return r0, err
 	}
 	return x.tx.Statements(ctx, domain, user)
+}
+
+func (x interceptedTx) StatementsAfter(ctx context.Context, domain, user, after string, limit int) (
+	r0 []Statement, err error) {
+	if err = x.before("StatementsAfter"); err != nil {
+		return r0, err
+	}
+	return x.tx.StatementsAfter(ctx, domain, user, after, limit)
 }
 
 func (x interceptedTx) StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after StatementCursor, limit int) (

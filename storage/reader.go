@@ -47,6 +47,10 @@ type Reader interface {
 	// Devices returns the devices of domain, including removed ones, oldest first; only those of user if user is not empty.
 	Devices(ctx context.Context, domain, user string) ([]Device, error)
 
+	// DevicesAfter returns at most limit devices of domain, including removed ones, whose ids come after after, in the byte order of
+	// their ids; only those of user if user is not empty. A page that is not full is the last one.
+	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]Device, error)
+
 	// ActiveDevices returns the devices of user that can be used at now, oldest first: those that are not removed and have
 	// a live grant, or were added under a delegation that is neither withdrawn nor expired.
 	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]Device, error)
@@ -70,6 +74,11 @@ type Reader interface {
 	// Statements returns the statements about subjects of domain, oldest first; only those about user if user is not empty.
 	// Withdrawn ones are included for at least two hours, or until they expire.
 	Statements(ctx context.Context, domain, user string) ([]Statement, error)
+
+	// StatementsAfter returns at most limit statements about subjects of domain, including withdrawn and expired ones, whose JTIs
+	// come after after, in the byte order of their JTIs; only those about user if user is not empty. A page that is not full is
+	// the last one.
+	StatementsAfter(ctx context.Context, domain, user, after string, limit int) ([]Statement, error)
 
 	// StandingStatements returns at most limit statements about user that are neither withdrawn nor expired at now, in the
 	// order of CreatedAt and JTI: those after a cursor; only those of one type if typ is not empty. A page that is not full is

@@ -94,6 +94,9 @@ var (
 	selectDevices     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, id")
 	selectUserDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
+	selectDevicesAfter     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
+	selectUserDevicesAfter = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND user_id = ? AND id > ? " +
+		"ORDER BY id LIMIT ?")
 	// The cost grows with the grants and delegated devices of the user, not with all devices that they ever had.
 	selectActiveDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ?1 AND user_id = ?2 AND removed_at = 0 " +
 		"AND id IN (SELECT device_id FROM grants WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 " +
@@ -112,6 +115,11 @@ var (
 	selectStatements     = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ? ORDER BY created_at, rowid")
 	selectUserStatements = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, rowid")
+	// A page of a domain is read in the order of the primary key. The + keeps SQLite from sorting all statements of the domain.
+	selectStatementsAfter = statement("SELECT " + shownStatement + " FROM statements WHERE +domain = ? AND jti > ? " +
+		"ORDER BY jti LIMIT ?")
+	selectUserStatementsAfter = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ? AND user_id = ? AND +jti > ? " +
+		"ORDER BY jti LIMIT ?")
 	// Both are found by the index of statements that are not withdrawn.
 	selectStandingStatements = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ?1 AND user_id = ?2 " +
 		"AND " + standing("statements") + " AND (created_at, jti) > (?5, ?6) AND (?3 = '' OR typ = ?3) AND (expires_at = 0 OR expires_at > ?4) " +
@@ -183,6 +191,20 @@ func (r *reader) Devices(ctx context.Context, domain, user string) (devices []st
 	return devices, err
 }
 
+func (r *reader) DevicesAfter(ctx context.Context, domain, user, after string, limit int) (devices []storage.Device, err error) {
+	next := func() []any {
+		devices = append(devices, storage.Device{})
+		return deviceDest(&devices[len(devices)-1])
+	}
+	limit = max(limit, 0) // SQLite takes a negative limit for none
+	if user == "" {
+		err = r.rows(ctx, selectDevicesAfter, next, domain, after, limit)
+	} else {
+		err = r.rows(ctx, selectUserDevicesAfter, next, domain, user, after, limit)
+	}
+	return devices, err
+}
+
 func (r *reader) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (devices []storage.Device, err error) {
 	err = r.rows(ctx, selectActiveDevices, func() []any {
 		devices = append(devices, storage.Device{})
@@ -226,6 +248,20 @@ func (r *reader) Statements(ctx context.Context, domain, user string) (list []st
 		err = r.rows(ctx, selectStatements, next, domain)
 	} else {
 		err = r.rows(ctx, selectUserStatements, next, domain, user)
+	}
+	return list, err
+}
+
+func (r *reader) StatementsAfter(ctx context.Context, domain, user, after string, limit int) (list []storage.Statement, err error) {
+	next := func() []any {
+		list = append(list, storage.Statement{})
+		return statementDest(&list[len(list)-1])
+	}
+	limit = max(limit, 0)
+	if user == "" {
+		err = r.rows(ctx, selectStatementsAfter, next, domain, after, limit)
+	} else {
+		err = r.rows(ctx, selectUserStatementsAfter, next, domain, user, after, limit)
 	}
 	return list, err
 }

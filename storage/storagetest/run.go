@@ -29,6 +29,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"NewestIsWhatWasNotedLast", testNewestIsWhatWasNotedLast},
 		{"UsersByPages", testUsersByPages},
 		{"WhatBelongsToAUser", testWhatBelongsToAUser},
+		{"DevicesByPages", testDevicesByPages},
+		{"StatementsByPages", testStatementsByPages},
 
 		{"UpdateIsUndoneByAnError", testUpdateIsUndoneByAnError},
 		{"UpdateIsUndoneByAPanic", testUpdateIsUndoneByAPanic},
