@@ -15,7 +15,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/client"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 // defaultData is the data folder where none is named.
@@ -103,7 +103,7 @@ func (*devicesListCmd) Help() string {
 }
 
 func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
-	var list []server.AdminDevice
+	var list []api.Device
 	query := url.Values{}
 	set(query, "domain", c.Domain)
 	set(query, "user", c.User)
@@ -144,7 +144,7 @@ func (c *devicesRemoveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var d server.AdminDevice
+	var d api.Device
 	if err := explain(socket, socket.RemoveDevice(ctx, domain, id, c.Reason, &d)); err != nil {
 		return err
 	}
@@ -167,7 +167,7 @@ func (c *devicesRemoveCmd) device(ctx context.Context, s *streams) (domain, id s
 	if c.Domain != "" {
 		return c.Domain, c.Device, nil
 	}
-	var list []server.AdminDevice
+	var list []api.Device
 	if err := c.get(ctx, s, "/admin/devices", nil, &list); err != nil {
 		return "", "", err
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/internal/issuer"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 type backupCmd struct {
@@ -34,7 +34,7 @@ func (c *backupCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var b server.AdminBackup
+	var b api.Backup
 	if err := explain(socket, socket.Backup(ctx, to, &b)); err != nil {
 		return err
 	}

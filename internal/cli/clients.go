@@ -11,7 +11,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 type clientsCmd struct {
@@ -31,7 +31,7 @@ func (*clientsListCmd) Help() string {
 }
 
 func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
-	var list []server.AdminClient
+	var list []api.Client
 	if err := c.get(ctx, s, "/admin/clients", nil, &list); err != nil {
 		return err
 	}
@@ -48,7 +48,7 @@ func shortGrants(grants []string) string {
 }
 
 // kind says in one word what a client is.
-func kind(k server.AdminClient) string {
+func kind(k api.Client) string {
 	switch {
 	case k.Fault != "":
 		return "not-served"
@@ -70,7 +70,7 @@ func (*clientsShowCmd) Help() string {
 }
 
 func (c *clientsShowCmd) Run(ctx context.Context, s *streams) error {
-	var k server.AdminClient
+	var k api.Client
 	if err := c.get(ctx, s, "/admin/client", url.Values{"id": {c.ID}}, &k); err != nil {
 		return err
 	}
@@ -81,7 +81,7 @@ func (c *clientsShowCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // printClient writes what a client is registered for as the settings would, and what became of it.
-func printClient(s *streams, k server.AdminClient) error {
+func printClient(s *streams, k api.Client) error {
 	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
 	line := func(name string, words ...string) {
 		if text := strings.Join(words, " "); text != "" {
@@ -183,7 +183,7 @@ func (c *clientsAddCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var k server.AdminClient
+	var k api.Client
 	if err := explain(socket, socket.Send(ctx, http.MethodPost, "/admin/clients", client, &k)); err != nil {
 		return err
 	}
@@ -208,7 +208,7 @@ func (c *clientsRemoveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var k server.AdminClient
+	var k api.Client
 	query := url.Values{"id": {c.ID}, "reason": {c.Reason}}
 	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/clients", query, &k)); err != nil {
 		return err
@@ -235,7 +235,7 @@ func (c *clientsRotateCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var k server.AdminClient
+	var k api.Client
 	query := url.Values{"id": {c.ID}, "keep": {c.Keep.String()}}
 	if err := explain(socket, socket.Do(ctx, http.MethodPost, "/admin/clients/secret", query, &k)); err != nil {
 		return err
@@ -244,7 +244,7 @@ func (c *clientsRotateCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // changed prints what was done, and a secret that came of it.
-func (o *operator) changed(s *streams, k server.AdminClient, format string, args ...any) error {
+func (o *operator) changed(s *streams, k api.Client, format string, args ...any) error {
 	if o.JSON {
 		return printJSON(s, k)
 	}

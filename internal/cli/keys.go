@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"time"
 
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 type keysCmd struct {
@@ -28,7 +28,7 @@ verifies its earlier signatures, but signs nothing new.
 }
 
 func (c *keysListCmd) Run(ctx context.Context, s *streams) error {
-	var list []server.AdminKey
+	var list []api.Key
 	if err := c.get(ctx, s, "/admin/keys", nil, &list); err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (c *keysRotateCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var k server.AdminKeyChange
+	var k api.KeyChange
 	if err := explain(socket, socket.RotateKey(ctx, c.Now, &k)); err != nil {
 		return err
 	}
@@ -105,7 +105,7 @@ func (c *keysRevokeCmd) Run(ctx context.Context, s *streams) error {
 	if !kid.MatchString(c.Key) {
 		return refused("there is no key %q: issuer keys list shows them", c.Key)
 	}
-	var k server.AdminKeyChange
+	var k api.KeyChange
 	if err := explain(socket, socket.RevokeKey(ctx, c.Key, c.Reason, &k)); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"strings"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 type namesCmd struct {
@@ -68,7 +68,7 @@ func (c *namesReleaseCmd) Run(ctx context.Context, s *streams) error {
 	}
 	query := url.Values{"handle": {handle}}
 	set(query, "domain", domain)
-	var r server.AdminReleased
+	var r api.ReleasedHandle
 	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/names", query, &r)); err != nil {
 		return err
 	}

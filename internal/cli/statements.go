@@ -9,7 +9,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 type statementsCmd struct {
@@ -67,7 +67,7 @@ func (c *statementsSignCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var made server.Statement
+	var made api.Statement
 	if err := explain(socket, socket.Send(ctx, http.MethodPost, "/admin/statements", body, &made)); err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (c *statementsListCmd) Run(ctx context.Context, s *streams) error {
 	query := url.Values{}
 	set(query, "domain", c.Domain)
 	set(query, "user", c.User)
-	var list []server.Statement
+	var list []api.Statement
 	if err := c.get(ctx, s, "/admin/statements", query, &list); err != nil {
 		return err
 	}

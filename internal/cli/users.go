@@ -16,7 +16,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/client"
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 type usersCmd struct {
@@ -120,9 +120,9 @@ func (c *usersListCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // users reads the list page by page, up to the limit. More says that the limit was met.
-func (c *usersListCmd) users(ctx context.Context, socket client.Admin) (list []server.AdminUser, more bool, err error) {
+func (c *usersListCmd) users(ctx context.Context, socket client.Admin) (list []api.User, more bool, err error) {
 	const most = 500
-	list = []server.AdminUser{}
+	list = []api.User{}
 	query := url.Values{}
 	set(query, "domain", c.Domain)
 	set(query, "search", c.Search)
@@ -133,7 +133,7 @@ func (c *usersListCmd) users(ctx context.Context, socket client.Admin) (list []s
 		}
 		query.Set("limit", strconv.Itoa(page))
 		set(query, "after", after)
-		var got []server.AdminUser
+		var got []api.User
 		if err := socket.Do(ctx, http.MethodGet, "/admin/users", query, &got); err != nil {
 			return nil, false, err
 		}
@@ -164,7 +164,7 @@ JSON is the entry of users list with "uri" and "handle_uri", and the arrays "han
 }
 
 func (c *usersShowCmd) Run(ctx context.Context, s *streams) error {
-	var p server.AdminPerson
+	var p api.Person
 	if err := c.ask(ctx, s, &c.operator, http.MethodGet, "", nil, &p); err != nil {
 		return err
 	}
@@ -219,7 +219,7 @@ func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
 	if c.Reserved {
 		query.Set("reserved", "true")
 	}
-	var u server.AdminUser
+	var u api.User
 	if err := c.ask(ctx, s, &c.operator, http.MethodPut, "handle", query, &u); err != nil {
 		return err
 	}
@@ -247,7 +247,7 @@ JSON is the entry of users list with "sessions_ended".`
 }
 
 func (c *usersDisableCmd) Run(ctx context.Context, s *streams) error {
-	var u server.AdminDisabled
+	var u api.DisabledUser
 	if err := c.ask(ctx, s, &c.operator, http.MethodPost, "disable", nil, &u); err != nil {
 		return err
 	}
@@ -273,7 +273,7 @@ JSON is the entry of users list.`
 }
 
 func (c *usersEnableCmd) Run(ctx context.Context, s *streams) error {
-	var u server.AdminUser
+	var u api.User
 	if err := c.ask(ctx, s, &c.operator, http.MethodPost, "enable", nil, &u); err != nil {
 		return err
 	}

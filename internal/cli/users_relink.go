@@ -7,7 +7,7 @@ import (
 	"os"
 	"text/tabwriter"
 
-	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/types/api"
 )
 
 type usersRelinkCmd struct {
@@ -46,7 +46,7 @@ func (c *usersRelinkCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var r server.AdminRelinked
+	var r api.Relinked
 	if err := explain(socket, socket.Relink(ctx, c.Domain, lines, c.DryRun, &r)); err != nil {
 		return err
 	}
@@ -88,12 +88,12 @@ func (c *usersRelinkCmd) read(s *streams) ([]byte, error) {
 		defer func() { _ = file.Close() }() // only read
 		in = file
 	}
-	lines, err := io.ReadAll(io.LimitReader(in, server.MaxMap+1))
+	lines, err := io.ReadAll(io.LimitReader(in, api.MaxMap+1))
 	if err != nil {
 		return nil, usage("--map: %v", err)
 	}
-	if len(lines) > server.MaxMap {
-		return nil, usage("--map: %s has more than %d KiB: split it", c.Map, server.MaxMap>>10)
+	if len(lines) > api.MaxMap {
+		return nil, usage("--map: %s has more than %d KiB: split it", c.Map, api.MaxMap>>10)
 	}
 	return lines, nil
 }

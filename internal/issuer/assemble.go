@@ -8,6 +8,8 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/admin"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -126,11 +128,18 @@ func (i *Instance) openServer(
 	for _, d := range cfg.Domains {
 		choose[d.Name], systems[d.Name] = d.ChooseHandle, claims.System(d.System)
 	}
+	operators, err := admin.New(admin.Config{
+		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, OAuth: provider, Keys: i.ring,
+		Clients: i.clients, Backup: i.takeBackup, Audit: audit.New(i.log), Now: i.now,
+	})
+	if err != nil {
+		return err
+	}
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
-		OAuth: provider, Clients: i.clients, Accounts: i.accounts, Introspector: introspector,
+		OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts, Introspector: introspector,
 		Proofs: proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
-		Service: service(cfg), Ready: i.ready, Time: i.time, Backup: i.takeBackup, TrustedProxies: cfg.TrustedProxies,
+		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
 		Now: i.now, Log: i.log,
 	})

@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/admin"
 	"github.com/imidentity/issuer/internal/config"
-	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/redis"
@@ -37,7 +37,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
 		backup: func(ctx context.Context, to string) error {
 			err := db.Backup(ctx, to)
 			if errors.Is(err, sqlite.ErrBackupExists) {
-				return fmt.Errorf("%w: %w", server.ErrBackupExists, err)
+				return fmt.Errorf("%w: %w", admin.ErrBackupExists, err)
 			}
 			return err
 		},

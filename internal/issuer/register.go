@@ -9,8 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imidentity/issuer/internal/admin"
 	"github.com/imidentity/issuer/internal/config"
-	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
 )
@@ -32,7 +32,7 @@ type register struct {
 	stored map[string]storedClient
 }
 
-var _ server.Clients = (*register)(nil)
+var _ admin.Clients = (*register)(nil)
 
 // A storedClient is a client in storage.
 type storedClient struct {
@@ -161,31 +161,31 @@ func (r *register) serve() error {
 }
 
 // List returns all clients in the order of their ids, without those that were removed.
-func (r *register) List() []server.RegisteredClient {
+func (r *register) List() []admin.Client {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	var list []server.RegisteredClient
+	var list []admin.Client
 	own := make(map[string]bool)
 	for _, c := range r.cfg.Clients {
 		own[c.ID] = true
-		list = append(list, server.RegisteredClient{ID: c.ID, Entry: c})
+		list = append(list, admin.Client{ID: c.ID, Entry: c})
 	}
 	for id, k := range r.stored {
 		if !own[id] && k.row.RemovedAt.IsZero() {
 			list = append(list, k.registered())
 		}
 	}
-	slices.SortFunc(list, func(a, b server.RegisteredClient) int { return strings.Compare(a.ID, b.ID) })
+	slices.SortFunc(list, func(a, b admin.Client) int { return strings.Compare(a.ID, b.ID) })
 	return list
 }
 
 // Find returns the client with an id, also one that was removed, and false if there never was one.
-func (r *register) Find(id string) (server.RegisteredClient, bool) {
+func (r *register) Find(id string) (admin.Client, bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, c := range r.cfg.Clients {
 		if c.ID == id {
-			return server.RegisteredClient{ID: id, Entry: c}, true
+			return admin.Client{ID: id, Entry: c}, true
 		}
 	}
 	k, ok := r.stored[id]
@@ -199,6 +199,6 @@ func (r *register) Check(registration []byte, secret [32]byte) (config.Client, e
 	return r.cfg.Registration(registration, secret)
 }
 
-func (k storedClient) registered() server.RegisteredClient {
-	return server.RegisteredClient{ID: k.row.ID, Entry: k.entry, Stored: &k.row, Fault: k.fault}
+func (k storedClient) registered() admin.Client {
+	return admin.Client{ID: k.row.ID, Entry: k.entry, Stored: &k.row, Fault: k.fault}
 }

@@ -97,6 +97,17 @@ func domainNames(cfg *config.Config) []string {
 	return names
 }
 
+// providerIssuers returns the issuers of all OpenID providers.
+func providerIssuers(cfg *config.Config) []string {
+	var issuers []string
+	for _, d := range cfg.Domains {
+		for _, p := range d.Providers {
+			issuers = append(issuers, p.Issuer)
+		}
+	}
+	return issuers
+}
+
 func accountDomains(cfg *config.Config) ([]account.Domain, error) {
 	var list []account.Domain
 	for _, d := range cfg.Domains {

@@ -29,6 +29,8 @@ var arrows = map[string][]string{
 	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
 
+	"types/api": {},
+
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "internal/follow", "storage"},
@@ -40,12 +42,17 @@ var arrows = map[string][]string{
 	"storage/postgres": {"dpop", "storage"},
 	"storage/redis":    {"dpop", "storage"},
 
-	"internal/config": {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile"},
-	"internal/client": {"claims", "dpop", "internal/assertion", "internal/jose"},
-	"internal/devidp": {},
+	"internal/config":  {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile"},
+	"internal/client":  {"claims", "dpop", "internal/assertion", "internal/jose"},
+	"internal/devidp":  {},
+	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
+	"internal/admin": {
+		"account", "claims", "internal/audit", "internal/config", "internal/httpapi", "internal/jose", "keys", "nested", "oauth", "storage",
+		"types/api",
+	},
 	"internal/server": {
-		"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/config", "internal/errtext",
-		"internal/jose", "internal/random", "introspect", "keys", "login", "nested", "oauth", "storage", "web",
+		"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext", "internal/httpapi",
+		"internal/random", "introspect", "keys", "login", "nested", "oauth", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli":    {all},
@@ -90,7 +97,7 @@ var confined = map[string][]string{
 	"github.com/alecthomas/kong": {"cmd/issuer", "internal/cli"},
 	"github.com/coreos/go-oidc":  {"login"},
 	"github.com/jackc/pgx":       {"storage/postgres"},
-	"github.com/labstack/echo":   {"internal/server", "web"},
+	"github.com/labstack/echo":   {"internal/admin", "internal/httpapi", "internal/server", "web"},
 	"github.com/lestrrat-go/jwx": {"keys"},
 	"github.com/ory/fosite":      {"oauth"},
 	"github.com/pressly/goose":   {"storage/sqlite", "storage/postgres"},

@@ -14,16 +14,13 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/errtext"
+	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/types/api"
 	"github.com/imidentity/issuer/web"
 )
-
-// tooLarge refuses a body, a query or a parameter over its limit.
-type tooLarge struct{}
-
-func (*tooLarge) Error() string { return "server: request too large" }
 
 // A failure is an error as the wire has it.
 type failure struct {
@@ -81,11 +78,7 @@ func (s *Server) answerError(c echo.Context, err error) {
 		}
 		err = s.showPage(c, page)
 	} else {
-		err = c.JSON(f.status, struct {
-			Error       string `json:"error"`
-			Description string `json:"error_description"`
-			ServerTime  int64  `json:"server_time,omitempty"`
-		}{f.code, f.description, f.serverTime})
+		err = c.JSON(f.status, api.Error{Code: f.code, Description: f.description, ServerTime: f.serverTime})
 	}
 	if err != nil {
 		s.Log.Debug("answer not written", slog.String("id", requestID(c)), slog.Any("error", err))
@@ -106,15 +99,11 @@ func classify(err error) failure {
 	var (
 		refused *oauth.Error
 		proof   *dpop.ProofError
-		large   *tooLarge
 		routing *echo.HTTPError
-		handle  *handleRefused
-		links   *relinkRefused
-		backup  *notBackedUp
 		often   *limited
 		scope   *scopeError
 		taken   *oauth.ClientTakenError
-		denied  *registerRefused
+		denied  *httpapi.RefusedError
 	)
 	switch {
 	case errors.As(err, &often):
@@ -123,7 +112,7 @@ func classify(err error) failure {
 	case errors.Is(err, errLoginsFull):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many logins are unfinished: try again in a minute.", retryAfter: "60"}
-	case errors.As(err, &large):
+	case errors.Is(err, httpapi.ErrTooLarge):
 		return failure{status: http.StatusRequestEntityTooLarge, code: oauth.CodeInvalidRequest,
 			description: "The request or one of its parameters is too long."}
 	case errors.Is(err, dpop.ErrUseNonce):
@@ -164,14 +153,8 @@ func classify(err error) failure {
 			description: "Only people can do this: the token belongs to a service, or to somebody who acts for another."}
 	case errors.Is(err, keys.ErrNoKey):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
-	case errors.As(err, &backup):
-		return failure{status: http.StatusConflict, code: "backup_refused", description: backup.words}
-	case errors.As(err, &handle):
-		return failure{status: http.StatusConflict, code: "handle_refused", description: handle.words}
-	case errors.As(err, &links):
-		return failure{status: http.StatusConflict, code: "relink_refused", description: links.words()}
 	case errors.As(err, &denied):
-		return failure{status: denied.status, code: denied.code, description: denied.words}
+		return failure{status: denied.Status, code: denied.Code, description: denied.Description}
 	case errors.As(err, &taken):
 		f := failure{status: http.StatusConflict, code: "client_taken", description: "There is a client with this ID already."}
 		if !taken.RemovedAt.IsZero() {

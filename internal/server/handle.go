@@ -39,7 +39,7 @@ func (s *Server) enter(c echo.Context, pending storage.Login, identity login.Ide
 	if err2 != nil {
 		return err2
 	}
-	return s.offer(c, waits, state, identity.Handle, fault(err))
+	return s.offer(c, waits, state, identity.Handle, account.HandleRefusal(err))
 }
 
 // chooseHandle serves POST /login/handle: the person has chosen. Like the callback it is bound to the browser that began.
@@ -58,7 +58,7 @@ func (s *Server) chooseHandle(c echo.Context) error {
 	user, err := s.signIn(c.Request().Context(), pending, left.Identity, made)
 	trailOf(c).person(user)
 	if err != nil && s.mayChoose(pending.Domain, err) {
-		return s.offer(c, pending, state, made, fault(err))
+		return s.offer(c, pending, state, made, account.HandleRefusal(err))
 	} else if err != nil {
 		return s.notAccepted(c, pending, err)
 	}
@@ -108,21 +108,3 @@ func (s *Server) offer(c echo.Context, pending storage.Login, state, handle, fau
 
 const handleRules = "Letters of one alphabet, digits, and signs such as period, hyphen and underscore, without spaces. " +
 	"Capital letters become lowercase."
-
-// fault says to a person why they cannot have a handle.
-func fault(err error) string {
-	var bad *claims.Error
-	switch {
-	case errors.Is(err, account.ErrHandleTaken):
-		return "Somebody else has or had this name, or one that looks like it. Choose another one."
-	case errors.As(err, &bad) && bad.Code == claims.CodeReservedHandle:
-		return "This name is reserved. Choose another one."
-	case errors.As(err, &bad) && bad.Code == claims.CodeConfusable:
-		return "This name looks like a reserved one. Choose another one."
-	case errors.As(err, &bad) && bad.Code == claims.CodeMixedScript:
-		return "This name mixes alphabets. Use letters of one alphabet."
-	case errors.As(err, &bad):
-		return "This name has characters that are not allowed, or is too short or too long. Choose another one."
-	}
-	return ""
-}

@@ -11,31 +11,33 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/types/api"
 )
 
 // A statementKind is what the routes of one kind of statement do: where they are, what a person may say, and how.
 type statementKind struct {
 	path string // below /me
 	typ  string
-	read func(b *body, s *nested.Statement)
+	read func(b *httpapi.Body, s *nested.Statement)
 }
 
 // statementKinds are the statements that a person gives and takes herself.
 var statementKinds = []statementKind{
-	{"actors", nested.TypeActor, func(b *body, s *nested.Statement) {
-		s.Party, s.PartyIssuer = b.string("actor"), b.string("actor_iss")
-		s.Scope = strings.Join(b.words("scope"), " ")
+	{"actors", nested.TypeActor, func(b *httpapi.Body, s *nested.Statement) {
+		s.Party, s.PartyIssuer = b.String("actor"), b.String("actor_iss")
+		s.Scope = strings.Join(b.Words("scope"), " ")
 	}},
-	{"delegations", nested.TypeDelegation, func(b *body, s *nested.Statement) {
-		s.JKT = b.string("jkt")
+	{"delegations", nested.TypeDelegation, func(b *httpapi.Body, s *nested.Statement) {
+		s.JKT = b.String("jkt")
 		s.Limits = &nested.Limits{
-			Devices: b.string("devices"), Count: b.count("count"), Depth: b.count("depth"),
-			Lifetime: time.Duration(b.count("lifetime")) * time.Second, Statements: b.words("statements"),
+			Devices: b.String("devices"), Count: b.Count("count"), Depth: b.Count("depth"),
+			Lifetime: time.Duration(b.Count("lifetime")) * time.Second, Statements: b.Words("statements"),
 		}
 	}},
-	{"links", nested.TypeLink, func(b *body, s *nested.Statement) { s.Party = b.string("same_as") }},
+	{"links", nested.TypeLink, func(b *httpapi.Body, s *nested.Statement) { s.Party = b.String("same_as") }},
 }
 
 // myRoutes are the routes of a person's own account, for her app.
@@ -48,41 +50,6 @@ func (s *Server) myRoutes() []route {
 			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.mine(s.withdraw(k)), anyOrigin, eachRequest})
 	}
 	return append(list, route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest})
-}
-
-// A Statement is a statement as its subject, or an operator, sees it. What it has not is left out.
-type Statement struct {
-	ID          string         `json:"id"` // its jti
-	Type        string         `json:"typ"`
-	Subject     string         `json:"sub"`
-	Actor       string         `json:"actor,omitempty"`
-	ActorIssuer string         `json:"actor_iss,omitempty"`
-	Scope       string         `json:"scope,omitempty"`
-	JKT         string         `json:"jkt,omitempty"`
-	Limits      *nested.Limits `json:"limits,omitempty"`
-	SameAs      string         `json:"same_as,omitempty"`
-	MovedTo     string         `json:"moved_to,omitempty"`
-	Member      string         `json:"member,omitempty"`
-	Role        string         `json:"role,omitempty"`
-	Guardian    string         `json:"guardian,omitempty"`
-	Handle      string         `json:"handle,omitempty"`
-	OldHandle   string         `json:"old_handle,omitempty"`
-	Audience    []string       `json:"aud"`
-	CreatedAt   time.Time      `json:"created_at"`
-	ExpiresAt   time.Time      `json:"expires_at"`
-	// Token is the statement itself. It is told once, to whoever has it made.
-	Token string `json:"token,omitempty"`
-}
-
-// shown returns a statement in the form of the API. token is the signed statement, empty if the answer leaves it out.
-func shown(s nested.Statement, token string) Statement {
-	party := s.Parties()
-	return Statement{
-		ID: s.JTI, Type: s.Type, Subject: s.Subject, Actor: party.Actor, ActorIssuer: party.ActorIssuer, Scope: s.Scope, JKT: s.JKT,
-		Limits: s.Limits, SameAs: party.SameAs, MovedTo: party.MovedTo, Member: party.Member, Role: s.Role, Guardian: party.Guardian,
-		Handle: s.Handle, OldHandle: s.OldHandle, Audience: s.Audience, CreatedAt: s.IssuedAt.UTC(), ExpiresAt: s.Expires.UTC(),
-		Token: token,
-	}
 }
 
 // mine serves a person whose token is for her own account.
@@ -131,9 +98,9 @@ func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) erro
 		if err != nil {
 			return err
 		}
-		list := make([]Statement, len(page))
+		list := make([]api.Statement, len(page))
 		for i, v := range page {
-			list[i] = shown(v, "")
+			list[i] = httpapi.Statement(v, "")
 		}
 		if next != "" {
 			query := url.Values{"limit": {strconv.Itoa(limit)}, "cursor": {next}}
@@ -146,23 +113,23 @@ func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) erro
 // state serves POST /me/actors, /me/delegations and /me/links: the person makes a statement, and gets it signed.
 func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
 	return func(c echo.Context, who oauth.Person) error {
-		b, err := readBody(c)
+		b, err := httpapi.ReadBody(c)
 		if err != nil {
 			return err
 		}
-		statement := nested.Statement{Type: k.typ, Audience: b.strings("audience")}
+		statement := nested.Statement{Type: k.typ, Audience: b.Strings("audience")}
 		k.read(b, &statement)
-		if seconds := b.count("expires_in"); seconds > 0 {
+		if seconds := b.Count("expires_in"); seconds > 0 {
 			statement.Expires = s.Now().Add(time.Duration(seconds) * time.Second).Truncate(time.Second)
 		}
-		if err := b.done(); err != nil {
+		if err := b.Done(); err != nil {
 			return err
 		}
 		made, err := s.OAuth.State(c.Request().Context(), who, statement)
 		if err != nil {
 			return err
 		}
-		return c.JSON(http.StatusCreated, shown(made.Statement, made.Token))
+		return c.JSON(http.StatusCreated, httpapi.Statement(made.Statement, made.Token))
 	}
 }
 
@@ -178,12 +145,12 @@ func (s *Server) withdraw(k statementKind) func(echo.Context, oauth.Person) erro
 
 // withdrawSigned serves POST /me/withdrawals: what a key of the person's own signed no longer holds.
 func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
-	b, err := readBody(c)
+	b, err := httpapi.ReadBody(c)
 	if err != nil {
 		return err
 	}
-	statement, along := b.string("token"), b.strings("im_along")
-	if err := b.done(); err != nil {
+	statement, along := b.String("token"), b.Strings("im_along")
+	if err := b.Done(); err != nil {
 		return err
 	}
 	if err := s.OAuth.WithdrawSigned(c.Request().Context(), who, statement, along); err != nil {

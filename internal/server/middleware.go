@@ -2,9 +2,7 @@ package server
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"net/netip"
@@ -17,12 +15,12 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/oauth"
 )
 
 const (
-	maxBody      = 64 << 10 // bytes of a request's body, or of its query
 	maxParameter = 8 << 10  // bytes of one parameter; a token may be so long, nothing else is
 	maxTokens    = 36 << 10 // bytes of one that holds several tokens
 	headerID     = "X-Request-Id"
@@ -119,12 +117,9 @@ func form(c echo.Context) (url.Values, error) {
 	if len(types) != 1 || !isForm(types[0]) {
 		return nil, invalid("The body must be of type application/x-www-form-urlencoded.")
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(c.Response(), r.Body, maxBody))
-	var large *http.MaxBytesError
-	if errors.As(err, &large) {
-		return nil, &tooLarge{}
-	} else if err != nil {
-		return nil, invalid("The body is incomplete.")
+	body, err := httpapi.ReadAll(c, httpapi.MaxBody)
+	if err != nil {
+		return nil, err
 	}
 	if bytes.ContainsRune(body, ';') { // a form writes it as %3B
 		return nil, invalid("The body has a semicolon that is not percent-encoded.")
@@ -150,8 +145,8 @@ func isForm(contentType string) bool {
 // (RFC 8707 §2) and audience (RFC 8693 §2.1), and each is text. Only & separates parameters: a semicolon is part of the value
 // of a query parameter (RFC 3986 §3.4).
 func parameters(encoded string) (url.Values, error) {
-	if len(encoded) > maxBody {
-		return nil, &tooLarge{}
+	if len(encoded) > httpapi.MaxBody {
+		return nil, httpapi.ErrTooLarge
 	}
 	values := make(url.Values)
 	for pair := range strings.SplitSeq(encoded, "&") {
@@ -182,7 +177,7 @@ func parameters(encoded string) (url.Values, error) {
 		}
 		for _, v := range list {
 			if len(v) > limit {
-				return nil, &tooLarge{}
+				return nil, httpapi.ErrTooLarge
 			}
 			if !utf8.ValidString(v) || strings.ContainsRune(v, 0) {
 				return nil, invalid("A parameter is not text in UTF-8.")
@@ -198,9 +193,7 @@ func parameters(encoded string) (url.Values, error) {
 	return values, nil
 }
 
-func invalid(description string) error {
-	return &oauth.Error{Code: oauth.CodeInvalidRequest, Description: description}
-}
+func invalid(description string) error { return httpapi.Invalid(description) }
 
 // source is the address that a request came from.
 func source(c echo.Context) netip.Addr {

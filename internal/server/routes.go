@@ -45,32 +45,13 @@ func (s *Server) publicRoutes() []route {
 	}, s.myRoutes()...)
 }
 
-// adminRoutes is the table of what operators ask, over a socket of their own.
+// adminRoutes is the table of the routes for operators, which have a listener of their own.
 func (s *Server) adminRoutes() []route {
-	return []route{
-		{http.MethodGet, "/metrics", s.serveMetrics, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/backup", s.backup, ownOrigin, notCounted},
-		{http.MethodGet, "/admin/devices", s.listDevices, ownOrigin, notCounted},
-		{http.MethodDelete, "/admin/devices/{domain}/{device}", s.removeDevice, ownOrigin, notCounted},
-		{http.MethodGet, "/admin/users", s.listUsers, ownOrigin, notCounted},
-		{http.MethodGet, "/admin/users/{user}", s.showUser, ownOrigin, notCounted},
-		{http.MethodPut, "/admin/users/{user}/handle", s.renameUser, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/links", s.relink, ownOrigin, notCounted},
-		{http.MethodDelete, "/admin/names", s.releaseName, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/users/{user}/disable", s.disableUser, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/users/{user}/enable", s.enableUser, ownOrigin, notCounted},
-		{http.MethodGet, "/admin/clients", s.listClients, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/clients", s.addClient, ownOrigin, notCounted},
-		{http.MethodDelete, "/admin/clients", s.removeClient, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/clients/secret", s.rotateSecret, ownOrigin, notCounted},
-		{http.MethodGet, "/admin/client", s.showClient, ownOrigin, notCounted},
-		{http.MethodGet, "/admin/keys", s.listKeys, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/keys", s.rotateKey, ownOrigin, notCounted},
-		{http.MethodDelete, "/admin/keys/{kid}", s.revokeKey, ownOrigin, notCounted},
-		{http.MethodGet, "/admin/statements", s.listStatements, ownOrigin, notCounted},
-		{http.MethodPost, "/admin/statements", s.attest, ownOrigin, notCounted},
-		{http.MethodDelete, "/admin/statements/{id}", s.endStatement, ownOrigin, notCounted},
+	list := []route{{http.MethodGet, "/metrics", s.serveMetrics, ownOrigin, notCounted}}
+	for _, r := range s.Operators {
+		list = append(list, route{r.Method, r.Path, r.Handler, ownOrigin, notCounted})
 	}
+	return list
 }
 
 // sender returns the address that a request came from, as [dpop.Sender] reads it; "" if there is none.

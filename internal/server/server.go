@@ -19,6 +19,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
@@ -36,7 +37,6 @@ type Config struct {
 	// Algorithms are the proof algorithms that it accepts, for the metadata.
 	Algorithms   []string
 	OAuth        *oauth.Provider
-	Clients      Clients
 	Accounts     *account.Accounts
 	Introspector *introspect.Introspector
 	Proofs       *dpop.Verifier
@@ -60,8 +60,8 @@ type Config struct {
 	PendingLogins QuotaSize
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
-	// Backup writes the database to a new file. Nil if it is backed up in other ways.
-	Backup func(ctx context.Context, to string) error
+	// Operators are the routes that [Server.Admin] serves beside GET /metrics.
+	Operators []httpapi.Route
 	// Time reports why the server does not know what time it is. Nil means that it always does.
 	Time func() error
 	// LoginTime is how long a person may take at her provider. Zero means ten minutes.
@@ -94,7 +94,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil || issuer.Host == "" {
 		return nil, errors.New("server: Config.Issuer is not an absolute URL")
 	}
-	if cfg.OAuth == nil || cfg.Clients == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
+	if cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
 		cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}

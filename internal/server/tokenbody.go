@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -19,27 +20,28 @@ var jsonParameters = []string{
 // tokenParams reads the parameters of a request to the token endpoint. They come as a form; those of the grant for
 // embedded tokens may come as a JSON object, too, as draft-yusef-oauth-nested-jwt has them.
 func (s *Server) tokenParams(c echo.Context) (url.Values, error) {
-	if types := c.Request().Header.Values("Content-Type"); len(types) != 1 || !isJSON(types[0]) {
+	if !httpapi.IsJSON(c.Request()) {
 		return form(c)
 	}
 	if c.Request().URL.RawQuery != "" {
 		return nil, invalid("Send parameters in the body, not in the URL, which logs keep.")
 	}
-	b, err := readBody(c)
+	b, err := httpapi.ReadBody(c)
 	if err != nil {
 		return nil, err
 	}
-	if b.string("grant_type") != oauth.GrantEmbed {
-		return nil, invalid("JSON is for the grant " + oauth.GrantEmbed + ": all others are sent as application/x-www-form-urlencoded.")
+	if b.String("grant_type") != oauth.GrantEmbed {
+		return nil, invalid("JSON is for the grant " + oauth.GrantEmbed +
+			": all others are sent as application/x-www-form-urlencoded.")
 	}
 	params := url.Values{"grant_type": {oauth.GrantEmbed}}
 	for _, name := range []string{"resource", "audience"} {
-		if list := b.strings(name); len(list) > 0 {
+		if list := b.Strings(name); len(list) > 0 {
 			params[name] = list
 		}
 	}
 	for _, name := range []string{"tokens", "im_along"} {
-		if raw := b.take(name); raw != nil {
+		if raw := b.Raw(name); raw != nil {
 			var text bytes.Buffer
 			if err := json.Compact(&text, raw); err != nil || raw[0] != '[' {
 				return nil, invalid("The member " + name + " must be an array.")
@@ -48,12 +50,12 @@ func (s *Server) tokenParams(c echo.Context) (url.Values, error) {
 		}
 	}
 	for _, name := range jsonParameters { // others are ignored (RFC 6749 §3.2)
-		if value := b.string(name); value != "" {
+		if value := b.String(name); value != "" {
 			params.Set(name, value)
 		}
 	}
-	if b.err != nil {
-		return nil, b.err
+	if err := b.Err(); err != nil {
+		return nil, err
 	}
 	// The rules for parameters are the same, however they came.
 	return parameters(params.Encode())

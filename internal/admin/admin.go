@@ -1,0 +1,165 @@
+// Package admin serves operators: the endpoints below /admin, for the issuer's command line. It authenticates nobody, so
+// only the operator may reach its listener. Every change is an event of [audit].
+//
+// The rules are in the packages below. A handler reads what is asked, makes one call, and writes the answer, which is of
+// types/api.
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Config configures an [API]. All fields are required but those that say otherwise.
+type Config struct {
+	// Domains are the domains of the issuer.
+	Domains []string
+	// Providers are the issuers of the OpenID providers at which users sign in.
+	Providers []string
+	Accounts  *account.Accounts
+	OAuth     *oauth.Provider
+	Keys      *keys.Ring
+	Clients   Clients
+	// Backup writes the database to a new file. Its error is [ErrBackupExists] for a file that exists. Nil if the database is
+	// backed up with its own tools.
+	Backup func(ctx context.Context, to string) error
+	// Audit receives an event for every change. Nil discards them.
+	Audit *audit.Recorder
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+}
+
+// Clients is the register of all clients, those of the settings and those in storage.
+type Clients interface {
+	// List returns the clients in the order of their ids, without those that were removed.
+	List() []Client
+	// Find returns the client with an id, also one that was removed, and false if there never was one.
+	Find(id string) (Client, bool)
+	// Check reads a registration by the rules of the settings. Its error is a [config.Errors] if it breaks one.
+	Check(registration []byte, secret [32]byte) (config.Client, error)
+	// Apply merges rows that were written, ignoring any that are older than those of the register.
+	Apply(rows ...storage.Client) error
+}
+
+// A Client is a client of the register.
+type Client struct {
+	ID    string
+	Entry config.Client
+	// Stored is the client's row; nil if the client is in the settings.
+	Stored *storage.Client
+	// Fault is set if the client is not served, because its registration is not valid under the present settings.
+	Fault error
+}
+
+// An API is the endpoints for operators.
+type API struct{ Config }
+
+// New returns an API.
+func New(cfg Config) (*API, error) {
+	if len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.OAuth == nil || cfg.Keys == nil || cfg.Clients == nil {
+		return nil, errors.New("admin: Config is incomplete")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	return &API{cfg}, nil
+}
+
+// Routes returns the table of the endpoints.
+func (a *API) Routes() []httpapi.Route {
+	return []httpapi.Route{
+		{Method: http.MethodPost, Path: "/admin/backup", Handler: a.backup},
+		{Method: http.MethodGet, Path: "/admin/devices", Handler: a.listDevices},
+		{Method: http.MethodDelete, Path: "/admin/devices/{domain}/{device}", Handler: a.removeDevice},
+		{Method: http.MethodGet, Path: "/admin/users", Handler: a.listUsers},
+		{Method: http.MethodGet, Path: "/admin/users/{user}", Handler: a.showUser},
+		{Method: http.MethodPut, Path: "/admin/users/{user}/handle", Handler: a.renameUser},
+		{Method: http.MethodPost, Path: "/admin/links", Handler: a.relink},
+		{Method: http.MethodDelete, Path: "/admin/names", Handler: a.releaseHandle},
+		{Method: http.MethodPost, Path: "/admin/users/{user}/disable", Handler: a.disableUser},
+		{Method: http.MethodPost, Path: "/admin/users/{user}/enable", Handler: a.enableUser},
+		{Method: http.MethodGet, Path: "/admin/clients", Handler: a.listClients},
+		{Method: http.MethodPost, Path: "/admin/clients", Handler: a.addClient},
+		{Method: http.MethodDelete, Path: "/admin/clients", Handler: a.removeClient},
+		{Method: http.MethodPost, Path: "/admin/clients/secret", Handler: a.replaceSecret},
+		{Method: http.MethodGet, Path: "/admin/client", Handler: a.showClient},
+		{Method: http.MethodGet, Path: "/admin/keys", Handler: a.listKeys},
+		{Method: http.MethodPost, Path: "/admin/keys", Handler: a.rotateKey},
+		{Method: http.MethodDelete, Path: "/admin/keys/{kid}", Handler: a.revokeKey},
+		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements},
+		{Method: http.MethodPost, Path: "/admin/statements", Handler: a.makeStatement},
+		{Method: http.MethodDelete, Path: "/admin/statements/{id}", Handler: a.withdrawStatement},
+	}
+}
+
+// record records an event that the operator caused.
+func (a *API) record(c echo.Context, e audit.Event) {
+	e.Actor = audit.ActorAdmin
+	a.Audit.Record(c.Request().Context(), e)
+}
+
+// domain returns the domain of a request: the one that it names, or the only one of the issuer.
+func (a *API) domain(c echo.Context) (string, error) {
+	if domain := c.QueryParam("domain"); domain != "" {
+		return domain, nil
+	}
+	if len(a.Domains) == 1 {
+		return a.Domains[0], nil
+	}
+	return "", httpapi.Invalid("The issuer serves several domains: name one.")
+}
+
+// servedDomain is domain for requests to which an empty answer about an unknown domain would mislead.
+func (a *API) servedDomain(c echo.Context) (string, error) {
+	domain, err := a.domain(c)
+	if err == nil && !slices.Contains(a.Domains, domain) {
+		err = httpapi.Invalid("The issuer does not serve that domain.")
+	}
+	return domain, err
+}
+
+// reason returns the reason that a request gives, or a default.
+func reason(c echo.Context) string {
+	if reason := c.QueryParam("reason"); reason != "" {
+		return reason
+	}
+	return "operator"
+}
+
+// flag reads a parameter that is true or false. An absent one is false.
+func flag(c echo.Context, name string) (bool, error) {
+	switch c.QueryParam(name) {
+	case "":
+		return false, nil
+	case "true":
+		return true, nil
+	case "false":
+		return false, nil
+	}
+	return false, httpapi.Invalid("The parameter " + name + " must be true or false.")
+}
+
+// optional returns a time that may never have come: nil for the zero time.
+func optional(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	t = rounded(t)
+	return &t
+}
+
+// rounded returns a time as storage returns it, for an answer that was not read from there.
+func rounded(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }

@@ -1,0 +1,58 @@
+package admin
+
+import (
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/types/api"
+)
+
+// listDevices serves GET /admin/devices?domain=…&user=…: the devices of a domain, or of one of its users.
+func (a *API) listDevices(c echo.Context) error {
+	domain, err := a.domain(c)
+	if err != nil {
+		return err
+	}
+	devices, err := a.Accounts.Devices(c.Request().Context(), domain, c.QueryParam("user"))
+	if err != nil {
+		return err
+	}
+	list, handles := make([]api.Device, 0, len(devices)), make(map[string]string)
+	for _, d := range devices {
+		handle, known := handles[d.User]
+		if !known {
+			u, err := a.Accounts.User(c.Request().Context(), domain, d.User)
+			if err != nil {
+				return err
+			}
+			handle, handles[d.User] = u.Handle, u.Handle
+		}
+		device := deviceOf(d)
+		device.Handle = handle
+		list = append(list, device)
+	}
+	return c.JSON(http.StatusOK, list)
+}
+
+// removeDevice serves DELETE /admin/devices/{domain}/{device}?reason=…
+func (a *API) removeDevice(c echo.Context) error {
+	reason := reason(c)
+	d, err := a.Accounts.RemoveDevice(c.Request().Context(), c.Param("domain"), c.Param("device"), reason)
+	if err != nil {
+		return err
+	}
+	if d.Changed {
+		a.record(c, audit.Event{Kind: audit.DeviceRemoved, Domain: d.Domain, User: d.User, Device: d.ID, Client: d.Client, Reason: reason})
+	}
+	return c.JSON(http.StatusOK, deviceOf(d.Device))
+}
+
+func deviceOf(d storage.Device) api.Device {
+	return api.Device{
+		Domain: d.Domain, ID: d.ID, User: d.User, JKT: d.JKT, Name: d.Name, Client: d.Client,
+		CreatedAt: d.CreatedAt, RemovedAt: optional(d.RemovedAt), RemovedReason: d.RemovedReason,
+	}
+}

@@ -1,0 +1,84 @@
+package admin
+
+import (
+	"errors"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/types/api"
+)
+
+// handleRefused refuses to give or to release a handle.
+func handleRefused(words string) error { return httpapi.Conflict("handle_refused", words) }
+
+// renameUser serves PUT /admin/users/{user}/handle?domain=…&handle=…&reserved=true
+func (a *API) renameUser(c echo.Context) error {
+	reserved, err := flag(c, "reserved")
+	if err != nil {
+		return err
+	}
+	domain, user, err := a.user(c)
+	if err != nil {
+		return err
+	}
+	rename := a.Accounts.Rename
+	if reserved {
+		rename = a.Accounts.RenameReserved
+	}
+	u, err := rename(c.Request().Context(), domain, user, c.QueryParam("handle"))
+	bad := (*claims.Error)(nil)
+	switch words := account.HandleRefusal(err); {
+	case errors.Is(err, account.ErrNoRename):
+		return handleRefused("Handles of this domain cannot change: in XMPP the handle is the user.")
+	case errors.As(err, &bad) && bad.Code == claims.CodeReservedHandle:
+		return handleRefused("This name is reserved. To give it to this user all the same, add --reserved.")
+	case err != nil && words != "":
+		return handleRefused(words)
+	case err != nil:
+		return err
+	}
+	if u.Changed {
+		event := audit.Event{Kind: audit.UserRenamed, Domain: u.Domain, User: u.ID, Handle: u.Handle}
+		if reserved {
+			event.Reason = "reserved handle granted"
+		}
+		a.record(c, event)
+	}
+	return c.JSON(http.StatusOK, userOf(u.User))
+}
+
+// releaseHandle serves DELETE /admin/names?domain=…&handle=…: others can take a former handle again.
+func (a *API) releaseHandle(c echo.Context) error {
+	domain, err := a.servedDomain(c)
+	if err != nil {
+		return err
+	}
+	released, err := a.Accounts.ReleaseName(c.Request().Context(), domain, c.QueryParam("handle"))
+	held := (*account.HeldError)(nil)
+	switch {
+	case errors.Is(err, account.ErrNoName):
+		return handleRefused("Nobody has or had this handle: it needs no release.")
+	case errors.As(err, &held) && held.Held:
+		return handleRefused("User " + held.User.ID + " has the handle " + held.Name +
+			" now. Rename the user first: issuer users rename @" + held.Name + " --to HANDLE")
+	case errors.As(err, &held) && held.ID:
+		return handleRefused("This is the id of user " + held.User.ID + ", or looks like it. Ids are never released.")
+	case errors.As(err, &held):
+		return handleRefused("Nobody had this handle, but user " + held.User.ID + " had " + held.Name +
+			", which looks like it: release that one.")
+	case err != nil:
+		return err
+	}
+	last := released[len(released)-1]
+	answer := api.ReleasedHandle{Domain: domain, Handle: last.Local, User: last.User}
+	for _, n := range released {
+		answer.Handles = append(answer.Handles, n.Local)
+		a.record(c, audit.Event{Kind: audit.HandleReleased, Domain: domain, User: n.User, Handle: n.Local})
+	}
+	return c.JSON(http.StatusOK, answer)
+}

@@ -1,0 +1,85 @@
+package admin
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/types/api"
+)
+
+// listStatements serves GET /admin/statements?domain=…&user=…: the live statements of a domain, or about one of its users.
+func (a *API) listStatements(c echo.Context) error {
+	domain, err := a.domain(c)
+	if err != nil {
+		return err
+	}
+	all, err := a.OAuth.Statements(c.Request().Context(), domain, c.QueryParam("user"))
+	if err != nil {
+		return err
+	}
+	list := make([]api.Statement, len(all))
+	for i, v := range all {
+		list[i] = httpapi.Statement(v, "")
+	}
+	return c.JSON(http.StatusOK, list)
+}
+
+// makeStatement serves POST /admin/statements: the issuer signs a statement for the operator. The body is an
+// [api.NewStatement].
+func (a *API) makeStatement(c echo.Context) error {
+	b, err := httpapi.ReadBody(c)
+	if err != nil {
+		return err
+	}
+	v := nested.Statement{
+		Type: b.String("typ"), Subject: b.String("sub"), OldHandle: b.String("old_handle"), Role: b.String("role"),
+		Audience: b.Strings("audience"),
+	}
+	switch v.Type {
+	case nested.TypeLink:
+		v.Party = b.String("same_as")
+	case nested.TypeMove:
+		v.Party = b.String("moved_to")
+	case nested.TypeMember:
+		v.Party = b.String("member")
+	case nested.TypeGuardian:
+		v.Party = b.String("guardian")
+	case nested.TypeRename:
+	default:
+		return httpapi.Invalid("The member typ must be im-link+jwt, im-move+jwt, im-member+jwt, im-guardian+jwt or im-rename+jwt: " +
+			"the other statements are for people, or their keys, to make.")
+	}
+	if seconds := b.Count("expires_in"); seconds > 0 {
+		v.Expires = a.Now().Add(time.Duration(seconds) * time.Second).Truncate(time.Second)
+	}
+	if err := b.Done(); err != nil {
+		return err
+	}
+	made, err := a.OAuth.Attest(c.Request().Context(), v)
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusCreated, httpapi.Statement(made.Statement, made.Token))
+}
+
+// withdrawStatement serves DELETE /admin/statements/{id}?domain=…&reason=…
+func (a *API) withdrawStatement(c echo.Context) error {
+	domain, err := a.domain(c)
+	if err != nil {
+		return err
+	}
+	reason := reason(c)
+	ended, err := a.Accounts.Withdraw(c.Request().Context(), domain, "", c.Param("id"), reason)
+	if err != nil {
+		return err
+	}
+	a.record(c, audit.Event{
+		Kind: audit.StatementWithdrawn, Domain: domain, User: ended.User, Statement: ended.JTI, Reason: reason,
+	})
+	return c.NoContent(http.StatusNoContent)
+}

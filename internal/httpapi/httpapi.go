@@ -1,0 +1,55 @@
+// Package httpapi holds the parts of HTTP that the handlers of internal/server and internal/admin share: routes, JSON bodies
+// and refusals. Internal/server maps every error to its answer, in errors.go.
+package httpapi
+
+import (
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/oauth"
+)
+
+// MaxBody is how many bytes a body or a query may have.
+const MaxBody = 64 << 10
+
+// A Route is a line of a table of routes. Its path is written as in OpenAPI, with {name} for a parameter.
+type Route struct {
+	Method, Path string
+	Handler      echo.HandlerFunc
+}
+
+// ErrTooLarge refuses a body, a query or a parameter that exceeds its limit.
+var ErrTooLarge = errors.New("request too large")
+
+// A RefusedError refuses a request for a reason that only its endpoint has.
+type RefusedError struct {
+	Status      int    // of the answer
+	Code        string // the member error of the answer
+	Description string // for people
+}
+
+func (e *RefusedError) Error() string { return e.Code + ": " + e.Description }
+
+// Conflict returns a [*RefusedError] with status 409.
+func Conflict(code, description string) error {
+	return &RefusedError{http.StatusConflict, code, description}
+}
+
+// Invalid returns the error of a request that is not well-formed.
+func Invalid(description string) error {
+	return &oauth.Error{Code: oauth.CodeInvalidRequest, Description: description}
+}
+
+// ReadAll reads the body of a request, of at most limit bytes.
+func ReadAll(c echo.Context, limit int64) ([]byte, error) {
+	text, err := io.ReadAll(http.MaxBytesReader(c.Response(), c.Request().Body, limit))
+	if large := (*http.MaxBytesError)(nil); errors.As(err, &large) {
+		return nil, ErrTooLarge
+	} else if err != nil {
+		return nil, Invalid("The body is incomplete.")
+	}
+	return text, nil
+}

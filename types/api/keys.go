@@ -1,0 +1,27 @@
+package api
+
+import "time"
+
+// A Key is a signing key as operators see it, without its secret part.
+type Key struct {
+	KID   string `json:"kid"`
+	Alg   string `json:"alg"`
+	State string `json:"state"` // published, signing, retired or revoked
+	// Since is when the key came into its state, and Until when it leaves it, if that is known.
+	Since     time.Time  `json:"since"`
+	Until     *time.Time `json:"until,omitempty"`
+	CreatedAt time.Time  `json:"created_at"`
+	Reason    string     `json:"reason,omitempty"` // for a revoked key
+}
+
+// A KeyChange is a signing key after a request to rotate or revoke it. Changed is false if nothing had to change.
+type KeyChange struct {
+	Key
+	Changed bool `json:"changed"`
+}
+
+// A Backup is a backup that was made.
+type Backup struct {
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"`
+}

@@ -1,0 +1,78 @@
+package api
+
+import "time"
+
+// A User is a user as operators see them.
+type User struct {
+	Domain     string     `json:"domain"`
+	ID         string     `json:"id"`
+	Handle     string     `json:"handle"`
+	CreatedAt  time.Time  `json:"created_at"`
+	DisabledAt *time.Time `json:"disabled_at,omitempty"`
+}
+
+// A Person is a user with their handles, links, devices and live sessions.
+type Person struct {
+	User
+	URI       string    `json:"uri"`
+	HandleURI string    `json:"handle_uri"`
+	Handles   []Handle  `json:"handles"`
+	Links     []Link    `json:"links"`
+	Devices   []Device  `json:"devices"`
+	Sessions  []Session `json:"sessions"`
+}
+
+// A Handle is a present or former handle of a user.
+type Handle struct {
+	Handle     string     `json:"handle"`
+	TakenAt    time.Time  `json:"taken_at"`
+	ReleasedAt *time.Time `json:"released_at,omitempty"`
+}
+
+// A Link ties a user to an account at an OpenID provider.
+type Link struct {
+	Issuer    string    `json:"iss"`
+	Subject   string    `json:"sub"`
+	CreatedAt time.Time `json:"created_at"`
+}
+
+// A Session is a live session of a device.
+type Session struct {
+	ID          string     `json:"sid"`
+	Client      string     `json:"client"`
+	Device      string     `json:"device"`
+	Scopes      []string   `json:"scopes"`
+	Audience    []string   `json:"audience"`
+	CreatedAt   time.Time  `json:"created_at"`
+	RefreshedAt *time.Time `json:"refreshed_at,omitempty"`
+	// ExpiresAt is when the session ends unless it is refreshed, or at the latest.
+	ExpiresAt time.Time `json:"expires_at"`
+}
+
+// A DisabledUser is a user after they were disabled.
+type DisabledUser struct {
+	User
+	SessionsEnded int `json:"sessions_ended"`
+}
+
+// A Device is a device as operators see it.
+type Device struct {
+	Domain        string     `json:"domain"`
+	ID            string     `json:"id"`
+	User          string     `json:"user"`
+	Handle        string     `json:"handle,omitempty"` // of the user; in lists of devices
+	JKT           string     `json:"jkt"`
+	Name          string     `json:"name,omitempty"`
+	Client        string     `json:"client"`
+	CreatedAt     time.Time  `json:"created_at"`
+	RemovedAt     *time.Time `json:"removed_at,omitempty"`
+	RemovedReason string     `json:"removed_reason,omitempty"`
+}
+
+// A ReleasedHandle is a former handle that others can take again.
+type ReleasedHandle struct {
+	Domain  string   `json:"domain"`
+	Handle  string   `json:"handle"`
+	User    string   `json:"former_user"`
+	Handles []string `json:"released"` // all spellings
+}
