@@ -1,14 +1,14 @@
 package introspect
 
 import (
-	"encoding/json"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/nested"
 )
 
-// An Answer is the answer to an introspection request (RFC 7662 §2.2). The zero Answer is that for every token that is
-// not active; it is written as {"active":false}.
+// An Answer is a verdict in the form of RFC 7662 §2.2. The zero Answer is that for every token that is not active; it is
+// written as {"active":false}.
 type Answer struct {
 	Active  bool   `json:"active"`
 	Issuer  string `json:"iss,omitempty"`
@@ -35,44 +35,15 @@ type Answer struct {
 	// MaxAge is for how many seconds the answer may be cached.
 	MaxAge int64 `json:"max_age"`
 	// Holder is unverified: the answer says nothing about who showed the token.
-	Holder string `json:"holder,omitempty"`
+	Holder Holder `json:"holder,omitempty"`
 	// Actor is who acts for the subject (RFC 8693 §4.1); nil if nobody does.
 	Actor *Actor `json:"act,omitempty"`
-	// Tokens are the tokens that it encloses, outer before inner.
+	// Tokens are the enclosed tokens, outer before inner.
 	Tokens []Layer `json:"tokens,omitempty"`
 
-	// Reason is why a token is not active, for callers that may know, and Path which enclosed token is at fault.
+	// Reason says why a token is not active, and Path which enclosed token is at fault. Only callers that may know get them.
 	Reason Reason `json:"-"`
 	Path   string `json:"-"`
-}
-
-// An Actor is who acts for the subject of a token.
-type Actor struct {
-	Subject  string `json:"sub"`
-	Issuer   string `json:"iss,omitempty"`
-	ClientID string `json:"client_id,omitempty"`
-	// Actor is who acted before.
-	Actor *Actor `json:"act,omitempty"`
-}
-
-func newActor(a *claims.Actor) *Actor {
-	if a == nil {
-		return nil
-	}
-	return &Actor{a.Subject, a.Issuer, a.ClientID, newActor(a.Actor)}
-}
-
-// MarshalJSON writes {"active":false} for a token that is not active, and the reason and path if there are any.
-func (a Answer) MarshalJSON() ([]byte, error) {
-	if !a.Active {
-		return json.Marshal(struct {
-			Active bool   `json:"active"`
-			Reason Reason `json:"reason,omitempty"`
-			Path   string `json:"path,omitempty"`
-		}{false, a.Reason, a.Path})
-	}
-	type members Answer
-	return json.Marshal(members(a))
 }
 
 // A Confirmation is the cnf of a token (RFC 7800).
@@ -83,45 +54,96 @@ type Confirmation struct {
 // Audience is an aud: one value is written as a string, several as an array (RFC 7519 §4.1.3).
 type Audience []string
 
-// MarshalJSON writes the audience.
-func (a Audience) MarshalJSON() ([]byte, error) {
-	if len(a) == 1 {
-		return json.Marshal(a[0])
-	}
-	return json.Marshal([]string(a))
+// An Actor acts for the subject of a token.
+type Actor struct {
+	Subject  string `json:"sub"`
+	Issuer   string `json:"iss,omitempty"`
+	ClientID string `json:"client_id,omitempty"`
+	// Actor acted before.
+	Actor *Actor `json:"act,omitempty"`
 }
 
-// whole returns the claims of the token, where those about rights, time and login are the least of all that it encloses.
-func (t *token) whole() claims.Set {
-	set := t.Set
-	if t.tree == nil {
-		return set
-	}
-	least := t.tree.Assurance
-	set.Scope, set.Expires = t.tree.Scope, t.tree.Until
-	set.ACR, set.AMR, set.AuthTime = least.ACR, least.AMR, time.Time{}
-	if least.AuthTime != nil {
-		set.AuthTime = *least.AuthTime
-	}
-	return set
+// A Layer is an enclosed token in an answer.
+type Layer struct {
+	// Path is where the token lies: "tokens[0].tokens[1]".
+	Path     string          `json:"path"`
+	Relation nested.Relation `json:"rel"`
+	Type     string          `json:"typ"`
+	// Active is true for a token that was checked for revocation. It is left out for one that was not, as for another
+	// issuer's, which may have been revoked.
+	Active bool `json:"active,omitempty"`
+	// Revocation is "checked", or "not_asked" where only another issuer knows whether the token was revoked.
+	Revocation string `json:"revocation"`
+	Issuer     string `json:"iss"`
+	Subject    string `json:"sub"`
+	Handle     string `json:"handle,omitempty"`
+	Device     string `json:"device,omitempty"`
+	// The claims of a statement beside its subject, by their names. Which ones it has depends on its type.
+	OldHandle string `json:"old_handle,omitempty"` // of a renamed user
+	Role      string `json:"role,omitempty"`       // of a member, in words
+	MayAct    *Actor `json:"may_act,omitempty"`    // who may act for the subject
+	SameAs    string `json:"same_as,omitempty"`    // another user who is the same person
+	MovedTo   string `json:"moved_to,omitempty"`   // who the subject is now
+	Member    string `json:"member,omitempty"`     // who belongs to the subject
+	Guardian  string `json:"guardian,omitempty"`   // of the subject
+	JTI       string `json:"jti"`
+	ExpiresAt int64  `json:"exp"`
 }
 
-// answer says what an active token is.
-func (i *Introspector) answer(t *token, now time.Time) Answer {
-	set := t.whole()
-	left := int64(set.Expires.Sub(now) / time.Second)
+// Answer returns the verdict in the form of RFC 7662.
+func (v *Verdict) Answer() Answer {
+	if !v.Active {
+		return Answer{Reason: v.Reason, Path: v.Path}
+	}
+	set := &v.Claims
 	a := Answer{
-		Active: true, Issuer: t.Issuer, Subject: t.Subject, Username: t.username, Handle: t.Handle, Device: t.Device,
-		Audience: t.Audience, ClientID: t.ClientID, Scope: set.Scope, ExpiresAt: set.Expires.Unix(), IssuedAt: t.IssuedAt.Unix(),
-		JTI: t.JTI, ACR: set.ACR, SID: t.SID, TokenType: "Bearer",
-		ExpiresIn: left, MaxAge: min(left, int64(i.cfg.MaxAge/time.Second)), Holder: "unverified",
-		Actor: newActor(t.Actor), Tokens: t.layers(),
+		Active: true, Issuer: set.Issuer, Subject: set.Subject, Username: v.Username, Handle: set.Handle, Device: set.Device,
+		Audience: set.Audience, ClientID: set.ClientID, Scope: set.Scope, ExpiresAt: set.Expires.Unix(), IssuedAt: set.IssuedAt.Unix(),
+		JTI: set.JTI, ACR: set.ACR, SID: set.SID, TokenType: "Bearer",
+		ExpiresIn: wholeSeconds(set.Expires.Sub(v.At)), MaxAge: wholeSeconds(v.MaxAge), Holder: v.Holder,
+		Actor: newActor(set.Actor),
 	}
 	if !set.AuthTime.IsZero() {
 		a.AuthTime = set.AuthTime.Unix()
 	}
-	if t.JKT != "" {
-		a.Confirmation, a.TokenType = &Confirmation{t.JKT}, "DPoP"
+	if set.JKT != "" {
+		a.Confirmation, a.TokenType = &Confirmation{set.JKT}, "DPoP"
+	}
+	for _, in := range v.Inner {
+		a.Tokens = append(a.Tokens, in.layer())
 	}
 	return a
+}
+
+// wholeSeconds rounds down.
+func wholeSeconds(d time.Duration) int64 { return int64(d / time.Second) }
+
+func newActor(a *claims.Actor) *Actor {
+	if a == nil {
+		return nil
+	}
+	return &Actor{a.Subject, a.Issuer, a.ClientID, newActor(a.Actor)}
+}
+
+// layer returns an enclosed token in the form of an answer.
+func (in Inner) layer() Layer {
+	l := Layer{
+		Path: in.Path, Relation: in.Relation, Type: in.Type, Revocation: "not_asked",
+		Issuer: in.Issuer, Subject: in.Subject, JTI: in.JTI(), ExpiresAt: in.Until.Unix(),
+	}
+	if in.Checked {
+		l.Active, l.Revocation = true, "checked"
+	}
+	if in.Access != nil {
+		l.Handle, l.Device = in.Access.Handle, in.Access.Device
+		return l
+	}
+	s := in.Statement
+	party := s.Parties()
+	l.Handle, l.Device, l.OldHandle, l.Role = s.Handle, s.Device, s.OldHandle, s.Role
+	l.SameAs, l.MovedTo, l.Member, l.Guardian = party.SameAs, party.MovedTo, party.Member, party.Guardian
+	if party.Actor != "" {
+		l.MayAct = &Actor{Subject: party.Actor, Issuer: party.ActorIssuer}
+	}
+	return l
 }

@@ -28,7 +28,11 @@ func newCache(limit int) *cache {
 	return &cache{half: limit / 2, young: make(map[[sha256.Size]byte]entry)}
 }
 
-func cacheKey(text string) [sha256.Size]byte { return sha256.Sum256([]byte(text)) }
+// cacheKey hashes the text of a token. Most texts fit into a buffer on the stack.
+func cacheKey(text string) [sha256.Size]byte {
+	var buffer [1 << 10]byte
+	return sha256.Sum256(append(buffer[:0], text...))
+}
 
 func (c *cache) get(key [sha256.Size]byte) (*token, bool) {
 	c.mu.RLock()

@@ -39,7 +39,7 @@ func (a *authority) Key(_ context.Context, from, kid string) (crypto.PublicKey, 
 	a.asked++
 	switch {
 	case from == issuer:
-		key, alg, ok := a.issuing.Key(kid)
+		key, alg, ok := a.issuing.Public(kid)
 		if !ok {
 			return nil, "", claims.ErrIssuer
 		}
@@ -72,7 +72,7 @@ func newNesting(t testing.TB, cacheBytes int) (*issuing, *authority) {
 	}
 	a := &authority{issuing: s, peer: key}
 	s.Introspector, err = introspect.New(introspect.Config{
-		Issuer: issuer, Domains: []string{"example.com"}, Development: true, Source: s, Authority: a, CacheBytes: cacheBytes,
+		Issuer: issuer, Domains: []string{"example.com"}, Development: true, Keys: s, Revocations: s, Records: s, Authority: a, CacheBytes: cacheBytes,
 		Now: func() time.Time { return s.now },
 	})
 	if err != nil {
@@ -217,11 +217,11 @@ func TestInnerAnswer(t *testing.T) {
 	token := s.issue(t, nested.TypeAccessToken, alice(enclosing(t, member, child), func(set *claims.Set) { set.Expires = start.Add(time.Hour) }))
 	ask := func(along ...string) introspect.Answer {
 		t.Helper()
-		answer, err := s.Introspect(t.Context(), auditor, introspect.Question{Token: token, Along: along})
+		verdict, err := s.Introspect(t.Context(), auditor, introspect.Question{Token: token, Along: along})
 		if err != nil {
 			t.Fatal(err)
 		}
-		return answer
+		return verdict.Answer()
 	}
 	for range 2 { // what came along is not kept
 		if got := ask(); got.Active || got.Reason != "absent" || got.Path != "tokens[0]" {

@@ -12,7 +12,6 @@ import (
 	"fmt"
 	"math/big"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -41,7 +40,7 @@ type issuing struct {
 	*introspect.Introspector
 }
 
-func (s *issuing) Key(kid string) (crypto.PublicKey, string, bool) {
+func (s *issuing) Public(kid string) (crypto.PublicKey, string, bool) {
 	if kid == s.withdrawn {
 		return nil, "", false
 	}
@@ -49,14 +48,16 @@ func (s *issuing) Key(kid string) (crypto.PublicKey, string, bool) {
 }
 
 func (s *issuing) Revoked(_ context.Context, t introspect.Token) (introspect.Reason, error) {
-	_, revoked := s.mirror.Find(revocation.Token{
-		JTI: t.JTI, SID: t.SID, Domain: t.Domain, User: t.User, Device: t.Device, Client: t.ClientID, KID: t.KID, Gen: t.Gen,
-	})
+	_, revoked := s.mirror.Find(t)
 	if err := s.mirror.Fresh(s.now); err != nil || !revoked {
 		return "", err
 	}
 	return introspect.Revoked, nil
 }
+
+func (s *issuing) Session(context.Context, string) (introspect.Reason, error) { return "", nil }
+
+func (s *issuing) Statement(context.Context, string) (introspect.Reason, error) { return "", nil }
 
 func newIssuing(t testing.TB, cacheBytes int) *issuing {
 	t.Helper()
@@ -77,7 +78,7 @@ func newIssuing(t testing.TB, cacheBytes int) *issuing {
 		t.Fatal(err)
 	}
 	s.Introspector, err = introspect.New(introspect.Config{
-		Issuer: issuer, Domains: []string{"example.com"}, Development: true, Source: s, CacheBytes: cacheBytes, Now: now,
+		Issuer: issuer, Domains: []string{"example.com"}, Development: true, Keys: s, Revocations: s, Records: s, CacheBytes: cacheBytes, Now: now,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -131,11 +132,11 @@ func (s *issuing) issue(t testing.TB, typ string, set claims.Set) string {
 // ask returns the answer as it goes over the wire.
 func (s *issuing) ask(t testing.TB, caller introspect.Caller, token string) string {
 	t.Helper()
-	answer, err := s.Introspect(context.Background(), caller, introspect.Question{Token: token})
+	verdict, err := s.Introspect(context.Background(), caller, introspect.Question{Token: token})
 	if err != nil {
 		t.Fatalf("Introspect = %v, want an answer", err)
 	}
-	text, err := json.Marshal(answer)
+	text, err := json.Marshal(verdict.Answer())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -390,7 +391,7 @@ func TestSmallCache(t *testing.T) {
 			for n := range 200 {
 				n = n * 7 % len(tokens)
 				answer, err := s.Introspect(context.Background(), peer, introspect.Question{Token: tokens[n]})
-				if text, _ := json.Marshal(answer); err != nil || string(text) != want[n] {
+				if text, _ := json.Marshal(answer.Answer()); err != nil || string(text) != want[n] {
 					t.Errorf("Introspect = %s, %v, want %s", text, err, want[n])
 				}
 			}
@@ -403,7 +404,8 @@ func TestMaxAgeEndsWithTheToken(t *testing.T) {
 	s := newIssuing(t, 0)
 	token := s.issue(t, jose.TypeAccessToken, alice())
 	s.now = start.Add(10*time.Minute - 2500*time.Millisecond)
-	answer, err := s.Introspect(context.Background(), peer, introspect.Question{Token: token})
+	verdict, err := s.Introspect(context.Background(), peer, introspect.Question{Token: token})
+	answer := verdict.Answer()
 	if err != nil || answer.ExpiresIn != 2 || answer.MaxAge != 2 {
 		t.Errorf("Introspect = %+v, %v, want expires_in and max_age 2", answer, err)
 	}
@@ -414,11 +416,13 @@ func TestMaxAgeEndsWithTheToken(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
-	domains := []string{"example.com"}
+	domains, s := []string{"example.com"}, &issuing{}
 	for name, cfg := range map[string]introspect.Config{
-		"no Source":  {Issuer: issuer, Domains: domains},
-		"no Issuer":  {Source: &issuing{}, Domains: domains},
-		"no Domains": {Issuer: issuer, Source: &issuing{}},
+		"no Keys":        {Issuer: issuer, Domains: domains, Revocations: s, Records: s},
+		"no Revocations": {Issuer: issuer, Domains: domains, Keys: s, Records: s},
+		"no Records":     {Issuer: issuer, Domains: domains, Keys: s, Revocations: s},
+		"no Issuer":      {Keys: s, Revocations: s, Records: s, Domains: domains},
+		"no Domains":     {Keys: s, Revocations: s, Records: s, Issuer: issuer},
 	} {
 		if _, err := introspect.New(cfg); err == nil {
 			t.Errorf("New with %s = nil, want an error", name)
@@ -491,14 +495,16 @@ func BenchmarkVerification(b *testing.B) {
 // BenchmarkAnswerJSON is the writing of an active answer.
 func BenchmarkAnswerJSON(b *testing.B) {
 	s := newIssuing(b, 0)
-	answer, err := s.Introspect(b.Context(), peer, introspect.Question{Token: s.issue(b, jose.TypeAccessToken, alice())})
+	verdict, err := s.Introspect(b.Context(), peer, introspect.Question{Token: s.issue(b, jose.TypeAccessToken, alice())})
 	if err != nil {
 		b.Fatal(err)
 	}
+	text := make([]byte, 0, 1024)
 	b.ReportAllocs()
 	for b.Loop() {
-		if text, err := json.Marshal(answer); err != nil || !slices.Contains(text, '}') {
-			b.Fatal(err)
+		answer := verdict.Answer()
+		if text = answer.AppendJSON(text[:0]); len(text) == 0 {
+			b.Fatal("AppendJSON appends nothing")
 		}
 	}
 }

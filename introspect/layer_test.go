@@ -33,7 +33,8 @@ func TestReviewC5LeastAssurance(t *testing.T) {
 			token := s.issue(t, nested.TypeAccessToken, alice(enclosing(t, nested.Entry{Relation: nested.Separate, Token: user}), func(set *claims.Set) {
 				set.ACR, set.AuthTime = "loa3", time.Unix(late, 0)
 			}))
-			answer, err := s.Introspect(t.Context(), auditor, introspect.Question{Token: token})
+			verdict, err := s.Introspect(t.Context(), auditor, introspect.Question{Token: token})
+			answer := verdict.Answer()
 			if err != nil || !answer.Active || answer.ACR != v.acr || answer.AuthTime != v.authTime {
 				t.Errorf("Introspect = %+v, %v, want acr %q, auth_time %d", answer, err, v.acr, v.authTime)
 			}
@@ -92,7 +93,8 @@ func TestReviewC5LayersSayWhat(t *testing.T) {
 	one := a.states(t, nested.Statement{Type: nested.TypeLink, Issuer: issuer, Subject: her, Party: away, JTI: "one"})
 	other := a.states(t, nested.Statement{Type: nested.TypeLink, Issuer: school, Subject: away, Party: her, JTI: "other"})
 	token := s.issue(t, nested.TypeAccessToken, alice(enclosing(t, nested.Entry{Relation: nested.SameAs, Token: one}, nested.Entry{Relation: nested.SameAs, Token: other})))
-	answer, err := s.Introspect(t.Context(), auditor, introspect.Question{Token: token})
+	verdict, err := s.Introspect(t.Context(), auditor, introspect.Question{Token: token})
+	answer := verdict.Answer()
 	if err != nil || len(answer.Tokens) != 2 || answer.Tokens[0].SameAs != away || answer.Tokens[1].SameAs != her {
 		t.Errorf("Introspect = %+v, %v, want both halves to name the other", answer, err)
 	}

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -184,18 +185,38 @@ func (m *Mirror) Len() int {
 	return len(m.rows)
 }
 
-// A Token is what revocations can be about in an access token. What it has not is empty.
-type Token struct {
-	JTI, SID string
-	// Domain is that of User and Device, which are ids within it.
-	Domain, User, Device string
-	Client               string
-	KID                  string // of the key that signed it
-	Gen                  int64
+// Revoked returns the reason of the revocation that [Mirror.Find] finds, and "" if there is none. The error is an
+// [ErrStale]. A Mirror is the Revocations of package introspect.
+func (m *Mirror) Revoked(_ context.Context, t introspect.Token) (introspect.Reason, error) {
+	if err := m.Fresh(m.cfg.Now()); err != nil {
+		return "", err
+	}
+	row, revoked := m.Find(t)
+	if !revoked {
+		return "", nil
+	}
+	return ReasonOf(row.Kind, row.Reason), nil
+}
+
+// ReasonOf returns the reason that callers of introspection may know of a revocation.
+func ReasonOf(kind storage.RevocationKind, reason string) introspect.Reason {
+	switch r := introspect.Reason(reason); r {
+	case introspect.DeviceRemoved, introspect.UserDisabled, introspect.HandleChanged:
+		return r
+	}
+	switch kind {
+	case storage.RevokeDevice:
+		return introspect.DeviceRemoved
+	case storage.RevokeUser:
+		return introspect.UserDisabled
+	case storage.RevokeGen:
+		return introspect.Superseded
+	}
+	return introspect.Revoked
 }
 
 // Find returns a row that ends t, the widest if there are several, and false if there is none.
-func (m *Mirror) Find(t Token) (storage.Revocation, bool) {
+func (m *Mirror) Find(t introspect.Token) (storage.Revocation, bool) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	if len(m.rows) == 0 {
@@ -203,7 +224,7 @@ func (m *Mirror) Find(t Token) (storage.Revocation, bool) {
 	}
 	for _, s := range [...]subject{
 		{storage.RevokeKey, "", t.KID},
-		{storage.RevokeClient, "", t.Client},
+		{storage.RevokeClient, "", t.ClientID},
 		{storage.RevokeUser, t.Domain, t.User},
 		{storage.RevokeDevice, t.Domain, t.Device},
 		{storage.RevokeGrant, "", t.SID},

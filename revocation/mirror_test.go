@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
@@ -64,8 +65,8 @@ func newMirror(source revocation.Source, now *time.Time) *revocation.Mirror {
 }
 
 func TestFind(t *testing.T) {
-	token := revocation.Token{
-		JTI: "token", SID: "session", Domain: "example.com", User: "alice", Device: "1f", Client: "app", KID: "key", Gen: 3,
+	token := introspect.Token{
+		JTI: "token", SID: "session", Domain: "example.com", User: "alice", Device: "1f", ClientID: "app", KID: "key", Gen: 3,
 	}
 	for name, test := range map[string]struct {
 		row  storage.Revocation
@@ -99,7 +100,7 @@ func TestFind(t *testing.T) {
 			if ok != test.want || ok && (got.Seq != want.Seq || got.Kind != want.Kind || got.Reason != "revoked") {
 				t.Errorf("Find = %+v, %v, want %+v, %v", got, ok, want, test.want)
 			}
-			if row, ok := m.Find(revocation.Token{}); ok {
+			if row, ok := m.Find(introspect.Token{}); ok {
 				t.Errorf("Find of a token that has nothing = %+v, want none", row)
 			}
 		})
@@ -114,7 +115,7 @@ func TestApplyKeepsTheLaterRow(t *testing.T) {
 	m.Apply(second)
 	m.Apply(first) // comes late
 	read(t, m)     // and once more
-	token := revocation.Token{Domain: "example.com", User: "alice", Gen: 6}
+	token := introspect.Token{Domain: "example.com", User: "alice", Gen: 6}
 	if got, ok := m.Find(token); !ok || got.Gen != 7 {
 		t.Errorf("Find = %+v, %v, want the row of generation 7", got, ok)
 	}
@@ -233,7 +234,7 @@ func TestRun(t *testing.T) {
 				commit(t, store, revocation.RevokeToken(jti, now))
 				m.Nudge()
 				eventually(t, "revocation "+jti, func() bool {
-					_, ok := m.Find(revocation.Token{JTI: jti})
+					_, ok := m.Find(introspect.Token{JTI: jti})
 					return ok
 				})
 			}
@@ -299,7 +300,7 @@ func TestTwoNodes(t *testing.T) {
 					jti := fmt.Sprintf("%d-%d-%d", i, w, n)
 					m.Apply(commit(t, store, revocation.RevokeToken(jti, now))...)
 					m.Nudge()
-					if _, ok := m.Find(revocation.Token{JTI: jti}); !ok {
+					if _, ok := m.Find(introspect.Token{JTI: jti}); !ok {
 						t.Errorf("Find(%s) at the node that revoked it = false, want true", jti)
 					}
 				}
@@ -315,7 +316,7 @@ func TestTwoNodes(t *testing.T) {
 func TestFindAllocatesNothing(t *testing.T) {
 	m := revocation.NewMirror(revocation.Config{})
 	m.Apply(storage.Revocation{Seq: 1, Kind: storage.RevokeUser, Key: "example.com/bob"})
-	token := revocation.Token{JTI: "j", SID: "s", Domain: "example.com", User: "alice", Device: "1f", Client: "c", KID: "k"}
+	token := introspect.Token{JTI: "j", SID: "s", Domain: "example.com", User: "alice", Device: "1f", ClientID: "c", KID: "k"}
 	if n := testing.AllocsPerRun(100, func() { m.Find(token) }); n != 0 {
 		t.Errorf("Find allocates %v times, want 0", n)
 	}
@@ -326,8 +327,8 @@ func BenchmarkFind(b *testing.B) {
 	for i := range 100_000 {
 		m.Apply(storage.Revocation{Seq: int64(i + 1), Kind: storage.RevokeToken, Key: fmt.Sprint(i), ExpiresAt: start})
 	}
-	token := revocation.Token{
-		JTI: "not-revoked", SID: "session", Domain: "example.com", User: "alice", Device: "1f", Client: "app", KID: "key",
+	token := introspect.Token{
+		JTI: "not-revoked", SID: "session", Domain: "example.com", User: "alice", Device: "1f", ClientID: "app", KID: "key",
 	}
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

@@ -58,7 +58,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	introspector, err := introspect.New(introspect.Config{
-		Issuer: cfg.Issuer, Domains: domainNames(cfg), Source: &revocationSource{i.ring, i.mirror, i.store, i.now},
+		Issuer: cfg.Issuer, Domains: domainNames(cfg), Keys: i.ring, Revocations: i.mirror, Records: records{i.store},
 		Authority: i.trusted, Development: cfg.Development, Now: i.now,
 	})
 	if err != nil {

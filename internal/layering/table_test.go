@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
 	"account":    {"claims", "revocation", "storage"},
-	"revocation": {"claims", "internal/follow", "storage"},
+	"revocation": {"claims", "internal/follow", "introspect", "storage"},
 	"oauth":      {"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "nested", "revocation", "storage"},
 	"login":      {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/random"},
 	"web":        {"account", "claims", "login", "oauth"},

@@ -93,15 +93,16 @@ func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params
 			return invalid("The parameter im_along must be a JSON array of tokens.")
 		}
 	}
-	answer, err := s.Introspector.Introspect(c.Request().Context(), caller, q)
+	verdict, err := s.Introspector.Introspect(c.Request().Context(), caller, q)
 	if err != nil {
 		return err
 	}
 	if err := spend(c.Request().Context()); err != nil {
 		return err
 	}
-	s.metrics.introspected(answer.Active)
-	return c.JSON(http.StatusOK, answer)
+	s.metrics.introspected(verdict.Active)
+	answer := verdict.Answer()
+	return c.JSONBlob(http.StatusOK, append(answer.AppendJSON(make([]byte, 0, 1024)), '\n'))
 }
 
 // callerOf says what a client may see. A public client cannot prove who it is, and sees nothing.

@@ -1,0 +1,53 @@
+package introspect
+
+import (
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/nested"
+)
+
+// A Verdict says whether a token is active at one moment, and if so its claims. It holds what the caller may know, in no
+// encoding. The zero Verdict is that of every token that is not active. Its slices and pointers are shared with other
+// verdicts: do not write to them.
+type Verdict struct {
+	Active bool
+	// Reason says why the token is not active, and Path which enclosed token is at fault ("": the token itself). Both are
+	// empty for callers that may not know.
+	Reason Reason
+	Path   string
+
+	// The fields below are zero unless the token is active.
+
+	// Claims are the claims of the token. If it encloses others, scope, expiry and login are the least of all of them.
+	Claims claims.Set
+	// Username is the handle as people write it, with its domain: @alice@example.com.
+	Username string
+	// Inner are the enclosed tokens, outer before inner.
+	Inner []Inner
+	// Holder says whether somebody proved to hold the key of the token.
+	Holder Holder
+	// At is the moment of the verdict, and MaxAge how long it may be cached from then on.
+	At     time.Time
+	MaxAge time.Duration
+}
+
+// An Inner is a token that an active one encloses.
+type Inner struct {
+	*nested.Layer
+	// Checked says that the issuer checked whether the token was revoked. It cannot for tokens of other issuers.
+	Checked bool
+}
+
+// A Holder says what is known about the holder of a token's key.
+type Holder string
+
+// Unverified means that the verdict says nothing about who showed the token.
+const Unverified Holder = "unverified"
+
+// active returns the verdict about a token that is active.
+func (i *Introspector) active(t *token, now time.Time) Verdict {
+	v := Verdict{Active: true, Claims: t.whole(), Username: t.username, Inner: t.shown, Holder: Unverified, At: now}
+	v.MaxAge = min(v.Claims.Expires.Sub(now), i.cfg.MaxAge)
+	return v
+}
