@@ -7,18 +7,20 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// What belongs to one user, and the list of all users. Ids are compared as BINARY, octet by octet.
+// What belongs to one user, and the list of all users. Ids are compared as BINARY, byte by byte. Where a table has no rowid, SQLite
+// would read a whole domain by the primary key rather than use the index of a user, so these statements name the index.
 var (
 	selectUsers = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
-	selectLinks = statement("SELECT " + linkColumns + " FROM links WHERE domain = ? AND user_id = ? " +
+	selectLinks = statement("SELECT " + linkColumns + " FROM links INDEXED BY links_user WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, issuer, subject")
 	deleteLink  = statement("DELETE FROM links WHERE domain = ? AND issuer = ? AND subject = ?")
-	selectNames = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
-	// Each half is found by the index, and there is nothing to find but after an upgrade.
-	selectOldNames = statement("SELECT " + nameColumns + " FROM names WHERE tables < ?1 OR tables > ?1 LIMIT ?2")
-	countWaiting   = statement("SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed)")
-	renameKey      = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
-	selectGrants   = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
+	selectNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_user WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
+	// There is nothing to find except after an upgrade.
+	selectOldNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables < ?1 " +
+		"UNION ALL SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables > ?1 LIMIT ?2")
+	countWaiting = statement("SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed)")
+	renameKey    = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
+	selectGrants = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
 	endUserGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
 		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 RETURNING id")

@@ -92,16 +92,16 @@ var (
 	selectDevice      = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id = ?")
 	selectDeviceByKey = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND jkt = ?")
 	selectDevices     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, id")
-	selectUserDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND user_id = ? " +
+	selectUserDevices = statement("SELECT " + deviceColumns + " FROM devices INDEXED BY devices_user WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
 	selectDevicesAfter     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
-	selectUserDevicesAfter = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND user_id = ? AND id > ? " +
-		"ORDER BY id LIMIT ?")
+	selectUserDevicesAfter = statement("SELECT " + deviceColumns + " FROM devices INDEXED BY devices_user " +
+		"WHERE domain = ? AND user_id = ? AND id > ? ORDER BY id LIMIT ?")
 	// The cost grows with the grants and delegated devices of the user, not with all devices that they ever had.
 	selectActiveDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ?1 AND user_id = ?2 AND removed_at = 0 " +
 		"AND id IN (SELECT device_id FROM grants WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 " +
 		"AND (idle_at = 0 OR idle_at > ?3) AND (expires_at = 0 OR expires_at > ?3) " +
-		"UNION ALL SELECT d.id FROM devices d JOIN statements s ON s.jti = d.delegation AND s.domain = d.domain " +
+		"UNION ALL SELECT d.id FROM devices d INDEXED BY devices_delegated JOIN statements s ON s.jti = d.delegation AND s.domain = d.domain " +
 		"WHERE d.domain = ?1 AND d.user_id = ?2 AND d.removed_at = 0 AND d.delegation <> '' " +
 		"AND " + standing("s") + " AND (s.expires_at = 0 OR s.expires_at > ?3)) ORDER BY created_at, id")
 	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
