@@ -9,6 +9,8 @@ import (
 
 	"github.com/coreos/go-oidc/v3/oidc"
 	"golang.org/x/oauth2"
+
+	"github.com/imidentity/issuer/internal/published"
 )
 
 // BeginParams are what is asked of the provider for one login (OpenID Connect Core §3.1.2.1). The zero value
@@ -59,7 +61,7 @@ type Start struct {
 
 // Begin starts a login. The error wraps [ErrUnavailable] if the provider's metadata cannot be read.
 func (p *Provider) Begin(ctx context.Context, params BeginParams) (Start, error) {
-	meta, err := p.meta.get(ctx, metadataLife)
+	meta, err := get(ctx, p.meta, published.Any)
 	if err != nil {
 		return Start{}, err
 	}

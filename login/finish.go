@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/internal/errtext"
+	"github.com/imidentity/issuer/internal/published"
 )
 
 // An Identity is the person who logged in, as the provider describes them. Absent claims are empty.
@@ -33,7 +34,7 @@ type Identity struct {
 // Finish finishes a login with the query of its callback. Its error is a *[Refused], a *[Rejected], or
 // wraps [ErrUnavailable], and then [ErrCodeSent] too if the login cannot be finished with this callback any more.
 func (p *Provider) Finish(ctx context.Context, pending Pending, callback url.Values) (Identity, error) {
-	meta, err := p.meta.get(ctx, metadataLife)
+	meta, err := get(ctx, p.meta, published.Any)
 	if err != nil {
 		return Identity{}, err
 	}

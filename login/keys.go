@@ -8,17 +8,12 @@ import (
 	"io"
 	"net/http"
 	"slices"
-	"sync"
-	"time"
 
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/published"
 )
 
-const (
-	keysLife    = time.Hour
-	forcedEvery = time.Minute
-	maxIDToken  = 64 << 10
-)
+const maxIDToken = 64 << 10
 
 type key = jose.Key
 
@@ -29,15 +24,10 @@ type signing struct {
 }
 
 // keySet verifies signatures with the keys that the provider publishes. It implements the KeySet of go-oidc, whose own
-// asks the provider again for every token with an unknown key id, and never for a known one. This one asks again for every
-// token that it cannot verify, once a minute: a provider may put a new key under an old id, or change its algorithm.
-type keySet struct {
-	memo memo[signing]
-	meta *memo[*metadata]
-
-	mu     sync.Mutex
-	forced time.Time // when the provider was last asked again for a token that could not be verified
-}
+// implementation fetches the keys again for every token with an unknown key id, and never for a known one. This one fetches
+// them again for a token that it cannot verify, at most once a minute: a provider may publish a new key under an old id, or
+// change its algorithm.
+type keySet struct{ published *published.Cache[signing] }
 
 // VerifySignature returns the payload of token. The error wraps [ErrUnavailable] if the key may be one that was
 // not fetched.
@@ -46,20 +36,21 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	with, err := k.memo.get(ctx, keysLife)
+	with, err := get(ctx, k.published, published.Any)
 	if err != nil {
 		return nil, err
 	}
 	if with.verify(jws) {
 		return jws.Payload, nil
 	}
-	if with, err = k.renew(ctx); err != nil {
+	_, err = get(ctx, k.published, func(s signing) bool { return s.verify(jws) })
+	switch {
+	case errors.Is(err, published.ErrAbsent):
+		return nil, jose.ErrSignature
+	case err != nil:
 		return nil, err
 	}
-	if with.verify(jws) {
-		return jws.Payload, nil
-	}
-	return nil, jose.ErrSignature
+	return jws.Payload, nil
 }
 
 // verify tries the keys that jws may mean: the one of its kid, or any if it names none.
@@ -73,42 +64,24 @@ func (s signing) verify(jws *jose.JWS) bool {
 	})
 }
 
-// renew asks the provider for its metadata and keys again, unless that was done within the last minute.
-func (k *keySet) renew(ctx context.Context) (signing, error) {
-	now := k.memo.now()
-	k.mu.Lock()
-	soon := !k.forced.IsZero() && now.Sub(k.forced) < forcedEvery
-	if !soon {
-		k.forced = now
-	}
-	k.mu.Unlock()
-	if soon {
-		return signing{}, fmt.Errorf("%w: an ID token cannot be verified, and the keys were fetched a moment ago", ErrUnavailable)
-	}
-	if _, err := k.meta.refresh(ctx); err != nil {
-		return signing{}, err
-	}
-	return k.memo.refresh(ctx)
-}
-
-// fetchKeys reads the provider's JWK Set. Keys that cannot verify anything here are passed over (RFC 7517 §5). A set
-// without a usable key is an answer, too: the provider has withdrawn its keys.
+// fetchKeys reads the provider's JWK Set, and the metadata that names its place and its algorithms. Keys that cannot verify
+// anything here are skipped (RFC 7517 §5). A set without a usable key is an answer, too: the provider has withdrawn its keys.
 func (p *Provider) fetchKeys(ctx context.Context) (signing, error) {
-	meta, err := p.meta.get(ctx, metadataLife)
+	meta, err := p.discover(ctx)
 	if err != nil {
 		return signing{}, err
 	}
 	body, err := p.get(ctx, meta.jwks, "")
 	if err != nil {
-		return signing{}, unavailable("keys", err)
+		return signing{}, fmt.Errorf("keys: %w", err)
 	}
 	set, err := lenientMembers(body)
 	if err != nil {
-		return signing{}, unavailable("keys", errors.New("not a JSON object"))
+		return signing{}, errors.New("keys: not a JSON object")
 	}
 	var list []json.RawMessage
 	if json.Unmarshal(set["keys"], &list) != nil {
-		return signing{}, unavailable("keys", errors.New("not a JWK Set: it has no array keys"))
+		return signing{}, errors.New("keys: not a JWK Set: it has no array keys")
 	}
 	with := signing{algs: meta.algs}
 	for _, raw := range list {

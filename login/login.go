@@ -20,6 +20,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imidentity/issuer/internal/published"
 	"github.com/imidentity/issuer/internal/random"
 )
 
@@ -98,7 +99,7 @@ type Provider struct {
 	cfg    Config
 	client *http.Client
 	now    func() time.Time
-	meta   memo[*metadata]
+	meta   *published.Cache[*metadata]
 	keys   *keySet
 }
 
@@ -129,8 +130,8 @@ func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, erro
 		now = time.Now
 	}
 	p := &Provider{cfg: cfg, client: guarded(client), now: now}
-	p.meta = memo[*metadata]{now: now, fetch: p.discover}
-	p.keys = &keySet{memo: memo[signing]{now: now, fetch: p.fetchKeys}, meta: &p.meta}
+	p.meta = cached(p.discover, now)
+	p.keys = &keySet{cached(p.fetchKeys, now)}
 	return p, nil
 }
 

@@ -9,18 +9,19 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
-	"golang.org/x/sync/singleflight"
-
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/published"
 )
 
 const (
-	metadataLife = time.Hour
-	maxStale     = 24 * time.Hour
-	maxAnswer    = 1 << 20
+	// publishedLife is how long the provider's metadata and keys are used before they are fetched again, and staleLife how
+	// long they are used if that fails.
+	publishedLife = time.Hour
+	staleLife     = 24 * time.Hour
+
+	maxAnswer = 1 << 20
 )
 
 // metadata is what the provider publishes about itself (OpenID Connect Discovery §3).
@@ -35,19 +36,34 @@ type metadata struct {
 // algorithms are those that ID tokens may be signed with. None and HMAC have no place among them.
 var algorithms = []string{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.PS256, jose.RS256}
 
+// cached returns a cache of a document of the provider. After an outage the next login asks the provider again at once.
+func cached[T any](fetch func(context.Context) (T, error), now func() time.Time) *published.Cache[T] {
+	return published.New(published.Config[T]{Fetch: fetch, Fresh: publishedLife, Stale: staleLife, Retry: -1, Now: now})
+}
+
+// get returns a document of a cache that has what the caller needs, see [published.Cache.Get]. The error is
+// [published.ErrAbsent] or wraps [ErrUnavailable].
+func get[T any](ctx context.Context, c *published.Cache[T], has func(T) bool) (T, error) {
+	doc, err := c.Get(ctx, has)
+	if err != nil && !errors.Is(err, published.ErrAbsent) {
+		err = fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+	return doc, err
+}
+
 // discover reads the provider's metadata (OpenID Connect Discovery §4). Members that are not read here may be of any type.
 func (p *Provider) discover(ctx context.Context) (*metadata, error) {
 	body, err := p.get(ctx, strings.TrimSuffix(p.cfg.Issuer, "/")+"/.well-known/openid-configuration", "")
 	if err != nil {
-		return nil, unavailable("discovery", err)
+		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	doc, err := lenientMembers(body)
 	if err != nil {
-		return nil, unavailable("discovery", errors.New("not a JSON object"))
+		return nil, errors.New("discovery: not a JSON object")
 	}
 	meta, err := p.parseMetadata(doc)
 	if err != nil {
-		return nil, unavailable("discovery", err)
+		return nil, fmt.Errorf("discovery: %w", err)
 	}
 	return meta, nil
 }
@@ -128,56 +144,4 @@ func (g guard) RoundTrip(req *http.Request) (*http.Response, error) {
 	}
 	resp.Body = io.NopCloser(bytes.NewReader(body))
 	return resp, nil
-}
-
-// A memo remembers the last value that fetch returned.
-//
-// While nothing newer can be had, a value is used until it is maxStale old.
-type memo[T any] struct {
-	fetch  func(context.Context) (T, error)
-	now    func() time.Time
-	flight singleflight.Group
-
-	mu    sync.Mutex
-	value T
-	at    time.Time // zero: there is no value yet
-}
-
-// get returns a value at most age old; if none can be had, the last one, unless that is too old.
-func (m *memo[T]) get(ctx context.Context, age time.Duration) (T, error) {
-	m.mu.Lock()
-	value, at := m.value, m.at
-	m.mu.Unlock()
-	if !at.IsZero() && m.now().Sub(at) < age {
-		return value, nil
-	}
-	fresh, err := m.refresh(ctx)
-	if err != nil && !at.IsZero() && m.now().Sub(at) < maxStale {
-		return value, nil
-	}
-	return fresh, err
-}
-
-// refresh fetches a new value. All who ask meanwhile share one fetch, which none of them can cancel.
-func (m *memo[T]) refresh(ctx context.Context) (T, error) {
-	done := m.flight.DoChan("", func() (any, error) {
-		value, err := m.fetch(context.WithoutCancel(ctx))
-		if err != nil {
-			return nil, err
-		}
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.value, m.at = value, m.now()
-		return value, nil
-	})
-	var none T
-	select {
-	case <-ctx.Done():
-		return none, fmt.Errorf("%w: %w", ErrUnavailable, ctx.Err())
-	case r := <-done:
-		if r.Err != nil {
-			return none, r.Err
-		}
-		return r.Val.(T), nil
-	}
 }

@@ -35,7 +35,7 @@ var arrows = map[string][]string{
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "internal/follow", "introspect", "storage"},
 	"oauth":      {"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "nested", "revocation", "storage"},
-	"login":      {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/random"},
+	"login":      {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"web":        {"account", "claims", "login", "oauth"},
 
 	"storage/sqlite":   {"dpop", "storage"},

@@ -1,8 +1,10 @@
-// Package published keeps what others publish about themselves: the keys of an issuer, those of a client.
+// Package published caches the documents that other parties publish about themselves: the keys of an issuer, of a client or
+// of an OpenID provider, and a provider's metadata.
 //
-// A [Cache] asks again when what it holds is too old or lacks what is asked for, and never more often than is polite: who
-// sends tokens can make up key ids. What was fetched stays good for a while when its publisher does not answer. "No"
-// ([ErrAbsent]) is only what the publisher has just said; everything else is "cannot know" ([ErrUnavailable]).
+// A [Cache] fetches its document again when it is too old, or lacks the value that a caller needs. The second happens at most
+// once a minute, because anyone can send tokens with invented key ids. While the publisher does not answer, the last document
+// is used for a while. [ErrAbsent] means that the publisher has just published a document without the value; in every other
+// case the error is [ErrUnavailable].
 package published
 
 import (
@@ -18,10 +20,9 @@ import (
 )
 
 var (
-	// ErrAbsent is returned when what is published now lacks what was asked for.
+	// ErrAbsent is returned if the document that is published now lacks the value.
 	ErrAbsent = errors.New("published: not found")
-	// ErrUnavailable is returned when that cannot be known now: the publisher does not answer, or was asked so lately that
-	// it is left alone.
+	// ErrUnavailable is returned if the publisher does not answer, or was asked so recently that it is not asked again.
 	ErrUnavailable = errors.New("published: not available")
 )
 
@@ -29,42 +30,45 @@ var (
 const (
 	DefaultFresh = 5 * time.Minute
 	DefaultStale = time.Hour
+	DefaultRetry = 10 * time.Second
 )
 
 const (
-	// forceEvery is how often something that is absent makes everything be fetched again while it is fresh.
+	// forceEvery is how often a fresh document is fetched again because it lacks a value.
 	forceEvery = time.Minute
-	// retryAfter is how long a publisher that did not answer is left alone.
-	retryAfter = 10 * time.Second
-	// maxTime bounds one fetch, whatever its client allows.
+	// maxTime bounds one fetch, even if its client allows more.
 	maxTime = 30 * time.Second
-	// maxBody bounds an answer, also by a client that has no limit.
+	// maxBody bounds a document, even if its client has no limit.
 	maxBody = 256 << 10
 )
 
 // Config configures [New].
 type Config[T any] struct {
-	// Fetch asks the publisher. What it returns is shared and not changed any more. Required.
+	// Fetch fetches the document. Its result is shared and must not be changed. Required.
 	Fetch func(ctx context.Context) (T, error)
-	// Fresh is for how long it is used unasked: zero means [DefaultFresh].
+	// Fresh is how long a document is used before it is fetched again. Zero means [DefaultFresh].
 	Fresh time.Duration
-	// Stale is for how long it is used while the publisher does not answer: zero means [DefaultStale].
+	// Stale is how long a document is used while the publisher does not answer. Zero means [DefaultStale].
 	Stale time.Duration
+	// Retry is how long a publisher that did not answer is not asked again. Zero means [DefaultRetry]; a negative value
+	// means that the next question asks it.
+	Retry time.Duration
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 }
 
-// A Cache is what somebody published when last asked. It is safe for concurrent use.
+// A Cache holds one document. It is safe for concurrent use.
 type Cache[T any] struct {
 	cfg Config[T]
 
 	mu      sync.Mutex
 	value   T
-	fetched time.Time     // when value was; zero: never
-	forced  time.Time     // when something absent last made it be fetched
+	fetches int           // how many have succeeded
+	fetched time.Time     // when the last of them did
+	forced  time.Time     // when a fresh document was last fetched again
 	failed  time.Time     // when the publisher last did not answer
-	cause   error         // why
-	flight  chan struct{} // closed at the end of the fetch that is under way; nil: none is
+	cause   error         // why it did not
+	flight  chan struct{} // closed at the end of the fetch in progress; nil: there is none
 }
 
 // New returns an empty cache. It fetches nothing.
@@ -75,30 +79,42 @@ func New[T any](cfg Config[T]) *Cache[T] {
 	if cfg.Stale == 0 {
 		cfg.Stale = DefaultStale
 	}
+	if cfg.Retry == 0 {
+		cfg.Retry = DefaultRetry
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
 	return &Cache[T]{cfg: cfg}
 }
 
-// Get returns what is published, with what the caller is after: has reports whether a value holds it. It asks the
-// publisher if what is at hand is too old or lacks that. The error is [ErrAbsent], or means that this cannot be known now
-// ([ErrUnavailable], or that of the context).
+// Any accepts every document. It is for [Cache.Get].
+func Any[T any](T) bool { return true }
+
+// Get returns a document that has the value that the caller needs: has reports whether it does. The cached document is fetched
+// again if it is too old or lacks the value. The error is [ErrAbsent], or else the answer cannot be known now: the error is
+// [ErrUnavailable] or that of the context.
 func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 	var none T
-	for asked := false; ; {
+	for asked, joined := false, false; ; {
+		known, fetches := c.last()
+		found := fetches > 0 && has(known) // not under the lock: has may verify a signature
+
 		c.mu.Lock()
+		if c.fetches != fetches {
+			c.mu.Unlock()
+			continue // another document was fetched meanwhile
+		}
 		now := c.cfg.Now()
 		value, age := c.value, now.Sub(c.fetched)
-		found := !c.fetched.IsZero() && has(value)
-		isFresh := !c.fetched.IsZero() && age < c.cfg.Fresh
+		isFresh := fetches > 0 && age < c.cfg.Fresh
 		switch {
 		case found && isFresh:
 			c.mu.Unlock()
 			return value, nil
-		case asked || now.Sub(c.failed) < retryAfter:
-			// The publisher was asked for this very question, or is not to be. What was fetched before an outage is good for a
-			// while.
+		case asked || joined && c.cause != nil || now.Sub(c.failed) < c.cfg.Retry:
+			// The publisher was asked for this question, did not answer another caller meanwhile, or must not be asked now.
+			// The document from before an outage is used for a while.
 			cause := c.cause
 			c.mu.Unlock()
 			switch {
@@ -110,17 +126,19 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 			return none, fmt.Errorf("%w: %v", ErrUnavailable, cause)
 		case isFresh && c.flight == nil && now.Sub(c.forced) < forceEvery:
 			c.mu.Unlock()
-			return none, fmt.Errorf("%w: something absent was asked for less than a minute ago", ErrUnavailable)
+			return none, fmt.Errorf("%w: fetched again less than a minute ago", ErrUnavailable)
 		}
 		if c.flight == nil {
 			if isFresh {
 				c.forced = now
 			}
 			asked, c.flight = true, make(chan struct{})
-			// Others wait for the same answer: it does not end with the one who asked first.
+			// Other callers wait for the same fetch, so it does not end with the context of the first.
 			go c.refresh(context.WithoutCancel(ctx), c.flight)
 		}
-		flight := c.flight // Another's, unless asked: what it lacks may have been published after it began.
+		// A fetch that another caller started does not count as asked: the value may have been published after it began.
+		joined = true
+		flight := c.flight
 		c.mu.Unlock()
 		select {
 		case <-flight:
@@ -130,14 +148,19 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 	}
 }
 
-// Last returns the value that was fetched last, however old it is, and false if there is none.
+// Last returns the document that was fetched last, of any age, and false if there is none.
 func (c *Cache[T]) Last() (T, bool) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.value, !c.fetched.IsZero()
+	value, fetches := c.last()
+	return value, fetches > 0
 }
 
-// refresh fetches the value and ends the flight. When it fails, what was known stays.
+func (c *Cache[T]) last() (value T, fetches int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.value, c.fetches
+}
+
+// refresh fetches the document and ends the flight. If it fails, the last document stays.
 func (c *Cache[T]) refresh(ctx context.Context, flight chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
 	defer cancel()
@@ -149,13 +172,14 @@ func (c *Cache[T]) refresh(ctx context.Context, flight chan struct{}) {
 		c.failed, c.cause = c.cfg.Now(), err
 	} else {
 		c.value, c.fetched = value, c.cfg.Now()
+		c.fetches++
 		c.failed, c.cause = time.Time{}, nil
 	}
 	c.flight = nil
 	close(flight)
 }
 
-// Read fetches one JSON document: 256 KiB at most, and of one of types.
+// Read fetches one JSON document of at most 256 KiB. Its content type must be one of types.
 func Read(ctx context.Context, client *http.Client, url string, types ...string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -131,3 +131,74 @@ func TestRead(t *testing.T) {
 		})
 	}
 }
+
+// TestRetry checks that a publisher that did not answer is asked again at once if Retry says so.
+func TestRetry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{err: errors.New("outage")}
+		c := published.New(published.Config[[]string]{Fetch: p.fetch, Retry: -1})
+		for range 2 {
+			if _, err := c.Get(t.Context(), published.Any); !errors.Is(err, published.ErrUnavailable) {
+				t.Errorf("Get in an outage = %v, want %v", err, published.ErrUnavailable)
+			}
+		}
+		p.words, p.err = []string{"a"}, nil
+		if words, err := c.Get(t.Context(), published.Any); err != nil || !slices.Equal(words, p.words) || p.asked != 3 {
+			t.Errorf("Get after an outage = %q, %v, asked %d times, want an answer at once", words, err, p.asked)
+		}
+	})
+}
+
+// TestFetchedMeanwhile checks that Get never returns a document without the value: while one caller looks at a document, another
+// caller's fetch replaces it, at the same time by the clock.
+func TestFetchedMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{words: []string{"a"}}
+		c := published.New(published.Config[[]string]{Fetch: p.fetch})
+		if _, err := c.Get(t.Context(), has("a")); err != nil {
+			t.Fatal(err)
+		}
+		replaced := false
+		words, err := c.Get(t.Context(), func(words []string) bool {
+			if !replaced {
+				replaced = true
+				p.words = []string{"b"}
+				if _, err := c.Get(t.Context(), has("b")); err != nil {
+					t.Errorf("Get(b) = %v", err)
+				}
+			}
+			return slices.Contains(words, "a")
+		})
+		if err == nil || slices.Contains(words, "b") {
+			t.Errorf("Get(a) = %q, %v, want an error: a is no longer published", words, err)
+		}
+	})
+}
+
+// TestOutageIsShared checks that callers who wait for the same fetch share its failure, instead of asking one after another.
+func TestOutageIsShared(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int32
+		c := published.New(published.Config[[]string]{Retry: -1, Fetch: func(context.Context) ([]string, error) {
+			asked.Add(1)
+			time.Sleep(time.Second)
+			return nil, errors.New("outage")
+		}})
+		start := time.Now()
+		results := make(chan error)
+		for range 10 {
+			go func() {
+				_, err := c.Get(t.Context(), published.Any)
+				results <- err
+			}()
+		}
+		for range 10 {
+			if err := <-results; !errors.Is(err, published.ErrUnavailable) {
+				t.Errorf("Get = %v, want %v", err, published.ErrUnavailable)
+			}
+		}
+		if n := asked.Load(); n != 1 || time.Since(start) != time.Second {
+			t.Errorf("asked %d times in %v, want once", n, time.Since(start))
+		}
+	})
+}
