@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imidentity/issuer/internal/follow"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/storage"
 )
@@ -47,7 +48,7 @@ type RingConfig struct {
 // the clock. It is safe for concurrent use; to sign and to look up a key takes no lock.
 type Ring struct {
 	cfg    RingConfig
-	store  storage.Store
+	store  Store
 	sealer *Sealer
 
 	state atomic.Pointer[state]
@@ -66,7 +67,7 @@ type Ring struct {
 // damaged key is the store's.
 //
 // The ring follows the store while [Ring.Run] runs.
-func OpenRing(ctx context.Context, store storage.Store, sealer *Sealer, cfg RingConfig) (*Ring, error) {
+func OpenRing(ctx context.Context, store Store, sealer *Sealer, cfg RingConfig) (*Ring, error) {
 	cfg.complete()
 	r := &Ring{cfg: cfg, store: store, sealer: sealer}
 	r.state.Store(&state{})
@@ -111,27 +112,16 @@ func (cfg *RingConfig) complete() {
 
 // Run follows the store until ctx ends: it reads what others have changed, and has the next key made when it is due.
 func (r *Ring) Run(ctx context.Context) {
-	failing := false
-	tick := time.NewTicker(r.cfg.Interval)
-	defer tick.Stop()
-	for {
-		err := r.Refresh(ctx)
-		if err == nil {
-			err = r.keep(ctx, false)
-		}
-		if ctx.Err() != nil {
-			return
-		}
-		if failing != (err != nil) {
-			failing = err != nil
-			r.cfg.Log.Warn("following the signing keys", slog.Bool("failing", failing), slog.Any("error", err))
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-	}
+	loop := follow.New(follow.Config{
+		Name: "following the signing keys", Interval: r.cfg.Interval, Log: r.cfg.Log,
+		Do: func(ctx context.Context) error {
+			if err := r.Refresh(ctx); err != nil {
+				return err
+			}
+			return r.keep(ctx, false)
+		},
+	})
+	loop.Run(ctx)
 }
 
 // readTime is how long a read may take. A revocation waits for it.

@@ -17,7 +17,7 @@ const clusterSecret = "cluster-secret"
 // ClusterSecret returns the secret that all nodes on one database share. It is made from random, nil meaning
 // [rand.Reader], and kept sealed at the first start; of several nodes that start at a time one wins. The error is
 // [ErrWrongKey] for another key-encryption key; any other is the store's.
-func ClusterSecret(ctx context.Context, store storage.Store, sealer *Sealer, random io.Reader) ([32]byte, error) {
+func ClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([32]byte, error) {
 	var secret [32]byte
 	sealed, err := store.Secret(ctx, clusterSecret)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -37,7 +37,7 @@ func ClusterSecret(ctx context.Context, store storage.Store, sealer *Sealer, ran
 }
 
 // newClusterSecret stores a new secret unless there is one by now, and returns, sealed, the one that is there.
-func newClusterSecret(ctx context.Context, store storage.Store, sealer *Sealer, random io.Reader) ([]byte, error) {
+func newClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([]byte, error) {
 	if random == nil {
 		random = rand.Reader
 	}

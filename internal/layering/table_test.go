@@ -109,7 +109,7 @@ var confined = map[string][]string{
 
 // light lists the packages that other people's programs import, and heavy what these never bring along, at any depth.
 var (
-	light = []string{"claims", "dpop", "nested", "introspect", "gateway"}
+	light = []string{"claims", "dpop", "gateway", "introspect", "nested", "trust"}
 	heavy = []string{
 		"database/sql",
 		"github.com/alecthomas/kong",
