@@ -26,6 +26,7 @@ type faults struct {
 	op     string // fails whoever asks for it
 	then   func()
 	nth    int    // the operation that fails, counted from when it was set; 0 for none
+	first  func() // called before the nth operation fails, if nothing was committed since it was set
 	count  int    // operations since then
 	failed string // the name of the nth, once it was asked for
 	done   int    // updates that were committed since then
@@ -56,6 +57,9 @@ func (f *faults) fail(op string) error {
 	}
 	if f.count == f.nth {
 		f.failed = op
+		if f.done == 0 && f.first != nil {
+			f.first()
+		}
 		return errFire
 	}
 	return nil
@@ -91,11 +95,12 @@ func (f *faults) set(op string) {
 	f.op = op
 }
 
-// setNth lets the nth operation from now on fail, and it alone; 0 for none.
-func (f *faults) setNth(n int) {
+// setNth lets the nth operation from now on fail, and it alone; 0 for none. If no update is committed until then, first is
+// called before it fails; it may be nil.
+func (f *faults) setNth(n int, first func()) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.nth, f.count, f.failed, f.done = n, 0, "", 0
+	f.nth, f.first, f.count, f.failed, f.done = n, first, 0, "", 0
 }
 
 // quietly does what is not to be counted and does not fail.
@@ -185,7 +190,7 @@ func (r *registry) missing() (ops []string) {
 // TestMain holds, once all tests have run, that TestStoreFails knows every operation that a request may ask for.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	whole := flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
+	whole := !testing.Short() && flag.Lookup("test.run").Value.String() == "" && flag.Lookup("test.skip").Value.String() == ""
 	if ops := asked.missing(); code == 0 && whole && len(asked.failed) > 0 && len(ops) > 0 {
 		fmt.Fprintf(os.Stderr, "requests ask the store for %s, and no flow of TestStoreFails does: add one to flows\n", strings.Join(ops, ", "))
 		code = 1

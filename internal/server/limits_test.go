@@ -38,7 +38,7 @@ func (s *site) tokenFrom(t *testing.T, address string, c caller, d *device, form
 
 // asked returns how often the stores are asked while requests are answered.
 func (s *site) asked(during func()) int {
-	s.faults.setNth(0)
+	s.faults.setNth(0, nil)
 	during()
 	n, _, _ := s.faults.sofar()
 	return n
