@@ -22,6 +22,7 @@ func (v *victim) seen(t *testing.T, ago time.Duration) {
 // TestClockAgainstDatabase starts an issuer whose clock is behind what its database has seen. It ends no session for
 // that and makes no key; it says what is wrong, and goes on once it is told that the clock is right.
 func TestClockAgainstDatabase(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	v.start(t)
 	s := v.session(t, person(0))
@@ -74,6 +75,7 @@ domains:
 // TestClockAfterLongStop starts an issuer, which is for the Internet, a long time after its database has seen any: is it
 // the clock, or was it stopped?
 func TestClockAfterLongStop(t *testing.T) {
+	t.Parallel()
 	v := &victim{folder: t.TempDir()}
 	v.data = filepath.Join(v.folder, "data")
 	v.database = filepath.Join(v.data, "issuer.db")

@@ -58,6 +58,7 @@ func (d *devIssuer) read(t *testing.T, path string) string {
 
 // TestReviewD4DevHonoursSettings holds that variables, an overlay and flags change the development issuer as they change any.
 func TestReviewD4DevHonoursSettings(t *testing.T) {
+	t.Parallel()
 	overlay := filepath.Join(t.TempDir(), "mine.yaml")
 	text := "limits: {devices_per_user: 7}\nclients:\n  - {id: im-app, name: Renamed}\n" +
 		"  - {id: mine, auth: none, grants: [authorization_code], domains: [example.com], redirect_uris: [\"http://127.0.0.1/cb\"]}\n"
@@ -103,6 +104,7 @@ func TestReviewD4DevHonoursSettings(t *testing.T) {
 
 // TestReviewD4DevGreets holds that the greeting names URL, people and commands, and that what it says to paste works.
 func TestReviewD4DevGreets(t *testing.T) {
+	t.Parallel()
 	d := serveDev(t, nil, "--listen", "127.0.0.1:0", "--data", "my data")
 	greeting := ""
 	for range 500 { // it is written after the addresses
@@ -137,6 +139,7 @@ func TestReviewD4DevGreets(t *testing.T) {
 
 // TestReviewD4PortClash holds that an address in use is reported with the flag that chooses another one.
 func TestReviewD4PortClash(t *testing.T) {
+	t.Parallel()
 	d := serveDev(t, nil, "--listen", "127.0.0.1:0")
 	idp := strings.TrimPrefix(d.addr["idp"], "http://")
 	for flag, args := range map[string][]string{

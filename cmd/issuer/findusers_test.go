@@ -36,6 +36,7 @@ func (d *devIssuer) issuer(args ...string) (string, error) {
 // TestReviewD5FindsUsers holds that an operator finds a user by a bare handle, by part of a name and page by page, and sees
 // whose device is whose.
 func TestReviewD5FindsUsers(t *testing.T) {
+	t.Parallel()
 	d := signIn(t, []string{"alice", "bob"})
 	if out, err := d.issuer("users", "show", "bob"); err != nil || !strings.Contains(out, "im:%40bob@example.com") {
 		t.Errorf("users show bob = %v, want the user with the handle\n%s", err, out)
@@ -66,6 +67,7 @@ func TestReviewD5FindsUsers(t *testing.T) {
 
 // TestReviewC5HandleURIOfMimi holds that a mimi: URI, which does not tell handles from ids, finds a user by either.
 func TestReviewC5HandleURIOfMimi(t *testing.T) {
+	t.Parallel()
 	overlay := filepath.Join(t.TempDir(), "mimi.yaml")
 	if err := os.WriteFile(overlay, []byte("domains:\n  - {name: example.com, uri: mimi}\n"), 0o600); err != nil {
 		t.Fatal(err)

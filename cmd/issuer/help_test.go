@@ -10,6 +10,7 @@ import (
 // TestEveryCommandHasAnExample asks for the help of each command that the program itself lists: somebody who has forgotten
 // how it goes looks for a line to paste.
 func TestEveryCommandHasAnExample(t *testing.T) {
+	t.Parallel()
 	help := func(args ...string) string {
 		t.Helper()
 		out, err := exec.Command("issuer", append(args, "--help")...).Output()

@@ -20,16 +20,21 @@ import (
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
-const (
-	operations = 1000 // logins and refreshes that are acknowledged while the issuer is killed again and again
-	kills      = 20
-)
+// load returns how many logins and refreshes are acknowledged while the issuer is killed, and how often it is killed: fewer
+// with -short.
+func load() (operations, kills int) {
+	if testing.Short() {
+		return 200, 4
+	}
+	return 1000, 20
+}
 
 // TestKill kills the issuer at random moments of many logins and refreshes by people who all act at once. What was
 // acknowledged is there at the next start: nobody is logged out, who gave a session up has it no more, and nothing can
 // be spent twice, neither a code nor a refresh token nor a proof. TEST_SEED repeats the choices of a run, though not
 // its timing.
 func TestKill(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	if text := os.Getenv("TEST_SEED"); text != "" {
 		var err error
@@ -42,7 +47,8 @@ func TestKill(t *testing.T) {
 
 	victim := newVictim(t, "replay: storage", "limits: {devices_per_user: 1000}")
 	victim.start(t)
-	r := &run{t: t, issuer: victim.issuer}
+	operations, kills := load()
+	r := &run{t: t, issuer: victim.issuer, operations: int64(operations)}
 	var working sync.WaitGroup
 	for i := range people {
 		working.Go(func() {
@@ -98,8 +104,9 @@ func TestKill(t *testing.T) {
 
 // A run is what the people did, as far as they know.
 type run struct {
-	t      *testing.T
-	issuer string
+	t          *testing.T
+	issuer     string
+	operations int64 // that are to be acknowledged
 
 	taken, acknowledged, refreshes, replays       atomic.Int64
 	cutLogins, cutCodes, spentCodes, cutRefreshes atomic.Int64
@@ -137,7 +144,7 @@ func (r *run) live() (live []*session) {
 // have done enough.
 func (r *run) work(person string, chance *rand.Rand) (err error) {
 	var s *session
-	for n := 0; r.taken.Add(1) <= operations && err == nil; n++ {
+	for n := 0; r.taken.Add(1) <= r.operations && err == nil; n++ {
 		switch {
 		case n%4 == 0:
 			if s, err = r.login(person); err == nil && chance.IntN(4) == 0 {

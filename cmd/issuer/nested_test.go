@@ -87,6 +87,7 @@ func TestNestedExplain(t *testing.T) {
 
 // TestNestedExplainAsks explains a token with the keys that its issuer publishes.
 func TestNestedExplainAsks(t *testing.T) {
+	t.Parallel()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

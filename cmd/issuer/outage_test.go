@@ -23,6 +23,7 @@ import (
 // acknowledged then that is not kept, what needs no disk goes on, nobody is logged out, and all is well as soon as
 // there is room.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if !mayMount(t) {
 		return
 	}
@@ -56,6 +57,7 @@ func TestDiskFull(t *testing.T) {
 
 // TestDiskFullAtStart holds that an issuer which finds no room to begin says so, and begins when there is.
 func TestDiskFullAtStart(t *testing.T) {
+	t.Parallel()
 	if !mayMount(t) {
 		return
 	}
@@ -83,6 +85,7 @@ func TestDiskFullAtStart(t *testing.T) {
 
 // TestReadOnlyMount holds that an issuer whose data cannot be written says so and changes nothing.
 func TestReadOnlyMount(t *testing.T) {
+	t.Parallel()
 	if !mayMount(t) {
 		return
 	}
@@ -107,6 +110,7 @@ func TestReadOnlyMount(t *testing.T) {
 // TestDataGone moves the data folder away under a running issuer: it acknowledges nothing then, for nobody would find
 // it, and goes on when the folder is back. The issuer that is killed meanwhile begins where that one stopped.
 func TestDataGone(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	v.start(t)
 	sessions := []*login{v.session(t, person(0)), v.session(t, person(1))}
@@ -142,6 +146,7 @@ func TestDataGone(t *testing.T) {
 
 // TestLockedByAnother lets another program lock the database for longer than the issuer waits.
 func TestLockedByAnother(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	v.start(t)
 	sessions := []*login{v.session(t, person(0)), v.session(t, person(1))}

@@ -80,6 +80,7 @@ func TestReviewD6Unit(t *testing.T) {
 
 // TestReviewD6BuildStrips holds that make build leaves the symbols out, which are a third of the program.
 func TestReviewD6BuildStrips(t *testing.T) {
+	t.Parallel()
 	cmd := exec.Command("make", "-n", "build")
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()

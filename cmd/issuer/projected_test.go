@@ -88,6 +88,7 @@ func (p *pod) run(args ...string) string {
 // TestReviewE7ProjectedVolume runs the issuer on secrets that only its group lets it read, through the links of a projected
 // volume. Config check, doctor and serve agree, also on files that everybody can read.
 func TestReviewE7ProjectedVolume(t *testing.T) {
+	t.Parallel()
 	p := newPod(t)
 	if out := p.run("config", "check", "issuer.yaml"); !strings.Contains(out, "issuer.yaml is valid") {
 		t.Errorf("config check = %s", out)

@@ -28,6 +28,7 @@ import (
 // TestRefusedDatabase starts an issuer on what is no database of its own, or no longer whole: it says what is wrong,
 // where, and what to do, ends with the code for that, and has changed nothing.
 func TestRefusedDatabase(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	stopped, killed := v.made(t)
 	const damaged = `issuer\.db is damaged or not a database: restore it from a backup, or move it and the files beside it away`
@@ -92,6 +93,7 @@ func TestRefusedDatabase(t *testing.T) {
 
 // TestRefusedWhileLocked starts an issuer on a database that another program has locked, which is not for ever.
 func TestRefusedWhileLocked(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	v.start(t)
 	v.stop(t)

@@ -77,6 +77,7 @@ func asks(v *victim, id, secret, token string) (bool, error) {
 // TestReload changes the settings again and again while people log in, refresh and are asked about: no request fails, and
 // each change holds from then on.
 func TestReload(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	settings := withoutServices(t, v) + service("rooms", "s3cret")
 	replace(t, filepath.Join(v.folder, "issuer.yaml"), []byte(settings))
@@ -164,6 +165,7 @@ func TestReload(t *testing.T) {
 // TestReloadRefused holds that a file with faults changes nothing, that each fault is logged where it stands, and that
 // what needs a restart is named and waits for it.
 func TestReloadRefused(t *testing.T) {
+	t.Parallel()
 	v := newVictim(t)
 	settings := withoutServices(t, v)
 	replace(t, filepath.Join(v.folder, "issuer.yaml"), []byte(settings))
@@ -244,6 +246,7 @@ func TestReloadRefused(t *testing.T) {
 
 // TestReloadCertificate holds that the signal takes up the certificate at once.
 func TestReloadCertificate(t *testing.T) {
+	t.Parallel()
 	v, a := newCertified(t)
 	v.start(t)
 	for range 5 {

@@ -19,6 +19,7 @@ import (
 // TestRestore goes back to a backup after much has happened since: nothing that was issued before is active or can be
 // used again, whether the backup knows it or not, nobody who was thrown out is back, and everybody else logs in anew.
 func TestRestore(t *testing.T) {
+	t.Parallel()
 	for _, test := range []struct {
 		name    string
 		lost    func(t *testing.T, v *victim) // what happened to the database of before

@@ -180,6 +180,7 @@ func (v *victim) logs(t *testing.T, what string, n int) {
 
 // TestTLS holds what the issuer speaks where it has a certificate.
 func TestTLS(t *testing.T) {
+	t.Parallel()
 	v, a := newCertified(t)
 	v.start(t)
 	_, resp, err := ready(a.client(v, &tls.Config{}))
@@ -201,6 +202,7 @@ func TestTLS(t *testing.T) {
 // TestTLSRenewal renews the certificate again and again while requests are under way: none fails, over connections
 // that last and over new ones. What is no certificate is not taken.
 func TestTLSRenewal(t *testing.T) {
+	t.Parallel()
 	v, a := newCertified(t)
 	v.start(t)
 	done := make(chan struct{})

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -88,14 +89,20 @@ func newVictim(t *testing.T, further ...string) *victim {
 	return v
 }
 
-// freeAddress returns an address that nobody listens at, outside the range that the system gives to others meanwhile.
+// taken holds the addresses that freeAddress returned.
+var taken sync.Map
+
+// freeAddress returns an address that nobody listens at, and that no other test was given. It is outside the range from which
+// the system assigns ports.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		address := fmt.Sprintf("127.0.0.1:%d", 15000+rand.IntN(10000))
 		if l, err := net.Listen("tcp", address); err == nil {
 			_ = l.Close()
-			return address
+			if _, used := taken.LoadOrStore(address, true); !used {
+				return address
+			}
 		}
 	}
 	t.Fatal("found no free port")
