@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -31,7 +32,8 @@ func build(ctx context.Context, dir string) (string, error) {
 // An issuer is a running process of "issuer serve" with its own settings and database.
 type issuer struct {
 	binary string
-	dir    string // settings, database, log
+	args   []string // before the settings file
+	dir    string   // settings, database, log
 	addr   string
 	url    string
 	secret string // of the client "peer"
@@ -54,7 +56,10 @@ func newIssuer(binary, dir, addr, provider string, place placement) (*issuer, er
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s := &issuer{binary: binary, dir: dir, addr: addr, url: "http://" + addr, secret: rand.Text(), place: place}
+	s := &issuer{
+		binary: binary, args: []string{"serve", "--config"}, dir: dir,
+		addr: addr, url: "http://" + addr, secret: rand.Text(), place: place,
+	}
 	settings := fmt.Sprintf(`
 issuer: %s
 listen: %s
@@ -86,11 +91,13 @@ clients:
     grants: [client_credentials]
     scopes: [introspect, "introspect:domain"]
     domains: [%s]
-`, s.url, addr, filepath.Join(dir, "data"), domainName, providerID, provider, appID, redirectURI, domainName, peerID,
+`, s.url, addr, s.data(), domainName, providerID, provider, appID, redirectURI, domainName, peerID,
 		sha256.Sum256([]byte(s.secret)), domainName)
 	return s, os.WriteFile(s.settings(), []byte(settings), 0o600)
 }
 
+func (s *issuer) data() string     { return filepath.Join(s.dir, "data") }
+func (s *issuer) database() string { return filepath.Join(s.data(), "issuer.db") }
 func (s *issuer) settings() string { return filepath.Join(s.dir, "issuer.yaml") }
 
 // start starts the process and returns how long it took until /readyz was 200.
@@ -100,7 +107,7 @@ func (s *issuer) start(ctx context.Context) (time.Duration, error) {
 		return 0, err
 	}
 	s.log = log
-	s.cmd = exec.CommandContext(ctx, s.binary, "serve", "--config", s.settings())
+	s.cmd = exec.CommandContext(ctx, s.binary, append(slices.Clone(s.args), s.settings())...)
 	s.cmd.Stdout, s.cmd.Stderr = log, log
 	s.cmd.Cancel = func() error { return s.cmd.Process.Signal(os.Interrupt) }
 	s.cmd.WaitDelay = 10 * time.Second

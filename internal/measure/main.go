@@ -50,6 +50,7 @@ type options struct {
 	only    *regexp.Regexp
 	quick   bool
 	json    bool
+	scale   int
 }
 
 const usage = `Usage: measure [flags]
@@ -60,6 +61,7 @@ Measures the CPU time of requests to "issuer serve", in the module's folder. See
   measure -json > run.json     the same table for programs
   measure -only refresh        some of the works
   measure -against OLD         two builds in the same run, with the ratio of their costs
+  measure -scale 1000000       a database of a million users instead: start, housekeeping, memory, lists
 
 Variables such as ISSUER_LOG__LEVEL=warn override the settings of the issuer.
 
@@ -82,6 +84,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	only := flags.String("only", "", "measure only the works whose names match this regular `expression`")
 	flags.BoolVar(&o.quick, "quick", false, "measure 7 rounds and 5 starts")
 	flags.BoolVar(&o.json, "json", false, "write JSON")
+	flags.IntVar(&o.scale, "scale", 0, "measure a database of `N` users instead of requests")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
 			return o, err
@@ -106,6 +109,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		wrong = "-window must be longer than 0"
 	case o.starts < 0:
 		wrong = "-starts must not be negative"
+	case o.scale < 0:
+		wrong = "-scale must not be negative"
+	case o.scale > 0 && o.against != "":
+		wrong = "-scale measures one build: leave out -against"
 	default:
 		return o, nil
 	}
@@ -113,10 +120,13 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, errUsage
 }
 
-// run is the command. With the single argument "floor" it is the process that [startFloor] starts.
+// run is the command. It also is the processes that the command starts: the floor, and an issuer that sweeps all the time.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) == 1 && args[0] == floorArgument {
 		return serveFloor(stdin, stdout)
+	}
+	if len(args) == 2 && args[0] == sweepingArgument {
+		return serveSweeping(ctx, args[1])
 	}
 	o, err := parse(args, stderr)
 	if err != nil {
@@ -141,6 +151,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	c := conditions{
 		Date: time.Now().UTC().Format(time.DateOnly), Go: runtime.Version(), System: runtime.GOOS + "/" + runtime.GOARCH,
 		Placement: place.note(), CPUTime: hasCPUTime,
+	}
+	if o.scale > 0 {
+		return measureScale(ctx, o, c, place, dir, stdout, stderr)
 	}
 	return measureRequests(ctx, o, c, place, dir, stdout, stderr)
 }

@@ -18,9 +18,9 @@ import (
 	"time"
 )
 
-// TestMain is also the process of the floor, as the command is.
+// TestMain is also the processes that the command starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) == 2 && os.Args[1] == floorArgument {
+	if len(os.Args) > 1 && (os.Args[1] == floorArgument || os.Args[1] == sweepingArgument) {
 		main()
 		return
 	}
@@ -67,6 +67,21 @@ func TestRun(t *testing.T) {
 	for _, name := range []string{"refresh, 1 caller, median latency", "start until ready, small database"} {
 		if !rows[name] {
 			t.Errorf("no row for %s", name)
+		}
+	}
+}
+
+// TestRunScale measures a small database.
+func TestRunScale(t *testing.T) {
+	var out bytes.Buffer
+	if err := run(t.Context(), []string{"-scale", "3000", "-dir", t.TempDir()}, os.Stdin, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, work := range []string{
+		"start until ready, 3000 users, cold", "longest wait", "300 of 3000 sessions", "GET /admin/devices", "3000 live revocations",
+	} {
+		if !strings.Contains(out.String(), work) {
+			t.Errorf("no row for %s in\n%s", work, out.String())
 		}
 	}
 }
@@ -235,6 +250,29 @@ func TestRow(t *testing.T) {
 	} {
 		if !strings.Contains(text.String(), want) {
 			t.Errorf("the table lacks\n%sit is\n%s", want, text.String())
+		}
+	}
+	text.Reset()
+	if err := (report{Rows: []row{{Work: "one", Unit: "MB", Cost: spread{3, 3, 3}}}}).writeText(&text); err != nil {
+		t.Fatal(err)
+	}
+	if want := "| work | cost    |\n|------|---------|\n| one  | 3.00 MB |\n"; !strings.HasSuffix(text.String(), want) {
+		t.Errorf("the table is\n%swant no empty columns:\n%s", text.String(), want)
+	}
+}
+
+func TestNextPage(t *testing.T) {
+	const base = "http://admin/admin/devices?domain=example.com"
+	for header, want := range map[string]string{
+		"":                                      "",
+		`</admin/devices?cursor=a>; rel="prev"`: "",
+		`</admin/devices?cursor=b>; rel="next"`: "http://admin/admin/devices?cursor=b",
+		`</x>; rel="prev", <https://issuer.example/admin/devices?cursor=c>; rel="next"`: "http://admin/admin/devices?cursor=c",
+		`<?domain=example.com&cursor=d>; rel="next"; title="more"`:                      "http://admin/admin/devices?domain=example.com&cursor=d",
+		`admin/devices; rel="next"`: "",
+	} {
+		if got, err := nextPage(base, header); err != nil || got != want {
+			t.Errorf("nextPage(%s) = %q, %v, want %q", header, got, err, want)
 		}
 	}
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"os/exec"
 	"time"
 )
@@ -21,3 +22,9 @@ func cpuTime(int) (time.Duration, error) { return time.Since(begin), nil }
 func inMemory(string) bool { return false }
 
 func running(int) bool { return true }
+
+func residentSet(int) (int64, error) {
+	return 0, errors.New("the memory of a process is read on Linux only")
+}
+
+func forgetFile(string) error { return errors.New("the page cache is emptied on Linux only") }

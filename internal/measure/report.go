@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -97,9 +98,9 @@ func (r report) writeText(w io.Writer) error {
 		table[0] = append(table[0], "ratio")
 	}
 	for _, line := range r.Rows {
-		cells := []string{
-			line.Work, number(line.Cost.Median) + " " + line.Unit, number(line.Cost.Low) + " to " + number(line.Cost.High),
-			line.Floor, "", "", "",
+		cells := []string{line.Work, number(line.Cost.Median) + " " + line.Unit, "", line.Floor, "", "", ""}
+		if line.Cost.Low != line.Cost.High {
+			cells[2] = number(line.Cost.Low) + " to " + number(line.Cost.High)
 		}
 		unit := line.Unit
 		if line.Over != nil {
@@ -121,7 +122,20 @@ func (r report) writeText(w io.Writer) error {
 		}
 		table = append(table, cells)
 	}
-	return writeTable(w, table)
+	return writeTable(w, withoutEmpty(table))
+}
+
+// withoutEmpty removes the columns that have a header and nothing below it.
+func withoutEmpty(table [][]string) [][]string {
+	out := make([][]string, len(table))
+	for column := range table[0] {
+		if slices.ContainsFunc(table[1:], func(cells []string) bool { return cells[column] != "" }) {
+			for i, cells := range table {
+				out[i] = append(out[i], cells[column])
+			}
+		}
+	}
+	return out
 }
 
 // writeTable writes rows of cells as a Markdown table; the first row is the header.
