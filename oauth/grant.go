@@ -45,21 +45,49 @@ type grant interface {
 
 // prepare decides on the token of a request, counts it for its user and spends the proof: after this, nothing but the loss of a
 // race or an outage keeps the token from being issued.
-func (p *Provider) prepare(ctx context.Context, r *tokenRequest) (err error) {
-	if r.token, err = r.grant.check(ctx, p.store); err != nil {
-		return p.endReused(ctx, r, err)
+func (p *Provider) prepare(ctx context.Context, r *tokenRequest) error {
+	if g, ok := r.grant.(*refreshGrant); ok && p.spendInUpdate {
+		return p.endReused(ctx, r, p.rotate(ctx, r, g))
+	}
+	return p.endReused(ctx, r, p.decide(ctx, r, p.store))
+}
+
+// rotate is prepare and commit in one transaction: it reads the session, checks it, spends the proof and moves the session on.
+// The token is signed afterwards. If that fails, the client gets the same successor when it repeats the request.
+func (p *Provider) rotate(ctx context.Context, r *tokenRequest, g *refreshGrant) error {
+	if err := g.readToken(); err != nil { // refused without a turn of the writer
+		return err
+	}
+	err := p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if err := r.client.stands(ctx, tx); err != nil {
+			return err
+		}
+		if err := p.decide(ctx, r, tx); err != nil {
+			return err
+		}
+		return p.write(ctx, tx, r)
+	})
+	r.committed = err == nil
+	return err
+}
+
+// decide is prepare on the rows of db. A transaction may be run again: the request is counted and the proof spent once.
+func (p *Provider) decide(ctx context.Context, r *tokenRequest, db storage.Reader) (err error) {
+	if r.token, err = r.grant.check(ctx, db); err != nil {
+		return err
 	}
 	// An actor's request does not count for the user whom it acts for.
-	if u := r.token.user; u.ID != "" && r.token.claims.Actor == nil {
+	if u := r.token.user; u.ID != "" && r.token.claims.Actor == nil && !r.counted {
 		if err := p.limiter.User(u, r.client.ID); err != nil {
 			return err
 		}
+		r.counted = true
 	}
 	return p.spendProof(ctx, r)
 }
 
-// issue signs the token of a request that was checked, and commits the grant. A token that was signed is not handed out if
-// the transaction fails.
+// issue signs the token of a request that was prepared, and commits the grant unless that is done. The signed token is not
+// handed out if the transaction fails.
 func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, error) {
 	body, err := r.token.claims.MarshalJSON()
 	if err != nil {
@@ -69,8 +97,10 @@ func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, err
 	if err != nil {
 		return TokenAnswer{}, fmt.Errorf("oauth: sign access token: %w", err)
 	}
-	if err := p.commit(ctx, r); err != nil {
-		return TokenAnswer{}, p.endReused(ctx, r, err)
+	if !r.committed {
+		if err := p.commit(ctx, r); err != nil {
+			return TokenAnswer{}, p.endReused(ctx, r, err)
+		}
 	}
 	answer := TokenAnswer{
 		AccessToken:     signed,
@@ -96,19 +126,24 @@ func (p *Provider) commit(ctx context.Context, r *tokenRequest) error {
 		if err := r.client.stands(ctx, tx); err != nil {
 			return err
 		}
-		if err := r.assertion.spend(ctx, tx); err != nil {
-			return err
-		}
 		if r.token.user.ID != "" {
 			if err := asRead(ctx, tx, r.token.user); err != nil {
 				return err
 			}
 		}
-		if !r.token.writes {
-			return nil
-		}
-		return r.grant.commit(ctx, tx)
+		return p.write(ctx, tx, r)
 	})
+}
+
+// write spends the client's assertion and commits the grant.
+func (p *Provider) write(ctx context.Context, tx storage.Tx, r *tokenRequest) error {
+	if err := r.assertion.spend(ctx, tx); err != nil {
+		return err
+	}
+	if !r.token.writes {
+		return nil
+	}
+	return r.grant.commit(ctx, tx)
 }
 
 // asRead checks that the row of a user still says the same, as far as tokens go.

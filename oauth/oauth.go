@@ -94,6 +94,9 @@ type Config struct {
 	Keys     Keys
 	// Proofs checks DPoP proofs.
 	Proofs *dpop.Verifier
+	// SpendInUpdate says that the replay store of Proofs is in memory, so that a proof can be spent within a transaction of
+	// Store: a refresh is then one transaction. A replay store that is a database must not be called there.
+	SpendInUpdate bool
 	// ClientKeys finds the keys of clients that have a JWKSURI. Required if there is one.
 	ClientKeys ClientKeys
 	// Authority tells whom to believe about what tokens enclose: the server itself, and its peers.
@@ -117,13 +120,16 @@ type Config struct {
 
 // A Provider answers authorization, token and revocation requests. Its methods are safe for concurrent use.
 type Provider struct {
-	issuer    string
-	domains   map[string]Domain
-	clients   atomic.Pointer[map[string]*Client] // never changed in place: see SetClients
-	store     storage.Store
-	accounts  *account.Accounts
-	keys      Keys
-	proofs    *dpop.Verifier
+	issuer   string
+	domains  map[string]Domain
+	clients  atomic.Pointer[map[string]*Client] // never changed in place: see SetClients
+	store    storage.Store
+	accounts *account.Accounts
+	keys     Keys
+	proofs   *dpop.Verifier
+
+	spendInUpdate bool
+
 	published ClientKeys
 	authority nested.KeySource
 	reserved  bool // domains are admitted that are set aside for tests
@@ -151,12 +157,15 @@ func New(cfg Config) (*Provider, error) {
 		return nil, errors.New("oauth: Config.Lifetimes must be positive, and RefreshMax no shorter than RefreshIdle")
 	}
 	p := &Provider{
-		issuer:    cfg.Issuer,
-		domains:   make(map[string]Domain, len(cfg.Domains)),
-		store:     cfg.Store,
-		accounts:  cfg.Accounts,
-		keys:      cfg.Keys,
-		proofs:    cfg.Proofs,
+		issuer:   cfg.Issuer,
+		domains:  make(map[string]Domain, len(cfg.Domains)),
+		store:    cfg.Store,
+		accounts: cfg.Accounts,
+		keys:     cfg.Keys,
+		proofs:   cfg.Proofs,
+
+		spendInUpdate: cfg.SpendInUpdate,
+
 		published: cfg.ClientKeys,
 		authority: cfg.Authority,
 		reserved:  cfg.Development,

@@ -71,26 +71,38 @@ type refreshGrant struct {
 	*Provider
 	r *tokenRequest
 
-	from    int64   // the generation to rotate
+	id      string  // of the session that the refresh token names; empty if it was not read yet
+	gen     int64   // of the refresh token
 	session session // after the rotation
 }
 
-func (g *refreshGrant) check(ctx context.Context, db storage.Reader) (*token, error) {
-	r := g.r
-	if r.proof == nil {
-		return nil, dpop.ErrNoProof
+// readToken reads the refresh token of the request.
+func (g *refreshGrant) readToken() error {
+	if g.id != "" {
+		return nil
 	}
-	text := r.Form.Get("refresh_token")
+	if g.r.proof == nil {
+		return dpop.ErrNoProof
+	}
+	text := g.r.Form.Get("refresh_token")
 	if text == "" {
-		return nil, refuse(CodeInvalidRequest, "The parameter refresh_token is missing.")
+		return refuse(CodeInvalidRequest, "The parameter refresh_token is missing.")
 	}
-	id, gen, ok := g.refresh.parse(text)
-	if !ok {
-		return nil, errRefresh
+	var ok bool
+	if g.id, g.gen, ok = g.refresh.parse(text); !ok {
+		return errRefresh
 	}
-	s := session{}
+	return nil
+}
+
+func (g *refreshGrant) check(ctx context.Context, db storage.Reader) (*token, error) {
+	if err := g.readToken(); err != nil {
+		return nil, err
+	}
+	r := g.r
+	var s session
 	var err error
-	if s.grant, s.user, s.device, err = db.Session(ctx, id); err != nil {
+	if s.grant, s.user, s.device, err = db.Session(ctx, g.id); err != nil {
 		return nil, notFound(err, errRefresh)
 	}
 	if s.grant.Client != r.client.ID {
@@ -102,14 +114,13 @@ func (g *refreshGrant) check(ctx context.Context, db storage.Reader) (*token, er
 	if !live(s.grant, r.at) || !s.user.DisabledAt.IsZero() || !s.device.RemovedAt.IsZero() {
 		return nil, errRefresh
 	}
-	repeated := gen == s.grant.Gen-1
+	repeated := g.gen == s.grant.Gen-1
 	switch {
-	case gen == s.grant.Gen:
-		g.from = gen
+	case g.gen == s.grant.Gen:
 		s.grant.Gen++
 		s.grant.IdleAt = earliest(r.at.Add(g.lifetimes.RefreshIdle), s.grant.ExpiresAt)
 	case !repeated:
-		return nil, g.replaced(s.grant, gen)
+		return nil, g.replaced(s.grant)
 	}
 	g.session = s
 	t, err := g.sessionToken(r, s)
@@ -123,11 +134,11 @@ func (g *refreshGrant) check(ctx context.Context, db storage.Reader) (*token, er
 // commit rotates the session, by one compare-and-set. When another request with the same token was first, the row is already
 // as this one would make it, and both get the same successor.
 func (g *refreshGrant) commit(ctx context.Context, tx storage.Tx) error {
-	err := tx.RotateGrant(ctx, g.session.grant.ID, g.from, g.r.at, g.session.grant.IdleAt)
+	err := tx.RotateGrant(ctx, g.id, g.gen, g.r.at, g.session.grant.IdleAt)
 	if !errors.Is(err, storage.ErrConflict) {
 		return notFound(err, errRefresh)
 	}
-	now, _, _, err := tx.Session(ctx, g.session.grant.ID)
+	now, _, _, err := tx.Session(ctx, g.id)
 	if err != nil {
 		return notFound(err, errRefresh)
 	}
@@ -140,8 +151,8 @@ func (g *refreshGrant) commit(ctx context.Context, tx storage.Tx) error {
 // replaced judges a token of a generation that was replaced for good. It ends the session if it comes by the right key with a
 // nonce that was issued after the replacement: somebody refreshed since then with a copy, or the token was restored from one.
 // Otherwise it is an old request that arrives late, and the session lives.
-func (g *refreshGrant) replaced(now storage.Grant, gen int64) error {
-	if gen > now.Gen || !madeAfter(g.r.proof, now.RotatedAt) {
+func (g *refreshGrant) replaced(now storage.Grant) error {
+	if g.gen > now.Gen || !madeAfter(g.r.proof, now.RotatedAt) {
 		return errRefresh
 	}
 	return &reuse{now, "refresh_reused", "replaced refresh token used again: session ended", errRefresh}

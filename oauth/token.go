@@ -46,11 +46,13 @@ type tokenRequest struct {
 	proof      *dpop.Proof // nil for a service that may do without
 	client     *Client
 	assertion  *once // the client's assertion, which is spent with the first write
+	counted    bool  // for the user
 	spent      bool  // the proof is spent
 
-	grant  grant
-	token  *token
-	answer TokenAnswer
+	grant     grant
+	token     *token
+	committed bool // everything that goes with the token is durable
+	answer    TokenAnswer
 }
 
 // A token is the decision of a grant: the access token to sign, and the rest of the answer.

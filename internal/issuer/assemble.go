@@ -104,7 +104,8 @@ func (i *Instance) openProvider(proofs *dpop.Verifier, refreshKey [32]byte) (*oa
 	}
 	return oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
-		Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: proofs, Authority: i.trusted, Development: cfg.Development,
+		Store: i.store, Accounts: i.accounts, Keys: i.ring, Authority: i.trusted, Development: cfg.Development,
+		Proofs: proofs, SpendInUpdate: i.memoryReplay != nil,
 		ClientKeys: clientKeys,
 		RefreshKey: refreshKey,
 		Lifetimes: oauth.Lifetimes{

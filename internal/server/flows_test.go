@@ -21,11 +21,8 @@ var flows = []flow{
 	{"login of a known device", nil, 10, knownDevice},
 	{"login with a choice of handle", map[string]string{"choose": "true"}, 25, choosingLogin},
 	{"choice of domain and provider", nil, 10, choosingPlace},
-	{"refresh", stored, 9, func(t *testing.T, s *site) []step {
-		d := newDevice(t)
-		held := s.login(t, d, "alice")
-		return []step{s.refreshStep(t, d, &held), s.aliveStep(t, d, &held)}
-	}},
+	{"refresh", stored, 9, refreshing},
+	{"refresh, with spent proofs in memory", nil, 7, refreshing},
 	{"client_credentials", stored, 3, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
 		return []step{{
@@ -669,4 +666,10 @@ func wantStatus(t *testing.T, a answer, status int) {
 	if a.status != status {
 		t.Errorf("answer = %v, want %d", a, status)
 	}
+}
+
+func refreshing(t *testing.T, s *site) []step {
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
+	return []step{s.refreshStep(t, d, &held), s.aliveStep(t, d, &held)}
 }

@@ -279,8 +279,8 @@ func TestLimitPerUser(t *testing.T) {
 	form.Set("client_id", app.id)
 	refused := http.Header{"Dpop": {s.proof(t, first, "")}}
 	other = s.refreshed(t, second, other.refresh)
-	if n := s.asked(func() { wantLimited(t, s.post(t, "/token", form, refused), false) }); n != 3 {
-		t.Errorf("the refused refresh asked the stores %d times, want thrice: for the epoch, twice, and the session", n)
+	if n := s.asked(func() { wantLimited(t, s.post(t, "/token", form, refused), false) }); n != 4 {
+		t.Errorf("the refused refresh asked the stores %d times, want 4: for the epoch, twice, a transaction, and the session in it", n)
 	}
 	s.wantActive(t, held.access)
 	code := s.code(t, "bob", nil) // other people are let in

@@ -10,9 +10,10 @@ import (
 )
 
 // TestMeanwhile lets something happen between what a request reads and what it writes: no token is given for what was
-// true a moment ago.
+// true a moment ago. Spent proofs are stored in the database: with those in memory, a refresh reads and writes in one
+// transaction, and has no such moment (see the tests of package oauth).
 func TestMeanwhile(t *testing.T) {
-	s := start(t, nil)
+	s := start(t, stored)
 	change := func(t *testing.T, what func(u *storage.User)) {
 		u, err := s.store.LinkedUser(t.Context(), "example.com", s.provider.url, "dev-10021")
 		if err != nil {
