@@ -134,7 +134,7 @@ var auditor = introspect.Caller{
 
 func TestInner(t *testing.T) {
 	cause := revocation.Cause{Reason: "revoked", At: start, TokenLife: time.Hour}
-	user := revocation.RevokeUser("example.com", "u2", cause)
+	user := storage.Revocation{Kind: storage.RevokeUser, Key: "example.com/u2", Reason: "revoked", At: start, ExpiresAt: start.Add(time.Hour)}
 	another, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

@@ -306,6 +306,9 @@ func TestSeenBefore(t *testing.T) {
 		r.Seq = 1
 		return func(s *issuing) { s.mirror.Apply(r) }
 	}
+	row := func(kind storage.RevocationKind, key string) storage.Revocation {
+		return storage.Revocation{Kind: kind, Key: key, Reason: cause.Reason, At: start, ExpiresAt: start.Add(time.Hour)}
+	}
 	for name, test := range map[string]struct {
 		change func(s *issuing)
 		want   bool
@@ -316,15 +319,15 @@ func TestSeenBefore(t *testing.T) {
 		"session ended":              {revoke(revocation.RevokeGrant("session-1", cause)), false},
 		"device removed":             {revoke(revocation.RevokeDevice("example.com", "1f", cause)), false},
 		"another device removed":     {revoke(revocation.RevokeDevice("example.com", "2f", cause)), true},
-		"user disabled":              {revoke(revocation.RevokeUser("example.com", "u1", cause)), false},
-		"another domain's user":      {revoke(revocation.RevokeUser("example.org", "u1", cause)), true},
+		"user disabled":              {revoke(row(storage.RevokeUser, "example.com/u1")), false},
+		"another domain's user":      {revoke(row(storage.RevokeUser, "example.org/u1")), true},
 		"superseded":                 {revoke(revocation.RevokeBelow("example.com", "u1", 4, cause)), false},
 		"of the least generation":    {revoke(revocation.RevokeBelow("example.com", "u1", 3, cause)), true},
 		"client removed":             {revoke(revocation.RevokeClient("im-app", cause)), false},
 		"key withdrawn":              {func(s *issuing) { s.withdrawn, _, _ = s.ring.Signer() }, false},
 		"key revoked": {func(s *issuing) {
 			kid, _, _ := s.ring.Signer()
-			revoke(revocation.RevokeKey(kid, cause))(s)
+			revoke(row(storage.RevokeKey, kid))(s)
 		}, false},
 	} {
 		t.Run(name, func(t *testing.T) {

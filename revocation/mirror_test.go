@@ -64,6 +64,11 @@ func newMirror(source revocation.Source, now *time.Time) *revocation.Mirror {
 	return revocation.NewMirror(revocation.Config{Source: source, Now: func() time.Time { return *now }})
 }
 
+// row is a revocation of a kind that this package has no function for.
+func row(kind storage.RevocationKind, key string) storage.Revocation {
+	return storage.Revocation{Kind: kind, Key: key, Reason: cause.Reason, At: cause.At, ExpiresAt: cause.At.Add(time.Hour)}
+}
+
 func TestFind(t *testing.T) {
 	token := introspect.Token{
 		JTI: "token", SID: "session", Domain: "example.com", User: "alice", Device: "1f", ClientID: "app", KID: "key", Gen: 3,
@@ -78,15 +83,15 @@ func TestFind(t *testing.T) {
 		"another kind's id":      {revocation.RevokeGrant("token", cause), false},
 		"device":                 {revocation.RevokeDevice("example.com", "1f", cause), true},
 		"another domain's":       {revocation.RevokeDevice("example.org", "1f", cause), false},
-		"user":                   {revocation.RevokeUser("example.com", "alice", cause), true},
-		"another domain's user":  {revocation.RevokeUser("example.org", "alice", cause), false},
+		"user":                   {row(storage.RevokeUser, "example.com/alice"), true},
+		"another domain's user":  {row(storage.RevokeUser, "example.org/alice"), false},
 		"client":                 {revocation.RevokeClient("app", cause), true},
-		"key":                    {revocation.RevokeKey("key", cause), true},
+		"key":                    {row(storage.RevokeKey, "key"), true},
 		"below a later one":      {revocation.RevokeBelow("example.com", "alice", 4, cause), true},
 		"below its own":          {revocation.RevokeBelow("example.com", "alice", 3, cause), false},
 		"another user's below":   {revocation.RevokeBelow("example.com", "bob", 9, cause), false},
-		"a user with no id":      {revocation.RevokeUser("example.com", "", cause), false},
-		"a user of a slashed id": {revocation.RevokeUser("example.com", "alice/1f", cause), false},
+		"a user with no id":      {row(storage.RevokeUser, "example.com/"), false},
+		"a user of a slashed id": {row(storage.RevokeUser, "example.com/alice/1f"), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			store, now := openStore(t), start

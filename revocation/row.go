@@ -44,11 +44,6 @@ func RevokeDevice(domain, device string, c Cause) storage.Revocation {
 	return c.row(storage.RevokeDevice, domain+"/"+device)
 }
 
-// RevokeUser ends all tokens of a user.
-func RevokeUser(domain, user string, c Cause) storage.Revocation {
-	return c.row(storage.RevokeUser, domain+"/"+user)
-}
-
 // RevokeBelow ends the tokens of a user that were made in a generation below gen.
 func RevokeBelow(domain, user string, gen int64, c Cause) storage.Revocation {
 	r := c.row(storage.RevokeGen, domain+"/"+user)
@@ -60,9 +55,6 @@ func RevokeBelow(domain, user string, gen int64, c Cause) storage.Revocation {
 func RevokeClient(client string, c Cause) storage.Revocation {
 	return c.row(storage.RevokeClient, client)
 }
-
-// RevokeKey ends all tokens that were signed by a key.
-func RevokeKey(kid string, c Cause) storage.Revocation { return c.row(storage.RevokeKey, kid) }
 
 // A subject is what a row ends: an id within a kind, and within a domain for some kinds. It is compared without being
 // put together into the key of a row, so that a look-up allocates nothing.

@@ -17,9 +17,9 @@ func TestReviewB1RevocationOutlivesLongestToken(t *testing.T) {
 			kind string
 			ends time.Time
 		}{
-			{"session", revocation.RevokeGrant("sid", cause).ExpiresAt}, {"user", revocation.RevokeUser("d", "u", cause).ExpiresAt},
+			{"session", revocation.RevokeGrant("sid", cause).ExpiresAt},
 			{"device", revocation.RevokeDevice("d", "u", cause).ExpiresAt}, {"client", revocation.RevokeClient("c", cause).ExpiresAt},
-			{"generation", revocation.RevokeBelow("d", "u", 2, cause).ExpiresAt}, {"key", revocation.RevokeKey("k", cause).ExpiresAt},
+			{"generation", revocation.RevokeBelow("d", "u", 2, cause).ExpiresAt},
 		} {
 			if row.ends.Before(at.Add(max(life, time.Hour))) {
 				t.Errorf("%s, tokens of %v: the revocation ends after %v", row.kind, life, row.ends.Sub(at))
