@@ -9,13 +9,13 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A Domain says how the people of one domain are named.
+// A Domain is the naming of one domain.
 type Domain struct {
-	// Names makes the identifiers, in the domain's system.
+	// Names makes identifiers in the domain's identifier system.
 	Names claims.Namespace
-	// MIMI writes them as mimi: URIs; otherwise they are im: URIs.
+	// MIMI selects mimi: URIs instead of im: URIs.
 	MIMI bool
-	// Policy is what a new handle must meet beside the rules of its system.
+	// Policy is what new handles must meet besides the rules of the identifier system.
 	Policy claims.Policy
 }
 
@@ -43,10 +43,10 @@ func (d Domain) URI(id claims.ID) string {
 // self is the domain's own URI: im:example.com or mimi://example.com.
 func (d Domain) self() string { return d.URI(d.Names.DomainID()) }
 
-// An Identity is a user and her device as URIs.
+// An Identity holds the URIs of a user and a device.
 type Identity struct{ Handle, User, Device string }
 
-// Identify writes who a user and her device are, as their rows say; without a device if d is zero.
+// Identify returns the URIs of a user and a device. If d is zero, the URI of the device is empty.
 func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) {
 	domain, ok := a.domains[u.Domain]
 	if !ok {
@@ -72,7 +72,7 @@ func (a *Accounts) Identify(u storage.User, d storage.Device) (Identity, error) 
 	return id, nil
 }
 
-// Display returns a user's handle as people read it, @alice@example.com.
+// Display returns the handle of a user as people write it: @alice@example.com.
 func (a *Accounts) Display(u storage.User) (string, error) {
 	domain, ok := a.domains[u.Domain]
 	if !ok {
@@ -94,8 +94,8 @@ func (a *Accounts) DomainURI(domain string) (string, error) {
 	return d.self(), nil
 }
 
-// userID returns the id of a new user: the provider's if it names one, the handle itself where the system makes no
-// difference (XMPP), else 128 random bits, in base64url or, for Wire, as a UUID of version 4.
+// userID returns the id of a new user: the handle itself in XMPP, which has no other id, else the id that the provider names,
+// else 128 random bits, in base64url or, for Wire, as a UUID of version 4.
 func (a *Accounts) userID(d Domain, s SignIn, handle claims.ID) (claims.ID, error) {
 	switch {
 	case d.Names.System() == claims.SystemXMPP:
@@ -103,7 +103,7 @@ func (a *Accounts) userID(d Domain, s SignIn, handle claims.ID) (claims.ID, erro
 	case s.User != "":
 		id, err := d.Names.User(s.User)
 		if err != nil {
-			return claims.ID{}, fmt.Errorf("%w: %v", ErrUserID, err) // not a fault of the handle's
+			return claims.ID{}, fmt.Errorf("%w: %v", ErrUserID, err) // %v: callers take a claims.Error for one about the handle
 		}
 		return id, nil
 	}

@@ -12,31 +12,31 @@ import (
 // MaxMoves is how many links [Accounts.Relink] moves at a time.
 const MaxMoves = 1000
 
-// A Subject is an account at an OpenID provider. Both parts are compared byte by byte.
+// A Subject is an account at an OpenID provider. Both parts are compared exactly.
 type Subject struct{ Issuer, Subject string }
 
-// A Move changes one link. Exactly two of From, To and User are set: From and To give the user of a link another account at a
-// provider, User and To do the same for a user with one link, and From and User give a link to another user.
+// A Move changes one link between a user and an account at an OpenID provider. Exactly two of From, To and User are set. From and
+// To replace the account of a link. User and To do the same for a user with one link. From and User give the link to another user.
 type Move struct {
-	Line     int // in the file of the operator
+	Line     int // of the operator's file
 	From, To Subject
 	User     string
 }
 
-// A Moved is a [Move] with everything that follows from it.
+// A Moved is a [Move] with all three fields set.
 type Moved struct {
 	Move
-	// Former is the user who had the link before, if that was another one.
+	// Former is the user who had the link before, if it was another one.
 	Former string
 }
 
-// A MoveFault is a move that is refused.
+// A MoveFault says why a move is refused.
 type MoveFault struct {
 	Line  int
 	Words string
 }
 
-// MoveFaults are all moves that are refused, in the order of the file.
+// MoveFaults is returned by [Accounts.Relink]. It holds every move that is refused, in the order of the file.
 type MoveFaults []MoveFault
 
 func (e MoveFaults) Error() string {
@@ -49,9 +49,9 @@ func (e MoveFaults) Error() string {
 
 var errDry = errors.New("account: dry run")
 
-// Relink moves links, all of them or none, so that people who sign in with the new account at a provider are the users they
-// were before. An account may be taken that another move of the list frees. The error of moves that cannot be done is
-// [MoveFaults]. A dry run checks the same and changes nothing. Sessions go on: they belong to the user and not to the link.
+// Relink moves links, all of them or none: people who sign in with the new account at the provider are the users that they were
+// before. The target of a move may be an account that another move of the list frees. If a move is refused, the error is
+// [MoveFaults]. A dry run makes the same checks and changes nothing. Sessions continue: they belong to the user, not to the link.
 func (a *Accounts) Relink(ctx context.Context, domain string, moves []Move, dry bool) (done []Moved, err error) {
 	if _, ok := a.domains[domain]; !ok {
 		return nil, ErrNoUser
@@ -97,11 +97,11 @@ func (a *Accounts) Relink(ctx context.Context, domain string, moves []Move, dry 
 	return done, nil
 }
 
-// A plan collects moves and what is wrong with them.
+// A plan collects moves and their faults.
 type plan struct {
 	domain   string
 	moves    []Moved
-	from, to map[Subject]int // the line of each
+	from, to map[Subject]int // the lines of the accounts
 	faults   MoveFaults
 }
 
@@ -109,7 +109,7 @@ func (p *plan) refuse(line int, format string, args ...any) {
 	p.faults = append(p.faults, MoveFault{line, fmt.Sprintf(format, args...)})
 }
 
-// add completes a move and checks what it moves.
+// add completes a move and checks that its link exists and is moved once.
 func (p *plan) add(ctx context.Context, tx storage.Tx, m Move) error {
 	done := Moved{Move: m}
 	if m.User != "" {
@@ -167,7 +167,7 @@ func (p *plan) add(ctx context.Context, tx storage.Tx, m Move) error {
 	return nil
 }
 
-// targets checks that every account to link to is free, or becomes so.
+// targets checks that every account to link to is free or is freed by another move.
 func (p *plan) targets(ctx context.Context, tx storage.Tx) error {
 	for _, m := range p.moves {
 		if _, freed := p.from[m.To]; freed {

@@ -10,12 +10,13 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// ErrNoUser is returned for a user that the domain does not know.
+// ErrNoUser is returned for a user that the domain does not have.
 var ErrNoUser = errors.New("account: no such user")
 
-// ErrNoRename is returned for a domain in which the handle is the user (XMPP): another handle would be another user.
+// ErrNoRename is returned for an XMPP domain: there the handle is the user id.
 var ErrNoRename = errors.New("account: handles of this domain cannot change")
 
+// reasonRenamed is stored with the statements that end when a user is renamed.
 const reasonRenamed = "handle_changed"
 
 // Rename gives a user another handle, by the rules of a first login. The user keeps id, devices and sessions. Tokens that
@@ -27,8 +28,8 @@ func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (Cha
 	return a.rename(ctx, domain, user, handle, false)
 }
 
-// RenameReserved is Rename by an operator who grants a reserved or protected handle, such as support. Look-alikes of protected
-// names are refused all the same.
+// RenameReserved is [Accounts.Rename] by an operator, who may give out reserved and protected handles such as support.
+// Look-alikes of protected names are still refused.
 func (a *Accounts) RenameReserved(ctx context.Context, domain, user, handle string) (ChangedUser, error) {
 	return a.rename(ctx, domain, user, handle, true)
 }

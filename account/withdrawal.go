@@ -11,12 +11,12 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// batch is how many rows one transaction writes for statements that end together. Others write in between.
+// batch is how many rows one transaction writes for statements that end together. Other updates run between the batches.
 const batch = 100
 
-// FinishWithdrawals writes what withdrawals have ended into the statements' own rows and removes the devices that were taken
-// in under them, a batch at a time. Nothing waits for it: a withdrawal takes effect when it is committed. It is called after
-// each, and from time to time, so that one which was interrupted is finished.
+// FinishWithdrawals marks the statements that withdrawals cover as withdrawn and removes the devices under them, a batch at a
+// time. A withdrawal is in effect as soon as it is committed, so nothing waits for this. It is called after each withdrawal, and
+// from time to time, so that interrupted ones are finished.
 func (a *Accounts) FinishWithdrawals(ctx context.Context) error {
 	for {
 		if _, err := a.store.Withdrawal(ctx); errors.Is(err, storage.ErrNotFound) {
@@ -42,7 +42,7 @@ func (a *Accounts) FinishWithdrawals(ctx context.Context) error {
 	}
 }
 
-// withdraw ends the statements that w covers, and does the first batch of what [Accounts.FinishWithdrawals] does.
+// withdraw begins a withdrawal and does the first batch of [Accounts.FinishWithdrawals]. It reports whether there is more to do.
 func (a *Accounts) withdraw(ctx context.Context, tx storage.Tx, w storage.Withdrawal) (more bool, revoked []storage.Revocation, err error) {
 	if err := tx.BeginWithdrawal(ctx, w); err != nil {
 		return false, nil, err
@@ -50,15 +50,16 @@ func (a *Accounts) withdraw(ctx context.Context, tx storage.Tx, w storage.Withdr
 	return a.continueWithdrawal(ctx, tx)
 }
 
-// finish goes on with withdrawals of which there is more to write. What it does not come to is done later: all of them have
-// taken effect already, so that its failure is none of the caller's.
+// finish finishes withdrawals if there is more to do. An error is ignored: the withdrawals are in effect, and the rest is done
+// later.
 func (a *Accounts) finish(ctx context.Context, more bool) {
 	if more {
 		_ = a.FinishWithdrawals(ctx)
 	}
 }
 
-// continueWithdrawal does one batch of the oldest withdrawal, and reports whether there may be more to do.
+// continueWithdrawal does one batch of the oldest withdrawal. It returns the revocations that it wrote, and reports whether there
+// may be more to do.
 func (a *Accounts) continueWithdrawal(ctx context.Context, tx storage.Tx) (more bool, revoked []storage.Revocation, err error) {
 	w, err := tx.Withdrawal(ctx)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -72,7 +73,7 @@ func (a *Accounts) continueWithdrawal(ctx context.Context, tx storage.Tx) (more 
 	}
 	left := batch
 	for _, s := range list {
-		if s.JKT != "" { // a delegation is written when all its devices are removed
+		if s.JKT != "" { // a delegation is marked once all its devices are removed
 			devices, err := tx.DevicesUnder(ctx, s.Domain, s.JTI, left+1)
 			if err != nil {
 				return false, nil, err
@@ -103,17 +104,18 @@ func (a *Accounts) continueWithdrawal(ctx context.Context, tx storage.Tx) (more 
 	if err := tx.FinishWithdrawal(ctx, w.ID); err != nil {
 		return false, nil, err
 	}
-	// A removed device may have begun another one.
+	// The removal of a device may have begun another withdrawal.
 	if _, err = tx.Withdrawal(ctx); errors.Is(err, storage.ErrNotFound) {
 		return false, revoked, nil
 	}
 	return true, revoked, err
 }
 
-// Revoke writes revocations that end access tokens of a user, and returns what the mirror is to be told. It never refuses: a
-// user who has as many live revocations as allowed gets one in the place of all further ones, which ends all access tokens
-// that were made for the user until now. Sessions go on, and the next refresh brings a new token.
-func (a *Accounts) Revoke(ctx context.Context, tx storage.Tx, domain, user string, rows ...storage.Revocation) ([]storage.Revocation, error) {
+// Revoke writes revocations of access tokens of a user in a transaction, and returns the rows that it wrote. It never refuses: if
+// the user would have more live revocations than allowed, it writes one that ends all access tokens of the user. Sessions
+// continue, and the next refresh brings a new token.
+func (a *Accounts) Revoke(ctx context.Context, tx storage.Tx, domain, user string,
+	rows ...storage.Revocation) ([]storage.Revocation, error) {
 	if len(rows) == 0 {
 		return nil, nil
 	}
@@ -141,9 +143,9 @@ func (a *Accounts) Revoke(ctx context.Context, tx storage.Tx, domain, user strin
 	return written, nil
 }
 
-// RevokeSigned ends a statement that a user's own key signed under a delegation: row is its revocation. A user who has as many
-// live revocations as allowed has the delegation withdrawn in its place, with all that rests on it, this statement included.
-// First runs in the transaction, before.
+// RevokeSigned revokes a statement that a key of the user signed under a delegation; row is the revocation. If the user has as many
+// live revocations as allowed, the delegation is withdrawn instead, with everything that rests on it, including this statement.
+// First runs at the beginning of the transaction.
 func (a *Accounts) RevokeSigned(ctx context.Context, domain, user, delegation string, row storage.Revocation,
 	first func(ctx context.Context, tx storage.Tx) error) error {
 	var (
@@ -166,7 +168,7 @@ func (a *Accounts) RevokeSigned(ctx context.Context, domain, user, delegation st
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
-		// Times are stored in milliseconds, and read twice: a second does not make another revocation.
+		// Times are stored in milliseconds: a difference of less than a second is not another revocation.
 		if n < limit || err == nil && !there.ExpiresAt.Add(time.Second).Before(r.ExpiresAt) || delegation == "" {
 			written, err := tx.Revoke(ctx, r)
 			revoked = []storage.Revocation{written}
@@ -191,8 +193,10 @@ func (a *Accounts) RevokeSigned(ctx context.Context, domain, user, delegation st
 	return nil
 }
 
-// supersede ends all access tokens that were made for a user until now, by one row. Why is the row that began it.
-func (a *Accounts) supersede(ctx context.Context, tx storage.Tx, domain, user string, why storage.Revocation) ([]storage.Revocation, error) {
+// supersede writes one revocation of all access tokens that a user has now. It takes the time of why, the revocation that was to
+// be written.
+func (a *Accounts) supersede(ctx context.Context, tx storage.Tx, domain, user string,
+	why storage.Revocation) ([]storage.Revocation, error) {
 	u, err := tx.User(ctx, domain, user)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil, ErrNoUser
@@ -209,8 +213,8 @@ func (a *Accounts) supersede(ctx context.Context, tx storage.Tx, domain, user st
 	return []storage.Revocation{row}, err
 }
 
-// Why a user's earlier access tokens ended where a single one, or a few, were to end.
+// reasonSuperseded is the reason of a revocation of all access tokens of a user in place of single ones.
 const reasonSuperseded = "superseded"
 
-// SetMaxRevocations changes how many live revocations a user may have before the next ones become one.
+// SetMaxRevocations changes how many live revocations a user may have.
 func (a *Accounts) SetMaxRevocations(n int) { a.maxRevocations.Store(int64(n)) }

@@ -12,16 +12,16 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// ErrNoName is returned by [Accounts.ReleaseName] for a handle that nobody has or had.
+// ErrNoName is returned by [Accounts.ReleaseName] for a handle that no user has or had.
 var ErrNoName = errors.New("account: nobody has or had this handle")
 
 // A HeldError is returned by [Accounts.ReleaseName] for a handle that cannot be released.
 type HeldError struct {
 	User storage.User
-	// Name is what the user has or had: the handle itself, or one that looks like it.
+	// Name is the name that the user has or had: the handle itself or a look-alike.
 	Name string
-	// Held says that the user has Name now, and ID that it is the user's id or looks like it. If neither is set, Name is in
-	// quarantine and looks like the handle, but is spelled in another way.
+	// Held means that Name is the user's handle now. ID means that Name is the user's id or looks like it. If neither is set,
+	// Name is a former handle that looks like the handle to release, but is another spelling.
 	Held, ID bool
 }
 
@@ -29,10 +29,10 @@ func (e *HeldError) Error() string {
 	return "account: user " + e.User.ID + " has or had " + e.Name
 }
 
-// ReleaseName ends the quarantine of a former handle, in any spelling: the next person who asks for it, or for a name that
-// looks like it, can have it. It stays in the history of the user who had it. ReleaseName returns all spellings that are free
-// now. For a handle that somebody has, one that is or resembles a user's id, and another spelling of one in quarantine, the
-// error is a *[HeldError]; for one that nobody had it is [ErrNoName].
+// ReleaseName ends the quarantine of a former handle: any user can take it now, or a name that looks like it. It stays in the
+// history of the user who had it. ReleaseName returns every spelling that it released. The error is a *[HeldError] for the
+// handle of a user, for a name that is or looks like a user id, and for a look-alike of a former handle. It is [ErrNoName] for a
+// handle that no user had.
 func (a *Accounts) ReleaseName(ctx context.Context, domain, handle string) (released []storage.Name, err error) {
 	d, ok := a.domains[domain]
 	if !ok {
@@ -90,24 +90,26 @@ func (a *Accounts) ReleaseName(ctx context.Context, domain, handle string) (rele
 	return released, nil
 }
 
-// No collision key has a line feed in it, so that the key of a former name, which is for the history only, is never that of a
-// name. One that begins with a line feed belongs to a name that anybody can take.
+// freePrefix begins the keys of released names, which any user can take. No collision key contains a line feed, so the key of a
+// name in the history is never the key of another name.
 const freePrefix = "\n"
 
+// isFree reports whether a name was released.
 func isFree(n storage.Name) bool { return strings.HasPrefix(n.Key, freePrefix) }
 
+// pastKey returns the key under which a name stays in the history.
 func pastKey(n storage.Name) string {
 	return n.Key + "\n" + n.Local + "\n" + strconv.FormatInt(n.TakenAt.UnixMilli(), 36)
 }
 
-// nameOf is the row of a name that a user takes.
+// nameOf returns the row of a name that a user takes.
 func nameOf(u storage.User, name claims.ID, now time.Time) storage.Name {
 	return storage.Name{
 		Domain: u.Domain, Key: claims.CollisionKey(name), Tables: claims.CollisionTables(), Local: name.Local(), User: u.ID, TakenAt: now,
 	}
 }
 
-// release puts the handle that a user has into quarantine.
+// release puts the handle of a user into quarantine.
 func (a *Accounts) release(ctx context.Context, tx storage.Tx, d Domain, u storage.User, now time.Time) error {
 	old, err := d.Names.Handle(u.Handle)
 	if err != nil {
@@ -123,20 +125,20 @@ func (a *Accounts) release(ctx context.Context, tx storage.Tx, d Domain, u stora
 			if n.ReleasedAt = now; n.Local != u.ID {
 				return tx.UpdateName(ctx, n)
 			}
-			// It stays taken as the id; this is for the history.
+			// The name stays taken as the user id; this row is for the history.
 			n.Key = pastKey(n) + "\n" + strconv.FormatInt(now.UnixMilli(), 36)
 			return tx.InsertName(ctx, n)
 		}
 		there = there || n.Local == old.Local()
 	}
-	if there { // somebody else was found to hold it
+	if there { // another user was found to have it
 		return nil
 	}
 	return fmt.Errorf("account: the handle of user %s has no row", u.ID)
 }
 
-// take gives a user a handle that nobody has, that the user has let go of, or that is the user's own id. Another spelling of
-// it, with the same collision key, stays in the history under a key of its own, and in quarantine by the key that both share.
+// take gives a user a handle: a free one, a former handle of the user, or the user's id. Another spelling that the user had stays
+// in the history under a key of its own; the collision key, which both spellings share, keeps it in quarantine.
 func take(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, now time.Time) error {
 	n := nameOf(u, name, now)
 	if n.Local != u.ID {
@@ -151,7 +153,7 @@ func take(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, no
 		return err
 	}
 	held, err := tx.Name(ctx, n.Domain, n.Key)
-	if errors.Is(err, storage.ErrNotFound) { // held under a key of other tables
+	if errors.Is(err, storage.ErrNotFound) { // its key was made by other tables
 		return ErrHandleTaken
 	} else if err != nil {
 		return err
@@ -172,7 +174,7 @@ func take(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, no
 	return takeBack(ctx, tx, n)
 }
 
-// takeBack gives a user's id, which has a row under another key, its own key again.
+// takeBack makes the user id the handle again when the row of the id has another key.
 func takeBack(ctx context.Context, tx storage.Tx, n storage.Name) error {
 	names, err := tx.Names(ctx, n.Domain, n.User)
 	if err != nil {
@@ -189,8 +191,8 @@ func takeBack(ctx context.Context, tx storage.Tx, n storage.Name) error {
 	return ErrHandleTaken
 }
 
-// takeID keeps others from taking the id of a new user as a handle. Ids are compared with each other exactly, which
-// [storage.Tx.InsertUser] does: one that only looks like another id needs no row, since the other's guards both.
+// takeID reserves the id of a new user, so that no user takes it as a handle. [storage.Tx.InsertUser] has checked that no user
+// has the same id. An id that looks like another user's id needs no row of its own: the row of the other id reserves both.
 func takeID(ctx context.Context, tx storage.Tx, n storage.Name) error {
 	err := tx.InsertName(ctx, n)
 	if !errors.Is(err, storage.ErrConflict) {
@@ -198,7 +200,7 @@ func takeID(ctx context.Context, tx storage.Tx, n storage.Name) error {
 	}
 	held, err := tx.Name(ctx, n.Domain, n.Key)
 	switch {
-	case errors.Is(err, storage.ErrNotFound): // held under a key of other tables
+	case errors.Is(err, storage.ErrNotFound): // its key was made by other tables
 		return ErrUserTaken
 	case err != nil:
 		return err

@@ -12,21 +12,21 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Why a disabled user's sessions ended and her tokens are void.
+// reasonDisabled is stored with the sessions and statements that end when a user is disabled.
 const reasonDisabled = "user_disabled"
 
-// Users returns at most limit users of a domain, disabled ones too, whose ids come after after, in the order of ids.
+// Users returns at most limit users of a domain, including disabled ones, in the order of their ids: those after the id after.
 func (a *Accounts) Users(ctx context.Context, domain, after string, limit int) ([]storage.User, error) {
 	return a.store.Users(ctx, domain, after, limit)
 }
 
-// User returns the user of that id, also a disabled one. [ErrNoUser] says that there is none.
+// User returns the user of an id, including a disabled one. The error is [ErrNoUser] if there is none.
 func (a *Accounts) User(ctx context.Context, domain, id string) (storage.User, error) {
 	return a.user(ctx, a.store, domain, id)
 }
 
-// HandleUser returns the user who holds a handle in any spelling, or who held it last. A name that only looks like hers
-// is nobody's: [ErrNoUser].
+// HandleUser returns the user who has a handle, in any spelling, or who had it last. The error is [ErrNoUser] if there is none,
+// also if the name only looks like the handle of a user.
 func (a *Accounts) HandleUser(ctx context.Context, domain, handle string) (storage.User, error) {
 	d, ok := a.domains[domain]
 	if !ok {
@@ -42,7 +42,7 @@ func (a *Accounts) HandleUser(ctx context.Context, domain, handle string) (stora
 	} else if err != nil {
 		return storage.User{}, fmt.Errorf("account: find a handle: %w", err)
 	}
-	if n.Local != name.Local() { // unless it was an earlier spelling of the same user's
+	if n.Local != name.Local() { // it may be an earlier spelling of the same user
 		names, err := a.store.Names(ctx, domain, n.User)
 		if err != nil {
 			return storage.User{}, fmt.Errorf("account: find a handle: %w", err)
@@ -54,20 +54,20 @@ func (a *Accounts) HandleUser(ctx context.Context, domain, handle string) (stora
 	return a.user(ctx, a.store, domain, n.User)
 }
 
-// A Person is a user with what belongs to her.
+// A Person is a user with everything that belongs to the user.
 type Person struct {
 	storage.User
-	// Identity holds her URIs; that of a device is empty.
+	// Identity holds the URIs of the user, without a device.
 	Identity Identity
-	// Handles are those that she has or once had, in the order in which she took them.
+	// Handles are the present and former handles, in the order in which the user took them.
 	Handles []storage.Name
 	Links   []storage.Link
-	Devices []storage.Device // removed ones too
-	// Sessions are those that live.
+	Devices []storage.Device // including removed ones
+	// Sessions are the live sessions.
 	Sessions []storage.Grant
 }
 
-// Person returns a user with what belongs to her; [ErrNoUser] if there is none.
+// Person returns a user with everything that belongs to the user. The error is [ErrNoUser] if there is none.
 func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, error) {
 	u, err := a.user(ctx, a.store, domain, user)
 	if err != nil {
@@ -82,7 +82,7 @@ func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, err
 		return Person{}, fmt.Errorf("account: show: %w", err)
 	}
 	for _, n := range names {
-		if n.Local != u.ID || u.ID == u.Handle || !n.ReleasedAt.IsZero() { // an id that was never a handle is no handle
+		if n.Local != u.ID || u.ID == u.Handle || !n.ReleasedAt.IsZero() { // the row of an id counts only if the id is or was the handle
 			p.Handles = append(p.Handles, n)
 		}
 	}
@@ -148,7 +148,7 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (ChangedUse
 			return err
 		}
 		revoked = append(revoked, row)
-		// What the user stated, and what others do by it, ends too.
+		// The statements of the user end, with what rests on them.
 		var withdrawn []storage.Revocation
 		more, withdrawn, err = a.withdraw(ctx, tx, storage.Withdrawal{
 			Domain: domain, User: user, Below: u.Gen, Reason: reasonDisabled, At: now,
@@ -159,7 +159,8 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (ChangedUse
 		revoked = append(revoked, withdrawn...)
 		disabled = ChangedUser{User: u, Changed: true, SessionsEnded: len(ended)}
 		if len(ended) > batch {
-			ended = ended[:batch] // the generation ends the tokens of all, and actors are looked up: rows are only faster
+			// The generation ends all tokens of the user, and the session of an actor is looked up. Rows only make this faster.
+			ended = ended[:batch]
 		}
 		for _, sid := range ended {
 			row, err := tx.Revoke(ctx, revocation.RevokeGrant(sid, cause))
@@ -197,8 +198,8 @@ func (a *Accounts) Enable(ctx context.Context, domain, user string) (ChangedUser
 	return enabled, nil
 }
 
-// user reads a user of a domain that is served.
-func (a *Accounts) user(ctx context.Context, r storage.Reader, domain, id string) (storage.User, error) {
+// user reads a user of a domain of the issuer.
+func (a *Accounts) user(ctx context.Context, r users, domain, id string) (storage.User, error) {
 	if _, ok := a.domains[domain]; !ok {
 		return storage.User{}, ErrNoUser
 	}

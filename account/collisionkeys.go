@@ -9,14 +9,13 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// RenewKeys makes the collision keys anew of names whose keys were made by other tables than those of this program, which is
-// so after an upgrade: or a name that looks like one of them could be taken. It is to be called before anybody logs in, and
-// does nothing where all keys are of these tables.
+// RenewKeys computes the collision keys of names again if other tables of look-alikes made them, as after an upgrade.
+// Otherwise somebody could take a name that looks like one of them. It must be called before users sign in, and does nothing if
+// all keys were made by the current tables.
 //
-// Clashes are names that look like another one by the new tables only. They keep their old keys and their users, and nobody
-// can take a third one that looks like them; whether one of them deceives people is for the operator to see. A name whose new
-// key was only taken by one that was still to be renewed itself is no clash. All is done in one transaction, before which and
-// after which every name has one user.
+// Clashes are names that look like the name of another user by the new tables only. They keep their old keys and their users,
+// and nobody can take a third name that looks like them; an operator must decide whether one of them deceives people. The
+// renewal is one transaction.
 func (a *Accounts) RenewKeys(ctx context.Context) (renewed int, clashes []storage.Name, err error) {
 	tables := claims.CollisionTables()
 	if old, err := a.store.OldNames(ctx, tables, 1); err != nil || len(old) == 0 {
@@ -36,7 +35,7 @@ func (a *Accounts) RenewKeys(ctx context.Context) (renewed int, clashes []storag
 	return renewed, clashes, nil
 }
 
-// renewAll renews each key that is not taken, and returns the names that wait for theirs, under the old key.
+// renewAll renews every key, except of names whose new key is taken. It returns these; they keep their old keys.
 func renewAll(ctx context.Context, tx storage.Tx, tables string) (renewed int, waiting []storage.Name, err error) {
 	const page = 500
 	for {
@@ -66,7 +65,7 @@ func renewAll(ctx context.Context, tx storage.Tx, tables string) (renewed int, w
 	}
 }
 
-// retry gives waiting names their keys, in whatever order they become free, and returns those whose keys another user has.
+// retry renews the keys of waiting names until no more of them become free. It returns the names whose keys another user has.
 func retry(ctx context.Context, tx storage.Tx, waiting []storage.Name) ([]storage.Name, error) {
 	for {
 		var left []storage.Name
@@ -85,7 +84,7 @@ func retry(ctx context.Context, tx storage.Tx, waiting []storage.Name) ([]storag
 	}
 }
 
-// others leaves out the names whose keys the same user has: earlier spellings of a handle.
+// others returns the names whose keys belong to another user. The rest are earlier spellings of the same user's handle.
 func others(ctx context.Context, tx storage.Tx, names []storage.Name) (clashes []storage.Name, err error) {
 	for _, n := range names {
 		held, err := tx.Name(ctx, n.Domain, claims.CollisionKeyOf(n.Local))

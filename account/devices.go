@@ -14,15 +14,15 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// plainID is what the id of a device may be that is not made here.
+// plainID matches the device ids that a delegate may choose.
 var plainID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 
-// Why a device's session ended, as kept with the grant.
+// reasonRemoved is stored with the grants and statements that end with a device.
 const reasonRemoved = "device_removed"
 
-// DeviceFor returns the device that the key with thumbprint jkt stands for when user logs in with it: the one it is
-// bound to already, or a new one, not stored yet ([Accounts.BindDevice] does that). A key that another user's device or a
-// removed device is bound to is [ErrKeyInUse]: its holder must make a new key.
+// DeviceFor returns the device of the key with thumbprint jkt when user signs in with it: the stored device, or a new one that
+// [Accounts.BindDevice] will store. The error is [ErrKeyInUse] if the key belongs to another user or to a removed device: then
+// the app must make a new key.
 func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string) (storage.Device, error) {
 	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
 	switch {
@@ -38,11 +38,11 @@ func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string)
 	return storage.Device{Domain: user.Domain, ID: id, User: user.ID, JKT: jkt, CreatedAt: a.now()}, nil
 }
 
-// DeviceUnder is [Accounts.DeviceFor] for a device that a user's own key took in: it has the id that the key gave it, and
-// is the one of that number under that delegation. [ErrKeyInUse] also if the key is bound to another device of hers,
-// [ErrDeviceID] for an id that no device of the domain can have.
+// DeviceUnder is [Accounts.DeviceFor] for a device that a delegate of the user adds. The delegate chooses the id, and number
+// counts the devices under the delegation. The error is also [ErrKeyInUse] if the key belongs to another device of the user, and
+// [ErrDeviceID] if the domain does not allow the id.
 func (a *Accounts) DeviceUnder(ctx context.Context, user storage.User, id, jkt, delegation string, number int) (storage.Device, error) {
-	// It stands in paths, on pages and in the logs of others, so it is plainer than what its system allows.
+	// The id appears in paths, pages and logs, so it has fewer characters than the identifier system allows.
 	if !plainID.MatchString(id) {
 		return storage.Device{}, ErrDeviceID
 	}
@@ -63,8 +63,8 @@ func (a *Accounts) DeviceUnder(ctx context.Context, user storage.User, id, jkt, 
 	return d, usable(d, user.ID)
 }
 
-// KeyUsable reports whether a login may begin with the key of thumbprint jkt: [ErrKeyInUse] if it was bound to a
-// device that is removed by now. Whose key it is shows only when the person is known.
+// KeyUsable returns [ErrKeyInUse] if the key with thumbprint jkt belongs to a removed device, so that a login with it fails
+// early. Whether the key belongs to another user is known only after the login.
 func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 	d, err := a.store.DeviceByKey(ctx, domain, jkt)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -75,14 +75,13 @@ func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 	return usable(d, d.User)
 }
 
-// DeviceFits returns nil if d may be used now, beside the other devices of its user, and [ErrTooManyDevices] if the user
-// must give one up first. Only devices that somebody can use count: those with a live session, or taken in under a
-// delegation that stands. So a device that is active already always fits, and one that is known but was signed out fits
-// like a new one. Only d.Domain, d.User and d.ID matter; without an ID the question is about a new device.
+// DeviceFits returns [ErrTooManyDevices] if d would be one device too many for its user. Only active devices count: those with a
+// live session or under a standing delegation. So a device that is active already always fits, and a device that was signed out
+// counts as a new one. DeviceFits uses d.Domain, d.User and d.ID; a new device has no ID yet.
 //
-// Ask it of the store before the user is asked for anything, so that no code is made that cannot be redeemed;
-// [Accounts.BindDevice] asks it again in the transaction, which decides.
-func (a *Accounts) DeviceFits(ctx context.Context, r storage.Reader, d storage.Device) error {
+// Call it with the store before the user is asked for consent, so that no code is issued that cannot be redeemed.
+// [Accounts.BindDevice] checks again in its transaction, which decides.
+func (a *Accounts) DeviceFits(ctx context.Context, r ActiveDevices, d storage.Device) error {
 	active, err := r.ActiveDevices(ctx, d.Domain, d.User, a.now())
 	if err != nil {
 		return fmt.Errorf("account: count devices: %w", err)
@@ -122,7 +121,7 @@ func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Devi
 	return true, tx.InsertDevice(ctx, d)
 }
 
-// SetMaxDevices changes how many active devices a user may have. A user who has more keeps them, and gets no new one.
+// SetMaxDevices changes how many active devices a user may have. A user who has more keeps them and cannot add any.
 func (a *Accounts) SetMaxDevices(n int) { a.maxDevices.Store(int64(n)) }
 
 func usable(d storage.Device, user string) error {
@@ -132,7 +131,7 @@ func usable(d storage.Device, user string) error {
 	return nil
 }
 
-// newDeviceID makes 64 random bits in hexadecimal without leading zeros; zero itself is left out.
+// newDeviceID returns 64 random bits, never zero, in hexadecimal without leading zeros.
 func (a *Accounts) newDeviceID() (string, error) {
 	var raw [8]byte
 	for {
@@ -145,7 +144,7 @@ func (a *Accounts) newDeviceID() (string, error) {
 	}
 }
 
-// Devices returns the devices of a domain, removed ones too, oldest first; those of one user if user is not empty.
+// Devices returns the devices of a domain, including removed ones, oldest first; only those of user if user is not empty.
 func (a *Accounts) Devices(ctx context.Context, domain, user string) ([]storage.Device, error) {
 	return a.store.Devices(ctx, domain, user)
 }
@@ -191,9 +190,8 @@ func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) 
 	return RemovedDevice{device, changed}, nil
 }
 
-// removeDevice ends a device that is not removed yet, and returns what the mirror is to be told. Its row ends it, and a
-// withdrawal ends, at once, the statements that were made by it and the delegations to its key: whoever has stolen it may
-// have let in keys and actors of their own.
+// removeDevice removes a device in a transaction and returns the revocations that it wrote. The statements that the device made
+// and the delegations to its key end too: a thief of the device may have let in keys and actors of their own.
 func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.Device, reason string) ([]storage.Revocation, error) {
 	if d.RemovedAt.IsZero() {
 		d.RemovedAt, d.RemovedReason = a.now(), reason
@@ -218,8 +216,7 @@ func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.De
 		}
 	}
 	cause := revocation.Cause{Reason: reasonRemoved, At: d.RemovedAt, TokenLife: a.tokenLife}
-	// A token without scope im:device does not name the device, but always its session, and one that was issued by a
-	// statement names that in the place of a session.
+	// A token without the scope im:device has no device claim, but always its session, or the statement by which it was issued.
 	var rows []storage.Revocation
 	for _, sid := range sessions {
 		rows = append(rows, revocation.RevokeGrant(sid, cause))

@@ -1,0 +1,39 @@
+package account
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// A Store is the part of [storage.Store] that accounts need. The promises are stated there.
+type Store interface {
+	// Update runs fn in a transaction. In it, accounts use all of [storage.Tx].
+	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
+
+	User(ctx context.Context, domain, id string) (storage.User, error)
+	Users(ctx context.Context, domain, after string, limit int) ([]storage.User, error)
+	Links(ctx context.Context, domain, user string) ([]storage.Link, error)
+	LinkedUser(ctx context.Context, domain, issuer, subject string) (storage.User, error)
+	Name(ctx context.Context, domain, key string) (storage.Name, error)
+	Names(ctx context.Context, domain, user string) ([]storage.Name, error)
+	OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error)
+	Grants(ctx context.Context, domain, user string) ([]storage.Grant, error)
+	Devices(ctx context.Context, domain, user string) ([]storage.Device, error)
+	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
+	StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
+		limit int) ([]storage.Statement, error)
+	Statements(ctx context.Context, domain, user string) ([]storage.Statement, error)
+	Withdrawal(ctx context.Context) (storage.Withdrawal, error)
+}
+
+// ActiveDevices reads the active devices of a user. Every [storage.Reader] does.
+type ActiveDevices interface {
+	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]storage.Device, error)
+}
+
+// users reads users. Every [storage.Reader] does.
+type users interface {
+	User(ctx context.Context, domain, id string) (storage.User, error)
+}
