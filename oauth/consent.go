@@ -113,6 +113,9 @@ func (p *Provider) deviceOf(ctx context.Context, request url.Values, user storag
 	return &device, nil
 }
 
+// ErrDeviceLimit is wrapped by the [*AuthorizeError] of a login that is refused because the user has as many devices as allowed.
+var ErrDeviceLimit error = errDeviceLimit
+
 var errDeviceLimit = &Error{Code: CodeAccessDenied, Description: errDevices.Description}
 
 // full reports whether the user has as many devices in use as allowed, and device is none of them. Nil is a new one.

@@ -17,6 +17,8 @@ type Kind uint8
 const (
 	// UserSignedIn: a user signed in at their OpenID provider, and the code for the app is stored.
 	UserSignedIn Kind = iota + 1
+	// UserCreated: a user signed in for the first time, and is stored.
+	UserCreated
 	// UserRenamed: an operator gave a user another handle.
 	UserRenamed
 	// UserDisabled: an operator disabled a user.
@@ -79,6 +81,7 @@ var kinds = [ended]struct {
 	warn       bool
 }{
 	UserSignedIn:         {"user.signed_in", "user signed in", false},
+	UserCreated:          {"user.created", "user created", false},
 	UserRenamed:          {"user.renamed", "user renamed", false},
 	UserDisabled:         {"user.disabled", "user disabled", false},
 	UserEnabled:          {"user.enabled", "user enabled", false},

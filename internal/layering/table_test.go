@@ -36,7 +36,10 @@ var arrows = map[string][]string{
 	"revocation": {"claims", "internal/follow", "introspect", "storage"},
 	"oauth":      {"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "nested", "revocation", "storage"},
 	"login":      {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
-	"web":        {"account", "claims", "login", "oauth"},
+	"signin": {
+		"account", "claims", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
+	},
+	"web": {"account", "claims", "login", "oauth"},
 
 	"storage/sqlite":   {"dpop", "storage"},
 	"storage/postgres": {"dpop", "storage"},
@@ -52,7 +55,7 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext", "internal/httpapi",
-		"internal/random", "introspect", "keys", "login", "nested", "oauth", "storage", "types/api", "web",
+		"internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli":    {all},

@@ -1,0 +1,127 @@
+package signin
+
+import (
+	"context"
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// A settled is the answer to a form that counts once. People click twice, and of two requests the browser shows the answer
+// to the second; so the same browser gets the same answer to the same form again, for as long as a code lives. Another text in
+// the form, or another browser, gets no answer.
+//
+// The answer is a row of its own, which the transaction that ends the step stores. It may contain a code, so it is sealed
+// under a key derived from the state, of which storage has a hash only.
+type settled struct {
+	Made     string `json:"made"`
+	Location string `json:"location"`
+	// State and Browser are those of the next page, if the answer leads to one: its cookie is set again.
+	State   string `json:"state,omitempty"`
+	Browser string `json:"browser,omitempty"`
+}
+
+// answerRow makes the row that stores the answer to the form of a visit.
+func (s *Logins) answerRow(v *visit, e ending) (*storage.Login, error) {
+	a := settled{Made: v.made, Location: e.location}
+	if e.next != nil {
+		a.State, a.Browser = e.next.token, e.next.browser
+	}
+	sealed, err := s.seal(v.Token, a)
+	if err != nil {
+		return nil, err
+	}
+	person, err := encode(held{Step: stepAnswered, Answer: sealed})
+	if err != nil {
+		return nil, err
+	}
+	now := s.now()
+	return &storage.Login{
+		State: answerKey(v.Token), Browser: v.row.Browser, Domain: v.row.Domain, Provider: v.row.Provider,
+		Request: url.Values{}, Person: person, CreatedAt: now, ExpiresAt: now.Add(s.oauth.CodeLife()),
+	}, nil
+}
+
+// repeat gives the stored answer to a form that was sent before; errOver if there is none.
+func (s *Logins) repeat(ctx context.Context, v *visit) (Outcome, error) {
+	l, err := s.store.Login(ctx, answerKey(v.Token))
+	if errors.Is(err, storage.ErrNotFound) {
+		return nil, errOver
+	} else if err != nil {
+		return nil, err
+	}
+	h, err := decode(l)
+	switch {
+	case err != nil:
+		return nil, err
+	case !sameBrowser(v.State, l):
+		return nil, errElsewhere
+	case h.Step != stepAnswered, !s.now().Before(l.ExpiresAt):
+		return nil, errOver
+	}
+	a, err := unseal(v.Token, h.Answer)
+	if err != nil {
+		return nil, err
+	}
+	if a.Made != v.made {
+		return nil, errOver
+	}
+	v.cookies = nil
+	if a.State != "" {
+		v.cookie(a.State, a.Browser, s.life)
+	}
+	return v.redirect(a.Location), nil
+}
+
+// answerKey is the key of the row with the answer to the form of a state.
+func answerKey(token string) [32]byte { return sha256.Sum256([]byte("login answer " + token)) }
+
+// answerCipher seals an answer under a key that only the browser has.
+func answerCipher(token string) (cipher.AEAD, error) {
+	key := sha256.Sum256([]byte("login answer key " + token))
+	block, err := aes.NewCipher(key[:])
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
+}
+
+func (s *Logins) seal(token string, a settled) ([]byte, error) {
+	text, err := json.Marshal(a)
+	if err != nil {
+		return nil, fmt.Errorf("signin: seal an answer: %w", err)
+	}
+	aead, err := answerCipher(token)
+	if err != nil {
+		return nil, fmt.Errorf("signin: seal an answer: %w", err)
+	}
+	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(text)+aead.Overhead())
+	if _, err := io.ReadFull(s.rand, nonce); err != nil {
+		return nil, fmt.Errorf("signin: read random bits: %w", err)
+	}
+	return aead.Seal(nonce, nonce, text, nil), nil
+}
+
+func unseal(token string, sealed []byte) (a settled, err error) {
+	aead, err := answerCipher(token)
+	if err == nil && len(sealed) < aead.NonceSize() {
+		err = errors.New("too short")
+	}
+	if err == nil {
+		var text []byte
+		if text, err = aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], nil); err == nil {
+			err = json.Unmarshal(text, &a)
+		}
+	}
+	if err != nil {
+		return a, fmt.Errorf("signin: open a stored answer: %w", err)
+	}
+	return a, nil
+}

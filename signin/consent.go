@@ -1,0 +1,116 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"net/url"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/login"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/storage"
+)
+
+// proceed ends the step of a login whose user is known: with a code for the app or, if the user must be asked for consent
+// first, with the page that asks. It is the one place where the app's request is checked again, against the client and the
+// user as they are now.
+func (s *Logins) proceed(ctx context.Context, v *visit, id login.Identity, user account.PendingSignIn, consented bool) (Outcome, error) {
+	if !consented {
+		asked, err := s.oauth.Consent(ctx, v.row.Request, user.User)
+		if err != nil {
+			return s.refuse(ctx, v, user, err)
+		}
+		if asked.Needed {
+			return s.askConsent(ctx, v, id, user, asked)
+		}
+	}
+	code, err := s.oauth.PrepareCode(ctx, v.row.Request, oauth.Login{
+		User: user.User, Consented: consented, Issuer: id.Issuer, UpstreamSID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
+	})
+	if err != nil {
+		return s.refuse(ctx, v, user, err)
+	}
+	if err := s.end(ctx, v, ending{signIn: user, location: code.Location(), last: code.Insert}); err != nil {
+		return s.refuse(ctx, v, user, code.Refused(err))
+	}
+	if consented {
+		s.record(ctx, v, audit.ConsentGiven)
+	}
+	s.record(ctx, v, audit.UserSignedIn)
+	s.quota.leave(v.row)
+	s.count(v.row.Provider, Done)
+	return v.redirect(code.Location()), nil
+}
+
+// askConsent goes on to the page that asks for consent. The page has a URL of its own, so that it can be loaded again.
+func (s *Logins) askConsent(
+	ctx context.Context, v *visit, id login.Identity, user account.PendingSignIn, asked oauth.Consent,
+) (Outcome, error) {
+	next, err := s.pend("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
+		held{Step: stepConsent, Identity: id, User: user.User.ID})
+	if err != nil {
+		return nil, err
+	}
+	to := s.consentPage + "?" + url.Values{"state": {next.token}}.Encode()
+	if err := s.end(ctx, v, ending{signIn: user, location: to, next: &next}); err != nil {
+		return nil, err
+	}
+	if asked.Full && asked.KeyNamed { // the page offers no way on
+		s.record(ctx, v, audit.DeviceLimitReached)
+	}
+	return v.redirect(to), nil
+}
+
+// showConsent asks for consent. It changes nothing.
+func (s *Logins) showConsent(ctx context.Context, v *visit, _ ShowConsent) (Outcome, error) {
+	user, err := s.asked(ctx, v)
+	if reason, refused := reasonOf(err); refused {
+		return v.page(reason, err), nil
+	} else if err != nil {
+		return nil, err
+	}
+	asked, err := s.oauth.Consent(ctx, v.row.Request, user)
+	if err != nil {
+		return v.tell(err)
+	}
+	person, err := s.accounts.Display(user)
+	if err != nil {
+		return nil, err
+	}
+	return Ask{v.answer(), v.Token, ConsentQuestion{
+		Consent: asked, Person: person, Domain: v.row.Domain, Provider: s.providerURL(v.row.Provider),
+	}}, nil
+}
+
+// decide ends a login with the user's decision. It comes from the page that asked, in the browser that was asked: no other
+// site knows the state, and no other browser has the cookie.
+func (s *Logins) decide(ctx context.Context, v *visit, in Decide) (Outcome, error) {
+	user, err := s.asked(ctx, v)
+	if reason, refused := reasonOf(err); refused {
+		s.count(v.row.Provider, NotAccepted)
+		return v.page(reason, err), nil
+	} else if err != nil {
+		return nil, err
+	}
+	if !in.Allow {
+		out, err := s.deny(ctx, v, oauth.CodeAccessDenied, "The person did not allow it.")
+		if err == nil {
+			s.record(ctx, v, audit.ConsentDenied)
+		}
+		return out, err
+	}
+	return s.proceed(ctx, v, v.held.Identity, account.PendingSignIn{User: user}, true)
+}
+
+// asked returns the user who is asked for consent, as they are now. If the account at the provider was linked to another user
+// meanwhile, or to none, the error is errOver.
+func (s *Logins) asked(ctx context.Context, v *visit) (storage.User, error) {
+	id := v.held.Identity
+	found, err := s.accounts.PrepareSignIn(ctx, account.SignIn{Domain: v.row.Domain, Issuer: id.Issuer, Subject: id.Subject, User: id.User})
+	v.facts.user(found.User)
+	if errors.Is(err, account.ErrNoHandle) || err == nil && found.User.ID != v.held.User {
+		return storage.User{}, errOver
+	}
+	return found.User, err
+}

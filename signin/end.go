@@ -1,0 +1,143 @@
+package signin
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/storage"
+)
+
+// An ending is what the transaction that ends a step stores.
+type ending struct {
+	// signIn stores the user of a first login.
+	signIn account.PendingSignIn
+	// location is where the browser is sent. It is stored for repeats of the form that ends the step.
+	location string
+	// next is the next step. Nil if the login is over.
+	next *pendingLogin
+	// last is the last part of the transaction. Nil adds nothing.
+	last func(ctx context.Context, tx storage.Tx) error
+}
+
+// end ends the step of a visit by one transaction. It returns errOver if another request has ended the step, and the errors of
+// e; then nothing has changed.
+func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
+	var answer *storage.Login
+	if v.counts && e.location != "" {
+		var err error
+		if answer, err = s.answerRow(v, e); err != nil {
+			return err
+		}
+	}
+	update := func() error {
+		return s.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+			if err := take(ctx, tx, v.row); err != nil {
+				return err
+			}
+			if err := e.signIn.Insert(ctx, tx); err != nil {
+				return err
+			}
+			if answer != nil {
+				if err := tx.InsertLogin(ctx, *answer); err != nil {
+					return err
+				}
+			}
+			if e.next != nil {
+				if err := tx.InsertLogin(ctx, e.next.row); err != nil {
+					return err
+				}
+			}
+			if e.last != nil {
+				return e.last(ctx, tx)
+			}
+			return nil
+		})
+	}
+	if e.next != nil {
+		if err := s.quota.keep(e.next.row.State, v.place, e.next.row.ExpiresAt, update); err != nil {
+			return err
+		}
+	} else if err := update(); err != nil {
+		return err
+	}
+	s.quota.free(v.row.State)
+	v.facts.user(e.signIn.User)
+	s.settle(v, e.next)
+	if e.signIn.New {
+		s.record(ctx, v, audit.UserCreated)
+	}
+	return nil
+}
+
+// record records an event of the user of a visit.
+func (s *Logins) record(ctx context.Context, v *visit, kind audit.Kind) {
+	s.audit.Record(ctx, audit.Event{
+		Kind: kind, Actor: audit.ActorUser, Domain: v.facts.Domain, User: v.facts.User,
+		Client: v.row.Request.Get("client_id"), Address: v.From,
+	})
+}
+
+// settle completes an ending that is durable: it binds the next step to the browser. The cookie of the step that has ended goes
+// away; if its form can be repeated, the cookie stays for as long as the answer is stored.
+func (s *Logins) settle(v *visit, next *pendingLogin) {
+	if !v.counts {
+		v.cookie(v.Token, "", -1)
+	}
+	if next != nil {
+		v.cookie(next.token, next.browser, s.life)
+	}
+	if v.counts {
+		life := s.oauth.CodeLife()
+		if v.row.Provider == "" { // anybody can come this far: the answer takes the place of the login
+			s.quota.hold(answerKey(v.Token), v.place, s.now().Add(life))
+		}
+		v.cookie(v.Token, v.Browser, life)
+	}
+}
+
+// deny ends a login without a code, and tells the app an error code of OAuth.
+func (s *Logins) deny(ctx context.Context, v *visit, code, description string) (Outcome, error) {
+	return s.refuse(ctx, v, account.PendingSignIn{}, s.oauth.Refuse(v.row.Request, code, description))
+}
+
+// refuse ends a login without a code, and tells the app why: answer is the [*oauth.AuthorizeError]. A pushed request is spent,
+// as by a code (RFC 9126 §4). Any other error is returned, and then nothing has ended.
+func (s *Logins) refuse(ctx context.Context, v *visit, signIn account.PendingSignIn, answer error) (Outcome, error) {
+	var refused *oauth.AuthorizeError
+	if !errors.As(answer, &refused) {
+		return nil, answer
+	}
+	e := ending{signIn: signIn, location: refused.Location}
+	uri := v.row.Request.Get("request_uri")
+	if uri != "" {
+		e.last = func(ctx context.Context, tx storage.Tx) error { return s.oauth.Spend(ctx, tx, v.row.Request) }
+	}
+	if err := s.end(ctx, v, e); err != nil {
+		return nil, err
+	}
+	if uri != "" {
+		// Anybody can begin logins and have them refused. The record that the request is spent takes the place of the
+		// login.
+		s.quota.hold(sha256.Sum256([]byte(uri)), v.place, s.now().Add(oauth.PushedSpent))
+	}
+	if errors.Is(refused, oauth.ErrDeviceLimit) {
+		s.record(ctx, v, audit.DeviceLimitReached)
+	}
+	if v.row.Provider != "" { // otherwise the user has not chosen one
+		s.count(v.row.Provider, Refused)
+	}
+	return Refuse{v.answer(), refused, v.cause}, nil
+}
+
+// tell tells the app that its request cannot go on, without ending the step.
+func (v *visit) tell(err error) (Outcome, error) {
+	var refused *oauth.AuthorizeError
+	if !errors.As(err, &refused) {
+		return nil, err
+	}
+	return Refuse{v.answer(), refused, nil}, nil
+}
