@@ -17,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/web"
 )
 
@@ -31,9 +32,9 @@ func service(cfg *config.Config) web.Service {
 	return s
 }
 
-func quotaSize(cfg *config.Config) server.QuotaSize {
+func quotaSize(cfg *config.Config) signin.QuotaSize {
 	l := cfg.Limits
-	return server.QuotaSize{
+	return signin.QuotaSize{
 		Total:      l.WaitingLogins,
 		PerNetwork: max(1, l.WaitingLogins*l.WaitingAddressPercent/100),
 		Reserved:   l.WaitingLogins * l.WaitingReservedPercent / 100,

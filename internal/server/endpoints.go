@@ -41,9 +41,9 @@ func (s *Server) push(c echo.Context) error {
 	}
 	answer, err := s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
 		Header: c.Request().Header, Form: params, Source: source(c),
-	}, s.quota.admitPushed(source(c)))
+	}, s.quota.AdmitPushed(source(c)))
 	if err != nil {
-		return err
+		return quotaLimit(err)
 	}
 	return c.JSON(http.StatusCreated, answer)
 }

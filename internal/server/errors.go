@@ -18,6 +18,7 @@ import (
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/types/api"
 	"github.com/imidentity/issuer/web"
 )
@@ -51,7 +52,7 @@ func (s *Server) answerError(c echo.Context, err error) {
 		}
 	}
 	f := classify(err)
-	if f.status >= http.StatusInternalServerError && (c.Request().Context().Err() != nil || errors.Is(err, errLoginsFull)) {
+	if f.status >= http.StatusInternalServerError && (c.Request().Context().Err() != nil || errors.Is(err, signin.ErrFull)) {
 		// The caller went away, or one of many waits: anybody can bring that about, and it is no fault of the server.
 		s.refusal(c, f.status, err)
 	} else if f.status >= http.StatusInternalServerError {
@@ -109,7 +110,7 @@ func classify(err error) failure {
 	case errors.As(err, &often):
 		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many requests: wait as long as Retry-After says. Nothing was changed.", retryAfter: strconv.Itoa(often.seconds())}
-	case errors.Is(err, errLoginsFull):
+	case errors.Is(err, signin.ErrFull):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many logins are unfinished: try again in a minute.", retryAfter: "60"}
 	case errors.Is(err, httpapi.ErrTooLarge):

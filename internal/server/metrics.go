@@ -13,6 +13,7 @@ import (
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/signin"
 )
 
 // metrics are the measurements of requests; docs/metrics.md describes each. No label holds a value that a client chose.
@@ -37,15 +38,6 @@ var (
 	methods    = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions}
 	proofParts = []string{"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti", "nonce"}
 	limitKinds = []string{limitAddress, limitFailures, limitClient, limitUser, limitUserApp, limitProofs, limitLogins}
-)
-
-// Outcomes of logins.
-const (
-	loginDone        = "done"         // the app was given a code
-	loginRefused     = "refused"      // by the person or her provider
-	loginUnavailable = "unavailable"  // the provider could not be reached, on the way there or back
-	loginNotBelieved = "not_believed" // what came from the provider does not hold
-	loginNotAccepted = "not_accepted" // the account at the provider makes no account here, or a disabled one
 )
 
 // Seconds are the buckets of all histograms of durations.
@@ -95,13 +87,15 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 
 // provider makes the outcomes of logins at an OpenID provider begin at 0.
 func (m *metrics) provider(id string) {
-	for _, outcome := range []string{loginDone, loginRefused, loginUnavailable, loginNotBelieved, loginNotAccepted} {
-		m.logins.WithLabelValues(id, outcome)
+	for _, result := range signin.Results {
+		m.logins.WithLabelValues(id, string(result))
 	}
 }
 
 // login counts how a login at an OpenID provider went.
-func (m *metrics) login(provider, outcome string) { m.logins.WithLabelValues(provider, outcome).Inc() }
+func (m *metrics) login(provider string, r signin.Result) {
+	m.logins.WithLabelValues(provider, string(r)).Inc()
+}
 
 // answered counts a request.
 func (m *metrics) answered(c echo.Context, status int, took time.Duration) {

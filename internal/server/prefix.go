@@ -7,14 +7,14 @@ import (
 	"github.com/labstack/echo/v4"
 )
 
-// wellKnown is where a host describes what is on it (RFC 8615).
+// wellKnown is where a host describes its services (RFC 8615).
 const wellKnown = "/.well-known/"
 
-// mount serves the table of routes below the path of the issuer's URL, if that has one, and nothing elsewhere on the
-// host. The path stays out of routes, logs and metrics; what leads a browser to a route needs [Server.path].
+// mount serves the routes below the path of the issuer's URL, if that has one, and nothing elsewhere on the host. The path
+// stays out of routes, logs and metrics; a URL for browsers needs [Server.path].
 //
-// What RFC 8414 §3.1 puts under /.well-known/ of the host, with the issuer's path behind, is served there and, as for
-// an issuer without a path, below its URL.
+// The documents that RFC 8414 §3.1 puts under /.well-known/ of the host, followed by the issuer's path, are served there and,
+// as for an issuer without a path, below its URL.
 func (s *Server) mount(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -42,5 +42,5 @@ func (s *Server) below(u *url.URL) (string, bool) {
 	return path, ok && strings.HasPrefix(path, "/") && (u.RawPath == "" || strings.HasPrefix(u.RawPath, s.prefix+"/"))
 }
 
-// path is the path of a route as a browser has to ask for it.
+// path returns the path of a route as browsers have to ask for it.
 func (s *Server) path(route string) string { return s.prefix + route }

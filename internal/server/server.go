@@ -24,6 +24,7 @@ import (
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/web"
 )
@@ -57,7 +58,7 @@ type Config struct {
 	// Limits say who asks too often. Nil limits nobody.
 	Limits *Limits
 	// PendingLogins bounds the logins and pushed requests that are stored at a time. Its zero value is no limit.
-	PendingLogins QuotaSize
+	PendingLogins signin.QuotaSize
 	// Ready reports why the server cannot do its work now; nil means that it can.
 	Ready func(context.Context) error
 	// Operators are the routes that [Server.Admin] serves beside GET /metrics.
@@ -79,7 +80,8 @@ type Server struct {
 	Config
 
 	metrics  *metrics
-	quota    *loginQuota
+	quota    *signin.Quota
+	signIn   *signin.Logins
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
@@ -123,7 +125,10 @@ func New(cfg Config) (*Server, error) {
 	for id := range cfg.Logins {
 		s.metrics.provider(id)
 	}
-	s.quota = newLoginQuota(cfg.PendingLogins, cfg.Now)
+	s.quota = signin.NewQuota(cfg.PendingLogins, cfg.Now)
+	if s.signIn, err = s.newSignIn(); err != nil {
+		return nil, err
+	}
 	if s.metadata, err = s.describe(); err != nil {
 		return nil, err
 	}
@@ -145,15 +150,15 @@ func (s *Server) Public() http.Handler { return s.public }
 func (s *Server) Admin() http.Handler { return s.admin }
 
 // SetPendingLogins changes the bounds of the logins and pushed requests that are stored at a time.
-func (s *Server) SetPendingLogins(size QuotaSize) { s.quota.resize(size) }
+func (s *Server) SetPendingLogins(size signin.QuotaSize) { s.quota.Resize(size) }
 
 // CountPendingLogins counts the stored logins of earlier processes. Call it before the server serves.
 func (s *Server) CountPendingLogins(ctx context.Context) error {
-	return s.quota.recount(ctx, s.Store.Waiting)
+	return s.quota.Recount(ctx, s.Store.Waiting)
 }
 
 // Run does the server's background work until ctx ends.
-func (s *Server) Run(ctx context.Context) { s.quota.follow(ctx, s.Store.Waiting, s.Log) }
+func (s *Server) Run(ctx context.Context) { s.quota.Follow(ctx, s.Store.Waiting, s.Log) }
 
 // A Route is a method and a path of the server, as OpenAPI writes it.
 type Route struct{ Method, Path string }

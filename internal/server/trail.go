@@ -13,7 +13,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
-	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/web"
 )
 
@@ -22,8 +22,7 @@ import (
 type trail struct {
 	client, redirect       string // as the request names them, also if they are wrong
 	provider, domain, user string
-	pending                *storage.Login // the login that the request belongs to; only for the browser that began it
-	place                  *quotaPlace    // that login's among the pending ones
+	pending                url.Values // the app's request of the login that this belongs to; only for the browser that began it
 	logged                 bool
 }
 
@@ -49,16 +48,17 @@ func (t *trail) request(params url.Values) {
 	}
 }
 
-// login notes the login that a request is about.
-func (t *trail) login(l storage.Login, w waiting) {
-	t.request(l.Request)
-	t.provider, t.domain, t.user = l.Provider, l.Domain, w.User
-}
-
-// person notes a user.
-func (t *trail) person(u storage.User) {
-	if u.ID != "" {
-		t.domain, t.user = u.Domain, u.ID
+// login notes what is known of the login that a request belongs to.
+func (t *trail) login(f signin.Facts) {
+	t.request(f.Request)
+	for to, value := range map[*string]string{&t.provider: f.Provider, &t.domain: f.Domain, &t.user: f.User} {
+		if value != "" {
+			*to = value
+		}
+	}
+	t.pending = nil
+	if f.Bound {
+		t.pending = f.Request
 	}
 }
 
@@ -150,14 +150,14 @@ func (s *Server) page(c echo.Context, status int, title, text string, reason err
 // showPage shows a page of this request: whose it is, its id, and the way back to the app.
 func (s *Server) showPage(c echo.Context, p web.Page) error {
 	p.Service, p.RequestID = s.Service, requestID(c)
-	if l := trailOf(c).pending; l != nil {
+	if request := trailOf(c).pending; request != nil {
 		code := oauth.CodeAccessDenied
 		if p.Status >= http.StatusInternalServerError {
 			code = oauth.CodeTemporarilyUnavailable
 		}
 		refused := (*oauth.AuthorizeError)(nil)
-		client, ok := s.OAuth.Client(l.Request.Get("client_id"))
-		if errors.As(s.OAuth.Refuse(l.Request, code, "The sign-in ended on a page of the server."), &refused) && ok {
+		client, ok := s.OAuth.Client(request.Get("client_id"))
+		if errors.As(s.OAuth.Refuse(request, code, "The sign-in ended on a page of the server."), &refused) && ok {
 			p.App, p.Back = client.Title(), refused.Location // empty if the redirect URI is not the client's any more
 		}
 	}
