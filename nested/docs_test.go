@@ -13,9 +13,9 @@ import (
 	"github.com/imidentity/issuer/nested"
 )
 
-const docs = "../docs/nested.md"
+const docs = "../docs/nested-verifiers.md"
 
-// TestDocs signs the tokens that docs/nested.md shows for each relation, opens them, and holds what they come to, to the
+// TestDocs signs the tokens that docs/nested-verifiers.md shows for each relation, opens them, and holds what they come to, to the
 // words that stand there.
 func TestDocs(t *testing.T) {
 	text, err := os.ReadFile(docs)

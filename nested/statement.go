@@ -15,7 +15,7 @@ import (
 )
 
 // A Statement is the claims of a token that says one thing. Which claims it has depends on its type, see [Statement.Sign];
-// the others are zero. docs/nested.md has the table.
+// the others are zero. docs/nested-verifiers.md has the table.
 type Statement struct {
 	Type     string   // typ
 	Issuer   string   // iss: the URL of the issuer or, for what the user's own key signs, Subject

@@ -56,7 +56,7 @@ var promised = map[string][]string{
 		`"token_type":"DPoP"`, `"token_type":"DPoP"`, `"error":"invalid_client"`, "used before", "use_dpop_nonce",
 		`"token_type":"DPoP"`, `"active": true`, `"client_id": "gateway"`,
 	},
-	"nested.md": {
+	"nested-clients.md": {
 		`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"`, `"act":{"sub":"bot"`,
 		`"rel":"acts_for"`, `"typ":"im-actor+jwt"`, `"revocation":"checked"`,
 		`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"`, `"error":"unauthorized_client"`,

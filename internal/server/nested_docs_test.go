@@ -16,7 +16,7 @@ import (
 	"github.com/imidentity/issuer/nested"
 )
 
-// shownAt is when the examples of docs/nested.md happen.
+// shownAt is when the examples of docs/nested-verifiers.md happen.
 var shownAt = time.Date(2026, 5, 1, 13, 55, 0, 0, time.UTC)
 
 // A shown is a token as the page shows it.
@@ -56,10 +56,10 @@ type staging struct {
 	held   tokens
 }
 
-// TestDocsAtServer makes the example of each relation that docs/nested.md shows: peers sign theirs, the issuer its own, Alice
+// TestDocsAtServer makes the example of each relation that docs/nested-verifiers.md shows: peers sign theirs, the issuer its own, Alice
 // asks for a token with them inside, and introspection tells what the page shows of the whole and of each layer.
 func TestDocsAtServer(t *testing.T) {
-	text, err := os.ReadFile("../../docs/nested.md")
+	text, err := os.ReadFile("../../docs/nested-verifiers.md")
 	if err != nil {
 		t.Fatal(err)
 	}
