@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -12,52 +11,11 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/storage"
-	"github.com/imidentity/issuer/storage/sqlite"
 )
-
-const domain = "example.com"
-
-// people returns accounts over a real database, and the revocations that they told of.
-func people(t *testing.T) (*account.Accounts, storage.Store, *[]storage.Revocation) {
-	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
-	var told []storage.Revocation
-	var domains []account.Domain
-	for _, name := range []string{domain, "example.org"} {
-		d, err := account.NewDomain(name, claims.SystemGeneric, false, true, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		domains = append(domains, d)
-	}
-	a, err := account.New(account.Config{
-		Store: store, Domains: domains, TokenLife: time.Hour, MaxDevices: 3,
-		Revoked: func(rows ...storage.Revocation) { told = append(told, rows...) },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return a, store, &told
-}
-
-func signIn(subject, handle string) account.SignIn {
-	return account.SignIn{Domain: domain, Issuer: "https://idp.example.com", Subject: subject, Handle: handle}
-}
 
 func TestSignIn(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "Alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "Alice"))
 	if alice.Handle != "alice" {
 		t.Errorf("handle = %q, want it in canonical form", alice.Handle)
 	}
@@ -105,14 +63,11 @@ func TestSignIn(t *testing.T) {
 		}
 	})
 	t.Run("disabled", func(t *testing.T) {
-		err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 			u := alice
 			u.DisabledAt = time.Now()
 			return tx.UpdateUser(ctx, u)
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 		if _, err := a.SignIn(t.Context(), signIn("1", "alice")); !errors.Is(err, account.ErrDisabled) {
 			t.Errorf("SignIn = %v, want %v", err, account.ErrDisabled)
 		}

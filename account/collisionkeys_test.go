@@ -16,10 +16,7 @@ func TestRenewKeys(t *testing.T) {
 	a, store, _ := people(t)
 	sign := func(sub, handle string) storage.User {
 		t.Helper()
-		u, err := a.SignIn(t.Context(), signIn(sub, handle))
-		if err != nil {
-			t.Fatal(err)
-		}
+		u := mustSignIn(t, a, signIn(sub, handle))
 		return u
 	}
 	alice := sign("1", "alice")
@@ -94,14 +91,11 @@ func TestReviewC2ClashRetried(t *testing.T) {
 				}
 			}
 			// By the older tables Bob's key was the one that is Alice's now.
-			err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+			mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 				alice, bob := rows["alice"], rows["bob"]
 				alice.Tables, bob.Tables = "older", "older"
 				return errors.Join(tx.RenameKey(ctx, alice, "a key of before"), tx.RenameKey(ctx, bob, key["alice"]))
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 			if n, clashes, err := a.RenewKeys(t.Context()); n != 2 || len(clashes) != 0 || err != nil {
 				t.Errorf("RenewKeys = %d, %+v, %v, want two and no clash", n, clashes, err)
 			}
@@ -120,10 +114,7 @@ func TestReviewC2ClashRetried(t *testing.T) {
 // TestReviewC2HandleIsHeldOnce: no two names of a domain with one local part are held, whatever their keys are.
 func TestReviewC2HandleIsHeldOnce(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	second := storage.Name{Domain: domain, Key: "another key", Local: "alice", User: "somebody", TakenAt: alice.CreatedAt}
 	insert := func(n storage.Name) error {
 		return store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertName(ctx, n) })

@@ -13,54 +13,11 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// bind gives user a device with the key jkt, as the redemption of a login does.
-func bind(ctx context.Context, a *account.Accounts, store storage.Store, user storage.User, jkt string) (storage.Device, error) {
-	d, err := a.DeviceFor(ctx, user, jkt)
-	if err != nil {
-		return d, err
-	}
-	return d, store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		_, err := a.BindDevice(ctx, tx, d)
-		return err
-	})
-}
-
-// login is bind with the session that such a login begins. Its id is that of the device.
-func login(ctx context.Context, a *account.Accounts, store storage.Store, user storage.User, jkt string) (storage.Device, error) {
-	d, err := a.DeviceFor(ctx, user, jkt)
-	if err != nil {
-		return d, err
-	}
-	now := time.Now()
-	return d, store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if _, err := a.BindDevice(ctx, tx, d); err != nil {
-			return err
-		}
-		err := tx.InsertGrant(ctx, storage.Grant{
-			ID: d.ID, Domain: d.Domain, Client: "app", User: d.User, Device: d.ID, JKT: jkt, Gen: 1,
-			CreatedAt: now, IdleAt: now.Add(time.Hour), ExpiresAt: now.Add(time.Hour),
-		})
-		if errors.Is(err, storage.ErrConflict) { // it has one
-			return nil
-		}
-		return err
-	})
-}
-
 func TestDevices(t *testing.T) {
 	a, store, told := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := a.SignIn(t.Context(), signIn("2", "bob"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	phone, err := bind(t.Context(), a, store, alice, "key-phone")
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
+	bob := mustSignIn(t, a, signIn("2", "bob"))
+	phone := mustBind(t, a, store, alice, "key-phone")
 	if !regexp.MustCompile(`^[1-9a-f][0-9a-f]{0,15}$`).MatchString(phone.ID) {
 		t.Errorf("device id = %q, want hexadecimal without leading zeros", phone.ID)
 	}
@@ -68,16 +25,13 @@ func TestDevices(t *testing.T) {
 		t.Errorf("the same key again = %+v, %v, want the same device", again, err)
 	}
 	for d, want := range map[storage.Device]bool{phone: false, {Domain: domain, ID: "1", User: alice.ID, JKT: "key-1"}: true} {
-		err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 			added, err := a.BindDevice(ctx, tx, d)
 			if added != want {
 				t.Errorf("BindDevice of %s added a device: %t, want %t", d.ID, added, want)
 			}
 			return err
 		})
-		if err != nil {
-			t.Fatal(err)
-		}
 	}
 	if _, err := bind(t.Context(), a, store, bob, "key-phone"); !errors.Is(err, account.ErrKeyInUse) {
 		t.Errorf("another user's key = %v, want %v", err, account.ErrKeyInUse)
@@ -90,10 +44,7 @@ func TestDevices(t *testing.T) {
 		ID: "grant", Domain: domain, Client: "app", User: alice.ID, Device: phone.ID, JKT: "key-phone", Gen: 1,
 		CreatedAt: time.Now(), IdleAt: time.Now().Add(time.Hour), ExpiresAt: time.Now().Add(time.Hour),
 	}
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertGrant(ctx, grant) })
-	if err != nil {
-		t.Fatal(err)
-	}
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error { return tx.InsertGrant(ctx, grant) })
 	for _, changed := range []bool{true, false} { // removing it again changes nothing
 		d, err := a.RemoveDevice(t.Context(), domain, phone.ID, "lost")
 		if err != nil || d.Changed != changed || d.User != alice.ID || d.RemovedReason != "lost" {
@@ -126,15 +77,10 @@ func TestDevices(t *testing.T) {
 
 func TestDeviceLimit(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	var last storage.Device
 	for i := range 3 {
-		if last, err = login(t.Context(), a, store, alice, fmt.Sprint("key-", i)); err != nil {
-			t.Fatal(err)
-		}
+		last = mustLogin(t, a, store, alice, fmt.Sprint("key-", i))
 	}
 	if _, err := login(t.Context(), a, store, alice, "key-more"); !errors.Is(err, account.ErrTooManyDevices) {
 		t.Errorf("a fourth device = %v, want %v", err, account.ErrTooManyDevices)
@@ -153,14 +99,8 @@ func TestDeviceLimit(t *testing.T) {
 // A device that is removed between the moment it is found and the transaction that binds it is refused there.
 func TestBindRemovedMeanwhile(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d, err := bind(t.Context(), a, store, alice, "key")
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
+	d := mustBind(t, a, store, alice, "key")
 	found, err := a.DeviceFor(t.Context(), alice, "key")
 	if err != nil {
 		t.Fatal(err)
@@ -180,15 +120,10 @@ func TestBindRemovedMeanwhile(t *testing.T) {
 // TestMaxDevices holds that a lower limit takes no device away.
 func TestMaxDevices(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	a.SetMaxDevices(2)
 	for _, key := range []string{"key-1", "key-2"} {
-		if _, err := login(t.Context(), a, store, alice, key); err != nil {
-			t.Fatal(err)
-		}
+		mustLogin(t, a, store, alice, key)
 	}
 	a.SetMaxDevices(1)
 	if _, err := login(t.Context(), a, store, alice, "key-1"); err != nil {
@@ -220,10 +155,7 @@ func TestReviewE1UnusableDevicesDoNotCount(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, store, _ := people(t)
-			alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-			if err != nil {
-				t.Fatal(err)
-			}
+			alice := mustSignIn(t, a, signIn("1", "alice"))
 			asNew := storage.Device{Domain: alice.Domain, User: alice.ID}
 			var first storage.Device
 			for i := range 3 {
@@ -266,36 +198,27 @@ func TestReviewE1UnusableDevicesDoNotCount(t *testing.T) {
 // TestReviewE1DelegatedDevicesCount: a device that a user's own key took in counts for as long as the delegation stands.
 func TestReviewE1DelegatedDevicesCount(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	a.SetMaxDevices(1)
 	now := time.Now()
 	d, err := a.DeviceUnder(t.Context(), alice, "watch", "key-watch", "delegation", 1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 		_, err := a.BindDevice(ctx, tx, d)
 		return errors.Join(err, tx.InsertStatement(ctx, storage.Statement{
 			JTI: "delegation", Domain: domain, User: alice.ID, Type: "im-delegation+jwt", Claims: []byte("{}"),
 			CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 		}))
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	asNew := storage.Device{Domain: alice.Domain, User: alice.ID}
 	if err := a.DeviceFits(t.Context(), store, asNew); !errors.Is(err, account.ErrTooManyDevices) {
 		t.Errorf("DeviceFits while the delegation stands = %v, want %v", err, account.ErrTooManyDevices)
 	}
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 		return tx.WithdrawStatement(ctx, "delegation", now, "withdrawn")
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if err := a.DeviceFits(t.Context(), store, asNew); err != nil {
 		t.Errorf("DeviceFits after the delegation = %v, want nil", err)
 	}

@@ -15,14 +15,8 @@ import (
 
 func TestRename(t *testing.T) {
 	a, _, told := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := a.SignIn(t.Context(), signIn("2", "bob"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
+	bob := mustSignIn(t, a, signIn("2", "bob"))
 	for _, test := range []struct {
 		name, user, to string
 		want           error
@@ -63,16 +57,13 @@ func TestRename(t *testing.T) {
 // With a handle ends what tells it, and nothing else: neither a delegation, under which devices stand, nor what tells of a rename.
 func TestRenameEndsStatements(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	now := time.Now()
 	told := map[string]string{
 		"grant": `{"handle":"im:%40alice@example.com"}`, "delegation": `{}`,
 		"rename": `{"handle":"im:%40alice@example.com","old_handle":"im:%40al@example.com"}`,
 	}
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) (err error) {
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) (err error) {
 		for jti, claims := range told {
 			err = errors.Join(err, a.AddStatement(ctx, tx, storage.Statement{
 				JTI: jti, Domain: domain, User: alice.ID, Claims: []byte(claims), CreatedAt: now, ExpiresAt: now.Add(time.Hour),
@@ -80,12 +71,7 @@ func TestRenameEndsStatements(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Rename(t.Context(), domain, alice.ID, "alex"); err != nil {
-		t.Fatal(err)
-	}
+	mustRename(t, a, alice.ID, "alex")
 	for jti, want := range map[string]string{"grant": "handle_changed", "delegation": "", "rename": ""} {
 		s, err := store.Statement(t.Context(), jti)
 		if err != nil || s.WithdrawnReason != want || s.WithdrawnAt.IsZero() != (want == "") {
@@ -99,11 +85,7 @@ func TestRenameRaces(t *testing.T) {
 	a, _, _ := people(t)
 	var users []storage.User
 	for _, name := range []string{"one", "two", "three", "four", "five", "six"} {
-		u, err := a.SignIn(t.Context(), signIn(name, name))
-		if err != nil {
-			t.Fatal(err)
-		}
-		users = append(users, u)
+		users = append(users, mustSignIn(t, a, signIn(name, name)))
 	}
 	var (
 		mu        sync.Mutex
@@ -135,10 +117,7 @@ func TestRenameRaces(t *testing.T) {
 // in quarantine, whether the user goes back to it or on to a third handle.
 func TestReviewC5RenameWithinOneKey(t *testing.T) {
 	a, _, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	for _, handle := range []string{"a1ice", "alice", "a.l.ice", "alice", "zoe"} {
 		if _, err := a.Rename(t.Context(), domain, alice.ID, handle); err != nil {
 			t.Fatalf("Rename to %s = %v", handle, err)

@@ -30,22 +30,6 @@ func handlesOf(t *testing.T, a *account.Accounts, user string) (list []string) {
 	return list
 }
 
-func mustSignIn(t *testing.T, a *account.Accounts, in account.SignIn) storage.User {
-	t.Helper()
-	u, err := a.SignIn(t.Context(), in)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return u
-}
-
-func mustRename(t *testing.T, a *account.Accounts, user, to string) {
-	t.Helper()
-	if u, err := a.Rename(t.Context(), domain, user, to); err != nil || u.Handle != to {
-		t.Fatalf("Rename to %s = %+v, %v", to, u, err)
-	}
-}
-
 // A former handle is released once, also from the earlier spellings that share its key, and goes to the next who asks.
 func TestReviewC3ReleaseName(t *testing.T) {
 	a, store, _ := people(t)
@@ -108,7 +92,7 @@ func TestReviewC3ReleaseName(t *testing.T) {
 	if err := release("bob"); err != nil {
 		t.Fatal(err)
 	}
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 		names, err := tx.Names(ctx, domain, bob.ID)
 		for _, n := range names {
 			n.Tables = "old"
@@ -116,9 +100,6 @@ func TestReviewC3ReleaseName(t *testing.T) {
 		}
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if _, clashes, err := a.RenewKeys(t.Context()); err != nil || len(clashes) != 0 {
 		t.Fatalf("RenewKeys = %+v, %v, want no clash", clashes, err)
 	}

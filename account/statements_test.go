@@ -28,14 +28,8 @@ func state(ctx context.Context, a *account.Accounts, store storage.Store, user s
 func TestReviewA1StatementsPerUser(t *testing.T) {
 	a, store, _ := people(t)
 	a.SetMaxStatements(2)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := a.SignIn(t.Context(), signIn("2", "bob"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
+	bob := mustSignIn(t, a, signIn("2", "bob"))
 	for _, step := range []struct {
 		user        storage.User
 		jti, device string
@@ -67,10 +61,7 @@ func TestReviewA1StatementsPerUser(t *testing.T) {
 // TestReviewA1StatementPages reads the statements of a user page by page while one is withdrawn.
 func TestReviewA1StatementPages(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	var want, got []string
 	for i := range 7 {
 		jti := fmt.Sprint("jti-", i)

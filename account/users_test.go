@@ -12,34 +12,12 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// begin gives a device a session.
-func begin(t *testing.T, store storage.Store, d storage.Device, id string, until time.Time) {
-	t.Helper()
-	g := storage.Grant{
-		ID: id, Domain: d.Domain, Client: "app", User: d.User, Device: d.ID, JKT: d.JKT, Gen: 1,
-		CreatedAt: time.Now(), IdleAt: until, ExpiresAt: until,
-	}
-	err := store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertGrant(ctx, g) })
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func TestDisable(t *testing.T) {
 	a, store, told := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	bob, err := a.SignIn(t.Context(), signIn("2", "bob"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
+	bob := mustSignIn(t, a, signIn("2", "bob"))
 	for i, u := range []storage.User{alice, alice, bob} {
-		d, err := bind(t.Context(), a, store, u, fmt.Sprint("key-", i))
-		if err != nil {
-			t.Fatal(err)
-		}
+		d := mustBind(t, a, store, u, fmt.Sprint("key-", i))
 		begin(t, store, d, fmt.Sprint("session-", i), time.Now().Add(time.Hour))
 	}
 	for i, want := range []int{2, 0} { // the second time changes nothing
@@ -86,29 +64,16 @@ func TestDisable(t *testing.T) {
 
 func TestPerson(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.SignIn(t.Context(), signIn("2", "bob")); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Rename(t.Context(), domain, alice.ID, "alex"); err != nil {
-		t.Fatal(err)
-	}
-	d, err := bind(t.Context(), a, store, alice, "key")
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
+	mustSignIn(t, a, signIn("2", "bob"))
+	mustRename(t, a, alice.ID, "alex")
+	d := mustBind(t, a, store, alice, "key")
 	begin(t, store, d, "lives", time.Now().Add(time.Hour))
 	begin(t, store, d, "expired", time.Now().Add(-time.Minute))
 	begin(t, store, d, "ended", time.Now().Add(time.Hour))
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 		return tx.EndGrant(ctx, "ended", time.Now(), "revoked")
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	p, err := a.Person(t.Context(), domain, alice.ID)
 	if err != nil {
 		t.Fatal(err)
@@ -139,13 +104,8 @@ func TestPerson(t *testing.T) {
 
 func TestHandleUser(t *testing.T) {
 	a, _, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "bob"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Rename(t.Context(), domain, alice.ID, "alice"); err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "bob"))
+	mustRename(t, a, alice.ID, "alice")
 	for handle, found := range map[string]bool{
 		"alice": true, "ALICE": true, "bob": true, "b0b": false, "al.ice": false, "carol": false, "no name": false, "": false,
 	} {

@@ -67,16 +67,10 @@ func TestReviewA1ManyStatementsEndInBatches(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			_, store, _ := people(t)
 			a, most, updates := counted(t, store, nil)
-			alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			phone, err := login(t.Context(), a, store, alice, "key-phone")
-			if err != nil {
-				t.Fatal(err)
-			}
+			alice := mustSignIn(t, a, signIn("1", "alice"))
+			phone := mustLogin(t, a, store, alice, "key-phone")
 			now := time.Now()
-			err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+			mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 				for i := range many {
 					err := tx.InsertStatement(ctx, storage.Statement{
 						JTI: fmt.Sprint("jti-", i), Domain: domain, User: alice.ID, Device: phone.ID, Type: "im-actor+jwt",
@@ -88,9 +82,6 @@ func TestReviewA1ManyStatementsEndInBatches(t *testing.T) {
 				}
 				return nil
 			})
-			if err != nil {
-				t.Fatal(err)
-			}
 
 			// The process dies after the step that decides.
 			most.Store(0)
@@ -149,10 +140,7 @@ func TestReviewA1ManyStatementsEndInBatches(t *testing.T) {
 func TestReviewA1RevocationsPerUser(t *testing.T) {
 	a, store, _ := people(t)
 	a.SetMaxRevocations(3)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	for i := range 20 {
 		jti := fmt.Sprint("jti-", i)
 		if err := state(t.Context(), a, store, alice, jti, "phone"); err != nil {
@@ -180,16 +168,10 @@ func TestReviewA1RevocationsPerUser(t *testing.T) {
 // taken in under it; a delegation to another key stands.
 func TestReviewB2DelegationToRemovedDevice(t *testing.T) {
 	a, store, _ := people(t)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	phone, err := login(t.Context(), a, store, alice, "key-phone")
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
+	phone := mustLogin(t, a, store, alice, "key-phone")
 	now := time.Now()
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 		for jti, jkt := range map[string]string{"to phone": "key-phone", "to another": "key-another"} {
 			err := a.AddStatement(ctx, tx, storage.Statement{
 				JTI: jti, Domain: domain, User: alice.ID, Device: "laptop", Type: "im-delegation+jwt",
@@ -206,9 +188,6 @@ func TestReviewB2DelegationToRemovedDevice(t *testing.T) {
 		_, err = a.BindDevice(ctx, tx, d)
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	if _, err := a.RemoveDevice(t.Context(), domain, phone.ID, "stolen"); err != nil {
 		t.Fatal(err)
 	}
@@ -228,20 +207,14 @@ func TestReviewB2DelegationToRemovedDevice(t *testing.T) {
 func TestReviewA1SignedStatements(t *testing.T) {
 	a, store, _ := people(t)
 	a.SetMaxRevocations(2)
-	alice, err := a.SignIn(t.Context(), signIn("1", "alice"))
-	if err != nil {
-		t.Fatal(err)
-	}
+	alice := mustSignIn(t, a, signIn("1", "alice"))
 	now := time.Now()
-	err = store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+	mustUpdate(t, store, func(ctx context.Context, tx storage.Tx) error {
 		return a.AddStatement(ctx, tx, storage.Statement{
 			JTI: "delegation", Domain: domain, User: alice.ID, Device: "phone", Type: "im-delegation+jwt",
 			Claims: []byte(`{"cnf":{"jkt":"key"}}`), CreatedAt: now, ExpiresAt: now.Add(time.Hour),
 		})
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	for _, step := range []struct {
 		key  string
 		ends bool
