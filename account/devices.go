@@ -144,9 +144,10 @@ func (a *Accounts) newDeviceID() (string, error) {
 	}
 }
 
-// Devices returns the devices of a domain, including removed ones, oldest first; only those of user if user is not empty.
-func (a *Accounts) Devices(ctx context.Context, domain, user string) ([]storage.Device, error) {
-	return a.store.Devices(ctx, domain, user)
+// Devices returns at most limit devices of a domain, including removed ones, in the order of their ids, from the one that
+// follows after; only those of one user if user is not empty. A page that is not full is the last one.
+func (a *Accounts) Devices(ctx context.Context, domain, user, after string, limit int) ([]storage.Device, error) {
+	return a.store.DevicesAfter(ctx, domain, user, after, limit)
 }
 
 // A RemovedDevice is the outcome of [Accounts.RemoveDevice].

@@ -90,21 +90,27 @@ func (a *Accounts) StatementPage(ctx context.Context, domain, user, typ, cursor 
 	return list, strconv.FormatInt(last.CreatedAt.UnixMilli(), 36) + "." + last.JTI, nil
 }
 
-// Statements returns the live statements of the issuer about subjects of a domain, oldest first; only those about user if user is
-// not empty.
-func (a *Accounts) Statements(ctx context.Context, domain, user string) ([]storage.Statement, error) {
-	all, err := a.store.Statements(ctx, domain, user)
-	if err != nil {
-		return nil, fmt.Errorf("account: statements: %w", err)
-	}
+// Statements returns at most limit statements of the issuer about subjects of a domain that are neither withdrawn nor
+// expired, in the order of their jti, from the one that follows after; only those about one user if user is not empty. A page
+// that is not full is the last one.
+func (a *Accounts) Statements(ctx context.Context, domain, user, after string, limit int) ([]storage.Statement, error) {
 	now := a.now()
-	var live []storage.Statement
-	for _, s := range all {
-		if Stands(s, now) {
-			live = append(live, s)
+	live := make([]storage.Statement, 0, limit)
+	for {
+		page, err := a.store.StatementsAfter(ctx, domain, user, after, limit)
+		if err != nil {
+			return nil, fmt.Errorf("account: statements: %w", err)
 		}
+		for _, s := range page {
+			if Stands(s, now) && len(live) < limit {
+				live = append(live, s)
+			}
+		}
+		if len(page) < limit || len(live) == limit {
+			return live, nil
+		}
+		after = page[len(page)-1].JTI
 	}
-	return live, nil
 }
 
 // Withdraw withdraws a statement of a domain, and ends what rests on it: tokens that enclose it or were issued by it, and the

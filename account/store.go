@@ -21,10 +21,11 @@ type Store interface {
 	OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error)
 	Grants(ctx context.Context, domain, user string) ([]storage.Grant, error)
 	Devices(ctx context.Context, domain, user string) ([]storage.Device, error)
+	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Device, error)
 	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
 	StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
 		limit int) ([]storage.Statement, error)
-	Statements(ctx context.Context, domain, user string) ([]storage.Statement, error)
+	StatementsAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Statement, error)
 	Withdrawal(ctx context.Context) (storage.Withdrawal, error)
 }
 

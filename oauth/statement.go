@@ -228,10 +228,10 @@ func (p *Provider) readers(s nested.Statement, domain string) ([]string, error) 
 	return slices.Compact(names), nil
 }
 
-// Statements returns the statements about subjects of a domain that stand, oldest first, without their tokens: those about
-// one user if user is not empty.
-func (p *Provider) Statements(ctx context.Context, domain, user string) ([]nested.Statement, error) {
-	rows, err := p.accounts.Statements(ctx, domain, user)
+// Statements returns a page of the live statements about subjects of a domain, without their tokens, as
+// [account.Accounts.Statements] does.
+func (p *Provider) Statements(ctx context.Context, domain, user, after string, limit int) ([]nested.Statement, error) {
+	rows, err := p.accounts.Statements(ctx, domain, user, after, limit)
 	if err != nil {
 		return nil, err
 	}

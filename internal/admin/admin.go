@@ -10,6 +10,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -150,6 +151,22 @@ func flag(c echo.Context, name string) (bool, error) {
 		return false, nil
 	}
 	return false, httpapi.Invalid("The parameter " + name + " must be true or false.")
+}
+
+// maxPage is how many entries one answer lists at most. Requests may ask for fewer.
+const maxPage = 1000
+
+// limit reads how many entries a page may have. A page with fewer is the last one.
+func limit(c echo.Context) (int, error) {
+	text := c.QueryParam("limit")
+	if text == "" {
+		return maxPage, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > maxPage {
+		return 0, httpapi.Invalid("The limit is a number from 1 to 1000.")
+	}
+	return n, nil
 }
 
 // optional returns a time that may never have come: nil for the zero time.

@@ -10,13 +10,18 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// listDevices serves GET /admin/devices?domain=…&user=…: the devices of a domain, or of one of its users.
+// listDevices serves GET /admin/devices?domain=…&user=…&after=ID&limit=N: a page of the devices of a domain, or of one of its
+// users, including removed ones, in the order of their ids.
 func (a *API) listDevices(c echo.Context) error {
 	domain, err := a.domain(c)
 	if err != nil {
 		return err
 	}
-	devices, err := a.Accounts.Devices(c.Request().Context(), domain, c.QueryParam("user"))
+	limit, err := limit(c)
+	if err != nil {
+		return err
+	}
+	devices, err := a.Accounts.Devices(c.Request().Context(), domain, c.QueryParam("user"), c.QueryParam("after"), limit)
 	if err != nil {
 		return err
 	}

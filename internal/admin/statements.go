@@ -12,18 +12,23 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// listStatements serves GET /admin/statements?domain=…&user=…: the live statements of a domain, or about one of its users.
+// listStatements serves GET /admin/statements?domain=…&user=…&after=ID&limit=N: a page of the live statements about subjects of
+// a domain, or about one of its users, in the order of their ids.
 func (a *API) listStatements(c echo.Context) error {
 	domain, err := a.domain(c)
 	if err != nil {
 		return err
 	}
-	all, err := a.OAuth.Statements(c.Request().Context(), domain, c.QueryParam("user"))
+	limit, err := limit(c)
 	if err != nil {
 		return err
 	}
-	list := make([]api.Statement, len(all))
-	for i, v := range all {
+	page, err := a.OAuth.Statements(c.Request().Context(), domain, c.QueryParam("user"), c.QueryParam("after"), limit)
+	if err != nil {
+		return err
+	}
+	list := make([]api.Statement, len(page))
+	for i, v := range page {
 		list[i] = httpapi.Statement(v, "")
 	}
 	return c.JSON(http.StatusOK, list)

@@ -3,33 +3,15 @@ package admin
 import (
 	"errors"
 	"net/http"
-	"strconv"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/internal/audit"
-	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/types/api"
 )
-
-// maxPage is how many entries one answer lists at most. Requests may ask for fewer.
-const maxPage = 1000
-
-// limit reads how many entries a page may have.
-func limit(c echo.Context) (int, error) {
-	text := c.QueryParam("limit")
-	if text == "" {
-		return maxPage, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxPage {
-		return 0, httpapi.Invalid("The limit is a number from 1 to 1000.")
-	}
-	return n, nil
-}
 
 // listUsers serves GET /admin/users?domain=…&search=TEXT&after=ID&limit=N: users in the order of their ids, from the one
 // that follows after. With search, only those whose id or handle contains the text. A page that is not full is the last.

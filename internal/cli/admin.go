@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -15,20 +16,20 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/client"
-	"github.com/imidentity/issuer/types/api"
 )
 
 // defaultData is the data folder where none is named.
 const defaultData = "./data"
 
-// operator is how the commands for operators reach a running issuer: through its admin socket, never its database.
+// operator holds the flags that tell commands for operators where the admin socket of the running issuer is. No command
+// opens the database of a running issuer.
 type operator struct {
 	Config string `xor:"where" placeholder:"FILE" help:"Settings file of the issuer; it names the admin socket."`
 	Data   string `xor:"where" placeholder:"DIR" help:"Data folder of the issuer, without --config; it holds the admin socket (./data)."`
 	JSON   bool   `name:"json" help:"Print JSON."`
 }
 
-// socket returns the admin socket of the issuer that is meant.
+// socket returns the admin API of the issuer.
 func (o *operator) socket(s *streams) (client.Admin, error) {
 	if o.Config == "" {
 		return client.Admin(filepath.Join(cmp.Or(o.Data, defaultData), "admin.sock")), nil
@@ -40,16 +41,19 @@ func (o *operator) socket(s *streams) (client.Admin, error) {
 	return client.Admin(cfg.AdminSocket()), nil
 }
 
-// get asks the admin socket a question and reads the answer into answer.
-func (o *operator) get(ctx context.Context, s *streams, path string, query url.Values, answer any) error {
-	socket, err := o.socket(s)
-	if err != nil {
-		return err
+// all returns the entries of a list.
+func all[T any](list iter.Seq2[T, error]) ([]T, error) {
+	entries := []T{}
+	for entry, err := range list {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
 	}
-	return explain(socket, socket.Do(ctx, http.MethodGet, path, query, answer))
+	return entries, nil
 }
 
-// explain puts an error of the admin socket in the operator's words, with its exit code.
+// explain returns an error of the admin API in the operator's words, with its exit code.
 func explain(socket client.Admin, err error) error {
 	var e *client.Error
 	switch {
@@ -96,19 +100,20 @@ type devicesListCmd struct {
 }
 
 func (*devicesListCmd) Help() string {
-	return `It lists the devices of the issuer of serve --dev, or of an issuer with a settings file:
+	return `It lists the devices of the issuer of serve --dev, or of an issuer with a settings file, in the order of their ids:
 
     issuer devices list
     issuer devices list --config /etc/issuer/issuer.yaml --user 7kHb3h043lahTHszoAokdg`
 }
 
 func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
-	var list []api.Device
-	query := url.Values{}
-	set(query, "domain", c.Domain)
-	set(query, "user", c.User)
-	if err := c.get(ctx, s, "/admin/devices", query, &list); err != nil {
+	socket, err := c.socket(s)
+	if err != nil {
 		return err
+	}
+	list, err := all(socket.Devices(ctx, client.List{Domain: c.Domain, User: c.User}))
+	if err != nil {
+		return explain(socket, err)
 	}
 	return c.print(s, list, "DEVICE\tNAME\tHANDLE\tUSER\tDOMAIN\tCLIENT\tSINCE\tREMOVED", func(w io.Writer) {
 		for _, d := range list {
@@ -116,7 +121,8 @@ func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
 			if d.RemovedAt != nil {
 				removed = d.RemovedAt.Format(time.RFC3339) + " (" + d.RemovedReason + ")"
 			}
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, cmp.Or(d.Name, "-"), cmp.Or(d.Handle, "-"), d.User, d.Domain, d.Client, d.CreatedAt.Format(time.RFC3339), removed)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", d.ID, cmp.Or(d.Name, "-"), cmp.Or(d.Handle, "-"), d.User, d.Domain,
+				d.Client, d.CreatedAt.Format(time.RFC3339), removed)
 		}
 	})
 }
@@ -136,17 +142,17 @@ func (*devicesRemoveCmd) Help() string {
 }
 
 func (c *devicesRemoveCmd) Run(ctx context.Context, s *streams) error {
-	domain, id, err := c.device(ctx, s)
-	if err != nil {
-		return err
-	}
 	socket, err := c.socket(s)
 	if err != nil {
 		return err
 	}
-	var d api.Device
-	if err := explain(socket, socket.RemoveDevice(ctx, domain, id, c.Reason, &d)); err != nil {
+	domain, id, err := c.device(ctx, socket)
+	if err != nil {
 		return err
+	}
+	d, err := socket.RemoveDevice(ctx, domain, id, c.Reason)
+	if err != nil {
+		return explain(socket, err)
 	}
 	if c.JSON {
 		return c.print(s, d, "", nil)
@@ -155,8 +161,8 @@ func (c *devicesRemoveCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// device reads what names the device: a URI, or an id in the domain given or the only one there is.
-func (c *devicesRemoveCmd) device(ctx context.Context, s *streams) (domain, id string, err error) {
+// device returns the domain and id of the device: from its URI, or from its id and the domain given or the issuer's only one.
+func (c *devicesRemoveCmd) device(ctx context.Context, socket client.Admin) (domain, id string, err error) {
 	if strings.Contains(c.Device, ":") {
 		uri, err := claims.ParseLenient(c.Device)
 		if err != nil || uri.Type() != claims.TypeDevice {
@@ -167,20 +173,13 @@ func (c *devicesRemoveCmd) device(ctx context.Context, s *streams) (domain, id s
 	if c.Domain != "" {
 		return c.Domain, c.Device, nil
 	}
-	var list []api.Device
-	if err := c.get(ctx, s, "/admin/devices", nil, &list); err != nil {
-		return "", "", err
-	}
-	for _, d := range list {
+	for d, err := range socket.Devices(ctx, client.List{}) {
+		if err != nil {
+			return "", "", explain(socket, err)
+		}
 		if d.ID == c.Device {
 			return d.Domain, d.ID, nil
 		}
 	}
 	return "", "", refused("there is no device %q: issuer devices list shows them", c.Device)
-}
-
-func set(query url.Values, name, value string) {
-	if value != "" {
-		query.Set(name, value)
-	}
 }

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/internal/issuer"
-	"github.com/imidentity/issuer/types/api"
 )
 
 type backupCmd struct {
@@ -34,9 +33,9 @@ func (c *backupCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var b api.Backup
-	if err := explain(socket, socket.Backup(ctx, to, &b)); err != nil {
-		return err
+	b, err := socket.Backup(ctx, to)
+	if err != nil {
+		return explain(socket, err)
 	}
 	if c.JSON {
 		return printJSON(s, b)

@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
 	"strings"
 	"text/tabwriter"
@@ -31,13 +29,18 @@ func (*clientsListCmd) Help() string {
 }
 
 func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
-	var list []api.Client
-	if err := c.get(ctx, s, "/admin/clients", nil, &list); err != nil {
+	socket, err := c.socket(s)
+	if err != nil {
 		return err
+	}
+	list, err := socket.Clients(ctx)
+	if err != nil {
+		return explain(socket, err)
 	}
 	return c.print(s, list, "CLIENT\tKIND\tSOURCE\tGRANTS\tSCOPES\tDOMAINS", func(w io.Writer) {
 		for _, k := range list {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, kind(k), k.Source, shortGrants(k.Grants), strings.Join(k.Scopes, " "), strings.Join(k.Domains, " "))
+			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", k.ID, kind(k), k.Source, shortGrants(k.Grants),
+				strings.Join(k.Scopes, " "), strings.Join(k.Domains, " "))
 		}
 	})
 }
@@ -47,7 +50,7 @@ func shortGrants(grants []string) string {
 	return strings.ReplaceAll(strings.Join(grants, " "), "urn:ietf:params:oauth:grant-type:", "")
 }
 
-// kind says in one word what a client is.
+// kind returns one word for a client.
 func kind(k api.Client) string {
 	switch {
 	case k.Fault != "":
@@ -70,9 +73,13 @@ func (*clientsShowCmd) Help() string {
 }
 
 func (c *clientsShowCmd) Run(ctx context.Context, s *streams) error {
-	var k api.Client
-	if err := c.get(ctx, s, "/admin/client", url.Values{"id": {c.ID}}, &k); err != nil {
+	socket, err := c.socket(s)
+	if err != nil {
 		return err
+	}
+	k, err := socket.Client(ctx, c.ID)
+	if err != nil {
+		return explain(socket, err)
 	}
 	if c.JSON {
 		return printJSON(s, k)
@@ -80,7 +87,7 @@ func (c *clientsShowCmd) Run(ctx context.Context, s *streams) error {
 	return printClient(s, k)
 }
 
-// printClient writes what a client is registered for as the settings would, and what became of it.
+// printClient prints a registration with the keys of the settings file, and the state of the client.
 func printClient(s *streams, k api.Client) error {
 	w := tabwriter.NewWriter(s.out, 0, 4, 2, ' ', 0)
 	line := func(name string, words ...string) {
@@ -150,42 +157,25 @@ func (*clientsAddCmd) Help() string {
 }
 
 func (c *clientsAddCmd) Run(ctx context.Context, s *streams) error {
-	client := map[string]any{"id": c.ID, "auth": c.Auth}
-	for name, list := range map[string][]string{
-		"grants": c.Grants, "redirect_uris": c.RedirectURIs, "scopes": c.Scopes, "domains": c.Domains, "resources": c.Resources,
-		"embed": c.Embed,
-	} {
-		if len(list) > 0 {
-			client[name] = list
-		}
+	registration := api.NewClient{
+		ID: c.ID, Name: c.Name, Auth: c.Auth, FirstParty: c.FirstParty, RedirectURIs: c.RedirectURIs, Grants: c.Grants,
+		Scopes: c.Scopes, Domains: c.Domains, Resources: c.Resources, Embed: c.Embed, DPoP: c.DPoP,
+		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, JWKSURI: c.JWKSURI,
 	}
-	for name, on := range map[string]bool{
-		"first_party": c.FirstParty, "require_par": c.RequirePAR, "require_dpop_jkt": c.RequireDPoPJKT,
-	} {
-		if on {
-			client[name] = true
-		}
-	}
-	jwks := ""
 	if c.JWKS != "" {
 		text, err := os.ReadFile(c.JWKS)
 		if err != nil {
 			return usage("read the keys: %w", err)
 		}
-		jwks = strings.TrimSpace(string(text))
-	}
-	for name, value := range map[string]string{"name": c.Name, "dpop": c.DPoP, "jwks": jwks, "jwks_uri": c.JWKSURI} {
-		if value != "" {
-			client[name] = value
-		}
+		registration.JWKS = strings.TrimSpace(string(text))
 	}
 	socket, err := c.socket(s)
 	if err != nil {
 		return err
 	}
-	var k api.Client
-	if err := explain(socket, socket.Send(ctx, http.MethodPost, "/admin/clients", client, &k)); err != nil {
-		return err
+	k, err := socket.AddClient(ctx, registration)
+	if err != nil {
+		return explain(socket, err)
 	}
 	return c.changed(s, k, "Added client %s.\n", k.ID)
 }
@@ -208,10 +198,9 @@ func (c *clientsRemoveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var k api.Client
-	query := url.Values{"id": {c.ID}, "reason": {c.Reason}}
-	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/clients", query, &k)); err != nil {
-		return err
+	k, err := socket.RemoveClient(ctx, c.ID, c.Reason)
+	if err != nil {
+		return explain(socket, err)
 	}
 	return c.changed(s, k, "Removed client %s.\n", k.ID)
 }
@@ -235,15 +224,14 @@ func (c *clientsRotateCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var k api.Client
-	query := url.Values{"id": {c.ID}, "keep": {c.Keep.String()}}
-	if err := explain(socket, socket.Do(ctx, http.MethodPost, "/admin/clients/secret", query, &k)); err != nil {
-		return err
+	k, err := socket.ReplaceSecret(ctx, c.ID, c.Keep)
+	if err != nil {
+		return explain(socket, err)
 	}
 	return c.changed(s, k, "Client %s has a new secret.\n", k.ID)
 }
 
-// changed prints what was done, and a secret that came of it.
+// changed prints a change of a client, and its new secret.
 func (o *operator) changed(s *streams, k api.Client, format string, args ...any) error {
 	if o.JSON {
 		return printJSON(s, k)

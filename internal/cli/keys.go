@@ -7,8 +7,6 @@ import (
 	"io"
 	"regexp"
 	"time"
-
-	"github.com/imidentity/issuer/types/api"
 )
 
 type keysCmd struct {
@@ -28,9 +26,13 @@ verifies its earlier signatures, but signs nothing new.
 }
 
 func (c *keysListCmd) Run(ctx context.Context, s *streams) error {
-	var list []api.Key
-	if err := c.get(ctx, s, "/admin/keys", nil, &list); err != nil {
+	socket, err := c.socket(s)
+	if err != nil {
 		return err
+	}
+	list, err := socket.Keys(ctx)
+	if err != nil {
+		return explain(socket, err)
 	}
 	return c.print(s, list, "KEY\tALG\tSTATE\tSINCE\tUNTIL", func(w io.Writer) {
 		for _, k := range list {
@@ -64,9 +66,9 @@ func (c *keysRotateCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var k api.KeyChange
-	if err := explain(socket, socket.RotateKey(ctx, c.Now, &k)); err != nil {
-		return err
+	k, err := socket.RotateKey(ctx, c.Now)
+	if err != nil {
+		return explain(socket, err)
 	}
 	switch {
 	case c.JSON:
@@ -76,7 +78,8 @@ func (c *keysRotateCmd) Run(ctx context.Context, s *streams) error {
 	case k.Changed:
 		fmt.Fprintf(s.out, "Key %s (%s) is published, and signs from %s on.\n", k.KID, k.Alg, k.Until.Format(time.RFC3339))
 	default:
-		fmt.Fprintf(s.out, "Key %s (%s) is published already, and signs from %s on. With --now it signs at once.\n", k.KID, k.Alg, k.Until.Format(time.RFC3339))
+		fmt.Fprintf(s.out, "Key %s (%s) is published already, and signs from %s on. With --now it signs at once.\n",
+			k.KID, k.Alg, k.Until.Format(time.RFC3339))
 	}
 	return nil
 }
@@ -94,7 +97,7 @@ the next key or a new one takes over. Users stay logged in: devices get a new to
     issuer keys revoke 0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I --reason leaked`
 }
 
-// kid is what a key can be called: it becomes a part of a path.
+// kid is the form of a key id, which becomes a part of a path.
 var kid = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
 
 func (c *keysRevokeCmd) Run(ctx context.Context, s *streams) error {
@@ -105,9 +108,9 @@ func (c *keysRevokeCmd) Run(ctx context.Context, s *streams) error {
 	if !kid.MatchString(c.Key) {
 		return refused("there is no key %q: issuer keys list shows them", c.Key)
 	}
-	var k api.KeyChange
-	if err := explain(socket, socket.RevokeKey(ctx, c.Key, c.Reason, &k)); err != nil {
-		return err
+	k, err := socket.RevokeKey(ctx, c.Key, c.Reason)
+	if err != nil {
+		return explain(socket, err)
 	}
 	switch {
 	case c.JSON:

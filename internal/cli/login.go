@@ -227,3 +227,10 @@ func pageFor(err error) web.Page {
 	}
 	return web.Page{Status: 200, Title: "You are not signed in", Text: "The sign-in failed. Your terminal shows the reason."}
 }
+
+// set sets a parameter, unless its value is empty.
+func set(query url.Values, name, value string) {
+	if value != "" {
+		query.Set(name, value)
+	}
+}

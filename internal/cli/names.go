@@ -3,12 +3,9 @@ package cli
 import (
 	"context"
 	"fmt"
-	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/types/api"
 )
 
 type namesCmd struct {
@@ -66,11 +63,9 @@ func (c *namesReleaseCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{"handle": {handle}}
-	set(query, "domain", domain)
-	var r api.ReleasedHandle
-	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/names", query, &r)); err != nil {
-		return err
+	r, err := socket.ReleaseHandle(ctx, domain, handle)
+	if err != nil {
+		return explain(socket, err)
 	}
 	if c.JSON {
 		return printJSON(s, r)

@@ -5,10 +5,9 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"time"
 
+	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/types/api"
 )
 
@@ -38,12 +37,10 @@ themselves, such as who acts for them or which key is theirs.
 }
 
 func (c *statementsSignCmd) Run(ctx context.Context, s *streams) error {
-	body := map[string]any{"typ": "im-" + c.Type + "+jwt", "sub": c.Subject}
-	party := map[string]string{"member": "member", "guardian": "guardian", "move": "moved_to", "link": "same_as"}[c.Type]
 	switch {
-	case party == "" && c.Party != "":
+	case c.Type == "rename" && c.Party != "":
 		return usage("a rename takes no --party: --old-handle names the former handle")
-	case party != "" && c.Party == "":
+	case c.Type != "rename" && c.Party == "":
 		return usage("%s needs --party", c.Type)
 	case c.Type != "rename" && c.OldHandle != "":
 		return usage("--old-handle is only for a rename")
@@ -52,24 +49,27 @@ func (c *statementsSignCmd) Run(ctx context.Context, s *streams) error {
 	case c.For < 0 || c.For%time.Second != 0:
 		return usage("--for takes whole seconds")
 	}
-	for name, value := range map[string]string{party: c.Party, "role": c.Role, "old_handle": c.OldHandle} {
-		if name != "" && value != "" {
-			body[name] = value
-		}
+	statement := api.NewStatement{
+		Type: "im-" + c.Type + "+jwt", Subject: c.Subject, Role: c.Role, OldHandle: c.OldHandle, Audience: c.Audience,
+		ExpiresIn: int64(c.For / time.Second),
 	}
-	if len(c.Audience) > 0 {
-		body["audience"] = c.Audience
-	}
-	if c.For > 0 {
-		body["expires_in"] = int64(c.For / time.Second)
+	switch c.Type {
+	case "member":
+		statement.Member = c.Party
+	case "guardian":
+		statement.Guardian = c.Party
+	case "move":
+		statement.MovedTo = c.Party
+	case "link":
+		statement.SameAs = c.Party
 	}
 	socket, err := c.socket(s)
 	if err != nil {
 		return err
 	}
-	var made api.Statement
-	if err := explain(socket, socket.Send(ctx, http.MethodPost, "/admin/statements", body, &made)); err != nil {
-		return err
+	made, err := socket.MakeStatement(ctx, statement)
+	if err != nil {
+		return explain(socket, err)
 	}
 	if c.JSON {
 		return c.print(s, made, "", nil)
@@ -91,12 +91,13 @@ func (*statementsListCmd) Help() string {
 }
 
 func (c *statementsListCmd) Run(ctx context.Context, s *streams) error {
-	query := url.Values{}
-	set(query, "domain", c.Domain)
-	set(query, "user", c.User)
-	var list []api.Statement
-	if err := c.get(ctx, s, "/admin/statements", query, &list); err != nil {
+	socket, err := c.socket(s)
+	if err != nil {
 		return err
+	}
+	list, err := all(socket.Statements(ctx, client.List{Domain: c.Domain, User: c.User, PageSize: 100}))
+	if err != nil {
+		return explain(socket, err)
 	}
 	return c.print(s, list, "STATEMENT\tTYPE\tABOUT\tNAMES\tUNTIL", func(w io.Writer) {
 		for _, v := range list {
@@ -124,10 +125,8 @@ func (c *statementsWithdrawCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{"reason": {c.Reason}}
-	set(query, "domain", c.Domain)
-	if err := explain(socket, socket.Do(ctx, http.MethodDelete, "/admin/statements/"+c.ID, query, nil)); err != nil {
-		return err
+	if err := socket.WithdrawStatement(ctx, c.Domain, c.ID, c.Reason); err != nil {
+		return explain(socket, err)
 	}
 	if c.JSON {
 		return printJSON(s, map[string]string{"id": c.ID, "reason": c.Reason})

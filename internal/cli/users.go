@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"net/url"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -28,14 +27,14 @@ type usersCmd struct {
 	Enable  usersEnableCmd  `cmd:"" help:"Let a disabled user sign in again."`
 }
 
-// target is how a command names a user.
+// target holds the arguments that name a user.
 type target struct {
 	Who    string `arg:"" optional:"" name:"user" help:"The user: an id, a URI, or a handle as in @alice or @alice@example.com."`
 	User   string `placeholder:"ID" help:"The same, for an id that begins with a hyphen."`
 	Domain string `placeholder:"NAME" help:"Domain of the user; not needed with a URI, or if the issuer serves only one."`
 }
 
-// find returns the domain, which may be empty, and what names the user to the admin socket: an id, or @HANDLE.
+// find returns the domain, which may be empty, and the name of the user in the admin API: an id, or @HANDLE.
 func (w *target) find() (domain, user string, err error) {
 	text := cmp.Or(w.Who, w.User)
 	switch {
@@ -62,8 +61,8 @@ func (w *target) find() (domain, user string, err error) {
 	return cmp.Or(domain, w.Domain), "@" + handle, nil
 }
 
-// ask sends a request about the user who is meant.
-func (w *target) ask(ctx context.Context, s *streams, o *operator, method, action string, query url.Values, answer any) error {
+// ask calls the admin API with the domain and the name of the user.
+func (w *target) ask(s *streams, o *operator, call func(socket client.Admin, domain, user string) error) error {
 	domain, user, err := w.find()
 	if err != nil {
 		return err
@@ -72,9 +71,10 @@ func (w *target) ask(ctx context.Context, s *streams, o *operator, method, actio
 	if err != nil {
 		return err
 	}
-	err = socket.User(ctx, method, domain, user, action, query, answer)
+	err = call(socket, domain, user)
 	if e := (*client.Error)(nil); errors.As(err, &e) && e.Status == http.StatusNotFound {
-		return refused("%s Name the user by id, by URI or by handle, as in @alice. issuer users list --search TEXT finds users.", e.Description)
+		return refused("%s Name the user by id, by URI or by handle, as in @alice. issuer users list --search TEXT finds users.",
+			e.Description)
 	}
 	return explain(socket, err)
 }
@@ -119,33 +119,22 @@ func (c *usersListCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
-// users reads the list page by page, up to the limit. More says that the limit was met.
+// users returns the users of the list, up to the limit. More is set if the limit was reached.
 func (c *usersListCmd) users(ctx context.Context, socket client.Admin) (list []api.User, more bool, err error) {
-	const most = 500
+	l := client.List{Domain: c.Domain, Search: c.Search, After: c.After}
+	if c.Limit > 0 {
+		l.PageSize = min(c.Limit, 500)
+	}
 	list = []api.User{}
-	query := url.Values{}
-	set(query, "domain", c.Domain)
-	set(query, "search", c.Search)
-	for after := c.After; ; {
-		page := most
-		if c.Limit > 0 {
-			page = min(page, c.Limit-len(list))
-		}
-		query.Set("limit", strconv.Itoa(page))
-		set(query, "after", after)
-		var got []api.User
-		if err := socket.Do(ctx, http.MethodGet, "/admin/users", query, &got); err != nil {
+	for u, err := range socket.Users(ctx, l) {
+		if err != nil {
 			return nil, false, err
 		}
-		list = append(list, got...)
-		switch {
-		case len(got) < page:
-			return list, false, nil
-		case len(list) == c.Limit:
+		if list = append(list, u); len(list) == c.Limit {
 			return list, true, nil
 		}
-		after = got[page-1].ID
 	}
+	return list, false, nil
 }
 
 type usersShowCmd struct {
@@ -165,7 +154,11 @@ JSON is the entry of users list with "uri" and "handle_uri", and the arrays "han
 
 func (c *usersShowCmd) Run(ctx context.Context, s *streams) error {
 	var p api.Person
-	if err := c.ask(ctx, s, &c.operator, http.MethodGet, "", nil, &p); err != nil {
+	err := c.ask(s, &c.operator, func(socket client.Admin, domain, user string) (err error) {
+		p, err = socket.Person(ctx, domain, user)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -192,7 +185,8 @@ func (c *usersShowCmd) Run(ctx context.Context, s *streams) error {
 	}
 	fmt.Fprintln(w, "\nSESSION\tDEVICE\tCLIENT\tSINCE\tREFRESHED\tENDS")
 	for _, g := range p.Sessions {
-		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.Device, g.Client, g.CreatedAt.Format(time.RFC3339), moment(g.RefreshedAt), g.ExpiresAt.Format(time.RFC3339))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\n", g.ID, g.Device, g.Client, g.CreatedAt.Format(time.RFC3339), moment(g.RefreshedAt),
+			g.ExpiresAt.Format(time.RFC3339))
 	}
 	return w.Flush()
 }
@@ -215,12 +209,12 @@ the old handle end, such as grants to bots: the user makes them again. The user'
 }
 
 func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
-	query := url.Values{"handle": {c.To}}
-	if c.Reserved {
-		query.Set("reserved", "true")
-	}
 	var u api.User
-	if err := c.ask(ctx, s, &c.operator, http.MethodPut, "handle", query, &u); err != nil {
+	err := c.ask(s, &c.operator, func(socket client.Admin, domain, user string) (err error) {
+		u, err = socket.RenameUser(ctx, domain, user, c.To, c.Reserved)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -248,7 +242,11 @@ JSON is the entry of users list with "sessions_ended".`
 
 func (c *usersDisableCmd) Run(ctx context.Context, s *streams) error {
 	var u api.DisabledUser
-	if err := c.ask(ctx, s, &c.operator, http.MethodPost, "disable", nil, &u); err != nil {
+	err := c.ask(s, &c.operator, func(socket client.Admin, domain, user string) (err error) {
+		u, err = socket.DisableUser(ctx, domain, user)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -274,7 +272,11 @@ JSON is the entry of users list.`
 
 func (c *usersEnableCmd) Run(ctx context.Context, s *streams) error {
 	var u api.User
-	if err := c.ask(ctx, s, &c.operator, http.MethodPost, "enable", nil, &u); err != nil {
+	err := c.ask(s, &c.operator, func(socket client.Admin, domain, user string) (err error) {
+		u, err = socket.EnableUser(ctx, domain, user)
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	if c.JSON {
@@ -284,7 +286,7 @@ func (c *usersEnableCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// printable keeps what another party wrote from steering the terminal.
+// printable quotes text of another party that could control the terminal.
 func printable(text string) string {
 	if strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(text)

@@ -46,9 +46,9 @@ func (c *usersRelinkCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	var r api.Relinked
-	if err := explain(socket, socket.Relink(ctx, c.Domain, lines, c.DryRun, &r)); err != nil {
-		return err
+	r, err := socket.Relink(ctx, c.Domain, lines, c.DryRun)
+	if err != nil {
+		return explain(socket, err)
 	}
 	if c.JSON {
 		return printJSON(s, r)
@@ -67,7 +67,8 @@ func (c *usersRelinkCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	for _, iss := range r.Unknown {
-		fmt.Fprintf(s.err, "No provider in the settings has the issuer %s: nobody can sign in with these accounts until one has.\n", printable(iss))
+		fmt.Fprintf(s.err, "No provider in the settings has the issuer %s: nobody can sign in with these accounts until one has.\n",
+			printable(iss))
 	}
 	if r.DryRun {
 		fmt.Fprintf(s.out, "Nothing was changed: without --dry-run, %s in %s would move.\n", count(len(r.Moves), "link"), r.Domain)

@@ -4,24 +4,26 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"github.com/imidentity/issuer/types/api"
 )
 
-// Admin is how an operator reaches a running issuer: through the Unix socket at this path.
+// maxAdminAnswer is how many bytes are read of an answer: the largest is a page of statements, or a user with many devices.
+const maxAdminAnswer = 16 << 20
+
+// Admin is the admin API of a running issuer, at the Unix socket with this path. A refusal is an [*Error]. In all methods an
+// empty domain means the issuer's only one.
 type Admin string
 
-// Do sends a request and reads the JSON answer into answer. A refusal is an [*Error].
+// Do sends a request and reads the JSON answer into answer. A nil answer reads none.
 func (a Admin) Do(ctx context.Context, method, path string, query url.Values, answer any) error {
-	u := url.URL{Scheme: "http", Host: "issuer", Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
-	if err != nil {
-		return err
-	}
-	return a.send(req, answer)
+	return a.do(ctx, a.HTTP(), method, path, query, "", nil, answer)
 }
 
 // Send is Do with a body, which is sent as JSON.
@@ -30,20 +32,10 @@ func (a Admin) Send(ctx context.Context, method, path string, body, answer any) 
 	if err != nil {
 		return err
 	}
-	u := url.URL{Scheme: "http", Host: "issuer", Path: path}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/json")
-	return a.send(req, answer)
+	return a.do(ctx, a.HTTP(), method, path, nil, "application/json", bytes.NewReader(text), answer)
 }
 
-func (a Admin) send(req *http.Request, answer any) error {
-	return send(a.HTTP(), req, answer)
-}
-
-// HTTP returns a client whose requests all go to the socket, whatever host they name. It keeps no connection open.
+// HTTP returns a client that sends all requests to the socket, whatever host they name. It keeps no connection open.
 func (a Admin) HTTP() *http.Client {
 	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -53,69 +45,149 @@ func (a Admin) HTTP() *http.Client {
 	}}
 }
 
-// Backup has the issuer write its database to a new file, however long that takes.
-func (a Admin) Backup(ctx context.Context, to string, answer any) error {
-	u := url.URL{Scheme: "http", Host: "issuer", Path: "/admin/backup", RawQuery: url.Values{"to": {to}}.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), nil)
+func (a Admin) do(
+	ctx context.Context, c *http.Client, method, path string, query url.Values, contentType string, body io.Reader, answer any,
+) error {
+	u := url.URL{Scheme: "http", Host: "issuer", Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return err
 	}
-	patient := a.HTTP()
-	patient.Timeout = 0
-	return send(patient, req, answer)
+	if contentType != "" {
+		req.Header.Set("Content-Type", contentType)
+	}
+	return send(c, req, maxAdminAnswer, answer)
 }
 
-// RemoveDevice ends a device for the reason given.
-func (a Admin) RemoveDevice(ctx context.Context, domain, device, reason string, answer any) error {
-	return a.Do(ctx, http.MethodDelete, "/admin/devices/"+domain+"/"+device, url.Values{"reason": {reason}}, answer)
+// Backup makes the issuer write its database to a new file. It waits as long as that takes.
+func (a Admin) Backup(ctx context.Context, to string) (api.Backup, error) {
+	c := a.HTTP()
+	c.Timeout = 0
+	var b api.Backup
+	err := a.do(ctx, c, http.MethodPost, "/admin/backup", url.Values{"to": {to}}, "", nil, &b)
+	return b, err
 }
 
-// User sends a request about a user, who is named by her id or, after an @, by her handle: with no action for the user
-// herself, else for that action. An empty domain is the issuer's only one.
-func (a Admin) User(ctx context.Context, method, domain, user, action string, query url.Values, answer any) error {
-	if query == nil {
-		query = url.Values{}
-	}
-	if domain != "" {
-		query.Set("domain", domain)
-	}
-	path := "/admin/users/" + user
-	if action != "" {
-		path += "/" + action
-	}
-	return a.Do(ctx, method, path, query, answer)
+// RemoveDevice removes a device.
+func (a Admin) RemoveDevice(ctx context.Context, domain, device, reason string) (api.Device, error) {
+	return ask[api.Device](ctx, a, http.MethodDelete, "/admin/devices/"+domain+"/"+device, url.Values{"reason": {reason}})
 }
 
-// RenameUser gives a user another handle.
-func (a Admin) RenameUser(ctx context.Context, domain, user, handle string, answer any) error {
-	return a.User(ctx, http.MethodPut, domain, user, "handle", url.Values{"handle": {handle}}, answer)
+// Person returns a user, named by id or, after an @, by handle.
+func (a Admin) Person(ctx context.Context, domain, user string) (api.Person, error) {
+	return ask[api.Person](ctx, a, http.MethodGet, "/admin/users/"+user, values("domain", domain))
 }
 
-// Relink has links moved as the lines of a file say, or with dry only tells what would become of them.
-func (a Admin) Relink(ctx context.Context, domain string, lines []byte, dry bool, answer any) error {
-	query := url.Values{"dry_run": {strconv.FormatBool(dry)}}
-	if domain != "" {
-		query.Set("domain", domain)
-	}
-	u := url.URL{Scheme: "http", Host: "issuer", Path: "/admin/links", RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, u.String(), bytes.NewReader(lines))
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Content-Type", "application/x-ndjson")
-	return a.send(req, answer)
+// RenameUser gives a user another handle, also a reserved one if reserved is set.
+func (a Admin) RenameUser(ctx context.Context, domain, user, handle string, reserved bool) (api.User, error) {
+	query := values("domain", domain, "reserved", flag(reserved))
+	query.Set("handle", handle)
+	return ask[api.User](ctx, a, http.MethodPut, "/admin/users/"+user+"/handle", query)
 }
 
-// RotateKey has the next signing key made, which signs when it was published for long enough or, with now, at once.
-func (a Admin) RotateKey(ctx context.Context, now bool, answer any) error {
+// DisableUser disables a user.
+func (a Admin) DisableUser(ctx context.Context, domain, user string) (api.DisabledUser, error) {
+	return ask[api.DisabledUser](ctx, a, http.MethodPost, "/admin/users/"+user+"/disable", values("domain", domain))
+}
+
+// EnableUser lets a disabled user sign in again.
+func (a Admin) EnableUser(ctx context.Context, domain, user string) (api.User, error) {
+	return ask[api.User](ctx, a, http.MethodPost, "/admin/users/"+user+"/enable", values("domain", domain))
+}
+
+// ReleaseHandle lets others take a former handle.
+func (a Admin) ReleaseHandle(ctx context.Context, domain, handle string) (api.ReleasedHandle, error) {
+	query := values("domain", domain)
+	query.Set("handle", handle)
+	return ask[api.ReleasedHandle](ctx, a, http.MethodDelete, "/admin/names", query)
+}
+
+// Relink moves links as the lines say or, with dry, says what would be moved.
+func (a Admin) Relink(ctx context.Context, domain string, lines []byte, dry bool) (api.Relinked, error) {
+	query := values("domain", domain)
+	query.Set("dry_run", strconv.FormatBool(dry))
+	var r api.Relinked
+	err := a.do(ctx, a.HTTP(), http.MethodPost, "/admin/links", query, "application/x-ndjson", bytes.NewReader(lines), &r)
+	return r, err
+}
+
+// Clients returns all clients that are not removed.
+func (a Admin) Clients(ctx context.Context) ([]api.Client, error) {
+	return ask[[]api.Client](ctx, a, http.MethodGet, "/admin/clients", nil)
+}
+
+// Client returns a client, also a removed one.
+func (a Admin) Client(ctx context.Context, id string) (api.Client, error) {
+	return ask[api.Client](ctx, a, http.MethodGet, "/admin/client", url.Values{"id": {id}})
+}
+
+// AddClient registers a client in storage. The answer has its secret, if it authenticates by one.
+func (a Admin) AddClient(ctx context.Context, registration api.NewClient) (api.Client, error) {
+	var k api.Client
+	err := a.Send(ctx, http.MethodPost, "/admin/clients", registration, &k)
+	return k, err
+}
+
+// RemoveClient removes a client from storage.
+func (a Admin) RemoveClient(ctx context.Context, id, reason string) (api.Client, error) {
+	return ask[api.Client](ctx, a, http.MethodDelete, "/admin/clients", url.Values{"id": {id}, "reason": {reason}})
+}
+
+// ReplaceSecret gives a client in storage a new secret, which the answer has. The old one stays valid for the time of keep.
+func (a Admin) ReplaceSecret(ctx context.Context, id string, keep time.Duration) (api.Client, error) {
+	return ask[api.Client](ctx, a, http.MethodPost, "/admin/clients/secret", url.Values{"id": {id}, "keep": {keep.String()}})
+}
+
+// Keys returns the signing keys, oldest first.
+func (a Admin) Keys(ctx context.Context) ([]api.Key, error) {
+	return ask[[]api.Key](ctx, a, http.MethodGet, "/admin/keys", nil)
+}
+
+// RotateKey publishes the next signing key. It signs after it was published for long enough or, with now, at once.
+func (a Admin) RotateKey(ctx context.Context, now bool) (api.KeyChange, error) {
+	return ask[api.KeyChange](ctx, a, http.MethodPost, "/admin/keys", values("now", flag(now)))
+}
+
+// RevokeKey revokes a signing key.
+func (a Admin) RevokeKey(ctx context.Context, kid, reason string) (api.KeyChange, error) {
+	return ask[api.KeyChange](ctx, a, http.MethodDelete, "/admin/keys/"+kid, url.Values{"reason": {reason}})
+}
+
+// MakeStatement makes the issuer sign a statement. The answer has it.
+func (a Admin) MakeStatement(ctx context.Context, s api.NewStatement) (api.Statement, error) {
+	var made api.Statement
+	err := a.Send(ctx, http.MethodPost, "/admin/statements", s, &made)
+	return made, err
+}
+
+// WithdrawStatement withdraws a statement about a subject of a domain.
+func (a Admin) WithdrawStatement(ctx context.Context, domain, id, reason string) error {
+	query := values("domain", domain)
+	query.Set("reason", reason)
+	return a.Do(ctx, http.MethodDelete, "/admin/statements/"+id, query, nil)
+}
+
+// ask is Do for an answer of type T.
+func ask[T any](ctx context.Context, a Admin, method, path string, query url.Values) (T, error) {
+	var answer T
+	err := a.Do(ctx, method, path, query, &answer)
+	return answer, err
+}
+
+// values returns a query with pairs of a name and a value. It leaves out empty values.
+func values(pairs ...string) url.Values {
 	query := url.Values{}
-	if now {
-		query.Set("now", "true")
+	for i := 0; i < len(pairs); i += 2 {
+		if pairs[i+1] != "" {
+			query.Set(pairs[i], pairs[i+1])
+		}
 	}
-	return a.Do(ctx, http.MethodPost, "/admin/keys", query, answer)
+	return query
 }
 
-// RevokeKey revokes a signing key for the reason given.
-func (a Admin) RevokeKey(ctx context.Context, kid, reason string, answer any) error {
-	return a.Do(ctx, http.MethodDelete, "/admin/keys/"+kid, url.Values{"reason": {reason}}, answer)
+func flag(on bool) string {
+	if on {
+		return "true"
+	}
+	return ""
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/imidentity/issuer/internal/assertion"
 )
 
+// maxAnswer is how many bytes are read of an answer of the public endpoints.
 const maxAnswer = 1 << 20
 
 // A Client is one OAuth client at one issuer.
@@ -99,7 +100,7 @@ func Discover(ctx context.Context, c *http.Client, issuer string) (Metadata, err
 		return Metadata{}, fmt.Errorf("client: discover: %w", err)
 	}
 	var m Metadata
-	if err := send(c, req, &m); err != nil {
+	if err := send(c, req, maxAnswer, &m); err != nil {
 		return Metadata{}, fmt.Errorf("client: discover: %w", err)
 	}
 	if m.Issuer != issuer {
@@ -242,11 +243,12 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values, ans
 	if c.Key == nil && c.Secret != "" {
 		req.SetBasicAuth(url.QueryEscape(c.ID), url.QueryEscape(c.Secret))
 	}
-	return send(c.HTTP, req, answer)
+	return send(c.HTTP, req, maxAnswer, answer)
 }
 
-// send reads a JSON answer, or the OAuth error in its place. A nil answer wants none.
-func send(c *http.Client, req *http.Request, answer any) error {
+// send sends a request and reads the JSON answer, of at most limit bytes, into answer. A refusal is an [*Error]. A nil answer
+// reads none.
+func send(c *http.Client, req *http.Request, limit int64, answer any) error {
 	if c == nil {
 		c = http.DefaultClient
 	}
@@ -256,7 +258,7 @@ func send(c *http.Client, req *http.Request, answer any) error {
 		return err
 	}
 	defer func() { _ = resp.Body.Close() }() // read to its end or given up: nothing more to learn
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
 	}

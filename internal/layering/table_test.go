@@ -46,7 +46,7 @@ var arrows = map[string][]string{
 	"storage/redis":    {"dpop", "storage"},
 
 	"internal/config":  {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile"},
-	"internal/client":  {"claims", "dpop", "internal/assertion", "internal/jose"},
+	"internal/client":  {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
 	"internal/admin": {
@@ -58,10 +58,15 @@ var arrows = map[string][]string{
 		"internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
-	"internal/cli":    {all},
+	"internal/cli": {
+		"claims", "dpop", "internal/assertion", "internal/client", "internal/config", "internal/demo", "internal/doctor", "internal/fetch",
+		"internal/issuer", "internal/jose", "nested", "storage", "trust", "types/api", "web",
+	},
 	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "internal/secretfile", "keys", "login", "storage/redis", "storage/sqlite"},
-	"internal/demo":   {all},
-	"cmd/issuer":      {"internal/cli"},
+	"internal/demo": {
+		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "internal/server",
+	},
+	"cmd/issuer": {"internal/cli"},
 
 	"docs/examples/app":      {"dpop"},
 	"docs/examples/keyed":    {"dpop"},
