@@ -117,6 +117,7 @@ var confined = map[string][]string{
 	"github.com/redis/go-redis":  {"storage/redis"},
 	"github.com/zitadel/oidc":    {"internal/devidp"},
 	"go.yaml.in/yaml":            {"internal/config"},
+	"modernc.org/libc":           {"storage/sqlite"},
 	"modernc.org/sqlite":         {"storage/sqlite", "storage/sqlite/sqlitetest"},
 }
 

@@ -109,8 +109,8 @@ func TestAllocations(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	if read > 170 {
-		t.Errorf("Session allocates %v times, want at most 170", read)
+	if read > 40 {
+		t.Errorf("Session allocates %v times, want at most 40", read)
 	}
 	gen := int64(0)
 	rotate := testing.AllocsPerRun(100, func() {
@@ -122,7 +122,7 @@ func TestAllocations(t *testing.T) {
 		}
 		gen++
 	})
-	if rotate > 50 {
-		t.Errorf("RotateGrant allocates %v times, want at most 50", rotate)
+	if rotate > 25 {
+		t.Errorf("RotateGrant allocates %v times, want at most 25", rotate)
 	}
 }

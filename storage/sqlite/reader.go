@@ -9,65 +9,71 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A reader implements [storage.Reader]: for the Store over a pool of connections, for a tx over the writer's.
-// Each method is one statement, so it sees one moment of the database.
+// A reader implements [storage.Reader]: for the Store on a pool of connections, for a tx on that of the writer. Each method is one
+// statement, so it sees one moment of the database.
 type reader struct {
-	stmts *statements
-	// fault, nil outside a transaction, keeps the first error that is not the caller's to branch on. Such an error may
-	// have undone the transaction, so that it must not go on: later statements would take effect by themselves.
+	conn *conn // of the writer, in a transaction
+	pool *pool // else
+	// fault, nil outside a transaction, keeps the first error that callers do not branch on. Such an error may have undone the
+	// transaction, so it must not continue: later statements would take effect by themselves.
 	fault *error
-	// damaged is set when a page is found that does not hold together.
+	// damaged is set when a damaged page is found.
 	damaged *atomic.Bool
 }
 
 // row reads one row into dest.
 //
-// The context only says whether to begin. An interrupt in the middle would make SQLite roll back a whole transaction,
-// and watching for it costs more than a point read does; no statement waits for a writer.
+// The context only says whether to begin. An interrupt in the middle would make SQLite roll back a whole transaction, and no
+// statement waits for a writer.
 func (r *reader) row(ctx context.Context, s int, dest []any, args ...any) error {
-	return r.guard(ctx, func(ctx context.Context) error {
-		stmt, err := r.stmts.get(ctx, s)
-		if err != nil {
-			return err
-		}
-		return stmt.QueryRowContext(ctx, args...).Scan(dest...)
-	})
+	c, err := r.begin(ctx)
+	if err != nil {
+		return err
+	}
+	found, err := c.one(s, dest, args)
+	if err == nil && !found {
+		err = storage.ErrNotFound
+	}
+	return r.end(c, err)
 }
 
-// rows reads all rows; next returns where the coming one goes.
+// rows reads all rows; next returns where the values of a row are to be stored.
 func (r *reader) rows(ctx context.Context, s int, next func() []any, args ...any) error {
-	return r.guard(ctx, func(ctx context.Context) error {
-		stmt, err := r.stmts.get(ctx, s)
-		if err != nil {
-			return err
-		}
-		rows, err := stmt.QueryContext(ctx, args...)
-		if err != nil {
-			return err
-		}
-		defer rows.Close()
-		for rows.Next() {
-			if err := rows.Scan(next()...); err != nil {
-				return err
-			}
-		}
-		return rows.Err()
-	})
+	c, err := r.begin(ctx)
+	if err != nil {
+		return err
+	}
+	return r.end(c, c.all(s, next, args))
 }
 
-// guard runs do with a context that does not end, and sorts its error.
-func (r *reader) guard(ctx context.Context, do func(ctx context.Context) error) error {
+// begin returns the connection to use; end must be called.
+func (r *reader) begin(ctx context.Context) (*conn, error) {
+	if r.fault != nil {
+		return r.conn, *r.fault
+	}
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	c, err := r.pool.take(ctx)
+	if err != nil && ctx.Err() == nil {
+		err = r.sort(err)
+	}
+	return c, err
+}
+
+// end gives the connection back and sorts the error.
+func (r *reader) end(c *conn, err error) error {
 	if r.fault == nil {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-	} else if *r.fault != nil {
-		return *r.fault
+		r.pool.give(c)
 	}
-	err := do(context.WithoutCancel(ctx))
-	if err == nil {
-		return nil
+	if err != nil {
+		err = r.sort(err)
 	}
+	return err
+}
+
+// sort returns an error that callers branch on, or one that dooms the transaction.
+func (r *reader) sort(err error) error {
 	if err, ok := known(err); ok {
 		return err
 	}

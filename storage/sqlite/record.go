@@ -1,13 +1,6 @@
 package sqlite
 
-import (
-	"encoding/json"
-	"fmt"
-	"net/url"
-	"time"
-
-	"github.com/imidentity/issuer/storage"
-)
+import "github.com/imidentity/issuer/storage"
 
 // For each record: its columns, those that name it first; the arguments that write them; the places they are read into.
 
@@ -136,92 +129,4 @@ const revocationColumns = "seq, kind, key, gen, owner, reason, at, expires_at"
 
 func revocationDest(r *storage.Revocation) []any {
 	return []any{&r.Seq, &r.Kind, &r.Key, &r.Gen, &r.Owner, &r.Reason, (*instant)(&r.At), (*instant)(&r.ExpiresAt)}
-}
-
-// millis returns what is kept of a time: 0 for the zero time, else whole milliseconds since 1970.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// An instant reads what millis wrote.
-type instant time.Time
-
-func (t *instant) Scan(v any) error {
-	n, ok := v.(int64)
-	if !ok {
-		return fmt.Errorf("a time is kept as %T", v)
-	}
-	*t = instant{}
-	if n != 0 {
-		*t = instant(time.UnixMilli(n).UTC())
-	}
-	return nil
-}
-
-// A span reads a duration of whole milliseconds.
-type span time.Duration
-
-func (s *span) Scan(v any) error {
-	n, ok := v.(int64)
-	if !ok {
-		return fmt.Errorf("a duration is kept as %T", v)
-	}
-	*s = span(time.Duration(n) * time.Millisecond)
-	return nil
-}
-
-// text returns what is kept of a list.
-func text(list []string) string {
-	if len(list) == 0 {
-		return "[]"
-	}
-	data, _ := json.Marshal(list) // strings always marshal
-	return string(data)
-}
-
-// A list reads what text wrote. An empty one is nil.
-type list []string
-
-func (l *list) Scan(v any) error {
-	s, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("a list is kept as %T", v)
-	}
-	*l = nil
-	if s == "[]" {
-		return nil
-	}
-	return json.Unmarshal([]byte(s), (*[]string)(l))
-}
-
-// A digest reads 32 octets.
-type digest [32]byte
-
-func (d *digest) Scan(v any) error {
-	b, ok := v.([]byte)
-	if !ok || len(b) != len(d) {
-		return fmt.Errorf("a digest is stored as %T of %d bytes", v, len(b))
-	}
-	copy(d[:], b)
-	return nil
-}
-
-// A form reads what [url.Values.Encode] wrote. An empty one is nil.
-type form url.Values
-
-func (f *form) Scan(v any) error {
-	s, ok := v.(string)
-	if !ok {
-		return fmt.Errorf("a form is kept as %T", v)
-	}
-	*f = nil
-	if s == "" {
-		return nil
-	}
-	values, err := url.ParseQuery(s)
-	*f = form(values)
-	return err
 }

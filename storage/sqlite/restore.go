@@ -212,9 +212,11 @@ func end(ctx context.Context, part, path string, now time.Time) (r Restored, err
 		return Restored{}, err
 	}
 	defer func() { _ = tx.Rollback() }() // of no effect after Commit
-	if err := tx.QueryRowContext(ctx, "SELECT ifnull((SELECT newest FROM clock), 0)").Scan((*instant)(&r.Taken)); err != nil {
+	var taken int64
+	if err := tx.QueryRowContext(ctx, "SELECT ifnull((SELECT newest FROM clock), 0)").Scan(&taken); err != nil {
 		return Restored{}, err
 	}
+	r.Taken = fromMillis(taken)
 	if err := decided(ctx, tx); err != nil {
 		return Restored{}, err
 	}

@@ -11,7 +11,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"net/url"
@@ -22,7 +21,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"modernc.org/sqlite"
+	_ "modernc.org/sqlite" // the database/sql driver, for what runs once
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/storage"
@@ -41,7 +40,6 @@ type Options struct {
 type Store struct {
 	reader
 	writer  *writer
-	readers *sql.DB
 	lock    *os.File
 	damaged *atomic.Bool // a page was found that does not hold together
 	checks  *checks
@@ -85,7 +83,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if err := migrate(ctx, path, have); err != nil {
 		return nil, err
 	}
-	if s.writer, err = openWriter(ctx, path, dsn(path, writerPragmas(o)), s.damaged); err != nil {
+	if s.writer, err = openWriter(path, o, s.damaged); err != nil {
 		return nil, err
 	}
 	if o.RelaxedDurability { // a loss of power may have taken replays
@@ -96,17 +94,12 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	if s.readers, err = sql.Open("sqlite", dsn(path, readerPragmas)); err != nil {
-		return nil, err
-	}
 	n := o.Readers
 	if n <= 0 {
 		n = max(2, runtime.GOMAXPROCS(0))
 	}
-	s.readers.SetMaxOpenConns(n)
-	s.readers.SetMaxIdleConns(n)
-	s.stmts = newStatements(s.readers)
-	return s, s.readers.PingContext(ctx)
+	s.pool, err = openPool(path, n)
+	return s, err
 }
 
 // Close waits for the updates under way, refuses those that come later, and folds the write-ahead log into the file.
@@ -119,9 +112,8 @@ func (s *Store) release() error {
 	if s.writer != nil {
 		s.writer.stop()
 	}
-	if s.readers != nil {
-		errs = append(errs, s.stmts.close())
-		errs = append(errs, s.readers.Close())
+	if s.pool != nil {
+		errs = append(errs, s.pool.close())
 	}
 	// The last connection to close folds the log into the file, and readers may not write: so the writer is the last.
 	if s.writer != nil {
@@ -180,7 +172,7 @@ func (s *Store) ping(ctx context.Context) error {
 // Ways to set a connection up. busy_timeout covers a backup tool that locks the file for a moment.
 var (
 	commonPragmas = []string{"busy_timeout(5000)", "temp_store(memory)"}
-	readerPragmas = append([]string{"query_only(1)", "cache_size(-16384)"}, commonPragmas...)
+	readerPragmas = append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "query_only(1)", "cache_size(-16384)")
 )
 
 // writerPragmas lets the log grow to 8000 pages (32 MiB) between checkpoints, which share their fsyncs among many
@@ -190,8 +182,8 @@ func writerPragmas(o Options) []string {
 	if o.RelaxedDurability {
 		synchronous = "synchronous(normal)"
 	}
-	return append([]string{"journal_mode(wal)", synchronous, "cache_size(-65536)", "wal_autocheckpoint(8000)",
-		"journal_size_limit(67108864)"}, commonPragmas...)
+	return append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "journal_mode(wal)", synchronous, "cache_size(-65536)",
+		"wal_autocheckpoint(8000)", "journal_size_limit(67108864)")
 }
 
 func dsn(path string, pragmas []string) string {
@@ -216,7 +208,7 @@ func explain(path string, err error) error {
 	case errors.Is(err, storage.ErrSchemaNewer):
 		return fmt.Errorf("sqlite: %s: %w: install that release again, or restore a backup that this one made", path, err)
 	}
-	var e *sqlite.Error
+	var e coded
 	if errors.As(err, &e) {
 		switch primary(e) {
 		case codeBusy, codeLocked:
@@ -232,6 +224,6 @@ func explain(path string, err error) error {
 
 // isDamage reports whether err tells of a file that does not hold together.
 func isDamage(err error) bool {
-	var e *sqlite.Error
+	var e coded
 	return errors.Is(err, errDamaged) || errors.As(err, &e) && (primary(e) == codeNotADatabase || primary(e) == codeCorrupt)
 }

@@ -1,15 +1,9 @@
 package sqlite
 
 import (
-	"context"
-	"database/sql"
 	"errors"
-	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 
-	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/imidentity/issuer/storage"
@@ -18,55 +12,10 @@ import (
 // texts are the SQL texts of the package.
 var texts []string
 
-// statement registers an SQL text and returns its number, which names it in every list of prepared statements.
+// statement registers an SQL text and returns its number. Each connection prepares it when it first needs it.
 func statement(text string) int {
 	texts = append(texts, text)
 	return len(texts) - 1
-}
-
-// statements are the texts, each prepared when it is first used.
-type statements struct {
-	db interface {
-		PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-	}
-	mu   sync.Mutex // held while a text is prepared
-	list []atomic.Pointer[sql.Stmt]
-}
-
-func newStatements(db interface {
-	PrepareContext(ctx context.Context, query string) (*sql.Stmt, error)
-}) *statements {
-	return &statements{db: db, list: make([]atomic.Pointer[sql.Stmt], len(texts))}
-}
-
-// get returns the prepared statement n.
-func (s *statements) get(ctx context.Context, n int) (*sql.Stmt, error) {
-	if stmt := s.list[n].Load(); stmt != nil {
-		return stmt, nil
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if stmt := s.list[n].Load(); stmt != nil {
-		return stmt, nil
-	}
-	stmt, err := s.db.PrepareContext(ctx, texts[n])
-	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", texts[n], err)
-	}
-	s.list[n].Store(stmt)
-	return stmt, nil
-}
-
-func (s *statements) close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var errs []error
-	for n := range s.list {
-		if stmt := s.list[n].Load(); stmt != nil {
-			errs = append(errs, stmt.Close())
-		}
-	}
-	return errors.Join(errs...)
 }
 
 // insert returns the statement that inserts a row.
@@ -102,14 +51,20 @@ const (
 	codeIOErr        = sqlite3.SQLITE_IOERR
 )
 
-func primary(e *sqlite.Error) int { return e.Code() & 0xff }
+// A coded error is one of SQLite: a [*resultError], or an error of the database/sql driver.
+type coded interface {
+	error
+	Code() int // extended result code
+}
 
-// known translates an error of the driver into one that callers branch on, if it is one of those.
+func primary(e coded) int { return e.Code() & 0xff }
+
+// known translates an error of SQLite into one that callers branch on, if it is one of those.
 func known(err error) (error, bool) {
-	if errors.Is(err, sql.ErrNoRows) {
-		return storage.ErrNotFound, true
+	if err == storage.ErrNotFound {
+		return err, true
 	}
-	var e *sqlite.Error
+	var e coded
 	if errors.As(err, &e) && (e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY || e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE) {
 		return storage.ErrConflict, true
 	}

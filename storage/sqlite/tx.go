@@ -40,19 +40,12 @@ func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error
 
 // exec runs a statement and returns how many rows it changed.
 func (t *tx) exec(ctx context.Context, s int, args ...any) (n int64, err error) {
-	err = t.guard(ctx, func(ctx context.Context) error {
-		stmt, err := t.stmts.get(ctx, s)
-		if err != nil {
-			return err
-		}
-		result, err := stmt.ExecContext(ctx, args...)
-		if err != nil {
-			return err
-		}
-		n, err = result.RowsAffected()
-		return err
-	})
-	return n, err
+	c, err := t.begin(ctx)
+	if err != nil {
+		return 0, err
+	}
+	n, err = c.exec(s, args)
+	return n, t.end(c, err)
 }
 
 // insert runs a statement that conflicts or changes one row.

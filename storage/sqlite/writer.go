@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"math/bits"
@@ -26,9 +25,7 @@ const maxBatch = 256
 // to one waiting update after the other. Those run on their callers' goroutines: what a caller's function does to its
 // goroutine (panic, runtime.Goexit) is the caller's own affair.
 type writer struct {
-	db      *sql.DB
-	conn    *sql.Conn
-	stmts   *statements
+	conn    *conn
 	jobs    chan job // unbuffered: a job that was taken is answered
 	closing chan struct{}
 	stopped chan struct{}
@@ -55,26 +52,13 @@ var (
 	rollback  = statement("ROLLBACK")
 )
 
-func openWriter(ctx context.Context, path, dsn string, damaged *atomic.Bool) (_ *writer, err error) {
-	db, err := sql.Open("sqlite", dsn)
-	if err != nil {
+func openWriter(path string, o Options, damaged *atomic.Bool) (_ *writer, err error) {
+	w := &writer{jobs: make(chan job), closing: make(chan struct{}), stopped: make(chan struct{}), damaged: damaged}
+	if w.conn, err = openConn(path, writerPragmas(o)); err != nil {
 		return nil, err
 	}
-	w := &writer{
-		db: db, jobs: make(chan job), closing: make(chan struct{}), stopped: make(chan struct{}), damaged: damaged,
-	}
-	defer func() {
-		if err != nil {
-			db.Close()
-		}
-	}()
-	// A transaction must never move to another connection, so this one is held.
-	if w.conn, err = db.Conn(ctx); err != nil {
-		return nil, err
-	}
-	w.stmts = newStatements(w.conn)
 	if w.place, err = newPlace(path); err != nil {
-		return nil, err
+		return nil, errors.Join(err, w.conn.close())
 	}
 	go w.run()
 	return w, nil
@@ -86,10 +70,7 @@ func (w *writer) stop() {
 	<-w.stopped
 }
 
-func (w *writer) close() error {
-	// database/sql does not keep account of statements prepared on a Conn, and SQLite does not close under them.
-	return errors.Join(w.stmts.close(), w.conn.Close(), w.db.Close())
-}
+func (w *writer) close() error { return w.conn.close() }
 
 // inUpdate marks the context of a function that holds the turn of the writer in its value.
 type inUpdate struct{}
@@ -201,7 +182,7 @@ func (w *writer) step(j job) error {
 		close(j.turn)
 		return err
 	}
-	t := &tx{reader: reader{stmts: w.stmts, fault: new(error), damaged: w.damaged}, ended: make(chan error)}
+	t := &tx{reader: reader{conn: w.conn, fault: new(error), damaged: w.damaged}, ended: make(chan error)}
 	j.turn <- t
 	if <-t.ended != nil {
 		if err := w.exec(undo); err != nil {
@@ -212,11 +193,6 @@ func (w *writer) step(j job) error {
 }
 
 func (w *writer) exec(s int) error {
-	ctx := context.Background()
-	stmt, err := w.stmts.get(ctx, s)
-	if err != nil {
-		return err
-	}
-	_, err = stmt.ExecContext(ctx)
+	_, err := w.conn.exec(s, nil)
 	return err
 }
