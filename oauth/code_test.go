@@ -73,10 +73,12 @@ func TestCode(t *testing.T) {
 	alice, d := i.user(t, "alice"), newDevice(t)
 	a := i.login(t, alice, d)
 	set := claimsOf(t, a.AccessToken)
-	if a.TokenType != "DPoP" || a.ExpiresIn != 600 || a.RefreshToken == "" || a.Scope != "im:handle im:device introspect" && a.Scope != "im:handle im:device" {
+	if a.TokenType != "DPoP" || a.ExpiresIn != 600 || a.RefreshToken == "" ||
+		a.Scope != "im:handle im:device introspect" && a.Scope != "im:handle im:device" {
 		t.Errorf("Token = %+v, want a token and a refresh token for 600 s", a)
 	}
-	if set.JKT != d.JKT() || set.Handle != "im:%40alice@example.com" || !strings.HasPrefix(set.Subject, "im:"+alice.ID) || set.Device == "" || set.SID == "" || !set.AuthTime.Equal(i.clock.now()) {
+	if set.JKT != d.JKT() || set.Handle != "im:%40alice@example.com" || !strings.HasPrefix(set.Subject, "im:"+alice.ID) ||
+		set.Device == "" || set.SID == "" || !set.AuthTime.Equal(i.clock.now()) {
 		t.Errorf("claims = %+v, want those of alice and the device", set)
 	}
 	if b := i.token(t, "other", newDevice(t), codeForm(i.code(t, alice, url.Values{"client_id": {"other"}}))); b.RefreshToken != "" {
@@ -97,34 +99,46 @@ func TestCodeRefused(t *testing.T) {
 		before func(t *testing.T, i *issuer, u storage.User, code string, d *device)
 		want   refusal
 	}{
-		"no proof":         {by: func(*testing.T, *issuer, *device) *device { return nil }, want: refusal{err: dpop.ErrNoProof}},
-		"no code":          {change: url.Values{"code": nil}, want: refusal{code: "invalid_request", description: "The parameter code is missing."}},
+		"no proof": {by: func(*testing.T, *issuer, *device) *device { return nil }, want: refusal{err: dpop.ErrNoProof}},
+		"no code": {change: url.Values{"code": nil},
+			want: refusal{code: "invalid_request", description: "The parameter code is missing."}},
 		"unknown":          {change: url.Values{"code": {"AAAA"}}, want: unknown},
 		"another client's": {client: "other", want: unknown},
 		"another redirect URI": {change: url.Values{"redirect_uri": {callback + "2"}},
 			want: refusal{code: invalid, description: "The redirect_uri is not the one of the authorization request."}},
 		"no redirect URI": {change: url.Values{"redirect_uri": nil}, want: refusal{code: invalid, description: "The redirect_uri is not"}},
-		"a redirect URI, where none was named": {begin: url.Values{"redirect_uri": nil}, change: url.Values{"redirect_uri": {callback + "2"}},
-			want: refusal{code: invalid, description: "The redirect_uri is not"}},
+		"a redirect URI, where none was named": {begin: url.Values{"redirect_uri": nil},
+			change: url.Values{"redirect_uri": {callback + "2"}},
+			want:   refusal{code: invalid, description: "The redirect_uri is not"}},
 		"another verifier": {change: url.Values{"code_verifier": {verifier + "x"}},
 			want: refusal{code: invalid, description: "The code_verifier is missing or does not fit the code_challenge."}},
-		"no verifier":    {change: url.Values{"code_verifier": nil}, want: refusal{code: invalid, description: "The code_verifier"}},
-		"short verifier": {begin: url.Values{"code_challenge": {challenge("short")}}, change: url.Values{"code_verifier": {"short"}}, want: refusal{code: invalid, description: "The code_verifier"}},
-		"long verifier": {begin: url.Values{"code_challenge": {challenge(strings.Repeat("a", 129))}}, change: url.Values{"code_verifier": {strings.Repeat("a", 129)}},
+		"no verifier": {change: url.Values{"code_verifier": nil}, want: refusal{code: invalid, description: "The code_verifier"}},
+		"short verifier": {begin: url.Values{"code_challenge": {challenge("short")}}, change: url.Values{"code_verifier": {"short"}},
 			want: refusal{code: invalid, description: "The code_verifier"}},
-		"verifier with a space": {begin: url.Values{"code_challenge": {challenge(strings.Repeat("a b", 20))}}, change: url.Values{"code_verifier": {strings.Repeat("a b", 20)}},
-			want: refusal{code: invalid, description: "The code_verifier"}},
-		"expired": {before: func(t *testing.T, i *issuer, _ storage.User, _ string, _ *device) { i.advance(t, time.Minute) }, want: unknown},
+		"long verifier": {begin: url.Values{"code_challenge": {challenge(strings.Repeat("a", 129))}},
+			change: url.Values{"code_verifier": {strings.Repeat("a", 129)}},
+			want:   refusal{code: invalid, description: "The code_verifier"}},
+		"verifier with a space": {begin: url.Values{"code_challenge": {challenge(strings.Repeat("a b", 20))}},
+			change: url.Values{"code_verifier": {strings.Repeat("a b", 20)}},
+			want:   refusal{code: invalid, description: "The code_verifier"}},
+		"expired": {before: func(t *testing.T, i *issuer, _ storage.User, _ string, _ *device) {
+			i.advance(t, time.Minute)
+		}, want: unknown},
 		"spent, by the same key": {before: func(t *testing.T, i *issuer, _ storage.User, code string, d *device) {
 			i.token(t, "app", d, codeForm(code))
 		}, want: unknown},
 		"another key than dpop_jkt": {by: func(t *testing.T, _ *issuer, _ *device) *device { return newDevice(t) },
-			want: refusal{code: invalid, description: "The authorization code is bound to another key: send a proof by the key named in dpop_jkt."}},
+			want: refusal{code: invalid,
+				description: "The authorization code is bound to another key: send a proof by the key named in dpop_jkt."}},
 		"disabled user": {before: func(t *testing.T, i *issuer, u storage.User, _ string, _ *device) {
 			i.change(t, u, func(u *storage.User) { u.DisabledAt = i.clock.now() })
 		}, want: refusal{code: invalid, description: "The account is disabled."}},
-		"another user's key": {before: func(t *testing.T, i *issuer, _ storage.User, _ string, d *device) { i.login(t, i.user(t, "bob"), d) },
-			want: refusal{code: invalid, description: "The key belongs to another device or to one that was removed: make a new key and log in again."}},
+		"another user's key": {before: func(t *testing.T, i *issuer, _ storage.User, _ string, d *device) {
+			i.login(t, i.user(t,
+				"bob"), d)
+		},
+			want: refusal{code: invalid,
+				description: "The key belongs to another device or to one that was removed: make a new key and log in again."}},
 		"a removed device": {before: func(t *testing.T, i *issuer, u storage.User, _ string, d *device) {
 			set := claimsOf(t, i.login(t, u, d).AccessToken)
 			id, err := set.Identity()
@@ -149,7 +163,8 @@ func TestCodeRefused(t *testing.T) {
 			i.register(t, "app", func(c *oauth.Client) { c.Scopes = []string{"im:handle"} })
 		}, want: refusal{code: "invalid_scope", description: "The client is no longer registered for the scope 'im:device'"}},
 		"a resource that was not granted": {change: url.Values{"resource": {"https://rooms.example.com"}},
-			want: refusal{code: "invalid_target", description: "The resource 'https://rooms.example.com' was not granted. These were: im:example.com."}},
+			want: refusal{code: "invalid_target",
+				description: "The resource 'https://rooms.example.com' was not granted. These were: im:example.com."}},
 		"the user asks too often": {before: func(_ *testing.T, i *issuer, _ storage.User, _ string, _ *device) { i.limits.user = errLimit },
 			want: refusal{err: errLimit}},
 	} {
@@ -300,7 +315,8 @@ func TestPendingCode(t *testing.T) {
 				t.Fatalf("Insert = %v, want %s", err, test.want)
 			}
 			to, err := url.Parse(refused.Location)
-			if err != nil || to.Query().Get("error") != test.want || to.Query().Get("state") != "a state" || to.Query().Get("iss") != issuerURL {
+			if err != nil || to.Query().Get("error") != test.want || to.Query().Get("state") != "a state" ||
+				to.Query().Get("iss") != issuerURL {
 				t.Errorf("Location = %s, want the error, the state and the issuer", refused.Location)
 			}
 		})

@@ -96,7 +96,8 @@ func (authority) Speaks(_ context.Context, issuer, domain string) error {
 func clientList() []oauth.Client {
 	sum := sha256.Sum256([]byte(secret))
 	app := oauth.Client{
-		ID: "app", RedirectURIs: []string{callback}, Grants: oauth.GrantTypes[:2], Scopes: []string{"im:handle", "im:device", "introspect"},
+		ID: "app", RedirectURIs: []string{callback}, Grants: oauth.GrantTypes[:2], Scopes: []string{"im:handle", "im:device",
+			"introspect"},
 		Domains: []string{"example.com"}, FirstParty: true,
 	}
 	app.Grants = append([]string{oauth.GrantExchange, oauth.GrantEmbed}, app.Grants...)
@@ -106,7 +107,8 @@ func clientList() []oauth.Client {
 	short.ID, short.Scopes = "short", []string{"im:handle"}
 	service := oauth.Client{
 		ID: "service", SecretSHA256: sum[:], Grants: []string{oauth.GrantClientCredentials, oauth.GrantExchange, oauth.GrantEmbed},
-		Scopes: []string{"introspect", "introspect:domain", "im:handle"}, Domains: []string{"example.com"}, Resources: []string{"https://rooms.example.com"},
+		Scopes: []string{"introspect", "introspect:domain",
+			"im:handle"}, Domains: []string{"example.com"}, Resources: []string{"https://rooms.example.com"},
 		Embed: []nested.Relation{nested.ActsFor},
 	}
 	bearer, wide := service, service
@@ -156,7 +158,8 @@ func newIssuer(t *testing.T, inUpdate bool) *issuer {
 		Domains: []oauth.Domain{
 			{Name: "example.com", Providers: []string{"login"}}, {Name: "acme.example", Providers: []string{"acme"}},
 		},
-		Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, SpendInUpdate: inUpdate, Authority: authority{i.ring}, Development: true,
+		Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, SpendInUpdate: inUpdate,
+		Authority: authority{i.ring}, Development: true,
 		RefreshKey: [32]byte{3},
 		Lifetimes: oauth.Lifetimes{
 			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour, Statement: time.Hour,
@@ -327,9 +330,12 @@ func (i *issuer) refuses(t *testing.T, r oauth.TokenRequest, want refusal) {
 	if changes := sqlitetest.Changes(before, sqlitetest.Rows(t, i.path)); len(changes) > 0 {
 		t.Errorf("the refusal changed rows:\n%s", strings.Join(changes, "\n"))
 	}
-	if proof := r.Header.Get("DPoP"); proof != "" && want.err == nil {
+	if proof := r.Header.Get("DPoP"); proof != "" && (want.err == nil || want.err == errLimit) {
 		sum := sha256.Sum256([]byte(secret))
-		spare := oauth.Client{ID: "spare", SecretSHA256: sum[:], Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"introspect"}, Domains: []string{"example.com"}}
+		spare := oauth.Client{
+			ID: "spare", SecretSHA256: sum[:], Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"introspect"},
+			Domains: []string{"example.com"},
+		}
 		if err := i.SetClients(append([]oauth.Client{spare}, i.clients...)); err != nil {
 			t.Fatal(err)
 		}

@@ -50,7 +50,8 @@ func TestRefresh(t *testing.T) {
 // TestRefreshRefused holds every refusal of a refresh token. The session lives on where it lived.
 func TestRefreshRefused(t *testing.T) {
 	const invalid = "invalid_grant"
-	unknown := refusal{code: invalid, description: "The refresh token is unknown, was replaced, or its session has ended: begin a new login."}
+	unknown := refusal{code: invalid,
+		description: "The refresh token is unknown, was replaced, or its session has ended: begin a new login."}
 	for name, test := range map[string]struct {
 		client string // "" for app
 		by     func(t *testing.T, d *device) *device
@@ -70,8 +71,11 @@ func TestRefreshRefused(t *testing.T) {
 		}, want: unknown},
 		"another client's": {client: "short", want: unknown},
 		"another key": {by: func(t *testing.T, _ *device) *device { return newDevice(t) },
-			want: refusal{code: invalid, description: "The refresh token is bound to another key: send a proof by the key that it was issued for."}},
-		"idle too long": {before: func(t *testing.T, i *issuer, _ storage.User, _ string) { i.advance(t, 24 * time.Hour) }, want: unknown, over: true},
+			want: refusal{code: invalid,
+				description: "The refresh token is bound to another key: send a proof by the key that it was issued for."}},
+		"idle too long": {before: func(t *testing.T, i *issuer, _ storage.User, _ string) {
+			i.advance(t, 24*time.Hour)
+		}, want: unknown, over: true},
 		"ended": {before: func(t *testing.T, i *issuer, _ storage.User, sid string) {
 			i.update(t, func(ctx context.Context, tx storage.Tx) error { return tx.EndGrant(ctx, sid, i.clock.now(), "revoked") })
 		}, want: unknown, over: true},
@@ -94,15 +98,20 @@ func TestRefreshRefused(t *testing.T) {
 			want: refusal{code: "invalid_scope", description: "The scope 'account' was not granted. These were: im:handle, im:device."}},
 		"a scope that the client lost": {before: func(t *testing.T, i *issuer, _ storage.User, _ string) {
 			i.register(t, "app", func(c *oauth.Client) { c.Scopes = []string{"im:handle"} })
-		}, want: refusal{code: "invalid_scope", description: "The client is no longer registered for the scope 'im:device': ask for fewer, or begin a new login."}, over: true},
-		"a resource that was not granted": {change: func(string) url.Values { return url.Values{"resource": {"https://rooms.example.com"}} },
+		}, want: refusal{code: "invalid_scope",
+			description: "The client is no longer registered for the scope 'im:device': ask for fewer, or begin a new login."}, over: true},
+		"a resource that was not granted": {change: func(string) url.Values {
+			return url.Values{"resource": {"https://rooms.example.com"}}
+		},
 			want: refusal{code: "invalid_target", description: "The resource 'https://rooms.example.com' was not granted."}},
 		"the issuer as a resource, without a scope for it": {change: func(string) url.Values { return url.Values{"resource": {issuerURL}} },
 			want: refusal{code: "invalid_target", description: "was not granted"}},
-		"the user asks too often": {before: func(_ *testing.T, i *issuer, _ storage.User, _ string) { i.limits.user = errLimit }, want: refusal{err: errLimit}, over: true},
+		"the user asks too often": {before: func(_ *testing.T, i *issuer, _ storage.User, _ string) { i.limits.user = errLimit },
+			want: refusal{err: errLimit}, over: true},
 		"a client without the grant": {before: func(t *testing.T, i *issuer, _ storage.User, _ string) {
 			i.register(t, "app", func(c *oauth.Client) { c.Grants = []string{oauth.GrantCode} })
-		}, want: refusal{code: "unauthorized_client", description: "The client is not registered for the grant type 'refresh_token'."}, over: true},
+		}, want: refusal{code: "unauthorized_client",
+			description: "The client is not registered for the grant type 'refresh_token'."}, over: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			bothWays(t, func(t *testing.T, i *issuer) {
@@ -145,13 +154,14 @@ func TestRefreshReplaced(t *testing.T) {
 		i.refuses(t, early, refusal{code: "invalid_grant", description: "was replaced"})
 		held := i.token(t, "app", d, refreshForm(third.RefreshToken))
 
-		i.advance(t, 3 * time.Minute)
+		i.advance(t, 3*time.Minute)
 		late := i.request(t, "app", d, refreshForm(first.RefreshToken))
 		_, err := i.Token(t.Context(), late)
 		refusal{code: "invalid_grant", description: "was replaced"}.check(t, err)
 		_, err = i.Token(t.Context(), i.request(t, "app", d, refreshForm(held.RefreshToken)))
 		refusal{code: "invalid_grant", description: "its session has ended"}.check(t, err)
-		if g, _, _, err := i.store.Session(t.Context(), claimsOf(t, held.AccessToken).SID); err != nil || g.EndedReason != "refresh_reused" {
+		if g, _, _, err := i.store.Session(t.Context(), claimsOf(t, held.AccessToken).SID); err != nil ||
+			g.EndedReason != "refresh_reused" {
 			t.Errorf("session = %+v, %v, want it ended: refresh_reused", g, err)
 		}
 	})
