@@ -128,7 +128,7 @@ func TestReviewA1ManyStatementsEndInBatches(t *testing.T) {
 			if most.Load() > 102 || updates.Load() < many/100-1 {
 				t.Errorf("at most %d writes in each of %d jobs, want at most 102 in %d or more", most.Load(), updates.Load(), many/100-1)
 			}
-			if list, _, err := store.Revocations(t.Context(), 0); err != nil || len(list) > 110 {
+			if list, _, err := store.Revocations(t.Context(), 0, 0); err != nil || len(list) > 110 {
 				t.Errorf("%d revocations, %v, want a few and not one for each statement", len(list), err)
 			}
 		})
@@ -150,7 +150,7 @@ func TestReviewA1RevocationsPerUser(t *testing.T) {
 			t.Fatalf("withdrawal %d = %v, want nil", i, err)
 		}
 	}
-	rows, _, err := store.Revocations(t.Context(), 0)
+	rows, _, err := store.Revocations(t.Context(), 0, 0)
 	if err != nil || len(rows) != 4 {
 		t.Errorf("%d revocations, %v, want three and one of the generation", len(rows), err)
 	}

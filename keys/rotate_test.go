@@ -203,7 +203,7 @@ func TestRevoke(t *testing.T) {
 		if next := sign(t, r); !knows(t, r, next) {
 			t.Error("the key that has taken over does not check what it signs")
 		}
-		rows, _, err := store.Revocations(ctx, 0)
+		rows, _, err := store.Revocations(ctx, 0, 0)
 		if err != nil || len(rows) != 1 || len(told()) != 1 || rows[0] != told()[0] {
 			t.Fatalf("Revocations = %+v, %v, and told %+v; want the same one", rows, err, told())
 		}
@@ -262,7 +262,7 @@ func TestRevoke(t *testing.T) {
 				t.Errorf("Revoke(%q) = %v, %v, want %v", kid, changed, err, keys.ErrNoKey)
 			}
 		}
-		if rows, _, err := store.Revocations(ctx, 0); err != nil || len(rows)+len(told()) != 0 {
+		if rows, _, err := store.Revocations(ctx, 0, 0); err != nil || len(rows)+len(told()) != 0 {
 			t.Errorf("Revocations = %v, %v, want none", rows, err)
 		}
 		wantStates(t, r, "signing")
@@ -445,7 +445,7 @@ func TestLife(t *testing.T) {
 	if _, _, err := r.Revoke(ctx, kidOf(t, token), "x"); err != nil {
 		t.Fatal(err)
 	}
-	rows, _, err := store.Revocations(ctx, 0)
+	rows, _, err := store.Revocations(ctx, 0, 0)
 	if err != nil || len(rows) != 2 || rows[0].ExpiresAt.Sub(rows[0].At) != life || rows[1].ExpiresAt.Sub(rows[1].At) != long {
 		t.Errorf("Revocations = %+v, %v, want what each key signed to be void for as long as it can live", rows, err)
 	}
@@ -572,7 +572,7 @@ func TestFaults(t *testing.T) {
 				}
 				failing = ""
 				after, _ := real.SigningKeys(ctx)
-				revocations, _, _ := real.Revocations(ctx, 0)
+				revocations, _, _ := real.Revocations(ctx, 0, 0)
 				if !slices.EqualFunc(before, after, sameRow) || len(revocations) != 0 {
 					t.Errorf("rows = %+v and %+v, want them as before", after, revocations)
 				}

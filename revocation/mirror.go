@@ -1,16 +1,15 @@
-// Package revocation keeps the live revocations of the database in memory, so that asking whether a token was revoked
-// costs no query.
+// Package revocation keeps the live revocations of the database in memory, so that checking a token for revocation costs no
+// query.
 //
-// A [Mirror] follows the table in commit order: [Mirror.Run] reads what is new several times a second, and
-// [Mirror.Apply] adds at once what this process has committed itself. Whoever trusts [Mirror.Find] asks [Mirror.Fresh]
-// too: a mirror that could not read lately does not know, and "not found" then means nothing.
+// A [Mirror] follows the table in commit order: [Mirror.Run] reads new rows several times a second, and [Mirror.Apply] adds
+// the rows that this process committed, at once. [Mirror.Revoked] answers only while the mirror is fresh: a mirror that could
+// not read lately does not know, and "not found" then means nothing.
 //
-// The Revoke functions build the rows. A row is absolute: it compares no times, so that no two clocks have to agree
-// on whether a token was made before or after. [RevokeBelow] compares generations, which the database counts.
+// The Revoke functions make the rows. A row is absolute: it compares no times, so clocks need not agree on whether a token
+// was made before or after. [RevokeBelow] compares generations, which the database counts.
 package revocation
 
 import (
-	"container/heap"
 	"context"
 	"errors"
 	"log/slog"
@@ -18,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imidentity/issuer/internal/follow"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/storage"
 )
@@ -27,7 +27,7 @@ var ErrStale = errors.New("revocation: the mirror is behind the database")
 
 // A Source is the table that a [Mirror] follows; every [storage.Store] is one.
 type Source interface {
-	Revocations(ctx context.Context, after int64) ([]storage.Revocation, int64, error)
+	Revocations(ctx context.Context, after int64, limit int) ([]storage.Revocation, int64, error)
 }
 
 // Config configures a [Mirror].
@@ -36,24 +36,24 @@ type Config struct {
 	Source Source
 	// Interval is the time between two reads. Zero means 200 ms.
 	Interval time.Duration
-	// Limit is how old the last read may be before the mirror is stale. Zero means 2 s.
+	// Limit is how old the last read may be before the mirror is stale, and how long the read of one page may take. Zero
+	// means 2 s.
 	Limit time.Duration
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
-	// Log is told when reading begins to fail and when it succeeds again. Nil means nobody is.
+	// Log receives a line when reading begins to fail and one when it works again. Nil discards them.
 	Log *slog.Logger
 }
 
 // A Mirror holds the live revocations. It is safe for concurrent use.
 type Mirror struct {
-	cfg   Config
-	nudge chan struct{}
-	read  atomic.Pointer[time.Time] // when the last successful read began
+	cfg  Config
+	loop *follow.Loop
+	read atomic.Pointer[time.Time] // when the last successful read began
 
 	mu    sync.RWMutex
-	after int64 // the highest number that was read
-	rows  map[subject]storage.Revocation
-	ends  expiries
+	after int64 // every row up to this number was read
+	table table
 }
 
 // NewMirror returns an empty Mirror, stale until its first [Mirror.Read].
@@ -67,102 +67,84 @@ func NewMirror(cfg Config) *Mirror {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	if cfg.Log == nil {
-		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	return &Mirror{cfg: cfg, nudge: make(chan struct{}, 1), rows: make(map[subject]storage.Revocation)}
+	m := &Mirror{cfg: cfg, table: newTable()}
+	m.loop = follow.New(follow.Config{Name: "following the revocations", Do: m.Read, Interval: cfg.Interval, Log: cfg.Log})
+	return m
 }
 
 // Run reads until ctx ends, every interval and whenever it is nudged.
-func (m *Mirror) Run(ctx context.Context) {
-	failing := false
-	tick := time.NewTicker(m.cfg.Interval)
-	defer tick.Stop()
-	for {
-		err := m.Read(ctx)
-		if ctx.Err() != nil {
-			return
-		}
-		if failing != (err != nil) {
-			failing = err != nil
-			m.cfg.Log.Warn("following the revocations", "failing", failing, "error", err)
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-m.nudge:
-		}
-	}
-}
+func (m *Mirror) Run(ctx context.Context) { m.loop.Run(ctx) }
 
 // Nudge makes [Mirror.Run] read now.
-func (m *Mirror) Nudge() {
-	select {
-	case m.nudge <- struct{}{}:
-	default: // it is about to read anyway
+func (m *Mirror) Nudge() { m.loop.Wake() }
+
+// page is how many rows are read at once, and how many expired ones are deleted at once. Introspection waits while a page
+// is added or deleted, less than a millisecond.
+const page = 1000
+
+// Read reads the new rows, page by page, and deletes the expired ones.
+func (m *Mirror) Read(ctx context.Context) error {
+	for more := true; more; {
+		var err error
+		if more, err = m.readPage(ctx); err != nil {
+			return err
+		}
 	}
+	m.expire(m.cfg.Now())
+	return nil
 }
 
-// Read reads once what is new, and drops what has expired. A read that hangs is given up when the mirror is stale.
-func (m *Mirror) Read(ctx context.Context) error {
+// readPage adds the next page of rows and reports whether there may be more. A read that takes longer than the limit is
+// given up.
+func (m *Mirror) readPage(ctx context.Context) (more bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, m.cfg.Limit)
 	defer cancel()
 	m.mu.RLock()
 	after := m.after
 	m.mu.RUnlock()
 
-	// What commits after this moment is not promised to be in the answer: freshness counts from here.
+	// A row that is committed after this moment may be missing from the page: freshness counts from here.
 	began := m.cfg.Now()
-	rows, highest, err := m.cfg.Source.Revocations(ctx, after)
+	rows, highest, err := m.cfg.Source.Revocations(ctx, after, page)
 	if err != nil {
-		return err
+		return false, err
 	}
+	if more = len(rows) == page; more {
+		highest = rows[page-1].Seq
+	}
+	keys := m.table.keysOf(rows)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.apply(rows)
+	m.table.apply(keys, rows)
 	m.after = max(m.after, highest)
-	m.expire(began)
-	// Of two reads at once the later counts. No read takes longer than the limit, so what is earlier by more was begun
-	// after the clock was set back.
-	if last := m.read.Load(); last == nil || began.After(*last) || last.Sub(began) > m.cfg.Limit {
+	// Of two concurrent reads the later one counts. No read of a page takes longer than the limit, so if the last one is
+	// later by more, the clock was set back since.
+	if last := m.read.Load(); !more && (last == nil || began.After(*last) || last.Sub(began) > m.cfg.Limit) {
 		m.read.Store(&began)
 	}
-	return nil
+	return more, nil
+}
+
+// expire deletes the rows that have expired, a page at a time.
+func (m *Mirror) expire(now time.Time) {
+	for more := true; more; {
+		m.mu.Lock()
+		more = m.table.expire(now, page)
+		m.mu.Unlock()
+	}
 }
 
 // Apply adds rows, as [storage.Tx.Revoke] returned them in an update that was acknowledged since.
 func (m *Mirror) Apply(rows ...storage.Revocation) {
+	keys := m.table.keysOf(rows)
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.apply(rows)
-}
-
-func (m *Mirror) apply(rows []storage.Revocation) {
-	for _, r := range rows {
-		s := subjectOf(r)
-		// A row of a lower number was replaced by one that ends at least as much.
-		if have, ok := m.rows[s]; ok && have.Seq >= r.Seq {
-			continue
-		}
-		m.rows[s] = r
-		if !r.ExpiresAt.IsZero() {
-			heap.Push(&m.ends, expiry{r.ExpiresAt, s, r.Seq})
-		}
-	}
-}
-
-func (m *Mirror) expire(now time.Time) {
-	for len(m.ends) > 0 && m.ends[0].at.Before(now) {
-		e := heap.Pop(&m.ends).(expiry)
-		if m.rows[e.of].Seq == e.seq {
-			delete(m.rows, e.of)
-		}
-	}
+	m.table.apply(keys, rows)
 }
 
 // Fresh returns nil if the mirror held, at most the limit before now, everything that was committed until then, and
-// [ErrStale] if not. A read that is later than now by more than the limit says nothing: the clock was set back since.
+// [ErrStale] if not. If the last read is later than now by more than the limit, the clock was set back since, and the
+// mirror is stale.
 func (m *Mirror) Fresh(now time.Time) error {
 	if last := m.read.Load(); last == nil || now.Sub(*last).Abs() > m.cfg.Limit {
 		return ErrStale
@@ -182,7 +164,23 @@ func (m *Mirror) ReadAt() time.Time {
 func (m *Mirror) Len() int {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
-	return len(m.rows)
+	return len(m.table.rows)
+}
+
+// A Match is a revocation that matches a token.
+type Match struct {
+	Seq    int64
+	Kind   storage.RevocationKind
+	Gen    int64 // the lowest valid generation, for RevokeGen only
+	Reason string
+}
+
+// Find returns the revocation that ends t, the widest if there are several, and false if there is none. It does not ask
+// whether the mirror is fresh.
+func (m *Mirror) Find(t introspect.Token) (Match, bool) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.table.find(t)
 }
 
 // Revoked returns the reason of the revocation that [Mirror.Find] finds, and "" if there is none. The error is an
@@ -191,11 +189,11 @@ func (m *Mirror) Revoked(_ context.Context, t introspect.Token) (introspect.Reas
 	if err := m.Fresh(m.cfg.Now()); err != nil {
 		return "", err
 	}
-	row, revoked := m.Find(t)
+	match, revoked := m.Find(t)
 	if !revoked {
 		return "", nil
 	}
-	return ReasonOf(row.Kind, row.Reason), nil
+	return ReasonOf(match.Kind, match.Reason), nil
 }
 
 // ReasonOf returns the reason that callers of introspection may know of a revocation.
@@ -213,51 +211,4 @@ func ReasonOf(kind storage.RevocationKind, reason string) introspect.Reason {
 		return introspect.Superseded
 	}
 	return introspect.Revoked
-}
-
-// Find returns a row that ends t, the widest if there are several, and false if there is none.
-func (m *Mirror) Find(t introspect.Token) (storage.Revocation, bool) {
-	m.mu.RLock()
-	defer m.mu.RUnlock()
-	if len(m.rows) == 0 {
-		return storage.Revocation{}, false
-	}
-	for _, s := range [...]subject{
-		{storage.RevokeKey, "", t.KID},
-		{storage.RevokeClient, "", t.ClientID},
-		{storage.RevokeUser, t.Domain, t.User},
-		{storage.RevokeDevice, t.Domain, t.Device},
-		{storage.RevokeGrant, "", t.SID},
-		{storage.RevokeToken, "", t.JTI},
-		{storage.RevokeGen, t.Domain, t.User},
-	} {
-		if s.id == "" {
-			continue
-		}
-		if r, ok := m.rows[s]; ok && (r.Kind != storage.RevokeGen || t.Gen < r.Gen) {
-			return r, true
-		}
-	}
-	return storage.Revocation{}, false
-}
-
-// An expiry is the moment at which the row of a subject dies, unless one of a higher number has taken its place.
-type expiry struct {
-	at  time.Time
-	of  subject
-	seq int64
-}
-
-// expiries is a heap, the earliest first.
-type expiries []expiry
-
-func (h expiries) Len() int           { return len(h) }
-func (h expiries) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h expiries) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *expiries) Push(x any)        { *h = append(*h, x.(expiry)) }
-func (h *expiries) Pop() any {
-	last := len(*h) - 1
-	x := (*h)[last]
-	*h = (*h)[:last]
-	return x
 }

@@ -188,7 +188,7 @@ func TestFresh(t *testing.T) {
 // Freshness counts from the beginning of a read: what commits while it runs may be missing from it.
 func TestFreshCountsFromTheBeginning(t *testing.T) {
 	now := start
-	m := newMirror(sourceFunc(func(context.Context, int64) ([]storage.Revocation, int64, error) {
+	m := newMirror(sourceFunc(func(context.Context, int64, int) ([]storage.Revocation, int64, error) {
 		now = now.Add(3 * time.Second)
 		return nil, 0, nil
 	}), &now)
@@ -198,10 +198,10 @@ func TestFreshCountsFromTheBeginning(t *testing.T) {
 	}
 }
 
-type sourceFunc func(ctx context.Context, after int64) ([]storage.Revocation, int64, error)
+type sourceFunc func(ctx context.Context, after int64, limit int) ([]storage.Revocation, int64, error)
 
-func (f sourceFunc) Revocations(ctx context.Context, after int64) ([]storage.Revocation, int64, error) {
-	return f(ctx, after)
+func (f sourceFunc) Revocations(ctx context.Context, after int64, limit int) ([]storage.Revocation, int64, error) {
+	return f(ctx, after, limit)
 }
 
 // run starts m and returns what stops it and waits.
@@ -254,7 +254,7 @@ func TestRunTellsOfFailure(t *testing.T) {
 	m := revocation.NewMirror(revocation.Config{
 		Interval: time.Millisecond,
 		Log:      slog.New(slog.NewTextHandler(lockedWriter{&mu, &log}, nil)),
-		Source: sourceFunc(func(context.Context, int64) ([]storage.Revocation, int64, error) {
+		Source: sourceFunc(func(context.Context, int64, int) ([]storage.Revocation, int64, error) {
 			mu.Lock()
 			defer mu.Unlock()
 			return nil, 0, fail
@@ -327,18 +327,31 @@ func TestFindAllocatesNothing(t *testing.T) {
 	}
 }
 
+// BenchmarkFind looks up a token that is not revoked, among revocations of tokens alone and of each kind.
 func BenchmarkFind(b *testing.B) {
-	m := revocation.NewMirror(revocation.Config{})
-	for i := range 100_000 {
-		m.Apply(storage.Revocation{Seq: int64(i + 1), Kind: storage.RevokeToken, Key: fmt.Sprint(i), ExpiresAt: start})
+	for _, kinds := range [][]storage.RevocationKind{
+		{storage.RevokeToken},
+		{
+			storage.RevokeToken, storage.RevokeGrant, storage.RevokeDevice, storage.RevokeUser, storage.RevokeGen, storage.RevokeClient,
+			storage.RevokeKey,
+		},
+	} {
+		b.Run(fmt.Sprintf("kinds=%d", len(kinds)), func(b *testing.B) {
+			m := revocation.NewMirror(revocation.Config{})
+			for i := range 100_000 {
+				kind := kinds[i%len(kinds)]
+				m.Apply(storage.Revocation{Seq: int64(i + 1), Kind: kind, Key: fmt.Sprint(i), ExpiresAt: start})
+			}
+			token := introspect.Token{
+				JTI: "not-revoked", SID: "session", Domain: "example.com", User: "alice", Device: "1f", ClientID: "app", KID: "key",
+			}
+			b.ReportAllocs()
+			b.ResetTimer()
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					m.Find(token)
+				}
+			})
+		})
 	}
-	token := introspect.Token{
-		JTI: "not-revoked", SID: "session", Domain: "example.com", User: "alice", Device: "1f", ClientID: "app", KID: "key",
-	}
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			m.Find(token)
-		}
-	})
 }

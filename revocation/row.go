@@ -1,7 +1,6 @@
 package revocation
 
 import (
-	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/storage"
@@ -54,20 +53,4 @@ func RevokeBelow(domain, user string, gen int64, c Cause) storage.Revocation {
 // RevokeClient ends all tokens that a client was given.
 func RevokeClient(client string, c Cause) storage.Revocation {
 	return c.row(storage.RevokeClient, client)
-}
-
-// A subject is what a row ends: an id within a kind, and within a domain for some kinds. It is compared without being
-// put together into the key of a row, so that a look-up allocates nothing.
-type subject struct {
-	kind       storage.RevocationKind
-	domain, id string
-}
-
-func subjectOf(r storage.Revocation) subject {
-	switch r.Kind {
-	case storage.RevokeDevice, storage.RevokeUser, storage.RevokeGen:
-		domain, id, _ := strings.Cut(r.Key, "/") // a domain has no slash
-		return subject{r.Kind, domain, id}
-	}
-	return subject{r.Kind, "", r.Key}
 }

@@ -281,12 +281,12 @@ func (x Intercepted) Revocation(ctx context.Context, kind RevocationKind, key st
 }
 
 // Revocations implements [Store].
-func (x Intercepted) Revocations(ctx context.Context, after int64) (r0 []Revocation, r1 int64, err error) {
+func (x Intercepted) Revocations(ctx context.Context, after int64, limit int) (r0 []Revocation, r1 int64, err error) {
 	if err = x.before("Revocations"); err != nil {
 		return r0, r1, err
 	}
 	defer x.done("Revocations", x.start())
-	return x.Store.Revocations(ctx, after)
+	return x.Store.Revocations(ctx, after, limit)
 }
 
 // Newest implements [Store].
@@ -549,11 +549,11 @@ func (x interceptedTx) Revocation(ctx context.Context, kind RevocationKind, key 
 	return x.tx.Revocation(ctx, kind, key)
 }
 
-func (x interceptedTx) Revocations(ctx context.Context, after int64) (r0 []Revocation, r1 int64, err error) {
+func (x interceptedTx) Revocations(ctx context.Context, after int64, limit int) (r0 []Revocation, r1 int64, err error) {
 	if err = x.before("Revocations"); err != nil {
 		return r0, r1, err
 	}
-	return x.tx.Revocations(ctx, after)
+	return x.tx.Revocations(ctx, after, limit)
 }
 
 func (x interceptedTx) Newest(ctx context.Context) (r0 time.Time, err error) {

@@ -109,6 +109,7 @@ type Reader interface {
 	Revocation(ctx context.Context, kind RevocationKind, key string) (Revocation, error)
 
 	// Revocations returns the revocations with a sequence number above after, lowest first, and the highest number that was
-	// given. Numbers are given in commit order: a reader that has seen n never finds a new one below n.
-	Revocations(ctx context.Context, after int64) ([]Revocation, int64, error)
+	// given. It returns at most limit of them, or all if limit is zero. Numbers are given in commit order: a reader that has
+	// seen n never finds a new one below n.
+	Revocations(ctx context.Context, after int64, limit int) ([]Revocation, int64, error)
 }

@@ -105,7 +105,7 @@ func TestRevokeAgain(t *testing.T) {
 			}
 		}
 	}
-	rows, last, err := s.store.Revocations(t.Context(), 0)
+	rows, last, err := s.store.Revocations(t.Context(), 0, 0)
 	if err != nil || len(rows) != 2 || last != 2 {
 		t.Errorf("Revocations = %+v, %d, %v, want two rows, numbers 1 and 2", rows, last, err)
 	}

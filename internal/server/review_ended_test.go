@@ -84,7 +84,7 @@ func TestReviewA1WithdrawSignedBounded(t *testing.T) {
 	own := c.forIssuer(t, c.phone, c.alice, "account").access
 	rows := func() int {
 		t.Helper()
-		list, _, err := c.store.Revocations(t.Context(), 0)
+		list, _, err := c.store.Revocations(t.Context(), 0, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

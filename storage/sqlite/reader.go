@@ -132,10 +132,9 @@ var (
 		"ORDER BY created_at, jti LIMIT ?7")
 	countStatements = statement("SELECT count(*) FROM (SELECT 1 FROM statements WHERE domain = ?1 AND user_id = ?2 " +
 		"AND " + standing("statements") + " AND device <> '' AND (expires_at = 0 OR expires_at > ?3) LIMIT ?4)")
-	// The highest number outlives its row, so it is kept apart. Where there are no rows, it comes with an empty one.
-	selectRevocations = statement("SELECT ifnull(s.seq, 0), ifnull(r.seq, 0), ifnull(kind, ''), ifnull(key, ''), " +
-		"ifnull(gen, 0), ifnull(owner, ''), ifnull(reason, ''), ifnull(at, 0), ifnull(expires_at, 0) FROM (SELECT (SELECT seq FROM " +
-		"sqlite_sequence WHERE name = 'revocations') AS seq) s LEFT JOIN revocations r ON r.seq > ? ORDER BY r.seq")
+	// The highest number outlives its row, so SQLite keeps it apart.
+	selectLastRevocation = statement("SELECT seq FROM sqlite_sequence WHERE name = 'revocations'")
+	selectRevocations    = statement("SELECT " + revocationColumns + " FROM revocations WHERE seq > ? ORDER BY seq LIMIT ?")
 )
 
 func (r *reader) Newest(ctx context.Context) (at time.Time, err error) {
@@ -291,13 +290,20 @@ func (r *reader) Revocation(ctx context.Context, kind storage.RevocationKind, ke
 	return v, err
 }
 
-func (r *reader) Revocations(ctx context.Context, after int64) (found []storage.Revocation, last int64, err error) {
+func (r *reader) Revocations(ctx context.Context, after int64, limit int) (found []storage.Revocation, last int64, err error) {
+	// The number first: a revocation that is committed meanwhile is above it, or found.
+	if err := r.row(ctx, selectLastRevocation, []any{&last}); err != nil && err != storage.ErrNotFound {
+		return nil, 0, err
+	}
+	if limit <= 0 {
+		limit = -1
+	}
 	err = r.rows(ctx, selectRevocations, func() []any {
 		found = append(found, storage.Revocation{})
-		return append([]any{&last}, revocationDest(&found[len(found)-1])...)
-	}, after)
-	if len(found) == 1 && found[0].Seq == 0 {
-		found = nil
+		return revocationDest(&found[len(found)-1])
+	}, after, limit)
+	if n := len(found); n > 0 {
+		last = max(last, found[n-1].Seq)
 	}
 	return found, last, err
 }

@@ -86,7 +86,7 @@ func TestRestore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, last, err := s.Revocations(t.Context(), 0)
+	_, last, err := s.Revocations(t.Context(), 0, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -141,7 +141,7 @@ func TestRestore(t *testing.T) {
 	if err != nil || len(keys) != 1 || keys[0].RevokedAt != now {
 		t.Errorf("SigningKeys = %+v, %v, want the one key revoked", keys, err)
 	}
-	rows, highest, err := s.Revocations(t.Context(), last)
+	rows, highest, err := s.Revocations(t.Context(), last, 0)
 	if err != nil || len(rows) != 1 || rows[0].Key != "kid-before" || !rows[0].ExpiresAt.Equal(now.Add(90*24*time.Hour)) || highest <= last {
 		t.Errorf("Revocations after %d = %+v up to %d, %v, want that of the key alone", last, rows, highest, err)
 	}

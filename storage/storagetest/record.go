@@ -110,7 +110,7 @@ func testReadsFindNothing(t *testing.T, s storage.Store) {
 		if got, err := r.Grants(t.Context(), domain, "nobody"); err != nil || len(got) != 0 {
 			t.Errorf("Grants = %v, %v, want none", got, err)
 		}
-		if got, last, err := r.Revocations(t.Context(), 0); err != nil || len(got) != 0 || last != 0 {
+		if got, last, err := r.Revocations(t.Context(), 0, 0); err != nil || len(got) != 0 || last != 0 {
 			t.Errorf("Revocations = %v, %d, %v, want none", got, last, err)
 		}
 	}

@@ -48,9 +48,17 @@ func testRevocationsAreNumbered(t *testing.T, s storage.Store) {
 		if i >= 0 {
 			after = want[i].Seq
 		}
-		got, last, err := s.Revocations(t.Context(), after)
+		got, last, err := s.Revocations(t.Context(), after, 0)
 		if err != nil || !slices.Equal(got, want[i+1:]) || last != want[len(want)-1].Seq {
 			t.Errorf("Revocations(%d) = %v, %d, %v, want %v", after, got, last, err, want[i+1:])
+		}
+		for limit := 1; limit <= len(want)+1; limit++ {
+			page := want[i+1:]
+			page = page[:min(limit, len(page))]
+			got, last, err := s.Revocations(t.Context(), after, limit)
+			if err != nil || !slices.Equal(got, page) || last != want[len(want)-1].Seq {
+				t.Errorf("Revocations(%d), at most %d = %v, %d, %v, want %v", after, limit, got, last, err, page)
+			}
 		}
 	}
 }
@@ -71,7 +79,7 @@ func testRevocationsAreFollowedWhileRacing(t *testing.T, s storage.Store) {
 		if i == callers {
 			for cursor, finished := int64(0), false; !finished; {
 				finished = done.Load() // then this is the last look, at all there is
-				found, last, err := s.Revocations(t.Context(), cursor)
+				found, last, err := s.Revocations(t.Context(), cursor, 0)
 				if err != nil {
 					return err
 				}
@@ -143,7 +151,7 @@ func testRevokeTwice(t *testing.T, s storage.Store) {
 		if second != want || (second.Seq > first.Seq) == test.covered {
 			t.Errorf("Revoke = %+v after number %d, want %+v", second, first.Seq, want)
 		}
-		got, last, err := s.Revocations(t.Context(), first.Seq-1)
+		got, last, err := s.Revocations(t.Context(), first.Seq-1, 0)
 		if err != nil || !reflect.DeepEqual(got, []storage.Revocation{second}) || last != second.Seq {
 			t.Errorf("Revocations = %+v, %d, %v, want %+v alone", got, last, err, second)
 		}
@@ -171,7 +179,7 @@ func sweepAll(t *testing.T, s storage.Store, now time.Time, limit int) {
 func testRevocationNumbersAreNotReused(t *testing.T, s storage.Store) {
 	last := revoke(t, s, revocation(storage.RevokeToken, "a"))
 	sweepAll(t, s, at.Add(24*time.Hour), 2)
-	if got, n, err := s.Revocations(t.Context(), 0); err != nil || len(got) != 0 || n != last.Seq {
+	if got, n, err := s.Revocations(t.Context(), 0, 0); err != nil || len(got) != 0 || n != last.Seq {
 		t.Errorf("Revocations = %v, %d, %v, want none, %d", got, n, err, last.Seq)
 	}
 	if got := revoke(t, s, revocation(storage.RevokeToken, "b")); got.Seq <= last.Seq {
@@ -264,7 +272,7 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 		check("Session", name, err)
 		expectUser(t, s, name, true) // nobody is swept with her sessions
 	}
-	found, _, err := s.Revocations(t.Context(), 0)
+	found, _, err := s.Revocations(t.Context(), 0, 0)
 	if err != nil || len(found) != 3 || slices.ContainsFunc(found, func(r storage.Revocation) bool { return !stays(r.Key) }) {
 		t.Errorf("Revocations = %v, %v, want the three that stay", found, err)
 	}

@@ -93,7 +93,7 @@ func testUpdateSeesItsOwnWrites(t *testing.T, s storage.Store) {
 		if err != nil {
 			return err
 		}
-		found, last, err := tx.Revocations(ctx, 0)
+		found, last, err := tx.Revocations(ctx, 0, 0)
 		if err != nil || len(found) != 1 || found[0] != r || last != r.Seq {
 			t.Errorf("Revocations = %v, %d, %v, want %v alone", found, last, err, r)
 		}
