@@ -1,8 +1,7 @@
-// Package browser is an HTTP user agent for logins that no person watches: in the demonstration, in the command
-// line's tests and in everybody else's. It keeps cookies, follows redirects, submits whatever HTML form comes,
-// filled with the values it was given, and stops where the answer would leave for the application.
+// Package browser is an HTTP user agent for logins without a person: in the demonstration, in tests and in measurements. It keeps
+// cookies, follows redirects, fills in and submits HTML forms, and stops at the redirect to the application.
 //
-// It runs no scripts; a page that needs them is a page where it is stuck.
+// It does not run scripts. On a page that needs them it fails with [ErrStuck].
 package browser
 
 import (
@@ -23,19 +22,18 @@ const (
 	maxPage  = 1 << 20
 )
 
-// ErrStuck is wrapped by the errors of [Browser.Login] for a page with nothing to submit, and for a login that
-// goes round in circles.
+// ErrStuck is wrapped by the errors of [Browser.Login] for a page without a form, and for a login with too many steps.
 var ErrStuck = errors.New("browser: stuck")
 
-// A Browser is one person's browser: it keeps its cookies from one login to the next. It must not be used by
-// several goroutines at once.
+// A Browser is the browser of one user. It keeps its cookies from one login to the next. It must not be used by several
+// goroutines at once.
 type Browser struct {
 	client *http.Client
 }
 
-// New returns a browser with no cookies that speaks through transport. Nil means [http.DefaultTransport].
+// New returns a browser without cookies that sends requests through transport. Nil means [http.DefaultTransport].
 func New(transport http.RoundTripper) *Browser {
-	jar, _ := cookiejar.New(nil) // Fails never.
+	jar, _ := cookiejar.New(nil) // never fails
 	return &Browser{client: &http.Client{
 		Transport:     transport,
 		Jar:           jar,
@@ -43,15 +41,15 @@ func New(transport http.RoundTripper) *Browser {
 	}}
 }
 
-// Client returns the browser's HTTP client, with its cookies; it follows no redirects.
+// Client returns the browser's HTTP client, which has the cookies and does not follow redirects.
 func (b *Browser) Client() *http.Client { return b.client }
 
-// Login opens start and goes on, through redirects and forms, until a redirect leads to a URL that stop accepts.
-// It returns that URL without requesting it.
+// Login requests start and then follows redirects and submits forms until a redirect leads to a URL that stop accepts. It returns
+// that URL without requesting it.
 //
-// The values in fill go into the inputs of that name, else of that type: {"text": "alice", "password": "alice"}
-// fills most login forms. A value for the name of a submit button presses it; otherwise the first one is pressed.
-// On a page with several forms, the one that takes the most values is submitted, the first of equals.
+// The keys in fill are names or types of inputs: {"text": "alice", "password": "alice"} fills in most login forms. A key that is
+// the name of a submit button presses the one with that value; otherwise the first button is pressed. If a page has several
+// forms, the one with the most inputs for fill is submitted.
 func (b *Browser) Login(ctx context.Context, start string, stop func(*url.URL) bool, fill map[string]string) (*url.URL, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, start, nil)
 	if err != nil {
@@ -103,8 +101,7 @@ func To(redirect string) func(*url.URL) bool {
 	}
 }
 
-// follow returns the request that a redirect asks for (RFC 9110 §15.4): 307 and 308 repeat the form, all others
-// become a GET.
+// follow returns the request that follows a redirect (RFC 9110 §15.4): 307 and 308 repeat the form, others become a GET.
 func follow(from *http.Request, status int, to *url.URL) (*http.Request, error) {
 	method, body := http.MethodGet, io.Reader(nil)
 	repeat := from.GetBody != nil && (status == http.StatusTemporaryRedirect || status == http.StatusPermanentRedirect)

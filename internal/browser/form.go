@@ -9,7 +9,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// A form is what a page would send.
+// A form is an HTML form.
 type form struct {
 	method, action string
 	controls       []control
@@ -20,7 +20,7 @@ type control struct {
 	on                bool // checked or selected
 }
 
-// choose returns the form of doc that takes the most of fill, or nil.
+// choose returns the form in doc with the most controls for fill, or nil if there is no form.
 func choose(doc *html.Node, fill map[string]string) *form {
 	var best *form
 	most := -1
@@ -90,7 +90,7 @@ func (f *form) takes(key string) bool {
 	return false
 }
 
-// submit returns the request that the form makes on the page at base.
+// submit returns the request that the form sends from the page at base.
 func (f *form) submit(ctx context.Context, base *url.URL, fill map[string]string) (*http.Request, error) {
 	action, err := base.Parse(f.action)
 	if err != nil {
@@ -131,7 +131,7 @@ func (f *form) values(fill map[string]string) url.Values {
 			if !c.on {
 				continue
 			}
-		case "hidden": // The page's own.
+		case "hidden": // keeps its value
 		default:
 			if ok {
 				c.value = given
@@ -144,7 +144,7 @@ func (f *form) values(fill map[string]string) url.Values {
 	return values
 }
 
-// button returns the index of the submit button to press: the one named in fill, else the first; -1 if none.
+// button returns the index of the submit button to press: the one in fill, otherwise the first; -1 if there is none.
 func (f *form) button(fill map[string]string) int {
 	first := -1
 	for i, c := range f.controls {
@@ -179,7 +179,7 @@ func has(n *html.Node, name string) bool {
 	return false
 }
 
-// find returns the first element of that name, or nil.
+// find returns the first element with that tag, or nil.
 func find(doc *html.Node, tag string) *html.Node {
 	if doc == nil {
 		return nil
@@ -192,7 +192,7 @@ func find(doc *html.Node, tag string) *html.Node {
 	return nil
 }
 
-// text returns the text of n, with runs of white space as one.
+// text returns the text of n, with white space collapsed.
 func text(n *html.Node) string {
 	var b strings.Builder
 	for c := range n.Descendants() {

@@ -1,11 +1,11 @@
-// Package bucket keeps token buckets, one for each key, in bounded memory.
+// Package bucket implements token buckets, one for each key, in bounded memory.
 //
-// A bucket holds [Limit.Count] tokens and, once some were taken, fills evenly, an empty one in [Limit.Period]. All that
-// is kept of it is the moment at which it will be full again; one that is full is as good as none, and is forgotten.
+// A bucket holds [Limit.Count] tokens and refills evenly: an empty one in [Limit.Period]. A [Set] stores only the time at which a
+// bucket will be full, and nothing for full buckets.
 //
-// A [Set] never holds more buckets than it was made for. When there is no room, the fullest of a few is forgotten and
-// begins again full: of somebody who asks too often, whose bucket is empty, the set forgets last, and nobody is ever
-// refused because others are many.
+// A [Set] never stores more buckets than its bound. When it is full, it samples some buckets and forgets the fullest, which then
+// counts as full. The empty bucket of a sender that sends too much is the last to be forgotten, and no key is refused because
+// there are many others.
 package bucket
 
 import (
@@ -15,23 +15,22 @@ import (
 	"time"
 )
 
-// A Limit is the size of a bucket and the time in which it fills. The zero Limit is none.
+// A Limit is the size of a bucket and the time in which it fills. The zero Limit means that there is no limit.
 type Limit struct {
 	Count  int
 	Period time.Duration
 }
 
 const (
-	shards = 64 // locks, and maps, that keys are spread over
-	sample = 8  // buckets that are looked at for one to forget
+	shards = 64 // locks and maps over which the keys are spread
+	sample = 8  // buckets among which one is chosen to be forgotten
 )
 
-// A Set is a bucket for each key. It is safe for concurrent use: of any number of calls at once, as many get a token as
-// there are.
+// A Set has a bucket for each key. It is safe for concurrent use: concurrent calls never take more tokens than there are.
 type Set[K comparable] struct {
 	now   func() time.Time
-	begin time.Time    // times are kept as distances from here, so that setting the clock changes none
-	seed  maphash.Seed // so that nobody can aim at another one's bucket
+	begin time.Time    // stored times are relative to it, so that setting the clock does not change them
+	seed  maphash.Seed // keys cannot be chosen to collide with another key
 	most  int          // buckets in a shard
 	rate  atomic.Pointer[rate]
 
@@ -43,12 +42,11 @@ type rate struct{ token, whole int64 }
 
 type shard struct {
 	mu    sync.Mutex
-	full  map[uint64]int64 // by hash of the key: when the bucket will be full
+	full  map[uint64]int64 // when the bucket will be full, by the hash of its key
 	swept int64
 }
 
-// New returns a set of at most the given number of buckets, all of them full. now reports the time and may be nil for
-// [time.Now].
+// New returns a set of at most most buckets, all of them full. The function now reports the time; nil means [time.Now].
 func New[K comparable](limit Limit, most int, now func() time.Time) *Set[K] {
 	if now == nil {
 		now = time.Now
@@ -61,7 +59,8 @@ func New[K comparable](limit Limit, most int, now func() time.Time) *Set[K] {
 	return s
 }
 
-// SetLimit changes the limit, from the next call on. A bucket lacks as much time as before, at most the new period.
+// SetLimit changes the limit for later calls. A bucket will be full at the same time as before, or after the new period if that
+// is sooner.
 func (s *Set[K]) SetLimit(l Limit) {
 	if l.Count <= 0 || l.Period <= 0 {
 		s.rate.Store(nil)
@@ -71,11 +70,11 @@ func (s *Set[K]) SetLimit(l Limit) {
 	s.rate.Store(&rate{token, token * int64(l.Count)})
 }
 
-// Take takes a token from the bucket of key and returns 0. If there is none it takes nothing, and returns how long it
-// will be until there is one, unless others take it.
+// Take takes a token from the bucket of key and returns 0. If the bucket is empty, it returns the time until there is a token,
+// unless other calls take it.
 func (s *Set[K]) Take(key K) time.Duration { return s.ask(key, true) }
 
-// Wait returns what Take would, and takes nothing.
+// Wait returns the same as Take, and takes nothing.
 func (s *Set[K]) Wait(key K) time.Duration { return s.ask(key, false) }
 
 func (s *Set[K]) ask(key K, take bool) time.Duration {
@@ -105,11 +104,11 @@ func (s *Set[K]) ask(key K, take bool) time.Duration {
 	return 0
 }
 
-// makeRoom forgets the buckets that are full, now and then, and one more if that is not enough.
+// makeRoom forgets the full buckets once in each period. If there is still no room, it forgets one more.
 func (d *shard) makeRoom(now, period int64, most int) {
 	if now >= d.swept+period || now < d.swept {
 		d.swept = now
-		live := make(map[uint64]int64) // a map that was large keeps its memory
+		live := make(map[uint64]int64) // a new map, because a map that was large keeps its memory
 		for h, full := range d.full {
 			if full > now {
 				live[h] = full
@@ -122,7 +121,7 @@ func (d *shard) makeRoom(now, period int64, most int) {
 	}
 	var fullest uint64
 	seen, earliest := 0, int64(0)
-	for h, full := range d.full { // in an order of the runtime's choosing, another one each time
+	for h, full := range d.full { // the order is random
 		if seen == 0 || full < earliest {
 			fullest, earliest = h, full
 		}
@@ -133,7 +132,7 @@ func (d *shard) makeRoom(now, period int64, most int) {
 	delete(d.full, fullest)
 }
 
-// Len returns how many buckets are kept.
+// Len returns the number of stored buckets.
 func (s *Set[K]) Len() int {
 	n := 0
 	for i := range s.shards {

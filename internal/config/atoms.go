@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// atoms reads the types that a scalar is written for. An error says what was wanted. A string is the text as it
-// stands, so that an id or a hash of nothing but digits needs no quotes.
+// atoms has a parser for each type that is written as one scalar. An error says which form is expected. A string is taken
+// literally, so an id or a hash that consists of digits needs no quotes.
 var atoms = map[reflect.Type]func(string) (any, error){
 	reflect.TypeFor[string](): func(s string) (any, error) { return s, nil },
 	reflect.TypeFor[bool](): func(s string) (any, error) {
@@ -56,7 +56,7 @@ var atoms = map[reflect.Type]func(string) (any, error){
 	},
 }
 
-// duration reads what time.ParseDuration reads, and whole days.
+// duration parses the durations of [time.ParseDuration], in whole seconds, and whole days such as 14d.
 func duration(s string) (any, error) {
 	wrong := errors.New("a duration such as 90s, 10m, 36h or 14d, in whole seconds")
 	if days, ok := strings.CutSuffix(s, "d"); ok {
@@ -73,7 +73,7 @@ func duration(s string) (any, error) {
 	return t, nil
 }
 
-// rate reads a number of requests and the time they are meant for, or the word for no limit.
+// rate parses a number of requests and a time, such as 600/1m, or off.
 func rate(s string) (any, error) {
 	if s == "off" {
 		return Rate{}, nil

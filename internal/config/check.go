@@ -18,8 +18,8 @@ import (
 	"github.com/imidentity/issuer/internal/secretfile"
 )
 
-// A checker holds settings that could be read to what they must mean together, and makes paths absolute or relative to
-// the working folder. Every fault is reported by the path of the key that has to change.
+// A checker checks decoded settings, each value and their combinations, and resolves the paths of files. It reports every
+// error at the path of the key that has to change.
 type checker struct {
 	*decoder
 	*Config
@@ -60,7 +60,7 @@ func (k *checker) check() {
 	k.peers()
 }
 
-// tls reports a certificate that could not be shown.
+// tls checks that certificate and key can be read and belong together.
 func (k *checker) tls() {
 	t := &k.TLS
 	switch {
@@ -95,7 +95,7 @@ func (k *checker) places() {
 	k.Data = k.resolve(k.Data)
 	k.Admin = k.place("admin", "unix", k.Admin, "admin.sock")
 	k.Storage = k.place("storage", "sqlite", k.Storage, "issuer.db")
-	// sun_path of sockaddr_un holds 108 octets with the closing zero, on some systems 104.
+	// sun_path of sockaddr_un has 108 bytes with the closing zero, on some systems 104.
 	if len(k.AdminSocket()) > 103 {
 		k.report("admin", "the path has %d bytes, and the path of a socket has at most 103: choose a shorter one", len(k.AdminSocket()))
 	}
@@ -109,14 +109,14 @@ func (k *checker) places() {
 	} else if !k.Development {
 		report := k.report
 		if _, err := os.Stat(k.Database()); os.IsNotExist(err) {
-			report = k.later // nothing was sealed under it yet
+			report = k.later // there is no database yet whose keys are sealed under it
 		}
-		report("kek_file", "%s does not exist: make it once with `(umask 077; mkdir -p %s; openssl rand -hex 32 > %s)` and keep a copy, but not beside copies of the database",
-			k.KEKFile, filepath.Dir(k.KEKFile), k.KEKFile)
+		report("kek_file", "%s does not exist: make it once with `(umask 077; mkdir -p %s; openssl rand -hex 32 > %s)` "+
+			"and keep a copy, but not beside copies of the database", k.KEKFile, filepath.Dir(k.KEKFile), k.KEKFile)
 	}
 }
 
-// place resolves a value SCHEME:PATH, whose default is a file of the data folder.
+// place resolves a value of the form SCHEME:PATH. The default is a file in the data folder.
 func (k *checker) place(path, scheme, value, file string) string {
 	if value == "" {
 		return scheme + ":" + filepath.Join(k.Data, file)
@@ -135,7 +135,7 @@ func (k *checker) resolve(path string) string {
 	return filepath.Join(k.dir, path)
 }
 
-// private reads a file of secrets. It reports one that cannot be read or that others have access to.
+// private reads a file of secrets. It reports a file that cannot be read, or that other users have access to.
 func (k *checker) private(path, file string) (text []byte, ok bool) {
 	text, err := secretfile.Read(file)
 	switch open := (*secretfile.OpenError)(nil); {
@@ -194,7 +194,8 @@ func (k *checker) signing() {
 	}
 	k.lasts("signing.rotate_every", every, time.Hour, 3650*day, "1h and 3650d, or never")
 	if every <= ahead {
-		k.report("signing.rotate_every", "is not longer than signing.publish_ahead: the next key would have to be published before this one signs")
+		k.report("signing.rotate_every",
+			"is not longer than signing.publish_ahead: the next key would have to be published before this one signs")
 	}
 }
 
@@ -242,22 +243,23 @@ func (k *checker) domains() {
 		if len(d.Providers) == 0 {
 			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")
 		}
-		called := make(map[string]string) // what people choose by
+		shown := make(map[string]string) // names on the page that lets users choose a provider
 		for j := range d.Providers {
 			p, path := &d.Providers[j], index(join(path, "providers"), j)
 			first := k.unique(providers, join(path, "id"), p.ID)
 			k.provider(p, path)
 			if first {
-				k.unique(called, join(path, "name"), p.Name)
+				k.unique(shown, join(path, "name"), p.Name)
 			}
 			if !p.AuthoritativeHandles && !d.ChooseHandle {
-				k.report(join(path, "authoritative_handles"), "no user could get a handle: set it if the provider's users cannot choose the value of the handle claim freely, or let users choose (choose_handle)")
+				k.report(join(path, "authoritative_handles"), "no user could get a handle: set it if the provider's users cannot "+
+					"choose the value of the handle claim freely, or let users choose (choose_handle)")
 			}
 		}
 	}
 }
 
-// system holds a domain to the systems that identities are issued in. The others are read and converted only.
+// system checks that identities can be issued in the identifier system of a domain. Others can only be parsed and converted.
 func (k *checker) system(path string, d *Domain) {
 	key := join(path, "system")
 	switch d.System {
@@ -284,7 +286,7 @@ func (k *checker) provider(p *Provider, path string) {
 	} else {
 		k.displayed(join(path, "name"), p.Name)
 	}
-	// OpenID Connect Discovery 1.0 §4.3 compares the issuer octet by octet: it may have a path and a closing slash.
+	// OpenID Connect Discovery 1.0 §4.3 compares the issuer byte by byte: it may have a path and a closing slash.
 	k.secureURL(join(path, "issuer"), p.Issuer)
 	if p.ClientID == "" {
 		k.report(join(path, "client_id"), "is empty: it is the id that the provider gave this issuer")
@@ -298,7 +300,7 @@ func (k *checker) provider(p *Provider, path string) {
 	}
 }
 
-// displayed reports a name that people could not read on a page.
+// displayed checks a name that pages show.
 func (k *checker) displayed(path, name string) {
 	unprintable := func(r rune) bool { return !unicode.IsPrint(r) }
 	if n := utf8.RuneCountInString(name); n > 64 || strings.TrimSpace(name) != name || strings.ContainsFunc(name, unprintable) {
@@ -306,7 +308,7 @@ func (k *checker) displayed(path, name string) {
 	}
 }
 
-// secret reads a file that holds one secret, and perhaps the end of its line.
+// secret reads a file that holds one secret, without the line end behind it.
 func (k *checker) secret(path, file string) Secret {
 	data, ok := k.private(path, file)
 	if !ok {
@@ -319,7 +321,7 @@ func (k *checker) secret(path, file string) Secret {
 	return Secret(s)
 }
 
-// unique reports a value that another path has already. It returns whether there was none to report.
+// unique reports a value that an earlier path has, and returns whether the value is new.
 func (k *checker) unique(seen map[string]string, path, value string) bool {
 	if k.bad[path] {
 		return false

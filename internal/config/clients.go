@@ -21,10 +21,10 @@ func (k *checker) clients() {
 	}
 }
 
-// client checks one client, also one that is not among the settings.
+// client checks one client, in the settings or registered at run time.
 func (k *checker) client(c *Client, path string) {
-	// RFC 6749 §2.3.1 ends the id at the first colon of a Basic header; and the sub of a service token, which is
-	// the client's id, is never mistaken for the URI of a user.
+	// In a Basic header the id ends at the first colon (RFC 6749 §2.3.1). An id without a colon also cannot be mistaken for
+	// the URI of a user where it is the sub of a service token.
 	if !clientID.MatchString(c.ID) {
 		k.report(join(path, "id"), "%q is not 1 to 255 printable ASCII characters without space and colon", c.ID)
 	}
@@ -69,12 +69,13 @@ func (k *checker) credentials(c *Client, path string) {
 	}
 	for j, s := range c.Scopes {
 		if strings.HasPrefix(s, "introspect") && !slices.Contains(c.Grants, "authorization_code") {
-			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), unless users log in with it and it asks with their tokens")
+			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), "+
+				"unless users log in with it and it asks with their tokens")
 		}
 	}
 }
 
-// keys reads the keys of a client that signs assertions: written here, or published by it.
+// keys checks the keys of a client that signs assertions: they are in the settings, or published by the client.
 func (k *checker) keys(c *Client, path string) {
 	jwks, uri := join(path, "jwks"), join(path, "jwks_uri")
 	switch {
@@ -100,7 +101,8 @@ func (k *checker) keys(c *Client, path string) {
 	default:
 		var err error
 		if c.Keys, err = assertion.ParseKeys([]byte(c.JWKS)); err != nil {
-			k.report(jwks, "cannot be used: %v. Write the client's public keys for ES256, EdDSA or RS256 as one JWK Set (RFC 7517 §5)", err)
+			k.report(jwks, "cannot be used: %v. Write the client's public keys for ES256, EdDSA or RS256 as one JWK Set (RFC 7517 §5)",
+				err)
 		}
 	}
 }
@@ -110,9 +112,11 @@ func (k *checker) grants(c *Client, path string) {
 	embeds := slices.Contains(c.Grants, "urn:ietf:params:oauth:grant-type:embedded-tokens")
 	switch {
 	case len(c.Embed) > 0 && !embeds && !slices.Contains(c.Grants, "urn:ietf:params:oauth:grant-type:token-exchange"):
-		k.report(join(path, "embed"), "has no effect without the grant urn:ietf:params:oauth:grant-type:embedded-tokens, or that for token exchange: add it or leave the key out")
+		k.report(join(path, "embed"), "has no effect without the grant urn:ietf:params:oauth:grant-type:embedded-tokens, "+
+			"or that for token exchange: add it or leave the key out")
 	case len(c.Embed) == 0 && embeds:
-		k.report(join(path, "embed"), "is required with the grant embedded-tokens: name the relations of the tokens that the client may embed")
+		k.report(join(path, "embed"),
+			"is required with the grant embedded-tokens: name the relations of the tokens that the client may embed")
 	}
 	if _, given := k.where[join(path, "scopes")]; !given && logsIn {
 		c.Scopes = []string{"im:handle", "im:device"}
@@ -144,7 +148,7 @@ func (k *checker) grants(c *Client, path string) {
 	}
 }
 
-// knownDomain reports a domain, one of a client's, that the settings do not have. It suggests none that would be refused too.
+// knownDomain checks that a domain of a client is among those of the settings. It suggests a similar one that would be accepted.
 func (k *checker) knownDomain(path, name string, of []string) {
 	var names, good []string
 	for _, d := range k.Domains {

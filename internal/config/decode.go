@@ -12,19 +12,19 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// A decoder walks a YAML document against the structs of this package and gathers every fault on its way. The YAML
-// library would do the second half itself, but in words of Go types and without key paths.
+// A decoder reads a YAML document into the structs of this package and collects all errors. The YAML library could fill the
+// structs itself, but its errors would speak of Go types and have no key paths.
 type decoder struct {
 	name   string
 	errs   Errors
-	warned Errors                // what is no fault, but hardly meant
-	todo   Errors                // what is no fault of the settings, but has to be made before the first start
-	envs   map[*yaml.Node]string // nodes that came from the environment, and the variable's name
-	files  map[*yaml.Node]string // nodes that came from a document below this one, and what that is called
-	where  map[string]*yaml.Node // where each key path that was given stands
-	bad    map[string]bool       // key paths whose value could not be read
+	warned Errors                // valid, but hardly intended
+	todo   Errors                // no errors in the settings, but things to make before the first start
+	envs   map[*yaml.Node]string // the variable's name, for nodes from the environment
+	files  map[*yaml.Node]string // the document's name, for nodes from a base document
+	where  map[string]*yaml.Node // the node at each key path that was given
+	bad    map[string]bool       // key paths whose values could not be read
 
-	inList []*yaml.Node // the elements of the list whose words are read
+	inList []*yaml.Node // the elements of the list that is being read
 }
 
 func newDecoder(name string) *decoder {
@@ -37,7 +37,7 @@ func newDecoder(name string) *decoder {
 	}
 }
 
-// document returns the one mapping that data holds, empty for an empty file, and nil when it cannot be read at all.
+// document returns the mapping in data: an empty one for an empty file, nil if data cannot be read.
 func (d *decoder) document(data []byte) *yaml.Node {
 	empty := &yaml.Node{Kind: yaml.MappingNode, Line: 1}
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
@@ -73,7 +73,7 @@ func (d *decoder) syntax(err error) {
 	d.errs = append(d.errs, e)
 }
 
-// at reports a fault of the node that stands at path.
+// at reports an error of the node n at path.
 func (d *decoder) at(n *yaml.Node, path, format string, args ...any) {
 	e := Error{File: d.name, Line: n.Line, Path: path, Message: fmt.Sprintf(format, args...)}
 	if env, ok := d.envs[n]; ok {
@@ -84,13 +84,13 @@ func (d *decoder) at(n *yaml.Node, path, format string, args ...any) {
 	d.errs = append(d.errs, e)
 }
 
-// refuse reports a node that no value can be read from.
+// refuse reports a node whose value cannot be read.
 func (d *decoder) refuse(n *yaml.Node, path, format string, args ...any) {
 	d.bad[path] = true
 	d.at(n, path, format, args...)
 }
 
-// later reports what has to be made before the first start.
+// later reports something that has to be made before the first start.
 func (d *decoder) later(path, format string, args ...any) {
 	n := len(d.errs)
 	d.report(path, format, args...)
@@ -98,7 +98,7 @@ func (d *decoder) later(path, format string, args ...any) {
 	d.errs = d.errs[:n:n]
 }
 
-// warn reports what is valid, but hardly what the operator means.
+// warn reports something valid that the operator hardly intends.
 func (d *decoder) warn(path, format string, args ...any) {
 	n := len(d.errs)
 	d.report(path, format, args...)
@@ -106,8 +106,8 @@ func (d *decoder) warn(path, format string, args ...any) {
 	d.errs = d.errs[:n:n]
 }
 
-// report reports a fault of the value at path, at the nearest place that stands in the settings, unless the value or
-// what it is part of could not even be read.
+// report reports an error of the value at path, at the line of the nearest key that is in the file. It reports nothing if the
+// value, or a value that contains it, could not be read: that is reported already.
 func (d *decoder) report(path, format string, args ...any) {
 	var nearest *yaml.Node
 	for p := path; ; p = p[:max(0, strings.LastIndexAny(p, ".["))] {
@@ -129,7 +129,7 @@ func (d *decoder) decode(root *yaml.Node, into any) {
 	d.value(root, reflect.ValueOf(into).Elem(), "", "")
 }
 
-// value reads n into v. A scalar, or each element of a list of them, must be one of oneof when that is not empty.
+// value reads n into v. If oneof is not empty, a scalar must be one of its words, and so must each element of a list.
 func (d *decoder) value(n *yaml.Node, v reflect.Value, path, oneof string) {
 	d.where[path] = n
 	switch {
@@ -194,7 +194,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 		i := slices.Index(known, key.Value)
 		if i < 0 {
 			var set []string
-			for i := 0; i+1 < len(n.Content) && d.envs[key] == ""; i += 2 { // a variable may set a key again
+			for i := 0; i+1 < len(n.Content) && d.envs[key] == ""; i += 2 { // a variable may repeat a key
 				set = append(set, n.Content[i].Value)
 			}
 			d.at(key, path, "unknown key; %s", suggest(key.Value, known, set))
@@ -210,7 +210,7 @@ func (d *decoder) structure(n *yaml.Node, v reflect.Value, path string) {
 	}
 }
 
-// members calls each for every member of a mapping whose key is a plain scalar and was not there before.
+// members calls each for every member of a mapping. It reports keys that are not plain scalars, and repeated ones.
 func (d *decoder) members(n *yaml.Node, path string, each func(key, val *yaml.Node, path string)) {
 	lines := make(map[string]int)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -270,7 +270,7 @@ func (d *decoder) atom(n *yaml.Node, v reflect.Value, path, oneof string) {
 	v.Set(reflect.ValueOf(x))
 }
 
-// A field is a setting as its tags describe it.
+// A field is a setting, as described by its tags.
 type field struct {
 	index    int
 	key      string
@@ -292,7 +292,7 @@ func fieldsOf(t reflect.Type) []field {
 	return fields
 }
 
-// setDefaults fills a struct, and the structs in it, with the values of the default tags.
+// setDefaults fills a struct and the structs in it with their default values.
 func setDefaults(v reflect.Value) {
 	for _, f := range fieldsOf(v.Type()) {
 		x := v.Field(f.index)

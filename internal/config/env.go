@@ -9,12 +9,12 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// Kubernetes describes every service to every pod by variables named after the service; for one called "issuer" or
-// "issuer-…" they begin as ours do. No setting has such a name.
+// serviceLink matches the variables by which Kubernetes describes every service to every pod. They are named after the service:
+// those of a service called "issuer" or "issuer-…" begin with ISSUER_, too. No setting has such a name.
 var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_|$)|$)`)
 
-// overlay writes the ISSUER_ variables of env into the document, before anything of it is read: a variable is held to
-// the same rules as the key that it stands for.
+// overlay writes the ISSUER_ variables of env into the document before it is decoded, so that variables and keys obey the same
+// rules.
 func (d *decoder) overlay(root *yaml.Node, env []string) {
 	env = slices.Sorted(slices.Values(env))
 	for _, entry := range env {
@@ -30,7 +30,7 @@ func (d *decoder) overlay(root *yaml.Node, env []string) {
 	}
 }
 
-// plant puts leaf at parts below n, making the mappings on the way that are not there.
+// plant puts leaf at the path parts below n. It makes missing mappings on the way.
 func (d *decoder) plant(n, leaf *yaml.Node, parts []string, path, name string) {
 	slot := -1
 	switch n.Kind {

@@ -10,15 +10,15 @@ import (
 	"strings"
 )
 
-// An Error is one thing that is wrong with the settings.
+// An Error is one error in the settings.
 type Error struct {
-	// File is where the value stands: the name of the settings file, or "environment NAME" for a variable.
+	// File is the name of the settings file, or "environment NAME" for a variable.
 	File string
-	// Line is the line in the file, from 1; 0 when the fault has no line.
+	// Line is the line in the file, from 1. It is 0 if the error has no line.
 	Line int
-	// Path is the key, as in domains[0].providers[0].issuer; empty when the fault is the file itself.
+	// Path is the key, as in domains[0].providers[0].issuer. It is empty if the error concerns the whole file.
 	Path string
-	// Message says what is wrong and what to do about it.
+	// Message describes the error and its remedy.
 	Message string
 }
 
@@ -37,7 +37,7 @@ func (e Error) Error() string {
 	return b.String()
 }
 
-// Errors is everything that is wrong with the settings, in the order of the file; those of the environment come last.
+// Errors are all errors in the settings, in the order of the file. Those of environment variables come last.
 type Errors []Error
 
 // Error returns one line for each error.
@@ -61,7 +61,7 @@ func (e Errors) sort() {
 	})
 }
 
-// cause returns the words of err without the path that an operation on a file puts before them.
+// cause returns the message of err without the path of the file.
 func cause(err error) string {
 	if pe := (*fs.PathError)(nil); errors.As(err, &pe) {
 		return pe.Err.Error()
@@ -69,8 +69,8 @@ func cause(err error) string {
 	return err.Error()
 }
 
-// suggest names the known word nearest to a wrong one, or all of them when none is near. A word of taken would be refused in
-// its place too, so it is not suggested.
+// suggest names the known word that is most similar to a wrong one, or all words if none is similar. It does not suggest a word
+// of taken, which would be refused as repeated.
 func suggest(word string, known, taken []string) string {
 	switch best := nearest(word, known); {
 	case best == "":
@@ -82,7 +82,7 @@ func suggest(word string, known, taken []string) string {
 	}
 }
 
-// nearest returns the known word nearest to a wrong one, or "" if none is near.
+// nearest returns the known word that is most similar to a wrong one, or "" if none is similar.
 func nearest(word string, known []string) string {
 	best, distance := "", len(word)/2+1
 	for _, k := range known {
@@ -93,7 +93,7 @@ func nearest(word string, known []string) string {
 	return best
 }
 
-// edits returns how many letters must be put in, left out, changed or swapped with their neighbour to make b of a.
+// edits returns how many letters must be inserted, removed, changed or swapped with their neighbour to turn a into b.
 func edits(a, b string) int {
 	rows := make([][]int, len(a)+1)
 	for i := range rows {

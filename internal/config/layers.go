@@ -6,15 +6,15 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// ParseOver is [Parse] for settings that lie over a base, which is a settings document called "development settings". A
-// value of data takes the place of that of base; mappings are merged, and so are lists of mappings, whose elements are told
-// apart by id or name: an element that base lacks is added. Variables of env lie over both.
+// ParseOver is [Parse] for settings that override a base document, called "development settings" in errors. Values of data
+// replace those of base. Mappings are merged, and so are lists of mappings, whose elements are identified by id or name.
+// Variables in env override both.
 func ParseOver(base []byte, name string, data []byte, env []string) (*Config, error) {
 	c, todo, err := examineOver(base, name, data, env)
 	return complete(c, todo, err)
 }
 
-// under returns the document base with root merged over it. Faults of base are reported as such.
+// under returns the document base with root merged over it. Errors in base name it as their file.
 func (d *decoder) under(base []byte, root *yaml.Node) *yaml.Node {
 	if base == nil || root == nil {
 		return root
@@ -34,7 +34,7 @@ func (d *decoder) under(base []byte, root *yaml.Node) *yaml.Node {
 	return merge(below, root)
 }
 
-// merge returns what over makes of base. What cannot be merged is over alone: decoding reports what is wrong with it.
+// merge returns base, overridden by over. If they cannot be merged it returns over, and decoding reports its errors.
 func merge(base, over *yaml.Node) *yaml.Node {
 	switch {
 	case base.Kind == yaml.MappingNode && over.Kind == yaml.MappingNode:
@@ -72,7 +72,7 @@ func mergeMembers(base, over *yaml.Node) *yaml.Node {
 	return base
 }
 
-// mergeable reports whether n is a plain mapping without repeated keys: any other is a fault, which decoding reports.
+// mergeable reports whether n is a plain mapping without repeated keys. Decoding reports the error in any other.
 func mergeable(n *yaml.Node) bool {
 	seen := make(map[string]bool)
 	for i := 0; i+1 < len(n.Content); i += 2 {
@@ -88,7 +88,7 @@ func identified(n *yaml.Node) bool {
 	return !slices.ContainsFunc(n.Content, func(elem *yaml.Node) bool { return identity(elem) == "" })
 }
 
-// identity returns the id of a mapping, its name if it has none, and "" for anything else.
+// identity returns the id of a mapping, or its name if it has no id, or "".
 func identity(n *yaml.Node) string {
 	found := ""
 	if n.Kind != yaml.MappingNode {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// peers checks the issuers of other domains. What one issuer's keys are is said once.
+// peers checks the issuers of other domains. All entries of one issuer must name the same keys.
 func (k *checker) peers() {
 	pairs, files := make(map[string]string), make(map[string]string)
 	for i := range k.Peers {
@@ -26,11 +26,13 @@ func (k *checker) peers() {
 			if p.JWKS, err = os.ReadFile(p.JWKSFile); err != nil {
 				k.report(join(path, "jwks_file"), "%s cannot be read: %s", p.JWKSFile, cause(err))
 			} else if !strings.Contains(string(p.JWKS), `"keys"`) {
-				k.report(join(path, "jwks_file"), "%s is not a JWK Set: a JSON object with the member keys (RFC 7517 §5)", p.JWKSFile)
+				k.report(join(path, "jwks_file"), "%s is not a JWK Set: a JSON object with the member keys (RFC 7517 §5)",
+					p.JWKSFile)
 			}
 		}
 		if other, known := files[p.Issuer]; known && other != p.JWKSFile {
-			k.report(join(path, "jwks_file"), "the same issuer has another one above: the keys of an issuer are the same for all its domains")
+			k.report(join(path, "jwks_file"),
+				"the same issuer has another one above: the keys of an issuer are the same for all its domains")
 		}
 		files[p.Issuer] = p.JWKSFile
 	}

@@ -7,7 +7,7 @@ import (
 	"github.com/imidentity/issuer/internal/fetch"
 )
 
-// FetchPolicy says what URLs of the settings may lead to, and how.
+// FetchPolicy returns the rules for requests to URLs in the settings.
 func (c *Config) FetchPolicy() (fetch.Policy, error) {
 	policy := fetch.Policy{
 		AllowNetworks: c.Outbound.AllowNetworks, CAFile: c.Outbound.CAFile,

@@ -1,8 +1,8 @@
 package config
 
-// Registration reads what a client may do that is not among the settings: a JSON object with the members of an entry of
-// clients, held to the same rules, as if it stood among the settings c. Its secret is not in it; secret is the SHA-256 of
-// that, zero for a client without. The error is of type [Errors]; their paths begin at the object.
+// Registration reads the registration of a client that is not in the settings: a JSON object with the members of an entry of
+// clients, checked by the same rules, as if it were in the settings c. The client's secret is not in it: secret is its SHA-256,
+// zero for a client without a secret. The error is of type [Errors], with paths that start at the object.
 func (c *Config) Registration(data []byte, secret [32]byte) (Client, error) {
 	d := newDecoder("registration")
 	var client Client

@@ -7,11 +7,10 @@ import (
 	"strings"
 )
 
-// Reload returns c with what an issuer that runs with c can take up of next while it runs: clients, peers and
-// limits. Waiting names the other settings that differ, which need a restart.
+// Reload returns c with those settings of next that a running issuer can apply: clients, peers and limits. Waiting lists the
+// other settings that differ: they need a restart.
 //
-// The error, of type [Errors], says what of next cannot be taken up without a restart; nothing of it is to be taken up
-// then.
+// The error, of type [Errors], lists what cannot be applied without a restart and also prevents that the rest is applied.
 func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err error) {
 	m := *c
 	m.Clients, m.Peers, m.Limits = next.Clients, next.Peers, next.Limits
@@ -28,13 +27,15 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 	for i, client := range m.Clients {
 		for j, name := range client.Domains {
 			if !served[name] {
-				d.report(index(join(index("clients", i), "domains"), j), "%q is not served before a restart: restart the issuer to apply this file", name)
+				d.report(index(join(index("clients", i), "domains"), j),
+					"%q is not served before a restart: restart the issuer to apply this file", name)
 			}
 		}
 	}
 	for i, p := range m.Peers {
 		if served[p.Domain] {
-			d.report(join(index("peers", i), "domain"), "%q is served by this issuer until a restart: restart it to apply this file", p.Domain)
+			d.report(join(index("peers", i), "domain"),
+				"%q is served by this issuer until a restart: restart it to apply this file", p.Domain)
 		}
 		if p.Issuer == c.Issuer {
 			d.report(join(index("peers", i), "issuer"), "is this issuer until a restart: restart it to apply this file")
@@ -47,21 +48,21 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 	return &m, differences(reflect.ValueOf(m), reflect.ValueOf(*next), ""), nil
 }
 
-// places returns what reports faults of settings that were found good.
+// places returns a decoder that reports errors at the places of these settings.
 func (c *Config) places() *decoder {
 	d := newDecoder(c.source.name)
 	d.envs, d.files, d.where = c.source.envs, c.source.files, c.source.where
 	return d
 }
 
-// Fault is a fault of settings that were found good by themselves, at the place where path stands.
+// Fault returns an error about the setting at path, for checks that need more than the settings.
 func (c *Config) Fault(path, format string, args ...any) Error {
 	d := c.places()
 	d.report(path, format, args...)
 	return d.errs[0]
 }
 
-// differences returns the paths of the settings in which a and b differ; that of a list if its length does.
+// differences returns the paths of the settings that differ between a and b. For lists of different length it is the list's.
 func differences(a, b reflect.Value, path string) []string {
 	if _, atom := atoms[a.Type()]; !atom && a.Kind() == reflect.Struct {
 		var paths []string
@@ -71,7 +72,7 @@ func differences(a, b reflect.Value, path string) []string {
 			if !f.IsExported() {
 				continue
 			}
-			// A field without a key is what the file holds that the key before it names.
+			// A field without a key is the content of the file that the key before it names.
 			if key, _, _ := strings.Cut(f.Tag.Get("key"), ","); key != "" {
 				at = join(path, key)
 			}
@@ -96,7 +97,7 @@ func differences(a, b reflect.Value, path string) []string {
 	return nil
 }
 
-// equal is [reflect.DeepEqual], for which an empty list is one that was left out.
+// equal is [reflect.DeepEqual], except that an empty list equals a missing one.
 func equal(a, b reflect.Value) bool {
 	if a.Kind() == reflect.Slice && a.Len() == 0 && b.Len() == 0 {
 		return true

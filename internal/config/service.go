@@ -13,10 +13,10 @@ import (
 
 const (
 	maxLogo       = 32 << 10 // bytes: the logo is part of every page
-	maxLogoPixels = 1024     // a side
+	maxLogoPixels = 1024     // width and height
 )
 
-// service checks what the pages show of who runs the issuer.
+// service checks what pages show about the operator.
 func (k *checker) service() {
 	s := &k.Service
 	k.displayed("service.name", s.Name)
@@ -47,13 +47,14 @@ func (k *checker) service() {
 	case err != nil:
 		k.report(path, "%s is not a PNG or JPEG image", s.LogoFile)
 	case size.Width > maxLogoPixels || size.Height > maxLogoPixels:
-		k.report(path, "%s has %d by %d pixels and may have %d by %d", s.LogoFile, size.Width, size.Height, maxLogoPixels, maxLogoPixels)
+		k.report(path, "%s has %d by %d pixels and may have %d by %d",
+			s.LogoFile, size.Width, size.Height, maxLogoPixels, maxLogoPixels)
 	default:
 		s.Logo = logo
 	}
 }
 
-// linked reports an address that pages cannot link to.
+// linked checks an address that pages link to.
 func (k *checker) linked(path, address string) {
 	if address == "" {
 		return

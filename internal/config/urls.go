@@ -15,8 +15,8 @@ import (
 	"github.com/imidentity/issuer/claims"
 )
 
-// url reports a value that is not an absolute URL of one of schemes with a host and without userinfo and fragment. It
-// returns nil if so.
+// url checks that a value is an absolute URL of one of the schemes, with a host, without user information and fragment. It
+// returns nil if it is not.
 func (k *checker) url(path, value string, schemes ...string) *url.URL {
 	u, err := url.Parse(value)
 	switch {
@@ -36,8 +36,8 @@ func (k *checker) url(path, value string, schemes ...string) *url.URL {
 	return nil
 }
 
-// secureURL is url for the address of an issuer: without a query (RFC 8414 §2), https and not a reserved host unless
-// in development.
+// secureURL is url for the URL of an issuer: it has no query (RFC 8414 §2) and, except in development, is https with a host that
+// is not reserved.
 func (k *checker) secureURL(path, value string) *url.URL {
 	u := k.url(path, value, "https", "http")
 	switch {
@@ -55,10 +55,10 @@ func (k *checker) secureURL(path, value string) *url.URL {
 	return nil
 }
 
-// issuerPath is a path that nobody writes in two ways.
+// issuerPath matches paths that have only one spelling.
 var issuerPath = regexp.MustCompile(`^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
 
-// issuer reports what is not the URL of this issuer in the one form that others will compare it in.
+// issuer checks that the URL of this issuer is in normal form, because others compare it byte by byte.
 func (k *checker) issuer(path, value string) {
 	u := k.secureURL(path, value)
 	if u == nil {
@@ -71,14 +71,14 @@ func (k *checker) issuer(path, value string) {
 	under := strings.TrimSuffix(u.EscapedPath(), "/")
 	switch normal := u.Scheme + "://" + host + under; {
 	case under != "" && !issuerPath.MatchString(under):
-		k.report(path, "%q has a path with more than letters, digits and -._~ between its slashes, or a dot after one: choose a plain one, as in %s://%s/id",
-			value, u.Scheme, host)
+		k.report(path, "%q has a path with more than letters, digits and -._~ between its slashes, or a dot after one: "+
+			"choose a plain one, as in %s://%s/id", value, u.Scheme, host)
 	case value != normal:
 		k.report(path, "%q is not in normal form (no closing slash, lower case, no default port): write %s", value, normal)
 	}
 }
 
-// redirect reports what is not a redirect URI of a kind that RFC 6749 §3.1.2 and RFC 8252 §7 allow.
+// redirect checks that a redirect URI is of a kind that RFC 6749 §3.1.2 and RFC 8252 §7 allow.
 func (k *checker) redirect(path, value string) {
 	u, err := url.Parse(value)
 	switch {
@@ -98,12 +98,13 @@ func (k *checker) redirect(path, value string) {
 	case u.Scheme == "http":
 		k.loopback(path, value, u)
 	case !strings.Contains(u.Scheme, "."):
-		// RFC 8252 §7.1 and §8.4: a scheme under a domain name that the client's maker controls.
-		k.report(path, "%q is neither https, nor http on loopback, nor of a private-use scheme with a dot, as in com.example.app:/cb (RFC 8252 §7.1)", value)
+		// RFC 8252 §7.1 and §8.4: the scheme is a domain name, reversed, that the client's developer controls.
+		k.report(path, "%q is neither https, nor http on loopback, nor of a private-use scheme with a dot, "+
+			"as in com.example.app:/cb (RFC 8252 §7.1)", value)
 	}
 }
 
-// notASCII reports a URL with characters that no URI has, and the form that programs send.
+// notASCII reports a URL with characters that are not ASCII, together with the form that programs send.
 func (k *checker) notASCII(path, value string) {
 	written := asciiURI(value)
 	if written == "" {
@@ -117,8 +118,8 @@ func isASCII(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r > unicode.MaxASCII })
 }
 
-// asciiURI returns the URI that value means: its host in A-labels (RFC 5890), the rest percent-encoded (RFC 3987 §3.1). It
-// returns "" if there is none.
+// asciiURI returns the URI for a value with other characters than ASCII: the host in A-labels (RFC 5890), the rest
+// percent-encoded (RFC 3987 §3.1). It returns "" if there is none.
 func asciiURI(value string) string {
 	var b strings.Builder
 	scheme, rest, found := strings.Cut(value, "://")
@@ -164,12 +165,12 @@ func (k *checker) loopback(path, value string, u *url.URL) {
 	case err != nil || !addr.IsLoopback():
 		k.report(path, "%q is plain http to another machine: use https", value)
 	case u.Port() != "" || strings.HasSuffix(u.Host, ":"):
-		// RFC 8252 §7.3: the port is the client's choice at the time of the request.
+		// RFC 8252 §7.3: the client chooses the port at the time of the request.
 		k.report(path, "%q names a port, and any port is accepted on loopback: leave it out", value)
 	}
 }
 
-// resource reports what is not an audience that the issuer can put into tokens (RFC 8707 §2).
+// resource checks that a value can be an audience of tokens (RFC 8707 §2).
 func (k *checker) resource(path, value string) {
 	if name, ok := claims.DomainOf(value); ok && value == claims.DomainURI(name) {
 		k.domain(path, name)
@@ -182,14 +183,14 @@ func (k *checker) resource(path, value string) {
 
 var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
-// domain reports what is not a domain that identities can be issued in: lower-case A-labels, at least two of them.
+// domain checks that identities can be issued in a domain: at least two labels, lower-case A-labels.
 func (k *checker) domain(path, name string) {
 	if fault := k.domainFault(name); fault != "" {
 		k.report(path, "%q %s", name, fault)
 	}
 }
 
-// domainFault says what is wrong with a domain, or "". It suggests A-labels only if they would be accepted.
+// domainFault describes the error in a domain, or returns "". It suggests A-labels only if they would be accepted.
 func (k *checker) domainFault(name string) string {
 	ascii, err := idna.Lookup.ToASCII(strings.TrimSuffix(name, "."))
 	if err == nil && ascii != "" && ascii != name {
@@ -206,7 +207,7 @@ func (k *checker) domainFault(name string) string {
 
 const notADomain = "is not a domain name, as in example.org"
 
-// labelsFault says what is wrong with a domain in lower-case A-labels, or "".
+// labelsFault describes the error in a domain that is in lower-case A-labels, or returns "".
 func (k *checker) labelsFault(name string) string {
 	labels := strings.Split(name, ".")
 	last := labels[len(labels)-1]
@@ -222,7 +223,7 @@ func (k *checker) labelsFault(name string) string {
 	return ""
 }
 
-// reservedHost tells whether host leads nowhere, or back here, on the Internet (RFC 6761, RFC 2606).
+// reservedHost reports whether host is reserved (RFC 6761, RFC 2606): it leads nowhere, or to the same machine.
 func reservedHost(host string) bool {
 	if addr, err := netip.ParseAddr(host); err == nil {
 		return addr.IsLoopback() || addr.IsUnspecified()
@@ -230,7 +231,7 @@ func reservedHost(host string) bool {
 	return under(host, "test", "example", "invalid", "localhost", "example.com", "example.net", "example.org")
 }
 
-// under tells whether name is one of parents or below one.
+// under reports whether name is one of parents or below one.
 func under(name string, parents ...string) bool {
 	name = strings.ToLower(name)
 	return slices.ContainsFunc(parents, func(p string) bool {

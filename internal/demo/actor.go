@@ -24,13 +24,13 @@ const (
 	anyJWT      = "urn:ietf:params:oauth:token-type:jwt"
 )
 
-// An actorGrant is what the issuer answers when a person lets somebody act for her.
+// An actorGrant is the issuer's answer when a user grants a client the right to act for them.
 type actorGrant struct {
 	ID    string `json:"id"`
 	Token string `json:"token"`
 }
 
-// mine sends a request about Alice's own account, with a token that is for the issuer alone.
+// mine sends a request about Alice's account, with a token whose only audience is the issuer.
 func (t *telling) mine(ctx context.Context, method, path string, body, answer any) error {
 	var err error
 	if t.tokens, err = t.app.Token(ctx, url.Values{
@@ -53,7 +53,7 @@ func (t *telling) mine(ctx context.Context, method, path string, body, answer an
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }() // read to its end, or not wanted
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode >= http.StatusBadRequest {
 		return fmt.Errorf("%s %s was answered %d", method, path, resp.StatusCode)
 	}
@@ -103,7 +103,7 @@ func (t *telling) act(ctx context.Context) error {
 	return nil
 }
 
-// exchange buys a token about Alice: with her grant, and the bot's own token (RFC 8693).
+// exchange gets a token about Alice for the grant and the bot's own token (RFC 8693).
 func (t *telling) exchange(ctx context.Context) (client.Tokens, error) {
 	own, err := t.bot.Token(ctx, url.Values{"grant_type": {"client_credentials"}})
 	if err != nil {

@@ -37,7 +37,7 @@ func (t *telling) steal(ctx context.Context) error {
 		return err
 	}
 	defer room.close()
-	// A resource that lets nobody in would refuse the thief, too.
+	// First the device itself: a resource that refused every token would prove nothing.
 	if code, err := room.join(ctx, t.signer, t.tokens.AccessToken); err != nil {
 		return err
 	} else if code != "" {
@@ -53,7 +53,8 @@ func (t *telling) steal(ctx context.Context) error {
 	case code != "invalid_token":
 		return fmt.Errorf("expected invalid_token, got: %s", code)
 	}
-	t.ok("the stolen access token at a resource: refused, %s, the proof has key %.12s…, the token is bound to %.12s…", code, thief.JKT(), t.set.JKT)
+	t.ok("the stolen access token at a resource: refused, %s, the proof has key %.12s…, the token is bound to %.12s…", code, thief.JKT(),
+		t.set.JKT)
 	return nil
 }
 
@@ -84,7 +85,7 @@ func (t *telling) replay(ctx context.Context) error {
 	return nil
 }
 
-// fixedProof sends one and the same proof with every request.
+// fixedProof sends the same proof with every request.
 type fixedProof string
 
 func (p fixedProof) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -118,7 +119,7 @@ func (t *telling) remove(ctx context.Context) error {
 	return nil
 }
 
-// expect wants err to be the issuer's refusal with that code.
+// expect checks that err is a refusal of the issuer with that code.
 func expect(err error, code string) error {
 	var refusal *client.Error
 	switch {

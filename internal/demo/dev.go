@@ -1,5 +1,5 @@
-// Package demo runs the issuer for development: an OpenID provider with people alice and bob, the issuer in front of
-// it, and two clients. [Start] keeps it running; [Run] tells the whole story with it, step by step, and checks each.
+// Package demo runs the issuer for development, with an OpenID provider that knows the users alice and bob, and three clients.
+// [Start] runs it until it is stopped. [Run] plays a story with it, and checks each step.
 package demo
 
 import (
@@ -31,9 +31,9 @@ import (
 // Names of the development set-up.
 const (
 	Domain   = "example.com"
-	AppID    = "im-app" // public, logs people in, any loopback port
-	PeerID   = "peer"   // confidential, introspects tokens of the domain, has service tokens
-	BotID    = "bot"    // confidential, acts for people who let it
+	AppID    = "im-app" // public client with logins, at any loopback port
+	PeerID   = "peer"   // confidential client that introspects tokens of the domain and gets service tokens
+	BotID    = "bot"    // confidential client that acts for users who allow it
 	provider = "dev"
 
 	defaultData           = "./data"
@@ -41,23 +41,23 @@ const (
 	defaultProviderListen = "127.0.0.1:8081"
 )
 
-// Options says where [Start] serves. Ports may be 0.
+// Options configures [Start]. Ports may be 0.
 type Options struct {
-	// Data is the folder for the database and dev.env. It is made if it is missing. Empty means what the settings say,
-	// ./data unless they say otherwise.
+	// Data is the folder of the database and dev.env. It is created if it is missing. If it is empty, the settings decide; their
+	// default is ./data.
 	Data string
-	// Listen and ProviderListen are host:port on a loopback address. Empty means what the settings say, 127.0.0.1:8080 unless
-	// they say otherwise, and 127.0.0.1:8081.
+	// Listen and ProviderListen are host:port on a loopback address. If Listen is empty, the settings decide; their default is
+	// 127.0.0.1:8080. The default of ProviderListen is 127.0.0.1:8081.
 	Listen         string
 	ProviderListen string
-	// Overlay is a settings document that lies over the development settings, Name what it is called, Env the variables that
-	// lie over both ([config.ParseOver]).
+	// Overlay is a settings document that overrides the development settings, and Name its name. The variables in Env override
+	// both ([config.ParseOver]).
 	Overlay []byte
 	Name    string
 	Env     []string
-	// AcceptClock is that of [issuer.Options].
+	// AcceptClock has the meaning of that in [issuer.Options].
 	AcceptClock bool
-	// Log makes the log that the settings ask for.
+	// Log returns the log that the settings describe.
 	Log func(config.Log) *slog.Logger
 }
 
@@ -66,7 +66,7 @@ type Dev struct {
 	Issuer     string // its URL
 	Provider   string // URL of the OpenID provider
 	Admin      string // path of the admin socket
-	EnvFile    string // shell file with ISSUER, and id and secret of peer and bot, for its owner alone
+	EnvFile    string // shell file with ISSUER, and the ids and secrets of peer and bot; mode 0600
 	PeerSecret string
 	BotSecret  string
 
@@ -78,7 +78,7 @@ type Dev struct {
 
 // Start serves until ctx ends or Close is called.
 func Start(ctx context.Context, o Options) (*Dev, error) {
-	// The settings may say where to listen, and need the ports: they are read once without.
+	// The settings contain the ports, but may also choose them: read them once before the ports are known.
 	d := &Dev{Issuer: "http://" + defaultListen, Provider: "http://" + defaultProviderListen, PeerSecret: "-", BotSecret: "-"}
 	cfg, err := d.settings(o)
 	if err != nil {
@@ -87,7 +87,7 @@ func Start(ctx context.Context, o Options) (*Dev, error) {
 	if o.Data == "" {
 		o.Data = cfg.Data
 		if folder, err := filepath.Abs(defaultData); err == nil && folder == cfg.Data {
-			o.Data = defaultData // short, in what is printed
+			o.Data = defaultData // a short name for the output
 		}
 	}
 	d.EnvFile = filepath.Join(o.Data, "dev.env")
@@ -141,7 +141,7 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	if err != nil {
 		return errors.Join(err, instance.Close())
 	}
-	// Not before this process is the only issuer on the folder: the file is about the one that serves.
+	// Now this process is the only issuer on the folder, so the file describes the issuer that serves.
 	if err := d.writeEnv(); err != nil {
 		return errors.Join(err, admin.Close(), instance.Close())
 	}
@@ -162,7 +162,7 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	return nil
 }
 
-// Wait returns when the issuer has stopped, with what went wrong.
+// Wait waits for the end of the issuer and returns its error.
 func (d *Dev) Wait() error {
 	d.ended.Wait()
 	d.mu.Lock()
@@ -185,7 +185,7 @@ func (d *Dev) failed(err error) {
 	}
 }
 
-// settings writes the settings as an operator would and reads them as the issuer does.
+// settings writes a settings file and reads it as the issuer does.
 func (d *Dev) settings(o Options) (*config.Config, error) {
 	peer, bot := sha256.Sum256([]byte(d.PeerSecret)), sha256.Sum256([]byte(d.BotSecret))
 	folder, err := filepath.Abs(cmp.Or(o.Data, defaultData))
@@ -193,7 +193,7 @@ func (d *Dev) settings(o Options) (*config.Config, error) {
 		return nil, err
 	}
 	env := o.Env
-	if o.Data != "" { // the flag has the last word
+	if o.Data != "" { // the flag overrides the variable
 		env = slices.DeleteFunc(slices.Clone(env), func(entry string) bool { return strings.HasPrefix(entry, "ISSUER_DATA=") })
 		env = append(env, "ISSUER_DATA="+folder)
 	}
@@ -234,7 +234,7 @@ clients:
 	return config.ParseOver([]byte(text), cmp.Or(o.Name, "development settings"), o.Overlay, env)
 }
 
-// secretOf is a secret in the environment file of an earlier start, or a new one if there is no such file.
+// secretOf returns a secret from the environment file of an earlier start, or a new one if there is no such file.
 func secretOf(file, name string) (string, error) {
 	f, err := os.Open(file)
 	if errors.Is(err, os.ErrNotExist) {
@@ -244,7 +244,7 @@ func secretOf(file, name string) (string, error) {
 	} else if err != nil {
 		return "", err
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	defer f.Close()
 	lines := bufio.NewScanner(f)
 	for lines.Scan() {
 		line := strings.TrimPrefix(lines.Text(), "export ")
@@ -265,7 +265,7 @@ func (d *Dev) writeEnv() error {
 	return os.Rename(temp, d.EnvFile)
 }
 
-// An AddressError says that an address cannot be listened at, and which flag of issuer serve chooses another.
+// An AddressError tells that an address cannot be listened on, and which flag of issuer serve chooses another one.
 type AddressError struct {
 	Err  error
 	Flag string
@@ -274,7 +274,7 @@ type AddressError struct {
 func (e *AddressError) Error() string { return e.Err.Error() }
 func (e *AddressError) Unwrap() error { return e.Err }
 
-// listen opens a loopback address; the development set-up is for nobody else. Flag names another address.
+// listen listens on a loopback address: the development issuer serves this machine only. The flag chooses another address.
 func listen(address, flag string) (net.Listener, error) {
 	tcp, err := net.ResolveTCPAddr("tcp", address)
 	if err != nil {

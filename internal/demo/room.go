@@ -15,13 +15,13 @@ import (
 	"github.com/imidentity/issuer/dpop"
 )
 
-// A room is a resource server, such as any Go service is with package dpop.
+// A room is a resource server: a Go service that uses package dpop.
 type room struct {
 	url  string
 	http *http.Server
 }
 
-// openRoom starts a room that believes what the issuer says of a token.
+// openRoom starts a room that asks the issuer about tokens.
 func (t *telling) openRoom() (*room, error) {
 	verifier, err := newVerifier()
 	if err != nil {
@@ -34,12 +34,12 @@ func (t *telling) openRoom() (*room, error) {
 	r := &room{url: "http://" + listener.Addr().String()}
 	resource, err := dpop.NewResource(dpop.ResourceConfig{Verifier: verifier, PublicURL: r.url, Token: t.introspected})
 	if err != nil {
-		_ = listener.Close() // nobody has used it
+		_ = listener.Close() // it was not used
 		return nil, err
 	}
 	joined := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	r.http = &http.Server{Handler: resource.Protect(joined), ReadHeaderTimeout: 30 * time.Second}
-	go func() { _ = r.http.Serve(listener) }() // until close; whoever asks sees any other end
+	go func() { _ = r.http.Serve(listener) }() // until close; requests fail if it ends earlier
 	return r, nil
 }
 
@@ -57,13 +57,13 @@ func newVerifier() (*dpop.Verifier, error) {
 	return dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces})
 }
 
-// introspected tells which key the issuer says that a token is bound to.
+// introspected asks the issuer about a token and returns the key that it is bound to.
 func (t *telling) introspected(ctx context.Context, token string) (dpop.Confirmation, error) {
 	answer, err := t.peer.Introspect(ctx, token)
 	if err != nil {
 		return dpop.Confirmation{}, err
 	}
-	// The issuer answers about tokens for other services, too: a room takes those that are for its domain.
+	// The issuer answers about tokens for other services, too. A room accepts those for its domain.
 	one, _ := answer["aud"].(string)
 	several, _ := answer["aud"].([]any)
 	if own := any(claims.DomainURI(Domain)); answer["active"] != true || one != own && !slices.Contains(several, own) {
@@ -74,7 +74,7 @@ func (t *telling) introspected(ctx context.Context, token string) (dpop.Confirma
 	return dpop.Confirmation{JKT: jkt}, nil
 }
 
-// join asks to be let in with a token and proofs by signer. It returns the error code of a refusal; "" is none.
+// join sends a request with a token and a proof by signer. It returns the error code of the refusal, "" if it is accepted.
 func (r *room) join(ctx context.Context, signer *dpop.Signer, token string) (string, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/join", nil)
 	if err != nil {
@@ -87,7 +87,7 @@ func (r *room) join(ctx context.Context, signer *dpop.Signer, token string) (str
 	if err != nil {
 		return "", err
 	}
-	defer func() { _ = resp.Body.Close() }() // read to its end, or not wanted
+	defer func() { _ = resp.Body.Close() }()
 	if resp.StatusCode < http.StatusBadRequest {
 		return "", nil
 	}
@@ -100,4 +100,4 @@ func (r *room) join(ctx context.Context, signer *dpop.Signer, token string) (str
 	return refusal.Error, nil
 }
 
-func (r *room) close() { _ = r.http.Close() } // it holds nothing that could be lost
+func (r *room) close() { _ = r.http.Close() }

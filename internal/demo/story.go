@@ -24,29 +24,30 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 )
 
-// A Story is how the demonstration is told.
+// A Story configures the demonstration.
 type Story struct {
 	Out    io.Writer
 	Colour bool
-	// Keep goes on serving after the end, at the usual addresses, until the context ends.
+	// Keep serves at the usual addresses and goes on after the story, until the context ends.
 	Keep bool
 	Log  *slog.Logger
 }
 
 const (
-	redirectURI = "http://127.0.0.1:7777/callback" // nobody listens: the browser stops before it goes there
+	redirectURI = "http://127.0.0.1:7777/callback" // nothing listens there: the browser stops before that request
 	person      = "alice"
 )
 
-// Run starts a development issuer in a temporary folder and plays the story against it over HTTP: a login, the bound
-// token, a peer's question, and three attacks that must fail. The error names the step that did not do what it should.
+// Run starts a development issuer in a temporary folder and plays the story over HTTP: a login, the bound token, a question of a
+// peer, three attacks that must fail, and a bot that acts for a user. The error names the step that failed.
 func Run(ctx context.Context, s Story) error {
 	folder, err := os.MkdirTemp("", "issuer-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0", Log: func(config.Log) *slog.Logger { return s.Log }}
+	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0",
+		Log: func(config.Log) *slog.Logger { return s.Log }}
 	if s.Keep {
 		options.Listen, options.ProviderListen = "", ""
 	}
@@ -65,7 +66,7 @@ func Run(ctx context.Context, s Story) error {
 	return errors.Join(err, dev.Close())
 }
 
-// telling is the state of a story that is being told.
+// telling is the state of a running story.
 type telling struct {
 	Story
 	dev *Dev
@@ -149,7 +150,8 @@ func (t *telling) device(context.Context) error {
 }
 
 func (t *telling) login(ctx context.Context) (err error) {
-	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"}, "scope": {"im:handle im:device account"}})
+	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"},
+		"scope": {"im:handle im:device account"}})
 	alices := browser.New(nil)
 	asked, err := alices.Login(ctx, flow.URL, browser.To(t.dev.Issuer+"/login/consent"),
 		map[string]string{"text": person, "password": person})

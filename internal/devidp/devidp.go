@@ -20,7 +20,7 @@ import (
 // ErrNotLoopback is returned by [New] for an issuer that other machines could reach.
 var ErrNotLoopback = errors.New("devidp: this provider is for development, and is served on loopback addresses only")
 
-// A Person can log in. The password is the user name.
+// A Person is a user who can log in. The password is the user name.
 type Person struct {
 	Subject  string // the sub claim: stable, and not the user name
 	Username string // the preferred_username claim
@@ -28,13 +28,13 @@ type Person struct {
 	Email    string
 }
 
-// Alice and Bob are the people of a provider whose configuration names none.
+// Alice and Bob are the users of a provider whose configuration has none.
 var (
 	Alice = Person{Subject: "dev-10021", Username: "alice", Name: "Alice Example", Email: "alice@example.com"}
 	Bob   = Person{Subject: "dev-10022", Username: "bob", Name: "Bob Example", Email: "bob@example.com"}
 )
 
-// A Client is an application that logs people in here.
+// A Client is an application whose users log in here.
 type Client struct {
 	ID           string
 	Secret       string // empty for a public client, which then has to use PKCE
@@ -47,7 +47,7 @@ type Config struct {
 	Issuer string
 	// Clients are the registered clients. At least one.
 	Clients []Client
-	// People are those who can log in. Nil means Alice and Bob.
+	// People are the users. Nil means Alice and Bob.
 	People []Person
 }
 
@@ -82,7 +82,7 @@ func New(cfg Config) (http.Handler, error) {
 	return loopbackOnly(mux), nil
 }
 
-// checkIssuer accepts http and https URLs of this machine, without a path.
+// checkIssuer accepts http and https URLs with a loopback address or localhost, without a path.
 func checkIssuer(issuer string) error {
 	u, err := url.Parse(issuer)
 	if err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || u.String() != u.Scheme+"://"+u.Host {
@@ -94,7 +94,7 @@ func checkIssuer(issuer string) error {
 	return nil
 }
 
-// loopbackOnly guards a provider whose listener was opened wider than its issuer says.
+// loopbackOnly refuses callers from other machines, in case the listener is open to them.
 func loopbackOnly(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host, _, _ := net.SplitHostPort(r.RemoteAddr)

@@ -18,8 +18,8 @@ var loginHTML string
 
 var loginPage = template.Must(template.New("login").Parse(loginHTML))
 
-// pages are the login page and its form. A request's id is unguessable and known only to the browser that
-// carries it, so the form needs no cookie.
+// pages serves the login page and its form. The id of a request is random and known only to the browser that sends it, so the
+// form needs no cookie.
 type pages struct {
 	store    *store
 	provider *op.Provider
@@ -54,10 +54,11 @@ func (p *pages) submit(w http.ResponseWriter, r *http.Request) {
 		expired(w)
 		return
 	}
-	http.Redirect(w, r, op.AuthCallbackURL(p.provider)(op.ContextWithIssuer(r.Context(), p.provider.IssuerFromRequest(r)), id), http.StatusSeeOther)
+	http.Redirect(w, r, op.AuthCallbackURL(p.provider)(op.ContextWithIssuer(r.Context(), p.provider.IssuerFromRequest(r)), id),
+		http.StatusSeeOther)
 }
 
-// request returns the login that id names, or answers that there is none.
+// request returns the login with this id. If there is none, it has answered the request.
 func (p *pages) request(w http.ResponseWriter, r *http.Request, id string) (request, bool) {
 	found, err := p.store.AuthRequestByID(r.Context(), id)
 	if err != nil {
@@ -78,7 +79,7 @@ func (p *pages) render(w http.ResponseWriter, status int, id, username, fault st
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; frame-ancestors 'none'")
 	h.Set("Referrer-Policy", "no-referrer")
 	w.WriteHeader(status)
-	// The client is gone if this fails; the status is sent.
+	// If this fails, the browser has gone: the status is sent already.
 	_ = loginPage.Execute(w, map[string]any{
 		"Action": loginPath, "ID": id, "Username": username, "Fault": fault,
 		"Names": slices.Sorted(maps.Keys(p.store.people)),

@@ -10,13 +10,12 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// request is one login, from the authorization request until its access token expires. It is a value: a copy
-// does not change. It implements [op.AuthRequest].
+// request is one login, from the authorization request until its access token expires. It implements [op.AuthRequest].
 type request struct {
 	id       string
 	in       *oidc.AuthRequest // never changed
 	expires  time.Time
-	person   Person // and the next two: set by the login
+	person   Person // this and the next two fields are set by the login
 	sid      string
 	authTime time.Time
 }
@@ -43,7 +42,7 @@ func (r request) GetCodeChallenge() *oidc.CodeChallenge {
 	return &oidc.CodeChallenge{Challenge: r.in.CodeChallenge, Method: r.in.CodeChallengeMethod}
 }
 
-// describe fills in the claims of the person that the scopes allow.
+// describe fills in those claims of the user that the scopes allow.
 func (r request) describe(info *oidc.UserInfo) {
 	info.Subject = r.person.Subject
 	if slices.Contains(r.in.Scopes, oidc.ScopeProfile) {

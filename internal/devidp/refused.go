@@ -9,8 +9,8 @@ import (
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
-// What [op.Storage] asks for beyond the code flow: there are no refresh tokens, sessions, client keys, private
-// claims or introspection here.
+// The methods of [op.Storage] for what this provider does not have: refresh tokens, sessions, client keys, private claims and
+// introspection.
 
 func (s *store) CreateAccessAndRefreshTokens(context.Context, op.TokenRequest, string) (string, string, time.Time, error) {
 	return "", "", time.Time{}, oidc.ErrUnsupportedGrantType()
@@ -26,7 +26,7 @@ func (s *store) GetRefreshTokenInfo(context.Context, string, string) (string, st
 
 func (s *store) TerminateSession(context.Context, string, string) error { return nil }
 
-// RevokeToken forgets an access token. RFC 7009 §2.2: one that is not known is no error.
+// RevokeToken forgets an access token. An unknown token is not an error (RFC 7009 §2.2).
 func (s *store) RevokeToken(_ context.Context, tokenID, _, _ string) *oidc.Error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,7 +34,7 @@ func (s *store) RevokeToken(_ context.Context, tokenID, _, _ string) *oidc.Error
 	return nil
 }
 
-// SetUserinfoFromScopes is superseded by SetUserinfoFromRequest.
+// SetUserinfoFromScopes does nothing: SetUserinfoFromRequest has replaced it.
 func (s *store) SetUserinfoFromScopes(context.Context, *oidc.UserInfo, string, string, []string) error {
 	return nil
 }

@@ -23,8 +23,7 @@ const (
 
 var errUnknown = errors.New("unknown or expired")
 
-// store implements [op.Storage] for the code flow with ID token and userinfo; what else the interface asks for
-// is refused.
+// store implements [op.Storage] for the code flow with ID token and userinfo. The other methods refuse.
 type store struct {
 	key     signingKey
 	clients map[string]Client
@@ -33,7 +32,7 @@ type store struct {
 	mu       sync.Mutex
 	requests map[string]request // by id
 	codes    map[string]string  // code to request id
-	tokens   map[string]request // by access token id: what the token was made for
+	tokens   map[string]request // by access token id: the request that it was made for
 }
 
 func newStore(cfg Config) (*store, error) {
@@ -58,7 +57,7 @@ func newStore(cfg Config) (*store, error) {
 	return s, nil
 }
 
-// login marks the request id as answered by p.
+// login records that p has answered the request id.
 func (s *store) login(id string, p Person) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,7 +72,7 @@ func (s *store) login(id string, p Person) error {
 
 func (s *store) CreateAuthRequest(_ context.Context, in *oidc.AuthRequest, _ string) (op.AuthRequest, error) {
 	for _, prompt := range in.Prompt {
-		if prompt == oidc.PromptNone { // Nobody is ever logged in already.
+		if prompt == oidc.PromptNone { // there are no sessions here, so a login is always required
 			return nil, oidc.ErrLoginRequired()
 		}
 	}
@@ -85,7 +84,7 @@ func (s *store) CreateAuthRequest(_ context.Context, in *oidc.AuthRequest, _ str
 	return r, nil
 }
 
-// dropExpired forgets the requests nobody finished and the tokens nobody can use; mu is held.
+// dropExpired forgets expired requests and tokens. The caller holds mu.
 func (s *store) dropExpired() {
 	now := time.Now()
 	for id, r := range s.requests {
@@ -115,7 +114,7 @@ func (s *store) AuthRequestByID(_ context.Context, id string) (op.AuthRequest, e
 	return r, nil
 }
 
-// AuthRequestByCode spends the code.
+// AuthRequestByCode returns the request of a code and spends the code.
 func (s *store) AuthRequestByCode(ctx context.Context, code string) (op.AuthRequest, error) {
 	s.mu.Lock()
 	id, ok := s.codes[code]
@@ -170,7 +169,7 @@ func (s *store) AuthorizeClientIDSecret(_ context.Context, id, secret string) er
 	return nil
 }
 
-// SetUserinfoFromRequest fills the ID token.
+// SetUserinfoFromRequest fills in the claims of the ID token.
 func (s *store) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, in op.IDTokenRequest, _ []string) error {
 	r, ok := in.(request)
 	if !ok {
@@ -181,7 +180,7 @@ func (s *store) SetUserinfoFromRequest(_ context.Context, info *oidc.UserInfo, i
 	return nil
 }
 
-// SetUserinfoFromToken answers the userinfo endpoint.
+// SetUserinfoFromToken fills in the answer of the userinfo endpoint.
 func (s *store) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, tokenID, _, _ string) error {
 	s.mu.Lock()
 	r, ok := s.tokens[tokenID]

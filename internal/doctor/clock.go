@@ -6,20 +6,20 @@ import (
 	"time"
 )
 
-// By how much clocks may differ: a Date has whole seconds, and proofs without nonces a minute.
+// Clocks may differ by less than these. A Date has whole seconds, and proofs without a nonce are valid for about a minute.
 const (
 	clockWarn = 5 * time.Second
 	clockFail = time.Minute
 )
 
-// A clock is how far another host's is ahead of this machine's.
+// A clock is the clock of another host, compared with that of this machine.
 type clock struct {
 	of     string
-	offset time.Duration
-	doubt  time.Duration // how much of it may be the way
+	offset time.Duration // how far it is ahead
+	doubt  time.Duration // how much of the offset may be the time that the answer took
 }
 
-// measured keeps what the Date of an answer says. An answer of a cache tells an older time.
+// measured records the Date of an answer. Answers from caches are ignored: their Date is older.
 func (e *examination) measured(of string, r reply) {
 	date, err := http.ParseTime(r.Header.Get("Date"))
 	if err != nil || r.Header.Get("Age") != "" {
@@ -29,7 +29,7 @@ func (e *examination) measured(of string, r reply) {
 	e.clocks = append(e.clocks, clock{of, date.Add(500 * time.Millisecond).Sub(r.sent.Add(way / 2)), way/2 + 500*time.Millisecond})
 }
 
-// clock compares the clock of this machine with all that answered.
+// clock compares the clock of this machine with those of all hosts that answered.
 func (e *examination) clock() {
 	var agree []string
 	for _, c := range e.clocks {
@@ -46,7 +46,8 @@ func (e *examination) clock() {
 		if c.offset < 0 {
 			which = "behind"
 		}
-		e.found(status, "clock", "set both clocks by NTP: on this machine, run `timedatectl set-ntp true` or the equivalent", "the clock of %s is %s %s this machine's", c.of, c.offset.Abs().Round(time.Second), which)
+		e.found(status, "clock", "set both clocks by NTP: on this machine, run `timedatectl set-ntp true` or the equivalent",
+			"the clock of %s is %s %s this machine's", c.of, c.offset.Abs().Round(time.Second), which)
 	}
 	switch {
 	case len(e.clocks) == 0:

@@ -28,6 +28,7 @@ func (e *examination) database(ctx context.Context) {
 	case err != nil:
 		e.found(Fail, "database", "restore a backup: see docs/faults.md", "%v", err)
 	default:
-		e.ok("database", "every page of %s (%d MiB) is well-formed; read in %s", path, info.Size()>>20, time.Since(began).Round(time.Millisecond))
+		e.ok("database", "every page of %s (%d MiB) is well-formed; read in %s", path, info.Size()>>20,
+			time.Since(began).Round(time.Millisecond))
 	}
 }

@@ -1,8 +1,8 @@
-// Package doctor looks at an issuer from the outside, as its operator does when something does not work: at its
-// settings, files and disk, at its name, certificate and proxy, at clocks, OpenID providers and the store of spent proofs.
-// Each [Finding] says what was seen and, where that is not as it should be, how to mend it.
+// Package doctor checks an issuer from the outside: settings, files and disk, host name, certificate and proxy, clocks, OpenID
+// providers, the store of spent proofs and the database. Each [Finding] describes what was found and, if something is wrong, the
+// remedy.
 //
-// It changes nothing. What it asks of other hosts goes through internal/fetch, as the settings allow.
+// It changes nothing. Its requests to other hosts go through internal/fetch and obey the settings.
 package doctor
 
 import (
@@ -19,10 +19,10 @@ import (
 	"github.com/imidentity/issuer/internal/fetch"
 )
 
-// A Status says how bad a [Finding] is.
+// A Status is the severity of a [Finding].
 type Status string
 
-// The statuses, from good to bad. Unknown is what could not be looked at.
+// The statuses, from good to bad. Unknown means that a check could not be made.
 const (
 	OK      Status = "ok"
 	Warn    Status = "warn"
@@ -30,21 +30,21 @@ const (
 	Fail    Status = "fail"
 )
 
-// A Finding is what one check saw.
+// A Finding is the result of one check.
 type Finding struct {
-	// Check names what was looked at: "settings", "domains", "files", "data", "admin", "dns", "tls", "front door",
+	// Check names the checked thing: "settings", "domains", "files", "data", "admin", "dns", "tls", "front door",
 	// "proxy", "clock", "provider ID", "replay" or "database".
 	Check  string `json:"check"`
 	Status Status `json:"status"`
-	// Text says what was seen, Remedy what to do about it; it is empty if there is nothing to do.
+	// Text describes what was found. Remedy tells what to do; it is empty if there is nothing to do.
 	Text   string `json:"text"`
 	Remedy string `json:"remedy,omitempty"`
 }
 
-// How long one question of an examination may take.
+// patience is the time limit of one request of an examination.
 const patience = 10 * time.Second
 
-// An examination is under way.
+// An examination is one run of the checks.
 type examination struct {
 	cfg    *config.Config
 	report func(Finding)
@@ -57,8 +57,7 @@ type examination struct {
 	clocks  []clock
 }
 
-// Run looks at the issuer of cfg and reports findings as it makes them. It reports no error by itself but one that kept it
-// from looking at anything.
+// Run checks the issuer of cfg and reports each finding at once. It returns an error only if it could not check anything.
 func Run(ctx context.Context, cfg *config.Config, report func(Finding)) error {
 	policy, err := cfg.FetchPolicy()
 	if err != nil {
@@ -98,14 +97,14 @@ func (e *examination) found(status Status, check, remedy, format string, args ..
 	e.report(Finding{Check: check, Status: status, Text: fmt.Sprintf(format, args...), Remedy: remedy})
 }
 
-// A reply is an HTTP answer, read to its end.
+// A reply is an HTTP answer whose body was read.
 type reply struct {
 	*http.Response
 	body      []byte
 	sent, got time.Time
 }
 
-// ask sends a request through the configured client, or through that of the admin socket.
+// ask sends a request with the client h, for the network or the admin socket.
 func ask(ctx context.Context, h *http.Client, method, to string, header http.Header, body io.Reader) (reply, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
@@ -129,7 +128,7 @@ func (e *examination) get(ctx context.Context, to string) (reply, error) {
 	return ask(ctx, e.client, http.MethodGet, to, nil, nil)
 }
 
-// cause returns err without the words of net/http, which repeat the URL.
+// cause returns err without the words of net/http, which repeat the URL of the request.
 func cause(err error) error {
 	if u := (*url.Error)(nil); errors.As(err, &u) {
 		return u.Err
@@ -137,7 +136,7 @@ func cause(err error) error {
 	return err
 }
 
-// forbidden tells what to do about an error of the configured client that its policy made.
+// forbidden returns the remedy for a request that the rules for outgoing requests refused.
 func (e *examination) forbidden(err error) (remedy string, ok bool) {
 	var refused *fetch.RefusedError
 	if !errors.As(err, &refused) {

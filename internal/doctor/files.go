@@ -17,7 +17,7 @@ import (
 	"github.com/imidentity/issuer/keys"
 )
 
-// domains tells of what development lets pass.
+// domains warns of what is allowed in development only.
 func (e *examination) domains() {
 	if !e.cfg.Development {
 		e.ok("domains", "none is reserved, and nothing goes by plain http")
@@ -36,21 +36,23 @@ func (e *examination) domains() {
 	e.found(Warn, "domains", "for users other than yourself, use your own domain, https, and no development: true", "%s", text)
 }
 
-// files looks at the files of secrets, and at those that decide what the issuer does and whom it trusts. Secrets that
-// others have access to are a fault of the settings already. Here it matters whether the service can read them.
+// files checks who has access to files: to secrets, and to files that decide what the issuer does and which issuers it trusts.
+// Reading the settings has already refused secrets that others have access to. Here the service itself must be able to read
+// them.
 func (e *examination) files() {
 	secrets := e.secrets()
 	good := e.kek()
-	if owner, ok := ownerOf(e.cfg.Data); ok && int(owner) != os.Geteuid() { // this user has read them already
+	if owner, ok := ownerOf(e.cfg.Data); ok && int(owner) != os.Geteuid() { // the present user has read them already
 		for _, path := range secrets {
 			if ok, err := secretfile.Readable(path, owner); err == nil && !ok {
 				good = false
-				e.found(Warn, "files", fmt.Sprintf("if the issuer runs as that user, run `chown root:%[1]s %[2]s; chmod 640 %[2]s`, or hand the file over with LoadCredential= of systemd", name(owner), path),
+				e.found(Warn, "files", fmt.Sprintf("if the issuer runs as that user, run `chown root:%[1]s %[2]s; chmod 640 %[2]s`, "+
+					"or hand the file over with LoadCredential= of systemd", name(owner), path),
 					"%s cannot be read by user %s, who owns the data folder", path, name(owner))
 			}
 		}
 	}
-	// These everybody may read. But the settings and the keys of others decide what the issuer does.
+	// All users may read these, but none may write them: they decide what the issuer does and which keys it trusts.
 	public := []string{e.cfg.File()}
 	for _, path := range []string{e.cfg.TLS.CertFile, e.cfg.Outbound.CAFile} {
 		if path != "" {
@@ -63,11 +65,12 @@ func (e *examination) files() {
 		}
 	}
 	for _, path := range public {
-		good = e.guarded(path, secretfile.MayWrite, "run `chmod go-w "+path+"`: everybody who can write it is an operator", "can write") && good
+		good = e.guarded(path, secretfile.MayWrite, "run `chmod go-w "+path+"`: everybody who can write it is an operator", "can write") &&
+			good
 	}
 	for _, folder := range folders(slices.Concat(secrets, public, []string{e.cfg.Database()})) {
 		info, err := os.Stat(folder)
-		if err != nil || info.Mode()&fs.ModeSticky != 0 { // there, only the owner of a file can replace it
+		if err != nil || info.Mode()&fs.ModeSticky != 0 { // in a sticky folder, only the owner of a file can replace it
 			continue
 		}
 		good = e.guarded(folder, secretfile.MayWrite, "run `chmod go-w "+folder+"`", "can replace files in") && good
@@ -96,10 +99,10 @@ func (e *examination) secrets() []string {
 	return slices.DeleteFunc(list, func(path string) bool { return path == "" })
 }
 
-// kek reports a key-encryption key that cannot be used.
+// kek checks that the key-encryption key can be used.
 func (e *examination) kek() bool {
 	switch _, err := keys.ReadKEK(e.cfg.KEKFile); {
-	case err == nil, errors.Is(err, fs.ErrNotExist): // development makes one; else it is a fault of the settings
+	case err == nil, errors.Is(err, fs.ErrNotExist): // development makes one; otherwise reading the settings has reported it
 		return true
 	case errors.Is(err, fs.ErrPermission):
 		e.found(Unknown, "files", "run doctor as the user that the issuer runs as", "%s cannot be read by this user", e.cfg.KEKFile)
@@ -109,7 +112,7 @@ func (e *examination) kek() bool {
 	return false
 }
 
-// guarded reports a file or folder on which others have a permission. One that is not there is fine.
+// guarded checks that other users do not have a permission on a file or folder. A missing file is fine.
 func (e *examination) guarded(path string, p secretfile.Permission, remedy, can string) bool {
 	var open *secretfile.OpenError
 	if err := secretfile.Check(path, p); !errors.As(err, &open) {
@@ -119,7 +122,7 @@ func (e *examination) guarded(path string, p secretfile.Permission, remedy, can 
 	return false
 }
 
-// folders returns the folders of files, and those of the files that symbolic links lead to.
+// folders returns the folders of files, and the folders of the targets of symbolic links.
 func folders(files []string) (list []string) {
 	for _, file := range files {
 		paths := []string{file}
@@ -147,7 +150,7 @@ func ownerOf(path string) (uid uint32, ok bool) {
 	return stat.Uid, true
 }
 
-// name is what a user is called.
+// name returns the name of a user, or the number of a user without one.
 func name(uid uint32) string {
 	number := strconv.FormatUint(uint64(uid), 10)
 	if u, err := user.LookupId(number); err == nil {
@@ -156,14 +159,14 @@ func name(uid uint32) string {
 	return number
 }
 
-// Of less free space than this the doctor warns, or says that it will not do.
+// Limits of free space: a warning below the first, an error below the second.
 const (
 	lowSpace  = 1 << 30
 	leastFree = 64 << 20
 )
 
-// volumes are kinds of file system that a database in WAL mode cannot be on, or should not, by their magic numbers
-// (statfs(2)).
+// volumes lists the file systems, by their magic numbers (statfs(2)), on which a database in WAL mode does not work or should not
+// be.
 var volumes = map[uint32]struct {
 	status       Status
 	name, remedy string
@@ -180,7 +183,7 @@ var volumes = map[uint32]struct {
 	0x794c7630: {Warn, "overlayfs, as in a container", "put data on a volume, if it is to outlive the container"},
 }
 
-// data looks at the folder of the database and the disk that it is on.
+// data checks the folder of the database, and the disk that holds it.
 func (e *examination) data() {
 	folder := filepath.Dir(e.cfg.Database())
 	info, err := os.Stat(folder)
@@ -197,7 +200,8 @@ func (e *examination) data() {
 	}
 	probe, err := os.CreateTemp(folder, ".doctor-*")
 	if err != nil {
-		e.found(Fail, "data", "run doctor as the user that the issuer runs as; if you did, `chown` the folder to it, and check whether the disk is full or mounted read-only", "%s cannot be written to: %v", folder, err)
+		e.found(Fail, "data", "run doctor as the user that the issuer runs as; if you did, `chown` the folder to it, "+
+			"and check whether the disk is full or mounted read-only", "%s cannot be written to: %v", folder, err)
 		return
 	}
 	_, err = probe.Write(make([]byte, 4096))

@@ -15,7 +15,7 @@ import (
 	"github.com/imidentity/issuer/storage/redis"
 )
 
-// providers looks at the OpenID providers that people sign in at.
+// providers checks the OpenID providers.
 func (e *examination) providers(ctx context.Context) {
 	for _, d := range e.cfg.Domains {
 		for _, p := range d.Providers {
@@ -27,7 +27,7 @@ func (e *examination) providers(ctx context.Context) {
 	}
 }
 
-// A discovery is what matters here of a provider's metadata (OpenID Connect Discovery 1.0 §3).
+// A discovery holds the checked part of a provider's metadata (OpenID Connect Discovery 1.0 §3).
 type discovery struct {
 	Issuer        string   `json:"issuer"`
 	TokenEndpoint string   `json:"token_endpoint"`
@@ -55,7 +55,8 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 	err = json.Unmarshal(r.body, &doc)
 	switch {
 	case r.StatusCode != http.StatusOK:
-		e.found(Fail, check, "check the provider's issuer: its metadata is below that URL", "%s answers %d to /.well-known/openid-configuration", p.Issuer, r.StatusCode)
+		e.found(Fail, check, "check the provider's issuer: its metadata is below that URL",
+			"%s answers %d to /.well-known/openid-configuration", p.Issuer, r.StatusCode)
 		return
 	case err != nil || doc.Issuer == "":
 		e.found(Fail, check, "check the provider's issuer: its metadata is below that URL", "%s does not answer with metadata", p.Issuer)
@@ -67,7 +68,7 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 		e.found(Fail, check, "let it support the authorization code flow", "%s does not support the response type code", p.Issuer)
 		return
 	}
-	// What the issuer itself would find at a login.
+	// The same checks as the issuer's at a login.
 	upstream, err := login.New(login.Config{
 		ID: p.ID, Domain: d.Name, Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: string(p.ClientSecret),
 		Scopes: p.Scopes, RedirectURL: redirect, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
@@ -83,7 +84,8 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 		return
 	}
 	if doc.PKCE != nil && !slices.Contains(doc.PKCE, "S256") || doc.PKCE == nil {
-		e.found(Warn, check, "enable it there, if possible: it is sent at each login", "%s does not say that it supports PKCE with S256", p.Issuer)
+		e.found(Warn, check, "enable it there, if possible: it is sent at each login", "%s does not say that it supports PKCE with S256",
+			p.Issuer)
 	}
 	if missing := missing(p.Scopes, doc.Scopes); missing != "" {
 		e.found(Warn, check, "check scopes: the provider may refuse unknown ones", "%s does not name the scope %s", p.Issuer, missing)
@@ -98,7 +100,7 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 	e.ok(check, "%s can be used; register the redirect URI %s there", p.Issuer, redirect)
 }
 
-// missing returns those of wanted that a list lacks. A list that is not there says nothing.
+// missing returns the words of wanted that a list lacks. A provider may leave out the list: then nothing is missing.
 func missing(wanted, list []string) string {
 	var not []string
 	for _, w := range wanted {
@@ -109,8 +111,8 @@ func missing(wanted, list []string) string {
 	return strings.Join(not, ", ")
 }
 
-// credentials redeems a code that never was. Most providers look first at who asks: one that minds the client does not
-// know this issuer. One that minds the code may still know it not, or not have looked.
+// credentials redeems a made-up code. Most providers authenticate the client first, so invalid_client means that they do not
+// know this issuer. A refusal of the code proves nothing: the provider may not have checked the client.
 func (e *examination) credentials(ctx context.Context, check string, p config.Provider, doc discovery, redirect string) bool {
 	form := url.Values{
 		"grant_type": {"authorization_code"}, "code": {"doctor"}, "redirect_uri": {redirect},
@@ -130,21 +132,23 @@ func (e *examination) credentials(ctx context.Context, check string, p config.Pr
 	}
 	r, err := ask(ctx, e.client, http.MethodPost, doc.TokenEndpoint, header, strings.NewReader(form.Encode()))
 	if err != nil {
-		e.found(Fail, check, "check whether this machine may connect to it", "the token endpoint %s cannot be asked: %v", doc.TokenEndpoint, cause(err))
+		e.found(Fail, check, "check whether this machine may connect to it", "the token endpoint %s cannot be asked: %v", doc.TokenEndpoint,
+			cause(err))
 		return false
 	}
 	var a struct {
 		Error string `json:"error"`
 	}
-	_ = json.Unmarshal(r.body, &a) // what is none says nothing
+	_ = json.Unmarshal(r.body, &a) // without JSON there is no error code
 	if a.Error == "invalid_client" || a.Error == "unauthorized_client" || r.StatusCode == http.StatusUnauthorized {
-		e.found(Fail, check, "check client_id and client_secret_file: they must be those that the provider gave", "%s does not accept the credentials of client %s", p.Issuer, p.ClientID)
+		e.found(Fail, check, "check client_id and client_secret_file: they must be those that the provider gave",
+			"%s does not accept the credentials of client %s", p.Issuer, p.ClientID)
 		return false
 	}
 	return true
 }
 
-// replay looks at the store of spent proofs.
+// replay checks the store of spent proofs.
 func (e *examination) replay(ctx context.Context) {
 	switch e.cfg.Replay {
 	case "memory":
@@ -161,7 +165,8 @@ func (e *examination) replay(ctx context.Context) {
 	case errors.Is(err, redis.ErrEvicts):
 		e.found(Fail, "replay", "set maxmemory-policy to noeviction there", "%v", err)
 	case err != nil:
-		e.found(Fail, "replay", "check that it runs, and the URL in "+e.cfg.RedisURLFile, "the server of redis_url_file does not work: %v", err)
+		e.found(Fail, "replay", "check that it runs, and the URL in "+e.cfg.RedisURLFile, "the server of redis_url_file does not work: %v",
+			err)
 	default:
 		_ = r.Close()
 		e.ok("replay", "the server of redis_url_file answers, and evicts nothing")

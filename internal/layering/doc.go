@@ -1,4 +1,4 @@
-// Package layering holds the map of this module: which package may import which other one, and which package may see
-// which library. It is a table and a test that reads the imports of every file and refuses an edge that the table
-// lacks, so that a new edge is a decision that somebody made and wrote down.
+// Package layering tests the structure of this module. A table says which package may import which other one, and which
+// packages may use a library; a test compares it with the imports of every file, so that each new dependency is a decision.
+// Other tests compare docs/architecture.md and docs/review.md with the code.
 package layering

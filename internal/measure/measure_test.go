@@ -241,7 +241,8 @@ func TestRow(t *testing.T) {
 		t.Errorf("met = %v, %v, want a goal that is missed", met, ok)
 	}
 	var text strings.Builder
-	if err := (report{Rows: []row{r, {Work: "a start", Unit: "ms", Cost: spread{40, 39.5, 123.4}, Goal: 50}}}).writeText(&text); err != nil {
+	if err := (report{Rows: []row{r, {Work: "a start", Unit: "ms", Cost: spread{40, 39.5, 123.4},
+		Goal: 50}}}).writeText(&text); err != nil {
 		t.Fatal(err)
 	}
 	for _, want := range []string{

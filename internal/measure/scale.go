@@ -198,7 +198,8 @@ func (s *scaled) sweeping(ctx context.Context) error {
 			return err
 		}
 		if left == 0 {
-			s.add(fmt.Sprintf("longest wait for a refresh while %d of %d sessions are swept", s.n/10, s.n), "ms", slices.Max(waits)/1e3, waitGoal)
+			s.add(fmt.Sprintf("longest wait for a refresh while %d of %d sessions are swept", s.n/10, s.n), "ms", slices.Max(waits)/1e3,
+				waitGoal)
 			s.add("the same, median", "ms", median(waits)/1e3, 0)
 			return nil
 		}
@@ -267,7 +268,8 @@ func (s *scaled) listDevices(ctx context.Context) error {
 	if devices < s.n {
 		return fmt.Errorf("GET /admin/devices: %d devices, want at least %d", devices, s.n)
 	}
-	s.add(fmt.Sprintf("GET /admin/devices, %d answers for %d devices", pages, devices), "ms", float64(time.Since(begin).Nanoseconds())/1e6, 0)
+	s.add(fmt.Sprintf("GET /admin/devices, %d answers for %d devices", pages, devices), "ms", float64(time.Since(begin).Nanoseconds())/1e6,
+		0)
 	s.add("the same, slowest answer", "ms", float64(longest.Nanoseconds())/1e6, 0)
 	s.add("the same, largest answer", "kB", float64(largest)/1e3, 0)
 	return s.addMemory("memory after it", 0)
