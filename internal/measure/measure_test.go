@@ -261,19 +261,3 @@ func TestRow(t *testing.T) {
 		t.Errorf("the table is\n%swant no empty columns:\n%s", text.String(), want)
 	}
 }
-
-func TestNextPage(t *testing.T) {
-	const base = "http://admin/admin/devices?domain=example.com"
-	for header, want := range map[string]string{
-		"":                                      "",
-		`</admin/devices?cursor=a>; rel="prev"`: "",
-		`</admin/devices?cursor=b>; rel="next"`: "http://admin/admin/devices?cursor=b",
-		`</x>; rel="prev", <https://issuer.example/admin/devices?cursor=c>; rel="next"`: "http://admin/admin/devices?cursor=c",
-		`<?domain=example.com&cursor=d>; rel="next"; title="more"`:                      "http://admin/admin/devices?domain=example.com&cursor=d",
-		`admin/devices; rel="next"`: "",
-	} {
-		if got, err := nextPage(base, header); err != nil || got != want {
-			t.Errorf("nextPage(%s) = %q, %v, want %q", header, got, err, want)
-		}
-	}
-}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -231,7 +232,7 @@ func (s *scaled) addMemory(work string, goal float64) error {
 	return nil
 }
 
-// listDevices reads the operator's list of all devices, page by page if it has pages.
+// listDevices reads the operator's list of all devices, page by page.
 func (s *scaled) listDevices(ctx context.Context) error {
 	admin := client.Admin(filepath.Join(s.data(), "admin.sock")).HTTP()
 	if err := s.addMemory("memory before the list of devices", 0); err != nil {
@@ -240,9 +241,10 @@ func (s *scaled) listDevices(ctx context.Context) error {
 	var devices, largest, pages int
 	var longest time.Duration
 	begin := time.Now()
-	for next := "http://admin/admin/devices?domain=" + domainName; next != ""; pages++ {
+	for after := ""; ; {
 		asked := time.Now()
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, next, nil)
+		query := url.Values{"domain": {domainName}, "after": {after}}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/admin/devices?"+query.Encode(), nil)
 		if err != nil {
 			return err
 		}
@@ -255,15 +257,16 @@ func (s *scaled) listDevices(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		var list []json.RawMessage
+		var list []struct{ ID string }
 		if answer.StatusCode != http.StatusOK || json.Unmarshal(body, &list) != nil {
 			return fmt.Errorf("GET /admin/devices: %s, %d bytes", answer.Status, len(body))
 		}
-		longest = max(longest, time.Since(asked))
-		devices, largest = devices+len(list), max(largest, len(body))
-		if next, err = nextPage(next, answer.Header.Get("Link")); err != nil {
-			return err
+		if len(list) == 0 {
+			break
 		}
+		longest = max(longest, time.Since(asked))
+		devices, largest, pages = devices+len(list), max(largest, len(body)), pages+1
+		after = list[len(list)-1].ID
 	}
 	if devices < s.n {
 		return fmt.Errorf("GET /admin/devices: %d devices, want at least %d", devices, s.n)
