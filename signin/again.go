@@ -11,12 +11,12 @@ import (
 func (s *Logins) markAgain(ctx context.Context, v *visit) error {
 	marked := v.row
 	var err error
-	if marked.Person, err = encode(held{Step: stepAgain}); err != nil {
+	if marked.Person, err = encode(progress{Step: stepAgain}); err != nil {
 		return err
 	}
 	// The user may have closed the connection, tired of waiting; the code was sent all the same.
 	return s.store.Update(context.WithoutCancel(ctx), func(ctx context.Context, tx storage.Tx) error {
-		if err := take(ctx, tx, v.row); err != nil {
+		if err := removeRow(ctx, tx, v.row); err != nil {
 			return err
 		}
 		return tx.InsertLogin(ctx, marked)

@@ -14,14 +14,14 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A settled is the answer to a form that counts once. People click twice, and of two requests the browser shows the answer
+// A storedAnswer is the answer to a form that counts once. People click twice, and of two requests the browser shows the answer
 // to the second; so the same browser gets the same answer to the same form again, for as long as a code lives. Another text in
 // the form, or another browser, gets no answer.
 //
 // The answer is a row of its own, which the transaction that ends the step stores. It may contain a code, so it is sealed
 // under a key derived from the state, of which storage has a hash only.
-type settled struct {
-	Made     string `json:"made"`
+type storedAnswer struct {
+	Decision string `json:"made"`
 	Location string `json:"location"`
 	// State and Browser are those of the next page, if the answer leads to one: its cookie is set again.
 	State   string `json:"state,omitempty"`
@@ -30,7 +30,7 @@ type settled struct {
 
 // answerRow makes the row that stores the answer to the form of a visit.
 func (s *Logins) answerRow(v *visit, e ending) (*storage.Login, error) {
-	a := settled{Made: v.made, Location: e.location}
+	a := storedAnswer{Decision: v.decision, Location: e.location}
 	if e.next != nil {
 		a.State, a.Browser = e.next.token, e.next.browser
 	}
@@ -38,7 +38,7 @@ func (s *Logins) answerRow(v *visit, e ending) (*storage.Login, error) {
 	if err != nil {
 		return nil, err
 	}
-	person, err := encode(held{Step: stepAnswered, Answer: sealed})
+	person, err := encode(progress{Step: stepAnswered, Answer: sealed})
 	if err != nil {
 		return nil, err
 	}
@@ -70,7 +70,7 @@ func (s *Logins) repeat(ctx context.Context, v *visit) (Outcome, error) {
 	if err != nil {
 		return nil, err
 	}
-	if a.Made != v.made {
+	if a.Decision != v.decision {
 		return nil, errOver
 	}
 	v.cookies = nil
@@ -93,7 +93,7 @@ func answerCipher(token string) (cipher.AEAD, error) {
 	return cipher.NewGCM(block)
 }
 
-func (s *Logins) seal(token string, a settled) ([]byte, error) {
+func (s *Logins) seal(token string, a storedAnswer) ([]byte, error) {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("signin: seal an answer: %w", err)
@@ -109,7 +109,7 @@ func (s *Logins) seal(token string, a settled) ([]byte, error) {
 	return aead.Seal(nonce, nonce, text, nil), nil
 }
 
-func unseal(token string, sealed []byte) (a settled, err error) {
+func unseal(token string, sealed []byte) (a storedAnswer, err error) {
 	aead, err := answerCipher(token)
 	if err == nil && len(sealed) < aead.NonceSize() {
 		err = errors.New("too short")

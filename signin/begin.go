@@ -42,9 +42,9 @@ func (s *Logins) depart(ctx context.Context, v *visit, a *oauth.Authorization, s
 	if err != nil {
 		return s.providerDown(v, a.Provider, err), nil
 	}
-	p, err := s.pend(start.State, storage.Login{
+	p, err := s.newPending(start.State, storage.Login{
 		Domain: a.Domain, Provider: a.Provider, Nonce: start.Nonce, Verifier: start.Verifier, Request: a.Request,
-	}, held{Step: stepProvider})
+	}, progress{Step: stepProvider})
 	if err != nil {
 		return nil, err
 	}

@@ -10,7 +10,7 @@ import (
 
 // askPlace begins a login with the question for what the app's request leaves open: the domain, or the OpenID provider.
 func (s *Logins) askPlace(ctx context.Context, v *visit, a *oauth.Authorization) (Outcome, error) {
-	p, err := s.pend("", storage.Login{Request: a.Request}, held{Step: stepChoose})
+	p, err := s.newPending("", storage.Login{Request: a.Request}, progress{Step: stepChoose})
 	if err != nil {
 		return nil, err
 	}
@@ -20,9 +20,9 @@ func (s *Logins) askPlace(ctx context.Context, v *visit, a *oauth.Authorization)
 	return s.placeQuestion(v, a, p.token), nil
 }
 
-// choose goes on to the chosen OpenID provider, or asks for one of the chosen domain. The step does not end: until it expires,
+// choosePlace goes on to the chosen OpenID provider, or asks for one of the chosen domain. The step does not end: until it expires,
 // the user may come back and choose another.
-func (s *Logins) choose(ctx context.Context, v *visit, in Choose) (Outcome, error) {
+func (s *Logins) choosePlace(ctx context.Context, v *visit, in ChoosePlace) (Outcome, error) {
 	a, err := s.oauth.Choose(ctx, v.row.Request, in.Domain, in.Provider)
 	if err != nil {
 		return v.tell(err)

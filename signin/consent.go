@@ -47,8 +47,8 @@ func (s *Logins) proceed(ctx context.Context, v *visit, id login.Identity, user 
 func (s *Logins) askConsent(
 	ctx context.Context, v *visit, id login.Identity, user account.PendingSignIn, asked oauth.Consent,
 ) (Outcome, error) {
-	next, err := s.pend("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
-		held{Step: stepConsent, Identity: id, User: user.User.ID})
+	next, err := s.newPending("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
+		progress{Step: stepConsent, Identity: id, User: user.User.ID})
 	if err != nil {
 		return nil, err
 	}
@@ -79,7 +79,7 @@ func (s *Logins) showConsent(ctx context.Context, v *visit, _ ShowConsent) (Outc
 		return nil, err
 	}
 	return Ask{v.answer(), v.Token, ConsentQuestion{
-		Consent: asked, Person: person, Domain: v.row.Domain, Provider: s.providerURL(v.row.Provider),
+		Consent: asked, Person: person, Provider: s.providerURL(v.row.Provider),
 	}}, nil
 }
 
@@ -100,16 +100,16 @@ func (s *Logins) decide(ctx context.Context, v *visit, in Decide) (Outcome, erro
 		}
 		return out, err
 	}
-	return s.proceed(ctx, v, v.held.Identity, account.PendingSignIn{User: user}, true)
+	return s.proceed(ctx, v, v.progress.Identity, account.PendingSignIn{User: user}, true)
 }
 
 // asked returns the user who is asked for consent, as they are now. If the account at the provider was linked to another user
 // meanwhile, or to none, the error is errOver.
 func (s *Logins) asked(ctx context.Context, v *visit) (storage.User, error) {
-	id := v.held.Identity
+	id := v.progress.Identity
 	found, err := s.accounts.PrepareSignIn(ctx, account.SignIn{Domain: v.row.Domain, Issuer: id.Issuer, Subject: id.Subject, User: id.User})
 	v.facts.user(found.User)
-	if errors.Is(err, account.ErrNoHandle) || err == nil && found.User.ID != v.held.User {
+	if errors.Is(err, account.ErrNoHandle) || err == nil && found.User.ID != v.progress.User {
 		return storage.User{}, errOver
 	}
 	return found.User, err

@@ -27,7 +27,7 @@ type ending struct {
 // e; then nothing has changed.
 func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
 	var answer *storage.Login
-	if v.counts && e.location != "" {
+	if v.decides && e.location != "" {
 		var err error
 		if answer, err = s.answerRow(v, e); err != nil {
 			return err
@@ -35,7 +35,7 @@ func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
 	}
 	update := func() error {
 		return s.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-			if err := take(ctx, tx, v.row); err != nil {
+			if err := removeRow(ctx, tx, v.row); err != nil {
 				return err
 			}
 			if err := e.signIn.Insert(ctx, tx); err != nil {
@@ -58,7 +58,7 @@ func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
 		})
 	}
 	if e.next != nil {
-		if err := s.quota.keep(e.next.row.State, v.place, e.next.row.ExpiresAt, update); err != nil {
+		if err := s.quota.carry(e.next.row.State, v.place, e.next.row.ExpiresAt, update); err != nil {
 			return err
 		}
 	} else if err := update(); err != nil {
@@ -84,13 +84,13 @@ func (s *Logins) record(ctx context.Context, v *visit, kind audit.Kind) {
 // settle completes an ending that is durable: it binds the next step to the browser. The cookie of the step that has ended goes
 // away; if its form can be repeated, the cookie stays for as long as the answer is stored.
 func (s *Logins) settle(v *visit, next *pendingLogin) {
-	if !v.counts {
+	if !v.decides {
 		v.cookie(v.Token, "", -1)
 	}
 	if next != nil {
 		v.cookie(next.token, next.browser, s.life)
 	}
-	if v.counts {
+	if v.decides {
 		life := s.oauth.CodeLife()
 		if v.row.Provider == "" { // anybody can come this far: the answer takes the place of the login
 			s.quota.hold(answerKey(v.Token), v.place, s.now().Add(life))

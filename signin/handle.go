@@ -18,8 +18,8 @@ func (s *Logins) askHandle(ctx context.Context, v *visit, id login.Identity, ref
 		return s.deny(ctx, v, oauth.CodeInteractionRequired,
 			"The person has to choose a handle first: ask again without prompt=none.")
 	}
-	next, err := s.pend("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
-		held{Step: stepHandle, Identity: id})
+	next, err := s.newPending("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
+		progress{Step: stepHandle, Identity: id})
 	if err != nil {
 		return nil, err
 	}
@@ -29,9 +29,9 @@ func (s *Logins) askHandle(ctx context.Context, v *visit, id login.Identity, ref
 	return s.handleQuestion(v, next.token, id.Handle, refusal)
 }
 
-// takeHandle signs the user in with the chosen handle. If that cannot be had, it asks again.
-func (s *Logins) takeHandle(ctx context.Context, v *visit, in TakeHandle) (Outcome, error) {
-	out, err := s.signIn(ctx, v, v.held.Identity, in.Handle)
+// chooseHandle signs the user in with the chosen handle. If that cannot be had, it asks again.
+func (s *Logins) chooseHandle(ctx context.Context, v *visit, in ChooseHandle) (Outcome, error) {
+	out, err := s.signIn(ctx, v, v.progress.Identity, in.Handle)
 	reason, refused := reasonOf(err)
 	switch {
 	case !refused:

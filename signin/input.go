@@ -2,11 +2,11 @@ package signin
 
 import "net/url"
 
-// An Input is what a browser sent: one of [Begin], [Return], [Choose], [TakeHandle], [ShowConsent], [Decide], [Cancel] and
+// An Input is what a browser sent: one of [Begin], [Return], [ChoosePlace], [ChooseHandle], [ShowConsent], [Decide], [Cancel] and
 // [UseAnother].
 type Input interface {
 	// decision returns the text of a form that counts once. The same text again gets the same answer, another text none.
-	decision() (made string, counts bool)
+	decision() (text string, counts bool)
 }
 
 // Begin is an app's authorization request. It has no [State] yet.
@@ -18,11 +18,11 @@ type Return struct {
 	Query    url.Values
 }
 
-// Choose names a domain, or a provider of it. A field is empty if that was not asked.
-type Choose struct{ Domain, Provider string }
+// ChoosePlace names a domain, or a provider of it. A field is empty if that was not asked.
+type ChoosePlace struct{ Domain, Provider string }
 
-// TakeHandle names the handle that the user wants.
-type TakeHandle struct{ Handle string }
+// ChooseHandle names the handle that the user wants.
+type ChooseHandle struct{ Handle string }
 
 // ShowConsent asks for the page that asks for consent.
 type ShowConsent struct{}
@@ -36,13 +36,13 @@ type Cancel struct{}
 // UseAnother goes back to the OpenID provider, to sign in with another account.
 type UseAnother struct{}
 
-func (Begin) decision() (string, bool)        { return "", false }
-func (Return) decision() (string, bool)       { return "", false }
-func (Choose) decision() (string, bool)       { return "", false }
-func (t TakeHandle) decision() (string, bool) { return t.Handle, true }
-func (ShowConsent) decision() (string, bool)  { return "", false }
-func (Cancel) decision() (string, bool)       { return "\x00cancel", true } // no handle
-func (UseAnother) decision() (string, bool)   { return "", false }
+func (Begin) decision() (string, bool)          { return "", false }
+func (Return) decision() (string, bool)         { return "", false }
+func (ChoosePlace) decision() (string, bool)    { return "", false }
+func (t ChooseHandle) decision() (string, bool) { return t.Handle, true }
+func (ShowConsent) decision() (string, bool)    { return "", false }
+func (Cancel) decision() (string, bool)         { return "\x00cancel", true } // no handle
+func (UseAnother) decision() (string, bool)     { return "", false }
 
 func (d Decide) decision() (string, bool) {
 	if d.Allow {

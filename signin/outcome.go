@@ -134,8 +134,7 @@ type Option struct{ Value, Label string }
 type HandleQuestion struct {
 	// Handle is the text to begin with: the provider's proposal, or what was sent before.
 	Handle string
-	// Fault is why Handle cannot be had. Page texts tell [account.ErrHandleTaken] and *[claims.Error]; any other error, and nil,
-	// ask without a fault.
+	// Fault is why Handle cannot be had, as far as [account.HandleRefusal] has words for it. It is never nil.
 	Fault error
 	// Result is what people would read of Handle; empty if it is not valid. Before and After are what stands around a handle.
 	Result, Before, After string
@@ -148,7 +147,7 @@ type HandleQuestion struct {
 type ConsentQuestion struct {
 	oauth.Consent
 	// Person is what people read of the user's handle.
-	Person, Domain string
+	Person string
 	// Provider is the URL of the OpenID provider; empty if the provider is no longer configured.
 	Provider string
 }

@@ -20,8 +20,8 @@ var (
 	errElsewhere = errors.New("signin: the login was started in another browser")
 )
 
-// held is what a row of storage says beyond the request, in [storage.Login.Person].
-type held struct {
+// progress is how far a login has come. The row of storage has it in [storage.Login.Person].
+type progress struct {
 	Step step `json:"step"`
 	// Identity is the user at the OpenID provider, once it is known.
 	Identity login.Identity `json:"identity,omitzero"`
@@ -31,36 +31,36 @@ type held struct {
 	Answer []byte `json:"answer,omitempty"`
 }
 
-func encode(h held) ([]byte, error) {
-	if h.Step == stepProvider {
+func encode(p progress) ([]byte, error) {
+	if p.Step == stepProvider {
 		return nil, nil
 	}
-	text, err := json.Marshal(h)
+	text, err := json.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("signin: store a login: %w", err)
 	}
 	return text, nil
 }
 
-func decode(l storage.Login) (h held, err error) {
+func decode(l storage.Login) (p progress, err error) {
 	if l.Person == nil {
-		return held{Step: stepProvider}, nil
+		return progress{Step: stepProvider}, nil
 	}
-	if err := json.Unmarshal(l.Person, &h); err != nil {
-		return held{}, fmt.Errorf("signin: read a stored login: %w", err)
+	if err := json.Unmarshal(l.Person, &p); err != nil {
+		return progress{}, fmt.Errorf("signin: read a stored login: %w", err)
 	}
-	return h, nil
+	return p, nil
 }
 
 // A visit is one input, and the pending login that it belongs to.
 type visit struct {
 	State
-	row   storage.Login // as it is stored
-	held  held
-	place place // that of the row in the quota
+	row      storage.Login // as it is stored
+	progress progress
+	place    place // that of the row in the quota
 
-	made   string // the text of a form that counts once
-	counts bool
+	decision string // the text of a form, if that is a decision
+	decides  bool   // the form counts once
 
 	facts   Facts
 	cause   error // of a refusal, for the log
@@ -85,10 +85,10 @@ func (s *Logins) find(ctx context.Context, v *visit) (err error) {
 	} else if err != nil {
 		return err
 	}
-	if v.held, err = decode(v.row); err != nil {
+	if v.progress, err = decode(v.row); err != nil {
 		return err
 	}
-	v.facts = Facts{Request: v.row.Request, Provider: v.row.Provider, Domain: v.row.Domain, User: v.held.User}
+	v.facts = Facts{Request: v.row.Request, Provider: v.row.Provider, Domain: v.row.Domain, User: v.progress.User}
 	return nil
 }
 
@@ -118,8 +118,8 @@ type pendingLogin struct {
 	row            storage.Login
 }
 
-// pend makes the row of a step, from what l says of the login. An empty token means a random one.
-func (s *Logins) pend(token string, l storage.Login, h held) (p pendingLogin, err error) {
+// newPending makes the row of a step, from what l says of the login. An empty token means a random one.
+func (s *Logins) newPending(token string, l storage.Login, at progress) (p pendingLogin, err error) {
 	if token == "" {
 		if token, err = s.random(); err != nil {
 			return p, err
@@ -129,7 +129,7 @@ func (s *Logins) pend(token string, l storage.Login, h held) (p pendingLogin, er
 	if p.browser, err = s.random(); err != nil {
 		return p, err
 	}
-	if p.row.Person, err = encode(h); err != nil {
+	if p.row.Person, err = encode(at); err != nil {
 		return p, err
 	}
 	p.row.State, p.row.Browser = sha256.Sum256([]byte(p.token)), sha256.Sum256([]byte(p.browser))
@@ -154,8 +154,8 @@ func (s *Logins) start(ctx context.Context, v *visit, p pendingLogin) error {
 	return nil
 }
 
-// take removes the row of a step. Of two transactions that try, one gets errOver.
-func take(ctx context.Context, tx storage.Tx, l storage.Login) error {
+// removeRow removes the row of a step. Of two transactions that try, one gets errOver.
+func removeRow(ctx context.Context, tx storage.Tx, l storage.Login) error {
 	_, err := tx.TakeLogin(ctx, l.State)
 	if errors.Is(err, storage.ErrNotFound) {
 		return errOver

@@ -79,7 +79,7 @@ func (s *Logins) signIn(ctx context.Context, v *visit, id login.Identity, handle
 			v.facts.user(user.User)
 		}
 		// A login counts once: at the callback, and not again after it has lost to another first login.
-		if v.held.Step == stepProvider && first && !user.New && user.User.ID != "" {
+		if v.progress.Step == stepProvider && first && !user.New && user.User.ID != "" {
 			if err := s.limiter.User(user.User, v.row.Request.Get("client_id")); err != nil {
 				return nil, err
 			}

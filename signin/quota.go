@@ -121,8 +121,8 @@ func (q *Quota) admit(key [32]byte, p place, until time.Time, store func() error
 	return q.stored(key, store())
 }
 
-// keep is admit for the next step of a login that was admitted: there is always a place.
-func (q *Quota) keep(key [32]byte, p place, until time.Time, store func() error) error {
+// carry is admit for the next step of a login that was admitted: there is always a place.
+func (q *Quota) carry(key [32]byte, p place, until time.Time, store func() error) error {
 	q.hold(key, p, until)
 	return q.stored(key, store())
 }

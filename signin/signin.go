@@ -178,9 +178,9 @@ type State struct {
 // the request can be sent again; [FactsOf] tells which login it is about.
 func (s *Logins) Advance(ctx context.Context, at State, in Input) (Outcome, error) {
 	v := &visit{State: at, place: placeOf(at.From)}
-	v.made, v.counts = in.decision()
+	v.decision, v.decides = in.decision()
 	out, err := s.advance(ctx, v, in)
-	if v.counts && errors.Is(err, errOver) {
+	if v.decides && errors.Is(err, errOver) {
 		out, err = s.repeat(ctx, v)
 	}
 	switch {
@@ -202,7 +202,7 @@ func (s *Logins) advance(ctx context.Context, v *visit, in Input) (Outcome, erro
 	if err := s.find(ctx, v); err != nil {
 		return nil, err
 	}
-	run := steps.action(v.held.Step, in)
+	run := steps.action(v.progress.Step, in)
 	if run == nil {
 		return nil, errOver
 	}

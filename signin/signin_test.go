@@ -88,13 +88,13 @@ func TestSteps(t *testing.T) {
 		in    signin.Input
 		steps []string
 	}{
-		"Return":      {signin.Return{Provider: "dev", Query: url.Values{}}, []string{"provider", "again"}},
-		"Choose":      {signin.Choose{}, []string{"choose"}},
-		"TakeHandle":  {signin.TakeHandle{}, []string{"handle"}},
-		"ShowConsent": {signin.ShowConsent{}, []string{"consent"}},
-		"Decide":      {signin.Decide{}, []string{"consent"}},
-		"Cancel":      {signin.Cancel{}, []string{"choose", "handle"}},
-		"UseAnother":  {signin.UseAnother{}, []string{"handle", "consent"}},
+		"Return":       {signin.Return{Provider: "dev", Query: url.Values{}}, []string{"provider", "again"}},
+		"Choose":       {signin.ChoosePlace{}, []string{"choose"}},
+		"ChooseHandle": {signin.ChooseHandle{}, []string{"handle"}},
+		"ShowConsent":  {signin.ShowConsent{}, []string{"consent"}},
+		"Decide":       {signin.Decide{}, []string{"consent"}},
+		"Cancel":       {signin.Cancel{}, []string{"choose", "handle"}},
+		"UseAnother":   {signin.UseAnother{}, []string{"handle", "consent"}},
 	}
 	before := sqlitetest.Rows(t, w.path)
 	for name, input := range inputs {
@@ -162,12 +162,12 @@ func TestFormTwice(t *testing.T) {
 		"cancel": {func(t *testing.T) (*user, string) {
 			u := w.user("alice")
 			return u, good[signin.Ask](t, u, "", request("two", nil)).Token
-		}, signin.Cancel{}, signin.TakeHandle{Handle: "cancel"}},
+		}, signin.Cancel{}, signin.ChooseHandle{Handle: "cancel"}},
 		"handle": {func(t *testing.T) (*user, string) {
 			u := w.user("Alice")
 			token, in := u.arrive(t, "guest", nil)
 			return u, good[signin.Ask](t, u, token, in).Token
-		}, signin.TakeHandle{Handle: "carol"}, signin.TakeHandle{Handle: "carola"}},
+		}, signin.ChooseHandle{Handle: "carol"}, signin.ChooseHandle{Handle: "carola"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			u, token := test.begin(t)
@@ -275,12 +275,12 @@ func TestRaces(t *testing.T) {
 			token, in := second.arrive(t, "own", nil)
 			wantCode(t, good[signin.Redirect](t, second, token, in))
 		})
-		ask := good[signin.Ask](t, first, page, signin.TakeHandle{Handle: "Bob"})
+		ask := good[signin.Ask](t, first, page, signin.ChooseHandle{Handle: "Bob"})
 		q := ask.Question.(signin.HandleQuestion)
 		if ask.Token != page || !errors.Is(q.Fault, account.ErrHandleTaken) || q.Result != "@bob@example.com" {
 			t.Errorf("asked %+v on page %s, want the same page with %v", q, ask.Token, account.ErrHandleTaken)
 		}
-		wantCode(t, good[signin.Redirect](t, first, page, signin.TakeHandle{Handle: "bobby"}))
+		wantCode(t, good[signin.Redirect](t, first, page, signin.ChooseHandle{Handle: "bobby"}))
 	})
 }
 
@@ -300,7 +300,7 @@ func TestStoreFails(t *testing.T) {
 		"refusal": {"alice", 5, func(t *testing.T, u *user) (string, signin.Input) { return u.asked(t, "guest", nil), signin.Decide{} }},
 		"handle": {"Alice", 9, func(t *testing.T, u *user) (string, signin.Input) {
 			token, in := u.arrive(t, "guest", nil)
-			return good[signin.Ask](t, u, token, in).Token, signin.TakeHandle{Handle: "carol"}
+			return good[signin.Ask](t, u, token, in).Token, signin.ChooseHandle{Handle: "carol"}
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {

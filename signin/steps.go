@@ -17,10 +17,10 @@ const (
 
 // steps says which inputs each step accepts. An answered step accepts none: its row has a state of its own.
 var steps = table{
-	stepChoose:   {on((*Logins).choose), on((*Logins).cancel)},
+	stepChoose:   {on((*Logins).choosePlace), on((*Logins).cancel)},
 	stepProvider: {on((*Logins).identify)},
 	stepAgain:    {on((*Logins).beginAgain)},
-	stepHandle:   {on((*Logins).takeHandle), on((*Logins).cancel), on((*Logins).useAnother)},
+	stepHandle:   {on((*Logins).chooseHandle), on((*Logins).cancel), on((*Logins).useAnother)},
 	stepConsent:  {on((*Logins).showConsent), on((*Logins).decide), on((*Logins).useAnother)},
 }
 

@@ -24,12 +24,12 @@ func TestChoose(t *testing.T) {
 	if q.App != "two" || q.Domain != "" || len(q.Options) != 2 || q.Options[1].Value != "example.org" {
 		t.Errorf("question = %+v, want one for the domain", q)
 	}
-	next := good[signin.Ask](t, u, ask.Token, signin.Choose{Domain: "example.org"})
+	next := good[signin.Ask](t, u, ask.Token, signin.ChoosePlace{Domain: "example.org"})
 	q = next.Question.(signin.PlaceQuestion)
 	if next.Token != ask.Token || q.Domain != "example.org" || len(q.Options) != 2 || q.Options[0].Label != "other" {
 		t.Errorf("question = %+v, want one for the provider", q)
 	}
-	for _, place := range []signin.Choose{{"example.org", "third"}, {"example.org", "other"}, {Domain: "example.com"}} {
+	for _, place := range []signin.ChoosePlace{{"example.org", "third"}, {"example.org", "other"}, {Domain: "example.com"}} {
 		to := good[signin.Redirect](t, u, ask.Token, place).Location
 		want := url.QueryEscape(callback + place.Provider)
 		if place.Provider == "" {
@@ -39,8 +39,8 @@ func TestChoose(t *testing.T) {
 			t.Errorf("%v leads to %s, want %s in it", place, to, want)
 		}
 	}
-	wantRefused(t, good[signin.Refuse](t, u, ask.Token, signin.Choose{Domain: "nowhere.example"}), oauth.CodeInvalidRequest)
-	token, in := u.signInAt(t, good[signin.Redirect](t, u, ask.Token, signin.Choose{Domain: "example.com"}).Location)
+	wantRefused(t, good[signin.Refuse](t, u, ask.Token, signin.ChoosePlace{Domain: "nowhere.example"}), oauth.CodeInvalidRequest)
+	token, in := u.signInAt(t, good[signin.Redirect](t, u, ask.Token, signin.ChoosePlace{Domain: "example.com"}).Location)
 	page := consentIn(t, good[signin.Redirect](t, u, token, in))
 	wantCode(t, good[signin.Redirect](t, u, page, signin.Decide{Allow: true}))
 	wantRefused(t, good[signin.Refuse](t, u, ask.Token, signin.Cancel{}), oauth.CodeAccessDenied)
@@ -60,7 +60,7 @@ func TestHandle(t *testing.T) {
 	}
 	u.wantPage(t, token, in, signin.Over)
 	for _, handle := range []string{"two words", "admin", ""} {
-		again := good[signin.Ask](t, u, ask.Token, signin.TakeHandle{Handle: handle})
+		again := good[signin.Ask](t, u, ask.Token, signin.ChooseHandle{Handle: handle})
 		q := again.Question.(signin.HandleQuestion)
 		if q.Handle != handle || q.Fault == nil || again.Token != ask.Token || len(again.Cookies) > 0 {
 			t.Errorf("question = %+v, want another one about %q", q, handle)
@@ -69,7 +69,7 @@ func TestHandle(t *testing.T) {
 	if got := w.linked(t, "Alice"); got.ID != "" {
 		t.Errorf("a refused choice created %+v", got)
 	}
-	wantCode(t, good[signin.Redirect](t, u, ask.Token, signin.TakeHandle{Handle: "carol"}))
+	wantCode(t, good[signin.Redirect](t, u, ask.Token, signin.ChooseHandle{Handle: "carol"}))
 	if got := w.linked(t, "Alice"); got.Handle != "carol" {
 		t.Errorf("handle = %q, want carol", got.Handle)
 	}

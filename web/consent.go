@@ -9,23 +9,18 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/signin"
 )
 
-// A Consent asks a person whether an app may act for them.
+// A Consent is the body of the page that asks a user whether an app may act for them.
 type Consent struct {
 	oauth.Consent
-	// Person is what they are called, Domain where.
-	Person, Domain string
-	// Action is the path that the form is sent to, State the hidden value that goes with it. Another is the path that it is
-	// sent to instead, to sign in as somebody else.
-	Action, Another, State string
-	// Provider is the URL of the OpenID provider, which the browser is sent to for another account.
-	Provider  string
-	Service   Service
-	RequestID string
+	Form
+	// Person is what people read of the user's handle.
+	Person string
 }
 
-// The page leads with one sentence and the decision, so that both fit on a small screen. The rest is folded below.
+// The page begins with one sentence and the decision, so that both fit on a small screen. The details are folded.
 var consent = parse(`{{with .Body}}{{if .Full}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b> on as many devices as are allowed. Sign out on one of them, or ask support to remove one. Then sign in again.</p>
 <form method="post" action="{{.Action}}">
 <input type="hidden" name="state" value="{{.State}}">
@@ -61,20 +56,21 @@ var consent = parse(`{{with .Body}}{{if .Full}}<p>You are signed in as <b><bdi>{
 </dl>
 </details>{{end}}{{end}}`)
 
-// ShowConsent writes the page that c asks on.
-func ShowConsent(w http.ResponseWriter, c Consent) error {
+// ShowConsent writes the page that asks for consent.
+func ShowConsent(w http.ResponseWriter, q signin.ConsentQuestion, f Form) error {
+	c := Consent{Consent: q.Consent, Form: f, Person: q.Person}
 	title := "Allow " + c.App() + " to act as you?"
 	if c.Full {
 		title = "Device limit reached"
 	}
-	v := view{Title: title, Body: c, Service: c.Service, RequestID: c.RequestID}
-	return write(w, http.StatusOK, consent, v, []string{c.Redirect, c.Provider})
+	v := view{Title: title, Body: c, Service: f.Service, RequestID: f.RequestID}
+	return write(w, http.StatusOK, consent, v, []string{c.Redirect, q.Provider})
 }
 
-// App is what the app is called.
+// App returns the name of the app.
 func (c Consent) App() string { return c.Client.Title() }
 
-// Place names where the browser returns to: a host, or the scheme that a program on the device has registered.
+// Place names the destination of the browser: a host, or the scheme that a program on the device has registered.
 func (c Consent) Place() string {
 	u, err := url.Parse(c.Redirect)
 	switch {
@@ -86,7 +82,7 @@ func (c Consent) Place() string {
 	return u.Scheme + ":"
 }
 
-// Abilities says in words what the tokens of the app will be good for.
+// Abilities lists in words what the app can do with its tokens.
 func (c Consent) Abilities() []string {
 	list := []string{"Act for you, also after your name changes"}
 	for _, scope := range c.Scopes {
@@ -102,7 +98,7 @@ func (c Consent) Abilities() []string {
 	return list
 }
 
-// abilities says what a scope allows, in words that follow "The app will be able to". NAME is what the person is called.
+// abilities holds what each scope allows, in words that follow "The app will be able to". NAME stands for the user's handle.
 var abilities = map[string]string{
 	oauth.ScopeHandle:           "Show your name: NAME",
 	oauth.ScopeDevice:           "Show which of your devices it runs on",
@@ -112,7 +108,7 @@ var abilities = map[string]string{
 	oauth.ScopeIntrospectReason: "Learn why an identity is not valid",
 }
 
-// Receivers names to whom the app's tokens are addressed.
+// Receivers names the audience of the app's tokens.
 func (c Consent) Receivers() []string {
 	list := make([]string, len(c.Audience))
 	for i, uri := range c.Audience {

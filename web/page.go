@@ -1,5 +1,5 @@
-// Package web holds the pages that people see. They are plain HTML, rendered here, work without scripts and load
-// nothing: a strict Content-Security-Policy goes with each.
+// Package web renders the pages for users. They are plain HTML, work without scripts and load nothing: each has a strict
+// Content-Security-Policy.
 package web
 
 import (
@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// A Page tells a person what happened and what to do now.
+// A Page tells a user what happened and what to do now.
 type Page struct {
 	// Status is the HTTP status that goes with it.
 	Status int
@@ -22,8 +22,8 @@ type Page struct {
 	Title string
 	// Text says more, and what to do.
 	Text string
-	// App and Back are the name of the app that the person came from, and the URL that leads back to it. Back was checked to
-	// be the app's own. Empty shows no link.
+	// App and Back are the name of the app that the user came from, and the URL that leads back to it. The caller has checked
+	// that Back is the app's own. Empty shows no link.
 	App, Back string
 	// Facts are for the developer of the app.
 	Facts   []Fact
@@ -32,7 +32,7 @@ type Page struct {
 	RequestID string
 }
 
-// A Fact is something about a request that its sender should know.
+// A Fact is a detail of a request that helps the developer of the app.
 type Fact struct{ Name, Value string }
 
 var page = parse(`{{with .Body}}<p>{{.Text}}</p>
@@ -48,15 +48,15 @@ var page = parse(`{{with .Body}}<p>{{.Text}}</p>
 // Link is Back. It may have the private-use scheme of an app.
 func (p Page) Link() template.URL { return template.URL(p.Back) }
 
-// Show writes p as the answer.
+// Show writes p.
 func Show(w http.ResponseWriter, p Page) error {
 	return write(w, p.Status, page, view{Title: p.Title, Body: p, Service: p.Service, RequestID: p.RequestID}, nil)
 }
 
-// A view is what the frame around every page shows.
+// A view holds the values of the frame around every page.
 type view struct {
 	Title     string
-	Body      any // of the page in it
+	Body      any // the values of the page in the frame
 	Service   Service
 	RequestID string
 	CSS       template.CSS
@@ -65,15 +65,14 @@ type view struct {
 //go:embed page.css
 var css string
 
-// style is the source expression of the one style sheet, which stands in the page and is named by its hash.
+// style is the source expression of the one style sheet, which is inline and allowed by its hash.
 var style = func() string {
 	sum := sha256.Sum256([]byte(css))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }()
 
-// write renders a page whole before any of it is sent. The policy that goes with it forbids everything but the style
-// sheet, the logo in the page and, where targets is not nil, forms that are sent to the issuer, and redirected from there to
-// the targets.
+// write renders the whole page before it sends any of it. The page's policy forbids everything but the style sheet, the inline
+// logo and, if targets is not nil, forms that are sent to the issuer and redirected from there to the targets.
 func write(w http.ResponseWriter, status int, t *template.Template, v view, targets []string) error {
 	v.CSS = template.CSS(css)
 	var body bytes.Buffer
@@ -94,9 +93,9 @@ func write(w http.ResponseWriter, status int, t *template.Template, v view, targ
 	return err
 }
 
-// formAction writes where a form of a page may end. Browsers hold to it every redirect that follows the form, also
-// those of others: an OpenID provider sends people on to sign in elsewhere, and so does an app when they come back to
-// it. So all of https is allowed beside the issuer itself, and of the rest only what is needed.
+// formAction returns the sources that forms of a page may be sent to. Browsers check every redirect after a form against them,
+// also redirects by others: an OpenID provider may send users on to another site, and so may an app. So all of https is allowed
+// besides the issuer itself, and of other schemes only what is needed.
 func formAction(targets []string) string {
 	if targets == nil {
 		return "'none'"
@@ -111,13 +110,13 @@ func formAction(targets []string) string {
 	return strings.Join(sources, " ")
 }
 
-// source writes the source expression for a URI.
+// source returns the source expression of a URI; empty if it has none.
 func source(target string) string {
 	u, err := url.Parse(target)
 	if err != nil || u.Scheme == "" {
 		return ""
 	}
-	ipv6 := strings.Contains(u.Hostname(), ":") // a source expression cannot name one
+	ipv6 := strings.Contains(u.Hostname(), ":") // source expressions cannot contain one
 	if u.Scheme == "http" && u.Host != "" && !ipv6 {
 		return "http://" + u.Host
 	}

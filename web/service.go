@@ -2,7 +2,7 @@ package web
 
 import "html/template"
 
-// A Service is who runs the issuer, as its pages show it. Each part may be empty.
+// A Service describes the operator's service, as pages show it. Each field may be empty.
 type Service struct {
 	// Name is what people call the service.
 	Name string
@@ -10,6 +10,15 @@ type Service struct {
 	Logo template.URL
 	// PrivacyURL and TermsURL are the addresses of documents that every page links to.
 	PrivacyURL, TermsURL string
+}
+
+// A Form holds what pages with a form have in common.
+type Form struct {
+	// Action is the path that the form is sent to, State the hidden value that it contains. Cancel and Another are the paths
+	// for going back to the app, and to the OpenID provider; a page without such a button ignores them.
+	Action, Cancel, Another, State string
+	Service                        Service
+	RequestID                      string
 }
 
 // parse makes a page from its part within the frame.

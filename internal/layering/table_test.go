@@ -39,7 +39,7 @@ var arrows = map[string][]string{
 	"signin": {
 		"account", "claims", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
-	"web": {"account", "claims", "login", "oauth"},
+	"web": {"account", "claims", "oauth", "signin"},
 
 	"storage/sqlite":   {"dpop", "storage"},
 	"storage/postgres": {"dpop", "storage"},

@@ -62,14 +62,14 @@ func (s *Server) showConsent(c echo.Context) error {
 // choosePlace serves POST /login/choose: the user has chosen a domain or an OpenID provider.
 func (s *Server) choosePlace(c echo.Context) error {
 	return s.submit(c, func(params url.Values) (signin.Input, error) {
-		return signin.Choose{Domain: params.Get("domain"), Provider: params.Get("provider")}, nil
+		return signin.ChoosePlace{Domain: params.Get("domain"), Provider: params.Get("provider")}, nil
 	})
 }
 
 // chooseHandle serves POST /login/handle: the user has chosen a handle.
 func (s *Server) chooseHandle(c echo.Context) error {
 	return s.submit(c, func(params url.Values) (signin.Input, error) {
-		return signin.TakeHandle{Handle: params.Get("handle")}, nil
+		return signin.ChooseHandle{Handle: params.Get("handle")}, nil
 	})
 }
 
