@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"time"
 
 	"github.com/imidentity/issuer/revocation"
@@ -54,7 +53,6 @@ func (p *Provider) AddClient(ctx context.Context, id string, registration []byte
 	if err != nil {
 		return storage.Client{}, "", fmt.Errorf("oauth: add a client: %w", err)
 	}
-	p.log.InfoContext(ctx, "audit: client added", slog.String("client", id))
 	return c, secret, nil
 }
 
@@ -86,14 +84,12 @@ func (p *Provider) RotateSecret(ctx context.Context, id string, keep time.Durati
 	if err != nil {
 		return storage.Client{}, "", fmt.Errorf("oauth: give a client a new secret: %w", err)
 	}
-	p.log.InfoContext(ctx, "audit: client secret replaced", slog.String("client", id), slog.Float64("old_good_for_s", keep.Seconds()))
 	return c, secret, nil
 }
 
-// RemoveClient ends a client in storage, its sessions and all tokens that it was given, for ever. Removing it again
-// changes nothing. The reason is for the audit; it is kept with the client. It returns [ErrNoClient] if there never was
-// one.
-func (p *Provider) RemoveClient(ctx context.Context, id, reason string) (c storage.Client, err error) {
+// RemoveClient ends a client in storage, its sessions and all its tokens, for ever, and stores the reason with it. Removing it
+// again changes nothing; removed is false then. The error is [ErrNoClient] if there never was such a client.
+func (p *Provider) RemoveClient(ctx context.Context, id, reason string) (c storage.Client, removed bool, err error) {
 	var revoked []storage.Revocation
 	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
 		revoked = nil
@@ -128,14 +124,10 @@ func (p *Provider) RemoveClient(ctx context.Context, id, reason string) (c stora
 		return err
 	})
 	if err != nil {
-		return storage.Client{}, fmt.Errorf("oauth: remove a client: %w", err)
+		return storage.Client{}, false, fmt.Errorf("oauth: remove a client: %w", err)
 	}
 	p.revoked(revoked...)
-	if len(revoked) > 0 {
-		p.log.InfoContext(ctx, "audit: client removed", slog.String("client", id), slog.String("reason", reason),
-			slog.Int("sessions", len(revoked)-1))
-	}
-	return c, nil
+	return c, len(revoked) > 0, nil
 }
 
 // kept returns a client in storage that was not removed.

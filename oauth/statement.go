@@ -297,31 +297,31 @@ func (p *Provider) Withdraw(ctx context.Context, who Person, typ, jti string) er
 
 // WithdrawSigned ends a statement that a key of a person's own signed: what encloses it is inactive, and it is not taken any
 // more. The person sends the statement itself, since this server stores none that it did not sign, and along the tokens that
-// it names by digest. Errors are those of [Provider.State].
-func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement string, along []string) error {
+// it names by digest. It returns the jti of the statement. Errors are those of [Provider.State].
+func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement string, along []string) (jti string, err error) {
 	grant, user, _, err := p.person(ctx, p.store, who)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if err := p.limiter.User(user, grant.Client); err != nil {
-		return err
+		return "", err
 	}
 	o := p.opening(nested.TypeDevice, nested.TypeActor, nested.TypeLink, nested.TypeDelegation)
 	o.AnyAudience, o.Revoked, o.Along = true, nil, along // whoever it is for; and to withdraw it again changes nothing
 	tree, err := nested.Open(ctx, statement, o)
 	var refused *nested.Error
 	if errors.As(err, &refused) {
-		return refuse(CodeInvalidRequest, "The statement does not hold: "+strings.TrimPrefix(plain(err), "nested: "))
+		return "", refuse(CodeInvalidRequest, "The statement does not hold: "+strings.TrimPrefix(plain(err), "nested: "))
 	} else if err != nil {
-		return err
+		return "", err
 	}
 	own, err := p.accounts.Identify(user, storage.Device{})
 	if err != nil {
-		return err
+		return "", err
 	}
 	root := tree.Root
 	if root.Issuer != root.Subject || root.Subject != own.User {
-		return refuse(CodeInvalidRequest, "The statement is none that a key of yours signed. One that this server signed is withdrawn by its id.")
+		return "", refuse(CodeInvalidRequest, "The statement is none that a key of yours signed. One that this server signed is withdrawn by its id.")
 	}
 	delegation := ""
 	for _, l := range tree.Layers() {
@@ -332,7 +332,7 @@ func (p *Provider) WithdrawSigned(ctx context.Context, who Person, statement str
 	row := revocation.RevokeToken(root.RevocationKey(), revocation.Cause{
 		Reason: "withdrawn", At: p.now(), TokenLife: tree.Until.Sub(p.now()),
 	})
-	return p.accounts.RevokeSigned(ctx, who.Domain, who.User, delegation, row, func(ctx context.Context, tx storage.Tx) error {
+	return root.JTI(), p.accounts.RevokeSigned(ctx, who.Domain, who.User, delegation, row, func(ctx context.Context, tx storage.Tx) error {
 		_, _, _, err := p.person(ctx, tx, who)
 		return err
 	})

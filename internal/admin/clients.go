@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/oauth"
@@ -76,6 +77,7 @@ func (a *API) addClient(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	a.record(c, audit.Event{Kind: audit.ClientAdded, Client: row.ID})
 	return a.changedClient(c, row, shown)
 }
 
@@ -95,6 +97,7 @@ func (a *API) replaceSecret(c echo.Context) error {
 	} else if err != nil {
 		return err
 	}
+	a.record(c, audit.Event{Kind: audit.ClientSecretReplaced, Client: row.ID})
 	return a.changedClient(c, row, secret)
 }
 
@@ -104,9 +107,13 @@ func (a *API) removeClient(c echo.Context) error {
 	if err := a.inStorage(id); err != nil {
 		return err
 	}
-	row, err := a.OAuth.RemoveClient(c.Request().Context(), id, reason(c))
+	reason := reason(c)
+	row, removed, err := a.OAuth.RemoveClient(c.Request().Context(), id, reason)
 	if err != nil {
 		return err
+	}
+	if removed {
+		a.record(c, audit.Event{Kind: audit.ClientRemoved, Client: row.ID, Reason: reason})
 	}
 	return a.changedClient(c, row, "")
 }

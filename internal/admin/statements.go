@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/nested"
@@ -69,6 +70,14 @@ func (a *API) makeStatement(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	event := audit.Event{Kind: audit.StatementMade, Statement: made.Statement.JTI, Reason: made.Statement.Type}
+	if subject, err := claims.Parse(made.Statement.Subject); err == nil {
+		event.Domain = subject.Domain()
+		if subject.Type() == claims.TypeUser {
+			event.User = subject.Local()
+		}
+	}
+	a.record(c, event)
 	return c.JSON(http.StatusCreated, httpapi.Statement(made.Statement, made.Token))
 }
 

@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/issuer"
 )
 
@@ -63,17 +65,19 @@ applied again: removed devices, disabled users, removed clients, and client secr
 
 func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	database, kekFile := filepath.Join(cmp.Or(c.Data, defaultData), "issuer.db"), filepath.Join(cmp.Or(c.Data, defaultData), "kek")
+	var log config.Log
 	if c.Config != "" {
 		cfg, err := load(c.Config, s)
 		if err != nil {
 			return err
 		}
-		database, kekFile = cfg.Database(), cfg.KEKFile
+		database, kekFile, log = cfg.Database(), cfg.KEKFile, cfg.Log
 	}
 	r, err := issuer.Restore(ctx, database, kekFile, c.From)
 	if err != nil {
 		return notOpened("restore", err)
 	}
+	audit.New(newLog(s, log)).Record(ctx, audit.Event{Kind: audit.BackupRestored, Actor: audit.ActorAdmin})
 	fmt.Fprintf(s.out, "Restored %s from %s, made at %s.\n", database, c.From, r.Taken.UTC().Format(time.RFC3339))
 	fmt.Fprintf(s.out, "Ended %s, revoked %s, withdrew %s. All users must log in again.\n",
 		count(int(r.Sessions), "session"), count(int(r.Keys), "signing key"), count(int(r.Statements), "statement"))

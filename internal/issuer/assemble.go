@@ -9,7 +9,6 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/admin"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -131,7 +130,7 @@ func (i *Instance) openServer(
 	}
 	operators, err := admin.New(admin.Config{
 		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, OAuth: provider, Keys: i.ring,
-		Clients: i.clients, Backup: i.takeBackup, Audit: audit.New(i.log), Now: i.now,
+		Clients: i.clients, Backup: i.takeBackup, Audit: i.audit, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -142,7 +141,7 @@ func (i *Instance) openServer(
 		Proofs: proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
-		Now: i.now, Log: i.log,
+		Now: i.now, Log: i.log, Audit: i.audit,
 	})
 	if err != nil {
 		return err

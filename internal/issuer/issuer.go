@@ -18,6 +18,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/internal/timed"
@@ -32,6 +33,7 @@ type Instance struct {
 	cfg       *config.Config // the settings in effect
 
 	log   *slog.Logger
+	audit *audit.Recorder
 	clock *clock
 	now   func() time.Time // of the clock
 
@@ -107,7 +109,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{cfg: cfg, log: o.Log, sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics()}
+	i := &Instance{cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics()}
 	i.store, i.pages, i.backup = db.store, db.pages, db.backup
 	if o.Store != nil {
 		i.store = o.Store(i.store)

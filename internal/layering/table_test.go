@@ -59,7 +59,7 @@ var arrows = map[string][]string{
 	},
 	"internal/issuer": {all},
 	"internal/cli": {
-		"claims", "dpop", "internal/assertion", "internal/client", "internal/config", "internal/demo", "internal/doctor", "internal/fetch",
+		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor", "internal/fetch",
 		"internal/issuer", "internal/jose", "nested", "storage", "trust", "types/api", "web",
 	},
 	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "internal/secretfile", "keys", "login", "storage/redis", "storage/sqlite"},

@@ -6,7 +6,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/signin"
 )
 
@@ -22,7 +21,7 @@ func (s *Server) newSignIn() (*signin.Logins, error) {
 	}
 	return signin.New(signin.Config{
 		Store: s.Store, OAuth: s.OAuth, Accounts: s.Accounts, Providers: providers, Domains: domains, Quota: s.quota,
-		ConsentPage: s.Issuer + "/login/consent", Limiter: s.Limits, Count: s.metrics.login, Audit: audit.New(s.Log),
+		ConsentPage: s.Issuer + "/login/consent", Limiter: s.Limits, Count: s.metrics.login, Audit: s.Audit,
 		Life: s.LoginTime, Now: s.Now, Rand: s.Rand,
 	})
 }

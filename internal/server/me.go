@@ -11,6 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
@@ -129,6 +130,7 @@ func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
 		if err != nil {
 			return err
 		}
+		s.recordStatement(c, audit.StatementMade, who, made.Statement.JTI, k.typ)
 		return c.JSON(http.StatusCreated, httpapi.Statement(made.Statement, made.Token))
 	}
 }
@@ -136,9 +138,11 @@ func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
 // withdraw serves DELETE /me/actors/{id}, and so on: what the person said no longer holds, nor what rests on it.
 func (s *Server) withdraw(k statementKind) func(echo.Context, oauth.Person) error {
 	return func(c echo.Context, who oauth.Person) error {
-		if err := s.OAuth.Withdraw(c.Request().Context(), who, k.typ, c.Param("id")); err != nil {
+		id := c.Param("id")
+		if err := s.OAuth.Withdraw(c.Request().Context(), who, k.typ, id); err != nil {
 			return err
 		}
+		s.recordStatement(c, audit.StatementWithdrawn, who, id, k.typ)
 		return c.NoContent(http.StatusNoContent)
 	}
 }
@@ -153,8 +157,18 @@ func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
 	if err := b.Done(); err != nil {
 		return err
 	}
-	if err := s.OAuth.WithdrawSigned(c.Request().Context(), who, statement, along); err != nil {
+	id, err := s.OAuth.WithdrawSigned(c.Request().Context(), who, statement, along)
+	if err != nil {
 		return err
 	}
+	s.recordStatement(c, audit.StatementWithdrawn, who, id, "signed by a key of the user")
 	return c.NoContent(http.StatusNoContent)
+}
+
+// recordStatement records what a user did with a statement.
+func (s *Server) recordStatement(c echo.Context, kind audit.Kind, who oauth.Person, id, reason string) {
+	s.Audit.Record(c.Request().Context(), audit.Event{
+		Kind: kind, Actor: audit.ActorUser, Domain: who.Domain, User: who.User, Client: trailOf(c).client, Session: who.SID,
+		Statement: id, Address: source(c), Reason: reason,
+	})
 }

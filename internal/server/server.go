@@ -19,6 +19,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -73,6 +74,8 @@ type Config struct {
 	Rand io.Reader
 	// Log receives requests and failures. Nil discards them.
 	Log *slog.Logger
+	// Audit receives what users do. Nil discards it.
+	Audit *audit.Recorder
 }
 
 // A Server answers the issuer's requests: [Server.Public] those from everywhere, [Server.Admin] those of operators.
