@@ -9,21 +9,20 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// errNeedsKey ends a change that has to add a key and has none. A key takes time to make, which is not spent within a
-// transaction.
+// errNeedsKey ends a change that has to add a key and has none. Making a key takes time and is done outside the transaction.
 var errNeedsKey = errors.New("keys: a new key has to be made first")
 
-// A change is what happens to the signing keys in one transaction. All that it decides is in the rows: by them every
-// node knows, without another word, which key signs from when on and until when a key is published.
+// A change changes the signing keys in one transaction. Its decisions are stored in the rows alone: from them each node computes
+// which key signs, and how long each key is published.
 type change struct {
 	cfg    *RingConfig
-	now    time.Time // in whole milliseconds, as it will be kept
+	now    time.Time // in whole milliseconds, as the store keeps times
 	before []storage.SigningKey
-	rows   []storage.SigningKey // those of before, and perhaps one more
-	spare  *storage.SigningKey  // a key to add; nil if none was made
+	rows   []storage.SigningKey // before with the changes, and perhaps one more
+	spare  *storage.SigningKey  // a new key that may be added; nil if none was made
 
-	subject int    // the row that it is about
-	why     string // for the audit
+	subject int    // index of the row that the change is about
+	why     string // for the audit log
 }
 
 func (r *Ring) newChange(rows []storage.SigningKey) *change {
@@ -32,10 +31,11 @@ func (r *Ring) newChange(rows []storage.SigningKey) *change {
 	}
 }
 
-// keep does what is due: where no key signs or, as the ring is opened, one of another algorithm than the settings name,
-// another one takes over; the next key is published in time; and the rows know the longest life of what is signed.
-func (c *change) keep(opening bool) error {
-	s := signing(c.rows, c.now)
+// maintain makes the changes that are due. If no key signs, or if the ring is being opened and the signing key has another
+// algorithm than the settings, another key takes over. The next key is published in time. And the rows are given the longest
+// life of anything that their keys sign.
+func (c *change) maintain(opening bool) error {
+	s := signerOf(c.rows, c.now)
 	switch {
 	case s < 0:
 		c.why = "start"
@@ -54,29 +54,29 @@ func (c *change) keep(opening bool) error {
 		}
 	}
 	for i := range c.rows {
-		if k := &c.rows[i]; !over(*k, c.now) {
+		if k := &c.rows[i]; !ended(*k, c.now) {
 			k.Life = max(k.Life, c.cfg.LongestLife)
 		}
 	}
 	return nil
 }
 
-// publish has the next key sign when it was published for long enough.
+// publish publishes the next key, which signs after PublishAhead.
 func (c *change) publish() error {
 	if i := c.next(c.cfg.Alg); i >= 0 {
 		c.subject = i
 		return nil
 	}
-	return c.succeed(-1, c.now.Add(c.cfg.PublishAhead).Truncate(time.Millisecond))
+	return c.handOver(-1, c.now.Add(c.cfg.PublishAhead).Truncate(time.Millisecond))
 }
 
-// takeOver has the next key sign now.
-func (c *change) takeOver() error { return c.succeed(c.next(c.cfg.Alg), c.now) }
+// takeOver makes the next key sign now.
+func (c *change) takeOver() error { return c.handOver(c.next(c.cfg.Alg), c.now) }
 
-// succeed has key i, -1 for a new one, sign from a moment on, at which the key that signs until then retires. Any other
-// that was to sign never will.
-func (c *change) succeed(i int, from time.Time) error {
-	s := signing(c.rows, c.now)
+// handOver makes key i (-1: a new one) sign from a moment on, at which the signing key retires. Any other key that was going to
+// sign is retired.
+func (c *change) handOver(i int, from time.Time) error {
+	s := signerOf(c.rows, c.now)
 	if i < 0 {
 		if c.spare == nil || slices.ContainsFunc(c.rows, func(k storage.SigningKey) bool { return k.KID == c.spare.KID }) {
 			return errNeedsKey
@@ -89,7 +89,7 @@ func (c *change) succeed(i int, from time.Time) error {
 	c.rows[i].ActiveAt, c.rows[i].RetiredAt = from, time.Time{}
 	for j := range c.rows {
 		switch k := &c.rows[j]; {
-		case j == i || over(*k, c.now):
+		case j == i || ended(*k, c.now):
 		case j == s:
 			k.RetiredAt = from
 		default:
@@ -99,12 +99,12 @@ func (c *change) succeed(i int, from time.Time) error {
 	return nil
 }
 
-// next returns the index of a key of that algorithm, empty meaning any, that is published and has yet to sign; -1 if
-// there is none.
+// next returns the index of a key that is published and will sign later, of an algorithm (empty: of any), and -1 if there is
+// none.
 func (c *change) next(alg string) int {
-	s := signing(c.rows, c.now)
+	s := signerOf(c.rows, c.now)
 	for i, k := range c.rows {
-		if i != s && !over(k, c.now) && k.ActiveAt.After(c.now) && (alg == "" || k.Alg == alg) {
+		if i != s && !ended(k, c.now) && k.ActiveAt.After(c.now) && (alg == "" || k.Alg == alg) {
 			return i
 		}
 	}
@@ -121,17 +121,17 @@ func (c *change) revoke(kid, reason string) error {
 	if !k.RevokedAt.IsZero() {
 		return nil
 	}
-	signs, waits, next := signing(c.rows, c.now) == i, c.next("") == i, c.next(c.cfg.Alg)
+	signs, waits, next := signerOf(c.rows, c.now) == i, c.next("") == i, c.next(c.cfg.Alg)
 	k.RevokedAt, k.RevokedReason = c.now, reason
 	switch {
 	case signs:
 		c.why = "revocation"
-		err := c.succeed(next, c.now)
+		err := c.handOver(next, c.now)
 		c.subject = i
 		return err
-	case waits: // nothing takes the place of the key that signs, which goes on
+	case waits: // nothing replaces the signing key, which continues to sign
 		for j := range c.rows {
-			if k := &c.rows[j]; !over(*k, c.now) {
+			if k := &c.rows[j]; !ended(*k, c.now) {
 				k.RetiredAt = time.Time{}
 			}
 		}
@@ -139,7 +139,7 @@ func (c *change) revoke(kid, reason string) error {
 	return nil
 }
 
-// differs tells whether a row is not as it is kept.
+// differs reports whether row i differs from the stored one.
 func (c *change) differs(i int) bool {
 	if i >= len(c.before) {
 		return true
@@ -157,18 +157,18 @@ func (c *change) changed() bool {
 	return false
 }
 
-// revoked tells whether key i is revoked by this change.
+// revoked reports whether this change revokes key i.
 func (c *change) revoked(i int) bool {
 	return i < len(c.before) && c.before[i].RevokedAt.IsZero() && !c.rows[i].RevokedAt.IsZero()
 }
 
-// activated tells whether it is by this change that key i signs from when it does.
+// activated reports whether this change sets the time from which key i signs.
 func (c *change) activated(i int) bool {
 	return i >= len(c.before) || !c.before[i].ActiveAt.Equal(c.rows[i].ActiveAt)
 }
 
-// write writes the rows that differ, and with each revocation the row by which every node learns that what the key has
-// signed is void.
+// write writes the rows that differ. For each revoked key it adds a revocation, from which every node learns that everything
+// the key signed is invalid.
 func (c *change) write(ctx context.Context, tx storage.Tx) (revoked []storage.Revocation, err error) {
 	for i, k := range c.rows {
 		switch {

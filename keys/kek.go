@@ -40,8 +40,8 @@ func decodeKEK(text string) ([]byte, bool) {
 	return nil, false
 }
 
-// CreateKEK is [ReadKEK], but makes the file, with a new random key and for its owner only, if it is not there. Of
-// several processes that make it at a time all return the same key.
+// CreateKEK is like [ReadKEK], but creates the file with a new random key, readable by its owner only, if there is none. If
+// several processes create it at once, all return the same key.
 func CreateKEK(path string) ([32]byte, error) {
 	kek, err := ReadKEK(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -53,7 +53,7 @@ func CreateKEK(path string) ([32]byte, error) {
 	return ReadKEK(path)
 }
 
-// createKEK writes the key aside and links it to its place, so that nobody ever sees half of it.
+// createKEK writes the key to a temporary file and links that to path, so that no reader sees an incomplete key.
 func createKEK(path string) error {
 	var kek [32]byte
 	rand.Read(kek[:])
@@ -76,7 +76,7 @@ func createKEK(path string) error {
 	return syncDir(dir)
 }
 
-// syncDir makes a new name in dir survive the death of the machine: what is sealed under the key may outlive it.
+// syncDir makes a new name in dir durable: secrets that are sealed under the key may be durable before it otherwise.
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 // rsaBits is the size of a new RSA key: as strong as P-256 (NIST SP 800-57 part 1, table 2).
 const rsaBits = 3072
 
-// A key is a row and, unless it was revoked, what it holds.
+// A key is a row with its private key, unless the key was revoked.
 type key struct {
 	storage.SigningKey
 	signer crypto.Signer // nil if it was revoked
@@ -38,7 +38,7 @@ func generate(alg string) (crypto.Signer, error) {
 	return nil, fmt.Errorf("no keys are made for algorithm %q", alg)
 }
 
-// newKey makes a key and seals it. Whoever stores it says from when on it signs.
+// newKey makes a key and seals it. The caller sets the time from which it signs.
 func newKey(alg string, sealer *Sealer) (storage.SigningKey, error) {
 	for {
 		private, err := generate(alg)
@@ -52,7 +52,7 @@ func newKey(alg string, sealer *Sealer) (storage.SigningKey, error) {
 			return storage.SigningKey{}, err
 		}
 		if kid[0] == '-' {
-			continue // a command line would take it for a flag
+			continue // on a command line the kid would look like a flag
 		}
 		sealed, err := sealer.Seal(secretName(kid), der)
 		return storage.SigningKey{KID: kid, Alg: alg, Sealed: sealed, Public: public}, err
@@ -61,14 +61,14 @@ func newKey(alg string, sealer *Sealer) (storage.SigningKey, error) {
 
 func secretName(kid string) string { return "signing-key/" + kid }
 
-// open opens the key of a row, unless known is the key as it was opened before. The public key is taken from the sealed
-// private one and not from its own column: whoever can write to the database but lacks the key-encryption key cannot add
+// open opens the key of a row; known is the key as it was opened before, if it was. The public key is computed from the sealed
+// private key, not read from its own column: write access to the database without the key-encryption key is not enough to add
 // a key that tokens are accepted under.
 func (r *Ring) open(row storage.SigningKey, known *key) (*key, error) {
 	switch {
 	case !row.RevokedAt.IsZero():
 		return &key{SigningKey: row}, nil
-	case known != nil && known.signer != nil && known.Alg == row.Alg: // a kid is of one key
+	case known != nil && known.signer != nil && known.Alg == row.Alg: // a kid identifies one key
 		return &key{row, known.signer}, nil
 	}
 	der, err := r.sealer.Open(secretName(row.KID), row.Sealed)

@@ -15,37 +15,36 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// ErrStale is returned when a [Ring] could not read the store for longer than [RingConfig.Limit]: its keys may have been
-// revoked, or replaced, by somebody else since.
+// ErrStale is returned if a [Ring] could not read the store for longer than [RingConfig.Limit]: another process may have revoked or
+// replaced its keys since.
 var ErrStale = errors.New("keys: the signing keys could not be read lately")
 
 // RingConfig configures [OpenRing].
 type RingConfig struct {
-	// Alg is the algorithm of a new key: ES256, which empty means too, EdDSA (with Ed25519) or RS256 (with 3072 bits).
+	// Alg is the algorithm of new keys: ES256, EdDSA (with Ed25519) or RS256 (with 3072 bits). Empty means ES256.
 	Alg string
-	// LongestLife is the longest life of anything that the ring signs, and by how much the clocks of several nodes may
-	// differ added to it. A retired key is published for so long. Zero means 65 minutes.
+	// LongestLife is the longest life of anything that the ring signs, plus the largest difference between the clocks of nodes.
+	// A retired key is published for that time. Zero means 65 minutes.
 	LongestLife time.Duration
-	// RotateEvery is how long a key signs before [Ring.Run] has the next one take its place. Zero means until
-	// [Ring.Rotate].
+	// RotateEvery is how long a key signs before [Ring.Run] replaces it. Zero means that only [Ring.Rotate] does.
 	RotateEvery time.Duration
-	// PublishAhead is how long a key is published before it signs; it must exceed the time for which verifiers keep a
-	// key set. Zero means a day.
+	// PublishAhead is how long a key is published before it signs. It must exceed the time for which verifiers cache a key set.
+	// Zero means a day.
 	PublishAhead time.Duration
 	// Interval is the time between two reads of the store by [Ring.Run]. Zero means 200 ms.
 	Interval time.Duration
-	// Limit is how old the last read may be before the ring signs no more. Zero means two minutes.
+	// Limit is the age of the last read from which the ring refuses to sign. Zero means two minutes.
 	Limit time.Duration
-	// Revoked is told of the revocation of a key as soon as it is durable. Nil tells nobody.
+	// Revoked is called with the revocation of a key as soon as it is durable. It may be nil.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
-	// Log receives audit events, and is told when reading begins to fail and when it succeeds again. Nil discards them.
+	// Log receives audit events, and one line when reading begins to fail and one when it works again. Nil discards them.
 	Log *slog.Logger
 }
 
-// A Ring holds the issuer's signing keys, as they were when the store was last read and as they stand at this moment by
-// the clock. It is safe for concurrent use; to sign and to look up a key takes no lock.
+// A Ring holds the issuer's signing keys as they were when the store was last read. It is safe for concurrent use. Signing and
+// looking up a key take no lock.
 type Ring struct {
 	cfg    RingConfig
 	store  Store
@@ -54,27 +53,25 @@ type Ring struct {
 	state atomic.Pointer[state]
 	read  atomic.Pointer[time.Time] // when the last successful read began
 
-	// mu is held from a read or a change of the rows to the state that is made of them, so that no state comes back which
-	// a later one has replaced. It guards spare, the key that was made last: a change that
-	// fails leaves it for the next one.
+	// mu is held while rows are read or changed and a state is made of them, so that an older state never replaces a newer one.
+	// It guards spare, a new key that no change has added yet.
 	mu    sync.Mutex
 	spare *storage.SigningKey
 }
 
-// OpenRing opens the signing keys of store. If none of them signs with the algorithm of cfg, another one takes over at
-// once; of several nodes that start at a time one makes it, and all of them sign with it. The error is [ErrWrongKey] if
-// sealer has another key-encryption key than the one that the keys were sealed under; any other that is not about a
-// damaged key is the store's.
+// OpenRing opens the signing keys of store. If no key signs with the algorithm of cfg, another one takes over at once; if several
+// nodes start at once, one of them makes it, and all sign with it. The error is [ErrWrongKey] if the keys were sealed under
+// another key-encryption key than that of sealer. Other errors are about a damaged key, or come from the store.
 //
 // The ring follows the store while [Ring.Run] runs.
 func OpenRing(ctx context.Context, store Store, sealer *Sealer, cfg RingConfig) (*Ring, error) {
 	cfg.complete()
 	r := &Ring{cfg: cfg, store: store, sealer: sealer}
 	r.state.Store(&state{})
-	// First of all the keys that are there must open: no key is added under another key-encryption key.
+	// The existing keys must open first: no key is added under another key-encryption key.
 	err := r.Refresh(ctx)
 	if err == nil {
-		err = r.keep(ctx, true)
+		err = r.maintain(ctx, true)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("keys: open ring: %w", err)
@@ -89,7 +86,7 @@ func (cfg *RingConfig) complete() {
 	if cfg.LongestLife == 0 {
 		cfg.LongestLife = 65 * time.Minute
 	}
-	cfg.LongestLife = (cfg.LongestLife + time.Millisecond - 1).Truncate(time.Millisecond) // as it is kept
+	cfg.LongestLife = (cfg.LongestLife + time.Millisecond - 1).Truncate(time.Millisecond) // as the store keeps it
 	if cfg.PublishAhead == 0 {
 		cfg.PublishAhead = 24 * time.Hour
 	}
@@ -110,7 +107,7 @@ func (cfg *RingConfig) complete() {
 	}
 }
 
-// Run follows the store until ctx ends: it reads what others have changed, and has the next key made when it is due.
+// Run follows the store until ctx ends: it reads the changes of other processes, and makes the next key when it is due.
 func (r *Ring) Run(ctx context.Context) {
 	loop := follow.New(follow.Config{
 		Name: "following the signing keys", Interval: r.cfg.Interval, Log: r.cfg.Log,
@@ -118,16 +115,16 @@ func (r *Ring) Run(ctx context.Context) {
 			if err := r.Refresh(ctx); err != nil {
 				return err
 			}
-			return r.keep(ctx, false)
+			return r.maintain(ctx, false)
 		},
 	})
 	loop.Run(ctx)
 }
 
-// readTime is how long a read may take. A revocation waits for it.
+// readTime bounds a read: a revocation in the same process waits for it.
 const readTime = 5 * time.Second
 
-// Refresh reads the keys once. When it fails, those that were known stay.
+// Refresh reads the keys once. If it fails, the ring keeps the keys that it has.
 func (r *Ring) Refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
@@ -141,8 +138,8 @@ func (r *Ring) Refresh(ctx context.Context) error {
 	return r.adopt(rows, began)
 }
 
-// adopt makes a state of rows that were read when the clock showed began. A key that does not open is left out; then the
-// ring is none the fresher, and stops to sign after a while. The caller holds mu.
+// adopt makes a state of rows that were read at the time began. A key that does not open is left out, and then the read does not
+// count as successful: if the fault stays, the ring stops signing. The caller holds mu.
 func (r *Ring) adopt(rows []storage.SigningKey, began time.Time) error {
 	old := r.state.Load()
 	keys := make([]*key, 0, len(rows))
@@ -163,7 +160,7 @@ func (r *Ring) adopt(rows []storage.SigningKey, began time.Time) error {
 	return nil
 }
 
-// at returns the state at a moment: the present one, or the one that the clock has made of it meanwhile.
+// at returns the state at now. If the last state has ended by the clock, the next one replaces it.
 func (r *Ring) at(now time.Time) *state {
 	for {
 		s := r.state.Load()
@@ -174,7 +171,7 @@ func (r *Ring) at(now time.Time) *state {
 	}
 }
 
-// Fresh returns nil if the ring has read the store at most the limit before now, and [ErrStale] if not.
+// Fresh returns nil if the last successful read is at most the limit before now, else [ErrStale].
 func (r *Ring) Fresh(now time.Time) error {
 	if last := r.read.Load(); last == nil || now.Sub(*last) > r.cfg.Limit {
 		return ErrStale
@@ -182,14 +179,14 @@ func (r *Ring) Fresh(now time.Time) error {
 	return nil
 }
 
-// Signer returns the key that signs now, its id and its JOSE algorithm; nothing, if there is none.
+// Signer returns the key that signs now with its kid and JOSE algorithm, or zero values if there is none.
 func (r *Ring) Signer() (kid, alg string, signer crypto.Signer) {
 	s := r.at(r.cfg.Now())
 	return s.kid, s.alg, s.signer
 }
 
-// Sign returns the compact JWS of claims, which is JSON, under the header typ, one of the types of internal/jose. A ring
-// that may have missed a change of its keys signs nothing: [ErrStale].
+// Sign signs claims, which is JSON, and returns the compact JWS. Its type is typ, one of those of internal/jose. The error is
+// [ErrStale] if the ring may have missed a change of its keys.
 func (r *Ring) Sign(typ string, claims []byte) (string, error) {
 	now := r.cfg.Now()
 	if err := r.Fresh(now); err != nil {
@@ -206,16 +203,15 @@ func (r *Ring) Sign(typ string, claims []byte) (string, error) {
 	return token, nil
 }
 
-// Public returns the public key of kid and its JOSE algorithm, also when it has yet to sign or has retired, and false
-// for one that was revoked, that has been retired for so long that nothing it signed is valid, or that is not the
-// issuer's.
+// Public returns the public key of kid and its JOSE algorithm if the key is in the key set: also before it signs and while it is
+// retired. It returns false for any other kid.
 func (r *Ring) Public(kid string) (key crypto.PublicKey, alg string, ok bool) {
 	p, ok := r.at(r.cfg.Now()).public[kid]
 	return p.key, p.alg, ok
 }
 
-// JWKS returns the JWK Set (RFC 7517 §5) of the keys that tokens may be, or will be, signed by, and its strong entity
-// tag, quoted. The octets are shared: nobody changes them.
+// JWKS returns the published keys as a JWK Set (RFC 7517 §5), and its strong entity tag in quotation marks. The bytes are shared
+// and must not be changed.
 func (r *Ring) JWKS() (set []byte, etag string) {
 	s := r.at(r.cfg.Now())
 	return s.jwks, s.etag

@@ -8,15 +8,14 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// ErrNoKey is returned by [Ring.Revoke] for a kid that is no signing key's.
+// ErrNoKey is returned by [Ring.Revoke] for a kid that no signing key has.
 var ErrNoKey = errors.New("keys: no such signing key")
 
-// Rotate makes the next key, which is published now and signs from [RingConfig.PublishAhead] on; the one that signs
-// until then retires. If the next key is published already, that one is returned and nothing changes. With atOnce the
-// next key, published already or not, signs now; verifiers that keep a key set without it refuse what it signs until
-// they read the set again.
+// Rotate makes the next key. It is published now and signs after [RingConfig.PublishAhead]; the key that signs until then
+// retires. If the next key is published already, Rotate returns it and changes nothing. With atOnce the next key signs now, even
+// if it was not published before; verifiers with a cached key set refuse what it signs until they read the set again.
 func (r *Ring) Rotate(ctx context.Context, atOnce bool) (next Info, changed bool, err error) {
-	return r.ask(ctx, func(c *change) error {
+	return r.apply(ctx, func(c *change) error {
 		c.why = "operator"
 		if atOnce {
 			return c.takeOver()
@@ -25,30 +24,30 @@ func (r *Ring) Rotate(ctx context.Context, atOnce bool) (next Info, changed bool
 	})
 }
 
-// Revoke revokes a key: from now on it is not published, and all that it signed is void. If it was the one that signs,
-// another one signs at once, the next key if it is published, else a new one. To revoke a key again changes nothing.
-// The reason is for the audit. [ErrNoKey] if there is none.
+// Revoke revokes a key: it leaves the key set, and everything that it signed is invalid. If it was the signing key, another key
+// signs at once: the next key if that is published, else a new one. Revoking a key again changes nothing. The reason is for the
+// audit log. The error is [ErrNoKey] if there is no such key.
 func (r *Ring) Revoke(ctx context.Context, kid, reason string) (revoked Info, changed bool, err error) {
-	return r.ask(ctx, func(c *change) error { return c.revoke(kid, reason) })
+	return r.apply(ctx, func(c *change) error { return c.revoke(kid, reason) })
 }
 
-// ask makes a change and describes the key that it was about.
-func (r *Ring) ask(ctx context.Context, decide func(*change) error) (Info, bool, error) {
+// apply makes a change and describes the key that it is about.
+func (r *Ring) apply(ctx context.Context, decide func(*change) error) (Info, bool, error) {
 	c, err := r.change(ctx, decide)
 	if err != nil {
 		return Info{}, false, err
 	}
 	signer := ""
-	if i := signing(c.rows, c.now); i >= 0 {
+	if i := signerOf(c.rows, c.now); i >= 0 {
 		signer = c.rows[i].KID
 	}
 	return r.describe(c.rows[c.subject], signer, c.now), c.changed(), nil
 }
 
-// keep does what is due without anybody asking.
-func (r *Ring) keep(ctx context.Context, opening bool) error {
-	decide := func(c *change) error { return c.keep(opening) }
-	// Nearly always nothing is, which the rows that were just read tell without a transaction.
+// maintain makes the changes that are due by the clock or by the settings.
+func (r *Ring) maintain(ctx context.Context, opening bool) error {
+	decide := func(c *change) error { return c.maintain(opening) }
+	// Nearly always nothing is due. The rows that were just read show this without a transaction.
 	trial := r.newChange(rowsOf(r.state.Load().keys))
 	if err := decide(trial); err == nil && !trial.changed() {
 		return nil
@@ -57,10 +56,10 @@ func (r *Ring) keep(ctx context.Context, opening bool) error {
 	return err
 }
 
-// change decides on the rows and writes what was decided, in one transaction, and then lives by it.
+// change decides on the rows and writes them in one transaction, and then adopts them.
 func (r *Ring) change(ctx context.Context, decide func(*change) error) (*change, error) {
 	for {
-		c, err := r.try(ctx, decide)
+		c, err := r.attempt(ctx, decide)
 		if !errors.Is(err, errNeedsKey) {
 			return c, err
 		}
@@ -74,7 +73,8 @@ func (r *Ring) change(ctx context.Context, decide func(*change) error) (*change,
 	}
 }
 
-func (r *Ring) try(ctx context.Context, decide func(*change) error) (*change, error) {
+// attempt is change, but returns errNeedsKey if a new key has to be made first.
+func (r *Ring) attempt(ctx context.Context, decide func(*change) error) (*change, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	began := r.cfg.Now()
@@ -97,14 +97,14 @@ func (r *Ring) try(ctx context.Context, decide func(*change) error) (*change, er
 		return nil, err
 	}
 	r.cfg.Revoked(revoked...)
-	if err := r.adopt(c.rows, began); err != nil { // what was written stands, whatever is wrong with other keys
+	if err := r.adopt(c.rows, began); err != nil { // the change is durable, even if another key does not open
 		r.cfg.Log.ErrorContext(ctx, "signing keys do not open", slog.Any("error", err))
 	}
 	r.audit(ctx, c)
 	return c, nil
 }
 
-// audit writes into the log which key was revoked and which one signs, or will.
+// audit logs the key that was revoked, and the key that signs or will sign.
 func (r *Ring) audit(ctx context.Context, c *change) {
 	for i := range c.rows {
 		k := &c.rows[i]

@@ -1,15 +1,16 @@
-// Package keys holds the issuer's secrets: the keys that it signs with, the cluster secret that other secrets are
-// derived from, and the key-encryption key that both are kept under.
+// Package keys manages the issuer's secrets: the signing keys, the cluster secret from which other secrets are derived, and the
+// key-encryption key under which both are sealed.
 //
-// [OpenRing] opens the signing keys of a database and makes the first one. The [Ring] signs, finds the public key of a
-// kid, and publishes all of them as a JWK Set (RFC 7517 §5); [Ring.Run] has each key published before it signs, and
-// follows what others do to the keys. A kid is the RFC 7638 thumbprint of its key.
+// [OpenRing] opens the signing keys of a database and makes the first one. The [Ring] signs, looks up public keys by kid, and
+// publishes the public keys as a JWK Set (RFC 7517 §5). [Ring.Run] publishes each key before it signs, and reads the changes
+// that other processes make. A kid is the RFC 7638 thumbprint of its key.
 //
-// What a reader would get wrong: which key signs is nowhere written down. Each row says from when to when its key signs,
-// and the clock tells the rest, so that all nodes change over at the same moment and a node without its database does too.
+// Note that no row says which key signs now. Each row holds the time from which its key signs and the time at which it
+// retires; the signing key follows from the clock. So all nodes switch at the same moment, even a node that has lost its
+// database.
 //
-// What the database holds is sealed by a [Sealer] under a key that lies elsewhere, so that a copy of the database
-// alone signs nothing. The package knows nothing of tokens or HTTP.
+// The database holds only sealed secrets, and the key-encryption key is stored elsewhere: a copy of the database alone cannot
+// sign. The package knows nothing of tokens or HTTP.
 package keys
 
 import (
@@ -19,12 +20,11 @@ import (
 	"fmt"
 )
 
-// ErrWrongKey is returned for a sealed secret that does not open: the key-encryption key is not the one that it was
-// sealed under, or somebody changed what the database holds.
+// ErrWrongKey is returned for a sealed secret that does not open: it was sealed under another key-encryption key, or was changed
+// in the database.
 var ErrWrongKey = errors.New("keys: sealed under another key-encryption key, or changed since")
 
-// sealVersion is the first octet of what a [Sealer] returns: AES-256-GCM, then a random nonce of 12 octets,
-// ciphertext and tag.
+// sealVersion is the first byte of a sealed secret. AES-256-GCM follows: a random nonce of 12 bytes, the ciphertext and the tag.
 const sealVersion = 1
 
 // A Sealer encrypts secrets for the database. It is safe for concurrent use.
@@ -34,7 +34,7 @@ type Sealer struct{ aead cipher.AEAD }
 func NewSealer(kek [32]byte) *Sealer {
 	block, err := aes.NewCipher(kek[:])
 	if err != nil {
-		panic(err) // 32 octets are a key of AES-256
+		panic(err) // an AES-256 key has 32 bytes
 	}
 	aead, err := cipher.NewGCMWithRandomNonce(block)
 	if err != nil {
@@ -43,12 +43,12 @@ func NewSealer(kek [32]byte) *Sealer {
 	return &Sealer{aead}
 }
 
-// Seal encrypts plain as the secret called name: it opens under that name only.
+// Seal encrypts plain as the secret called name. It opens under that name only.
 func (s *Sealer) Seal(name string, plain []byte) ([]byte, error) {
 	return s.aead.Seal([]byte{sealVersion}, nil, plain, []byte(name)), nil
 }
 
-// Open decrypts what [Sealer.Seal] returned for name, or returns [ErrWrongKey].
+// Open decrypts the secret that [Sealer.Seal] sealed under name, or returns [ErrWrongKey].
 func (s *Sealer) Open(name string, sealed []byte) ([]byte, error) {
 	if len(sealed) == 0 || sealed[0] != sealVersion {
 		return nil, fmt.Errorf("keys: open %s: sealed in a form that this release does not know", name)

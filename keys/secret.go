@@ -14,9 +14,9 @@ import (
 
 const clusterSecret = "cluster-secret"
 
-// ClusterSecret returns the secret that all nodes on one database share. It is made from random, nil meaning
-// [rand.Reader], and kept sealed at the first start; of several nodes that start at a time one wins. The error is
-// [ErrWrongKey] for another key-encryption key; any other is the store's.
+// ClusterSecret returns the secret that all nodes of one database share. The first start makes it from random (nil means
+// [rand.Reader]) and stores it sealed; if several nodes start at once, all use the secret of one of them. The error is
+// [ErrWrongKey] for another key-encryption key, else that of the store.
 func ClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([32]byte, error) {
 	var secret [32]byte
 	sealed, err := store.Secret(ctx, clusterSecret)
@@ -36,7 +36,7 @@ func ClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.R
 	return [32]byte(plain), nil
 }
 
-// newClusterSecret stores a new secret unless there is one by now, and returns, sealed, the one that is there.
+// newClusterSecret stores a new secret unless another node has stored one meanwhile. It returns the stored secret, sealed.
 func newClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([]byte, error) {
 	if random == nil {
 		random = rand.Reader
@@ -62,12 +62,12 @@ func newClusterSecret(ctx context.Context, store Store, sealer *Sealer, random i
 	return kept, err
 }
 
-// Derive returns the key for one purpose, label, that comes from secret (HKDF-SHA-256, RFC 5869). Keys of different
-// labels tell nothing about each other or about secret.
+// Derive derives a key from secret for one purpose, which label names (HKDF-SHA-256, RFC 5869). Keys of different labels reveal
+// nothing about each other or about secret.
 func Derive(secret [32]byte, label string) [32]byte {
 	key, err := hkdf.Key(sha256.New, secret[:], nil, label, sha256.Size)
 	if err != nil {
-		panic(err) // one block is never too long
+		panic(err) // a key of one block is never too long
 	}
 	return [32]byte(key)
 }

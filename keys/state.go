@@ -9,18 +9,18 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A State is what a signing key is for.
+// A State is the stage of a signing key's life.
 type State string
 
-// The states of a key. It passes through the first three in this order, and into the last one from any of them.
+// The states of a key. A key passes through the first three in this order, and from any of them into the last.
 const (
-	// Published: verifiers learn it, and it does not sign yet.
+	// Published: the key is in the key set, so that verifiers learn it, and does not sign yet.
 	Published State = "published"
-	// Signing: everything is signed by it. One key does at a time.
+	// Signing: the key signs everything. There is one such key at a time.
 	Signing State = "signing"
-	// Retired: it does not sign any more, and checks what it has signed until all of that has expired.
+	// Retired: the key no longer signs. It stays in the key set until everything that it signed has expired.
 	Retired State = "retired"
-	// Revoked: all that it signed is void.
+	// Revoked: everything that the key signed is invalid.
 	Revoked State = "revoked"
 )
 
@@ -28,23 +28,23 @@ const (
 type Info struct {
 	KID, Alg string
 	State    State
-	// CreatedAt is when it was made, Since when it came into its state, and Until when it leaves it: a retired key leaves
-	// the key set then, or has left it. Until is zero if that is not known.
+	// CreatedAt is when the key was made, Since when it entered its state, and Until when it leaves it: a retired key leaves the
+	// key set then, or has left it. Until is zero if it is not known.
 	CreatedAt, Since, Until time.Time
-	// Reason says why it was revoked.
+	// Reason says why the key was revoked.
 	Reason string
 }
 
-// A state is what the keys are at one time. Nobody changes it.
+// A state is the immutable view of the keys at one time.
 type state struct {
 	keys  []*key    // all, oldest first
-	until time.Time // when the clock makes another state of them; zero: never
+	until time.Time // when the next state begins by the clock; zero: never
 
 	public map[string]publicKey // by kid
-	kid    string               // of the key that signs
+	kid    string               // of the signing key
 	alg    string
 	signer crypto.Signer // nil if there is none
-	suffix string        // the header that it signs, after the value of typ
+	suffix string        // the rest of its header after the value of typ
 
 	published []*key // the keys in the key set
 	jwks      []byte // the key set
@@ -56,16 +56,16 @@ type publicKey struct {
 	alg string
 }
 
-// newState returns the state of keys at now, which follows the state old; life is how long a retired key is published if
-// its row does not say so.
+// newState returns the state of keys at now, which follows the state old. A retired key is published for life, unless its row has
+// a life of its own.
 func newState(old *state, keys []*key, now time.Time, life time.Duration) *state {
 	s := &state{keys: keys, public: make(map[string]publicKey)}
 	for _, k := range keys {
 		if k.signer == nil {
 			continue
 		}
-		leaves := leaves(k.SigningKey, life)
-		s.changes(now, k.ActiveAt, k.RetiredAt, leaves)
+		leaves := publishedUntil(k.SigningKey, life)
+		s.endsAt(now, k.ActiveAt, k.RetiredAt, leaves)
 		if !leaves.IsZero() && !now.Before(leaves) {
 			continue
 		}
@@ -78,7 +78,7 @@ func newState(old *state, keys []*key, now time.Time, life time.Duration) *state
 		s.etag = `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`
 	}
 
-	if i := signing(rowsOf(keys), now); i >= 0 {
+	if i := signerOf(rowsOf(keys), now); i >= 0 {
 		k := keys[i]
 		s.kid, s.alg, s.signer = k.KID, k.Alg, k.signer
 		s.suffix = `","alg":"` + k.Alg + `","kid":"` + k.KID + `"}`
@@ -86,8 +86,8 @@ func newState(old *state, keys []*key, now time.Time, life time.Duration) *state
 	return s
 }
 
-// changes notes the moments after now at which the state ends.
-func (s *state) changes(now time.Time, moments ...time.Time) {
+// endsAt sets the end of the state to the first of the moments after now.
+func (s *state) endsAt(now time.Time, moments ...time.Time) {
 	for _, t := range moments {
 		if t.After(now) && (s.until.IsZero() || t.Before(s.until)) {
 			s.until = t
@@ -112,9 +112,9 @@ func rowsOf(keys []*key) []storage.SigningKey {
 	return rows
 }
 
-// leaves returns when a key leaves the key set by the clock: when the last that it can have signed has expired. Zero
-// for one whose retirement is not set.
-func leaves(k storage.SigningKey, life time.Duration) time.Time {
+// publishedUntil returns when a key leaves the key set: when everything that it can have signed has expired. It is zero for a key
+// without a time of retirement.
+func publishedUntil(k storage.SigningKey, life time.Duration) time.Time {
 	if k.RetiredAt.IsZero() {
 		return time.Time{}
 	}
@@ -124,17 +124,17 @@ func leaves(k storage.SigningKey, life time.Duration) time.Time {
 	return k.RetiredAt.Add(life)
 }
 
-// over tells whether a key can sign neither now nor later.
-func over(k storage.SigningKey, now time.Time) bool {
+// ended reports whether a key can sign neither now nor later.
+func ended(k storage.SigningKey, now time.Time) bool {
 	return !k.RevokedAt.IsZero() || !k.RetiredAt.IsZero() && !k.RetiredAt.After(now)
 }
 
-// signing returns the index of the key that signs now, and -1 if none can: the one that became active last. Where the
-// clock is behind that of the node which made the first key, none is active, and the earliest one signs.
-func signing(rows []storage.SigningKey, now time.Time) int {
+// signerOf returns the index of the key that signs at now, the key that became active last, and -1 if no key can sign. If no key
+// is active, because the clock is behind that of the node which made the first key, the key that becomes active first signs.
+func signerOf(rows []storage.SigningKey, now time.Time) int {
 	best := -1
 	for i, k := range rows {
-		if over(k, now) {
+		if ended(k, now) {
 			continue
 		}
 		if best < 0 {
@@ -153,7 +153,7 @@ func signing(rows []storage.SigningKey, now time.Time) int {
 	return best
 }
 
-// List returns all keys, also those that were revoked, oldest first.
+// List returns all keys, including revoked ones, oldest first.
 func (r *Ring) List() []Info {
 	now := r.cfg.Now()
 	s := r.at(now)
@@ -164,7 +164,7 @@ func (r *Ring) List() []Info {
 	return list
 }
 
-// describe says what a key is at now, when the one that signs is signer.
+// describe describes a key at now; signer is the kid of the key that signs then.
 func (r *Ring) describe(k storage.SigningKey, signer string, now time.Time) Info {
 	info := Info{KID: k.KID, Alg: k.Alg, CreatedAt: k.CreatedAt, Reason: k.RevokedReason}
 	switch {
@@ -175,8 +175,8 @@ func (r *Ring) describe(k storage.SigningKey, signer string, now time.Time) Info
 		if due := k.ActiveAt.Add(r.cfg.RotateEvery); r.cfg.RotateEvery > 0 && k.RetiredAt.IsZero() && due.After(now) {
 			info.Until = due
 		}
-	case over(k, now):
-		info.State, info.Since, info.Until = Retired, k.RetiredAt, leaves(k, r.cfg.LongestLife)
+	case ended(k, now):
+		info.State, info.Since, info.Until = Retired, k.RetiredAt, publishedUntil(k, r.cfg.LongestLife)
 	default:
 		info.State, info.Since, info.Until = Published, k.CreatedAt, k.ActiveAt
 	}
