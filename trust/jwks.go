@@ -6,9 +6,9 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// parseJWKS returns the keys of a JWK Set that can verify signatures, by kid. Others are left out: a set may hold keys for
-// other purposes and of types that come later (RFC 7517 §5). A key without a kid cannot be looked up, and a kid that two keys
-// share names neither. A well-formed set without such a key is no error: its issuer has withdrawn all keys.
+// parseJWKS returns the keys of a JWK Set that can verify signatures, by kid. Other keys are left out: a set may hold keys for
+// other purposes and of future types (RFC 7517 §5). A key without a kid is left out too, and so are keys that share a kid. A
+// well-formed set without a usable key is not an error: its issuer has withdrawn all keys.
 func parseJWKS(data []byte) (map[string]publicKey, error) {
 	list, err := jose.SplitJWKS(data)
 	if err != nil {

@@ -34,7 +34,7 @@ func (k issuerKeys) key(ctx context.Context, kid string, other crypto.PublicKey)
 	return keys[kid], nil
 }
 
-// A location is where an issuer publishes its keys.
+// A location is the place where an issuer publishes its keys.
 type location struct {
 	issuer          string
 	at              *url.URL
@@ -51,15 +51,7 @@ func (l location) fetch(ctx context.Context) (map[string]publicKey, error) {
 		return nil, fmt.Errorf("metadata: %w", err)
 	}
 	var issuer, jwks string
-	err = jose.Object(metadata, func(name string, value []byte) (err error) {
-		switch name {
-		case "issuer":
-			issuer, err = jose.String(value)
-		case "jwks_uri":
-			jwks, err = jose.String(value)
-		}
-		return err
-	})
+	err = jose.ReadMembers(metadata, jose.Member{Name: "issuer", Text: &issuer}, jose.Member{Name: "jwks_uri", Text: &jwks})
 	switch {
 	case err != nil:
 		return nil, fmt.Errorf("metadata: %w", err)
@@ -72,7 +64,7 @@ func (l location) fetch(ctx context.Context) (map[string]publicKey, error) {
 	}
 	client := l.foreign
 	if set.Scheme == l.at.Scheme && set.Host == l.at.Host {
-		client = l.client // The operator wrote this host down.
+		client = l.client // the host is configured
 	}
 	data, err := published.Read(ctx, client, set.String(), "application/json", "application/jwk-set+json")
 	if err != nil {

@@ -1,12 +1,11 @@
-// Package trust answers whom to believe about a domain: which issuers may speak for it, and by which keys.
+// Package trust decides which issuers may speak for a domain, and with which keys.
 //
-// A [Table] is made from the peers that an operator wrote down. The keys of a peer stand there too, or are found by the
-// issuer's metadata (RFC 8414) and kept for a while. An issuer is believed for the domains that it is listed with and for
-// no other, whatever its tokens say.
+// A [Table] is made from configured peers. The keys of a peer are configured too, or are fetched by way of the issuer's metadata
+// (RFC 8414) and cached. An issuer is trusted for the domains that it is listed with and for no others, whatever its tokens say.
 //
-// A "no" is never mixed up with "cannot know": [ErrUntrusted], [ErrSuspended], [ErrForeignDomain] and [ErrUnknownKey] are
-// final, whereas [ErrUnavailable] means that an issuer could not be asked, and that the same question may have another
-// answer in a minute. Signatures and claims are not checked here.
+// A refusal differs from an outage: [ErrUntrusted], [ErrSuspended], [ErrForeignDomain] and [ErrUnknownKey] are final, and
+// [ErrUnavailable] means that an issuer could not be asked, so that the same question may have another answer in a minute.
+// Signatures and claims are not checked here.
 package trust
 
 import (
@@ -24,12 +23,12 @@ import (
 	"github.com/imidentity/issuer/internal/published"
 )
 
-// ErrUnavailable is returned when the keys of an issuer cannot be known now: it does not answer, or was asked so lately
-// that it is left alone. It says nothing about any token.
+// ErrUnavailable is returned if the keys of an issuer cannot be known now: the issuer does not answer, or was asked so recently
+// that it is not asked again. It says nothing about any token.
 var ErrUnavailable = errors.New("trust: the keys of the issuer are not available")
 
-// The answers that are no. Those about issuers and keys are a [claims.ErrIssuer] too, that about domains a
-// [claims.ErrDomain], so that who holds an interface need not know this package.
+// The refusals. Those about issuers and keys wrap [claims.ErrIssuer], the one about domains wraps [claims.ErrDomain], so that the
+// users of an interface need not import this package.
 var (
 	ErrUntrusted     error = refusal{"trust: the issuer is not a peer", claims.ErrIssuer}
 	ErrSuspended     error = refusal{"trust: the peer is suspended", claims.ErrIssuer}
@@ -45,16 +44,16 @@ type refusal struct {
 func (r refusal) Error() string { return r.text }
 func (r refusal) Unwrap() error { return r.kind }
 
-// A Peer is one line of the table: an issuer, and a domain that it may speak for.
+// A Peer is an issuer and a domain that it may speak for.
 type Peer struct {
-	// Domain is the peer's domain, in any spelling.
+	// Domain is the domain, in any spelling.
 	Domain string
-	// Issuer is the URL of its issuer, exactly as it stands in `iss`.
+	// Issuer is the URL of the issuer, exactly as in `iss`.
 	Issuer string
-	// JWKS is the issuer's JWK Set (RFC 7517 §5). Empty means that it is found by the issuer's metadata. All peers of one
-	// issuer have the same.
+	// JWKS is the issuer's JWK Set (RFC 7517 §5). Empty means that it is fetched from the place that the issuer's metadata names.
+	// It is the same for all peers with one issuer.
 	JWKS []byte
-	// Suspended keeps the peer in the table and believes nothing it says.
+	// Suspended keeps the peer in the table but refuses everything from it.
 	Suspended bool
 }
 
@@ -67,39 +66,38 @@ const (
 // Config configures a [Table].
 type Config struct {
 	Peers []Peer
-	// Client fetches from the issuers that are written down; nil means the strictest of this service.
+	// Client sends requests to the configured issuers. Nil means the strictest client of internal/fetch.
 	Client *http.Client
-	// ForeignClient fetches what metadata points to at another origin than the issuer's; nil means the strictest.
+	// ForeignClient fetches key sets that metadata places at another origin than the issuer's. Nil means the strictest client.
 	ForeignClient *http.Client
-	// Fresh is for how long fetched keys are used unasked: zero means [DefaultFresh].
+	// Fresh is how long fetched keys are used before they are fetched again. Zero means [DefaultFresh].
 	Fresh time.Duration
-	// Stale is for how long they are used while the issuer does not answer: zero means [DefaultStale].
+	// Stale is how long they are used while the issuer does not answer. Zero means [DefaultStale].
 	Stale time.Duration
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
-	// Development admits domains set aside for tests and issuers by http.
+	// Development also accepts domains that are reserved for tests, and issuers with http URLs.
 	Development bool
 }
 
-// A Table holds the peers. It does not change, but for the keys it has fetched, and is safe for concurrent use.
+// A Table holds the peers, which do not change, and caches their keys. It is safe for concurrent use.
 type Table struct {
-	domains map[string][]line  // by domain
+	domains map[string][]peer  // by domain
 	issuers map[string]*issuer // by URL
 }
 
-// A line is a peer as seen from its domain.
-type line struct {
+// A peer is an issuer that is listed for a domain.
+type peer struct {
 	issuer    string
 	suspended bool
 }
 
 type issuer struct {
-	domains []string // that it may speak for now; none: all its peers are suspended
+	domains []string // the domains that it may speak for; none: all its peers are suspended
 	keys    keySource
 }
 
-// A keySource finds the key of one issuer by its kid. A key that equals other is not the one that is asked for; nil is no
-// restriction.
+// A keySource looks up a key of one issuer by its kid. A key that equals other counts as unknown; a nil other excludes no key.
 type keySource interface {
 	key(ctx context.Context, kid string, other crypto.PublicKey) (publicKey, error)
 }
@@ -114,14 +112,14 @@ func NewTable(cfg Config) (*Table, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	t := &Table{domains: make(map[string][]line), issuers: make(map[string]*issuer)}
-	given := make(map[string]string) // the key sets as they are written
+	t := &Table{domains: make(map[string][]peer), issuers: make(map[string]*issuer)}
+	given := make(map[string]string) // the configured key sets, by issuer
 	for i, p := range cfg.Peers {
 		domain, err := claims.CheckDomain(p.Domain, cfg.Development)
 		if err != nil {
 			return nil, fmt.Errorf("trust: peer %d: domain: %w", i+1, err)
 		}
-		if slices.ContainsFunc(t.domains[domain], func(l line) bool { return l.issuer == p.Issuer }) {
+		if slices.ContainsFunc(t.domains[domain], func(l peer) bool { return l.issuer == p.Issuer }) {
 			return nil, fmt.Errorf("trust: peer %d: %s is listed twice with this issuer", i+1, domain)
 		}
 		known := t.issuers[p.Issuer]
@@ -136,7 +134,7 @@ func NewTable(cfg Config) (*Table, error) {
 		if given[p.Issuer] != string(p.JWKS) {
 			return nil, fmt.Errorf("trust: peer %d: another peer of this issuer has different keys", i+1)
 		}
-		t.domains[domain] = append(t.domains[domain], line{p.Issuer, p.Suspended})
+		t.domains[domain] = append(t.domains[domain], peer{p.Issuer, p.Suspended})
 		if !p.Suspended {
 			known.domains = append(known.domains, domain)
 		}
@@ -168,7 +166,7 @@ func (cfg *Config) complete() error {
 	return err
 }
 
-// source returns where the keys of a peer's issuer come from.
+// source returns the source of the keys of a peer's issuer.
 func (cfg *Config) source(p Peer) (keySource, error) {
 	u, err := url.Parse(p.Issuer)
 	// RFC 8414 §2: https, without query and fragment.
@@ -189,7 +187,7 @@ func (cfg *Config) source(p Peer) (keySource, error) {
 	if len(keys) == 0 {
 		return nil, errors.New("key set: has no signature key with a unique kid")
 	}
-	return written(keys), nil
+	return configuredKeys(keys), nil
 }
 
 // differs reports whether k is another key than other.
@@ -198,28 +196,28 @@ func (k publicKey) differs(other crypto.PublicKey) bool {
 	return !ok || !key.Equal(other)
 }
 
-// written are keys that stand in the table.
-type written map[string]publicKey
+// configuredKeys are keys from the configuration.
+type configuredKeys map[string]publicKey
 
-func (w written) key(_ context.Context, kid string, other crypto.PublicKey) (publicKey, error) {
-	k, ok := w[kid]
+func (c configuredKeys) key(_ context.Context, kid string, other crypto.PublicKey) (publicKey, error) {
+	k, ok := c[kid]
 	if !ok || !k.differs(other) {
 		return publicKey{}, ErrUnknownKey
 	}
 	return k, nil
 }
 
-// Issuers returns the URLs of those who may speak for a domain in canonical form, in the order of the table. The error
-// is [ErrUntrusted] for a domain that the table lacks, and [ErrSuspended].
+// Issuers returns the URLs of the issuers that may speak for a domain in canonical form, in the order of the configuration. The
+// error is [ErrUntrusted] if the table lacks the domain, or [ErrSuspended].
 func (t *Table) Issuers(domain string) ([]string, error) {
-	lines := t.domains[domain]
-	if len(lines) == 0 {
+	peers := t.domains[domain]
+	if len(peers) == 0 {
 		return nil, ErrUntrusted
 	}
 	var urls []string
-	for _, l := range lines {
-		if !l.suspended {
-			urls = append(urls, l.issuer)
+	for _, p := range peers {
+		if !p.suspended {
+			urls = append(urls, p.issuer)
 		}
 	}
 	if urls == nil {
@@ -228,8 +226,8 @@ func (t *Table) Issuers(domain string) ([]string, error) {
 	return urls, nil
 }
 
-// Domains returns the domains that an issuer may speak for, in canonical form: those to expect of its tokens. The error
-// is [ErrUntrusted] or [ErrSuspended].
+// Domains returns the domains that an issuer may speak for, in canonical form, to compare with those of its tokens. The error is
+// [ErrUntrusted] or [ErrSuspended].
 func (t *Table) Domains(issuer string) ([]string, error) {
 	known := t.issuers[issuer]
 	switch {
@@ -241,8 +239,8 @@ func (t *Table) Domains(issuer string) ([]string, error) {
 	return slices.Clone(known.domains), nil
 }
 
-// Speaks returns nil if the issuer may speak for a domain in canonical form. Otherwise it is [ErrUntrusted],
-// [ErrSuspended] or [ErrForeignDomain]. It asks nobody.
+// Speaks returns nil if the issuer may speak for a domain in canonical form, else [ErrUntrusted], [ErrSuspended] or
+// [ErrForeignDomain]. It sends no request.
 func (t *Table) Speaks(_ context.Context, issuer, domain string) error {
 	known := t.issuers[issuer]
 	if known == nil {
@@ -251,22 +249,20 @@ func (t *Table) Speaks(_ context.Context, issuer, domain string) error {
 	if slices.Contains(known.domains, domain) {
 		return nil
 	}
-	if slices.Contains(t.domains[domain], line{issuer, true}) {
+	if slices.Contains(t.domains[domain], peer{issuer, true}) {
 		return ErrSuspended
 	}
 	return ErrForeignDomain
 }
 
-// Key returns the key that an issuer signs with under kid, and its algorithm. The error is [ErrUntrusted],
-// [ErrSuspended] or [ErrUnknownKey], which are final, or else means that this cannot be known now ([ErrUnavailable], or
-// that of the context).
+// Key returns the public key that an issuer publishes under kid, and its algorithm. The errors [ErrUntrusted], [ErrSuspended] and
+// [ErrUnknownKey] are final. Any other error means that the key cannot be known now: [ErrUnavailable], or that of the context.
 func (t *Table) Key(ctx context.Context, issuer, kid string) (key crypto.PublicKey, alg string, err error) {
 	return t.OtherKey(ctx, issuer, kid, nil)
 }
 
-// OtherKey returns the key that an issuer signs with under kid, if that is another one than failed, which did not verify a
-// signature: an issuer may have put a new key under an old kid. The keys are fetched again for it, at most once a minute.
-// The errors are those of [Table.Key]; [ErrUnknownKey] also means that failed is still the issuer's key.
+// OtherKey is like [Table.Key] for a signature that did not verify with the key failed: an issuer may publish a new key under an old
+// kid. The keys are fetched again, at most once a minute. [ErrUnknownKey] also means that failed is still the issuer's key.
 func (t *Table) OtherKey(ctx context.Context, issuer, kid string, failed crypto.PublicKey) (key crypto.PublicKey, alg string, err error) {
 	known := t.issuers[issuer]
 	switch {

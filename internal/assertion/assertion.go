@@ -29,11 +29,11 @@ const (
 	maxJTI  = 255
 )
 
-// types are the accepted values of typ. It may also be absent: RFC 7523 requires none, its revision the last one. A JWT of
-// another type is not a client assertion (RFC 8725 §3.11).
+// types are the accepted values of typ, which may be absent: RFC 7523 requires no typ, its revision requires the last of these. A
+// JWT of another type is not a client assertion (RFC 8725 §3.11).
 var types = []string{"", "jwt", "client-authentication+jwt"}
 
-// An Error tells which part of an assertion was refused, in constant words.
+// An Error names the part of an assertion that was refused. Its text contains nothing of the assertion.
 type Error struct {
 	Part string // "typ", "aud", "exp", ...
 	Err  error
@@ -55,12 +55,12 @@ type Assertion struct {
 	audience            []string
 	issuedAt, notBefore time.Time // zero if absent
 	jws                 *jose.JWS
-	tried               crypto.PublicKey // by VerifyAny, which found that it verified
-	verified            bool
+	tried               crypto.PublicKey // the key that VerifyAny tried last
+	verified            bool             // whether the signature verified with it
 }
 
-// Parse reads token and checks what concerns no key, time or server: one compact JWS of a type and algorithm that client
-// assertions have, with iss and sub the same, and with aud, exp and jti (RFC 7523 §3). The error is an *[Error].
+// Parse reads token and makes the checks that need no key, time or server: token is one compact JWS of a type and algorithm for
+// client assertions, its iss and sub are equal, and it has aud, exp and jti (RFC 7523 §3). The error is an *[Error].
 func Parse(token string) (*Assertion, error) {
 	jws, err := jose.ParseCompact(token, jose.Limits{Total: maxSize})
 	if err != nil {
@@ -97,9 +97,9 @@ func Parse(token string) (*Assertion, error) {
 	return a, nil
 }
 
-// Check checks the assertion against the server's own URL and time. aud must be the issuer alone. If endpoint URLs were
-// accepted, another server could name our token endpoint as its own, and authenticate here with the assertions that it
-// receives. The error is an *[Error].
+// Check checks the audience and the times of the assertion, for a server with the URL issuer. aud must be that URL alone: if
+// endpoint URLs were accepted, another server could publish our token endpoint as its own, and authenticate here with the
+// assertions that it receives. The error is an *[Error].
 func (a *Assertion) Check(issuer string, now time.Time) error {
 	switch {
 	case len(a.audience) != 1:
@@ -120,5 +120,5 @@ func (a *Assertion) Check(issuer string, now time.Time) error {
 	return nil
 }
 
-// SpentUntil is until when the jti must be stored: from then on, the assertion is refused because of its exp.
+// SpentUntil returns the time until which the jti must be stored. From then on, the assertion is refused because of its exp.
 func (a *Assertion) SpentUntil() time.Time { return a.Expires.Add(Skew) }

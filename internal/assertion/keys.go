@@ -13,18 +13,18 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// Algorithms are those that a client may sign with. EdDSA and Ed25519 are two names of one.
+// Algorithms are the algorithms that a client may sign with. EdDSA and Ed25519 are two names of the same one.
 var Algorithms = []string{jose.ES256, jose.EdDSA, jose.Ed25519, jose.RS256}
 
 // A Key is a public key that a client is registered with.
 type Key struct {
 	Kid    string // "" if it has none
-	Alg    string // the one algorithm that it is good for (RFC 8725 §3.1)
+	Alg    string // the only algorithm that it may be used with (RFC 8725 §3.1)
 	Public crypto.PublicKey
 }
 
-// ParseKeys reads the JWK Set that is registered for a client. No key in it is skipped: each must be public, for
-// signatures by one of [Algorithms], and several have kids of their own, so that an assertion can say which is meant.
+// ParseKeys reads the JWK Set that is registered for a client. No key in it is skipped: each must be a public key for signatures by
+// one of [Algorithms]. If there are several keys, each must have a different kid, so that an assertion can name its key.
 func ParseKeys(jwks []byte) ([]Key, error) {
 	list, err := jose.SplitJWKS(jwks)
 	if err != nil {
@@ -51,8 +51,8 @@ func ParseKeys(jwks []byte) ([]Key, error) {
 	return keys, nil
 }
 
-// ReadKeys reads the JWK Set that a client publishes. Keys that cannot verify an assertion are passed over (RFC 7517 §5), and
-// a kid that two keys have names neither. A well-formed set without a key that can is empty: the client has withdrawn all keys.
+// ReadKeys reads the JWK Set that a client publishes. Keys that cannot verify an assertion are skipped (RFC 7517 §5), and so are
+// keys that share a kid. If no key of a well-formed set is left, the result is empty: the client has withdrawn all keys.
 func ReadKeys(jwks []byte) ([]Key, error) {
 	list, err := jose.SplitJWKS(jwks)
 	if err != nil {
@@ -77,7 +77,7 @@ func ReadKeys(jwks []byte) ([]Key, error) {
 func parseKey(raw []byte) (Key, error) {
 	jwk, err := jose.ParseJWK(raw)
 	if err != nil {
-		return Key{}, errors.Unwrap(err) // it says "jwk", and so do we
+		return Key{}, errors.Unwrap(err) // without the prefix "jwk", because the caller names the key
 	}
 	key := Key{Kid: jwk.Kid, Alg: jwk.Alg, Public: jwk.Public}
 	if key.Alg == "" {
@@ -89,7 +89,7 @@ func parseKey(raw []byte) (Key, error) {
 	return key, nil
 }
 
-// AlgorithmFor returns the one of [Algorithms] that a key signs with unless told otherwise; "" if there is none.
+// AlgorithmFor returns the default algorithm of a key, one of [Algorithms], and "" if there is none.
 func AlgorithmFor(pub crypto.PublicKey) string {
 	for _, alg := range Algorithms {
 		if jose.FitsKey(alg, pub) {
@@ -99,8 +99,8 @@ func AlgorithmFor(pub crypto.PublicKey) string {
 	return ""
 }
 
-// Choose returns the key that the assertion's header means: the one of its kid or, where the header or the key has none,
-// the only one for its algorithm.
+// Choose returns the key that the assertion's header names: the key with its kid or, if the header or the key has no kid, the only
+// key for its algorithm.
 func (a *Assertion) Choose(keys []Key) (Key, bool) {
 	kid, alg := a.jws.Header.Kid, a.jws.Header.Alg
 	var found []Key
@@ -122,8 +122,8 @@ func (a *Assertion) Choose(keys []Key) (Key, bool) {
 // Verify reports whether key signed the assertion.
 func (a *Assertion) Verify(key Key) bool { return a.jws.Verify(key.Alg, key.Public) == nil }
 
-// VerifyAny reports whether one of keys, the one that the assertion's header means, signed it. A second call that finds the
-// same key costs nothing.
+// VerifyAny reports whether the key that [Assertion.Choose] returns signed the assertion. A second call that finds the same key
+// costs nothing.
 func (a *Assertion) VerifyAny(keys []Key) bool {
 	key, ok := a.Choose(keys)
 	if !ok {
@@ -135,18 +135,18 @@ func (a *Assertion) VerifyAny(keys []Key) bool {
 	return a.verified
 }
 
-// VerifyNone takes the time of [Assertion.Verify] where there is no key, so that an answer does not tell by its delay that
-// there is no such client.
+// VerifyNone takes as long as [Assertion.Verify]. It is called if there is no key, so that the time of the answer does not reveal
+// that there is no such client.
 func (a *Assertion) VerifyNone() {
 	for _, pub := range nobody {
 		if alg := a.jws.Header.Alg; jose.FitsKey(alg, pub) {
-			_ = a.jws.Verify(alg, pub) // whatever it says
+			_ = a.jws.Verify(alg, pub) // the result does not matter
 			return
 		}
 	}
 }
 
-// nobody are keys of the right form. That some signature verifies with them is of no consequence.
+// nobody holds well-formed keys of no client. It does not matter if a signature verifies with one of them.
 var nobody = func() []crypto.PublicKey {
 	one, err := ecdsa.ParseRawPrivateKey(elliptic.P256(), append(make([]byte, 31), 1))
 	if err != nil {

@@ -10,10 +10,10 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// life is how long an assertion is valid: long enough for a retry with a nonce, and for clocks that differ.
+// life is how long an assertion is valid: long enough for a retry with a nonce, and for a difference between the clocks.
 const life = time.Minute
 
-// Sign makes an assertion by which client authenticates at issuer, once. A kid of "" is left out.
+// Sign makes an assertion with which client authenticates at issuer once. An empty kid is left out.
 func Sign(key crypto.Signer, kid, client, issuer string, now time.Time) (string, error) {
 	alg := AlgorithmFor(key.Public())
 	if alg == "" {

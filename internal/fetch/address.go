@@ -52,7 +52,7 @@ func (p *Policy) checkAddr(ip netip.Addr) error {
 	return nil
 }
 
-// control is called with the very address that a socket is about to connect to.
+// control is called with the address that a socket is about to connect to.
 func (p *Policy) control(_ context.Context, _, address string, _ syscall.RawConn) error {
 	to, err := netip.ParseAddrPort(address)
 	if err != nil {

@@ -1,10 +1,10 @@
-// Package fetch is the one outbound HTTP client of the issuer. All requests to other hosts go through it, so that no URL
-// makes the issuer connect to a host that its operator did not intend.
+// Package fetch is the only outbound HTTP client of the issuer. All requests to other hosts go through it, so that no URL can make
+// the issuer connect to a host that its operator did not intend.
 //
 // A client uses https only, follows no redirects, connects to no private or special address, and limits time and size.
 // The address is checked when the socket connects, not when the name is looked up, so a name that resolves differently
-// the second time (DNS rebinding) gains nothing. A request that met a stale connection is sent once more where RFC 9110
-// §9.2.2 permits; see [Repeatable].
+// the second time (DNS rebinding) gains nothing. A request on a stale connection is sent once more if RFC 9110 §9.2.2 permits
+// it; see [Repeatable].
 //
 // There are two classes of URL. Those in the configuration go through [NewClient] and may reach the networks and the proxy
 // named there. Those from a token, a registration or another party's discovery document go through [NewForeignClient],
@@ -32,13 +32,13 @@ const (
 	DefaultMaxBody = 256 << 10
 )
 
-// Policy says what a client may reach and how much of it. The zero value is the strictest: public addresses by
-// https, no proxy, the system's certificate authorities, the default limits.
+// Policy limits the hosts that a client may reach, and the time and size of answers. The zero value is the strictest: public
+// addresses by https, no proxy, the system's certificate authorities, the default limits.
 type Policy struct {
-	// AllowNetworks are networks that configured URLs may reach although their addresses are not public.
+	// AllowNetworks are networks that configured URLs may reach even though their addresses are not public.
 	AllowNetworks []netip.Prefix
-	// Proxy is the HTTP proxy for configured URLs. It resolves the names, so only addresses written literally
-	// into a URL are checked then. The proxy itself may be at any address.
+	// Proxy is the HTTP proxy for configured URLs. It resolves names, so with a proxy only literal addresses in URLs are
+	// checked. The proxy itself may have any address.
 	Proxy *url.URL
 	// CAFile is a PEM file of certificate authorities that are trusted in addition to those of the system.
 	CAFile string
@@ -62,7 +62,7 @@ type Policy struct {
 type RefusedError struct {
 	// Part is what was refused: "scheme", "host", "port", "address", "redirect", "encoding", "type" or "size".
 	Part string
-	// Detail says why, for logs.
+	// Detail is the reason, for logs.
 	Detail string
 }
 
@@ -99,7 +99,7 @@ func newClient(p Policy, wellKnownPorts bool) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	step := p.Timeout / 2 // No single step may use up the time of all.
+	step := p.Timeout / 2 // no single step may use up all the time
 	base := &http.Transport{
 		DialContext:            dialer(p, step),
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: roots},
@@ -109,13 +109,13 @@ func newClient(p Policy, wellKnownPorts bool) (*http.Client, error) {
 		IdleConnTimeout:        90 * time.Second,
 		MaxIdleConnsPerHost:    16,
 		ForceAttemptHTTP2:      true,
-		// A connection that something on the way has dropped without a word is found before a request needs it.
+		// Pings find a silently dropped connection before a request needs it.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: 15 * time.Second, PingTimeout: step},
 		// A size limit would apply to the compressed form only.
 		DisableCompression: true,
 	}
 	if p.Proxy != nil {
-		base.Proxy = http.ProxyURL(p.Proxy) // Never the one of the environment.
+		base.Proxy = http.ProxyURL(p.Proxy) // never the proxy of the environment
 	}
 	return &http.Client{
 		Transport: &transport{base: base, policy: p, wellKnownPorts: wellKnownPorts},

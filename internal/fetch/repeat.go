@@ -8,18 +8,17 @@ import (
 	"sync"
 )
 
-// noKey is a header of which net/http takes the name, without a value, for a promise that a request may be sent again; it
-// is not sent itself.
+// noKey is a header that net/http, if it has no value, takes as a promise that the request may be sent again. The header itself
+// is not sent.
 const noKey = "X-Idempotency-Key"
 
-// Repeatable marks a request that is not idempotent by its method, as a POST, but may be sent again where it was not
-// processed or where doing so twice is as doing it once (RFC 9110 §9.2.2). It is sent again once, if the server closed a
-// connection that was kept open, before any byte of the answer. A body needs GetBody, which [http.NewRequest] sets.
+// Repeatable marks a request whose method is not idempotent, such as a POST, but which may be sent again if it was not processed,
+// or because processing it twice has the same effect as once (RFC 9110 §9.2.2). It is sent again at most once, if the server
+// closed a kept-open connection before the first byte of the answer. A body needs GetBody, which [http.NewRequest] sets.
 func Repeatable(req *http.Request) { req.Header[noKey] = nil }
 
-// send sends a request, and once more if the connection that it took was a stale one. net/http does so by itself for
-// HTTP/1.1, where the server has closed the connection; not for HTTP/2, nor for a connection that something on the
-// way has dropped without a word.
+// send sends a request, and sends it once more if its connection was stale. net/http does the same for HTTP/1.1 connections that
+// the server has closed, but not for HTTP/2, nor for a connection that a device on the way dropped silently.
 func (t *transport) send(req *http.Request) (*http.Response, error) {
 	var seen attempt
 	resp, err := t.base.RoundTrip(req.WithContext(httptrace.WithClientTrace(req.Context(), seen.trace())))
@@ -32,12 +31,12 @@ func (t *transport) send(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	// What else is open may be as stale.
+	// The other idle connections may be stale too.
 	t.base.CloseIdleConnections()
 	return t.base.RoundTrip(again)
 }
 
-// mayRepeat reports whether a request may be sent again after err, though the server may have seen it.
+// mayRepeat reports whether a request may be sent again after err, even if the server has received it.
 func mayRepeat(req *http.Request, err error) bool {
 	if req.Body != nil && req.Body != http.NoBody && req.GetBody == nil {
 		return false
@@ -47,12 +46,12 @@ func mayRepeat(req *http.Request, err error) bool {
 		return true
 	}
 	_, marked := req.Header[noKey]
-	// A server that is slow may be at work on it.
+	// A slow server may still be processing it.
 	slow := net.Error(nil)
 	return marked && !(errors.As(err, &slow) && slow.Timeout())
 }
 
-// An attempt is what became of one request.
+// An attempt records what happened to one request.
 type attempt struct {
 	mu       sync.Mutex
 	reused   bool // its connection had been used before

@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// transport checks requests and responses against the policy. Its base transport dials as the policy says.
+// transport checks requests and responses against the policy. Its base transport checks the addresses that it dials.
 type transport struct {
 	base           *http.Transport
 	policy         Policy
@@ -38,7 +38,7 @@ func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
 	return resp, nil
 }
 
-// CloseIdleConnections closes what is kept open for later requests; [http.Client.CloseIdleConnections] calls it.
+// CloseIdleConnections closes the idle connections. [http.Client.CloseIdleConnections] calls it.
 func (t *transport) CloseIdleConnections() { t.base.CloseIdleConnections() }
 
 func (t *transport) checkURL(u *url.URL) error {
@@ -76,7 +76,7 @@ func (t *transport) checkAnswer(resp *http.Response) error {
 
 func tooLarge(max int64) error { return refused("size", "the body exceeds %d bytes", max) }
 
-// limitedBody fails once more than max bytes were read, so that a cut body is never taken for a whole one.
+// limitedBody fails after max bytes, so that a truncated body is never taken for a complete one.
 type limitedBody struct {
 	io.ReadCloser
 	left, max int64
@@ -86,7 +86,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	if b.left < 0 {
 		return 0, tooLarge(b.max)
 	}
-	// One byte more than allowed tells a body that ends there from one that goes on.
+	// Reading one byte more than allowed shows whether the body ends at the limit.
 	if int64(len(p)) > b.left+1 {
 		p = p[:b.left+1]
 	}
@@ -97,7 +97,7 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// CheckType refuses an answer whose Content-Type, parameters aside, is none of types.
+// CheckType returns an error unless the Content-Type of an answer, without its parameters, is one of types.
 func CheckType(resp *http.Response, types ...string) error {
 	got, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type"))
 	if err != nil || !slices.Contains(types, got) {
