@@ -37,7 +37,7 @@ func TestSealer(t *testing.T) {
 		t.Fatal(err)
 	}
 	if again, _ := s.Seal("a", []byte("secret")); bytes.Equal(sealed, again) {
-		t.Error("Seal twice gives the same octets, want a new nonce each time")
+		t.Error("Seal twice gives the same bytes, want a new nonce each time")
 	}
 	flipped := bytes.Clone(sealed)
 	flipped[len(flipped)-1] ^= 1

@@ -53,12 +53,12 @@ func TestBombs(t *testing.T) {
 		}
 		allocated := allocates(func() { _, _ = nested.Open(t.Context(), c.token, o) })
 		if allocated > maxAllocated {
-			t.Errorf("%s: %d octets allocated, want at most %d", name, allocated, maxAllocated)
+			t.Errorf("%s: %d bytes allocated, want at most %d", name, allocated, maxAllocated)
 		}
 	}
 }
 
-// allocates returns how many octets f allocates.
+// allocates returns how many bytes f allocates.
 func allocates(f func()) uint64 {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)

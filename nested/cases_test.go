@@ -124,7 +124,7 @@ func renames(n, padding int) []nested.Entry {
 	return entries
 }
 
-// padded returns the bot's token of n octets, or of one more where base64url has no such length.
+// padded returns the bot's token of n bytes, or of one more where base64url has no such length.
 func padded(n int) string {
 	pad := func(size int) string {
 		return botToken(edit(`{"iss"`, `{"pad":"`+strings.Repeat("x", size)+`","iss"`))
@@ -201,7 +201,7 @@ func accepted() []testCase {
 		{name: "life-at-limit", comment: "a statement that is valid for 366 days",
 			token: botToken(inside(value(nested.ActsFor, grant(func(d *draft) { d.st.Expires = d.st.IssuedAt.Add(nested.MaxLife) }))))},
 		{name: "typ-application", comment: "typ as a whole media type (RFC 9068 section 4)", token: aliceToken(func(d *draft) { d.typ = "application/at+jwt" })},
-		{name: "size-at-limit", comment: "8192 octets", token: padded(nested.MaxToken)},
+		{name: "size-at-limit", comment: "8192 bytes", token: padded(nested.MaxToken)},
 		{name: "count-at-limit", comment: "eight tokens", token: aliceToken(inside(renames(nested.MaxTokens-1, 0)...))},
 		{name: "sum-below-limit", comment: "several tokens by digest", token: fourParts, verifier: along(fourAlong...)},
 	}
@@ -216,10 +216,10 @@ func formCases() []testCase {
 		{name: "bomb", comment: "as many layers as 8 KiB hold", path: "tokens[0].tokens[0].tokens[0]", code: nested.CodeTooDeep, token: bomb(6), verifier: takes(nested.TypeRename)},
 		{name: "bomb-large", comment: "twelve layers, which is more than 8 KiB", code: nested.CodeTooLarge, token: bomb(12), verifier: takes(nested.TypeRename)},
 		{name: "count", comment: "nine tokens", path: "tokens[7]", code: nested.CodeTooMany, token: tooMany()},
-		{name: "size", comment: "8193 octets", code: nested.CodeTooLarge, token: oneMore(padded(nested.MaxToken))},
+		{name: "size", comment: "8193 bytes", code: nested.CodeTooLarge, token: oneMore(padded(nested.MaxToken))},
 		{name: "sum", comment: "more than 16 KiB together", path: "tokens[3]", code: nested.CodeTooLarge, token: large, verifier: along(largeAlong...)},
 		{name: "along-count", comment: "more tokens came along than can be enclosed", code: nested.CodeTooMany, token: aliceToken(), verifier: along(slices.Repeat([]string{"x"}, 8)...)},
-		{name: "along-size", comment: "16385 octets came along", code: nested.CodeTooLarge, token: aliceToken(), verifier: along(strings.Repeat("x", nested.MaxTotal+1))},
+		{name: "along-size", comment: "16385 bytes came along", code: nested.CodeTooLarge, token: aliceToken(), verifier: along(strings.Repeat("x", nested.MaxTotal+1))},
 		{name: "no-token", comment: "not three parts", code: nested.CodeMalformed, token: "nothing"},
 		{name: "inner-no-token", comment: "not three parts", path: "tokens[0]", code: nested.CodeMalformed, token: actor(element(jwtType, actsFor, `"token":"nothing"`))},
 		{name: "tokens-object", comment: "tokens is not an array", code: nested.CodeMalformed, token: actor(`{}`)},
@@ -498,7 +498,7 @@ func tooMany() string {
 	return aliceToken(raw("[" + strings.Join(list, ",") + "]"))
 }
 
-// oneMore is a token with one octet more.
+// oneMore is a token with one byte more.
 func oneMore(token string) string { return token + "A" }
 
 // extended are the peers, where an issuer speaks for one more domain.

@@ -15,7 +15,7 @@ import (
 // Limits is what a delegation lets the user's key sign. All of it holds for everything under the delegation, also what is
 // signed by a key to which that key delegated further.
 type Limits struct {
-	// Devices is the pattern of the device part of device URIs: octet for octet, or ending in "*" for whatever follows.
+	// Devices is the pattern of the device part of device URIs: byte for byte, or ending in "*" for whatever follows.
 	Devices string
 	// Count is how many devices there may be: each device statement has a number from 1 to Count. That no two devices
 	// have the same number is for whoever sees them all to check, as the issuer does that countersigns them.

@@ -26,7 +26,7 @@ type entry struct {
 	typ   string // as RFC 8693 names it, without byReference
 	rel   Relation
 	token string // by value
-	// By digest, hash is that of the octets of the compact serialization.
+	// By digest, hash is that of the bytes of the compact serialization.
 	byDigest bool
 	hash     digest
 	jti      string

@@ -66,7 +66,7 @@ func FuzzOpen(f *testing.F) {
 		var n int
 		var err error
 		if allocated := allocates(func() { n, err = nested.OpenCounting(t.Context(), token, o) }); allocated > maxAllocated {
-			t.Errorf("%d octets allocated, want at most %d", allocated, maxAllocated)
+			t.Errorf("%d bytes allocated, want at most %d", allocated, maxAllocated)
 		}
 		if n > nested.MaxTokens {
 			t.Errorf("%d signatures checked, want at most %d", n, nested.MaxTokens)
@@ -135,7 +135,7 @@ func FuzzReadEntries(f *testing.F) {
 			return
 		}
 		if len(entries) == 0 || len(entries) >= nested.MaxTokens || len(raw) > 2*nested.MaxTotal {
-			t.Errorf("%d entries of %d octets", len(entries), len(raw))
+			t.Errorf("%d entries of %d bytes", len(entries), len(raw))
 		}
 		built, err := nested.Build(entries...)
 		if err != nil {

@@ -27,8 +27,8 @@ import (
 const (
 	MaxDepth  = 3        // tokens one inside the other, the outermost included
 	MaxTokens = 8        // tokens in all
-	MaxToken  = 8 << 10  // octets of one token
-	MaxTotal  = 16 << 10 // octets of all tokens together
+	MaxToken  = 8 << 10  // bytes of one token
+	MaxTotal  = 16 << 10 // bytes of all tokens together
 )
 
 // MaxJTI is how many bytes a jti may have: it is kept with a revocation for as long as the token could be shown.

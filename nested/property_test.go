@@ -184,7 +184,7 @@ func TestStolenTokens(t *testing.T) {
 // ownKey reports whether the thief of the test holds the key of l: the bot's.
 func ownKey(l *nested.Layer) bool { return l.Access != nil && l.Access.JKT == botKey.jkt() }
 
-// Changing any octet of a token leaves nothing of it.
+// Changing any byte of a token leaves nothing of it.
 func TestTampering(t *testing.T) {
 	good(t, func(t *testing.T, v *vector, tree *nested.Tree) {
 		for i := 0; i < len(v.Token); i += 97 {
@@ -195,7 +195,7 @@ func TestTampering(t *testing.T) {
 			w := *v
 			w.Token = string(tampered)
 			if _, err := w.open(t); err == nil {
-				t.Errorf("Open = nil with octet %d changed", i)
+				t.Errorf("Open = nil with byte %d changed", i)
 			}
 		}
 	})

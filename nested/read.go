@@ -19,7 +19,7 @@ type reader struct {
 	partial bool              // a digest whose token did not come along is left alone
 	layers  []*Layer          // what was read, outer before inner
 	names   map[string]*Layer // by jti, also of digests
-	size    int               // octets so far
+	size    int               // bytes so far
 	missing int               // digests left alone
 }
 
@@ -63,7 +63,7 @@ func (r *reader) token(l *Layer, text string) error {
 	return r.payload(l, jws.Payload, jws.Header.Cty)
 }
 
-// admit counts a token and its octets.
+// admit counts a token and its bytes.
 func (r *reader) admit(l *Layer, size int) error {
 	switch {
 	case l.depth > MaxDepth:

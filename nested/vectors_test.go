@@ -134,7 +134,7 @@ func (v *vector) open(t testing.TB) (*nested.Tree, error) {
 	return nested.Open(t.Context(), v.Token, v.options(t))
 }
 
-// TestWriteVectors holds the files to the cases: signatures are deterministic, so the same octets come out every time.
+// TestWriteVectors holds the files to the cases: signatures are deterministic, so the same bytes come out every time.
 func TestWriteVectors(t *testing.T) {
 	writeJSON(t, "testdata/issuers.json", peers.trusted(t))
 	files := map[string]bool{}

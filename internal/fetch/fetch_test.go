@@ -205,10 +205,10 @@ func TestBody(t *testing.T) {
 			if test.part != "" {
 				wantRefused(t, "Get", err, test.part)
 			} else if err != nil || body != text[:max] {
-				t.Errorf("Get = %d octets, %v, want %d", len(body), err, max)
+				t.Errorf("Get = %d bytes, %v, want %d", len(body), err, max)
 			}
 			if len(body) > max {
-				t.Errorf("Get = %d octets, want at most %d", len(body), max)
+				t.Errorf("Get = %d bytes, want at most %d", len(body), max)
 			}
 		})
 	}

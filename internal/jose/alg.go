@@ -11,9 +11,8 @@ import (
 	"slices"
 )
 
-// The signature algorithms that this package knows (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2). There is no
-// HMAC and no "none", not even as a name. EdDSA and Ed25519 are two names of one algorithm here, as Ed448 is
-// not supported.
+// The signature algorithms that this package knows (RFC 7518 §3.1, RFC 8037 §3.1, RFC 9864 §2.2). It does not know HMAC and
+// "none", not even their names. EdDSA and Ed25519 are two names of one algorithm here, because Ed448 is not supported.
 const (
 	ES256   = "ES256"
 	ES384   = "ES384"
@@ -24,14 +23,14 @@ const (
 	RS256   = "RS256"
 )
 
-// RSA keys have 2048 bits at least (RFC 7518 §3.3), and no more than 8192: verification slows with the square
-// of the size.
+// RSA keys have at least 2048 bits (RFC 7518 §3.3) and at most 8192, because the cost of verification grows with the square of the
+// size.
 const (
 	minRSA = 2048
 	maxRSA = 8192
 )
 
-// An algorithm tells what a signature is made with. Its curve is nil unless it is ECDSA.
+// An algorithm describes how a signature is made. Its curve is nil except for ECDSA.
 type algorithm struct {
 	hash  crypto.Hash // 0: the message itself is signed
 	curve elliptic.Curve
@@ -40,8 +39,7 @@ type algorithm struct {
 	pss   bool
 }
 
-// lookup returns what name stands for, and false if it is not known. It is a switch, not a map, because it runs
-// for every request and has no allocation to make.
+// lookup returns the algorithm called name, and false if there is none. It runs for every request, and a switch allocates nothing.
 func lookup(name string) (algorithm, bool) {
 	switch name {
 	case ES256:
@@ -80,8 +78,8 @@ func FitsKey(alg string, pub crypto.PublicKey) bool {
 	return ok && a.fits(pub)
 }
 
-// AlgorithmFor returns the algorithm that pub signs with unless told otherwise: PS256 for RSA, EdDSA for
-// Ed25519, the one of the curve for ECDSA, "" for what is no key of ours.
+// AlgorithmFor returns the default algorithm of pub: PS256 for RSA, EdDSA for Ed25519, the one of the curve for ECDSA. It returns
+// "" for a key that no algorithm fits.
 func AlgorithmFor(pub crypto.PublicKey) string {
 	for _, alg := range [...]string{ES256, ES384, ES512, EdDSA, PS256} {
 		if FitsKey(alg, pub) {
@@ -91,8 +89,7 @@ func AlgorithmFor(pub crypto.PublicKey) string {
 	return ""
 }
 
-// Allows reports whether alg, the `alg` of a header, is in list, where EdDSA and Ed25519 each stand for the
-// other too.
+// Allows reports whether alg, the `alg` of a header, is in list. EdDSA and Ed25519 count as the same name.
 func Allows(list []string, alg string) bool {
 	switch alg {
 	case EdDSA, Ed25519:

@@ -2,9 +2,8 @@ package jose
 
 import "bytes"
 
-// smallOrder are the y coordinates, little-endian and without the sign of x, of the points of Ed25519 whose
-// order divides 8. For such a "key" there are signatures that verify for many messages and that nobody needed a
-// private key for.
+// smallOrder lists the y coordinates, little-endian and without the sign of x, of the points of Ed25519 whose order divides 8. With
+// such a point as the public key, some signatures verify for many messages, and can be made without a private key.
 var smallOrder = [...][32]byte{
 	{},     // order 4
 	{0: 1}, // order 1
@@ -22,9 +21,8 @@ var smallOrder = [...][32]byte{
 	},
 }
 
-// weakEd25519 reports whether x, 32 bytes, is a point of small order or has a y coordinate that is not reduced
-// modulo p = 2^255 - 19 (RFC 8032 §5.1.3), which crypto/ed25519 would take for a second spelling of another
-// key.
+// weakEd25519 reports whether x, of 32 bytes, is a point of small order or has a y coordinate that is not reduced modulo
+// p = 2^255 - 19 (RFC 8032 §5.1.3). crypto/ed25519 would accept the latter as a second spelling of another key.
 func weakEd25519(x []byte) bool {
 	y := [32]byte(x)
 	y[31] &= 0x7f
@@ -33,6 +31,6 @@ func weakEd25519(x []byte) bool {
 			return true
 		}
 	}
-	// From p to 2^255-1 all bytes but the lowest are as high as they can be.
+	// From p to 2^255-1 all bytes except the lowest have their highest value.
 	return y[0] >= 0xed && y[31] == 0x7f && bytes.Count(y[1:31], []byte{0xff}) == 30
 }

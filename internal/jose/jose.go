@@ -1,27 +1,26 @@
-// Package jose reads and writes the signed objects of this service: compact JWS (RFC 7515), the keys they
-// carry (RFC 7517, 7518, 8037, 7638) and the JSON inside, all of them strictly.
+// Package jose reads and writes the signed objects of this service: compact JWS (RFC 7515), the keys in them (RFC 7517, 7518,
+// 8037, 7638) and the JSON inside.
 //
-// Strict means that an object has one spelling. [ParseCompact] takes nothing but three parts of canonical
-// base64url, [Object] no member name twice and no invalid UTF-8, [ParseJWK] only public, complete keys on
-// their curve. What is accepted can therefore be hashed, cached and compared without a second opinion from
-// another parser (RFC 8725 §2.6, §3.7). Only the standard library's cryptography is used: these are the
-// paths that run for every request.
+// It is strict: an object has only one accepted spelling. [ParseCompact] accepts only three parts of canonical base64url,
+// [Object] refuses repeated member names and invalid UTF-8, and [ParseJWK] accepts only complete public keys on their curve. So
+// accepted objects can be hashed, cached and compared, and no other parser reads them differently (RFC 8725 §2.6, §3.7).
+// Because this code runs for every request, it uses only the standard library's cryptography.
 //
-// A caller pins the type and the algorithm, in that order, before it verifies:
+// A caller checks the type and the algorithm, in that order, before it verifies:
 //
 //	jws, err := jose.ParseCompact(token, jose.Limits{})
 //	if err != nil || jws.Header.Typ != jose.TypeAccessToken { … }
 //	err = jws.Verify(jose.ES256, key)
 //
-// Claims, times and trust are not here: see the packages claims, dpop and trust.
+// For claims, times and trust see the packages claims, dpop and trust.
 package jose
 
-// The types of this service's signed objects, as they stand in the `typ` header. No two objects share one,
-// and whoever verifies an object pins its type (RFC 8725 §3.11).
+// The `typ` values of this service's signed objects. Each kind of object has its own, and every verifier checks it (RFC 8725
+// §3.11).
 const (
 	TypeProof              = "dpop+jwt"                   // request proof (RFC 9449 §4.2)
 	TypeAccessToken        = "at+jwt"                     // access token (RFC 9068 §2.1)
-	TypePresentation       = "im-presentation+jwt"        // who holds a token, shown to a peer outside HTTP
+	TypePresentation       = "im-presentation+jwt"        // shows a peer outside HTTP who holds a token
 	TypeIntrospection      = "token-introspection+jwt"    // introspection answer (RFC 9701 §5)
 	TypeIntrospectionBatch = "im-introspection-batch+jwt" // introspection answer for several tokens
 	TypeStaple             = "im-staple+jwt"              // "still good at T"

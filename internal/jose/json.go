@@ -10,10 +10,10 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth is how deeply objects and arrays may nest. The deepest object of ours has four levels.
+// maxDepth is how deeply objects and arrays may be nested. The deepest object of this service has four levels.
 const maxDepth = 32
 
-// The faults of JSON are told without the text at fault: it may come from a token.
+// The errors do not contain the text, because it may come from a token.
 var (
 	errJSON      = errors.New("not one well-formed JSON value")
 	errNotObject = errors.New("not a JSON object")
@@ -25,13 +25,13 @@ var (
 	errDeep      = errors.New("nested too deeply")
 )
 
-// Object calls fn for each member of the one JSON object in data, in the order of the text. The name comes
-// without escapes, value is the member's raw JSON, a slice of data.
+// Object calls fn for each member of the JSON object in data, in the order of the text. The name is unescaped. The value is the
+// member's raw JSON, a slice of data.
 //
-// Refused are invalid UTF-8, a member name that an object at any depth has twice (RFC 7515 §4 leaves a choice,
-// RFC 7519 §4 too; two readers must not differ), halves of surrogate pairs, nesting beyond 32 levels, and
-// anything after the object. The error of fn ends the walk and is returned as it is. As a fault may come late
-// in the text, nothing that fn saw counts before Object has returned nil.
+// It refuses invalid UTF-8, repeated member names in an object at any depth (RFC 7515 §4 and RFC 7519 §4 leave the choice; two
+// readers must not differ), halves of surrogate pairs, nesting beyond 32 levels, and text after the object. An error of fn ends
+// the walk and is returned unchanged. A fault may be at the end of the text, so the values that fn received count only after
+// Object has returned nil.
 func Object(data []byte, fn func(name string, value []byte) error) error {
 	if !utf8.Valid(data) {
 		return errUTF8
@@ -111,9 +111,8 @@ func Strings(raw []byte) ([]string, error) {
 // lastSecond is 9999-12-31T23:59:59Z. Milliseconds since 1970 have been beyond it since 1978.
 const lastSecond = 253402300799
 
-// NumericDate returns the time of raw, a NumericDate (RFC 7519 §2): a JSON number of seconds since 1970, from 0
-// to the end of the year 9999, in any notation (1.6534558e9). A fraction is cut off; the time is in UTC.
-// Milliseconds are out of range.
+// NumericDate returns the time of raw, a NumericDate (RFC 7519 §2): a JSON number of seconds since 1970, from 0 to the end of the
+// year 9999, in any notation (1.6534558e9). It drops a fraction. The time is in UTC. Times in milliseconds are out of range.
 func NumericDate(raw []byte) (time.Time, error) {
 	s := scanner{text: string(raw)}
 	if c := s.peek(); c < '0' || c > '9' {

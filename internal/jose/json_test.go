@@ -34,7 +34,7 @@ func TestObject(t *testing.T) {
 		{"twice, among many", `{` + members(40) + `,"m39":1}`, nil},
 		{"trailing comma", `{"a":1,}`, nil},
 		{"trailing value", `{} {}`, nil},
-		{"trailing octet", `{}x`, nil},
+		{"trailing byte", `{}x`, nil},
 		{"byte order mark", "\ufeff{}", nil},
 		{"no value", `{"a"}`, nil},
 		{"no name", `{:1}`, nil},

@@ -13,27 +13,30 @@ import (
 	"slices"
 )
 
-// A Key is a public key that came as a JWK.
+// A Key is a public key that was read from a JWK.
 type Key struct {
 	Public crypto.PublicKey // *ecdsa.PublicKey, ed25519.PublicKey or *rsa.PublicKey
 	JKT    string           // RFC 7638 thumbprint, SHA-256, base64url
 	Type   string           // "EC P-256", "EC P-384", "EC P-521", "OKP Ed25519" or "RSA"
-	Alg    string           // the key's own `alg`, which fits it; "" if absent
-	Kid    string           // the key's own `kid`; "" if absent
+	Alg    string           // its `alg`, which fits it; "" if absent
+	Kid    string           // its `kid`; "" if absent
 }
 
-// jwkNames are the members that must not come in another case.
+// jwkNames are the members whose names are refused in another case.
 var jwkNames = []string{
 	"kty", "crv", "x", "y", "n", "e", "alg", "use", "key_ops", "kid", // public
 	"d", "p", "q", "dp", "dq", "qi", "oth", "k", // private
 }
 
-// ParseJWK reads one public key for signatures (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). Refused are symmetric
-// keys and every private member (RFC 9449 §4.3, check 7), missing members and coordinates of another length
-// than the curve's, points off the curve, Ed25519 keys that are not canonical or of small order, RSA moduli of
-// less than 2048 or more than 8192 bits, RSA exponents that are even or below 65537, and keys whose own `use`,
-// `key_ops` or `alg` says that they are for something else. Other members are ignored. That an Ed25519 key is
-// on its curve at all shows when it verifies. The error is a *[ParseError].
+// ParseJWK reads one public key for signatures (RFC 7517 §4, RFC 7518 §6, RFC 8037 §2). It refuses:
+//
+//   - symmetric keys and private members (RFC 9449 §4.3, check 7);
+//   - missing members, coordinates whose length is not that of the curve, and points off the curve;
+//   - Ed25519 keys that are not canonical or of small order. Whether such a key is on its curve shows when it verifies;
+//   - RSA moduli of less than 2048 or more than 8192 bits, and RSA exponents that are even or below 65537;
+//   - keys that are for another purpose by their `use`, `key_ops` or `alg`.
+//
+// Other members are ignored. The error is a *[ParseError].
 func ParseJWK(raw []byte) (Key, error) {
 	var w wireKey
 	if err := Object(raw, w.member); err != nil {
@@ -46,7 +49,7 @@ func ParseJWK(raw []byte) (Key, error) {
 	return key, nil
 }
 
-// A wireKey holds the members of a JWK as they are written.
+// A wireKey holds the members of a JWK.
 type wireKey struct {
 	kty, crv, x, y, n, e, alg, kid string
 }
@@ -206,8 +209,8 @@ func (w *wireKey) rsa() (*rsa.PublicKey, error) {
 	return pub, nil
 }
 
-// MarshalJWK returns pub as a JWK of its required members in lexicographic order without white space, which is
-// the form that RFC 7638 §3 hashes.
+// MarshalJWK returns pub as a JWK with its required members in lexicographic order and without white space. RFC 7638 §3 hashes this
+// form.
 func MarshalJWK(pub crypto.PublicKey) ([]byte, error) {
 	switch pub := pub.(type) {
 	case *ecdsa.PublicKey:
@@ -248,7 +251,7 @@ func thumbprint(canonical []byte) string {
 	return b64.EncodeToString(sum[:])
 }
 
-// The three canonical forms. The texts are base64url or the name of a curve and need no escapes.
+// The three canonical forms follow. Their texts are base64url or the name of a curve, and need no escapes.
 
 func appendEC(dst []byte, crv, x, y string) []byte {
 	return appendMembers(dst, `{"crv":"`, crv, `","kty":"EC","x":"`, x, `","y":"`, y, `"}`)

@@ -181,9 +181,9 @@ func TestParseJWKRefuses(t *testing.T) {
 // decode returns what s, canonical base64url, stands for.
 func decode(t *testing.T, s string) string {
 	t.Helper()
-	octets, err := jose.DecodeBase64(s)
+	raw, err := jose.DecodeBase64(s)
 	if err != nil {
 		t.Fatalf("DecodeBase64(%s) = %v", s, err)
 	}
-	return string(octets)
+	return string(raw)
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 )
 
-// maxKeys bounds the keys of one set.
+// maxKeys is how many keys a set may have.
 const maxKeys = 64
 
 var (
@@ -13,8 +13,8 @@ var (
 	errManyKeys = errors.New("more than 64 keys")
 )
 
-// SplitJWKS returns the keys of a JWK Set (RFC 7517 §5) as they stand there, each for [ParseJWK]: whether one that cannot
-// be used here is passed over, as §5 says, or is a mistake to be told, is the caller's to decide.
+// SplitJWKS returns the raw keys of a JWK Set (RFC 7517 §5), each for [ParseJWK]. The caller decides whether it skips a key that
+// cannot be used, as §5 says, or reports it.
 func SplitJWKS(data []byte) ([]json.RawMessage, error) {
 	var keys []json.RawMessage
 	err := Object(data, func(name string, value []byte) error {

@@ -9,10 +9,10 @@ import (
 	"strings"
 )
 
-// ErrSignature is returned by [JWS.Verify] for a signature that key did not make with alg, whatever the reason.
+// ErrSignature is returned by [JWS.Verify] and [Verify] for a signature that does not verify, for any reason.
 var ErrSignature = errors.New("jose: signature does not verify")
 
-// A ParseError tells which part of a token was refused. Its words hold nothing of the token.
+// A ParseError names the part of a token that was refused. Its text contains nothing of the token.
 type ParseError struct {
 	Part string // "size", "form", "header", "payload", "signature", or the name of a header parameter or member
 	Err  error
@@ -23,7 +23,7 @@ func (e *ParseError) Error() string { return "jose: " + e.Part + ": " + e.Err.Er
 // Unwrap returns the fault itself.
 func (e *ParseError) Unwrap() error { return e.Err }
 
-// Limits bounds what [ParseCompact] reads.
+// Limits are the largest sizes that [ParseCompact] accepts.
 type Limits struct {
 	// Total is how many bytes the token may have. Zero means 16 KiB.
 	Total int
@@ -31,30 +31,30 @@ type Limits struct {
 	Header int
 }
 
-// A Header holds the header parameters that this service reads (RFC 7515 §4.1). A parameter that is absent is
-// empty; `alg` is never absent. Parameters that are not named here are ignored.
+// A Header holds the header parameters that this service reads (RFC 7515 §4.1). An absent parameter is empty; `alg` is never absent.
+// Other parameters are ignored.
 type Header struct {
 	Typ, Alg, Kid, Cty string
-	JWK                json.RawMessage // the public key as it stands there, see [ParseJWK]; nil if absent
+	JWK                json.RawMessage // the raw public key, for [ParseJWK]; nil if absent
 }
 
-// headerNames are the parameters that must not come in another case.
+// headerNames are the parameters whose names are refused in another case.
 var headerNames = []string{"typ", "alg", "kid", "cty", "jwk", "crit"}
 
-// A JWS is a parsed compact JWS. Until [JWS.Verify] has returned nil, whoever wrote it is unknown.
+// A JWS is a parsed compact JWS. Its author is unknown until [JWS.Verify] has returned nil.
 type JWS struct {
 	Header  Header
 	Payload []byte
 
 	header    []byte
-	input     []byte // RFC 7515 §5.1: what is signed
+	input     []byte // the signing input (RFC 7515 §5.1)
 	signature []byte
 }
 
-// ParseCompact reads token, a JWS in compact serialization (RFC 7515 §3.1, §7.1), and checks its form: sizes,
-// three parts, canonical base64url, a header that is one JSON object (see [Object]) with an `alg`, with known
-// parameters in their own case and type, and without `crit`, as there is no extension that this package
-// understands (RFC 7515 §4.1.11). The payload may be anything. The error is a *[ParseError].
+// ParseCompact reads token, a JWS in compact serialization (RFC 7515 §3.1, §7.1), and checks its form: the sizes, three parts,
+// canonical base64url, and a header that is one JSON object (see [Object]). The header has an `alg`, known parameters only in
+// their own case and type, and no `crit`, because this package supports no extension (RFC 7515 §4.1.11). The payload may be any
+// bytes. The error is a *[ParseError].
 func ParseCompact(token string, limits Limits) (*JWS, error) {
 	if limits.Total == 0 {
 		limits.Total = 16 << 10
@@ -74,7 +74,7 @@ func ParseCompact(token string, limits Limits) (*JWS, error) {
 		return nil, &ParseError{"size", fmt.Errorf("header longer than %d bytes", limits.Header)}
 	}
 
-	// One buffer holds what is signed and, after it, the three decoded parts.
+	// One buffer holds the signing input and the three decoded parts.
 	signed := len(header) + 1 + len(payload)
 	buf := make([]byte, signed, signed+b64.DecodedLen(len(token)))
 	copy(buf, token)
@@ -130,14 +130,14 @@ func (h *Header) parse(data []byte) error {
 	return err
 }
 
-// Encode returns the compact serialization, byte for byte what [ParseCompact] was given.
+// Encode returns the compact serialization: exactly the token that [ParseCompact] was given.
 func (j *JWS) Encode() string {
 	return b64.EncodeToString(j.header) + "." + b64.EncodeToString(j.Payload) + "." + b64.EncodeToString(j.signature)
 }
 
-// Verify checks the signature with key and with alg, which the caller has pinned. It returns [ErrSignature] if
-// it does not verify, if the header names another algorithm (EdDSA and Ed25519 are the same one), or if key is
-// none for alg in type, curve or size.
+// Verify verifies the signature with key and alg, which the caller has chosen. It returns [ErrSignature] if the signature does not
+// verify, if the header names another algorithm (EdDSA and Ed25519 are the same), or if the type, curve or size of key does not
+// fit alg.
 func (j *JWS) Verify(alg string, key crypto.PublicKey) error {
 	if !Allows([]string{alg}, j.Header.Alg) {
 		return ErrSignature
@@ -145,9 +145,8 @@ func (j *JWS) Verify(alg string, key crypto.PublicKey) error {
 	return Verify(alg, key, j.input, j.signature)
 }
 
-// Sign returns the compact serialization of header and payload, signed by signer with alg. Both are JSON
-// already; the header must name alg itself. The error is about a key that does not fit alg, or comes from
-// signer.
+// Sign signs header and payload with alg and returns the compact serialization. Both are JSON; the caller puts alg into the header.
+// The error is about a key that does not fit alg, or comes from signer.
 func Sign(signer crypto.Signer, alg string, header, payload []byte) (string, error) {
 	a, ok := lookup(alg)
 	if !ok || !a.fits(signer.Public()) {

@@ -98,7 +98,7 @@ func TestSignAndVerify(t *testing.T) {
 				}
 				jws, err := jose.ParseCompact(token[:i]+string(c)+token[i+1:], jose.Limits{})
 				if err == nil && jws.Verify(alg, key.Public()) == nil {
-					t.Fatalf("octet %d changed: verified", i)
+					t.Fatalf("byte %d changed: verified", i)
 				}
 			}
 		})
@@ -161,7 +161,7 @@ func TestVerifyECDSALength(t *testing.T) {
 			strings.Repeat("\x00", 2*size): jose.ErrSignature, strings.Repeat("\xff", 2*size): jose.ErrSignature,
 		} {
 			if err := jose.Verify(alg, key.Public(), []byte(input+"."), []byte(text)); !errors.Is(err, want) {
-				t.Errorf("Verify(%s) of %d octets = %v, want %v", alg, len(text), err, want)
+				t.Errorf("Verify(%s) of %d bytes = %v, want %v", alg, len(text), err, want)
 			}
 		}
 	}
@@ -220,7 +220,7 @@ func TestParseCompactRefuses(t *testing.T) {
 		{"line break", good + ".e3\n0.AA", "payload"},
 		{"line breaks that fill a group", good + ".e30.AA\r\n", "signature"},
 		{"space", " " + good + ".e30.AA", "header"},
-		{"bits after the last octet", good + ".e30.AB", "signature"},
+		{"bits after the last byte", good + ".e30.AB", "signature"},
 		{"one digit", good + ".e30.A", "signature"},
 		{"empty header", ".e30.AA", "header"},
 		{"header no object", encode(`"ES256"`) + ".e30.AA", "header"},
@@ -263,7 +263,7 @@ func TestParseCompactLimits(t *testing.T) {
 	}
 }
 
-// What ParseCompact accepts has one spelling: Encode gives it back octet for octet.
+// What ParseCompact accepts has one spelling: Encode gives it back byte for byte.
 func FuzzParseCompact(f *testing.F) {
 	f.Add("eyJhbGciOiJFUzI1NiJ9.e30.AA")
 	f.Add("eyJhbGciOiJFUzI1NiIsImtpZCI6IkJlQUxrYiJ9.eyJzdWIiOiJzb21lb25lQGV4YW1wbGUuY29tIn0.3Tyo8VTcn6u_PboUmA")

@@ -13,7 +13,7 @@ type scanner struct {
 	at   int
 }
 
-// peek returns the next byte, and 0, which begins nothing in JSON, at the end.
+// peek returns the next byte, and 0 at the end. No JSON value begins with 0.
 func (s *scanner) peek() byte {
 	if s.at < len(s.text) {
 		return s.text[s.at]
@@ -21,7 +21,7 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// take steps over c if it comes next.
+// take skips c if it comes next, and reports whether it did.
 func (s *scanner) take(c byte) bool {
 	if s.at < len(s.text) && s.text[s.at] == c {
 		s.at++
@@ -41,7 +41,7 @@ func (s *scanner) space() {
 	}
 }
 
-// end refuses whatever follows the value but white space.
+// end returns an error if anything but white space follows the value.
 func (s *scanner) end() error {
 	s.space()
 	if s.at != len(s.text) {
@@ -50,7 +50,7 @@ func (s *scanner) end() error {
 	return nil
 }
 
-// value steps over one value. The depth is that of the value that holds it.
+// value skips one value. The depth is that of the object or array around it.
 func (s *scanner) value(depth int) error {
 	switch c := s.peek(); {
 	case c == '{':
@@ -75,7 +75,7 @@ func (s *scanner) value(depth int) error {
 	return errJSON
 }
 
-// object steps over an object and tells fn, unless it is nil, the name of each member and where its value lies.
+// object skips an object. It calls fn, unless fn is nil, with the name of each member and the position of its value.
 func (s *scanner) object(depth int, fn func(name string, from, to int) error) error {
 	if depth > maxDepth {
 		return errDeep
@@ -122,7 +122,7 @@ func (s *scanner) object(depth int, fn func(name string, from, to int) error) er
 	}
 }
 
-// array steps over an array, calling element at the start of each of its values.
+// array skips an array. It calls element at the start of each value.
 func (s *scanner) array(element func() error) error {
 	s.at++ // [
 	s.space()
@@ -163,7 +163,7 @@ func (s *scanner) number() error {
 	return nil
 }
 
-// digits steps over digits and reports whether there were any.
+// digits skips digits and reports whether there were any.
 func (s *scanner) digits() bool {
 	start := s.at
 	for s.at < len(s.text) && '0' <= s.text[s.at] && s.text[s.at] <= '9' {
@@ -191,7 +191,7 @@ func (s *scanner) str() (string, error) {
 	return "", errJSON
 }
 
-// escaped returns the string that begins with head and goes on with an escape.
+// escaped returns the string that begins with head and continues with an escape.
 func (s *scanner) escaped(head string) (string, error) {
 	out := []byte(head)
 	for s.at < len(s.text) {
@@ -211,7 +211,7 @@ func (s *scanner) escaped(head string) (string, error) {
 		if escape == 'u' {
 			r, ok := s.hex4()
 			if utf16.IsSurrogate(r) && ok {
-				// RFC 7493 §2.1: a surrogate stands in a pair or not at all.
+				// RFC 7493 §2.1: surrogates come only in pairs.
 				if ok = strings.HasPrefix(s.text[s.at:], `\u`); ok {
 					s.at += 2
 					var low rune
@@ -245,8 +245,8 @@ func (s *scanner) hex4() (rune, bool) {
 	return rune(n), err == nil
 }
 
-// names is the set of an object's member names. Few are compared one by one, many by hash, so that an object
-// made of nothing but names costs no more than its length.
+// names is the set of an object's member names. The first few are compared one by one, the others are in a map, so that the cost
+// of an object with many names grows only with its length.
 type names struct {
 	few  [12]string
 	n    int

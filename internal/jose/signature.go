@@ -12,8 +12,8 @@ import (
 	"golang.org/x/crypto/cryptobyte/asn1"
 )
 
-// Verify checks signature, in the form of JWS (RFC 7518 §3), over input. It returns [ErrSignature] if it does
-// not verify, or if key is none for alg in type, curve or size.
+// Verify verifies signature, in the form of JWS (RFC 7518 §3), over input. It returns [ErrSignature] if it does not verify, or if
+// the type, curve or size of key does not fit alg.
 func Verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 	a, ok := lookup(alg)
 	if !ok || !a.fits(key) {
@@ -22,7 +22,7 @@ func Verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
 		var der [maxDER]byte
-		// RFC 7518 §3.4: R and S, each as long as the curve's order.
+		// RFC 7518 §3.4: R and S each have the length of the curve's order.
 		ok = len(signature) == 2*a.size &&
 			ecdsa.VerifyASN1(key, a.digest(input), appendDER(der[:0], signature[:a.size], signature[a.size:]))
 	case ed25519.PublicKey:
@@ -40,7 +40,7 @@ func Verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 	return nil
 }
 
-// options returns what a crypto.Signer is told.
+// options returns the options for a crypto.Signer.
 func (a algorithm) options() crypto.SignerOpts {
 	if a.pss {
 		// RFC 7518 §3.5: the salt is as long as the hash.
@@ -49,10 +49,10 @@ func (a algorithm) options() crypto.SignerOpts {
 	return a.hash
 }
 
-// maxDER is how long the DER form of an ECDSA signature is at most: P-521, two integers of 66 bytes.
+// maxDER is the largest size of an ECDSA signature in DER: two integers of 66 bytes for P-521.
 const maxDER = 3 + 2*(2+66+1)
 
-// digest returns what the algorithm signs of the input: its hash, or the input itself.
+// digest returns the hash of the input, or the input itself if the algorithm does not hash it first.
 func (a algorithm) digest(input []byte) []byte {
 	switch a.hash {
 	case 0:
@@ -66,7 +66,7 @@ func (a algorithm) digest(input []byte) []byte {
 	return h.Sum(nil)
 }
 
-// maxSignature returns how long a signature by the key of pub can be, in bytes.
+// maxSignature returns the largest size of a signature by the key of pub, in bytes.
 func maxSignature(pub crypto.PublicKey) int {
 	if pub, ok := pub.(*rsa.PublicKey); ok {
 		return pub.Size()
@@ -74,8 +74,8 @@ func maxSignature(pub crypto.PublicKey) int {
 	return 2 * 66
 }
 
-// appendDER appends SEQUENCE { r INTEGER, s INTEGER } to dst, which is the form that crypto/ecdsa reads. Going
-// by big.Int would cost a dozen allocations per signature.
+// appendDER appends SEQUENCE { r INTEGER, s INTEGER } to dst, the form that crypto/ecdsa reads. Using big.Int would cost a dozen
+// allocations per signature.
 func appendDER(dst, r, s []byte) []byte {
 	r, s = trimZeros(r), trimZeros(s)
 	n := 4 + len(r) + int(r[0]>>7) + len(s) + int(s[0]>>7)
@@ -95,7 +95,7 @@ func appendDER(dst, r, s []byte) []byte {
 	return dst
 }
 
-// trimZeros cuts leading zeros off x, but for the last byte.
+// trimZeros removes leading zeros from x, but keeps the last byte.
 func trimZeros(x []byte) []byte {
 	for len(x) > 1 && x[0] == 0 {
 		x = x[1:]

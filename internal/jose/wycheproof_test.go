@@ -80,11 +80,11 @@ func TestWycheproofSignatures(t *testing.T) {
 
 func unhex(t *testing.T, s string) []byte {
 	t.Helper()
-	octets, err := hex.DecodeString(s)
+	raw, err := hex.DecodeString(s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return octets
+	return raw
 }
 
 // Where we differ from the vectors, and why.

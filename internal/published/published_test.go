@@ -126,7 +126,7 @@ func TestRead(t *testing.T) {
 			defer s.Close()
 			body, err := published.Read(t.Context(), s.Client(), s.URL, "application/json")
 			if (err == nil) != v.ok || v.ok && len(body) != v.size {
-				t.Errorf("Read = %d octets, %v, want success %v", len(body), err, v.ok)
+				t.Errorf("Read = %d bytes, %v, want success %v", len(body), err, v.ok)
 			}
 		})
 	}
