@@ -1,11 +1,12 @@
 package claims
 
 import (
-	"encoding/base64"
 	"errors"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
 )
 
 // The faults of a set, wrapped in a [ClaimError].
@@ -122,15 +123,10 @@ func (s *Set) validateEnvelope(e Expect) error {
 		return &ClaimError{"nbf", ErrNotYetValid}
 	case !s.IssuedAt.Before(s.Expires):
 		return &ClaimError{"exp", ErrMalformed}
-	case s.JKT != "" && !isThumbprint(s.JKT):
+	case s.JKT != "" && !jose.IsThumbprint(s.JKT):
 		return &ClaimError{"cnf", ErrMalformed}
 	}
 	return nil
-}
-
-func isThumbprint(s string) bool {
-	b, err := base64.RawURLEncoding.Strict().DecodeString(s)
-	return err == nil && len(b) == 32 && len(s) == 43
 }
 
 // hasScheme reports whether s could be taken for the URI of an identifier.

@@ -8,13 +8,13 @@ import (
 	"github.com/imidentity/issuer/claims"
 )
 
-// relate checks that what relates l to the token around it holds.
+// relate checks the relation between l and the token around it.
 func (op *opener) relate(l *Layer) error {
 	if l.outer == nil {
 		return nil
 	}
-	line := l.Relation.lookup()
-	if err := line.binds(l.outer, l); err != nil {
+	rule := l.Relation.lookup()
+	if err := rule.binds(l.outer, l); err != nil {
 		code := CodeBinding
 		var f *faultError
 		if errors.As(err, &f) {
@@ -22,13 +22,13 @@ func (op *opener) relate(l *Layer) error {
 		}
 		return l.refuse(code, "%w", err)
 	}
-	if line.derived {
+	if rule.derived {
 		return l.within()
 	}
 	return nil
 }
 
-// within checks that the outer token lives no longer than l, and may no more.
+// within checks that the outer token does not expire later than l, and has no wider scope.
 func (l *Layer) within() error {
 	if l.outer.Until.After(l.Until) {
 		return l.refuse(CodeWider, "the outer token expires later")
@@ -56,11 +56,11 @@ var (
 	errActing  = errors.New("a token with act does not say who holds it")
 )
 
-// acts reports whether somebody else holds the token than whom it is about (RFC 8693 §4.1).
+// acts reports whether the holder of the token is an actor, not its subject (RFC 8693 §4.1).
 func (l *Layer) acts() bool { return l.Access != nil && l.Access.Actor != nil }
 
-// bindCascade: the key that the delegation names signed the outer statement, which is about the same user; the delegation
-// allows that statement, and all that follows from it.
+// bindCascade: the key that the delegation names signed the outer statement, which is about the same user. The delegation allows
+// that statement and all statements that follow from it.
 func bindCascade(outer, inner *Layer) error {
 	if err := bindKey(outer, inner); err != nil {
 		return err
@@ -78,8 +78,8 @@ func bindCascade(outer, inner *Layer) error {
 	}
 }
 
-// bindSeparate: a device and its user, named by one issuer, and nobody who acts for her. That the device belongs to its own
-// token's user is checked with that token.
+// bindSeparate: a device and its user, named by one issuer, without an actor. That the device belongs to the user of its own token
+// is checked with that token.
 func bindSeparate(outer, inner *Layer) error {
 	switch {
 	case outer.acts() || inner.acts():
@@ -94,8 +94,8 @@ func bindSeparate(outer, inner *Layer) error {
 	return nil
 }
 
-// bindActsFor: the grant names the actor. Either the outer token is about the user who granted, with the actor in `act`
-// (RFC 8693 §4.1, where only the current actor counts), or it is the actor's own.
+// bindActsFor: the grant names the actor. Either the outer token is about the user who made the grant, with the actor in `act`
+// (RFC 8693 §4.1; only the current actor counts), or it is the actor's own token.
 func bindActsFor(outer, inner *Layer) error {
 	grant := inner.Statement
 	actor := claims.Actor{Subject: outer.Subject, Issuer: outer.Issuer}
@@ -106,7 +106,7 @@ func bindActsFor(outer, inner *Layer) error {
 		actor = *act
 	}
 	named := actor.Subject == grant.Party && (grant.PartyIssuer == "" || actor.Issuer == grant.PartyIssuer)
-	// A client id means something together with its issuer only.
+	// A client id identifies a client only together with its issuer.
 	if _, err := (claims.Parser{AllowSingleLabel: true}).Parse(grant.Party); err != nil && grant.PartyIssuer == "" {
 		named = false
 	}
@@ -116,7 +116,7 @@ func bindActsFor(outer, inner *Layer) error {
 	return nil
 }
 
-// bindParty: the statement names the outer subject exactly. That is a user: a client id means nothing without its issuer.
+// bindParty: the statement names the outer subject exactly. The subject is a user, because a client id alone identifies nobody.
 func bindParty(outer, inner *Layer) error {
 	if inner.Statement.Party != outer.Subject || outer.domain == "" {
 		return errSubject
@@ -124,7 +124,7 @@ func bindParty(outer, inner *Layer) error {
 	return nil
 }
 
-// bindSameAs: two identities of one person each name the other, and one of them is the outer subject.
+// bindSameAs: two identities of one person name each other, and one of them is the outer subject.
 func bindSameAs(outer, inner *Layer) error {
 	s := inner.Statement
 	if s.Subject != outer.Subject && s.Party != outer.Subject {
@@ -138,7 +138,7 @@ func bindSameAs(outer, inner *Layer) error {
 	return fault(CodeHalf, "the statement of the other identity is missing")
 }
 
-// bindRenamedFrom: the same user, whose handle now, or before the next change of it, is the one that the statement gave.
+// bindRenamedFrom: the same user, whose handle is the new handle of the statement, now or before a later change.
 func bindRenamedFrom(outer, inner *Layer) error {
 	if outer.Subject != inner.Subject {
 		return errSubject
@@ -153,8 +153,8 @@ func bindRenamedFrom(outer, inner *Layer) error {
 	return nil
 }
 
-// bindAttestedBy: the same key in both, whose holder is whom both are about: by a token of an actor she would be taken for
-// whom she acts for. A statement of the user's own key attests her device, and names it.
+// bindAttestedBy: both tokens are bound to the same key, and its holder is the subject of both: with the token of an actor, the actor
+// would be taken for the user. A statement by the user's own key attests a device of the user, and names it.
 func bindAttestedBy(outer, inner *Layer) error {
 	switch {
 	case outer.acts() || inner.acts():

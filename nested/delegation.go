@@ -12,24 +12,24 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// Limits is what a delegation lets the user's key sign. All of it holds for everything under the delegation, also what is
-// signed by a key to which that key delegated further.
+// Limits are the limits of a delegation on what the user's key may sign. They apply to everything under the delegation, including
+// statements by keys to which that key delegated.
 type Limits struct {
-	// Devices is the pattern of the device part of device URIs: byte for byte, or ending in "*" for whatever follows.
+	// Devices is the device part of device URIs: the exact text, or a prefix followed by "*".
 	Devices string
-	// Count is how many devices there may be: each device statement has a number from 1 to Count. That no two devices
-	// have the same number is for whoever sees them all to check, as the issuer does that countersigns them.
+	// Count is how many devices there may be: each device statement has a number from 1 to Count. The issuer that countersigns
+	// the devices checks that no two have the same number.
 	Count int
-	// Lifetime is the longest time from iat to exp, whole seconds.
+	// Lifetime is the longest time from iat to exp, in whole seconds.
 	Lifetime time.Duration
-	// Depth is how many statements may follow one from another: 1 is a statement of this key, 2 one of a key that this
+	// Depth is how many statements may follow from one another: 1 for statements of this key, 2 also for those of a key that this
 	// key delegated to.
 	Depth int
-	// Statements are the types that may be signed beside im-device+jwt: im-actor+jwt, im-link+jwt.
+	// Statements are the types that may be signed in addition to im-device+jwt: im-actor+jwt, im-link+jwt.
 	Statements []string
 }
 
-// wireLimits is how limits are written.
+// wireLimits is the JSON form of limits.
 type wireLimits struct {
 	Devices    string   `json:"devices"`
 	Count      int      `json:"count"`
@@ -60,7 +60,7 @@ func parseLimits(raw []byte) (*Limits, error) {
 		case "statements":
 			l.Statements, err = jose.Strings(value)
 		default:
-			// A limit that is not understood cannot be kept.
+			// A limit that is not understood cannot be enforced.
 			return errors.New("unknown limit")
 		}
 		if err != nil {
@@ -86,7 +86,7 @@ func (l *Limits) validate() error {
 	return nil
 }
 
-// allow returns an error unless the limits, of the delegation d, let s be signed, steps statements after d.
+// allow returns an error unless the limits of the delegation d allow s, which is the statement number steps after d.
 func (l *Limits) allow(s, d *Statement, steps int) error {
 	switch {
 	case steps > l.Depth:

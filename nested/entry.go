@@ -11,28 +11,28 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// The token types of RFC 8693 §3 that an entry may name, and what the draft adds to one whose token came along.
+// The token types of RFC 8693 §3 that an entry may name, and the suffix that the draft adds for a token by digest.
 const (
 	tokenTypeAccess = "urn:ietf:params:oauth:token-type:access_token"
 	tokenTypeJWT    = "urn:ietf:params:oauth:token-type:jwt"
 	byReference     = ":reference"
 )
 
-// digestAlg is the one algorithm of digests: the draft's default.
+// digestAlg is the only algorithm of digests, the draft's default.
 const digestAlg = "sha-256"
 
 // An entry is one element of `tokens`.
 type entry struct {
-	typ   string // as RFC 8693 names it, without byReference
+	typ   string // the token type, without byReference
 	rel   Relation
 	token string // by value
-	// By digest, hash is that of the bytes of the compact serialization.
+	// By digest, hash is the SHA-256 of the compact serialization.
 	byDigest bool
 	hash     digest
 	jti      string
 }
 
-// A faultError is an error with the code that it stands for.
+// A faultError is an error with a code.
 type faultError struct {
 	code Code
 	text string
@@ -53,8 +53,8 @@ func codeOf(err error) Code {
 
 var entryNames = []string{"type", "rel", "token", "digest", "jti"}
 
-// parseEntry reads one element. Besides what the draft says it has a relation, which is required. A digest is the draft's
-// form alone: 64 lower-case hexadecimal digits, by sha-256, and the jti of the token.
+// parseEntry reads one element. Unlike in the draft, a relation is required. A digest has only the draft's form: SHA-256 in 64
+// lower-case hexadecimal digits, with the jti of the token.
 func parseEntry(raw []byte) (entry, error) {
 	var e entry
 	var typ, rel string
@@ -130,23 +130,22 @@ func parseDigest(raw []byte) (sum digest, err error) {
 type Entry struct {
 	Relation Relation
 	Token    string
-	// ByDigest embeds the token's digest and jti. The token itself then goes along beside the outer one.
+	// ByDigest embeds the token's digest and jti. The token itself is then sent beside the outer one.
 	ByDigest bool
 
-	typ, jti string // as ReadEntries found them; Build holds the token to them
+	typ, jti string // from ReadEntries; Build checks the token against them
 }
 
-// Build returns the array that embeds the entries: the claim `tokens`, for [claims.Set] or [Statement]. It checks forms,
-// types, sizes, depth and repeated jti, and returns an [*Error] about the first entry that can lie in no token; what holds
-// between them and the outer token is for [Check].
+// Build returns the array that embeds the entries: the claim `tokens`, for [claims.Set] or [Statement]. It checks form, types, sizes,
+// depth and repeated jti, and returns an [*Error] about the first entry that no token can have. The relations to the outer token
+// are checked by [Check].
 func Build(entries ...Entry) (json.RawMessage, error) {
 	r := reader{partial: true}
 	root := &Layer{depth: 1}
 	r.layers = append(r.layers, root)
 	list := make([]wireEntry, len(entries))
 	for i, e := range entries {
-		line := e.Relation.lookup()
-		if line == nil {
+		if e.Relation.lookup() == nil {
 			return nil, &Error{Path: path(root, i), Code: CodeRelation}
 		}
 		l := &Layer{Path: path(root, i), Relation: e.Relation, outer: root, depth: 2}
@@ -173,11 +172,11 @@ func Build(entries ...Entry) (json.RawMessage, error) {
 	return json.Marshal(list)
 }
 
-// ReadEntries reads such an array as somebody asks for it: a token that an entry names by its digest is found among those
-// that came along. What an entry has beside its own members does not come back from [Build]. The error is an [*Error].
+// ReadEntries reads such an array from a request. A token that an entry names by its digest is looked up in along. [Build] drops
+// unknown members of entries. The error is an [*Error].
 func ReadEntries(raw json.RawMessage, along []string) ([]Entry, error) {
 	r := reader{}
-	if err := r.comeAlong(along); err != nil {
+	if err := r.index(along); err != nil {
 		return nil, err
 	}
 	root := &Layer{depth: 1}
@@ -222,7 +221,7 @@ type wireDigest struct {
 	Hash string `json:"hash"`
 }
 
-// tokenType returns what an entry calls a token of that `typ`.
+// tokenType returns the token type of an entry for a `typ`.
 func tokenType(typ string) string {
 	if typ == TypeAccessToken {
 		return tokenTypeAccess

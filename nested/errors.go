@@ -12,19 +12,19 @@ type Code string
 // Error returns the code's word.
 func (c Code) Error() string { return string(c) }
 
-// Faults of form and size, found before any signature is checked.
+// Faults of form and size. They are found before any signature is checked.
 const (
-	CodeMalformed Code = "malformed"        // no token, no claims, or an entry of no form
+	CodeMalformed Code = "malformed"        // not a token, or malformed claims or entry
 	CodeTooLarge  Code = "too_large"        // MaxToken or MaxTotal
 	CodeTooDeep   Code = "too_deep"         // MaxDepth
 	CodeTooMany   Code = "too_many"         // MaxTokens
-	CodeType      Code = "wrong_type"       // a type that is unknown, or not one for its place
-	CodeRelation  Code = "unknown_relation" // a relation that is unknown, or that this verifier does not take
-	CodeRepeated  Code = "repeated_jti"     // two tokens with one jti
+	CodeType      Code = "wrong_type"       // a type that is unknown or cannot be used here
+	CodeRelation  Code = "unknown_relation" // a relation that is unknown or not accepted by this verifier
+	CodeRepeated  Code = "repeated_jti"     // two tokens with the same jti
 	CodeCycle     Code = "cycle"            // a token that refers to one around it
 	CodeDigest    Code = "wrong_digest"     // a digest of another form or algorithm, or of a token with another jti
-	CodeAbsent    Code = "absent"           // a digest whose token did not come along
-	CodeBearer    Code = "bearer_token"     // an access token that is bound to no key, which embedding would give away
+	CodeAbsent    Code = "absent"           // a digest whose token was not sent
+	CodeBearer    Code = "bearer_token"     // an access token without a key, which embedding would give away
 )
 
 // Faults of one token by itself.
@@ -34,9 +34,9 @@ const (
 	CodeDomain      Code = "foreign_domain"   // the issuer does not speak for the domain of the subject
 	CodeExpired     Code = "expired"
 	CodeNotYetValid Code = "not_yet_valid"
-	CodeAudience    Code = "wrong_audience"   // neither for the verifier nor for who embedded it
-	CodeClaim       Code = "bad_claim"        // a claim is missing, or the claims do not agree
-	CodeStatus      Code = "unchecked_status" // it refers to a status list, which nobody checks here
+	CodeAudience    Code = "wrong_audience"   // neither for the verifier nor for the embedder
+	CodeClaim       Code = "bad_claim"        // a claim is missing or contradicts another
+	CodeStatus      Code = "unchecked_status" // it refers to a status list, which is not checked
 	CodeRevoked     Code = "revoked"
 )
 
@@ -44,20 +44,20 @@ const (
 const (
 	CodeBinding    Code = "not_bound"          // the binding of the relation does not hold
 	CodeHalf       Code = "one_half"           // same_as without the other half
-	CodeDelegation Code = "outside_delegation" // what the user's key signed is beyond what it may sign
-	CodeWider      Code = "wider"              // more scope, or longer, than what it is derived from
+	CodeDelegation Code = "outside_delegation" // the user's key signed more than the delegation allows
+	CodeWider      Code = "wider"              // a wider scope or a later exp than the token it is derived from
 )
 
-// ErrNotAsked is returned by the function [Options.Revoked] for a token that it cannot ask about, such as another issuer's. The
-// token is taken, and the tree says that not all tokens were asked about.
+// ErrNotAsked is returned by the function [Options.Revoked] for a token whose revocation it cannot look up, such as another
+// issuer's. The token is accepted, and the tree says that not all tokens were looked up.
 var ErrNotAsked = errors.New("nested: only the issuer of the token knows whether it was revoked")
 
-// An Error tells which token was refused and why, in words fit for whoever sent it: no token, key or secret.
+// An Error names the token that was refused and the reason. Its text is fit for the sender: it contains no token, key or secret.
 type Error struct {
-	// Path is where the token lies: "tokens[0].tokens[1]", "njwt", or "" for the outermost.
+	// Path is the position of the token: "tokens[0].tokens[1]", "njwt", or "" for the outermost.
 	Path string
 	Code Code
-	// Err tells more; it may be nil.
+	// Err has details; it may be nil.
 	Err error
 }
 
@@ -74,7 +74,7 @@ func (e *Error) Error() string {
 	return s
 }
 
-// Unwrap returns the code and what tells more.
+// Unwrap returns the code and the details.
 func (e *Error) Unwrap() []error {
 	if e.Err == nil {
 		return []error{e.Code}

@@ -9,12 +9,11 @@ import (
 	"github.com/imidentity/issuer/claims"
 )
 
-// Explain says in words what the token comes to: a sentence for each relation, what the whole may do, and a line for each
-// token, with who signed it. Times are in UTC, without the date on the day of the check.
+// Explain describes the token: a sentence for each relation, the scope of the whole, and a line for each token with its signer.
+// Times are in UTC, without the date if it is the day of the check.
 //
-// Names in it were chosen by others. Only those of letters, digits, dots, hyphens and underscores stand bare in a sentence; an
-// identifier with other characters is written as its URI, and all else in quotation marks, so that no name continues the
-// sentence that it stands in.
+// Others chose the names in it. A name of letters, digits, dots, hyphens and underscores is written as it is, an identifier with
+// other characters as its URI, and all other text in quotation marks, so that no name can continue a sentence.
 func (t *Tree) Explain() string {
 	var b strings.Builder
 	for _, l := range t.Layers() {
@@ -51,8 +50,8 @@ func (t *Tree) Explain() string {
 	return b.String()
 }
 
-// sentence says what relates l to the token around it, and until when, or that it is of the past; "" where another
-// sentence says it.
+// sentence describes the relation of l to the token around it, and how long it holds. It returns "" if another sentence says the
+// same.
 func (t *Tree) sentence(l *Layer) string {
 	if l.outer == nil {
 		return ""
@@ -78,7 +77,7 @@ func (t *Tree) sentence(l *Layer) string {
 	case GuardianOf:
 		return outer + " is a guardian of " + inner + until
 	case SameAs:
-		if l.Subject == l.outer.Subject { // the other half says it
+		if l.Subject == l.outer.Subject { // the sentence of the other half says the same
 			return ""
 		}
 		return outer + " and " + inner + " are the same person" + until
@@ -95,7 +94,7 @@ func (t *Tree) sentence(l *Layer) string {
 	return ""
 }
 
-// delegated says what the key of a delegation signed.
+// delegated describes the statement that the key of a delegation signed.
 func (l *Layer) delegated(user string) string {
 	switch l.outer.Type {
 	case TypeDevice:
@@ -106,8 +105,8 @@ func (l *Layer) delegated(user string) string {
 	return user + " signs with their own key"
 }
 
-// person names the subject of a token: with a handle "Alice (@alice@example.com)", else by what the URI says, and a service
-// with its issuer. A handle that the token does not have is that of the subjects.
+// person names the subject of a token: with a handle as in "Alice (@alice@example.com)", else by its URI, and a service with its
+// issuer. If the token has no handle, another token about the same subject may have one.
 func (t *Tree) person(l *Layer) string {
 	if l.domain == "" {
 		return clientName(l.Subject, l.Issuer)
@@ -130,7 +129,7 @@ func (t *Tree) person(l *Layer) string {
 	return strings.ToUpper(local[:1]) + local[1:] + " (" + claims.Display(id) + ")"
 }
 
-// possessive names an actor by its home: "bridge.example's bot".
+// possessive names an actor by its domain: "bridge.example's bot".
 func (s *Subject) possessive() string {
 	uri := s.Handle
 	if uri == "" {
@@ -146,15 +145,15 @@ func (s *Subject) possessive() string {
 	return id.Domain() + "'s " + id.Local()
 }
 
-// clientName names a service, whose id means something with its issuer only.
+// clientName names a service, whose id is unique only at its issuer.
 func clientName(id, issuer string) string {
-	if issuer == "" { // an actor whose issuer did not say
+	if issuer == "" { // an actor without iss
 		return "client " + word(id)
 	}
 	return "client " + word(id) + " of " + issuerName(issuer)
 }
 
-// signer says who signed, and by which key.
+// signer names the signer and the key.
 func (l *Layer) signer() string {
 	switch {
 	case l.unsigned:
@@ -165,7 +164,7 @@ func (l *Layer) signer() string {
 	return issuerName(l.Issuer) + " (key " + word(l.Kid) + ")"
 }
 
-// clock writes a time of the day, on another day with the date.
+// clock writes a time, with the date if that is not the day of the check.
 func (t *Tree) clock(at time.Time) string {
 	at, now := at.UTC(), t.now.UTC()
 	if at.Year() == now.Year() && at.YearDay() == now.YearDay() {

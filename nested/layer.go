@@ -11,24 +11,24 @@ import (
 
 // A Layer is one token of a [Tree].
 type Layer struct {
-	// Path is where the token lies: "tokens[0].tokens[1]", "njwt", or "" for the outermost.
+	// Path is the position of the token: "tokens[0].tokens[1]", "njwt", or "" for the outermost.
 	Path string `json:"path"`
-	// Relation is what the subject of the token around it is to this one's; empty for the outermost.
+	// Relation is the relation of the subject of the token around it to this subject; empty for the outermost.
 	Relation Relation `json:"rel,omitempty"`
-	// ByDigest says that the token came along and was named by its digest.
+	// ByDigest says that the token was named by its digest, and sent beside the outermost one.
 	ByDigest bool   `json:"by_digest,omitempty"`
 	Type     string `json:"typ"`
-	// Issuer is who says it: the URL of an issuer, or the URI of a user whose own key signed.
+	// Issuer is the URL of an issuer, or the URI of a user whose own key signed the token.
 	Issuer string `json:"iss"`
-	// Subject is whom it is about: a user's URI, a service's client id, or what somebody is a member of.
+	// Subject is a user's URI, a service's client id, or the URI of a group that a user is a member of.
 	Subject string `json:"sub"`
-	// Kid is the issuer's name for the key that signed, JKT the thumbprint of a user's key that did.
+	// Kid names the issuer's key that signed the token. JKT is the thumbprint of the user's key that signed it.
 	Kid string `json:"kid,omitempty"`
 	JKT string `json:"jkt,omitempty"`
-	// From and Until are when it is valid, by itself.
+	// From and Until are the times between which the token is valid by itself.
 	From  time.Time `json:"from"`
 	Until time.Time `json:"until"`
-	// Access are the claims of an access token, Statement those of a statement; one of them is nil.
+	// Access holds the claims of an access token, Statement those of a statement; one of them is nil.
 	Access    *claims.Set `json:"-"`
 	Statement *Statement  `json:"-"`
 	// Inner are the tokens that it encloses, in order.
@@ -37,9 +37,9 @@ type Layer struct {
 	outer    *Layer
 	depth    int // 1 for the outermost
 	jws      *jose.JWS
-	key      crypto.PublicKey // that the signature was checked with
+	key      crypto.PublicKey // the key that verified the signature
 	domain   string           // of the subject; "" for a service
-	unsigned bool             // what this issuer itself is about to sign
+	unsigned bool             // the caller of Check is about to sign it
 }
 
 // A digest is the SHA-256 of a compact serialization.
@@ -53,15 +53,15 @@ func (l *Layer) JTI() string {
 	return l.Statement.JTI
 }
 
-// SignedBy reports whether the signature of the token was checked with that key: who keeps a tree asks again, since an issuer
-// may give another key the same kid.
+// SignedBy reports whether the signature was verified with key. A caller that caches trees checks this again, because an issuer may
+// publish another key under the same kid.
 func (l *Layer) SignedBy(key crypto.PublicKey) bool {
 	k, ok := l.key.(interface{ Equal(crypto.PublicKey) bool })
 	return ok && k.Equal(key)
 }
 
-// RevocationKey returns what the token is called where it is noted as revoked: its jti, which its issuer gave to no other. A
-// user's own key may write any jti, so that what it signed is called by her URI, too.
+// RevocationKey returns the name of the token in revocations: its jti, which is unique at its issuer. A user's own key may sign any
+// jti, so the name of such a token also has the user's URI.
 func (l *Layer) RevocationKey() string {
 	if l.byUser() {
 		return l.Subject + " " + l.JTI()
@@ -69,7 +69,7 @@ func (l *Layer) RevocationKey() string {
 	return l.JTI()
 }
 
-// audience returns whom the token is for.
+// audience returns the token's audience.
 func (l *Layer) audience() []string {
 	if l.Access != nil {
 		return l.Access.Audience
@@ -77,7 +77,7 @@ func (l *Layer) audience() []string {
 	return l.Statement.Audience
 }
 
-// boundTo returns the thumbprint of the key that the token is bound to, "" if there is none.
+// boundTo returns the thumbprint of the key that the token is bound to, and "" if there is none.
 func (l *Layer) boundTo() string {
 	if l.Access != nil {
 		return l.Access.JKT
@@ -85,7 +85,7 @@ func (l *Layer) boundTo() string {
 	return l.Statement.JKT
 }
 
-// handle returns the handle of the subject, "" if the token has none.
+// handle returns the handle of the subject, and "" if the token has none.
 func (l *Layer) handle() string {
 	if l.Access != nil {
 		return l.Access.Handle
@@ -93,10 +93,10 @@ func (l *Layer) handle() string {
 	return l.Statement.Handle
 }
 
-// byUser reports whether the token says that a user's own key signed it.
+// byUser reports whether the token claims to be signed by a user's own key.
 func (l *Layer) byUser() bool { return l.Statement != nil && l.Statement.byUser() }
 
-// read fills in what the payload says. It checks form alone.
+// read reads the payload. It checks only the form.
 func (l *Layer) read(payload []byte) error {
 	if l.Type == TypeAccessToken {
 		set, err := claims.ParseSet(payload)

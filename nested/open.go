@@ -13,8 +13,8 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// A KeySource tells whom to believe; trust.Table is one. Its errors are a no if they are [claims.ErrIssuer] (not trusted,
-// or without such a key) or [claims.ErrDomain]; with any other it cannot know.
+// A KeySource knows the trusted issuers and their keys; trust.Table is one. An error that wraps [claims.ErrIssuer] (not trusted, or
+// without such a key) or [claims.ErrDomain] refuses the token. Any other error means that the answer cannot be known now.
 type KeySource interface {
 	// Key returns the key that issuer publishes under kid, and its algorithm, such as ES256.
 	Key(ctx context.Context, issuer, kid string) (key crypto.PublicKey, alg string, err error)
@@ -22,49 +22,49 @@ type KeySource interface {
 	Speaks(ctx context.Context, issuer, domain string) error
 }
 
-// An OtherKeySource is a [KeySource] that can look whether an issuer has put a new key under an old kid. It is asked when a
-// signature failed.
+// An OtherKeySource is a [KeySource] that can check whether an issuer has published a new key under an old kid. It is asked if a
+// signature does not verify.
 type OtherKeySource interface {
 	KeySource
-	// OtherKey returns the key that issuer publishes under kid, if that is another one than failed. The error is a
-	// [claims.ErrIssuer] if there is none; with any other it cannot know.
+	// OtherKey returns the key that issuer publishes under kid, if it differs from failed. The error wraps [claims.ErrIssuer] if
+	// there is none. Any other error means that this cannot be known now.
 	OtherKey(ctx context.Context, issuer, kid string, failed crypto.PublicKey) (key crypto.PublicKey, alg string, err error)
 }
 
-// Options are what a verifier demands. What is zero is strict, but that all relations are taken and nobody is asked whether
-// a token was revoked.
+// Options are the requirements of a verifier. Zero values are strict, except that all relations are accepted and revocation is not
+// looked up.
 type Options struct {
 	// Keys finds the keys of issuers. Required.
 	Keys KeySource
-	// Audience are the verifier's own names. The outermost token is for one of them; an inner one is too, or is for
-	// whoever embedded it.
+	// Audience are the verifier's own names. The outermost token must be for one of them. An inner token must be for one of them,
+	// or for its embedder.
 	Audience []string
-	// AnyAudience is for an issuer that looks at what it issued itself; others would take tokens made for somebody else.
+	// AnyAudience is for an issuer that opens its own tokens. Another verifier would accept tokens made for others.
 	AnyAudience bool
-	// Types are the types to take as the outermost token. Nil means at+jwt alone.
+	// Types are the accepted types of the outermost token. Nil means only at+jwt.
 	Types []string
-	// Relations are the relations to take. Nil means all.
+	// Relations are the accepted relations. Nil means all.
 	Relations []Relation
-	// NJWT is what a token in `njwt` is to the one around it, as its form cannot tell. Empty refuses such tokens.
+	// NJWT is the relation of a token in `njwt`, which has no place for one. Empty refuses such tokens.
 	NJWT Relation
-	// Along are the tokens that came along, for entries that name them by digest. Those that no entry names are of no account.
+	// Along are the tokens that entries name by digest. Tokens that no entry names are ignored.
 	Along []string
-	// Revoked reports whether a token was revoked. [ErrNotAsked] means that nobody can be asked, any other error that this
-	// cannot be known now. It is called last, once for each token, outer before inner. Nil asks nobody, as offline. The tree
-	// says whether all tokens were asked about.
+	// Revoked reports whether a token was revoked. [ErrNotAsked] means that this cannot be looked up at all, any other error that
+	// it cannot be known now. It is called last, once for each token, outer before inner. Nil looks nothing up, as offline. The
+	// tree says whether all tokens were looked up.
 	Revoked func(ctx context.Context, l *Layer) (bool, error)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Leeway is how far clocks may differ. Zero is none.
 	Leeway time.Duration
-	// Development admits domains that are reserved for tests and examples, and those of one label.
+	// Development also accepts domains that are reserved for tests and examples, and domains of one label.
 	Development bool
 }
 
-// Open checks a token, with all that it encloses, and returns what it says. A token that encloses none is opened as well.
+// Open checks a token and all tokens inside it, and returns its content. The token need not enclose others.
 //
-// A refusal is an [*Error], which names the first token at fault by its path. Any other error means that something cannot
-// be known now: keys, a status, or because ctx has ended.
+// A refusal is an [*Error], which names the first token at fault by its path. Any other error means that keys or a status cannot
+// be known now, or that ctx has ended.
 func Open(ctx context.Context, token string, o Options) (*Tree, error) {
 	op, err := newOpener(&o)
 	if err != nil {
@@ -77,9 +77,9 @@ func Open(ctx context.Context, token string, o Options) (*Tree, error) {
 	return op.open(ctx)
 }
 
-// Check holds the claims of an access token that is about to be signed to all the rules of [Open] but its own signature and
-// audience, and returns what the token would say. The caller is the issuer, and speaks for the domain of the subject. The
-// Types of o are of no account.
+// Check applies all rules of [Open], except those about its own signature and audience, to the claims of an access token that the
+// caller is about to sign, and returns its content. The caller is the issuer, and speaks for the domain of the subject. The Types
+// of o are ignored.
 func Check(ctx context.Context, set claims.Set, o Options) (*Tree, error) {
 	o.Types = nil
 	op, err := newOpener(&o)
@@ -88,7 +88,7 @@ func Check(ctx context.Context, set claims.Set, o Options) (*Tree, error) {
 	}
 	payload := set.AppendJSON(nil)
 	root := &Layer{depth: 1, Type: TypeAccessToken, unsigned: true}
-	const markup = 1024 // header and signature, also of RSA
+	const markup = 1024 // the header and the signature, even with RSA
 	if err := op.read.admit(root, base64.RawURLEncoding.EncodedLen(len(payload))+markup); err != nil {
 		return nil, err
 	}
@@ -103,8 +103,8 @@ type opener struct {
 	*Options
 	read       reader
 	now        time.Time
-	signatures int  // that were checked
-	notAsked   bool // about some token
+	signatures int  // how many were verified
+	notAsked   bool // the revocation of a token could not be looked up
 }
 
 func newOpener(o *Options) (*opener, error) {
@@ -120,11 +120,11 @@ func newOpener(o *Options) (*opener, error) {
 	} else {
 		op.now = time.Now()
 	}
-	return op, op.read.comeAlong(o.Along)
+	return op, op.read.index(o.Along)
 }
 
-// open checks what was read: first the keys of users, before any signature, then each token by itself from the outside
-// in, the relations from the inside out, and last what may cost a question to somebody.
+// open checks the tokens that were read: first the keys of users, then each token by itself from the outside in, then the relations
+// from the inside out, and last the revocations, which may cost a request.
 func (op *opener) open(ctx context.Context) (*Tree, error) {
 	layers := op.read.layers
 	if root := layers[0]; !slices.Contains(op.Types, root.Type) {
@@ -164,7 +164,7 @@ func (op *opener) open(ctx context.Context) (*Tree, error) {
 	return op.tree(), nil
 }
 
-// unknown makes the error for what cannot be known.
+// unknown makes the error for something that cannot be known now.
 func (l *Layer) unknown(what string, err error) error {
 	if l.Path == "" {
 		return fmt.Errorf("nested: %s: %w", what, err)
@@ -189,8 +189,8 @@ func (op *opener) verify(ctx context.Context, l *Layer) error {
 	return op.verifyAudience(l)
 }
 
-// verifySignature finds the key and checks the signature. An issuer's key is found by kid. A user's comes along, see
-// [opener.readUserKeys].
+// verifySignature looks up the key and verifies the signature. The key of an issuer is looked up by kid. The key of a user is in
+// the header, see [opener.readUserKeys].
 func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 	if l.unsigned {
 		return nil
@@ -201,7 +201,7 @@ func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 	if l.byUser() {
 		key, alg = l.key, jose.AlgorithmFor(l.key)
 	} else {
-		// RFC 8725 §3.5, §3.10: who is to be believed does not say so in the token.
+		// RFC 8725 §3.5, §3.10: the token itself cannot say which key to trust.
 		if h.JWK != nil {
 			return l.refuse(CodeMalformed, "a token of an issuer must not have a key in its header")
 		}
@@ -225,7 +225,7 @@ func (op *opener) verifySignature(ctx context.Context, l *Layer) error {
 	return l.refuse(CodeSignature, "")
 }
 
-// verifyAgain checks the signature by the key that its issuer publishes by now, if that is another one than failed.
+// verifyAgain verifies the signature with the key that its issuer publishes now, if that differs from failed.
 func (op *opener) verifyAgain(ctx context.Context, l *Layer, source OtherKeySource, failed crypto.PublicKey) error {
 	key, alg, err := source.OtherKey(ctx, l.Issuer, l.Kid, failed)
 	switch {
@@ -242,7 +242,7 @@ func (op *opener) verifyAgain(ctx context.Context, l *Layer, source OtherKeySour
 	return nil
 }
 
-// source tells what an error of the source of keys means.
+// source translates an error of the key source.
 func (l *Layer) source(err error) error {
 	switch {
 	case errors.Is(err, claims.ErrDomain):
@@ -257,7 +257,7 @@ func (l *Layer) source(err error) error {
 func (op *opener) verifyClaims(l *Layer) error {
 	if l.Access != nil {
 		if !l.Access.Service() {
-			// Whether the issuer speaks for the domain is asked next. That the subject is a user is what Validate checks.
+			// verifyDomain checks later whether the issuer speaks for the domain. Validate checks that the subject is a user.
 			if id, err := (claims.Parser{AllowSingleLabel: true}).Parse(l.Subject); err == nil {
 				l.domain = id.Domain()
 			}
@@ -296,7 +296,7 @@ func (op *opener) verifyClaims(l *Layer) error {
 	return nil
 }
 
-// checkLife returns an error for what lives longer than [MaxLife].
+// checkLife returns an error for a token that is valid for longer than [MaxLife].
 func checkLife(issued, expires time.Time) error {
 	if expires.Sub(issued) > MaxLife {
 		return &claims.ClaimError{Claim: "exp", Err: errLife}
@@ -306,7 +306,7 @@ func checkLife(issued, expires time.Time) error {
 
 var errLife = errors.New("more than 366 days after iat")
 
-// claim makes a refusal of what package claims says of a set.
+// claim translates an error of package claims.
 func (l *Layer) claim(err error) error {
 	switch {
 	case err == nil:
@@ -319,8 +319,8 @@ func (l *Layer) claim(err error) error {
 	return l.refuse(CodeClaim, "%w", err)
 }
 
-// verifyDomain holds an issuer to the domains that it speaks for. A user's key speaks for the user, once it is bound; a
-// service is its issuer's own and has no domain.
+// verifyDomain checks that the issuer speaks for the domain of the subject. A user's own key, once it is bound, speaks for the
+// user. A service belongs to its issuer and has no domain.
 func (op *opener) verifyDomain(ctx context.Context, l *Layer) error {
 	if l.unsigned || l.byUser() || l.Access != nil && l.Access.Service() {
 		return nil
@@ -331,8 +331,8 @@ func (op *opener) verifyDomain(ctx context.Context, l *Layer) error {
 	return nil
 }
 
-// verifyAudience wants the outermost token to be for the verifier, and an inner one for the verifier or for who embedded
-// it: the outer token's issuer, by its URL or by its domain.
+// verifyAudience checks that the outermost token is for the verifier, and an inner one for the verifier or the embedder: the issuer
+// of the outer token, by its URL or its domain.
 func (op *opener) verifyAudience(l *Layer) error {
 	names := op.Audience
 	if l.outer == nil {

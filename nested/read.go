@@ -10,17 +10,17 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// A reader takes a token apart, with all that it encloses, before any signature is checked. It goes through the tokens in
-// the order of the text, and so its first complaint is the same for everybody.
+// A reader reads a token and all tokens inside it, before any signature is checked. It reads the tokens in the order of the text, so
+// that every implementation reports the same first fault.
 type reader struct {
-	njwt    Relation          // what an enclosed token in `njwt` is, "": refused
-	take    []Relation        // the relations to take, nil: all
-	along   map[digest]string // the tokens that came along
-	partial bool              // a digest whose token did not come along is left alone
-	layers  []*Layer          // what was read, outer before inner
-	names   map[string]*Layer // by jti, also of digests
+	njwt    Relation          // the relation of a token in `njwt`; "": refused
+	take    []Relation        // the accepted relations; nil: all
+	along   map[digest]string // the tokens that entries may name by digest
+	partial bool              // a digest without its token is accepted
+	layers  []*Layer          // the tokens that were read, outer before inner
+	names   map[string]*Layer // by jti, including those of digests
 	size    int               // bytes so far
-	missing int               // digests left alone
+	missing int               // how many digests had no token
 }
 
 func path(outer *Layer, i int) string {
@@ -31,8 +31,8 @@ func path(outer *Layer, i int) string {
 	return p
 }
 
-// comeAlong takes the tokens that came along by their digests. More than can be enclosed are refused unseen.
-func (r *reader) comeAlong(tokens []string) error {
+// index computes the digests of the tokens that entries may name by digest. More tokens than can be enclosed are refused.
+func (r *reader) index(tokens []string) error {
 	if len(tokens) >= MaxTokens {
 		return &Error{Code: CodeTooMany}
 	}
@@ -49,7 +49,7 @@ func (r *reader) comeAlong(tokens []string) error {
 	return nil
 }
 
-// token reads a compact serialization into l, and what it encloses.
+// token reads a compact serialization into l, and the tokens inside it.
 func (r *reader) token(l *Layer, text string) error {
 	if err := r.admit(l, len(text)); err != nil {
 		return err
@@ -58,12 +58,12 @@ func (r *reader) token(l *Layer, text string) error {
 	if err != nil {
 		return l.refuse(CodeMalformed, "%w", err)
 	}
-	// RFC 7515 §4.1.9, RFC 9068 §4: "application/" may stand before a type, and means nothing.
+	// RFC 7515 §4.1.9, RFC 9068 §4: a type may have the prefix "application/", which has no meaning.
 	l.jws, l.Type = jws, strings.TrimPrefix(jws.Header.Typ, "application/")
 	return r.payload(l, jws.Payload, jws.Header.Cty)
 }
 
-// admit counts a token and its bytes.
+// admit counts a token and its bytes, and checks the limits.
 func (r *reader) admit(l *Layer, size int) error {
 	switch {
 	case l.depth > MaxDepth:
@@ -80,15 +80,15 @@ func (r *reader) admit(l *Layer, size int) error {
 	return nil
 }
 
-// payload reads the claims of l and what they enclose.
+// payload reads the claims of l and the tokens inside it.
 func (r *reader) payload(l *Layer, payload []byte, cty string) error {
-	if line := l.Relation.lookup(); line != nil && !slices.Contains(line.inner, l.Type) {
+	if rule := l.Relation.lookup(); rule != nil && !slices.Contains(rule.inner, l.Type) {
 		return l.refuse(CodeType, "typ is not one that can be embedded as %s", l.Relation)
 	}
 	if err := l.read(payload); err != nil {
 		return err
 	}
-	// A bearer token works for whoever sees it, and the outer token is there to be shown.
+	// Anyone who sees a bearer token can use it, and the outer token is made to be shown.
 	if l.Access != nil && l.outer != nil && l.Access.JKT == "" {
 		return l.refuse(CodeBearer, "")
 	}
@@ -101,11 +101,11 @@ func (r *reader) payload(l *Layer, payload []byte, cty string) error {
 	case "NJWT":
 		return r.enclosed(l, payload)
 	}
-	// RFC 7519 §5.2 has "JWT" for a payload that is itself a token, without claims of its own.
+	// RFC 7519 §5.2: "JWT" is for a payload that is itself a token, without claims of its own.
 	return l.refuse(CodeMalformed, "cty is not NJWT")
 }
 
-// name takes a jti, which only one token may have.
+// name records a jti, which only one token may have.
 func (r *reader) name(l *Layer, jti string) error {
 	switch {
 	case jti == "":
@@ -153,7 +153,7 @@ func (r *reader) entries(l *Layer) error {
 	return nil
 }
 
-// entry reads the token that e stands for, into l.
+// entry reads the token of e into l.
 func (r *reader) entry(l *Layer, e entry) error {
 	if err := r.fits(l); err != nil {
 		return err
@@ -162,7 +162,7 @@ func (r *reader) entry(l *Layer, e entry) error {
 	if e.byDigest {
 		var found bool
 		if token, found = r.along[e.hash]; !found {
-			return r.leave(l, e.jti)
+			return r.absent(l, e.jti)
 		}
 	}
 	if err := r.token(l, token); err != nil {
@@ -178,20 +178,20 @@ func (r *reader) entry(l *Layer, e entry) error {
 	return nil
 }
 
-// fits checks that this verifier takes the relation, and that the outer token is of a type for it.
+// fits checks that this verifier accepts the relation, and that the outer token has a type for it.
 func (r *reader) fits(l *Layer) error {
-	line := l.Relation.lookup()
+	rule := l.Relation.lookup()
 	switch {
-	case line == nil, r.take != nil && !slices.Contains(r.take, l.Relation):
+	case rule == nil, r.take != nil && !slices.Contains(r.take, l.Relation):
 		return l.refuse(CodeRelation, "rel is not accepted here")
-	case !slices.Contains(line.outer, l.outer.Type):
+	case !slices.Contains(rule.outer, l.outer.Type):
 		return l.refuse(CodeType, "%s cannot be embedded in a token of this type", l.Relation)
 	}
 	return nil
 }
 
-// leave is about a digest whose token did not come along.
-func (r *reader) leave(l *Layer, jti string) error {
+// absent handles a digest whose token was not sent.
+func (r *reader) absent(l *Layer, jti string) error {
 	if l.depth > MaxDepth {
 		return l.refuse(CodeTooDeep, "")
 	}
@@ -207,22 +207,15 @@ func (r *reader) leave(l *Layer, jti string) error {
 	return nil
 }
 
-// enclosed reads the one token of `njwt`, as draft-yusef-oauth-nested-jwt had it up to -03. It does not tell the relation;
-// the verifier's policy does.
+// enclosed reads the token in `njwt`, the form of draft-yusef-oauth-nested-jwt up to -03. The form has no relation; the verifier's
+// policy names it.
 func (r *reader) enclosed(l *Layer, payload []byte) error {
 	inner := &Layer{Path: "njwt", Relation: r.njwt, outer: l, depth: l.depth + 1}
 	if l.Path != "" {
 		inner.Path = l.Path + ".njwt"
 	}
 	var token string
-	err := jose.Object(payload, func(name string, value []byte) (err error) {
-		if name == "njwt" {
-			token, err = jose.String(value)
-			return err
-		}
-		return jose.CheckCase(name, []string{"njwt"})
-	})
-	switch {
+	switch err := jose.ReadMembers(payload, jose.Member{Name: "njwt", Text: &token}); {
 	case err != nil:
 		return inner.refuse(CodeMalformed, "%w", err)
 	case token == "":

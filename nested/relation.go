@@ -2,7 +2,7 @@ package nested
 
 import "slices"
 
-// A Relation is what the outer subject is to the inner one: the `rel` of an entry of `tokens`.
+// A Relation is the relation of the outer subject to the inner one: the `rel` of an entry of `tokens`.
 type Relation string
 
 // The relations. There are no others.
@@ -11,17 +11,17 @@ const (
 	Cascade Relation = "cascade"
 	// Separate: a device token beside the token of its user, by the same issuer.
 	Separate Relation = "separate"
-	// ActsFor: a bridge, bot or agent acts for a user, who or whose issuer granted it.
+	// ActsFor: a bridge, bot or agent acts for a user, by a grant of the user or of the user's issuer.
 	ActsFor Relation = "acts_for"
 	// MemberOf: a person in an organisation, a team or a role.
 	MemberOf Relation = "member_of"
 	// GuardianOf: a guardian and a child.
 	GuardianOf Relation = "guardian_of"
-	// SameAs: two identities of one person; both say so.
+	// SameAs: two identities of one person, each naming the other.
 	SameAs Relation = "same_as"
-	// RenamedFrom: a user and her former handle.
+	// RenamedFrom: a user and a former handle of the user.
 	RenamedFrom Relation = "renamed_from"
-	// MovedFrom: a user and who she was in another domain.
+	// MovedFrom: a user and the user's former identity in another domain.
 	MovedFrom Relation = "moved_from"
 	// AttestedBy: the same key in a token of another issuer, or in a device statement of the user's own key.
 	AttestedBy Relation = "attested_by"
@@ -36,11 +36,11 @@ func Relations() []Relation {
 	return list
 }
 
-// A relation is a line of the table: what may lie inside what, and what must hold between the two.
+// A relation is a rule of the table: which types may be inside which, and the binding between the two.
 type relation struct {
 	name         Relation
 	outer, inner []string // types
-	// derived says that the outer token has its rights from the inner one: it neither lives longer nor may more.
+	// derived says that the rights of the outer token come from the inner one: it must not expire later or have a wider scope.
 	derived bool
 	binds   func(outer, inner *Layer) error
 }
@@ -57,9 +57,9 @@ var relations = []relation{
 	{AttestedBy, []string{TypeAccessToken}, []string{TypeAccessToken, TypeDevice}, false, bindAttestedBy},
 }
 
-// lookup returns the line of the table for r, nil if it has none.
+// lookup returns the rule for r, and nil if there is none.
 func (r Relation) lookup() *relation {
-	i := slices.IndexFunc(relations, func(line relation) bool { return line.name == r })
+	i := slices.IndexFunc(relations, func(rule relation) bool { return rule.name == r })
 	if i < 0 {
 		return nil
 	}

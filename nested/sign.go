@@ -11,12 +11,12 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// A SignFunc signs claims, which are JSON, as a token of that `typ`, and returns its compact serialization. The key ring
-// of an issuer has such a method; [UserKey] makes one for a user's own key.
+// A SignFunc signs claims, which are JSON, as a token of type typ, and returns the compact serialization. The key ring of an issuer
+// has such a method; [UserKey] makes one for a user's own key.
 type SignFunc func(typ string, claims []byte) (string, error)
 
-// UserKey returns a function that signs with a user's own key, which goes along in the header. Its algorithm is that of
-// the key: ES256, ES384, EdDSA or PS256. Other keys are refused, as [Open] refuses them.
+// UserKey returns a function that signs with a user's own key and puts the public key into the header. The algorithm follows from
+// the key: ES256, ES384, EdDSA or PS256. Other keys are refused, because [Open] refuses them.
 func UserKey(key crypto.Signer) (SignFunc, error) {
 	if err := checkUserKey(key.Public()); err != nil {
 		return nil, fmt.Errorf("nested: %w", err)
@@ -39,22 +39,22 @@ func UserKey(key crypto.Signer) (SignFunc, error) {
 	}, nil
 }
 
-// Sign checks that the statement is complete and has the claims of its type and no others, and signs it:
+// Sign signs the statement. It first checks that the statement has all claims of its type and no others:
 //
-//	im-actor+jwt       Party, PartyIssuer, Scope, Handle    Subject lets Party act for it
+//	im-actor+jwt       Party, PartyIssuer, Scope, Handle    Party may act for Subject
 //	im-delegation+jwt  JKT, Limits, Handle                  the key JKT is Subject's own and may sign statements
 //	im-device+jwt      Device, Number, JKT                  Device, with the key JKT, belongs to Subject
-//	im-link+jwt        Party, Handle                        Subject and Party are one person
+//	im-link+jwt        Party, Handle                        Subject and Party are the same person
 //	im-rename+jwt      Handle, OldHandle                    Subject has the handle Handle and had OldHandle
 //	im-move+jwt        Party, Handle                        Subject is now Party
 //	im-member+jwt      Party, Role                          Party belongs to Subject
 //	im-guardian+jwt    Party, Handle                        Party is the guardian of Subject
 //
-// A statement that [Open] would not take is not signed: with more than [MaxToken] bytes once signed it is refused with an
-// [*Error] of [CodeTooLarge], and with an audience beyond [MaxAudience] with a [*claims.ClaimError] about aud.
+// A statement that [Open] would refuse is not signed. If it would have more than [MaxToken] bytes, the error is an [*Error] with
+// [CodeTooLarge]; if its audience exceeds [MaxAudience] or [MaxAudienceName], it is a [*claims.ClaimError] about aud.
 //
-// What a user's key signs has her URI as Issuer, and in Tokens the delegation of that key; im-device+jwt is always so
-// signed, and of the others im-actor+jwt, im-link+jwt and im-delegation+jwt may be.
+// A statement signed by a user's own key has the user's URI as Issuer, and the delegation of that key in Tokens. An im-device+jwt
+// is always signed like that; im-actor+jwt, im-link+jwt and im-delegation+jwt may be.
 func (s Statement) Sign(sign SignFunc) (string, error) {
 	if err := s.validate(claims.Parser{AllowSingleLabel: true}); err != nil {
 		return "", fmt.Errorf("nested: statement: %w", err)
@@ -69,11 +69,11 @@ func (s Statement) Sign(sign SignFunc) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("nested: statement: %w", err)
 	}
-	// What cannot be read back is not signed.
+	// A statement that cannot be read back is not signed.
 	if _, err := parseStatement(kindOf(s.Type), payload); err != nil {
 		return "", fmt.Errorf("nested: statement: %w", err)
 	}
-	// Whatever header and signature add, this is too much. It is not worth a signature.
+	// This is too large even without header and signature.
 	if err := checkSize(base64.RawURLEncoding.EncodedLen(len(payload))); err != nil {
 		return "", err
 	}
@@ -87,7 +87,7 @@ func (s Statement) Sign(sign SignFunc) (string, error) {
 	return token, nil
 }
 
-// checkSize returns an error for a statement of so many bytes that nobody would open it.
+// checkSize returns an error for a signed statement of more bytes than [Open] accepts.
 func checkSize(n int) error {
 	if n <= MaxToken {
 		return nil
@@ -95,7 +95,7 @@ func checkSize(n int) error {
 	return &Error{Code: CodeTooLarge, Err: fmt.Errorf("a statement has at most %d bytes once it is signed", MaxToken)}
 }
 
-// checkAudience bounds the list of readers.
+// checkAudience checks the limits on the audience.
 func (s *Statement) checkAudience() error {
 	if len(s.Audience) > MaxAudience {
 		return &claims.ClaimError{Claim: "aud", Err: fmt.Errorf("more than %d names", MaxAudience)}
@@ -108,7 +108,7 @@ func (s *Statement) checkAudience() error {
 	return nil
 }
 
-// payload writes the claims. Those that other types have too are written as in an access token.
+// payload writes the claims. Claims that access tokens have too are written in the same form.
 func (s *Statement) payload() ([]byte, error) {
 	set := claims.Set{
 		Issuer: s.Issuer, Subject: s.Subject, Handle: s.Handle, Device: s.Device, Audience: s.Audience, Scope: s.Scope,

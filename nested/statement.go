@@ -1,7 +1,6 @@
 package nested
 
 import (
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,23 +13,23 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// A Statement is the claims of a token that says one thing. Which claims it has depends on its type, see [Statement.Sign];
-// the others are zero. docs/nested-verifiers.md has the table.
+// A Statement holds the claims of a token that says one thing. Its type determines which claims it has, see [Statement.Sign]; the
+// others are zero. docs/nested-verifiers.md has the table.
 type Statement struct {
 	Type     string   // typ
-	Issuer   string   // iss: the URL of the issuer or, for what the user's own key signs, Subject
-	Subject  string   // sub: a user's URI, or what she is a member of
-	Audience []string // aud: who may embed it, or the verifiers that it is for
+	Issuer   string   // iss: the URL of the issuer, or Subject if the user's own key signs
+	Subject  string   // sub: a user's URI, or that of the group that a user is a member of
+	Audience []string // aud: the verifiers, and the issuers that may embed it
 	JTI      string   // jti
 	IssuedAt time.Time
 	// NotBefore is nbf; zero means IssuedAt.
 	NotBefore time.Time
 	Expires   time.Time
-	// Status is the status of a statement that was read. [Open] refuses such a statement, since nothing here checks a status
-	// list, and [Statement.Sign] does not sign one.
+	// Status is the status of a statement that was read. [Open] refuses such a statement, because status lists are not checked,
+	// and [Statement.Sign] does not sign one.
 	Status *claims.Status
 
-	// Handle is the handle of the subject, to show people; of im-rename+jwt the new one. Only issuers tell handles.
+	// Handle is the handle of the subject, for display; in im-rename+jwt the new one. Only issuers may state handles.
 	Handle string
 	// OldHandle is the old_handle of im-rename+jwt.
 	OldHandle string
@@ -39,25 +38,25 @@ type Statement struct {
 	Party string
 	// PartyIssuer is the iss of may_act.
 	PartyIssuer string
-	// Scope is what the actor may do, words with spaces between.
+	// Scope is the scope of the actor, words separated by spaces.
 	Scope string
-	// Role is the role of a member, in words.
+	// Role is the role of a member, as free text.
 	Role string
-	// Device is the URI of a device, and Number which of the devices of its delegation it is, from 1.
+	// Device is the URI of a device, and Number its number among the devices of its delegation, from 1.
 	Device string
 	Number int
-	// JKT is cnf.jkt: the thumbprint of the user's key in im-delegation+jwt, of the device's in im-device+jwt.
+	// JKT is cnf.jkt: the thumbprint of the user's key in im-delegation+jwt, and of the device's key in im-device+jwt.
 	JKT string
-	// Limits are what the user's key may sign.
+	// Limits are the limits on what the user's key may sign.
 	Limits *Limits
 	// Tokens is the raw JSON array of nested tokens, see [Build].
 	Tokens json.RawMessage
 }
 
-// A kind is what sets one type of statement apart.
+// A kind describes one type of statement.
 type kind struct {
 	typ      string
-	required []string // claims beside the common ones
+	required []string // claims in addition to the common ones
 	optional []string
 	byUser   bool // a user's key may sign it
 	byIssuer bool // an issuer may sign it
@@ -74,14 +73,14 @@ var kinds = []kind{
 	{TypeGuardian, []string{"guardian"}, []string{"handle"}, false, true},
 }
 
-// requiredClaims are those that every statement has, commonClaims those that every statement may have.
+// requiredClaims are the claims that every statement has, commonClaims the ones that every statement may have.
 var (
 	requiredClaims = []string{"iss", "sub", "aud", "jti", "iat", "exp"}
 	commonClaims   = append(requiredClaims[:len(requiredClaims):len(requiredClaims)], "nbf", "status", "tokens", "njwt")
 )
 
-// ownClaims are those that some statement or access token has. A statement that has one of another type is refused: what
-// two readers could take for two things is neither.
+// ownClaims are the claims of some type of statement, or of access tokens. A statement with a claim of another type is refused, so
+// that two readers cannot read it in two ways.
 var ownClaims = []string{
 	"act", "acr", "amr", "auth_time", "client_id", "cnf", "device", "gen", "guardian", "handle", "home_iss", "limits",
 	"may_act", "member", "moved_to", "number", "old_handle", "role", "same_as", "scope", "sid",
@@ -95,7 +94,7 @@ func kindOf(typ string) *kind {
 	return &kinds[i]
 }
 
-// party returns the claim that holds [Statement.Party]; "" where there is none, and for im-actor+jwt, where may_act does.
+// party returns the claim that holds [Statement.Party]. It returns "" for types without one, and for im-actor+jwt, which has may_act.
 func (k *kind) party() string {
 	for _, name := range []string{"same_as", "moved_to", "member", "guardian"} {
 		if slices.Contains(k.required, name) {
@@ -105,8 +104,8 @@ func (k *kind) party() string {
 	return ""
 }
 
-// ParseStatement reads the claims of a statement of that type, as they were signed, for who keeps them. It checks form, and
-// neither times nor who signed.
+// ParseStatement reads the claims of a stored statement of type typ, as they were signed. It checks the form, but neither times nor
+// the signature.
 func ParseStatement(typ string, payload []byte) (Statement, error) {
 	k := kindOf(typ)
 	if k == nil {
@@ -119,7 +118,7 @@ func ParseStatement(typ string, payload []byte) (Statement, error) {
 	return *s, nil
 }
 
-// parseStatement reads the payload of a token of that kind: its form, and that it has its own claims and no others.
+// parseStatement reads the payload of a statement. It checks its form, and that it has no claims of other types.
 func parseStatement(k *kind, payload []byte) (*Statement, error) {
 	set, err := claims.ParseSet(payload)
 	if err != nil {
@@ -166,7 +165,7 @@ func parseStatement(k *kind, payload []byte) (*Statement, error) {
 	return s, err
 }
 
-// count reads a whole number from 1 to a thousand million, which as seconds is thirty years.
+// count reads a whole number from 1 to 1e9, which is about thirty years in seconds.
 func count(raw []byte) (int, error) {
 	n, err := strconv.Atoi(string(raw)) // JSON has no numbers like +1 and 01
 	if err != nil || n < 1 || n > 1e9 {
@@ -175,16 +174,11 @@ func count(raw []byte) (int, error) {
 	return n, nil
 }
 
-func isThumbprint(s string) bool {
-	sum, err := jose.DecodeBase64(s)
-	return err == nil && len(sum) == sha256.Size
-}
-
-// byUser reports whether the statement says that the user's own key signed it.
+// byUser reports whether the statement claims to be signed by the user's own key.
 func (s *Statement) byUser() bool { return s.Issuer == s.Subject }
 
-// validate checks that the statement is complete and that its identifiers are what their claims want and agree. It knows
-// neither time nor keys.
+// validate checks that the statement is complete, and that its identifiers have the right types and agree. It knows neither time nor
+// keys.
 func (s *Statement) validate(p claims.Parser) error {
 	k := kindOf(s.Type)
 	if k == nil {
@@ -202,9 +196,9 @@ func (s *Statement) validate(p claims.Parser) error {
 		return &claims.ClaimError{Claim: "exp", Err: claims.ErrMalformed}
 	case s.byUser() && !k.byUser, !s.byUser() && !k.byIssuer:
 		return &claims.ClaimError{Claim: "iss", Err: claims.ErrIssuer}
-	case s.byUser() && s.Handle != "": // handles are the issuer's to give
+	case s.byUser() && s.Handle != "": // only issuers may state handles
 		return &claims.ClaimError{Claim: "handle", Err: claims.ErrIssuer}
-	case s.JKT != "" && !isThumbprint(s.JKT):
+	case s.JKT != "" && !jose.IsThumbprint(s.JKT):
 		return &claims.ClaimError{Claim: "cnf", Err: claims.ErrMalformed}
 	case s.Limits != nil:
 		if err := s.Limits.validate(); err != nil {
@@ -306,7 +300,7 @@ func (s *Statement) validateNames(p claims.Parser) error {
 	switch {
 	case s.Type == TypeRename && s.Handle == s.OldHandle:
 		return &claims.ClaimError{Claim: "old_handle", Err: claims.ErrMalformed}
-	case s.Party == s.Subject: // nobody is her own guardian, actor, successor or double
+	case s.Party == s.Subject: // nobody is their own guardian, actor, successor or other identity
 		return &claims.ClaimError{Claim: "sub", Err: claims.ErrMalformed}
 	}
 	return nil

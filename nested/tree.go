@@ -8,41 +8,40 @@ import (
 	"github.com/imidentity/issuer/claims"
 )
 
-// A Tree is what a token and all that it encloses come to.
+// A Tree is the checked content of a token and all tokens inside it.
 type Tree struct {
 	// Root is the outermost token.
 	Root *Layer `json:"token"`
-	// Subjects are those whom the tokens are about, each once, outer before inner. For same_as and attested_by they are
-	// one person, for renamed_from and moved_from the first is who she is now.
+	// Subjects are the subjects of the tokens, each once, outer before inner. With same_as and attested_by they are one person; with
+	// renamed_from and moved_from the first is the current identity.
 	Subjects []Subject `json:"subjects"`
-	// Actor is who acts for somebody: by grants that the outermost token encloses, or because its issuer says so in `act`
-	// alone. Nil if nobody does.
+	// Actor is the actor, by grants inside the outermost token or only by its `act`. Nil if there is none.
 	Actor *Subject `json:"actor,omitempty"`
-	// Scope is what the whole may do: the words that every access token and grant in it has, in the order of the outermost.
+	// Scope is the scope of the whole: the words that all access tokens and grants have, in the order of the outermost token.
 	Scope string `json:"scope,omitempty"`
-	// From and Until are when all of it is valid.
+	// From and Until are the times between which all tokens are valid.
 	From      time.Time `json:"from"`
 	Until     time.Time `json:"until"`
 	Assurance Assurance `json:"assurance"`
 
 	now   time.Time
-	asked bool // whether tokens were revoked
+	asked bool // revocations were looked up
 }
 
-// A Subject is somebody whom a token is about.
+// A Subject is the subject of a token.
 type Subject struct {
-	URI    string `json:"uri"`              // a user's, or what somebody is a member of; of a service its client id
-	Handle string `json:"handle,omitempty"` // URI, if the token tells it
-	Issuer string `json:"iss"`              // who says so
+	URI    string `json:"uri"`              // of a user or a group; the client id of a service
+	Handle string `json:"handle,omitempty"` // a URI, if a token has it
+	Issuer string `json:"iss"`              // of the token
 	Path   string `json:"path"`             // of the token
 }
 
-// An Assurance is the least of what the access tokens say about how people logged in.
+// An Assurance is what all access tokens say about the logins behind them.
 type Assurance struct {
-	ACR      string     `json:"acr,omitempty"`       // that of all; empty if they differ or one has none
-	AMR      []string   `json:"amr,omitempty"`       // those that all have
+	ACR      string     `json:"acr,omitempty"`       // empty if the tokens differ or one has none
+	AMR      []string   `json:"amr,omitempty"`       // the values that all tokens have
 	AuthTime *time.Time `json:"auth_time,omitempty"` // the earliest; nil if one has none
-	// Unrevoked says that each token was asked about, and that none was revoked; see [Options].
+	// Unrevoked says that the revocation of each token was looked up, and that none was revoked; see [Options].
 	Unrevoked bool `json:"unrevoked"`
 }
 
@@ -57,7 +56,7 @@ func appendLayers(list []*Layer, l *Layer) []*Layer {
 	return list
 }
 
-// tree puts together what was found good.
+// tree makes the tree of the checked tokens.
 func (op *opener) tree() *Tree {
 	layers := op.read.layers
 	root := layers[0]
@@ -86,8 +85,8 @@ func (op *opener) tree() *Tree {
 	return t
 }
 
-// addSubject adds the subject of l, or its handle to a subject that had none. A service's id means something with its issuer
-// only, so two services of one id under two issuers are two subjects.
+// addSubject adds the subject of l, or its handle to a known subject without one. A client id is unique only at its issuer, so
+// services with the same id at two issuers are two subjects.
 func (t *Tree) addSubject(l *Layer) {
 	s := Subject{URI: l.Subject, Handle: l.handle(), Issuer: l.Issuer, Path: l.Path}
 	if l.Statement != nil && l.Statement.OldHandle != "" {
@@ -105,7 +104,7 @@ func (t *Tree) addSubject(l *Layer) {
 	t.Subjects = append(t.Subjects, s)
 }
 
-// scope returns what the token lets be done. Statements about who somebody is do not limit it.
+// scope returns the scope of the token. Statements about identities do not limit the scope of the whole.
 func (l *Layer) scope() (scope string, limited bool) {
 	switch {
 	case l.Access != nil:
@@ -116,7 +115,7 @@ func (l *Layer) scope() (scope string, limited bool) {
 	return "", false
 }
 
-// intersection returns the words of a that b has too.
+// intersection returns the words that are in a and b.
 func intersection(a, b string) string {
 	words := strings.Fields(b)
 	var both []string
@@ -128,7 +127,7 @@ func intersection(a, b string) string {
 	return strings.Join(both, " ")
 }
 
-// add takes the least of a and what the token says.
+// add reduces a to what s says too.
 func (a *Assurance) add(s *claims.Set, first bool) {
 	if first {
 		a.ACR, a.AMR = s.ACR, slices.Clone(s.AMR)
@@ -142,13 +141,13 @@ func (a *Assurance) add(s *claims.Set, first bool) {
 	a.AMR = slices.DeleteFunc(a.AMR, func(method string) bool { return !slices.Contains(s.AMR, method) })
 	switch {
 	case s.AuthTime.IsZero():
-		a.AuthTime = nil // of one nobody knows when it was
+		a.AuthTime = nil // the time of one login is unknown
 	case a.AuthTime != nil && s.AuthTime.Before(*a.AuthTime):
 		a.AuthTime = &s.AuthTime
 	}
 }
 
-// actor returns who acts by the outermost token: whom its issuer names in `act`, or itself by somebody's grant.
+// actor returns the actor of the outermost token: the one in `act`, or its subject if there is a grant inside.
 func actor(root *Layer) *Subject {
 	if root.Access == nil {
 		return nil
@@ -162,7 +161,7 @@ func actor(root *Layer) *Subject {
 	return &Subject{URI: root.Subject, Handle: root.handle(), Issuer: root.Issuer, Path: root.Path}
 }
 
-// granted reports whether the token encloses a grant.
+// granted reports whether there is a grant inside the token.
 func (l *Layer) granted() bool {
 	return slices.ContainsFunc(l.Inner, func(inner *Layer) bool { return inner.Relation == ActsFor })
 }

@@ -14,8 +14,8 @@ const maxUserRSA = 4096
 
 var errUserKey = errors.New("must be P-256, P-384, Ed25519, or RSA with 2048 to 4096 bits and the exponent 65537")
 
-// checkUserKey returns an error for a key whose signatures cost too much to verify. Anybody can send a statement under a key
-// of their choice, so users' keys are limited as those of DPoP proofs are: ES512 costs 40 times as much as ES256.
+// checkUserKey returns an error for a key whose signatures cost too much to verify. Anyone can send a statement with a key of their
+// choice, so users' keys have the same limits as those of DPoP proofs: ES512 costs 40 times as much as ES256.
 func checkUserKey(key crypto.PublicKey) error {
 	switch alg := jose.AlgorithmFor(key); alg {
 	case jose.ES256, jose.ES384, jose.EdDSA:
@@ -28,9 +28,9 @@ func checkUserKey(key crypto.PublicKey) error {
 	return errUserKey
 }
 
-// readUserKeys reads the keys that came along with what users signed, and checks all that is cheap about them: whether they may
-// sign at all, and whether the delegations inside name them. No signature has been verified then: nobody makes a verifier
-// check signatures by a key to which nothing delegates.
+// readUserKeys reads the keys of users from the headers of their statements, and makes the cheap checks: whether they may sign at
+// all, and whether the delegations inside name them. This comes before any signature, so that no sender can make a verifier
+// check signatures of a key that no delegation names.
 func (op *opener) readUserKeys() error {
 	for _, l := range op.read.layers {
 		if err := op.readUserKey(l); err != nil {
@@ -73,7 +73,7 @@ func (op *opener) readUserKey(l *Layer) error {
 	return nil
 }
 
-// bindKey: the key that a delegation names came along with the outer statement, which is about the same user.
+// bindKey: the key that the delegation names is in the header of the outer statement, which is about the same user.
 func bindKey(outer, delegation *Layer) error {
 	switch {
 	case !outer.byUser() || outer.JKT != delegation.Statement.JKT:

@@ -8,9 +8,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 )
 
-// How names that others chose are written in the sentences of [Tree.Explain].
-
-// parser reads what has been checked.
+// parser reads identifiers that have been checked.
 var parser = claims.Parser{AllowSingleLabel: true}
 
 // only reports whether s is made of letters, digits, dots, hyphens, underscores and the characters of more.
@@ -20,7 +18,7 @@ func only(s, more string) bool {
 	})
 }
 
-// word returns s, in quotation marks unless it is one plain word.
+// word returns s, in quotation marks unless it is a plain word.
 func word(s string) string {
 	if only(s, "") {
 		return s
@@ -28,8 +26,8 @@ func word(s string) string {
 	return quote(s)
 }
 
-// bare reports whether an identifier can stand in a sentence as people write it: its parts are plain, and stay so where A-labels
-// of its domain are shown as U-labels.
+// bare reports whether an identifier can be shown in a sentence in its native form: its parts are plain words, even after the
+// A-labels of its domain are shown as U-labels.
 func bare(id claims.ID) bool {
 	if strings.ContainsFunc(claims.Display(id), func(r rune) bool { return r >= 0x7F }) {
 		return false
@@ -42,8 +40,8 @@ func bare(id claims.ID) bool {
 	return true
 }
 
-// name shows an identifier as people write it if its parts are plain, else its URI, which has neither spaces nor quotation
-// marks. What is no identifier is quoted.
+// name returns the native form of an identifier if its parts are plain words, else its URI, which has neither spaces nor quotation
+// marks. Text that is not an identifier is quoted.
 func name(uri string) string {
 	id, err := parser.Parse(uri)
 	switch {
@@ -55,7 +53,7 @@ func name(uri string) string {
 	return id.String()
 }
 
-// issuerName returns the URL of an issuer, in quotation marks if it is none of the usual form.
+// issuerName returns the URL of an issuer, in quotation marks if it has unusual characters.
 func issuerName(url string) string {
 	if rest, ok := strings.CutPrefix(url, "https://"); ok && only(rest, ":/[]~") {
 		return url
@@ -66,7 +64,7 @@ func issuerName(url string) string {
 	return quote(url)
 }
 
-// scopeNames lists the words of a scope. Commas set them apart, or they could make a sentence of their own.
+// scopeNames lists the words of a scope, separated by commas, so that they cannot form a sentence.
 func scopeNames(scope string) string {
 	words := strings.Fields(scope)
 	for i, w := range words {
@@ -77,8 +75,9 @@ func scopeNames(scope string) string {
 	return strings.Join(words, ", ")
 }
 
-// quote returns text in quotation marks, without control characters, and where it is not ASCII set off from the text around it
-// by isolates (UAX #9 §2.4). If it has quotation marks of another script it is written in ASCII, or they would seem to end it.
+// quote returns s in quotation marks, without control characters. If s is not ASCII, isolates (UAX #9 §2.4) keep its direction from
+// affecting the text around it. If it contains quotation marks of another script, which would seem to end it, it is written in
+// ASCII.
 func quote(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return r >= 0x7F && unicode.Is(unicode.Quotation_Mark, r) }) {
 		return strconv.QuoteToASCII(s)

@@ -246,6 +246,12 @@ func Thumbprint(pub crypto.PublicKey) (string, error) {
 	return thumbprint(canonical), nil
 }
 
+// IsThumbprint reports whether s has the form of a thumbprint: 32 bytes in canonical base64url.
+func IsThumbprint(s string) bool {
+	sum, err := DecodeBase64(s)
+	return err == nil && len(sum) == sha256.Size
+}
+
 func thumbprint(canonical []byte) string {
 	sum := sha256.Sum256(canonical)
 	return b64.EncodeToString(sum[:])
