@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -126,7 +127,7 @@ func TestSteps(t *testing.T) {
 }
 
 // known signs a user in, who has an account then.
-func (w *world) known(t *testing.T, name string) storage.User {
+func (w *world) known(t testing.TB, name string) storage.User {
 	t.Helper()
 	u := w.user(name)
 	token, in := u.arrive(t, "own", nil)
@@ -135,7 +136,7 @@ func (w *world) known(t *testing.T, name string) storage.User {
 	return w.linked(t, name)
 }
 
-func (w *world) linked(t *testing.T, name string) storage.User {
+func (w *world) linked(t testing.TB, name string) storage.User {
 	t.Helper()
 	subject := map[string]string{"alice": "dev-10021", "bob": "dev-10022", "Alice": "dev-10023"}[name]
 	u, err := w.store.LinkedUser(t.Context(), "example.com", w.idp, subject)
@@ -427,4 +428,49 @@ func TestSilent(t *testing.T) {
 	}
 	out := good[signin.Refuse](t, w.user("alice"), "", request("two", url.Values{"prompt": {"none"}}))
 	wantRefused(t, out, oauth.CodeInteractionRequired)
+}
+
+// Requests that come at once are as good as requests that come one after the other.
+func TestParallel(t *testing.T) {
+	w := open(t, nil)
+	const n = 6
+	t.Run("first logins of one person", func(t *testing.T) {
+		users, tokens, ins := make([]*user, n), make([]string, n), make([]signin.Return, n)
+		for i := range n {
+			users[i] = w.user("alice")
+			tokens[i], ins[i] = users[i].arrive(t, "own", nil)
+		}
+		outcomes := make([]signin.Outcome, n)
+		parallel(n, func(i int) { outcomes[i], _ = users[i].send(t, tokens[i], ins[i]) })
+		for _, out := range outcomes {
+			if r, ok := out.(signin.Redirect); ok {
+				wantCode(t, r)
+			} else {
+				t.Errorf("outcome = %#v, want a redirect with a code", out)
+			}
+		}
+		if n := sqlitetest.Count(t, w.path, "SELECT count(*) FROM users"); n != 1 {
+			t.Errorf("there are %d users, want 1", n)
+		}
+	})
+	t.Run("one decision", func(t *testing.T) {
+		u := w.user("alice")
+		token := u.asked(t, "guest", nil)
+		outcomes := make([]signin.Outcome, n)
+		parallel(n, func(i int) { outcomes[i], _ = u.send(t, token, signin.Decide{Allow: true}) })
+		for _, out := range outcomes {
+			if locationOf(out) == "" || locationOf(out) != locationOf(outcomes[0]) {
+				t.Errorf("outcomes = %#v and %#v, want one redirect", outcomes[0], out)
+			}
+		}
+	})
+}
+
+// parallel runs fn n times at once.
+func parallel(n int, fn func(i int)) {
+	var running sync.WaitGroup
+	for i := range n {
+		running.Go(func() { fn(i) })
+	}
+	running.Wait()
 }

@@ -166,7 +166,7 @@ func (nobody) Key(context.Context, string, string) (crypto.PublicKey, string, er
 }
 func (nobody) Speaks(context.Context, string, string) error { return errors.New("nobody") }
 
-func open(t *testing.T, change func(*signin.Config)) *world {
+func open(t testing.TB, change func(*signin.Config)) *world {
 	t.Helper()
 	w := &world{path: filepath.Join(t.TempDir(), "issuer.db"), results: make(map[signin.Result]int)}
 	w.idp = startProvider(t, w)
@@ -247,7 +247,7 @@ func open(t *testing.T, change func(*signin.Config)) *world {
 }
 
 // startProvider runs the development provider. It fails as w.idpDown says.
-func startProvider(t *testing.T, w *world) string {
+func startProvider(t testing.TB, w *world) string {
 	t.Helper()
 	var handler http.Handler
 	server := httptest.NewServer(http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
@@ -276,7 +276,7 @@ func startProvider(t *testing.T, w *world) string {
 }
 
 // provider is the client of the development provider.
-func (w *world) provider(t *testing.T, id, domain string) *login.Provider {
+func (w *world) provider(t testing.TB, id, domain string) *login.Provider {
 	t.Helper()
 	client, err := fetch.NewClient(fetch.Policy{AllowHTTP: true, AllowNetworks: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
 	if err != nil {
@@ -315,7 +315,7 @@ func (w *world) user(name string) *user {
 }
 
 // send advances a login, as the browser does that is told to set cookies.
-func (u *user) send(t *testing.T, token string, in signin.Input) (signin.Outcome, error) {
+func (u *user) send(t testing.TB, token string, in signin.Input) (signin.Outcome, error) {
 	t.Helper()
 	u.mu.Lock()
 	at := signin.State{Token: token, Browser: u.cookies[token], From: u.from}
@@ -348,7 +348,7 @@ func cookies(out signin.Outcome) []signin.Cookie {
 }
 
 // good is send for an input that must have an outcome of a type.
-func good[O signin.Outcome](t *testing.T, u *user, token string, in signin.Input) O {
+func good[O signin.Outcome](t testing.TB, u *user, token string, in signin.Input) O {
 	t.Helper()
 	out, err := u.send(t, token, in)
 	if o, ok := out.(O); ok && err == nil {
@@ -359,7 +359,7 @@ func good[O signin.Outcome](t *testing.T, u *user, token string, in signin.Input
 }
 
 // wantPage sends an input and wants a page of a reason.
-func (u *user) wantPage(t *testing.T, token string, in signin.Input, want signin.Reason) {
+func (u *user) wantPage(t testing.TB, token string, in signin.Input, want signin.Reason) {
 	t.Helper()
 	if p := good[signin.Page](t, u, token, in); p.Reason != want {
 		t.Errorf("%T leads to a page of reason %d, %v; want %d", in, p.Reason, p.Err, want)
@@ -380,7 +380,7 @@ func request(client string, change url.Values) signin.Begin {
 }
 
 // signInAt goes to a URL at the OpenID provider, signs in there, and returns the way back: the state and the input.
-func (u *user) signInAt(t *testing.T, to string) (token string, in signin.Return) {
+func (u *user) signInAt(t testing.TB, to string) (token string, in signin.Return) {
 	t.Helper()
 	back, err := u.browser.Login(t.Context(), to, func(at *url.URL) bool { return strings.HasPrefix(at.String(), callback) },
 		map[string]string{"text": u.name, "password": u.name})
@@ -392,19 +392,19 @@ func (u *user) signInAt(t *testing.T, to string) (token string, in signin.Return
 }
 
 // arrive begins a login and signs in at the provider.
-func (u *user) arrive(t *testing.T, client string, change url.Values) (token string, in signin.Return) {
+func (u *user) arrive(t testing.TB, client string, change url.Values) (token string, in signin.Return) {
 	t.Helper()
 	return u.signInAt(t, good[signin.Redirect](t, u, "", request(client, change)).Location)
 }
 
 // asked begins a login that leads to the page which asks for consent, and returns the state of the page.
-func (u *user) asked(t *testing.T, client string, change url.Values) (token string) {
+func (u *user) asked(t testing.TB, client string, change url.Values) (token string) {
 	t.Helper()
 	token, in := u.arrive(t, client, change)
 	return consentIn(t, good[signin.Redirect](t, u, token, in))
 }
 
-func consentIn(t *testing.T, r signin.Redirect) (token string) {
+func consentIn(t testing.TB, r signin.Redirect) (token string) {
 	t.Helper()
 	if !strings.HasPrefix(r.Location, consentPage+"?state=") {
 		t.Fatalf("redirect to %s, want the page that asks for consent", r.Location)
@@ -413,7 +413,7 @@ func consentIn(t *testing.T, r signin.Redirect) (token string) {
 }
 
 // wantCode wants a redirect to the app with a code, and returns the code.
-func wantCode(t *testing.T, r signin.Redirect) string {
+func wantCode(t testing.TB, r signin.Redirect) string {
 	t.Helper()
 	to, err := url.Parse(r.Location)
 	if err != nil || !strings.HasPrefix(r.Location, home) || to.Query().Get("code") == "" || to.Query().Get("state") != "of the app" {
@@ -423,7 +423,7 @@ func wantCode(t *testing.T, r signin.Redirect) string {
 }
 
 // wantRefused wants an error code for the app.
-func wantRefused(t *testing.T, r signin.Refuse, code string) {
+func wantRefused(t testing.TB, r signin.Refuse, code string) {
 	t.Helper()
 	to, err := url.Parse(r.Err.Location)
 	if err != nil || r.Err.Err.Code != code || to.Query().Get("error") != code || !strings.HasPrefix(r.Err.Location, home) {
@@ -432,7 +432,7 @@ func wantRefused(t *testing.T, r signin.Refuse, code string) {
 }
 
 // pending returns how many logins are stored, answers to forms among them.
-func (w *world) pending(t *testing.T) int {
+func (w *world) pending(t testing.TB) int {
 	t.Helper()
 	n, err := w.store.(interface {
 		Waiting(context.Context) (int, error)
