@@ -16,6 +16,7 @@ var helpers = map[string]func(path string) error{
 	"write":    writeUntilKilled,
 	"unwanted": openWithoutRights,
 	"full":     fillDisk,
+	"log":      fillLog,
 }
 
 const helperVar, pathVar = "SQLITE_TEST_HELPER", "SQLITE_TEST_PATH"

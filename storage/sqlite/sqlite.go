@@ -175,15 +175,14 @@ var (
 	readerPragmas = append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "query_only(1)", "cache_size(-16384)")
 )
 
-// writerPragmas lets the log grow to 8000 pages (32 MiB) between checkpoints, which share their fsyncs among many
-// commits, and gives the disk space back after a burst.
+// writerPragmas lets the log grow to logPages between checkpoints, and gives its disk space back after a burst.
 func writerPragmas(o Options) []string {
 	synchronous := "synchronous(full)"
 	if o.RelaxedDurability {
 		synchronous = "synchronous(normal)"
 	}
 	return append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "journal_mode(wal)", synchronous, "cache_size(-65536)",
-		"wal_autocheckpoint(8000)", "journal_size_limit(67108864)")
+		fmt.Sprintf("wal_autocheckpoint(%d)", logPages), "journal_size_limit(67108864)")
 }
 
 func dsn(path string, pragmas []string) string {

@@ -26,6 +26,7 @@ const maxBatch = 256
 // goroutine (panic, runtime.Goexit) is the caller's own affair.
 type writer struct {
 	conn    *conn
+	log     *checkpointer
 	jobs    chan job // unbuffered: a job that was taken is answered
 	closing chan struct{}
 	stopped chan struct{}
@@ -54,10 +55,14 @@ var (
 
 func openWriter(path string, o Options, damaged *atomic.Bool) (_ *writer, err error) {
 	w := &writer{jobs: make(chan job), closing: make(chan struct{}), stopped: make(chan struct{}), damaged: damaged}
-	if w.conn, err = openConn(path, writerPragmas(o)); err != nil {
+	connect := func() (*conn, error) { return openConn(path, append(writerPragmas(o), "wal_autocheckpoint(0)")) }
+	if w.conn, err = connect(); err != nil {
 		return nil, err
 	}
 	if w.place, err = newPlace(path); err != nil {
+		return nil, errors.Join(err, w.conn.close())
+	}
+	if w.log, err = newCheckpointer(path, connect); err != nil {
 		return nil, errors.Join(err, w.conn.close())
 	}
 	go w.run()
@@ -70,7 +75,10 @@ func (w *writer) stop() {
 	<-w.stopped
 }
 
-func (w *writer) close() error { return w.conn.close() }
+func (w *writer) close() error {
+	w.log.stop()
+	return errors.Join(w.conn.close(), w.log.file.Close())
+}
 
 // inUpdate marks the context of a function that holds the turn of the writer in its value.
 type inUpdate struct{}
@@ -150,6 +158,9 @@ func (w *writer) batch(first job) {
 	}
 	for _, j := range jobs {
 		j.outcome <- err
+	}
+	if err == nil {
+		w.log.committed(w.conn)
 	}
 }
 
