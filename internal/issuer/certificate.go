@@ -49,22 +49,8 @@ func (c *certificate) config() *tls.Config {
 	}
 }
 
-// follow reads the files again when they have changed, until ctx ends.
-func (c *certificate) follow(ctx context.Context) {
-	tick := time.NewTicker(certificateEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			c.look()
-		}
-	}
-}
-
 // look uses changed files once they have been unchanged for one interval, because two files are not written at once.
-func (c *certificate) look() {
+func (c *certificate) look(context.Context) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	cert, key, err := c.files()
@@ -72,8 +58,9 @@ func (c *certificate) look() {
 	settled := now == c.seen
 	c.seen = now
 	if settled && now != c.tried {
-		c.use(cert, key, err)
+		_ = c.use(cert, key, err) // it logs the error
 	}
+	return nil
 }
 
 // reload reads the files now. If they are not valid, it logs the error and the previous certificate stays in use.

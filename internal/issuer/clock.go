@@ -148,33 +148,23 @@ func (c *clock) note(ctx context.Context, store storage.Store, accept bool) erro
 	})
 }
 
-// keepTime notes the time in the database until ctx ends, and logs when the clock is not trusted any more, or again.
-func (i *Instance) keepTime(ctx context.Context) {
-	tick := time.NewTicker(i.noteEvery)
-	defer tick.Stop()
-	var wrong error
-	for {
-		err := i.clock.note(ctx, i.store, false)
-		var fault *clockError
-		switch errors.As(err, &fault); {
-		case ctx.Err() != nil:
-			return
-		case fault != nil && wrong == nil:
-			i.log.Error("not ready: the time is not known", slog.Any("error", fault))
-			wrong = fault
-		case err == nil && wrong != nil:
-			i.log.Info("the time is known again")
-			wrong = nil
-		case err != nil && fault == nil:
-			i.log.Error("note the time", slog.Any("error", err))
-		}
-		i.behind.Store(fault)
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+// noteTime notes the time in the database, and logs when the clock is not trusted any more, or again.
+func (i *Instance) noteTime(ctx context.Context) error {
+	err := i.clock.note(ctx, i.store, false)
+	if ctx.Err() != nil {
+		return err
 	}
+	var fault *clockError
+	if err != nil && !errors.As(err, &fault) {
+		return err // the database does not say what it knows of the time
+	}
+	switch before := i.clockFault.Swap(fault); {
+	case fault != nil && before == nil:
+		i.log.Error("not ready: the time is not known", slog.Any("error", fault))
+	case fault == nil && before != nil:
+		i.log.Info("the time is known again")
+	}
+	return nil
 }
 
 // time returns an error while the issuer does not know the time.
@@ -182,7 +172,7 @@ func (i *Instance) time() error {
 	if err := i.clock.fault(); err != nil {
 		return err
 	}
-	if fault := i.behind.Load(); fault != nil {
+	if fault := i.clockFault.Load(); fault != nil {
 		return fault
 	}
 	return nil

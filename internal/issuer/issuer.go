@@ -55,7 +55,8 @@ type Instance struct {
 	closeReplay  func() error       // closes the store of spent proofs; nil if it needs no closing
 	memoryReplay *dpop.MemoryReplay // the store of spent proofs, if it is in memory
 
-	behind  atomic.Pointer[clockError] // set while the clock is behind the time that another node has noted
+	clockFault atomic.Pointer[clockError] // found when the time was last noted: the clock may be behind that of another node
+
 	pinging sync.Mutex
 	pinged  time.Time // when the store was last asked, and its answer
 	pingErr error

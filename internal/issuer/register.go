@@ -83,25 +83,6 @@ func (r *register) configure(cfg *config.Config) error {
 	return nil
 }
 
-// follow reads changes until ctx ends.
-func (r *register) follow(ctx context.Context) {
-	failing := false
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		err := r.read(ctx)
-		if ctx.Err() == nil && failing != (err != nil) {
-			failing = err != nil
-			r.log.Warn("following the clients", slog.Bool("failing", failing), slog.Any("error", err))
-		}
-	}
-}
-
 // read applies the changes in storage since the last time.
 func (r *register) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)

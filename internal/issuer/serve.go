@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imidentity/issuer/internal/follow"
 	"github.com/imidentity/issuer/internal/server"
 )
 
@@ -21,11 +22,11 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	var background sync.WaitGroup
 	background.Go(func() { i.mirror.Run(work) })
 	background.Go(func() { i.ring.Run(work) })
-	background.Go(func() { i.checkDatabase(work) })
-	background.Go(func() { i.sweep(work) })
-	background.Go(func() { i.keepTime(work) })
-	background.Go(func() { i.clients.follow(work) })
 	background.Go(func() { i.server.Run(work) })
+	background.Go(func() { i.checkDatabase(work) })
+	for _, loop := range i.loops() {
+		background.Go(func() { loop.Run(work) })
+	}
 
 	servers := []*http.Server{server.HTTP(i.server.Public(), i.log), server.HTTP(i.server.Admin(), i.log)}
 	failed := make(chan error, len(servers))
@@ -34,7 +35,6 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 		if n == 0 && i.tls != nil {
 			servers[n].TLSConfig = i.tls.config()
 			serve = func(l net.Listener) error { return servers[n].ServeTLS(l, "", "") }
-			background.Go(func() { i.tls.follow(work) })
 		}
 		go func() { failed <- serve(l) }()
 	}
@@ -51,4 +51,17 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	stop()
 	background.Wait()
 	return errors.Join(err, i.Close())
+}
+
+// loops returns the tasks that repeat while the issuer serves.
+func (i *Instance) loops() []*follow.Loop {
+	list := []*follow.Loop{
+		follow.New(follow.Config{Name: "sweeping expired rows", Do: i.sweep, Interval: i.sweepEvery, Later: true, Log: i.log}),
+		follow.New(follow.Config{Name: "noting the time", Do: i.noteTime, Interval: i.noteEvery, Log: i.log}),
+		follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Later: true, Log: i.log}),
+	}
+	if i.tls != nil {
+		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: i.tls.look, Interval: certificateEvery, Later: true}))
+	}
+	return list
 }

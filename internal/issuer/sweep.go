@@ -3,37 +3,24 @@ package issuer
 import (
 	"context"
 	"errors"
-	"log/slog"
-	"time"
 
 	"github.com/imidentity/issuer/storage"
 )
 
-// sweep removes expired rows at intervals, until ctx ends.
-func (i *Instance) sweep(ctx context.Context) {
-	tick := time.NewTicker(i.sweepEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			if i.time() != nil {
-				continue // without the time, nothing is known to have expired
-			}
-			err := errors.Join(i.sweepOnce(ctx), i.accounts.FinishWithdrawals(ctx))
-			if err != nil && ctx.Err() == nil {
-				i.log.Error("sweep expired rows", slog.Any("error", err))
-			}
-		}
+// sweep removes expired rows, and finishes withdrawals that were interrupted. While the time is not known it does nothing:
+// then nothing is known to have expired.
+func (i *Instance) sweep(ctx context.Context) error {
+	if i.time() != nil {
+		return nil
 	}
+	return errors.Join(i.removeExpired(ctx), i.accounts.FinishWithdrawals(ctx))
 }
 
 // sweepBatch is how many rows one transaction of the sweep reads or removes, so that others can write in between.
 const sweepBatch = 500
 
-// sweepOnce removes all expired rows, in many transactions.
-func (i *Instance) sweepOnce(ctx context.Context) error {
+// removeExpired removes all expired rows, in many transactions.
+func (i *Instance) removeExpired(ctx context.Context) error {
 	now := i.now()
 	for at := (storage.SweepPosition{}); ; {
 		var next storage.SweepPosition
