@@ -22,7 +22,7 @@ type change struct {
 	spare  *storage.SigningKey  // a new key that may be added; nil if none was made
 
 	subject int    // index of the row that the change is about
-	why     string // for the audit log
+	why     string // for [Event]
 }
 
 func (r *Ring) newChange(rows []storage.SigningKey) *change {

@@ -37,9 +37,11 @@ type RingConfig struct {
 	Limit time.Duration
 	// Revoked is called with the revocation of a key as soon as it is durable. It may be nil.
 	Revoked func(...storage.Revocation)
+	// Changed is called for each key that a change revoked or made sign, when that is durable. It may be nil.
+	Changed func(context.Context, Event)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
-	// Log receives audit events, and one line when reading begins to fail and one when it works again. Nil discards them.
+	// Log receives one line when reading begins to fail and one when it works again. Nil discards them.
 	Log *slog.Logger
 }
 
@@ -98,6 +100,9 @@ func (cfg *RingConfig) complete() {
 	}
 	if cfg.Revoked == nil {
 		cfg.Revoked = func(...storage.Revocation) {}
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func(context.Context, Event) {}
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -100,20 +100,31 @@ func (r *Ring) attempt(ctx context.Context, decide func(*change) error) (*change
 	if err := r.adopt(c.rows, began); err != nil { // the change is durable, even if another key does not open
 		r.cfg.Log.ErrorContext(ctx, "signing keys do not open", slog.Any("error", err))
 	}
-	r.audit(ctx, c)
+	r.report(ctx, c)
 	return c, nil
 }
 
-// audit logs the key that was revoked, and the key that signs or will sign.
-func (r *Ring) audit(ctx context.Context, c *change) {
+// An Event is what a change did to one key.
+type Event struct {
+	KID string
+	// Revoked is true for a key that was revoked, and false for one that signs or will sign.
+	Revoked bool
+	// Asked is true if [Ring.Rotate] or [Ring.Revoke] made the change, and false if it was due.
+	Asked bool
+	// Reason is that of [Ring.Revoke] or, for a key that signs, what made it: operator, revocation, start, settings, schedule.
+	Reason string
+}
+
+// report calls [RingConfig.Changed] for the key that was revoked, and for the key that signs or will sign.
+func (r *Ring) report(ctx context.Context, c *change) {
+	asked := c.why == "operator" || c.why == "revocation"
 	for i := range c.rows {
 		k := &c.rows[i]
-		key := []any{slog.String("key", k.KID), slog.String("alg", k.Alg)}
 		switch {
 		case c.revoked(i):
-			r.cfg.Log.WarnContext(ctx, "audit: signing key revoked", append(key, slog.String("reason", k.RevokedReason))...)
+			r.cfg.Changed(ctx, Event{KID: k.KID, Revoked: true, Asked: true, Reason: k.RevokedReason})
 		case c.activated(i):
-			r.cfg.Log.InfoContext(ctx, "audit: signing key rotated", append(key, slog.Time("signs_from", k.ActiveAt), slog.String("by", c.why))...)
+			r.cfg.Changed(ctx, Event{KID: k.KID, Asked: asked, Reason: c.why})
 		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/admin"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -29,7 +30,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	i.ring, err = keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{
 		Alg: cfg.Signing.Alg, LongestLife: longestLife(cfg),
 		RotateEvery: time.Duration(cfg.Signing.RotateEvery), PublishAhead: cfg.Signing.PublishAhead,
-		Revoked: i.revoked, Now: i.now, Log: i.log,
+		Revoked: i.revoked, Changed: i.keyChanged, Now: i.now, Log: i.log,
 	})
 	if err != nil {
 		return err
@@ -147,6 +148,18 @@ func (i *Instance) openServer(
 		return err
 	}
 	return i.server.CountPendingLogins(ctx)
+}
+
+// keyChanged records what became of a signing key.
+func (i *Instance) keyChanged(ctx context.Context, e keys.Event) {
+	event := audit.Event{Kind: audit.KeyRotated, Actor: audit.ActorIssuer, Key: e.KID, Reason: e.Reason}
+	if e.Revoked {
+		event.Kind = audit.KeyRevoked
+	}
+	if e.Asked {
+		event.Actor = audit.ActorAdmin
+	}
+	i.audit.Record(ctx, event)
 }
 
 // revoked is called with revocations as soon as they are durable.

@@ -41,7 +41,7 @@ func TestAdminAudit(t *testing.T) {
 	}
 	user := `domain=example.com user=` + alice
 	client := object{"id": "rooms-2", "auth": "secret", "grants": []string{"client_credentials"}, "domains": []string{"example.com"}}
-	var statement string
+	var statement, key string
 	for _, test := range []struct {
 		name string
 		ask  func() answer
@@ -99,6 +99,16 @@ func TestAdminAudit(t *testing.T) {
 		{"back up to a bad place", func() answer {
 			return s.operate(t, http.MethodPost, "/admin/backup", url.Values{"to": {"/nowhere/backup.db"}})
 		}, "", ""},
+		{"rotate", func() answer {
+			a := s.operate(t, http.MethodPost, "/admin/keys", nil)
+			key = a.text("kid")
+			return a
+		}, "key.rotated", "key=KEY reason=operator"},
+		{"rotate again", func() answer { return s.operate(t, http.MethodPost, "/admin/keys", nil) }, "", ""},
+		{"revoke it", func() answer {
+			return s.operate(t, http.MethodDelete, "/admin/keys/"+key, url.Values{"reason": {"leaked"}})
+		}, "key.revoked", "key=KEY reason=leaked"},
+		{"revoke it again", func() answer { return s.operate(t, http.MethodDelete, "/admin/keys/"+key, nil) }, "", ""},
 		{"list users", func() answer { return s.operate(t, http.MethodGet, "/admin/users", inDomain()) }, "", ""},
 	} {
 		var a answer
@@ -111,7 +121,7 @@ func TestAdminAudit(t *testing.T) {
 		}
 		want := `^event=` + regexp.QuoteMeta(test.want) + ` actor=admin id=` + regexp.QuoteMeta(a.header.Get("X-Request-Id"))
 		if test.rest != "" {
-			want += ` ` + regexp.QuoteMeta(strings.ReplaceAll(test.rest, "STATEMENT", statement))
+			want += ` ` + regexp.QuoteMeta(strings.NewReplacer("STATEMENT", statement, "KEY", key).Replace(test.rest))
 		}
 		if len(events) != 1 || !regexp.MustCompile(want+`$`).MatchString(events[0]) {
 			t.Errorf("%s: events %q, want one like %s (%v)", test.name, events, want, a)

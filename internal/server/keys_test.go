@@ -399,7 +399,7 @@ func TestAdminKeys(t *testing.T) {
 	s.witness.mu.Lock()
 	log := s.witness.log.String()
 	s.witness.mu.Unlock()
-	for _, want := range []string{`"audit: signing key rotated" key=` + next["kid"].(string), "by=operator", "by=start"} {
+	for _, want := range []string{" key=" + next["kid"].(string) + " reason=operator", "event=key.rotated actor=admin ", " reason=start"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log is without %s", want)
 		}
