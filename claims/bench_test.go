@@ -92,7 +92,8 @@ func TestLinear(t *testing.T) {
 		{"im:a@", "a.", "com"}, {"im:a@", "\u00AD", "a.com"}, {"im:a@", "日", ".com"}, {"im:a@b.c", ";id-type=user", ""},
 		{"im:xmpp=a/", "\u0301", "@example.com"}, {"im:xmpp=", "\u05D0", "@example.com"}, {"im:irc=example.com/#", "~", ",ischannel"},
 		{"im:irc=example.com/", "!", ",isuser"}, {"mimi://example.com/r/", "%CC%81", ""}, {"mimi://example.com", "/d", ""},
-		{"sip:a@example.com", ";gr", ""}, {"wireapp://", "!", "@example.com"}, {"##", "\u0301a", ""}, {"", "/", ""}, {"", "ß", ""}, {"", "\xFF", ""},
+		{"sip:a@example.com", ";gr", ""}, {"wireapp://", "!", "@example.com"}, {"##", "\u0301a", ""}, {"", "/", ""}, {"", "ß", ""}, {"", "\xFF",
+			""},
 	} {
 		text := func(size int) string {
 			n := max(0, size-len(h.head)-len(h.tail)) / len(h.unit)

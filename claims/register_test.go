@@ -25,7 +25,8 @@ func TestCollisionTables(t *testing.T) {
 	if !ok {
 		t.Logf("the keys of %q are %s: write that down here", claims.CollisionTables(), sum)
 	} else if sum != want {
-		t.Errorf("the keys of %q are %s, and were %s: if they are to change, raise the number in CollisionTables", claims.CollisionTables(), sum, want)
+		t.Errorf("the keys of %q are %s, and were %s: if they are to change, raise the number in CollisionTables", claims.CollisionTables(),
+			sum, want)
 	}
 }
 

@@ -29,7 +29,8 @@ func TestReviewC5DotSegments(t *testing.T) {
 			t.Errorf("Check(%q) = %v, want %v in %s", uri, err, claims.CodeDotSegment, want)
 		}
 	}
-	for _, uri := range []string{"im:xmpp=...@example.com", "im:xmpp=.a/..b@example.com", "im:wire=%40.a@example.com", "im:xmpp=a/b%2F..@example.com"} {
+	for _, uri := range []string{"im:xmpp=...@example.com", "im:xmpp=.a/..b@example.com", "im:wire=%40.a@example.com",
+		"im:xmpp=a/b%2F..@example.com"} {
 		id := read(t, uri)
 		if err := (&claims.Policy{Development: true}).Check(id); err != nil || id.MIMI() == "" {
 			t.Errorf("Check(%q) = %v, with the mimi: form %q, want it to be allowed", uri, err, id.MIMI())

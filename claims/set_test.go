@@ -176,18 +176,22 @@ func TestValidate(t *testing.T) {
 			s.Subject = "im:BFuVxW5BfJc8R7Qw@local.invalid;id-type=user"
 			e.Domains = append(e.Domains, "local.invalid")
 		}, "sub", claims.CodeReservedDomain},
-		"handle elsewhere":    {func(s *claims.Set, _ *claims.Expect) { s.Handle = "im:%40alice@example.net" }, "handle", claims.ErrMismatch},
-		"device elsewhere":    {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:BFuVxW5BfJc8R7Qw/72b@example.net" }, "device", claims.ErrMismatch},
-		"another's device":    {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:other/72b@example.com" }, "device", claims.ErrMismatch},
-		"device case":         {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:bfuvxw5bfjc8r7qw/72b@example.com" }, "device", claims.ErrMismatch},
-		"other system":        {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:wxyz=BFuVxW5BfJc8R7Qw/72b@example.com" }, "device", claims.ErrMismatch},
+		"handle elsewhere": {func(s *claims.Set, _ *claims.Expect) { s.Handle = "im:%40alice@example.net" }, "handle", claims.ErrMismatch},
+		"device elsewhere": {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:BFuVxW5BfJc8R7Qw/72b@example.net" }, "device",
+			claims.ErrMismatch},
+		"another's device": {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:other/72b@example.com" }, "device", claims.ErrMismatch},
+		"device case": {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:bfuvxw5bfjc8r7qw/72b@example.com" }, "device",
+			claims.ErrMismatch},
+		"other system": {func(s *claims.Set, _ *claims.Expect) { s.Device = "im:wxyz=BFuVxW5BfJc8R7Qw/72b@example.com" }, "device",
+			claims.ErrMismatch},
 		"device as mimi":      {func(s *claims.Set, _ *claims.Expect) { s.Device = "mimi://example.com/d/BFuVxW5BfJc8R7Qw/72b" }, "", nil},
 		"device without user": {func(s *claims.Set, _ *claims.Expect) { s.Device = "mimi://example.com/d/72b" }, "", nil},
 		"handle as mimi":      {func(s *claims.Set, _ *claims.Expect) { s.Handle = "mimi://example.com/u/alice" }, "", nil},
 		"device as handle":    {func(s *claims.Set, _ *claims.Expect) { s.Handle = s.Device }, "handle", claims.CodeTypeMismatch},
 		"user as handle":      {func(s *claims.Set, _ *claims.Expect) { s.Handle = s.Subject }, "handle", claims.CodeTypeMismatch},
 		"handle as subject":   {func(s *claims.Set, _ *claims.Expect) { s.Subject = s.Handle }, "sub", claims.CodeTypeMismatch},
-		"spelling":            {func(s *claims.Set, _ *claims.Expect) { s.Handle = "im:%40Alice@example.com" }, "handle", claims.CodeNotCanonical},
+		"spelling": {func(s *claims.Set, _ *claims.Expect) { s.Handle = "im:%40Alice@example.com" }, "handle",
+			claims.CodeNotCanonical},
 		"client as subject":   {func(s *claims.Set, _ *claims.Expect) { s.Subject = "other" }, "sub", claims.CodeSchemeNotAllowed},
 		"client named a user": {func(s *claims.Set, _ *claims.Expect) { s.ClientID = s.Subject }, "sub", claims.ErrMalformed},
 		"xmpp": {func(s *claims.Set, _ *claims.Expect) {
@@ -200,10 +204,13 @@ func TestValidate(t *testing.T) {
 			s.Subject, s.Handle, s.Device = "im:u@localhost;id-type=user", "im:%40alice@localhost", "im:u/1@localhost"
 			e.Domains = []string{"localhost"}
 		}, "", nil},
-		"service":              {func(s *claims.Set, e *claims.Expect) { *s, e.Audience = serviceSet(), e.Issuer }, "", nil},
-		"service with handle":  {func(s *claims.Set, _ *claims.Expect) { s.Subject, s.Device = s.ClientID, "" }, "handle", claims.ErrNotForClient},
-		"service with device":  {func(s *claims.Set, _ *claims.Expect) { s.Subject, s.Handle = s.ClientID, "" }, "device", claims.ErrNotForClient},
-		"service, broken bind": {func(s *claims.Set, e *claims.Expect) { *s, e.Audience = serviceSet(), e.Issuer; s.JKT = "x" }, "cnf", claims.ErrMalformed},
+		"service": {func(s *claims.Set, e *claims.Expect) { *s, e.Audience = serviceSet(), e.Issuer }, "", nil},
+		"service with handle": {func(s *claims.Set, _ *claims.Expect) { s.Subject, s.Device = s.ClientID, "" }, "handle",
+			claims.ErrNotForClient},
+		"service with device": {func(s *claims.Set, _ *claims.Expect) { s.Subject, s.Handle = s.ClientID, "" }, "device",
+			claims.ErrNotForClient},
+		"service, broken bind": {func(s *claims.Set, e *claims.Expect) { *s, e.Audience = serviceSet(), e.Issuer; s.JKT = "x" }, "cnf",
+			claims.ErrMalformed},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, e := userSet(), expect()

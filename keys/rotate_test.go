@@ -588,7 +588,8 @@ func TestFaults(t *testing.T) {
 }
 
 func sameRow(a, b storage.SigningKey) bool {
-	return a.KID == b.KID && a.ActiveAt.Equal(b.ActiveAt) && a.RetiredAt.Equal(b.RetiredAt) && a.RevokedAt.Equal(b.RevokedAt) && a.Life == b.Life
+	return a.KID == b.KID && a.ActiveAt.Equal(b.ActiveAt) && a.RetiredAt.Equal(b.RetiredAt) && a.RevokedAt.Equal(b.RevokedAt) &&
+		a.Life == b.Life
 }
 
 // TestRace lets several rings on one store rotate and revoke at a time while others sign: there is always one key that

@@ -106,7 +106,8 @@ type Provider struct {
 // New returns the provider that cfg describes, without any request to it. All requests go through client, which must
 // limit their time, their size and the hosts it connects to. A nil now means [time.Now].
 func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, error) {
-	for name, value := range map[string]string{"id": cfg.ID, "issuer": cfg.Issuer, "client id": cfg.ClientID, "redirect URL": cfg.RedirectURL} {
+	for name, value := range map[string]string{"id": cfg.ID, "issuer": cfg.Issuer, "client id": cfg.ClientID,
+		"redirect URL": cfg.RedirectURL} {
 		if value == "" {
 			return nil, fmt.Errorf("login: provider %q: %s is missing", cfg.ID, name)
 		}

@@ -83,10 +83,12 @@ func TestReviewC5ServicesOfTwoIssuers(t *testing.T) {
 		token string
 		want  []string // issuer and URI
 	}{
-		"two issuers": {botToken(relay, inside(value(nested.AttestedBy, vouched(relay, audience(bridge), func(d *draft) { d.set.JKT = botKey.jkt() })))),
+		"two issuers": {botToken(relay, inside(value(nested.AttestedBy,
+			vouched(relay, audience(bridge), func(d *draft) { d.set.JKT = botKey.jkt() })))),
 			[]string{bridge + " relay", vouch + " relay"}},
-		"one issuer": {botToken(relay, inside(value(nested.AttestedBy, botToken(relay, jti("other"), audience(bridge))))), []string{bridge + " relay"}},
-		"a user":     {aliceToken(inside(value(nested.Separate, userToken()))), []string{home + " " + alice}},
+		"one issuer": {botToken(relay, inside(value(nested.AttestedBy, botToken(relay, jti("other"), audience(bridge))))),
+			[]string{bridge + " relay"}},
+		"a user": {aliceToken(inside(value(nested.Separate, userToken()))), []string{home + " " + alice}},
 	} {
 		tree, err := nested.Open(t.Context(), v.token, options())
 		if err != nil {
@@ -162,9 +164,10 @@ func TestBuildRefuses(t *testing.T) {
 		"no such relation": {[]nested.Entry{value("friend_of", grant())}, "tokens[0]", nested.CodeRelation},
 		"another type":     {[]nested.Entry{value(nested.MemberOf, grant())}, "tokens[0]", nested.CodeType},
 		"no token":         {[]nested.Entry{value(nested.MemberOf, "x")}, "tokens[0]", nested.CodeMalformed},
-		"one jti":          {[]nested.Entry{value(nested.MemberOf, member()), value(nested.MovedFrom, move(jti("member")))}, "tokens[1]", nested.CodeRepeated},
-		"too many":         {renames(nested.MaxTokens, 0), "tokens[7]", nested.CodeTooMany},
-		"too large":        {renames(4, 3000), "tokens[3]", nested.CodeTooLarge},
+		"one jti": {[]nested.Entry{value(nested.MemberOf, member()), value(nested.MovedFrom, move(jti("member")))}, "tokens[1]",
+			nested.CodeRepeated},
+		"too many":  {renames(nested.MaxTokens, 0), "tokens[7]", nested.CodeTooMany},
+		"too large": {renames(4, 3000), "tokens[3]", nested.CodeTooLarge},
 		"too deep": {[]nested.Entry{value(nested.RenamedFrom, rename(jti("a"), inside(value(nested.RenamedFrom, rename(jti("b"),
 			inside(value(nested.RenamedFrom, rename())))))))}, "tokens[0].tokens[0].tokens[0]", nested.CodeTooDeep},
 		"a bearer token": {[]nested.Entry{value(nested.Separate, userToken(func(d *draft) { d.set.JKT = "" }))}, "tokens[0]", nested.CodeBearer},
@@ -282,7 +285,8 @@ func TestUserKeys(t *testing.T) {
 }
 
 func TestErrors(t *testing.T) {
-	_, err := nested.Open(t.Context(), aliceToken(inside(value(nested.RenamedFrom, rename(inside(value(nested.RenamedFrom, rename(jti("first"), expires(0)))))))), options())
+	_, err := nested.Open(t.Context(), aliceToken(inside(value(nested.RenamedFrom,
+		rename(inside(value(nested.RenamedFrom, rename(jti("first"), expires(0)))))))), options())
 	if got, want := fmt.Sprint(err), "nested: tokens[0].tokens[0]: expired"; got != want {
 		t.Errorf("Error = %s, want %s", got, want)
 	}

@@ -18,7 +18,8 @@ func bombs() map[string]testCase {
 	next := rename(jti("last"))
 	for i := range 1000 {
 		chain = append(chain, next)
-		next = rename(jti(fmt.Sprint("link ", i)), raw(element(jwtType, `"rel":"renamed_from"`, digestOf("sha-256", hexSum(next)), fmt.Sprintf(`"jti":"link %d"`, i-1))))
+		next = rename(jti(fmt.Sprint("link ", i)),
+			raw(element(jwtType, `"rel":"renamed_from"`, digestOf("sha-256", hexSum(next)), fmt.Sprintf(`"jti":"link %d"`, i-1))))
 	}
 	short := chain[len(chain)-7:]
 	// A thousand entries that hold next to nothing.

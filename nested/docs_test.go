@@ -115,7 +115,8 @@ func TestDocsAreComplete(t *testing.T) {
 		t.Fatalf("%d types of statements, want 8", len(rows))
 	}
 	samples := map[string]string{}
-	for _, token := range []string{grant(), delegation(), deviceStatement(), half(signers[home], alice, aliceOld), rename(), move(), member(), guardian()} {
+	for _, token := range []string{grant(), delegation(), deviceStatement(), half(signers[home], alice, aliceOld), rename(), move(),
+		member(), guardian()} {
 		jws, err := jose.ParseCompact(token, jose.Limits{})
 		if err != nil {
 			t.Fatal(err)

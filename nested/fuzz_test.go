@@ -24,7 +24,8 @@ func FuzzOpen(f *testing.F) {
 		}
 		f.Add(strings.Join(append([]string{v.Token}, v.Along...), " "), []byte(nil), uint8(0), how)
 	}
-	for _, token := range []string{userToken(), grant(), delegation(), deviceStatement(), half(signers[home], alice, aliceOld), rename(), move(), member(), guardian(), vouched()} {
+	for _, token := range []string{userToken(), grant(), delegation(), deviceStatement(), half(signers[home], alice, aliceOld), rename(),
+		move(), member(), guardian(), vouched()} {
 		jws, err := jose.ParseCompact(token, jose.Limits{})
 		if err != nil {
 			f.Fatal(err)
@@ -126,7 +127,8 @@ func FuzzReadEntries(f *testing.F) {
 	g := grant()
 	f.Add("["+element(jwtType, `"rel":"acts_for"`, tokenMember(g))+"]", "")
 	f.Add("["+element(jwtType+":reference", `"rel":"acts_for"`, digestOf("sha-256", hexSum(g)), `"jti":"grant"`)+"]", g)
-	f.Add("["+element(accessType, `"rel":"separate"`, tokenMember(userToken()))+","+element(jwtType, `"rel":"member_of"`, tokenMember(member()))+"]", "a b")
+	f.Add("["+element(accessType, `"rel":"separate"`, tokenMember(userToken()))+","+element(jwtType, `"rel":"member_of"`,
+		tokenMember(member()))+"]", "a b")
 	f.Add(`[]`, "")
 	f.Fuzz(func(t *testing.T, raw, along string) {
 		list := strings.Fields(along)

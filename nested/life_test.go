@@ -39,7 +39,8 @@ func TestReviewB5StatusAndLife(t *testing.T) {
 		t.Errorf("Open = %v for a statement of 366 days", err)
 	}
 	s := nested.Statement{
-		Type: nested.TypeMember, Issuer: school, Subject: team, Audience: []string{home}, JTI: "m", IssuedAt: now, Expires: now.Add(year), Party: alice,
+		Type: nested.TypeMember, Issuer: school, Subject: team, Audience: []string{home}, JTI: "m",
+		IssuedAt: now, Expires: now.Add(year), Party: alice,
 	}
 	if _, err := s.Sign(signers[school].sign); err != nil {
 		t.Errorf("Sign = %v for 366 days", err)

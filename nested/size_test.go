@@ -78,7 +78,8 @@ func TestReviewA1AudienceIsBounded(t *testing.T) {
 // A jti is kept with a revocation, so it is short; and an actor is shown to operators, so a client id has no control characters.
 func TestReviewC4ActorAndJTI(t *testing.T) {
 	base := nested.Statement{
-		Type: nested.TypeActor, Issuer: home, Subject: alice, Audience: []string{home}, JTI: strings.Repeat("j", 255), IssuedAt: now, Expires: at(1),
+		Type: nested.TypeActor, Issuer: home, Subject: alice, Audience: []string{home}, JTI: strings.Repeat("j",
+			255), IssuedAt: now, Expires: at(1),
 		Party: "a client", PartyIssuer: bridge, Scope: "im:handle",
 	}
 	if _, err := base.Sign(signers[home].sign); err != nil {

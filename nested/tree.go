@@ -94,7 +94,8 @@ func (t *Tree) addSubject(l *Layer) {
 	}
 	for i := range t.Subjects {
 		known := &t.Subjects[i]
-		if known.URI == s.URI && (l.domain != "" || known.Issuer == s.Issuer) && (known.Handle == s.Handle || s.Handle == "" || l.Type != TypeRename) {
+		if known.URI == s.URI && (l.domain != "" || known.Issuer == s.Issuer) &&
+			(known.Handle == s.Handle || s.Handle == "" || l.Type != TypeRename) {
 			if known.Handle == "" {
 				known.Handle = s.Handle
 			}

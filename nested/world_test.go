@@ -288,7 +288,8 @@ func delegation(changes ...change) string {
 	d := statement(signers[home], nested.TypeDelegation, "delegation", alice, "im:example.com")
 	d.st.JKT, d.st.Handle = aliceKey.jkt(), aliceHandle
 	d.st.IssuedAt = at(-120)
-	d.st.Limits = &nested.Limits{Devices: "07*", Count: 3, Lifetime: 3 * time.Hour, Depth: 1, Statements: []string{nested.TypeActor, nested.TypeLink}}
+	d.st.Limits = &nested.Limits{Devices: "07*", Count: 3, Lifetime: 3 * time.Hour, Depth: 1,
+		Statements: []string{nested.TypeActor, nested.TypeLink}}
 	return d.sign(changes)
 }
 

@@ -82,11 +82,13 @@ func TestAccepted(t *testing.T) {
 		"no iat":                      {ecKey, "ES256", nil, object{"iat": nil}},
 		"nbf":                         {ecKey, "ES256", nil, object{"nbf": now.Unix()}},
 		"as long as may be":           {ecKey, "ES256", nil, object{"exp": now.Add(5 * time.Minute).Unix()}},
-		"clock ahead":                 {ecKey, "ES256", nil, object{"iat": now.Add(time.Minute).Unix(), "nbf": now.Add(time.Minute).Unix(), "exp": now.Add(6 * time.Minute).Unix()}},
-		"clock behind":                {ecKey, "ES256", nil, object{"iat": now.Add(-90 * time.Second).Unix(), "exp": now.Add(-59 * time.Second).Unix()}},
-		"fractions":                   {ecKey, "ES256", nil, object{"exp": float64(now.Unix()) + 30.5}},
-		"longest jti":                 {ecKey, "ES256", nil, object{"jti": strings.Repeat("j", 255)}},
-		"more claims and parameters":  {ecKey, "ES256", object{"x5t": "x", "jwk": object{}}, object{"htm": "POST", "azp": 1}},
+		"clock ahead": {ecKey, "ES256", nil,
+			object{"iat": now.Add(time.Minute).Unix(), "nbf": now.Add(time.Minute).Unix(), "exp": now.Add(6 * time.Minute).Unix()}},
+		"clock behind": {ecKey, "ES256", nil,
+			object{"iat": now.Add(-90 * time.Second).Unix(), "exp": now.Add(-59 * time.Second).Unix()}},
+		"fractions":                  {ecKey, "ES256", nil, object{"exp": float64(now.Unix()) + 30.5}},
+		"longest jti":                {ecKey, "ES256", nil, object{"jti": strings.Repeat("j", 255)}},
+		"more claims and parameters": {ecKey, "ES256", object{"x5t": "x", "jwk": object{}}, object{"htm": "POST", "azp": 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a, err := assertion.Parse(token(v.key, v.alg, v.header, v.claims))

@@ -71,12 +71,13 @@ var stricterJWK = append([]rule[jwkInput]{
 		pub, ok := in.public.(ed25519.PublicKey)
 		return ok && len(pub) == ed25519.PublicKeySize && weakPoint(pub)
 	}},
-	{"an RSA modulus has 2048 to 8192 bits and is odd, its exponent is odd and from 65537 to 2^31-1, both without leading zeros", func(in jwkInput) bool {
-		n, e := lenient(in.str("n")), lenient(in.str("e"))
-		pub, ok := in.public.(*rsa.PublicKey)
-		return ok && (len(n) == 0 || n[0] == 0 || len(e) == 0 || e[0] == 0 || len(e) > 4 ||
-			pub.N.BitLen() < 2048 || pub.N.BitLen() > 8192 || pub.N.Bit(0) == 0 || pub.E < 65537 || pub.E > 1<<31-1 || pub.E%2 == 0)
-	}},
+	{"an RSA modulus has 2048 to 8192 bits and is odd, its exponent is odd and from 65537 to 2^31-1, both without leading zeros",
+		func(in jwkInput) bool {
+			n, e := lenient(in.str("n")), lenient(in.str("e"))
+			pub, ok := in.public.(*rsa.PublicKey)
+			return ok && (len(n) == 0 || n[0] == 0 || len(e) == 0 || e[0] == 0 || len(e) > 4 ||
+				pub.N.BitLen() < 2048 || pub.N.BitLen() > 8192 || pub.N.Bit(0) == 0 || pub.E < 65537 || pub.E > 1<<31-1 || pub.E%2 == 0)
+		}},
 }, with(documentOf, strictJSON(jwkMembers...))...)
 
 // Why jwx refuses a key that this package reads.

@@ -52,7 +52,8 @@ func (d document) isList(name string) bool {
 
 // Why this package refuses claims that jwx reads.
 var stricterJWT = append([]rule[document]{
-	{"iss, sub and jti are strings, not null", func(d document) bool { return !d.isString("iss") || !d.isString("sub") || !d.isString("jti") }},
+	{"iss, sub and jti are strings, not null",
+		func(d document) bool { return !d.isString("iss") || !d.isString("sub") || !d.isString("jti") }},
 	{"aud is a string or an array of strings, not null", func(d document) bool { return !d.isList("aud") }},
 	{"a date is a number of seconds from 0 to the end of the year 9999, not a string", func(d document) bool {
 		return !d.isDate("exp") || !d.isDate("nbf") || !d.isDate("iat")

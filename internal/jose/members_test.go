@@ -36,8 +36,9 @@ func (c *claimSet) read(text string) error {
 
 func TestReadMembers(t *testing.T) {
 	for text, want := range map[string]claimSet{
-		`{"jti":"j","aud":"a","iat":1}`:                         {id: "j", audience: []string{"a"}, issued: time.Unix(1, 0)},
-		`{"iat":1,"aud":["a","b"],"iss":"i","jti":"12345678"}`:  {id: "12345678", issuer: "i", audience: []string{"a", "b"}, issued: time.Unix(1, 0)},
+		`{"jti":"j","aud":"a","iat":1}`: {id: "j", audience: []string{"a"}, issued: time.Unix(1, 0)},
+		`{"iat":1,"aud":["a","b"],"iss":"i","jti":"12345678"}`: {id: "12345678", issuer: "i", audience: []string{"a", "b"},
+			issued: time.Unix(1, 0)},
 		`{"jti":"\u006a","aud":[],"iat":0,"iss":"","other":[]}`: {id: "j", audience: []string{}, issued: time.Unix(0, 0)},
 		` { "jti" : "j" , "aud" : "" , "iat" : 1e1 , "extra" : { } } `: {
 			id: "j", audience: []string{""}, issued: time.Unix(10, 0), extra: "{ }"},

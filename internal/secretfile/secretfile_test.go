@@ -27,7 +27,8 @@ func accounts(t *testing.T, uid uint32, groups ...uint32) secretfile.User {
 	for path, text := range map[string]string{
 		u.Passwd: "root:x:0:0::/root:/bin/sh\nsync:x:4:0::/bin:/bin/sync\nissuer:x:1001:2001::/:/bin/false\n" +
 			"bob:x:1002:2009::/:/bin/sh\ncarol:x:1003:2002::/:/bin/sh\ndave:x:1004:2010::/:/bin/sh\n",
-		u.Group: "root:x:0:bob\nissuer:x:2001:\nstaff:x:2002:dave,issuer\nempty:x:2004:\nforeign:x:2005:eve\nmany:x:2006:bob,carol,dave,eve,frank\n",
+		u.Group: "root:x:0:bob\nissuer:x:2001:\nstaff:x:2002:dave,issuer\n" +
+			"empty:x:2004:\nforeign:x:2005:eve\nmany:x:2006:bob,carol,dave,eve,frank\n",
 	} {
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -64,11 +65,14 @@ func TestReviewE7WhoHasAccess(t *testing.T) {
 
 		{"everybody", service, attributes{Mode: 0o644, UID: issuer, GID: ownGroup}, "every user (mode 0644): run `chmod 600 FILE`"},
 		{"everybody writes", service, attributes{Mode: 0o602, UID: issuer, GID: ownGroup}, "every user (mode 0602)"},
-		{"everybody, of root", service, attributes{Mode: 0o444, UID: 0, GID: ownGroup}, "as root; in Kubernetes, set fsGroup and defaultMode: 0440"},
+		{"everybody, of root", service, attributes{Mode: 0o444, UID: 0, GID: ownGroup},
+			"as root; in Kubernetes, set fsGroup and defaultMode: 0440"},
 		{"a group with others", service, attributes{Mode: 0o640, UID: issuer, GID: shared},
 			"users carol and dave by its group, staff (mode 0640): run `chmod 600 FILE`"},
-		{"a group with others, of root", service, attributes{Mode: 0o440, UID: 0, GID: shared}, "change its group from staff to a group whose only member is user 1001"},
-		{"a group with others, checked", operator, attributes{Mode: 0o640, UID: 0, GID: shared}, "users carol, dave and issuer by its group, staff"},
+		{"a group with others, of root", service, attributes{Mode: 0o440, UID: 0, GID: shared},
+			"change its group from staff to a group whose only member is user 1001"},
+		{"a group with others, checked", operator, attributes{Mode: 0o640, UID: 0, GID: shared},
+			"users carol, dave and issuer by its group, staff"},
 		{"a group with somebody from elsewhere", service, attributes{Mode: 0o640, UID: 0, GID: 2005}, "user eve by its group, foreign"},
 		{"a group of many", service, attributes{Mode: 0o640, UID: 0, GID: 2006}, "users bob, carol, dave and 2 more"},
 		{"a group that nobody knows", service, attributes{Mode: 0o640, UID: issuer, GID: 2999}, "group 2999, whose members are not known"},
@@ -77,7 +81,8 @@ func TestReviewE7WhoHasAccess(t *testing.T) {
 		{"a list with others", service, attributes{Mode: 0o640, UID: issuer, GID: ownGroup, Group: secretfile.MayRead,
 			ACL: []secretfile.Entry{{ID: bob, Permission: secretfile.MayRead}}}, "user bob by its group"},
 		{"a list with others and no group", service, attributes{Mode: 0o640, UID: issuer, GID: ownGroup,
-			ACL: []secretfile.Entry{{ID: bob, Permission: secretfile.MayRead}}}, "open to user bob (mode 0640): run `setfacl -b FILE; chmod 600 FILE`"},
+			ACL: []secretfile.Entry{{ID: bob, Permission: secretfile.MayRead}}},
+			"open to user bob (mode 0640): run `setfacl -b FILE; chmod 600 FILE`"},
 		{"a list with a group of others", service, attributes{Mode: 0o640, UID: issuer, GID: ownGroup,
 			ACL: []secretfile.Entry{{ID: shared, Group: true, Permission: secretfile.MayRead}}}, "users carol and dave"},
 	} {
@@ -134,7 +139,8 @@ func TestReviewE7AccessControlList(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if open := (*secretfile.OpenError)(nil); !errors.As(secretfile.Check(path, secretfile.MayRead), &open) || !strings.Contains(open.Who, "54321") {
+	if open := (*secretfile.OpenError)(nil); !errors.As(secretfile.Check(path, secretfile.MayRead), &open) ||
+		!strings.Contains(open.Who, "54321") {
 		t.Errorf("Check = %v, want an error that names user 54321", open)
 	}
 }
