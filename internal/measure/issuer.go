@@ -96,9 +96,10 @@ clients:
 	return s, os.WriteFile(s.settings(), []byte(settings), 0o600)
 }
 
-func (s *issuer) data() string     { return filepath.Join(s.dir, "data") }
-func (s *issuer) database() string { return filepath.Join(s.data(), "issuer.db") }
-func (s *issuer) settings() string { return filepath.Join(s.dir, "issuer.yaml") }
+func (s *issuer) data() string        { return filepath.Join(s.dir, "data") }
+func (s *issuer) adminSocket() string { return filepath.Join(s.data(), "admin.sock") }
+func (s *issuer) database() string    { return filepath.Join(s.data(), "issuer.db") }
+func (s *issuer) settings() string    { return filepath.Join(s.dir, "issuer.yaml") }
 
 // start starts the process and returns how long it took until /readyz was 200.
 func (s *issuer) start(ctx context.Context) (time.Duration, error) {

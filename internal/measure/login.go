@@ -1,13 +1,17 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
@@ -104,6 +108,42 @@ func (u *subject) logins() *series {
 			return flatten(latencies), err
 		}, nil
 	}}
+}
+
+// commitsOfLogin counts the durable commits of logins that come one after the other, so that none shares a commit.
+func (u *subject) commitsOfLogin(ctx context.Context) (row, error) {
+	const logins = 10
+	before, err := u.commits(ctx)
+	if err != nil {
+		return row{}, err
+	}
+	for person := range logins {
+		if _, err := u.login(ctx, person); err != nil {
+			return row{}, err
+		}
+	}
+	after, err := u.commits(ctx)
+	n := float64(after-before) / logins
+	return row{Work: "durable commits of a login", Unit: "commits", Cost: spread{n, n, n}, Goal: loginGoal}, err
+}
+
+// commits reads the number of commits from the metrics of the issuer.
+func (u *subject) commits(ctx context.Context) (int, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://admin/metrics", nil)
+	if err != nil {
+		return 0, err
+	}
+	answer, err := client.Admin(u.adminSocket()).HTTP().Do(request)
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	for lines := bufio.NewScanner(answer.Body); lines.Scan(); {
+		if count, ok := strings.CutPrefix(lines.Text(), "issuer_store_batch_updates_count "); ok {
+			return strconv.Atoi(count)
+		}
+	}
+	return 0, errors.New("the metrics of the issuer have no issuer_store_batch_updates_count")
 }
 
 func base64Of(s string) string { return base64.StdEncoding.EncodeToString([]byte(s)) }

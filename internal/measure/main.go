@@ -140,7 +140,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	defer os.RemoveAll(dir)
 	if inMemory(dir) {
-		fmt.Fprintln(stderr, "The folder of the databases is in memory, where durable writes are too cheap: choose one on a disk with -dir.")
+		fmt.Fprintln(stderr, "The databases would be in memory, where durable writes are too cheap: choose a folder on a disk with -dir.")
 	}
 	if o.binary == "" {
 		fmt.Fprintln(stderr, "Building the issuer.")

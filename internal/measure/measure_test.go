@@ -64,7 +64,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("no row for %s", w.name)
 		}
 	}
-	for _, name := range []string{"refresh, 1 caller, median latency", "start until ready, small database"} {
+	for _, name := range []string{"refresh, 1 caller, median latency", "durable commits of a login", "start until ready, small database"} {
 		if !rows[name] {
 			t.Errorf("no row for %s", name)
 		}

@@ -22,13 +22,17 @@ func separate() placement {
 	if err := unix.SchedGetaffinity(0, &allowed); err != nil || allowed.Count() < 2 {
 		return placement{measured: -1, load: -1}
 	}
-	var cores []int
-	for core := 0; len(cores) < 2; core++ {
+	// The first and the last, which are hardly two threads of one core.
+	p := placement{measured: -1}
+	for core, left := 0, allowed.Count(); left > 0; core++ {
 		if allowed.IsSet(core) {
-			cores = append(cores, core)
+			if p.measured < 0 {
+				p.measured = core
+			}
+			p.load = core
+			left--
 		}
 	}
-	p := placement{measured: cores[0], load: cores[1]}
 	// New threads take over the affinity of the thread that starts them.
 	tasks, err := filepath.Glob("/proc/self/task/[0-9]*")
 	if err != nil || len(tasks) == 0 {

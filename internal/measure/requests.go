@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 )
@@ -57,16 +58,21 @@ func works() []*work {
 		{name: "introspect, token seen", exchanges: true, callers: callers, goal: 0.25, at: introspect(false)},
 		{name: "introspect, token unseen", exchanges: true, callers: callers, goal: 1.45, at: introspect(true)},
 		{name: "GET /me/links", exchanges: true, callers: callers, goal: 1.75, at: (*subject).links},
-		{name: "a whole login", goal: 45, at: func(u *subject, _ *exchange) *series { return u.logins() }},
+		{name: loginWork, goal: 45, at: func(u *subject, _ *exchange) *series { return u.logins() }},
 	}
 }
 
-const oneRefresh = "refresh, 1 caller"
+// Works that have further rows.
+const (
+	oneRefresh = "refresh, 1 caller"
+	loginWork  = "a whole login"
+)
 
 // goals that are not in V.
 const (
 	readyGoal = 50 // ms, small database
 	fsyncGoal = 3  // the latency of one refresh, in durable writes
+	loginGoal = 3  // durable commits of a login
 )
 
 // measureRequests measures what requests cost, and how long a start takes.
@@ -104,59 +110,86 @@ func measureRequests(ctx context.Context, o options, c conditions, place placeme
 		defer func() { err = errors.Join(err, subjects[i].close()) }()
 	}
 
-	verify := &series{name: "V", pid: floor.cmd.Process.Pid, least: 100, prepare: floor.repeat("verify")}
-	sign := &series{name: "S", pid: floor.cmd.Process.Pid, least: 100, prepare: floor.repeat("sign")}
-	durable, over := disk.append(), disk.overwrite()
-	durable.name, over.name = "write and fsync, appending", "write and fsync, overwriting"
-	all := []*series{verify, sign}
-	list := slices.DeleteFunc(works(), func(w *work) bool { return !o.only.MatchString(w.name) })
-	for _, w := range list {
-		var e exchange
-		for _, u := range subjects {
-			s := w.at(u, &e)
-			s.name = w.name
-			w.cost = append(w.cost, s)
-			all = append(all, s)
-		}
-		if w.exchanges {
-			w.bare = &series{name: "H of " + w.name, pid: floor.cmd.Process.Pid, least: 200, prepare: floor.exchange(w.callers, &e)}
-			all = append(all, w.bare)
-		}
-		if w.name == oneRefresh {
-			all = append(all, durable, over)
-		}
-	}
+	m := &measured{floor: floor, disk: disk, subjects: subjects}
+	m.plan(o.only)
 	progress := func(round int) { fmt.Fprintf(stderr, "\rRound %d of %d.", round, o.rounds) }
-	err = rotate(ctx, all, o.rounds, o.window, progress)
+	err = rotate(ctx, m.all, o.rounds, o.window, progress)
 	fmt.Fprintln(stderr)
 	if err != nil {
 		return err
 	}
-
-	out := report{conditions: c}
-	out.Rows = append(out.Rows,
-		row{Work: "V: a P-256 verification", Unit: "µs", Cost: spreadOf(verify.cpu)},
-		row{Work: "S: a P-256 signature", Unit: "µs", Cost: spreadOf(sign.cpu)})
-	for _, w := range list {
-		if w.callers == callers {
-			out.Rows = append(out.Rows, row{Work: "H: a bare exchange, 16 connections", Unit: "µs", Cost: spreadOf(w.bare.cpu)})
-			break
+	out := report{conditions: c, Rows: m.rows()}
+	if o.only.MatchString(loginWork) {
+		commits, err := subjects[0].commitsOfLogin(ctx)
+		if err != nil {
+			return err
 		}
-	}
-	for _, w := range list {
-		out.Rows = append(out.Rows, w.row(verify.cpu, sign.cpu))
-	}
-	for _, w := range list {
-		if w.name == oneRefresh {
-			out.Rows = append(out.Rows, w.latencyRow(durable.latency),
-				row{Work: durable.name, Unit: "µs", Cost: spreadOf(durable.latency)},
-				row{Work: over.name, Unit: "µs", Cost: spreadOf(over.latency)})
-		}
+		out.Rows = append(out.Rows, commits)
 	}
 	if o.starts > 0 {
 		out.Rows = append(out.Rows, readyRow(ready))
 	}
 	return out.write(stdout, o.json)
+}
+
+// measured is everything that takes turns in a run.
+type measured struct {
+	floor    *floorProcess
+	disk     *disk
+	subjects []*subject
+
+	works                           []*work
+	verify, sign, append, overwrite *series
+	all                             []*series
+}
+
+// plan makes the series of the works whose names match.
+func (m *measured) plan(only *regexp.Regexp) {
+	pid := m.floor.cmd.Process.Pid
+	m.verify = &series{name: "V", pid: pid, least: 100, prepare: m.floor.repeat("verify")}
+	m.sign = &series{name: "S", pid: pid, least: 100, prepare: m.floor.repeat("sign")}
+	m.append, m.overwrite = m.disk.append(), m.disk.overwrite()
+	m.all = []*series{m.verify, m.sign}
+	for _, w := range works() {
+		if !only.MatchString(w.name) {
+			continue
+		}
+		m.works = append(m.works, w)
+		var e exchange
+		for _, u := range m.subjects {
+			s := w.at(u, &e)
+			s.name = w.name
+			w.cost = append(w.cost, s)
+			m.all = append(m.all, s)
+		}
+		if w.exchanges {
+			w.bare = &series{name: "H of " + w.name, pid: pid, least: 200, prepare: m.floor.exchange(w.callers, &e)}
+			m.all = append(m.all, w.bare)
+		}
+		if w.name == oneRefresh {
+			m.all = append(m.all, m.append, m.overwrite)
+		}
+	}
+}
+
+// rows returns the lines of the report: the floors, the works, and latencies beside durable writes.
+func (m *measured) rows() []row {
+	rows := []row{
+		{Work: "V: a P-256 verification", Unit: "µs", Cost: spreadOf(m.verify.cpu)},
+		{Work: "S: a P-256 signature", Unit: "µs", Cost: spreadOf(m.sign.cpu)},
+	}
+	if i := slices.IndexFunc(m.works, func(w *work) bool { return w.callers == callers }); i >= 0 {
+		rows = append(rows, row{Work: "H: a bare exchange, 16 connections", Unit: "µs", Cost: spreadOf(m.works[i].bare.cpu)})
+	}
+	for _, w := range m.works {
+		rows = append(rows, w.row(m.verify.cpu, m.sign.cpu))
+	}
+	if i := slices.IndexFunc(m.works, func(w *work) bool { return w.name == oneRefresh }); i >= 0 {
+		rows = append(rows, m.works[i].latencyRow(m.append.latency),
+			row{Work: "write and fsync of a page, appending", Unit: "µs", Cost: spreadOf(m.append.latency)},
+			row{Work: "write and fsync of a page, overwriting", Unit: "µs", Cost: spreadOf(m.overwrite.latency)})
+	}
+	return rows
 }
 
 // measureStarts starts each issuer several times and returns the times in milliseconds, by issuer. A first start, which

@@ -11,7 +11,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -141,7 +140,7 @@ func (s *scaled) running(ctx context.Context) error {
 
 // slice is how long refreshes are measured at a time: long enough for a sweep of all rows.
 func (s *scaled) slice() time.Duration {
-	return max(3*time.Second, time.Duration(s.n)*30*time.Microsecond)
+	return max(1500*time.Millisecond, time.Duration(s.n)*30*time.Microsecond)
 }
 
 // refreshFor refreshes one session after the other for a while and returns the latencies in microseconds.
@@ -234,7 +233,7 @@ func (s *scaled) addMemory(work string, goal float64) error {
 
 // listDevices reads the operator's list of all devices, page by page.
 func (s *scaled) listDevices(ctx context.Context) error {
-	admin := client.Admin(filepath.Join(s.data(), "admin.sock")).HTTP()
+	admin := client.Admin(s.adminSocket()).HTTP()
 	if err := s.addMemory("memory before the list of devices", 0); err != nil {
 		return err
 	}

@@ -70,7 +70,8 @@ func (s *series) measure(ctx context.Context) error {
 	return nil
 }
 
-// rotate measures every series once in each round. Each round begins with another one, so that none always follows the same.
+// rotate measures every series once in each round. Each round begins with another one, and every second round runs backwards, so
+// that none always follows the same.
 func rotate(ctx context.Context, all []*series, rounds int, window time.Duration, progress func(round int)) error {
 	for _, s := range all {
 		if err := s.calibrate(ctx, window); err != nil {
@@ -82,7 +83,11 @@ func rotate(ctx context.Context, all []*series, rounds int, window time.Duration
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			if err := all[(round+i)%len(all)].measure(ctx); err != nil {
+			at := (round + i) % len(all)
+			if round%2 == 1 {
+				at = len(all) - 1 - at
+			}
+			if err := all[at].measure(ctx); err != nil {
 				return err
 			}
 		}
