@@ -75,7 +75,7 @@ type bench struct {
 	issuer string
 }
 
-func newBench(b *testing.B) bench {
+func newBench(b testing.TB) bench {
 	b.Helper()
 	listener, idpListener, admin := local(b), local(b), local(b)
 	origin, provider := "http://"+listener.Addr().String(), "http://"+idpListener.Addr().String()
@@ -129,7 +129,7 @@ clients:
 	return bench{instance.Server().Public(), origin}
 }
 
-func local(b *testing.B) net.Listener {
+func local(b testing.TB) net.Listener {
 	b.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -139,7 +139,7 @@ func local(b *testing.B) net.Listener {
 }
 
 // signer makes proofs by a key of its own.
-func newSigner(b *testing.B) *dpop.Signer {
+func newSigner(b testing.TB) *dpop.Signer {
 	b.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -153,7 +153,7 @@ func newSigner(b *testing.B) *dpop.Signer {
 }
 
 // proofs makes n proofs for the token endpoint.
-func (h bench) proofs(b *testing.B, signer *dpop.Signer, n int) []string {
+func (h bench) proofs(b testing.TB, signer *dpop.Signer, n int) []string {
 	b.Helper()
 	answer := httptest.NewRecorder()
 	h.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/nonce", nil))
@@ -193,7 +193,7 @@ func (h bench) login(b *testing.B, signer *dpop.Signer) (refreshToken string) {
 }
 
 // post sends a form as the peer and reads the answer, which must be 200.
-func (h bench) post(b *testing.B, path, proof string, form url.Values, answer any) {
+func (h bench) post(b testing.TB, path, proof string, form url.Values, answer any) {
 	r := httptest.NewRequest(http.MethodPost, path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if form.Get("client_id") == "" {

@@ -24,7 +24,7 @@ func (s *Server) token(c echo.Context) error {
 		return err
 	}
 	answer, err := s.OAuth.Token(c.Request().Context(), oauth.TokenRequest{
-		Header: c.Request().Header, Form: params, Source: source(c),
+		Header: c.Request().Header, Form: params, Source: s.source(c),
 	})
 	if err != nil {
 		return err
@@ -40,8 +40,8 @@ func (s *Server) push(c echo.Context) error {
 		return err
 	}
 	answer, err := s.OAuth.Push(c.Request().Context(), oauth.TokenRequest{
-		Header: c.Request().Header, Form: params, Source: source(c),
-	}, s.quota.AdmitPushed(source(c)))
+		Header: c.Request().Header, Form: params, Source: s.source(c),
+	}, s.quota.AdmitPushed(s.source(c)))
 	if err != nil {
 		return quotaLimit(err)
 	}
@@ -88,10 +88,12 @@ func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params
 	if q.Token == "" {
 		return invalid("The parameter token is missing.")
 	}
-	if along := params.Get("im_along"); along != "" {
-		if err := json.Unmarshal([]byte(along), &q.Along); err != nil {
+	if text := params.Get("im_along"); text != "" {
+		var along []string
+		if err := json.Unmarshal([]byte(text), &along); err != nil {
 			return invalid("The parameter im_along must be a JSON array of tokens.")
 		}
+		q.Along = along
 	}
 	verdict, err := s.Introspector.Introspect(c.Request().Context(), caller, q)
 	if err != nil {
@@ -102,7 +104,15 @@ func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params
 	}
 	s.metrics.introspected(verdict.Active)
 	answer := verdict.Answer()
-	return c.JSONBlob(http.StatusOK, append(answer.AppendJSON(make([]byte, 0, 1024)), '\n'))
+	return writeJSON(c, append(answer.AppendJSON(make([]byte, 0, 1024)), '\n'))
+}
+
+// writeJSON answers 200 with a JSON text.
+func writeJSON(c echo.Context, text []byte) error {
+	c.Response().Header()[echo.HeaderContentType] = typeJSON
+	c.Response().WriteHeader(http.StatusOK)
+	_, err := c.Response().Write(text)
+	return err
 }
 
 // callerOf says what a client may see. A public client cannot prove who it is, and sees nothing.
@@ -111,7 +121,10 @@ func callerOf(client *oauth.Client) (introspect.Caller, error) {
 		return introspect.Caller{}, &oauth.Error{Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a key."}
 	}
 	// Why a token is not active is for those alone who prove a key of theirs with each question.
-	scopes := slices.DeleteFunc(slices.Clone(client.Scopes), func(s string) bool { return s == oauth.ScopeIntrospectReason })
+	scopes := client.Scopes
+	if slices.Contains(scopes, oauth.ScopeIntrospectReason) {
+		scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == oauth.ScopeIntrospectReason })
+	}
 	return introspect.Caller{
 		ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: scopes,
 	}, nil
@@ -146,7 +159,7 @@ func (s *Server) revoke(c echo.Context) error {
 		return err
 	}
 	err = s.OAuth.Revoke(c.Request().Context(), oauth.TokenRequest{
-		Header: c.Request().Header, Form: params, Source: source(c),
+		Header: c.Request().Header, Form: params, Source: s.source(c),
 	})
 	if err != nil {
 		return err

@@ -186,14 +186,14 @@ func (s *Server) counted(r route) echo.HandlerFunc {
 	switch r.counts {
 	case eachRequest:
 		return func(c echo.Context) error {
-			if err := s.Limits.address(source(c)); err != nil {
+			if err := s.Limits.address(s.source(c)); err != nil {
 				return err
 			}
 			return r.handler(c)
 		}
 	case eachFailure:
 		return func(c echo.Context) error {
-			from := source(c)
+			from := s.source(c)
 			if err := s.Limits.failing(from); err != nil {
 				return err
 			}

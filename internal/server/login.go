@@ -108,7 +108,7 @@ func (s *Server) submit(c echo.Context, input func(url.Values) (signin.Input, er
 
 // advance takes the login of a state one step further and writes the outcome.
 func (s *Server) advance(c echo.Context, token string, in signin.Input) error {
-	at := signin.State{Token: token, From: source(c)}
+	at := signin.State{Token: token, From: s.source(c)}
 	if cookie, err := c.Cookie(s.loginCookieName(token)); err == nil {
 		at.Browser = cookie.Value
 	}

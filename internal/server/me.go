@@ -169,6 +169,6 @@ func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
 func (s *Server) recordStatement(c echo.Context, kind audit.Kind, who oauth.Person, id, reason string) {
 	s.Audit.Record(c.Request().Context(), audit.Event{
 		Kind: kind, Actor: audit.ActorUser, Domain: who.Domain, User: who.User, Client: trailOf(c).client, Session: who.SID,
-		Statement: id, Address: source(c), Reason: reason,
+		Statement: id, Address: s.source(c), Reason: reason,
 	})
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/random"
@@ -24,6 +25,7 @@ const (
 	maxParameter = 8 << 10  // bytes of one parameter; a token may be so long, nothing else is
 	maxTokens    = 36 << 10 // bytes of one that holds several tokens
 	headerID     = "X-Request-Id"
+	headerNonce  = "Dpop-Nonce" // as net/http spells it
 )
 
 // observe gives each request an id, logs it when it is answered, and turns a panic into an answer. The log names the
@@ -35,7 +37,7 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 		if err != nil {
 			return fmt.Errorf("server: make a request id: %w", err)
 		}
-		c.Response().Header().Set(headerID, id)
+		c.Response().Header()[headerID] = []string{id}
 		s.countForwarded(c.Request())
 		defer func() {
 			if p := recover(); p != nil {
@@ -49,10 +51,12 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 				c.Error(err)
 				err = nil
 			}
-			s.metrics.answered(c, c.Response().Status, s.Now().Sub(start))
-			s.Log.Info("request", slog.String("id", id), slog.String("method", c.Request().Method),
-				slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
-				slog.Float64("duration_ms", milliseconds(s.Now().Sub(start))))
+			took := s.Now().Sub(start)
+			s.metrics.answered(c, c.Response().Status, took)
+			if ctx := c.Request().Context(); s.Log.Enabled(ctx, slog.LevelInfo) {
+				s.Log.LogAttrs(ctx, slog.LevelInfo, "request", slog.String("id", id), slog.String("method", c.Request().Method),
+					slog.String("route", c.Path()), slog.Int("status", c.Response().Status), slog.Float64("duration_ms", milliseconds(took)))
+			}
 		}()
 		return next(c)
 	}
@@ -71,15 +75,20 @@ func identify(next echo.HandlerFunc) echo.HandlerFunc {
 // milliseconds writes a duration for the log, whose names say the unit.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// carry puts on every answer what it must carry: a nonce for the next proof, on all that is not to be stored
-// (RFC 9449 §8.2), and what keeps browsers from guessing. A handler whose answer may be cached says so itself, and
-// takes the nonce off again: see cacheable.
+// Values of headers that all answers share. A header is changed by Set or Add, which leave them alone.
+var (
+	noStore    = []string{"no-store"}
+	noSniff    = []string{"nosniff"}
+	noReferrer = []string{"no-referrer"}
+	typeJSON   = []string{echo.MIMEApplicationJSON}
+)
+
+// carry sets the headers of every answer: a nonce for the next proof, with no-store (RFC 9449 §8.2), and those that keep
+// browsers from guessing. A handler whose answer may be cached removes the nonce again: see cacheable.
 func (s *Server) carry(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		h := c.Response().Header()
-		h.Set("Cache-Control", "no-store")
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Referrer-Policy", "no-referrer")
+		h["Cache-Control"], h["X-Content-Type-Options"], h["Referrer-Policy"] = noStore, noSniff, noReferrer
 		if c.Request().Method == http.MethodOptions {
 			return next(c) // no client makes a proof of such an answer, and a preflight asks for nothing that costs
 		}
@@ -95,7 +104,7 @@ func (s *Server) carry(next echo.HandlerFunc) echo.HandlerFunc {
 func (s *Server) setNonce(c echo.Context) error {
 	nonce, err := s.Proofs.Nonce(c.Request().Context())
 	if err == nil && nonce != "" {
-		c.Response().Header().Set("DPoP-Nonce", nonce)
+		c.Response().Header()[headerNonce] = []string{nonce}
 	}
 	return err
 }
@@ -125,14 +134,14 @@ func form(c echo.Context) (url.Values, error) {
 		return nil, invalid("The body has a semicolon that is not percent-encoded.")
 	}
 	params, err := parameters(string(body))
-	trailOf(c).request(params)
+	noteRequest(c, params)
 	return params, err
 }
 
 // query reads a request's parameters from its URL.
 func query(c echo.Context) (url.Values, error) {
 	params, err := parameters(c.Request().URL.RawQuery)
-	trailOf(c).request(params)
+	noteRequest(c, params)
 	return params, err
 }
 
@@ -195,13 +204,10 @@ func parameters(encoded string) (url.Values, error) {
 
 func invalid(description string) error { return httpapi.Invalid(description) }
 
-// source is the address that a request came from.
-func source(c echo.Context) netip.Addr {
-	ip, err := netip.ParseAddr(c.RealIP())
-	if err != nil {
-		return netip.Addr{}
-	}
-	return ip.Unmap()
+// source returns the address that a request came from, as [dpop.Sender] reads it.
+func (s *Server) source(c echo.Context) netip.Addr {
+	addr, _ := dpop.Sender(c.Request(), s.TrustedProxies) // see countForwarded for the error
+	return addr
 }
 
 func requestID(c echo.Context) string { return c.Response().Header().Get(headerID) }

@@ -37,7 +37,7 @@ func (s *Server) newSelf() (*dpop.Resource, error) {
 // claims of the token. If the error is not that of the handler or of the scope, it has been answered already.
 func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.Set) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		access, err := s.self.Check(c.Request(), source(c))
+		access, err := s.self.Check(c.Request(), s.source(c))
 		if err != nil {
 			s.metrics.refused(err)
 			s.self.Refuse(c.Response(), c.Request(), err)

@@ -38,7 +38,14 @@ func trailOf(c echo.Context) *trail {
 	return t
 }
 
-// request notes what the parameters of a request name.
+// noteRequest notes the client and the redirect URI that the parameters of a request name. Most requests name neither.
+func noteRequest(c echo.Context, params url.Values) {
+	if len(params["client_id"])+len(params["redirect_uri"]) > 0 {
+		trailOf(c).request(params)
+	}
+}
+
+// request notes the client and the redirect URI that parameters name.
 func (t *trail) request(params url.Values) {
 	if id := params.Get("client_id"); id != "" {
 		t.client = id
@@ -96,7 +103,7 @@ func (s *Server) refusal(c echo.Context, status int, reason error) {
 			attrs = append(attrs, slog.String(a.name, shortened(a.value)))
 		}
 	}
-	if from := source(c); from.IsValid() {
+	if from := s.source(c); from.IsValid() {
 		attrs = append(attrs, slog.String("address", from.String()))
 	}
 	s.Log.LogAttrs(c.Request().Context(), level, "request refused", attrs...)
