@@ -114,7 +114,7 @@ func (s *Server) advance(c echo.Context, token string, in signin.Input) error {
 	}
 	out, err := s.signIn.Advance(c.Request().Context(), at, in)
 	if err != nil {
-		trailOf(c).login(signin.FactsOf(err))
+		s.noteLogin(c, signin.FactsOf(err))
 		return quotaLimit(err)
 	}
 	return s.writeOutcome(c, out)

@@ -38,15 +38,20 @@ func (s *Server) writeOutcome(c echo.Context, out signin.Outcome) error {
 	return fmt.Errorf("server: unknown outcome %T", out)
 }
 
-// writeAnswer sets the cookies of an outcome, and notes and logs what is known of its login.
+// writeAnswer sets the cookies of an outcome, and notes its login.
 func (s *Server) writeAnswer(c echo.Context, a signin.Answer) {
-	trailOf(c).login(a.Facts)
+	s.noteLogin(c, a.Facts)
 	for _, cookie := range a.Cookies {
 		http.SetCookie(c.Response(), s.loginCookie(cookie))
 	}
-	if len(a.Facts.Ignored) > 0 {
+}
+
+// noteLogin notes the login that a request belongs to, and logs which claims of its provider were ignored.
+func (s *Server) noteLogin(c echo.Context, f signin.Facts) {
+	trailOf(c).login(f)
+	if len(f.Ignored) > 0 {
 		s.Log.Info("claims of the OpenID provider ignored: not of the type that OpenID Connect gives them", slog.String("id", requestID(c)),
-			slog.String("provider", a.Facts.Provider), slog.Any("claims", a.Facts.Ignored))
+			slog.String("provider", f.Provider), slog.Any("claims", f.Ignored))
 	}
 }
 
