@@ -131,6 +131,7 @@ func (w *writer) run() {
 // batch runs first and all jobs that wait behind it in one transaction.
 func (w *writer) batch(first job) {
 	var jobs []job
+	begun := false // there is a transaction, in which a job succeeded
 	err := w.exec(begin)
 	for j, ok := first, true; ok; j, ok = w.next(len(jobs)) {
 		jobs = append(jobs, j)
@@ -138,8 +139,13 @@ func (w *writer) batch(first job) {
 			close(j.turn) // nobody can write now
 			continue
 		}
-		if err = w.step(j); err != nil {
-			break // who still waits may have better luck
+		if begun {
+			err = w.step(j)
+		} else {
+			begun, err = w.firstStep(j)
+		}
+		if err != nil {
+			break // jobs that still wait may succeed in the next transaction
 		}
 	}
 	if err == nil {
@@ -186,21 +192,41 @@ func (w *writer) next(n int) (job, bool) {
 	}
 }
 
-// step gives j its turn. An error of the job undoes the job alone; step returns an error if the whole transaction is
+// firstStep gives j its turn in a transaction that is still empty, and reports whether the job succeeded. Its error undoes the
+// transaction, and begins another one: so it needs no savepoint.
+func (w *writer) firstStep(j job) (succeeded bool, err error) {
+	fault, err := w.turn(j)
+	if err == nil {
+		return true, nil
+	}
+	_ = w.exec(rollback) // fails if SQLite has rolled back by itself
+	if err := w.exec(begin); err != nil {
+		return false, errors.Join(fault, err)
+	}
+	return false, nil
+}
+
+// step gives j its turn beside others. An error of the job undoes the job alone; step returns an error if the whole transaction is
 // lost: some faults (a full disk, an I/O error) make SQLite roll everything back.
 func (w *writer) step(j job) error {
 	if err := w.exec(savepoint); err != nil {
 		close(j.turn)
 		return err
 	}
-	t := &tx{reader: reader{conn: w.conn, fault: new(error), damaged: w.damaged}, ended: make(chan error)}
-	j.turn <- t
-	if <-t.ended != nil {
+	if fault, err := w.turn(j); err != nil {
 		if err := w.exec(undo); err != nil {
-			return errors.Join(*t.fault, err)
+			return errors.Join(fault, err)
 		}
 	}
 	return w.exec(release)
+}
+
+// turn runs j. It returns its error, and the fault of the transaction, if there was one.
+func (w *writer) turn(j job) (fault, err error) {
+	t := &tx{reader: reader{conn: w.conn, fault: new(error), damaged: w.damaged}, ended: make(chan error)}
+	j.turn <- t
+	err = <-t.ended
+	return *t.fault, err
 }
 
 func (w *writer) exec(s int) error {
