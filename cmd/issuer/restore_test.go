@@ -72,6 +72,9 @@ func TestRestore(t *testing.T) {
 			test.lost(t, v)
 			restored := v.run(t, 0, `Ended 2 sessions, revoked [12] signing keys?, withdrew 0 statements\. All users must log in again\.`,
 				"restore", "--config", v.config(), "--from", backup)
+			if n := strings.Count(restored, " audit=true event=backup.restored actor=admin\n"); n != 1 || strings.Count(restored, "audit=true") != n {
+				t.Errorf("issuer restore says %q, want one audit event", restored)
+			}
 			if carried := strings.Contains(restored, "1 device removed"); carried != test.carried {
 				t.Errorf("issuer restore says %q, want the removed device carried along: %t", restored, test.carried)
 			}
