@@ -8,9 +8,9 @@ import (
 	"golang.org/x/text/unicode/bidi"
 )
 
-// Display returns the identifier as [Text] does, marked with what its reader should know (see [Policy.Warnings]): a name
-// that mixes scripts is followed by "(mixed scripts)", a confusable one by what it looks like, as in "(looks like admin)",
-// and a domain with either fault by its A-labels.
+// Display returns the identifier as [Text] does, with the warnings of [Policy.Warnings]: a name that mixes scripts is followed by
+// "(mixed scripts)", a confusable one by the name that it looks like, as in "(looks like admin)", and a domain with either fault
+// by its A-labels.
 func Display(id ID) string {
 	var p Policy
 	var marks []string
@@ -35,9 +35,8 @@ func Display(id ID) string {
 	return s
 }
 
-// Text returns the identifier as people write it: the native form, or else the URI, set off from the text around it by
-// isolates if any of it runs from right to left (UAX #9 §2.4). It is for names that their own domain gave away; [Display]
-// is for those from elsewhere.
+// Text returns the native form of the identifier, or else the URI. If it has right-to-left text, isolates separate it from the text
+// around it (UAX #9 §2.4). It is for names of the own domain; [Display] is for names of others.
 func Text(id ID) string {
 	s := id.Native()
 	switch {

@@ -11,18 +11,18 @@ import (
 const (
 	maxDomain = 253
 	maxLabel  = 63
-	// maxRawDomain bounds the work on a domain that is still to be mapped: Punycode is not linear in its length.
+	// maxRawDomain limits a domain before mapping, because the cost of Punycode is not linear in its length.
 	maxRawDomain = 4 * maxDomain
 )
 
-// uts46 maps and checks as UTS #46 §4 does without transitional processing. ValidateLabels includes hyphens in the
+// uts46 maps and checks as in UTS #46 §4, without transitional processing. ValidateLabels includes the check of hyphens in the
 // third and fourth place.
 var uts46 = idna.New(
 	idna.MapForLookup(), idna.Transitional(false), idna.BidiRule(), idna.CheckJoiners(true), idna.CheckHyphens(true),
 	idna.StrictDomainName(true), idna.ValidateLabels(true), idna.VerifyDNSLength(true),
 )
 
-// dots are the full stops that UTS #46 §2.3 takes for U+002E.
+// dots maps the full stops that UTS #46 §2.3 treats as U+002E.
 var dots = strings.NewReplacer("\u3002", ".", "\uFF0E", ".", "\uFF61", ".")
 
 // readDomain returns the domain in lower-case A-labels without trailing dot. A single label is refused unless allowed.
@@ -53,7 +53,7 @@ func readDomain(p part, singleLabel bool) (string, error) {
 	return s, nil
 }
 
-// checkHost returns what is wrong with a host that is no domain: an IP address, a port, or a colon that begins none.
+// checkHost returns the fault of a host that is not a domain: an IP address, a port, or a colon without a port.
 func checkHost(s string) (int, Code) {
 	if s[0] == '[' {
 		return 0, CodeIPNotAllowed
@@ -76,8 +76,7 @@ func checkHost(s string) (int, Code) {
 	return colon, CodeBadDomain
 }
 
-// plainDomain reports whether s is a domain of lower-case ASCII labels, none of them an A-label, which every step of
-// mapping leaves as it is.
+// plainDomain reports whether s is a domain of lower-case ASCII labels without an A-label. Mapping does not change such a domain.
 func plainDomain(s string) bool {
 	if s == "" || len(s) > maxDomain {
 		return false
@@ -99,7 +98,7 @@ func plainDomain(s string) bool {
 	return true
 }
 
-// mapDomain takes any spelling of a domain to its A-labels.
+// mapDomain maps any spelling of a domain to its A-labels.
 func mapDomain(s string) (string, bool) {
 	if len(s) > maxRawDomain {
 		return "", false
@@ -122,13 +121,13 @@ func mapDomain(s string) (string, bool) {
 			return "", false
 		}
 	}
-	// An A-label that is not the encoding of what it decodes to would be a second spelling (RFC 5891 §4.2.1).
+	// An A-label that changes when it is decoded and encoded again would be a second spelling (RFC 5891 §4.2.1).
 	again, err := uts46.ToASCII(text)
 	return ascii, err == nil && again == ascii
 }
 
 // letters reports whether every code point of a U-label is a letter, mark, decimal digit or hyphen, or one of the
-// characters that RFC 5892 appendix A allows in context. Package idna lets symbols and emoji pass.
+// characters that RFC 5892 appendix A allows in context. Package idna accepts symbols and emoji.
 func letters(label string) bool {
 	var prev rune
 	var katakanaDot, han, arabicIndic, extendedArabicIndic bool

@@ -9,7 +9,7 @@ import (
 
 var errNoURI = errors.New("claims: identifier has no URI")
 
-// AppendText appends the canonical URI. The zero ID has none, and neither has an XMPP resource without localpart.
+// AppendText appends the canonical URI. The zero ID and an XMPP resource without localpart have none, which is an error.
 func (id ID) AppendText(b []byte) ([]byte, error) {
 	n := len(b)
 	if b = id.appendURI(b); len(b) == n {
@@ -18,7 +18,7 @@ func (id ID) AppendText(b []byte) ([]byte, error) {
 	return b, nil
 }
 
-// MarshalText returns the canonical URI, for encoding/json among others. See [ID.AppendText] for what has none.
+// MarshalText returns the canonical URI, for encoding/json and others. It fails as [ID.AppendText] does.
 func (id ID) MarshalText() ([]byte, error) { return id.AppendText(nil) }
 
 // UnmarshalText reads a URI as [Parse] does.
@@ -30,7 +30,7 @@ func (id *ID) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Set reads a URI as [ParseLenient] does: flags are typed by people. It makes *ID a [flag.Value].
+// Set reads a URI as [ParseLenient] does, because people type flags. It makes *ID a [flag.Value].
 func (id *ID) Set(text string) error {
 	parsed, err := ParseLenient(text)
 	if err == nil {
@@ -39,7 +39,7 @@ func (id *ID) Set(text string) error {
 	return err
 }
 
-// Value returns the canonical URI for a database, NULL for the zero ID.
+// Value returns the canonical URI for a database, and NULL for the zero ID.
 func (id ID) Value() (driver.Value, error) {
 	if id.IsZero() {
 		return nil, nil
@@ -48,7 +48,7 @@ func (id ID) Value() (driver.Value, error) {
 	return string(text), err
 }
 
-// Scan reads a column that Value filled. NULL is the zero ID.
+// Scan reads a value that [ID.Value] wrote. NULL is the zero ID.
 func (id *ID) Scan(src any) error {
 	switch v := src.(type) {
 	case nil:

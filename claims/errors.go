@@ -2,14 +2,14 @@ package claims
 
 import "strconv"
 
-// A Code says why a text is not an identifier, or why an identifier is not admitted. It is an error itself, so that
+// A Code says why a text is not an identifier, or why an identifier is not accepted. It is an error itself, so that
 // callers can branch with errors.Is(err, claims.CodeNotCanonical). Its value is a stable lower-case word.
 type Code string
 
 // Error returns the code's word.
 func (c Code) Error() string { return string(c) }
 
-// Description returns what the code means, in words for people, as in "a character is not allowed here".
+// Description returns a description of the code for people, such as "a character is not allowed here".
 func (c Code) Description() string {
 	if s, ok := descriptions[c]; ok {
 		return s
@@ -56,7 +56,7 @@ var descriptions = map[Code]string{
 	CodeInQuarantine:        "the name was released recently and cannot be taken yet",
 }
 
-// Something needed is absent or empty.
+// A required part is absent or empty.
 const (
 	CodeEmptyPart     Code = "empty_part"
 	CodeMissingDomain Code = "missing_domain"
@@ -64,7 +64,7 @@ const (
 	CodeMissingDevice Code = "missing_device"
 )
 
-// Text that is not allowed where it stands.
+// Text that is not allowed in its place.
 const (
 	CodeNotUTF8        Code = "not_utf8"
 	CodeControlChar    Code = "control_char"
@@ -103,8 +103,8 @@ const (
 	CodeNotCanonical       Code = "not_canonical"
 )
 
-// Refusals at registration. The first two are also warnings on identifiers from elsewhere, see [Warnings].
-// [CodeTaken] and [CodeInQuarantine] are for whoever keeps the register of a domain; this package never returns them.
+// Refusals at registration. The first two are also warnings about identifiers of others, see [Policy.Warnings].
+// [CodeTaken] and [CodeInQuarantine] are for the register of a domain; this package never returns them.
 const (
 	CodeMixedScript    Code = "mixed_script"
 	CodeConfusable     Code = "confusable"
@@ -124,17 +124,17 @@ const (
 	PartDevice = "device"
 )
 
-// An Error tells what is wrong with an identifier and where. It never repeats the text, which may hold control
-// characters or secrets, so it may be logged and shown.
+// An Error describes a fault of an identifier and its position. It never contains the text, which may have control characters or
+// secrets, so it may be logged and shown.
 //
-// A text with several faults is refused for the first of: the length of the whole; ill-formed text and controls; the scheme;
-// authority, query and fragment; the system; parameters; parts too many, missing or empty; percent-encoding; the type; the
+// If a text has several faults, the first of these is reported: the length of the whole; ill-formed text and controls; the scheme;
+// authority, query and fragment; the system; parameters; extra, missing or empty parts; percent-encoding; the type; the
 // domain; the local part; the device part. Within a part, characters come before its length, and the Bidi rule comes last.
 type Error struct {
 	Code   Code
 	Part   string // one of the Part constants
 	Offset int    // bytes from the start of the text; the start of the part when mapping has moved the place
-	// Like is the name that a confusable one looks like, or the ASCII letters, if it is known. It is lower-case.
+	// Like is the name, or the ASCII letters, that a confusable name looks like, in lower case, if known.
 	Like string
 }
 

@@ -14,8 +14,8 @@ func splitGeneric(text part) (parts, error) {
 	return q, nil
 }
 
-// splitWXYZ splits the forms of the draft's table, each with or without domain. Ids hold no full stop, so that a name
-// of one part with a full stop is a domain.
+// splitWXYZ splits the forms of the draft's table, each with or without a domain. Ids have no full stop, so a name of one part with
+// a full stop is a domain.
 func splitWXYZ(text part) (parts, error) {
 	q := splitLast(text)
 	if !q.domain.present && !strings.ContainsAny(text.text[:min(1, len(text.text))], "@#$") &&
@@ -60,7 +60,7 @@ func appendGeneric(b []byte, id ID, sigil string) []byte {
 	return append(append(b, '@'), domain...)
 }
 
-// splitEmail splits a mailbox at the last '@' (RFC 5321 §4.1.2, without quoted strings, where an earlier one could be).
+// splitEmail splits a mailbox at the last '@' (RFC 5321 §4.1.2, without quoted strings, which may contain one).
 func splitEmail(text part) (parts, error) {
 	at := strings.LastIndexByte(text.text, '@')
 	if at < 0 {
@@ -73,7 +73,7 @@ func splitEmail(text part) (parts, error) {
 	}, nil
 }
 
-// splitMailto splits what follows "mailto:" (RFC 6068), one address without header fields.
+// splitMailto splits the rest of a mailto: URI (RFC 6068): one address without header fields.
 func splitMailto(text part) (parts, error) {
 	if err := checkTail(text); err != nil {
 		return parts{}, err

@@ -17,10 +17,10 @@ const (
 	SystemMIMI    System = "mimi"    // a mimi: URI whose native system is not known
 )
 
-// A Type is what an identifier names.
+// A Type is the kind of thing that an identifier names.
 type Type string
 
-// The types. Only handle, user and device are bound in tokens; the others name rooms and what policies speak of.
+// The types. Only handles, users and devices are bound in tokens; the other types name domains, rooms and groups.
 const (
 	TypeDomain    Type = "domain"
 	TypeHandle    Type = "handle" // public, may change
@@ -32,11 +32,11 @@ const (
 	TypePseudonym Type = "pseudonym"
 )
 
-// UnscopedDomain stands where a domain is needed and the identifier has none (draft-mahy-mimi-identity-00, section 3).
+// UnscopedDomain is the domain of identifiers without one, where a domain is required (draft-mahy-mimi-identity-00, section 3).
 const UnscopedDomain = "local.invalid"
 
-// An ID is one identifier in canonical form. Only parsing makes one; it never changes, and two are equal as Go values
-// exactly when they are [ID.Equal]. The zero ID names nothing.
+// An ID is one identifier in canonical form. Only parsing and a [Namespace] make one, and it never changes. Two IDs are equal as Go
+// values exactly if they are [ID.Equal]. The zero ID names nothing.
 type ID struct {
 	system System
 	typ    Type
@@ -51,11 +51,11 @@ func (id ID) IsZero() bool { return id == ID{} }
 // System returns the system whose rules id follows.
 func (id ID) System() System { return id.system }
 
-// Type returns what id names.
+// Type returns the type of id.
 func (id ID) Type() Type { return id.typ }
 
-// Domain returns the provider's domain in lower-case A-labels, [UnscopedDomain] if there is none. It is empty for SIP
-// contacts, which name an address of the network instead.
+// Domain returns the provider's domain in lower-case A-labels, and [UnscopedDomain] if there is none. It is empty for SIP
+// contacts, which have a network address instead.
 func (id ID) Domain() string { return id.domain }
 
 // Local returns the handle, user id, channel, team, group or pseudonym without its sigil (IRC channels, whose sigil is
@@ -65,24 +65,23 @@ func (id ID) Local() string { return id.local }
 // Device returns the device part of a device; for a SIP contact the address, with the port if it has one.
 func (id ID) Device() string { return id.device }
 
-// Unscoped reports whether id has no provider domain. Such an identifier means something only inside the domain that
-// issued it.
+// Unscoped reports whether id has no provider domain. Such an identifier is valid only inside the domain that issued it.
 func (id ID) Unscoped() bool { return id.domain == UnscopedDomain }
 
 // Equal reports whether a and b have the same system, type and canonical bytes.
 func (id ID) Equal(other ID) bool { return id == other }
 
-// IM returns the canonical im: URI, or "" where there is none: a mimi: URI that is more than a domain, and an XMPP
-// resource without localpart.
+// IM returns the canonical im: URI. It returns "" for a mimi: URI that is more than a domain, and for an XMPP resource without
+// localpart.
 func (id ID) IM() string { return string(id.appendIM(nil)) }
 
-// MIMI returns the mimi: URI of draft-mahy-mimi-identity-05, or "" where there is none: a SIP contact, an XMPP
-// resource without localpart, or a name with a slash or dots that a mimi: segment cannot hold. The form forgets the
-// system, and whether a user was named by handle or by id.
+// MIMI returns the mimi: URI of draft-mahy-mimi-identity-05. It returns "" for a SIP contact, an XMPP resource without localpart, and
+// a name with a slash or dots that a mimi: segment cannot contain. The form does not keep the system, and does not tell a handle
+// from a user id.
 func (id ID) MIMI() string { return string(id.appendMIMI(nil)) }
 
-// Native returns the form that the system itself writes, or "" for mimi: URIs. XMPP, email and generic forms show
-// U-labels, the others A-labels. IRC forms leave out the network.
+// Native returns the native form of the system, and "" for mimi: URIs. XMPP, email and generic forms have U-labels, the others
+// A-labels. IRC forms omit the network.
 func (id ID) Native() string { return string(id.appendNative(nil)) }
 
 // String returns the im: URI, else the mimi: URI, else the native form.

@@ -2,8 +2,8 @@ package claims
 
 import "strings"
 
-// splitIM splits what follows "im:". The text is opaque (RFC 3860 §3): a general URI parser would take the raw '#' of
-// the draft's channels for a fragment.
+// splitIM splits the rest of an im: URI. The text is opaque (RFC 3860 §3): a general URI parser would treat the raw '#' of the
+// draft's channels as a fragment.
 func splitIM(text part) (parts, error) {
 	body := text.text
 	switch {
@@ -17,7 +17,7 @@ func splitIM(text part) (parts, error) {
 	}
 	var q parts
 	if i := strings.IndexAny(body, "=@/;"); i >= 0 && body[i] == '=' {
-		// A system= prefix wins over a mailbox whose local part holds '=', and an unknown one is no mailbox either.
+		// A prefix system= takes precedence over a mailbox whose local part contains '=', even if the system is unknown.
 		q.system = System(lowerASCII(body[:i]))
 		if fam := families[q.system]; fam == nil || !fam.prefix {
 			return parts{}, text.slice(PartSystem, 0, i).fail(CodeUnknownSystem, 0)
@@ -56,7 +56,7 @@ func splitIM(text part) (parts, error) {
 	return q, nil
 }
 
-// splitUser cuts what stands before the domain into user and device part.
+// splitUser splits the text before the domain into user and device part.
 func (q *parts) splitUser(lead part) error {
 	separators := "/"
 	if q.system == SystemWire {
@@ -78,8 +78,8 @@ func (q *parts) splitUser(lead part) error {
 	return nil
 }
 
-// lacksDomain reports whether s, which has no '@' before a domain, is the name of somebody and not a domain: it has a device
-// part, a sigil, or is an id of Wire.
+// lacksDomain reports whether s, which has no '@' before a domain, is a name without a domain rather than a domain: it has a device
+// part or a sigil, or is an id of Wire.
 func lacksDomain(system System, s string) bool {
 	const uuid = 36
 	switch {
@@ -94,7 +94,7 @@ func lacksDomain(system System, s string) bool {
 	return code == ""
 }
 
-// unmarked returns the system of a URI without prefix: a mailbox, unless something tells another type.
+// unmarked returns the system of a URI without prefix: email, unless a parameter or a sigil gives another type.
 func (q *parts) unmarked() System {
 	switch s := q.local.text; {
 	case !q.local.present, q.device.present, q.typ == TypeUser, strings.HasPrefix(s, "@"), strings.HasPrefix(s, "%40"):
@@ -103,7 +103,7 @@ func (q *parts) unmarked() System {
 	return SystemEmail
 }
 
-// splitParam reads the one parameter there is, "id-type=" and a type.
+// splitParam reads the only known parameter, id-type.
 func splitParam(p part) (Type, error) {
 	first, _, more := strings.Cut(lowerASCII(p.text), ";")
 	name, value, _ := strings.Cut(first, "=")

@@ -2,7 +2,7 @@ package claims
 
 import "strings"
 
-// A Casemap is how an IRC network takes names to lower case, as its servers announce in ISUPPORT CASEMAPPING.
+// A Casemap is how an IRC network maps names to lower case. Its servers announce it in ISUPPORT CASEMAPPING.
 type Casemap uint8
 
 const (
@@ -19,8 +19,8 @@ type ircNames struct {
 	channel profile // RFC 2812 §1.3, with its sigil
 }
 
-// Channels beyond ASCII are normalized before folding, because that can bring capitals of ASCII (the Kelvin sign becomes K),
-// and after it, because marks that did not compose with a capital may do so with its small letter.
+// Channels beyond ASCII are normalized before folding, because normalization can produce ASCII capitals (the Kelvin sign becomes K),
+// and after it, because marks may compose with a small letter that did not compose with its capital.
 func newIRCNames(m Casemap) ircNames {
 	n := ircNames{
 		nick: profile{
@@ -54,11 +54,11 @@ var (
 		CasemapASCII:   newIRCNames(CasemapASCII),
 		CasemapPRECIS:  newIRCNames(CasemapPRECIS),
 	}
-	// ircUser is the user name or services account. Its '~' marks a name that nobody vouches for and is no capital.
+	// ircUser is the user name or services account. Its '~' marks an unverified name, and is not the capital of '^'.
 	ircUser = profile{max: maxIRCName, fold: true, ascii: newCharset(lower + digits + "_.~-")}
 )
 
-// names returns the profiles of m, those of the usual casemap if there is no such m.
+// names returns the profiles of m, and those of rfc1459 for an unknown m.
 func (m Casemap) names() *ircNames {
 	if int(m) >= len(ircCasemaps) {
 		m = CasemapRFC1459
@@ -80,7 +80,7 @@ func checkChannel(s string) (string, int, Code) {
 	return s, 0, ""
 }
 
-// fold takes the ASCII characters of s to lower case. PRECIS has done more for nicks before.
+// fold maps the ASCII characters of s to lower case. For nicks, PRECIS has already mapped the other characters.
 func (m Casemap) fold(s string) string {
 	s = lowerASCII(s)
 	if m != CasemapRFC1459 || !strings.ContainsAny(s, `[\]~`) {
@@ -91,7 +91,7 @@ func (m Casemap) fold(s string) string {
 
 var rfc1459 = strings.NewReplacer("[", "{", `\`, "|", "]", "}", "~", "^")
 
-// How a target tells what it is when its first character does not.
+// The flags that give the type of a target whose first character does not.
 const (
 	flagUser    = "isuser"
 	flagChannel = "ischannel"
@@ -99,12 +99,12 @@ const (
 	flagNative  = "native"
 )
 
-// splitIRC takes a native name. It has one part, the target; the network comes from the parser.
+// splitIRC reads a native name. It has only a target; the network comes from the parser.
 func splitIRC(text part) (parts, error) {
 	return parts{flag: flagNative, local: text.slice(PartLocal, 0, len(text.text))}, nil
 }
 
-// splitIRCBody splits what follows "im:irc=".
+// splitIRCBody splits the rest of an im:irc= URI.
 func splitIRCBody(text part) (parts, error) {
 	q := parts{system: SystemIRC}
 	body := text
@@ -186,7 +186,7 @@ func readIRC(p *Parser, _ *family, q parts) (ID, error) {
 	return id, nil
 }
 
-// readIRCUser reads [nick]!user[@host]. The nick is advice and is forgotten, but it must be one.
+// readIRCUser reads [nick]!user[@host]. The nick is dropped, but must be valid.
 func (p *Parser) readIRCUser(local part, target string, bang int) (string, error) {
 	if bang > 0 {
 		if _, err := p.readNick(local, target, 0, bang); err != nil {
@@ -214,7 +214,7 @@ func (p *Parser) readNick(local part, target string, from, to int) (string, erro
 	return p.Casemap.names().nick.read(within(local, from, to), target[from:to])
 }
 
-// appendIRC appends a native name, which leaves out the network.
+// appendIRC appends a native name, which omits the network.
 func appendIRC(b []byte, id ID, _ string) []byte {
 	switch id.typ {
 	case TypeDomain:
@@ -227,8 +227,8 @@ func appendIRC(b []byte, id ID, _ string) []byte {
 	return append(b, id.local...)
 }
 
-// appendIRCTarget appends the rest of an im:irc= URI. The sigil is encoded whatever it is, so that '+' is treated like
-// '#', '&' and '!'; the flag is always there.
+// appendIRCTarget appends the rest of an im:irc= URI. Every sigil is encoded, so that '+' is treated like '#', '&' and '!'. The flag is
+// always present.
 func (id ID) appendIRCTarget(b []byte) []byte {
 	b = append(append(b, id.domain...), '/')
 	flag, name := flagUser, id.local

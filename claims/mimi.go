@@ -5,12 +5,12 @@ import "strings"
 const maxSegment = 1023
 
 var (
-	// segment is one segment of a mimi: URI. Only the owning domain knows more of it than that it is NFC.
+	// segment is one segment of a mimi: URI. Apart from NFC, only the owning domain knows its rules.
 	segment = profile{
 		max: maxSegment, ascii: newCharset(lower+upper+digits+marks+" ", "/"), unicode: nfc, check: checkDotSegment,
 	}
-	// tailSegment is a room, or the device part after a user part; it may hold an encoded slash. A device alone may not:
-	// it would be one byte away from another device, of two segments.
+	// tailSegment is a room, or the device part after a user part. It may contain an encoded slash. A device alone must not: it
+	// would differ in one byte from another device with two segments.
 	tailSegment = profile{
 		max: maxSegment, ascii: newCharset(lower + upper + digits + marks + " "), unicode: nfc, check: checkDotSegment,
 	}
@@ -26,8 +26,8 @@ var mimiKinds = []mimiKind{
 	{'u', TypeUser}, {'u', TypeHandle}, {'p', TypePseudonym}, {'d', TypeDevice}, {'r', TypeChannel}, {'g', TypeGroup}, {'t', TypeTeam},
 }
 
-// splitMIMI splits what follows "mimi:" (draft-ietf-mimi-protocol, draft-mahy-mimi-identity-05): an authority, a kind
-// and a segment, for devices one or two.
+// splitMIMI splits the rest of a mimi: URI (draft-ietf-mimi-protocol, draft-mahy-mimi-identity-05): an authority, a kind and a
+// segment; for devices one or two segments.
 func splitMIMI(text part) (parts, error) {
 	q := parts{system: SystemMIMI}
 	if !strings.HasPrefix(text.text, "//") {
@@ -65,7 +65,7 @@ func splitMIMI(text part) (parts, error) {
 	return q, q.splitSegments(path.slice(PartLocal, min(len(kind)+1, len(path.text)), len(path.text)))
 }
 
-// splitSegments cuts the segments that follow the kind.
+// splitSegments splits the segments after the kind.
 func (q *parts) splitSegments(path part) error {
 	limit := 1
 	if q.typ == TypeDevice {
@@ -103,7 +103,7 @@ func (q *parts) splitSegments(path part) error {
 	return extra
 }
 
-// dotSegment reports whether a segment as written is a dot segment, raw or encoded (RFC 3986 §5.2.4, §6.2.2.2).
+// dotSegment reports whether a raw or encoded segment is a dot segment (RFC 3986 §5.2.4, §6.2.2.2).
 func dotSegment(raw string) bool {
 	return raw != "" && len(raw) <= len("%2E%2E") && (raw[0] == '.' || raw[0] == '%') && isDotSegment(encodedDots.Replace(raw))
 }
@@ -148,7 +148,7 @@ func readMIMI(p *Parser, _ *family, q parts) (ID, error) {
 	return id, nil
 }
 
-// segments returns [CodeDotSegment] if a part of id would be a dot segment of its mimi: URI, which so cannot hold it.
+// segments returns [CodeDotSegment] if a part of id would be a dot segment of its mimi: URI, which therefore cannot contain it.
 func (id ID) segments() error {
 	local := id.local
 	if id.system == SystemIRC && id.typ == TypeChannel {

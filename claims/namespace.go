@@ -1,6 +1,6 @@
 package claims
 
-// A Namespace is one domain of an issuer and the system in which it names its people. It makes their identifiers.
+// A Namespace is a domain of an issuer and the system of its names. It makes the identifiers of the domain.
 type Namespace struct {
 	system      System
 	domain      string
@@ -8,9 +8,9 @@ type Namespace struct {
 }
 
 // NewNamespace returns the namespace of domain, in any spelling, in one of the systems that identifiers are issued in:
-// generic, WXYZ, Wire and XMPP; for others the error is [CodeUnknownSystem]. Domains that nobody else could find are
-// refused with [CodeReservedDomain] or [CodeSingleLabel]; development admits single labels and those set aside for tests
-// and examples (RFC 2606, RFC 6761).
+// generic, WXYZ, Wire and XMPP; for others the error is [CodeUnknownSystem]. Domains that others could not find are refused with
+// [CodeReservedDomain] or [CodeSingleLabel]; development also accepts single labels, and names for tests and examples (RFC 2606,
+// RFC 6761).
 func NewNamespace(system System, domain string, development bool) (Namespace, error) {
 	switch system {
 	case SystemGeneric, SystemWXYZ, SystemWire, SystemXMPP:
@@ -30,7 +30,7 @@ func (n Namespace) System() System { return n.system }
 // Domain returns the domain in lower-case A-labels.
 func (n Namespace) Domain() string { return n.domain }
 
-// Handle returns the handle that a person writes as local, without sigil and in any spelling.
+// Handle returns the handle whose local part is local, without sigil and in any spelling.
 func (n Namespace) Handle(local string) (ID, error) { return n.id(TypeHandle, local, nil) }
 
 // User returns the user of that id. In XMPP the handle is the user too, and the ID has [TypeHandle].
@@ -44,8 +44,8 @@ func (n Namespace) User(id string) (ID, error) {
 // Device returns the device of that id, which belongs to the user of that id.
 func (n Namespace) Device(user, device string) (ID, error) { return n.id(TypeDevice, user, &device) }
 
-// Handle returns the generic handle @local@domain, from any spelling of it. Like [User] and [Device] it takes any domain
-// that [Parse] takes; [NewNamespace] is more careful and knows other systems.
+// Handle returns the generic handle @local@domain, from any spelling of it. Like [User] and [Device] it accepts any domain that [Parse]
+// accepts; [NewNamespace] is stricter and knows other systems.
 func Handle(domain, local string) (ID, error) { return generic(domain).Handle(local) }
 
 // User returns the generic user of that id.
@@ -56,8 +56,8 @@ func Device(domain, user, device string) (ID, error) { return generic(domain).De
 
 func generic(domain string) Namespace { return Namespace{system: SystemGeneric, domain: domain} }
 
-// id reads the parts as if they had just been split off a native name. Offsets in errors count from the start of the
-// part. Nothing of the parts can change what is made: the type is given and must come out.
+// id reads the parts like those of a native name. Offsets in errors count from the start of the part. The parts cannot change the type
+// of the result.
 func (n Namespace) id(typ Type, local string, device *string) (ID, error) {
 	if n.system == "" {
 		return ID{}, &Error{Code: CodeUnknownSystem, Part: PartSystem}

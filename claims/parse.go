@@ -2,16 +2,16 @@ package claims
 
 import "strings"
 
-// A Reading says how forgiving a parser is.
+// A Reading is how strict a parser is.
 type Reading uint8
 
 const (
-	// Strict takes the canonical spelling and nothing else. It is for everything that is signed or comes from another
-	// party, and the zero value: text that was signed is never repaired.
+	// Strict accepts only the canonical spelling. It is for everything that is signed or comes from another party, because signed
+	// text is never repaired. It is the zero value.
 	Strict Reading = iota
-	// Lenient maps other spellings to the canonical one. It is for what people type and for imports.
+	// Lenient maps other spellings to the canonical one. It is for text that people type, and for imports.
 	Lenient
-	// Registration is Lenient, followed by [Policy.Check]. It is for names that are about to be given away.
+	// Registration is Lenient followed by [Policy.Check]. It is for names that are about to be given to a user.
 	Registration
 )
 
@@ -21,19 +21,19 @@ func Parse(uri string) (ID, error) { return Parser{}.Parse(uri) }
 // ParseLenient reads any spelling of an im:, mimi:, xmpp:, sip:, mailto: or wireapp: URI.
 func ParseLenient(uri string) (ID, error) { return Parser{Reading: Lenient}.Parse(uri) }
 
-// ParseRegistration reads a URI as [ParseLenient] does and refuses what the zero [Policy] refuses.
+// ParseRegistration reads a URI as [ParseLenient] does, and refuses names that the zero [Policy] refuses.
 func ParseRegistration(uri string) (ID, error) { return Parser{Reading: Registration}.Parse(uri) }
 
 // A Parser reads identifiers. The zero Parser reads strictly; parsers may be copied and used concurrently.
 type Parser struct {
 	Reading Reading
-	// Policy decides in reading Registration. Nil means the zero Policy.
+	// Policy is the policy for the reading Registration. Nil means the zero Policy.
 	Policy *Policy
-	// Network is the domain to which native IRC names belong, which do not tell it themselves.
+	// Network is the domain of native IRC names, which do not contain it.
 	Network string
-	// Casemap is how IRC networks fold names. The zero value is the usual one, rfc1459.
+	// Casemap is how IRC networks fold names. The zero value is rfc1459.
 	Casemap Casemap
-	// AllowSingleLabel admits domains such as localhost. It is for development only: nobody else can find such a domain.
+	// AllowSingleLabel accepts domains such as localhost. It is for development only: others cannot find such a domain.
 	AllowSingleLabel bool
 }
 
@@ -56,8 +56,8 @@ func (p Parser) Parse(uri string) (ID, error) {
 	return p.admit(id)
 }
 
-// ParseNative reads the form that the system itself writes, for SIP a sip: URI. Systems without native form, and names
-// of no system, are refused with [CodeUnknownSystem].
+// ParseNative reads the native form of a system, for SIP a sip: URI. The error is [CodeUnknownSystem] for an unknown system, and for
+// one without a native form.
 func (p Parser) ParseNative(system System, name string) (ID, error) {
 	fam := families[system]
 	if fam == nil || fam.split == nil {
@@ -84,7 +84,7 @@ func (p Parser) ParseNative(system System, name string) (ID, error) {
 	return p.admit(id)
 }
 
-// admit is the last step of every reading.
+// admit is the last step of each reading.
 func (p *Parser) admit(id ID) (ID, error) {
 	if p.Reading != Registration {
 		return id, nil
@@ -99,7 +99,7 @@ func (p *Parser) admit(id ID) (ID, error) {
 	return id, nil
 }
 
-// parts is an identifier that was split and not yet read: nothing in it is decoded, mapped or checked.
+// parts holds the parts of an identifier after splitting. They are not decoded, mapped or checked yet.
 type parts struct {
 	system                System
 	typ                   Type   // as ";id-type=" says, else ""
@@ -119,8 +119,7 @@ func wholeText(s string) (part, error) {
 	return whole, nil
 }
 
-// splitURI finds the scheme and has the rest of the URI split as the scheme demands. Schemes are read without regard to
-// case (RFC 3986 §3.1).
+// splitURI reads the scheme and splits the rest of the URI by the rules of the scheme. Schemes are case-insensitive (RFC 3986 §3.1).
 func splitURI(uri string) (parts, error) {
 	whole, err := wholeText(uri)
 	if err != nil {
@@ -147,7 +146,7 @@ func splitURI(uri string) (parts, error) {
 	return parts{}, scheme.fail(CodeSchemeNotAllowed, 0)
 }
 
-// read takes parts to the identifier: decode, map, check.
+// read makes an identifier of parts: it decodes, maps and checks them.
 func (p *Parser) read(q parts) (ID, error) {
 	fam := families[q.system]
 	read := fam.read
@@ -158,7 +157,7 @@ func (p *Parser) read(q parts) (ID, error) {
 	if err != nil {
 		return ID{}, err
 	}
-	// Encoding takes up to three bytes for one, and what cannot be written as a URI must not be read either.
+	// Encoding may triple the length, and an identifier that cannot be written as a URI must not be read.
 	const markup = 64
 	if 3*(len(id.local)+len(id.device))+len(id.domain)+markup > maxText && max(len(id.IM()), len(id.MIMI())) > maxText {
 		return ID{}, &Error{Code: CodeOverlongURI, Part: PartURI}
@@ -166,7 +165,7 @@ func (p *Parser) read(q parts) (ID, error) {
 	return id, nil
 }
 
-// readShapes reads the parts of a system whose names are told apart by sigil and device part.
+// readShapes reads the parts of a system whose types differ in sigil and device part.
 func readShapes(p *Parser, fam *family, q parts) (ID, error) {
 	id := ID{system: q.system, typ: TypeDomain, domain: UnscopedDomain}
 	scoped := q.domain.present || !fam.unscoped
@@ -218,7 +217,7 @@ func readShapes(p *Parser, fam *family, q parts) (ID, error) {
 	return id, nil
 }
 
-// decode decodes local and device part, and refuses either if it is there and empty.
+// decode decodes the local and the device part, and refuses an empty one.
 func (q *parts) decode() (local, device string, err error) {
 	for _, p := range []part{q.local, q.device} {
 		if p.present && p.text == "" {
@@ -231,7 +230,7 @@ func (q *parts) decode() (local, device string, err error) {
 	return local, device, err
 }
 
-// checkType refuses an identifier whose type is not what its parameter says.
+// checkType refuses an identifier whose type differs from its parameter.
 func (q *parts) checkType(typ Type) error {
 	if q.typ != "" && q.typ != typ {
 		return &Error{Code: CodeTypeMismatch, Part: PartType}

@@ -12,18 +12,18 @@ import (
 	"golang.org/x/text/width"
 )
 
-// A profile maps one kind of part to its canonical form and says which text may stand there. ASCII text never reaches
-// the Unicode tables: the PRECIS profiles pass printable ASCII through, but for lower-casing.
+// A profile maps one kind of part to its canonical form, and defines its allowed text. ASCII text never reaches the Unicode tables:
+// the PRECIS profiles only change the case of printable ASCII.
 type profile struct {
 	max     int     // bytes of the canonical part
 	ascii   charset // the ASCII characters of the canonical part
 	fold    bool    // ASCII letters are lowered
 	unicode mapping // maps what is not all ASCII; nil refuses it
 	bidi    bool    // text with right-to-left characters must meet the Bidi rule (RFC 5893 §2)
-	check   mapping // the last word on the mapped text; nil has none
+	check   mapping // the last check of the mapped text; may be nil
 }
 
-// A mapping returns the canonical text, or a code and the byte at fault.
+// A mapping returns the canonical text, or a code and the position of the fault.
 type mapping func(s string) (string, int, Code)
 
 // read returns the canonical form of text, which p decodes to.
@@ -33,17 +33,17 @@ func (f *profile) read(p part, text string) (string, error) {
 		return s, nil
 	}
 	if len(s) != len(text) {
-		at = 0 // mapping has moved the place
+		at = 0 // the position has changed by mapping
 	}
 	return "", p.fail(code, at)
 }
 
-// canonical maps and checks. Together with a code it returns the text that the byte counts in. What is wrong with single
-// characters comes first, then what is wrong with the text as a whole.
+// canonical maps and checks. With a code it returns the text that the position is in. Faults of single characters are reported before
+// faults of the whole text.
 func (f *profile) canonical(s string) (string, int, Code) {
 	raw := s
-	// Text that was percent-decoded has no escape left. In other text one is found before mapping too, which can compose the
-	// second digit away.
+	// Decoded text has no escape left. Other text is checked for escapes before mapping too, because mapping can compose the second
+	// digit with a mark.
 	if i := escaped(raw); i >= 0 {
 		if bad := f.disallowed(raw[:i]); bad >= 0 {
 			return raw, bad, CodeDisallowedChar
@@ -65,7 +65,7 @@ func (f *profile) canonical(s string) (string, int, Code) {
 		}
 		s = mapped
 	}
-	if s == "" { // also after mapping: PRECIS itself finds no fault with nothing
+	if s == "" { // also after mapping: PRECIS accepts empty text
 		return s, 0, CodeEmptyPart
 	}
 	if i := f.disallowed(s); i >= 0 {
@@ -90,8 +90,8 @@ func (f *profile) canonical(s string) (string, int, Code) {
 	return s, 0, ""
 }
 
-// disallowed returns where s, mapped or not, has an ASCII character that the part may not hold, or -1. A mapped part is
-// judged too, so that nothing forbidden can arise from mapping.
+// disallowed returns the position of an ASCII character that the part must not contain, or -1. Mapped text is checked too, so that
+// mapping cannot produce a forbidden character.
 func (f *profile) disallowed(s string) int {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -103,14 +103,14 @@ func (f *profile) disallowed(s string) int {
 	return -1
 }
 
-// The username profiles of RFC 8265 §3, without their Bidi rule. Those that package precis exports apply it to every
-// string, and so refuse "josé_" and "1é"; the RFC wants it for strings that have right-to-left code points.
+// The username profiles of RFC 8265 §3, without their Bidi rule. Package precis applies that rule to every string, and so refuses
+// "josé_" and "1é". The RFC requires it for strings with right-to-left code points.
 var (
 	caseMapped    = precis.NewIdentifier(precis.FoldWidth, precis.LowerCase(), precis.Norm(norm.NFC))
 	casePreserved = precis.NewIdentifier(precis.FoldWidth, precis.Norm(norm.NFC))
 )
 
-// username maps by one of the username profiles. Their Bidi rule is the profile's.
+// username maps by a username profile. The Bidi rule is applied by [profile].
 func username(f *precis.Profile) mapping {
 	return func(s string) (string, int, Code) {
 		mapped, err := f.String(s)
@@ -140,8 +140,8 @@ func plainSpace(r rune) rune {
 // nfc maps to normalization form C and allows everything.
 func nfc(s string) (string, int, Code) { return norm.NFC.String(s), 0, "" }
 
-// refusal returns the first character for which PRECIS refused s, whose own message is not to be shown. Controls of the Bidi
-// algorithm come after all others.
+// refusal returns the position of the first character for which PRECIS refused s. Controls of the Bidi algorithm come after all
+// other characters. The message of PRECIS itself is not shown.
 func refusal(f *precis.Profile, s string) (string, int, Code) {
 	allowed := f.Allowed()
 	control := -1
@@ -156,7 +156,7 @@ func refusal(f *precis.Profile, s string) (string, int, Code) {
 	if control >= 0 {
 		return s, control, CodeBidi
 	}
-	return s, 0, CodeDisallowedChar // a character that is allowed in other company only
+	return s, 0, CodeDisallowedChar // a character that is allowed only beside certain others
 }
 
 func isBidiControl(r rune) bool {
@@ -175,7 +175,7 @@ var (
 		max: 64, fold: true, ascii: newCharset(lower + digits + "._-+"),
 		unicode: username(caseMapped), bidi: true, check: checkDots,
 	}
-	// opaqueID is a user or device id. The dot segments of RFC 3986 could not stand in a mimi: URI.
+	// opaqueID is a user or device id. It must not be a dot segment (RFC 3986), because of mimi: URIs.
 	opaqueID = profile{max: 128, ascii: newCharset(lower + upper + digits + "._~-"), check: checkDotSegment}
 	// roomName is a channel or team of WXYZ.
 	roomName = profile{

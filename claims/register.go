@@ -6,30 +6,30 @@ import (
 	"unicode/utf8"
 )
 
-// Names that are given away by an administrator only. Those in protectedNames are also guarded against look-alikes; the
-// others mean something in messages to everybody.
+// Names that only an administrator may give to a user. Those in protectedNames are also protected against look-alikes; the others
+// have a meaning in messages to everyone.
 var (
 	protectedNames = []string{"admin", "administrator", "root", "postmaster", "abuse", "security", "support", "system"}
 	reservedNames  = []string{"me", "everyone", "here", "all", "channel"}
 )
 
-// A Policy is what a domain demands of the names that it gives away, beyond their grammar. The zero Policy is the
-// default. What needs the register of the domain (names that are taken, in quarantine or somebody's user id) is for its
-// keeper to check, by [CollisionKey].
+// A Policy holds the requirements of a domain on new names, beyond their grammar. The zero Policy is the default. Checks that need
+// the register of the domain (names that are taken, in quarantine, or another user's id) are made by its owner, with
+// [CollisionKey].
 type Policy struct {
-	// Protected are more names that nobody may take or imitate: the operator's brands and domains.
+	// Protected are additional names that may not be taken or imitated, such as the operator's brands and domains.
 	Protected []string
-	// Scripts says how far names may mix scripts. The zero value is [ModeratelyRestrictive].
+	// Scripts limits how names may mix scripts. The zero value is [ModeratelyRestrictive].
 	Scripts Restriction
-	// Administrator gives away reserved and protected names, though not their look-alikes.
+	// Administrator permits reserved and protected names, but not their look-alikes.
 	Administrator bool
-	// Development admits domains that are reserved for tests and examples, and those of one label.
+	// Development also accepts domains that are reserved for tests and examples, and domains of one label.
 	Development bool
 }
 
-// Check returns an [*Error] if id may not be registered: [CodeReservedDomain], [CodeDotSegment] for a name that no mimi:
-// URI can hold, [CodeMixedScript], [CodeReservedHandle], [CodeConfusable], or [CodeDisallowedChar] for spaces at the ends,
-// unassigned code points, and what lies beyond ASCII where only that is allowed. Offsets count from the start of the part.
+// Check returns an [*Error] if id may not be registered: [CodeReservedDomain], [CodeDotSegment] for a name that no mimi: URI can
+// contain, [CodeMixedScript], [CodeReservedHandle], [CodeConfusable], or [CodeDisallowedChar] for spaces at the ends, unassigned
+// code points, and characters beyond ASCII if only ASCII is allowed. Offsets count from the start of the part.
 func (p *Policy) Check(id ID) error {
 	if id.domain != "" && reserved(id.domain, p.Development) {
 		return &Error{Code: CodeReservedDomain, Part: PartDomain}
@@ -52,10 +52,10 @@ func (p *Policy) Check(id ID) error {
 	return nil
 }
 
-// Warnings returns what a reader should be shown beside an identifier from elsewhere, which is valid all the same:
-// [CodeMixedScript] and [CodeConfusable] in name or domain, [CodeDisallowedChar] for spaces at the ends and unassigned code
-// points. A name is confusable if it looks like a protected one, or if it has letters beyond ASCII and all of it can be
-// mistaken for ASCII (UTS #39 §4.1); [Error.Like] says for what. Offsets count from the start of the part.
+// Warnings returns warnings to show beside an identifier of another party, which is valid nevertheless: [CodeMixedScript] and
+// [CodeConfusable] in name or domain, [CodeDisallowedChar] for spaces at the ends and unassigned code points. A name is
+// confusable if it looks like a protected one, or if it has letters beyond ASCII and the whole can be mistaken for ASCII (UTS #39
+// §4.1), which [Error.Like] then holds. Offsets count from the start of the part.
 func (p *Policy) Warnings(id ID) []*Error {
 	all := p.faults(id)
 	like := imitated(id.local)
@@ -77,8 +77,8 @@ func (p *Policy) Warnings(id ID) []*Error {
 	return all
 }
 
-// imitated returns the ASCII name that all of name can be mistaken for, or "". Latin letters that look like two, such as æ,
-// imitate nobody.
+// imitated returns the ASCII name that the whole of name can be mistaken for, or "". Latin letters that look like two letters, such
+// as æ, do not count.
 func imitated(name string) string {
 	if firstNonASCII(name) < 0 {
 		return ""
@@ -101,10 +101,10 @@ func imitated(name string) string {
 	return pairs.Replace(skeleton(name))
 }
 
-// pairs are the letters whose prototypes are two.
+// pairs are the letters whose prototype has two letters.
 var pairs = strings.NewReplacer("rn", "m", "vv", "w")
 
-// guarded reports whether name is a protected or reserved name, and which protected one it looks like, if any.
+// guarded reports whether name is protected or reserved, and the protected name that it looks like, if any.
 func (p *Policy) guarded(name string) (exact bool, alike string) {
 	for _, r := range reservedNames {
 		exact = exact || name == r
@@ -121,7 +121,7 @@ func (p *Policy) guarded(name string) (exact bool, alike string) {
 	return exact, alike
 }
 
-// faults returns what registration refuses and reading only marks.
+// faults returns the faults that are refused at registration and are warnings otherwise.
 func (p *Policy) faults(id ID) []*Error {
 	var all []*Error
 	for _, part := range []struct{ name, text string }{{PartLocal, id.local}, {PartDevice, id.device}} {

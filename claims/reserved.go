@@ -2,16 +2,16 @@ package claims
 
 import "strings"
 
-// Names that never belong to a provider (RFC 6761, RFC 6762, RFC 7686, RFC 9476, and .internal as ICANN reserved it), and
-// names for tests and examples (RFC 2606), which a domain of development may have.
+// Names that never belong to a provider (RFC 6761, RFC 6762, RFC 7686, RFC 9476, and .internal, which ICANN reserved), and names for
+// tests and examples (RFC 2606), which are allowed in development.
 var (
 	reservedSuffixes    = []string{"invalid", "localhost", "local", "internal", "onion", "arpa", "alt"}
 	developmentSuffixes = []string{"test", "example", "example.com", "example.net", "example.org"}
 )
 
-// CheckDomain returns the canonical form of a domain that identifiers may be issued in or believed for.
-// [CodeReservedDomain] and [CodeSingleLabel] refuse names that have no owner whom others could ask. In development single
-// labels, localhost among them, and names for tests and examples pass.
+// CheckDomain returns the canonical form of a domain in which identifiers may be issued or trusted. The errors [CodeReservedDomain]
+// and [CodeSingleLabel] are for names without an owner that others could reach. Development also accepts single labels, such as
+// localhost, and names for tests and examples.
 func CheckDomain(domain string, development bool) (string, error) {
 	whole, err := wholeText(domain)
 	if err != nil {
@@ -28,7 +28,7 @@ func CheckDomain(domain string, development bool) (string, error) {
 	return name, nil
 }
 
-// reserved reports whether a canonical domain is set aside.
+// reserved reports whether a canonical domain is reserved.
 func reserved(domain string, development bool) bool {
 	if development && !strings.Contains(domain, ".") {
 		return false

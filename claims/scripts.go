@@ -10,21 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// A Restriction says how far a name may mix scripts: a restriction level of UTS #39 §5.2. All but [Unrestricted] also refuse
-// the digits of two systems in one name (§5.3). Which characters a name may have at all is for the profiles of its system
-// (RFC 8264) to say, not for the identifier profile of UTS #39.
+// A Restriction is a restriction level of UTS #39 §5.2: it limits how a name may mix scripts. All except [Unrestricted] also refuse
+// digits of two decimal systems in one name (§5.3). The allowed characters follow from the profiles of the system (RFC 8264), not
+// from the identifier profile of UTS #39.
 type Restriction string
 
-// The levels, as settings write them. The empty string is [ModeratelyRestrictive].
+// The levels, as in settings. The empty string is [ModeratelyRestrictive].
 const (
-	// ASCIIOnly refuses everything beyond ASCII.
+	// ASCIIOnly refuses all characters beyond ASCII.
 	ASCIIOnly Restriction = "ascii_only"
-	// SingleScript wants one script. Japanese, Korean and Bopomofo with Han count as one.
+	// SingleScript requires one script. Japanese, Korean, and Bopomofo with Han count as one.
 	SingleScript Restriction = "single_script"
 	// HighlyRestrictive also allows Latin with Japanese, with Korean, or with Han and Bopomofo.
 	HighlyRestrictive Restriction = "highly_restrictive"
-	// ModeratelyRestrictive also allows Latin with one other recommended script but Cyrillic and Greek, whose letters look
-	// too much like it.
+	// ModeratelyRestrictive also allows Latin with one other recommended script, except Cyrillic and Greek, whose letters look
+	// too similar.
 	ModeratelyRestrictive Restriction = "moderately_restrictive"
 	// Unrestricted allows any mixture. Names that look alike still have equal collision keys.
 	Unrestricted Restriction = "unrestricted"
@@ -39,7 +39,7 @@ func (l Restriction) Valid() bool {
 	return false
 }
 
-// A scriptSet is a set of scripts, by their place in scriptIndex.
+// A scriptSet is a set of scripts, by their index in scriptIndex.
 type scriptSet [4]uint64
 
 func (s *scriptSet) add(i int)    { s[i/64] |= 1 << (i % 64) }
@@ -54,13 +54,13 @@ func (s scriptSet) and(t scriptSet) scriptSet {
 
 func (s scriptSet) empty() bool { return s == scriptSet{} }
 
-// A scriptExtension is a range of code points that are used in the scripts named.
+// A scriptExtension is a range of code points and the scripts that use them.
 type scriptExtension struct {
 	from, to rune
 	scripts  string
 }
 
-// A scriptRange is a range of code points with the scripts that they are used in.
+// A scriptRange is a range of code points and the set of scripts that use them.
 type scriptRange struct {
 	from, to rune
 	scripts  scriptSet
@@ -69,11 +69,11 @@ type scriptRange struct {
 // scriptData are the augmented script sets of UTS #39 §5.1.
 type scriptData struct {
 	latin      scriptSet
-	eastAsian  scriptSet // the three writing systems that go with Latin at the level HighlyRestrictive
-	moderate   scriptSet // the scripts that go with Latin at the level ModeratelyRestrictive
+	eastAsian  scriptSet // the three writing systems that HighlyRestrictive allows with Latin
+	moderate   scriptSet // the scripts that ModeratelyRestrictive allows with Latin
 	all        scriptSet
 	ranges     []scriptRange // by script, in order
-	extensions []scriptRange // which come first
+	extensions []scriptRange // these have precedence
 }
 
 var scriptTables = sync.OnceValue(func() *scriptData {
@@ -129,7 +129,7 @@ func (d *scriptData) addRange(from, to, stride rune, scripts scriptSet) {
 	}
 }
 
-// of returns the scripts that r is used in; all of them for characters that every script shares.
+// of returns the scripts that use r: all scripts for a character that they share.
 func (d *scriptData) of(r rune) scriptSet {
 	if r < utf8.RuneSelf && r|0x20 >= 'a' && r|0x20 <= 'z' {
 		return d.latin
@@ -150,10 +150,10 @@ func (d *scriptData) of(r rune) scriptSet {
 			return ranges[i].scripts
 		}
 	}
-	return d.all // unassigned, which is refused elsewhere
+	return d.all // unassigned code points are refused elsewhere
 }
 
-// mixedScript returns the byte of s at which a character comes in that does not go with those before it, or -1.
+// mixedScript returns the position of the first character of s that must not be mixed with those before it, or -1.
 func (l Restriction) mixedScript(s string) int {
 	at := firstNonASCII(s)
 	if at < 0 || l == Unrestricted {
@@ -163,7 +163,7 @@ func (l Restriction) mixedScript(s string) int {
 		return at
 	}
 	d := scriptTables()
-	// What is left of the scripts, and of those that may go with Latin.
+	// The scripts that all characters share so far, and those that may be mixed with Latin.
 	single, beside := d.all, d.moderate
 	eastAsian := d.eastAsian
 	zero := rune(-1)
@@ -191,7 +191,7 @@ func (l Restriction) mixedScript(s string) int {
 	return -1
 }
 
-// isLatin reports whether r is used in the Latin script alone.
+// isLatin reports whether only the Latin script uses r.
 func isLatin(r rune) bool {
 	d := scriptTables()
 	return d.of(r) == d.latin

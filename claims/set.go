@@ -7,8 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// A Set is the claims of an access token: those of RFC 9068 §2.2, and the three URIs that the token binds to a key.
-// Claims with zero values are absent. Identifiers stay text here; [Set.Identity] reads them.
+// A Set holds the claims of an access token: those of RFC 9068 §2.2, and the three URIs that the token binds to a key. Claims with
+// zero values are absent. Identifiers are text here; [Set.Identity] reads them.
 type Set struct {
 	Issuer   string   // iss: the URL of the issuer
 	Subject  string   // sub: the URI of the user, for a service its client id
@@ -16,10 +16,10 @@ type Set struct {
 	Device   string   // device: a URI
 	Audience []string // aud: never empty
 	ClientID string   // client_id
-	Scope    string   // scope: words with spaces between
+	Scope    string   // scope: words separated by spaces
 	JTI      string   // jti
 	IssuedAt time.Time
-	// NotBefore is nbf. Tokens made here have none.
+	// NotBefore is nbf. Tokens of this issuer have none.
 	NotBefore time.Time
 	Expires   time.Time
 	AuthTime  time.Time // auth_time: when the person logged in
@@ -33,7 +33,7 @@ type Set struct {
 	HomeIss   string    // home_iss: the issuer of a user of another domain
 	// Tokens is the raw JSON array of nested tokens.
 	Tokens json.RawMessage
-	Status *Status // status: where a Token Status List tells of this token
+	Status *Status // status: the token's place in a Token Status List
 }
 
 // An Actor is a party that acts, or may act, for a subject.
@@ -42,7 +42,7 @@ type Actor struct {
 	Issuer   string // iss
 	ClientID string // client_id
 	SID      string // sid: the grant that the actor's own token belonged to
-	Actor    *Actor // act: who acted before
+	Actor    *Actor // act: the prior actor
 }
 
 // A Status is a place in a Token Status List (draft-ietf-oauth-status-list §6.1).
@@ -54,8 +54,8 @@ type Status struct {
 // MarshalJSON returns the set as AppendJSON writes it.
 func (s Set) MarshalJSON() ([]byte, error) { return s.AppendJSON(make([]byte, 0, 768)), nil }
 
-// AppendJSON appends the set to b as one JSON object. The order of the members never changes; times are whole seconds,
-// fractions cut off; one audience is a string, several are an array.
+// AppendJSON appends the set to b as one JSON object. The members are always in the same order. Times are whole seconds, without
+// their fractions. One audience is a string, several are an array.
 func (s Set) AppendJSON(b []byte) []byte {
 	o := object{b: append(b, '{')}
 	o.string("iss", s.Issuer)
@@ -100,7 +100,7 @@ func (s Set) AppendJSON(b []byte) []byte {
 	return append(o.b, '}')
 }
 
-// An object is a JSON object that is being written. Members with zero values are left out.
+// An object writes a JSON object. It omits members with zero values.
 type object struct {
 	b    []byte
 	some bool // a member has been written
@@ -155,7 +155,7 @@ func (o *object) actor(name string, a *Actor) {
 	o.b = append(act.b, '}')
 }
 
-// appendString appends s as a JSON string (RFC 8259 §7) with as few escapes as there can be.
+// appendString appends s as a JSON string (RFC 8259 §7) with the fewest possible escapes.
 func appendString(b []byte, s string) []byte {
 	const hex = "0123456789abcdef"
 	b = append(b, '"')

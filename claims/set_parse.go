@@ -10,8 +10,8 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// names are the members of a set. One of these names in another case is refused, because readers that fold case would
-// take it for the claim.
+// names are the members of a set. One of these names in another case is refused, because readers that fold case would take it for the
+// claim.
 var names = []string{
 	"iss", "sub", "handle", "device", "aud", "client_id", "scope", "jti", "iat", "nbf", "exp", "auth_time", "acr", "amr",
 	"sid", "gen", "cnf", "act", "may_act", "home_iss", "tokens", "status",
@@ -23,10 +23,9 @@ var (
 	errEmpty      = errors.New("empty")
 )
 
-// ParseSet reads the payload of an access token. It refuses repeated members, members whose names differ from a claim's
-// only in case, claims of the wrong type, empty audiences and empty identifiers, and times that are not seconds since 1970;
-// milliseconds, as in the figures of draft-mahy-mimi-identity, lie beyond every date. Unknown members are ignored. What
-// the claims say is checked by [Set.Validate].
+// ParseSet reads the payload of an access token. It refuses repeated members, members whose names differ from a claim's only in case,
+// claims of the wrong type, empty audiences and identifiers, and times that are not seconds since 1970. Times in milliseconds, as
+// in the figures of draft-mahy-mimi-identity, are out of range. Unknown members are ignored. [Set.Validate] checks the values.
 func ParseSet(data []byte) (Set, error) {
 	var s Set
 	if err := readObject(data, names, s.member); err != nil {
@@ -35,7 +34,7 @@ func ParseSet(data []byte) (Set, error) {
 	return s, nil
 }
 
-// UnmarshalJSON reads what [ParseSet] reads. As encoding/json calls it, repeated members further out pass unseen.
+// UnmarshalJSON reads a set as [ParseSet] does. encoding/json, which calls it, does not refuse repeated members around the set.
 func (s *Set) UnmarshalJSON(data []byte) error {
 	set, err := ParseSet(data)
 	if err == nil {
@@ -44,7 +43,7 @@ func (s *Set) UnmarshalJSON(data []byte) error {
 	return err
 }
 
-// readObject hands every member of a JSON object to fn, which returns false for names it does not know.
+// readObject calls fn for each member of a JSON object. The function returns false for a name that it does not know.
 func readObject(data []byte, names []string, fn func(name string, raw []byte) (bool, error)) error {
 	return jose.Object(data, func(name string, raw []byte) error {
 		switch known, err := fn(name, raw); {
@@ -160,7 +159,7 @@ func actor(raw []byte) (*Actor, error) {
 	})
 }
 
-// text reads a string that cannot be empty: an empty claim must not pass for an absent one.
+// text reads a string that must not be empty: an empty claim would look like an absent one.
 func text(raw []byte) (string, error) {
 	s, err := jose.String(raw)
 	if err == nil && s == "" {
@@ -169,7 +168,7 @@ func text(raw []byte) (string, error) {
 	return s, err
 }
 
-// audience reads a string or an array of them (RFC 7519 §4.1.3).
+// audience reads a string or an array of strings (RFC 7519 §4.1.3).
 func audience(raw []byte) ([]string, error) {
 	if len(raw) > 0 && raw[0] == '"' {
 		s, err := text(raw)

@@ -7,18 +7,18 @@ import (
 )
 
 var (
-	// sipUser is the user part of RFC 3261 §25.1, percent-decoded. It is case-sensitive. The slash that the grammar
-	// allows is refused: encoded in an im: URI it would be one byte away from the separator of a device.
+	// sipUser is the user part of RFC 3261 §25.1, percent-decoded. It is case-sensitive. A slash, which the grammar allows, is
+	// refused: encoded in an im: URI it would differ in one byte from the separator of a device.
 	sipUser = profile{max: 64, ascii: newCharset(lower+upper+digits+marks+" ", "/"), unicode: opaque}
 	// sipInstance is the value of the gr parameter (RFC 5627 §4).
 	sipInstance = profile{max: 128, ascii: newCharset(lower + upper + digits + marks + " "), unicode: opaque, check: foldURN}
 
-	// What stands for itself in the user part and in a parameter's value (RFC 3261 §25.1).
+	// The characters that are not encoded in the user part and in the value of a parameter (RFC 3261 §25.1).
 	sipUserLiteral  = newCharset(lower + upper + digits + "-_.!~*'()" + "&=+$,;?/")
 	sipParamLiteral = newCharset(lower + upper + digits + "-_.!~*'()" + "[]/:&+$")
 )
 
-// foldURN lowers a UUID URN, whose case means nothing (RFC 8141 §3.1, RFC 9562 §4). Other instances are opaque.
+// foldURN lowers a UUID URN, which is case-insensitive (RFC 8141 §3.1, RFC 9562 §4). Other instances are opaque.
 func foldURN(s string) (string, int, Code) {
 	if folded := lowerASCII(s); strings.HasPrefix(folded, "urn:uuid:") && firstNonASCII(s) < 0 {
 		return folded, 0, ""
@@ -29,7 +29,7 @@ func foldURN(s string) (string, int, Code) {
 // splitSIP splits a sip: URI.
 func splitSIP(text part) (parts, error) {
 	colon := strings.IndexByte(text.text, ':')
-	if colon < 0 || lowerASCII(text.text[:colon]) != "sip" { // sips: says how to route, not whom
+	if colon < 0 || lowerASCII(text.text[:colon]) != "sip" { // sips: concerns the route, not the identity
 		return parts{}, text.slice(PartScheme, 0, max(colon, 0)).fail(CodeSchemeNotAllowed, 0)
 	}
 	rest := text.slice(PartURI, colon+1, len(text.text))
@@ -37,7 +37,7 @@ func splitSIP(text part) (parts, error) {
 	return splitSIPURI(rest)
 }
 
-// splitSIPURI splits what follows "sip:". Parameters are dropped but for gr, which makes a device of an address of record.
+// splitSIPURI splits the rest of a sip: URI. It drops all parameters except gr, which makes an address of record a device.
 func splitSIPURI(text part) (parts, error) {
 	at := strings.LastIndexByte(text.text, '@')
 	if at < 0 {
@@ -56,7 +56,7 @@ func splitSIPURI(text part) (parts, error) {
 	if err := checkTail(tail); err != nil {
 		return parts{}, err
 	}
-	from := 0 // of the stretch between semicolons: first the host, then parameters
+	from := 0 // the start of the text between semicolons: first the host, then parameters
 	for i := 0; i <= len(tail.text); i++ {
 		if i < len(tail.text) && tail.text[i] != ';' {
 			continue
@@ -74,7 +74,7 @@ func splitSIPURI(text part) (parts, error) {
 	return q, nil
 }
 
-// readSIP reads a contact, which has an IP address for a host, or else an address of record or a GRUU.
+// readSIP reads a contact, whose host is an IP address, an address of record or a GRUU.
 func readSIP(p *Parser, fam *family, q parts) (ID, error) {
 	if !q.local.present || q.device.present {
 		return readShapes(p, fam, q)
@@ -105,7 +105,7 @@ func readSIP(p *Parser, fam *family, q parts) (ID, error) {
 func contactAddress(host part) (string, error) {
 	s, err := decode(host)
 	if err != nil {
-		return "", nil // the reading of domains finds the words for it
+		return "", nil // readDomain reports the fault
 	}
 	bare, port := s, ""
 	if i := strings.LastIndexByte(s, ':'); i >= 0 && !strings.HasSuffix(s, "]") {

@@ -13,22 +13,22 @@ import (
 
 //go:generate ./tables.py
 
-// A confusable maps a code point to what it is mistaken for.
+// A confusable maps a code point to the text that it looks like.
 type confusable struct {
 	from rune
 	to   string
 }
 
-// additions are look-alikes beyond those of UTS #39. They apply to its prototypes. Small capitals, and Cyrillic or Greek
-// letters in their form, are told from small letters by their size alone.
+// additions are look-alikes beyond those of UTS #39. They apply to its prototypes. Small capitals, and Cyrillic or Greek letters of
+// that form, differ from small letters only in size.
 var additions = newAdditions(map[string]string{
 	"a": "\u1D00\u2C81", "b": "\u0299\u0185", "d": "\u1D05", "e": "\u1D07", "f": "\uA730\u03DD", "g": "\u0262", "h": "\u029C",
 	"j": "\u1D0A\u0237", "k": "\u0138", "l": "\u029F", "m": "\u028D", "n": "\u0274\u03C0", "p": "\u1D18", "q": "\uA7AF",
 	"r": "\u0280", "t": "\u1D1B", "x": "\u03C7", "y": "\u13CD", "3": "\u021D\u025C", "ae": "\u1D01", "vv": "w",
 })
 
-// replacements stand in the place of UTS #39's prototypes. The Cyrillic palochka is an l in most fonts. The Arabic zeros
-// are one, and no full stop where they end a number: see [skeleton].
+// replacements replace prototypes of UTS #39. The Cyrillic palochka looks like an l in most fonts. The Arabic zeros look alike, and are
+// not full stops at the end of a number: see [skeleton].
 var replacements = map[rune]string{'\u04CF': "l", '\u06F0': "\u0660", '\u0660': "\u0660"}
 
 // capitalI are letters of scripts without case whose letters look like Latin capitals. UTS #39 maps all of them to l;
@@ -47,7 +47,7 @@ func newAdditions(groups map[string]string) map[rune]string {
 	return m
 }
 
-// folded returns s without regard to case and compatibility variants, decomposed, so that a look-alike is found under its
+// folded returns s without differences in case and compatibility variants, and decomposed, so that a look-alike is found under an
 // accent too (UTS #39 §4).
 func folded(s string) string {
 	if firstNonASCII(s) < 0 {
@@ -56,7 +56,7 @@ func folded(s string) string {
 	return norm.NFD.String(strings.Map(cherokee, cases.Fold().String(norm.NFKC.String(s))))
 }
 
-// cherokee folds Cherokee letters to capitals, as Unicode does. Package cases turns each into the other one.
+// cherokee folds Cherokee letters to capitals, as Unicode does. Package cases swaps their case instead.
 func cherokee(r rune) rune {
 	switch {
 	case 0xAB70 <= r && r <= 0xABBF:
@@ -67,8 +67,8 @@ func cherokee(r rune) rune {
 	return r
 }
 
-// skeleton returns the characters that s, which is folded, looks like: the skeleton of UTS #39 §4 with the additions and
-// replacements above, folded again, without default-ignorable code points, dots, hyphens and underscores.
+// skeleton returns the text that s, which is folded, looks like: the skeleton of UTS #39 §4 with the additions and replacements above,
+// folded again, without default-ignorable code points, dots, hyphens and underscores.
 func skeleton(s string) string {
 	var b strings.Builder
 	b.Grow(len(s) + len(s)/2)
@@ -81,7 +81,7 @@ func skeleton(s string) string {
 		case capitals && strings.ContainsRune(capitalI, r):
 			b.WriteByte('i')
 		case (r == arabicZero || r == '\u06F0') && !number:
-			// A full stop, by its looks. After another digit it is part of a number: 10 is not 1.
+			// It looks like a full stop. After another digit it is part of a number: 10 is not 1.
 		default:
 			b.WriteString(prototype(r))
 		}
@@ -94,7 +94,7 @@ func skeleton(s string) string {
 	return dotless(s)
 }
 
-// prototypes maps code points to what the table, the additions and folding make of them in the end.
+// prototypes maps code points to their final form after the table, the additions and folding.
 var prototypes = sync.OnceValue(func() map[rune]string {
 	m := make(map[rune]string, len(confusables)+len(additions))
 	for _, c := range confusables {
@@ -134,7 +134,7 @@ func settle(s string) string {
 	panic("claims: the confusables have no end at " + s)
 }
 
-// prototype returns what r, which is folded, looks like.
+// prototype returns the text that r, which is folded, looks like.
 func prototype(r rune) string {
 	if s, ok := prototypes()[r]; ok {
 		return s
@@ -154,13 +154,13 @@ func tablePrototype(r rune) string {
 	return confusables[i].to
 }
 
-// looksCapital reports whether UTS #39 takes r for a capital of ASCII.
+// looksCapital reports whether r looks like an ASCII capital by UTS #39.
 func looksCapital(r rune) bool {
 	return r >= utf8.RuneSelf && strings.ContainsFunc(tablePrototype(r), func(r rune) bool { return 'A' <= r && r <= 'Z' })
 }
 
-// digit returns the ASCII digit of the same value for a decimal digit that looks like no other character. The digits of a
-// script are ten neighbours in the table (UAX #44).
+// digit returns the ASCII digit of the same value, for a decimal digit that looks like no other character. The ten digits of a script
+// are adjacent in the table (UAX #44).
 func digit(r rune) string {
 	if r < utf8.RuneSelf || r == arabicZero {
 		return string(r)
@@ -186,7 +186,7 @@ func zeroOf(r rune) (rune, bool) {
 	return 0, false
 }
 
-// dotless drops the dot above a letter that has one already.
+// dotless removes the dot above a letter that already has one.
 func dotless(s string) string {
 	const dot = "\u0307"
 	if !strings.Contains(s, dot) {

@@ -2,25 +2,25 @@ package claims
 
 import "strings"
 
-// A shape is one kind of name in a system: how it is marked and what its parts may hold.
+// A shape is one kind of name in a system: its sigil and its parts.
 type shape struct {
-	sigil  string // stands before the local part, after percent-decoding
+	sigil  string // comes before the local part, after percent-decoding
 	typ    Type
 	local  *profile
 	device *profile // nil: the name has one part
 	joined bool     // both parts make one name, as in ##team/channel
 }
 
-// A family is what sets one system apart.
+// A family describes a system.
 type family struct {
-	prefix   bool    // im: URIs write "system="
-	unscoped bool    // a native form may leave out the domain
-	shapes   []shape // the first that fits is taken
-	// split cuts the native form into parts.
+	prefix   bool    // im: URIs have the prefix "system="
+	unscoped bool    // a native form may omit the domain
+	shapes   []shape // the first one that fits is used
+	// split splits the native form into parts.
 	split func(text part) (parts, error)
-	// read takes parts to the identifier; nil is the reading by shapes.
+	// read makes an identifier of parts. Nil means by shapes.
 	read func(p *Parser, fam *family, q parts) (ID, error)
-	// appendNative appends the native form of id, whose type the sigil marks.
+	// appendNative appends the native form of id with the sigil of its type.
 	appendNative func(b []byte, id ID, sigil string) []byte
 }
 

@@ -5,11 +5,11 @@ import (
 	"unicode/utf8"
 )
 
-// maxText bounds every input and every URI that can come of it, in bytes.
+// maxText is the largest size of an input, and of the URI that is made of it, in bytes.
 const maxText = 4096
 
-// A part is a stretch of the input. Parts are cut out before anything is decoded or mapped, so that neither an encoded
-// nor a fullwidth separator can ever separate.
+// A part is a section of the input. The input is split before it is decoded or mapped, so that an encoded or fullwidth separator does
+// not separate parts.
 type part struct {
 	name    string // one of the Part constants
 	text    string
@@ -31,12 +31,12 @@ func (p part) fail(code Code, i int) error {
 	return &Error{Code: code, Part: p.name, Offset: p.at + i}
 }
 
-// failRaw is part.fail for an offset in the text as written.
+// failRaw is like [part.fail] for an offset in the raw text.
 func failRaw(p part, code Code, i int) error {
 	return &Error{Code: code, Part: p.name, Offset: p.at + i}
 }
 
-// within returns the stretch of p whose decoded text is bytes from to to of the decoded text of p.
+// within returns the section of p whose decoded text is the bytes from to to of the decoded text of p.
 func within(p part, from, to int) part {
 	if !p.percent {
 		return p.slice(p.name, from, to)
@@ -44,7 +44,7 @@ func within(p part, from, to int) part {
 	return p.slice(p.name, encodedOffset(p.text, from), encodedOffset(p.text, to))
 }
 
-// encodedOffset returns where the i-th byte of the decoded text starts in s.
+// encodedOffset returns the offset in s of the i-th byte of the decoded text.
 func encodedOffset(s string, i int) int {
 	at := 0
 	for ; i > 0 && at < len(s); i-- {
@@ -56,8 +56,8 @@ func encodedOffset(s string, i int) int {
 	return min(at, len(s))
 }
 
-// checkText looks for text that no identifier may hold anywhere: ill-formed UTF-8, controls, the byte order mark, the
-// replacement character and noncharacters. It returns where, and "" if there is none.
+// checkText finds text that no identifier may contain: ill-formed UTF-8, controls, the byte order mark, the replacement character and
+// noncharacters. It returns the position and the code, which is "" if there is none.
 func checkText(s string) (int, Code) {
 	for i := 0; i < len(s); {
 		if c := s[i]; c < utf8.RuneSelf {
@@ -81,8 +81,8 @@ func checkText(s string) (int, Code) {
 	return 0, ""
 }
 
-// decode undoes the percent-encoding of p, once, and checks what it hid (RFC 3986 §2.4). The result is a part that
-// still knows the offsets of the input.
+// decode decodes the percent-encoding of p once, and checks the result (RFC 3986 §2.4). The result is a part that keeps the offsets of
+// the input.
 func decode(p part) (string, error) {
 	if !p.percent || strings.IndexByte(p.text, '%') < 0 {
 		return p.text, nil
@@ -109,8 +109,8 @@ func decode(p part) (string, error) {
 	return s, nil
 }
 
-// escaped returns where s holds a percent sign and two hexadecimal digits, or -1. No canonical part does: decoding one
-// once more than was meant would make another name of it.
+// escaped returns the position of a percent sign with two hexadecimal digits in s, or -1. A canonical part has none, because decoding
+// it once too often would make another name of it.
 func escaped(s string) int {
 	for at := 0; ; at++ {
 		i := strings.IndexByte(s[at:], '%')
@@ -157,7 +157,7 @@ func firstNonASCII(s string) int {
 	return -1
 }
 
-// lowerASCII lowers ASCII letters only; it returns s itself if there is nothing to do.
+// lowerASCII lowers only ASCII letters. It returns s itself if there are none to lower.
 func lowerASCII(s string) string {
 	for i := 0; i < len(s); i++ {
 		if c := s[i]; 'A' <= c && c <= 'Z' {
@@ -176,7 +176,7 @@ func lowerASCII(s string) string {
 // A charset is a set of ASCII characters.
 type charset [4]uint32
 
-// newCharset returns the set of chars but for those in without.
+// newCharset returns the set of chars except those in without.
 func newCharset(chars string, without ...string) (set charset) {
 	for i := 0; i < len(chars); i++ {
 		set[chars[i]>>5] |= 1 << (chars[i] & 31)

@@ -22,7 +22,7 @@ var (
 	ErrNotForClient = errors.New("a service has neither handle nor device")
 )
 
-// A ClaimError tells which claim of a set was refused, without its value.
+// A ClaimError names the claim of a set that was refused, without its value.
 type ClaimError struct {
 	Claim string // "exp", "device", ...
 	Err   error  // one of the errors above, or an [*Error] of an identifier
@@ -36,28 +36,27 @@ func (e *ClaimError) Error() string {
 // Unwrap returns the fault.
 func (e *ClaimError) Unwrap() error { return e.Err }
 
-// Expect is what a verifier demands of a set.
+// Expect holds the requirements of a verifier on a set.
 type Expect struct {
 	// Issuer is the only issuer to accept. Required.
 	Issuer string
 	// Audience is the verifier's own name, one of the token's audiences. Required unless AnyAudience is set.
 	Audience string
-	// AnyAudience is for an issuer that looks at its own tokens; others would accept tokens made for somebody else.
+	// AnyAudience is for an issuer that reads its own tokens. Another verifier would accept tokens made for others.
 	AnyAudience bool
-	// Domains are those that the issuer may speak for, in canonical form. With none, no user's token is accepted.
+	// Domains are the domains that the issuer may speak for, in canonical form. If empty, no user's token is accepted.
 	Domains []string
 	// Now is the time of the check; zero means [time.Now].
 	Now time.Time
 	// Leeway is how far clocks may differ. Zero is none.
 	Leeway time.Duration
-	// Development admits domains that are reserved for tests and examples, and those of one label.
+	// Development also accepts domains that are reserved for tests and examples, and domains of one label.
 	Development bool
 }
 
-// Validate checks a set whose signature has been verified: issuer, audience and times (RFC 9068 §4), and what the
-// identifiers say together. Handle, user and device lie in one domain that the issuer may speak for, the device belongs
-// to the user, and the token is bound to a key. In a service's token the subject is the client, and there is neither
-// handle nor device. The error is a [*ClaimError].
+// Validate checks a set whose signature has been verified: issuer, audience and times (RFC 9068 §4), and the identifiers. Handle, user
+// and device are in one domain that the issuer may speak for, the device belongs to the user, and the token is bound to a key. In
+// a service's token the subject is the client, and there is neither handle nor device. The error is a [*ClaimError].
 func (s *Set) Validate(e Expect) error {
 	if err := s.validateEnvelope(e); err != nil {
 		return err
@@ -93,7 +92,7 @@ func (s *Set) Validate(e Expect) error {
 // Service reports whether the token is a client's own (client_credentials).
 func (s *Set) Service() bool { return s.Subject == s.ClientID && s.ClientID != "" }
 
-// validateEnvelope checks what every access token has.
+// validateEnvelope checks the claims that every access token has.
 func (s *Set) validateEnvelope(e Expect) error {
 	now := e.Now
 	if now.IsZero() {
@@ -136,13 +135,12 @@ func hasScheme(s string) bool {
 	return found && (scheme == "im" || scheme == "mimi")
 }
 
-// An Identity is the three identifiers of a set. Handle and Device are zero where the token has none.
+// An Identity holds the three identifiers of a set. Handle and Device are zero if the token has none.
 type Identity struct {
 	Handle, User, Device ID
 }
 
-// Username returns the handle as people write it (RFC 7662 §2.2). A mimi: URI does not tell its system, and is written as
-// @handle@domain.
+// Username returns the native form of the handle (RFC 7662 §2.2). A mimi: URI, which has no system, is written as @handle@domain.
 func (id Identity) Username() string {
 	if id.Handle.system == SystemMIMI {
 		return "@" + id.Handle.local + "@" + displayDomain(id.Handle.domain)
@@ -150,8 +148,8 @@ func (id Identity) Username() string {
 	return id.Handle.Native()
 }
 
-// Identity reads the identifiers of a user's token, strictly, each with the type that its claim wants. It does not
-// compare them or judge the domain; [Set.Validate] does. The error is a [*ClaimError].
+// Identity reads the identifiers of a user's token strictly, and checks that each has the type of its claim. It does not compare them
+// or check the domain; [Set.Validate] does. The error is a [*ClaimError].
 func (s *Set) Identity() (Identity, error) { return s.identity(Parser{AllowSingleLabel: true}) }
 
 func (s *Set) identity(p Parser) (Identity, error) {
@@ -180,8 +178,7 @@ func (s *Set) identity(p Parser) (Identity, error) {
 	return id, nil
 }
 
-// names reports whether id can stand where want is expected: a mimi: URI does not tell handle from user, and the bare
-// JID is both.
+// names reports whether id is acceptable as the type want: a mimi: URI may be a handle or a user, and the bare JID is both.
 func (id ID) names(want Type) bool {
 	switch {
 	case id.typ == want:
@@ -207,8 +204,8 @@ func (id *Identity) agree() error {
 	return nil
 }
 
-// belongsTo reports whether a device's user part is user. One of the two may be written as a mimi: URI, which forgets the
-// system, and a mimi: device may leave the user out.
+// belongsTo reports whether a device's user part is user. One of the two may be a mimi: URI, which has no system, and a mimi: device may
+// omit the user.
 func (id ID) belongsTo(user ID) bool {
 	if id.domain != user.domain || id.system != user.system && id.system != SystemMIMI && user.system != SystemMIMI {
 		return false

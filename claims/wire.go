@@ -19,7 +19,7 @@ func checkWireHandle(s string) (string, int, Code) {
 	return s, 0, ""
 }
 
-// checkUUID wants 8-4-4-4-12 digits (RFC 9562 §4).
+// checkUUID requires 8-4-4-4-12 digits (RFC 9562 §4).
 func checkUUID(s string) (string, int, Code) {
 	for i := 0; i < 36; i++ {
 		hyphen := i == 8 || i == 13 || i == 18 || i == 23
@@ -30,7 +30,7 @@ func checkUUID(s string) (string, int, Code) {
 	return s, 0, ""
 }
 
-// checkWireDevice wants a number of 64 bits and drops its leading zeros, as Wire's own software does.
+// checkWireDevice requires a number of 64 bits, and drops leading zeros, as Wire's own software does.
 func checkWireDevice(s string) (string, int, Code) {
 	if len(s) > 16 {
 		return s, 16, CodeDisallowedChar
@@ -58,7 +58,7 @@ func splitWire(text part) (parts, error) {
 	return q, nil
 }
 
-// splitWireApp splits what follows "wireapp:", which writes the UUID as 22 characters of base64url.
+// splitWireApp splits the rest of a wireapp: URI, which has the UUID as 22 characters of base64url.
 func splitWireApp(text part) (parts, error) {
 	if !strings.HasPrefix(text.text, "//") {
 		return parts{}, failRaw(text, CodeMissingDomain, 0)

@@ -12,8 +12,7 @@ var (
 	jidResource = profile{max: 1023, ascii: newCharset(lower + upper + digits + marks + " "), unicode: opaque}
 )
 
-// splitJID splits a JID as RFC 7622 §3.1 says: the resource begins at the first '/', and only then does the first '@'
-// end the localpart.
+// splitJID splits a JID by RFC 7622 §3.1: the resource begins at the first '/', and the localpart ends at the first '@' before that.
 func splitJID(text part) (parts, error) {
 	var q parts
 	bare := text
@@ -29,7 +28,7 @@ func splitJID(text part) (parts, error) {
 	return q, nil
 }
 
-// splitXMPPURI splits what follows "xmpp:" (RFC 5122). The authority component would be an account to log in with.
+// splitXMPPURI splits the rest of an xmpp: URI (RFC 5122). It refuses an authority, which would be an account to log in with.
 func splitXMPPURI(text part) (parts, error) {
 	if strings.HasPrefix(text.text, "//") {
 		return parts{}, failRaw(text, CodeAuthorityNotAllowed, 0)
