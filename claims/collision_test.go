@@ -73,7 +73,7 @@ func TestReviewC1LookAlikes(t *testing.T) {
 	}
 }
 
-// Nobody can register a look-alike of a protected name in any script.
+// A look-alike of a protected name cannot be registered in any script.
 func TestReviewC1ProtectedNames(t *testing.T) {
 	policy := claims.Policy{Development: true, Protected: []string{"口口銀行", "wvave"}}
 	for _, name := range []string{"ꓮꓓꓟꓲꓠ", "ꓢꓴꓑꓑꓳꓣꓔ", "ᴀᴅᴍɪɴ", "ꓣꓳꓳꓔ", "ロロ銀行", "vvvave", "ad\u0338min\u0338"} {

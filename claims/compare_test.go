@@ -60,7 +60,7 @@ func TestSame(t *testing.T) {
 		{"im:xmpp=fußball@example.com", "im:xmpp=fussball@example.com", false, false, false},
 		{"im:wire=0fd3e0dc-a2ff-4965-8873-509f0af0a75c/072b@example.com", "im:wire=0FD3E0DC-a2ff-4965-8873-509f0af0a75c:72B@example.com", true,
 			true, true},
-		{"sip:alice@192.0.2.1", "sip:alice@192.0.2.1", true, false, false}, // nobody's domain
+		{"sip:alice@192.0.2.1", "sip:alice@192.0.2.1", true, false, false}, // without a domain
 		{"sip:alice@[2001:DB8:0::1]", "sip:alice@[2001:db8::1]", true, false, false},
 		{"sip:Alice@example.com", "sip:alice@example.com", false, false, false},
 	} {

@@ -54,7 +54,7 @@ func TestPolicy(t *testing.T) {
 		{"me", claims.CodeReservedHandle, ""},
 		{"everyone", claims.CodeReservedHandle, ""},
 		{"channels", "", ""},
-		{"m.e", "", ""}, // no look-alike is kept from a word that means nobody
+		{"m.e", "", ""}, // only protected names are guarded against look-alikes
 		{"adm1n", claims.CodeConfusable, claims.CodeConfusable},
 		{"a.d.m.i.n", claims.CodeConfusable, claims.CodeConfusable},
 		{"supp0rt", claims.CodeConfusable, claims.CodeConfusable},

@@ -9,11 +9,11 @@ import (
 	"github.com/imidentity/issuer/keys"
 )
 
-// TestLifeOfKeys lets operators, restarts and time do to the keys what they like, and holds what verifiers count on:
+// TestLifeOfKeys runs random sequences of operator commands, restarts and waits, and checks what verifiers rely on:
 //
 //   - one key signs at any time;
 //   - a key is published for as long as what it signed lives, unless it is revoked, and then not any more;
-//   - unless somebody wanted a key to sign at once, it was in every key set of the time before, for long enough.
+//   - a key is published for long enough before it signs, unless an operator made it sign at once.
 func TestLifeOfKeys(outer *testing.T) {
 	rapid.Check(outer, func(t *rapid.T) {
 		c, store := newClock(), openStore(outer)

@@ -95,7 +95,7 @@ func kidOf(t testing.TB, token string) string {
 	return jws.Header.Kid
 }
 
-// knows tells whether the ring itself takes a token for its own.
+// knows reports whether the ring verifies a token as its own.
 func knows(t testing.TB, r *keys.Ring, token string) bool {
 	t.Helper()
 	jws, err := jose.ParseCompact(token, jose.Limits{})
@@ -106,7 +106,7 @@ func knows(t testing.TB, r *keys.Ring, token string) bool {
 	return ok && jws.Verify(alg, key) == nil
 }
 
-// checks tells whether a program that is not ours finds a token good by a key set.
+// checks reports whether jwx verifies a token with a key set.
 func checks(t testing.TB, set []byte, token string) bool {
 	t.Helper()
 	parsed, err := jwk.Parse(set)
@@ -221,7 +221,7 @@ func TestOpenRingRefuses(t *testing.T) {
 		t.Errorf("OpenRing(HS256) = %v, want an error about it", err)
 	}
 
-	// A row that somebody adds who does not have the key-encryption key is not believed.
+	// A row that was added without the key-encryption key is not trusted.
 	err := store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		rows, err := tx.SigningKeys(ctx)
 		if err != nil {

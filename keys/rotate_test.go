@@ -44,7 +44,7 @@ func wantStates(t *testing.T, r *keys.Ring, want string) {
 	}
 }
 
-// published tells whether a kid is in the key set, which must agree with Public.
+// published reports whether a kid is in the key set, which must agree with Public.
 func published(t *testing.T, r *keys.Ring, kid string) bool {
 	t.Helper()
 	set, _ := r.JWKS()
@@ -73,7 +73,7 @@ func revoke(t *testing.T, r *keys.Ring, kid string) keys.Info {
 	return k
 }
 
-// TestRotate holds the life of a key to the moment.
+// TestRotate checks each moment in the life of a key.
 func TestRotate(t *testing.T) {
 	c, store := newClock(), openStore(t)
 	r := openWith(t, store, c, scheduled(""))
@@ -123,7 +123,7 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// TestClockBehind lets the clock fall behind the moment at which the first key was made, as that of another node may be.
+// TestClockBehind sets the clock before the time at which the first key was made, as on a node whose clock is behind.
 func TestClockBehind(t *testing.T) {
 	c, store := newClock(), openStore(t)
 	kid := kidOf(t, sign(t, openWith(t, store, c, scheduled(""))))
@@ -289,7 +289,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Fatalf("%s does not come about", what)
 }
 
-// TestSchedule lets two rings on one store run for three periods: each key is made once, and published before it signs.
+// TestSchedule runs two rings on one store for three periods: each key is made once, and published before it signs.
 func TestSchedule(t *testing.T) {
 	c, store := newClock(), openStore(t)
 	cfg := scheduled("")
@@ -324,7 +324,7 @@ func TestSchedule(t *testing.T) {
 	}
 }
 
-// TestScheduleLate holds that a key which is long overdue still signs until the next one was published for long enough.
+// TestScheduleLate checks that a key which is long overdue still signs until the next one was published for long enough.
 func TestScheduleLate(t *testing.T) {
 	c, store := newClock(), openStore(t)
 	openWith(t, store, c, scheduled(""))
@@ -351,7 +351,7 @@ func TestNoSchedule(t *testing.T) {
 	wantStates(t, r, "signing published")
 }
 
-// TestAlgorithm holds that another algorithm in the settings takes effect at the next start, and that what the keys
+// TestAlgorithm checks that another algorithm in the settings takes effect at the next start, and that what the keys
 // before have signed goes on to be good.
 func TestAlgorithm(t *testing.T) {
 	c, store := newClock(), openStore(t)
@@ -417,7 +417,7 @@ func TestAlgorithmsDiffer(t *testing.T) {
 	settled("retired retired signing")
 }
 
-// TestLife holds that a key is published for as long as it was told to when it signed, whatever the settings say when it
+// TestLife checks that a key is published for as long as it was told to when it signed, whatever the settings say when it
 // retires.
 func TestLife(t *testing.T) {
 	const long = 90 * 24 * time.Hour
@@ -451,7 +451,7 @@ func TestLife(t *testing.T) {
 	}
 }
 
-// TestFollow holds that a ring does what was asked of another one on the same store.
+// TestFollow checks that a ring follows the changes of another one on the same store.
 func TestFollow(t *testing.T) {
 	c, store := newClock(), openStore(t)
 	cfg := scheduled("")
@@ -469,7 +469,7 @@ func TestFollow(t *testing.T) {
 	}
 }
 
-// TestStale holds that a ring which cannot read the store signs for a while, checks for ever, and then says so.
+// TestStale checks that a ring which cannot read the store signs for a while, checks for ever, and then says so.
 func TestStale(t *testing.T) {
 	c, real := newClock(), openStore(t)
 	var mu sync.Mutex
@@ -521,7 +521,7 @@ func (w *lockedWriter) Write(p []byte) (int, error) {
 	return w.to.Write(p)
 }
 
-// TestFaults lets each operation of a change fail: then nothing has changed, and the same change succeeds afterwards.
+// TestFaults makes each operation of a change fail: nothing has changed then, and the same change succeeds afterwards.
 func TestFaults(t *testing.T) {
 	signer := func(t *testing.T, r *keys.Ring) string { kid, _, _ := r.Signer(); return kid }
 	for name, test := range map[string]struct {

@@ -85,8 +85,7 @@ func notProcessed(err error) bool {
 	return errors.As(err, &failed) && (failed == http.StatusTooManyRequests || failed == http.StatusServiceUnavailable)
 }
 
-// lenientMembers reads a JSON object that nobody signed, from the provider itself over TLS: of a repeated member it takes
-// the last.
+// lenientMembers reads an unsigned JSON object that came from the provider over TLS. Of repeated members the last one counts.
 func lenientMembers(data []byte) (members, error) {
 	var object map[string]json.RawMessage
 	if err := json.Unmarshal(data, &object); err != nil {

@@ -160,7 +160,7 @@ func TestBegin(t *testing.T) {
 	}
 }
 
-// TestRefused has the provider say no: the person cancels, or nobody may be asked.
+// TestRefused makes the provider refuse: the user cancels, or may not be asked.
 func TestRefused(t *testing.T) {
 	p := newProvider(t, config(serve(t, untouched, dev)))
 	for _, test := range []struct {

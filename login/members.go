@@ -34,8 +34,8 @@ func (m members) text(name string) string {
 	return s
 }
 
-// texts returns the strings of an array, or a single string, which some providers send in its place. What is of another
-// type is passed over.
+// texts returns the strings of an array, or a single string, which some providers send instead. Values of other types are
+// skipped.
 func (m members) texts(name string) []string {
 	if s := m.text(name); s != "" {
 		return []string{s}

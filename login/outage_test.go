@@ -21,7 +21,7 @@ func wantUnavailable(t *testing.T, what string, err error) {
 	}
 }
 
-// TestOutage has the provider fail in each of its parts and each of the usual ways.
+// TestOutage makes each endpoint of the provider fail in each of the usual ways.
 func TestOutage(t *testing.T) {
 	ways := map[string]http.HandlerFunc{
 		"answers 503":    func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusServiceUnavailable) },
@@ -93,7 +93,7 @@ func TestDown(t *testing.T) {
 	wantUnavailable(t, "Finish", err)
 }
 
-// TestGivenUp lets a caller go while the provider hangs; the next one is not held up by it.
+// TestGivenUp ends the context of a caller while the provider hangs. The next caller is not delayed by it.
 func TestGivenUp(t *testing.T) {
 	tam := newTamperer(t)
 	asked := make(chan struct{}, 1)

@@ -246,7 +246,7 @@ func TestReviewE5StaleConnection(t *testing.T) {
 	}
 }
 
-// TestReviewE8CodeSent holds that an outage says whether the code was sent: only then the login has to begin anew.
+// TestReviewE8CodeSent checks that an outage says whether the code was sent: only then the login has to begin anew.
 func TestReviewE8CodeSent(t *testing.T) {
 	status := func(n int) http.HandlerFunc { return func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(n) } }
 	hangUp := func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }

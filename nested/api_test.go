@@ -40,12 +40,12 @@ func TestOptions(t *testing.T) {
 	wantUnknown(t, err, context.Canceled)
 }
 
-// A statement for any audience is still one for whoever embedded it.
+// A statement for any audience is still for its embedder.
 func TestAnyAudienceIsTheOutermost(t *testing.T) {
 	o := options()
 	o.Audience, o.AnyAudience = nil, true
 	_, err := nested.Open(t.Context(), botToken(inside(value(nested.ActsFor, grant(audience("https://else.example"))))), o)
-	wantRefused(t, "for somebody else", err, "tokens[0]", nested.CodeAudience)
+	wantRefused(t, "for another audience", err, "tokens[0]", nested.CodeAudience)
 }
 
 func TestAssurance(t *testing.T) {
@@ -62,7 +62,7 @@ func TestAssurance(t *testing.T) {
 	}
 }
 
-// Of two access tokens of which one does not say when its holder logged in, nobody knows it of the whole.
+// If one of two access tokens has no time of login, the whole has none.
 func TestReviewC5AssuranceOfSilentTokens(t *testing.T) {
 	silent := func(d *draft) { d.set.AuthTime = time.Time{} }
 	for name, token := range map[string]string{
@@ -76,7 +76,7 @@ func TestReviewC5AssuranceOfSilentTokens(t *testing.T) {
 	}
 }
 
-// Services of one id under two issuers are two subjects, while a user is one, whoever of the issuers of a domain says so.
+// Services with the same id at two issuers are two subjects. A user is one subject, even if two issuers of the domain name it.
 func TestReviewC5ServicesOfTwoIssuers(t *testing.T) {
 	relay := func(d *draft) { d.set.Subject, d.set.ClientID, d.set.Handle = "relay", "relay", "" }
 	for name, v := range map[string]struct {
@@ -124,7 +124,7 @@ func TestActor(t *testing.T) {
 	}
 	tree, err := nested.Open(t.Context(), aliceToken(), options())
 	if err != nil || tree.Actor != nil {
-		t.Errorf("Actor = %+v, %v, want nobody", tree.Actor, err)
+		t.Errorf("Actor = %+v, %v, want none", tree.Actor, err)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 
 const docs = "../docs/nested-verifiers.md"
 
-// TestDocs signs the tokens that docs/nested-verifiers.md shows for each relation, opens them, and holds what they come to, to the
-// words that stand there.
+// TestDocs signs the tokens that docs/nested-verifiers.md shows for each relation, opens them, and compares the explanation with the
+// document.
 func TestDocs(t *testing.T) {
 	text, err := os.ReadFile(docs)
 	if err != nil {

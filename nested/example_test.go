@@ -11,7 +11,7 @@ import (
 	"github.com/imidentity/issuer/nested"
 )
 
-// A bot acts for Alice: her issuer signs the grant, the bot's issuer puts it into the bot's token, and a verifier opens
+// A bot acts for Alice: the issuer of Alice signs the grant, the bot's issuer puts it into the bot's token, and a verifier opens
 // that. Then Alice withdraws the grant.
 func Example() {
 	grant, err := nested.Statement{
@@ -78,7 +78,7 @@ func said(token string, types ...string) {
 
 func ExampleRelation_cascade() {
 	said(deviceStatement(), nested.TypeDevice)
-	said(aliceToken(inside(value(nested.AttestedBy, deviceStatement())))) // countersigned by her issuer
+	said(aliceToken(inside(value(nested.AttestedBy, deviceStatement())))) // countersigned by the issuer
 	// Output:
 	// 3h3aNq0mWk2o1c8vXfYJrg/072b@example.com belongs to Alice (@alice@example.com), signed with the user's own key, until 14:25 UTC.
 	// A key of Alice (@alice@example.com) vouches for 3h3aNq0mWk2o1c8vXfYJrg/072b@example.com until 14:04 UTC.

@@ -12,7 +12,7 @@ import (
 
 // FuzzOpen opens anything, and anything that an issuer would sign: the payload of an inner token is signed by a trusted
 // issuer and wrapped in Alice's. What stands after white space comes along. Whatever it is, the work is bounded; and what is
-// accepted is about Alice, or about her key, has no more rights than her token, and can be explained.
+// accepted is about Alice or the key of Alice, has no more rights than the token of Alice, and can be explained.
 func FuzzOpen(f *testing.F) {
 	for _, v := range readVectors(f) {
 		how := uint8(0)
@@ -121,7 +121,7 @@ var statementTypes = []string{
 	nested.TypeMove, nested.TypeMember, nested.TypeGuardian,
 }
 
-// FuzzReadEntries reads what somebody asks to have embedded. What is accepted is within the limits, and what is built of it is
+// FuzzReadEntries reads entries of a request. Accepted entries are within the limits, and a token that is built of them is
 // read back as the same.
 func FuzzReadEntries(f *testing.F) {
 	g := grant()

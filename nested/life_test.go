@@ -54,7 +54,7 @@ func TestReviewB5StatusAndLife(t *testing.T) {
 	}
 }
 
-// A tree says that it is unrevoked only if somebody could be asked about each of its tokens.
+// A tree says that it is unrevoked only if the revocation of each of its tokens could be looked up.
 func TestReviewB5NotAsked(t *testing.T) {
 	for _, askable := range []bool{true, false} {
 		o := options()

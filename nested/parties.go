@@ -6,7 +6,7 @@ type Parties struct {
 	Actor       string // sub of may_act: who may act for the subject
 	ActorIssuer string // iss of may_act
 	SameAs      string // same_as: another user who is the same person as the subject
-	MovedTo     string // moved_to: the user whom the subject has become
+	MovedTo     string // moved_to: the new identity of the subject
 	Member      string // member: who belongs to the subject
 	Guardian    string // guardian: the guardian of the subject
 }

@@ -160,8 +160,8 @@ func TestEveryIssuerCounts(t *testing.T) {
 	})
 }
 
-// Whoever sees a token can wrap its parts, and gains nothing: no inner token of a good tree is good inside the token of
-// somebody else, whatever the relation is called.
+// Anyone who sees a token can embed its parts in another token, and gains nothing: no inner token of a good tree is valid inside the
+// token of another party, with any relation.
 func TestStolenTokens(t *testing.T) {
 	good(t, func(t *testing.T, v *vector, tree *nested.Tree) {
 		for _, l := range tree.Layers()[1:] {

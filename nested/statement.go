@@ -33,7 +33,7 @@ type Statement struct {
 	Handle string
 	// OldHandle is the old_handle of im-rename+jwt.
 	OldHandle string
-	// Party is the user whom the statement names beside its subject: the sub of may_act, or same_as, moved_to, member or
+	// Party is the other user of the statement, beside its subject: the sub of may_act, or same_as, moved_to, member or
 	// guardian. Of im-actor+jwt it may be a client id of PartyIssuer.
 	Party string
 	// PartyIssuer is the iss of may_act.

@@ -10,7 +10,7 @@ import (
 	"github.com/imidentity/issuer/trust"
 )
 
-// peerTable is the trust table of the world, where one issuer's keys are to be fetched by a client that reaches nobody.
+// peerTable is the trust table of the world. The keys of one issuer have to be fetched, by a client that reaches no host.
 func peerTable(t *testing.T, unreachable, suspended string) *trust.Table {
 	t.Helper()
 	cfg := trust.Config{Client: &http.Client{Transport: noNetwork{}}, Development: true}

@@ -69,7 +69,7 @@ func ecKey(t *testing.T, curve elliptic.Curve) *ecdsa.PrivateKey {
 }
 
 // TestReviewA3UserKeysAreCheap: users sign by keys whose signatures are cheap to verify. Other keys are refused before any
-// signature is verified, and nobody signs by them.
+// signature is verified, and are not accepted for signing.
 func TestReviewA3UserKeysAreCheap(t *testing.T) {
 	o := options()
 	o.Types = []string{nested.TypeDevice}

@@ -23,7 +23,7 @@ import (
 
 var update = flag.Bool("update", false, "write the vectors of testdata anew")
 
-// A vector is one file of testdata/vectors, for whoever implements this. testdata/README.md describes the members.
+// A vector is one file of testdata/vectors, for other implementations. testdata/README.md describes the members.
 type vector struct {
 	Comment   string             `json:"comment"`
 	Now       int64              `json:"now"`
@@ -134,7 +134,7 @@ func (v *vector) open(t testing.TB) (*nested.Tree, error) {
 	return nested.Open(t.Context(), v.Token, v.options(t))
 }
 
-// TestWriteVectors holds the files to the cases: signatures are deterministic, so the same bytes come out every time.
+// TestWriteVectors checks the files against the cases. Signatures are deterministic, so the bytes are the same each time.
 func TestWriteVectors(t *testing.T) {
 	writeJSON(t, "testdata/issuers.json", peers.trusted(t))
 	files := map[string]bool{}
@@ -152,7 +152,7 @@ func TestWriteVectors(t *testing.T) {
 	}
 }
 
-// writeJSON writes file with -update, and otherwise holds it to what it would write.
+// writeJSON writes v to file with -update, and otherwise compares the two.
 func writeJSON(t testing.TB, file string, v any) {
 	t.Helper()
 	var want bytes.Buffer

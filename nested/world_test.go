@@ -26,8 +26,8 @@ const (
 	bridge = "https://id.bridge.example"  // for bridge.example
 	school = "https://id.school.example"  // for school.example
 	old    = "https://issuer.old.example" // for old.example
-	vouch  = "https://vouch.example"      // for vouch.example, and has tokens of anybody's
-	rogue  = "https://rogue.example"      // nobody's peer
+	vouch  = "https://vouch.example"      // for vouch.example, with tokens for users of any domain
+	rogue  = "https://rogue.example"      // not a peer
 
 	alice       = "im:3h3aNq0mWk2o1c8vXfYJrg@example.com;id-type=user"
 	aliceHandle = "im:%40alice@example.com"
@@ -39,13 +39,13 @@ const (
 	team        = "im:wxyz=%23%23engineering@school.example"
 	mallory     = "im:ma110ry@example.com;id-type=user"
 
-	verifier = "im:verifier.example" // whom the outer tokens are for
+	verifier = "im:verifier.example" // the audience of the outer tokens
 )
 
 // now is when everything happens.
 var now = time.Date(2026, 5, 1, 13, 55, 0, 0, time.UTC)
 
-// A signer is somebody with a key.
+// A signer is a party with a key.
 type signer struct {
 	issuer string // "" for a user's own key
 	kid    string
@@ -274,7 +274,7 @@ func statement(by *signer, typ, jti, sub, aud string) *draft {
 	}}
 }
 
-// grant is Alice's to the bot, by her issuer until 14:05.
+// grant is a grant by Alice to the bot, signed by the issuer, until 14:05.
 func grant(changes ...change) string {
 	d := statement(signers[home], nested.TypeActor, "grant", alice, bridge)
 	d.st.Party, d.st.PartyIssuer = bot, bridge

@@ -206,7 +206,7 @@ func TestForeignOrigin(t *testing.T) {
 	}
 }
 
-// Many who ask at once share one answer, and one who gives up takes it from nobody.
+// Concurrent callers share one fetch, and a caller that gives up does not end it.
 func TestConcurrentQuestions(t *testing.T) {
 	i := newIssuer(t, "a")
 	i.hold = make(chan struct{})

@@ -66,7 +66,7 @@ func TestReviewE6OtherKeyUnderOneKid(t *testing.T) {
 	other(before, nil, trust.ErrUnavailable, 2)
 	clock.add(time.Minute)
 	other(before, after, nil, 3)
-	other(before, after, nil, 3) // the key that failed is not the one at hand: nobody is asked
+	other(before, after, nil, 3) // the cached key is not the one that failed: no fetch
 	other(after, nil, trust.ErrUnavailable, 3)
 	i.set(func() { i.down = true })
 	clock.add(time.Minute)

@@ -109,7 +109,7 @@ func TestAccepted(t *testing.T) {
 	}
 }
 
-// TestRefused holds that Parse or Check refuses what is wrong whoever signed it, naming the part, and repeating nothing.
+// TestRefused checks that Parse or Check refuses a faulty assertion, with any signature. The error names the part and repeats nothing.
 func TestRefused(t *testing.T) {
 	good := token(ecKey, "ES256", nil, nil)
 	claims := func(text string) string {
@@ -196,7 +196,7 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestNotTheirs holds that an assertion verifies with the key that it names and its owner registered, and with no other.
+// TestNotTheirs checks that an assertion verifies only with the registered key that it names.
 func TestNotTheirs(t *testing.T) {
 	ec, other, ed := jwk(ecKey.Public(), `,"kid":"a"`), jwk(otherKey.Public(), `,"kid":"b"`), jwk(edKey.Public(), `,"kid":"c"`)
 	for name, v := range map[string]struct {
@@ -261,7 +261,7 @@ func TestParseKeys(t *testing.T) {
 	}
 }
 
-// TestReadKeys holds that what a client publishes for other purposes does no harm.
+// TestReadKeys checks that keys for other purposes in a client's set do no harm.
 func TestReadKeys(t *testing.T) {
 	a, b := jwk(ecKey.Public(), `,"kid":"a"`), jwk(rsaKey.Public(), `,"kid":"b"`)
 	for name, v := range map[string]struct {
@@ -309,7 +309,7 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// FuzzParse holds that what Parse accepts has what Check and the caller rely on, and that no input makes it panic.
+// FuzzParse checks that an accepted assertion has the parts that Check and the caller rely on, and that no input causes a panic.
 func FuzzParse(f *testing.F) {
 	f.Add(token(ecKey, "ES256", nil, nil))
 	f.Add("a.b.c")

@@ -74,7 +74,7 @@ func twoServers(t *testing.T) (port string, allowed, internal *atomic.Int32) {
 		_, port, _ = net.SplitHostPort(first.Addr().String())
 		second, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", port))
 		if err != nil {
-			_ = first.Close() // Somebody else has that port there.
+			_ = first.Close() // another process uses that port
 			continue
 		}
 		counts := [2]atomic.Int32{}

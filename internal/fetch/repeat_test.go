@@ -73,7 +73,7 @@ func halfway(w http.ResponseWriter, _ *http.Request, conn net.Conn) {
 	_ = conn.Close()
 }
 
-// TestReviewE5StaleConnection holds that a request which met a connection that was closed under it is sent once more, where
+// TestReviewE5StaleConnection checks that a request which met a connection that was closed under it is sent once more, where
 // RFC 9110 §9.2.2 lets; and that nothing else is.
 func TestReviewE5StaleConnection(t *testing.T) {
 	mark := fetch.Repeatable
@@ -146,7 +146,7 @@ func TestReviewE5StaleConnection(t *testing.T) {
 	}
 }
 
-// TestReviewE5NewConnection holds that a server which hangs up on new connections is asked once: it does not like the request.
+// TestReviewE5NewConnection checks that a server which hangs up on new connections is asked once: it does not like the request.
 func TestReviewE5NewConnection(t *testing.T) {
 	var asked atomic.Int32
 	s := serve(t, func(http.ResponseWriter, *http.Request) {

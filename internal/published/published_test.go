@@ -74,8 +74,7 @@ func TestGet(t *testing.T) {
 	})
 }
 
-// TestJoinedFetch holds that "no" is what the publisher said after the question: a fetch that had begun before it may have
-// missed what was published meanwhile.
+// TestJoinedFetch checks that ErrAbsent is about a fetch that began after the question: an earlier one may have missed the value.
 func TestJoinedFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32

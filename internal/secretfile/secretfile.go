@@ -27,7 +27,7 @@ const maxSize = 1 << 20
 // ErrNotFile is returned for a folder, a socket, a device and the like.
 var ErrNotFile = errors.New("is not a regular file")
 
-// A Permission is what somebody may do with a file.
+// A Permission is a set of ways to access a file.
 type Permission uint16
 
 // Permissions, with the values of the lowest mode bits.
@@ -104,8 +104,8 @@ func Process() User {
 
 // Judge returns an [*OpenError] if others than root and u have one of the permissions on a file with these attributes.
 //
-// Root may be an operator who checks the files of a service that has a user of its own. So for root, a file is fine that
-// one other user has access to.
+// Root may be an operator who checks the files of a service that runs as another user. So for root, access by one other user is
+// accepted.
 func (u User) Judge(path string, a Attributes, p Permission) error {
 	shared := a.class(modeOther) | a.class(modeGroup)
 	for _, e := range a.ACL {
