@@ -12,10 +12,10 @@ import (
 	"testing"
 )
 
-// oddWords are words that no text for users has: the documents, the contract, the settings, help, messages, pages.
+// oddWords are words that texts for users must not have: documents, the contract, settings, help, messages and pages.
 var oddWords = regexp.MustCompile(`(?i)\b(octets?|she|hers?|herself|whoever|whom|whomever)\b`)
 
-// oddAllowed has the exceptions: passages about a named example person, by file.
+// oddAllowed lists the exceptions by file: passages about a named example person.
 var oddAllowed = map[string][]string{
 	"internal/demo/actor.go": {
 		"the issuer signed her grant",
@@ -29,9 +29,9 @@ var oddAllowed = map[string][]string{
 	},
 }
 
-// TestReviewD9PlainEnglish reads all that users see: the documents, and every string of the program.
+// TestReviewD9PlainEnglish reads everything that users see: the documents, and every string of the program.
 func TestReviewD9PlainEnglish(t *testing.T) {
-	texts := make(map[string][]string) // by file, what users see of it
+	texts := make(map[string][]string) // by file
 	read := func(name string) {
 		b, err := os.ReadFile(filepath.Join(root, name))
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 
 const root = "../.."
 
-// TestArrows holds every import of every package, under whatever build tags, to the table.
+// TestArrows compares every import of every file, with any build tags, with the table.
 func TestArrows(t *testing.T) {
 	packages := readImports(t)
 	if len(packages) == 0 {
@@ -46,10 +46,10 @@ func TestArrows(t *testing.T) {
 	}
 }
 
-// TestLight holds the packages that other people's programs import to bringing along nothing heavy, not even through
-// libraries. It asks the go command, which knows those; what it answers changes with imports or with go.mod.
+// TestLight checks that the libraries for other programs do not depend on anything heavy, not even indirectly. It asks the go
+// command, which knows the dependencies of dependencies.
 func TestLight(t *testing.T) {
-	if _, err := os.ReadFile(filepath.Join(root, "go.mod")); err != nil { // A cached result is of this very go.mod.
+	if _, err := os.ReadFile(filepath.Join(root, "go.mod")); err != nil { // so that a cached result depends on go.mod
 		t.Fatal(err)
 	}
 	packages := readImports(t)
@@ -71,7 +71,7 @@ func TestLight(t *testing.T) {
 	}
 }
 
-// TestTable holds the table to itself: it names what it knows.
+// TestTable checks that every package that the table names has a line.
 func TestTable(t *testing.T) {
 	for name, allowed := range arrows {
 		for _, of := range allowed {
@@ -89,14 +89,14 @@ func mayImport(allowed []string, name string) bool {
 	return slices.Contains(allowed, all) && !slices.Contains(testOnly, name)
 }
 
-// within reports whether the import path is that of library or of a package below it. database/sql/driver is nobody's:
-// it only declares how a type makes itself storable.
+// within reports whether the import path is that of library or of a package below it. Every package may import
+// database/sql/driver, which only declares how a type is stored.
 func within(imported, library string) bool {
 	return imported == library || strings.HasPrefix(imported, library+"/") && imported != "database/sql/driver"
 }
 
-// readImports returns what the files of each package of the module import, but for those of tests. Packages are named
-// relative to the module.
+// readImports returns the imports of each package of the module, without those of tests. Packages are named relative to the
+// module.
 func readImports(t *testing.T) map[string][]string {
 	t.Helper()
 	packages := make(map[string][]string)
@@ -141,7 +141,7 @@ func readImports(t *testing.T) map[string][]string {
 	return packages
 }
 
-// enter keeps the walk to what ./... means: no hidden folder, no testdata, no nested module.
+// enter skips the folders that ./... skips: hidden ones, testdata and nested modules.
 func enter(dir, name string) error {
 	if dir == root {
 		return nil

@@ -6,8 +6,8 @@ const module = "github.com/imidentity/issuer"
 // all stands for every other package of the module but those that only tests may import.
 const all = "*"
 
-// arrows tells what each package may import of ours. Tests may import more. A line may stand here before its package
-// does: the arrows were decided first.
+// arrows lists the packages of this module that each package may import. Tests may import more. A line may exist before its
+// package does.
 var arrows = map[string][]string{
 	"internal/audit":   {},
 	"internal/errtext": {},
@@ -21,7 +21,7 @@ var arrows = map[string][]string{
 	"internal/secretfile": {},
 	"internal/published":  {"internal/fetch"},
 
-	// Libraries: other people's programs import them (see light).
+	// Libraries for other programs, too (see light).
 	"claims":     {"internal/jose"},
 	"dpop":       {"internal/errtext", "internal/jose"},
 	"trust":      {"claims", "internal/fetch", "internal/jose", "internal/published"},
@@ -34,8 +34,9 @@ var arrows = map[string][]string{
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "internal/follow", "introspect", "storage"},
-	"oauth":      {"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "nested", "revocation", "storage"},
-	"login":      {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
+	"oauth": {"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/errtext", "internal/jose",
+		"internal/random", "keys", "nested", "revocation", "storage"},
+	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
 		"account", "claims", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
@@ -59,10 +60,12 @@ var arrows = map[string][]string{
 	},
 	"internal/issuer": {all},
 	"internal/cli": {
-		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor", "internal/fetch",
+		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
+		"internal/fetch",
 		"internal/issuer", "internal/jose", "nested", "storage", "trust", "types/api", "web",
 	},
-	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "internal/secretfile", "keys", "login", "storage/redis", "storage/sqlite"},
+	"internal/doctor": {"claims", "internal/client", "internal/config", "internal/fetch", "internal/secretfile", "keys", "login",
+		"storage/redis", "storage/sqlite"},
 	"internal/demo": {
 		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "internal/server",
 	},
@@ -103,8 +106,8 @@ var databases = map[string][]string{
 // testOnly lists the packages that only tests import.
 var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/sqlite/sqlitetest", "storage/storagetest"}
 
-// confined tells which packages of ours may import a library: those that replacing it would change. A library that is
-// not named here may be imported anywhere.
+// confined lists the packages that may import a library: those that would change if it were replaced. Other libraries may be
+// imported anywhere.
 var confined = map[string][]string{
 	"database/sql":               {"storage/sqlite", "storage/sqlite/sqlitetest", "storage/postgres"},
 	"github.com/alecthomas/kong": {"cmd/issuer", "internal/cli"},
@@ -121,7 +124,7 @@ var confined = map[string][]string{
 	"modernc.org/sqlite":         {"storage/sqlite", "storage/sqlite/sqlitetest"},
 }
 
-// light lists the packages that other people's programs import, and heavy what these never bring along, at any depth.
+// light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
 	light = []string{"claims", "dpop", "gateway", "introspect", "nested", "trust"}
 	heavy = []string{
