@@ -14,7 +14,7 @@ import (
 
 const app = "http://127.0.0.1:9/cb"
 
-// site serves pages by path; a form is answered with a redirect to the application that carries what came.
+// site serves pages by path. It answers a form with a redirect to the application that contains the form's values.
 func site(t *testing.T, pages map[string]string) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

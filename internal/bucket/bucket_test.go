@@ -20,7 +20,7 @@ type clock struct{ at atomic.Int64 }
 func (c *clock) now() time.Time          { return time.Unix(1_800_000_000, c.at.Load()) }
 func (c *clock) advance(d time.Duration) { c.at.Add(int64(d)) }
 
-// drain takes all there is and returns how much that was, and how long it will be until there is more.
+// drain takes all tokens and returns their number, and the time until there is another one.
 func drain[K comparable](s *bucket.Set[K], key K) (n int, wait time.Duration) {
 	for {
 		if wait := s.Take(key); wait > 0 {
@@ -65,7 +65,7 @@ func TestTake(t *testing.T) {
 	}
 }
 
-// In any time, nobody gets more than a whole bucket and what flows into it meanwhile; and after the wait there is one.
+// In any period, a key gets at most a full bucket and what flows into it in that time. After the wait there is a token.
 func TestTakeProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		l := bucket.Limit{Count: rapid.IntRange(1, 50).Draw(t, "count"), Period: time.Duration(rapid.Int64Range(1, 100).Draw(t, "seconds")) * time.Second}
@@ -122,7 +122,7 @@ func TestSetLimit(t *testing.T) {
 		t.Errorf("Take = %v without a limit, want 0", wait)
 	}
 	s.SetLimit(bucket.Limit{Count: 5, Period: time.Second})
-	c.advance(-time.Hour) // as when a clock is set
+	c.advance(-time.Hour) // the clock is set back
 	if wait := s.Take("a"); wait > time.Second {
 		t.Errorf("Take = %v after the clock went back, want no more than the period", wait)
 	}
@@ -131,7 +131,7 @@ func TestSetLimit(t *testing.T) {
 	}
 }
 
-// Of many at once, as many get a token as there are.
+// Of many concurrent calls, as many get a token as there are.
 func TestTakeInParallel(t *testing.T) {
 	var c clock
 	s := bucket.New[int](bucket.Limit{Count: 500, Period: time.Minute}, 100_000, c.now)
@@ -156,8 +156,7 @@ func TestTakeInParallel(t *testing.T) {
 	}
 }
 
-// A million addresses take no more memory than was meant for them, and whoever asks too often is still refused while
-// they come and go.
+// A million addresses take no more memory than the bound, and an address that sends too much is still refused meanwhile.
 func TestBounded(t *testing.T) {
 	const most = 1 << 14
 	var c clock
@@ -182,7 +181,7 @@ func TestBounded(t *testing.T) {
 		t.Errorf("%d tokens for who had none, want 0", n)
 	}
 	c.advance(time.Minute)
-	for i := range 64 * 100 { // each shard sees somebody new
+	for i := range 64 * 100 { // each shard sees a new key
 		s.Take(netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}))
 	}
 	if n := s.Len(); n > 64*100 {
@@ -210,7 +209,7 @@ func BenchmarkTake(b *testing.B) {
 	}
 }
 
-// BenchmarkTakeFull takes from a set that has no room, a new key each time.
+// BenchmarkTakeFull takes from a full set, with a new key each time.
 func BenchmarkTakeFull(b *testing.B) {
 	s := bucket.New[uint64](bucket.Limit{Count: 100, Period: time.Minute}, 1<<16, nil)
 	var key uint64

@@ -10,7 +10,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 )
 
-// Claims by which no login could succeed are warned of, and those that can work are not.
+// Claims with which no login can succeed have a warning; claims that work have none.
 func TestReviewC3ClaimsThatRefuseLogins(t *testing.T) {
 	for _, test := range []struct{ domain, scopes, want string }{
 		{`system: generic`, `openid, profile`, ""},
@@ -18,7 +18,7 @@ func TestReviewC3ClaimsThatRefuseLogins(t *testing.T) {
 		{`claims: {user: preferred_username, handle: preferred_username}`, `openid, profile`, ""},
 		{`claims: {user: employee_id, handle: employee_id}`, `openid`, ""},
 		{`claims: {user: email}`, `openid, email`, "claims.user"},
-		{`claims: {handle: email}`, `openid, email`, ""}, // each person chooses
+		{`claims: {handle: email}`, `openid, email`, ""}, // users choose a handle
 		{`{choose_handle: false, claims: {handle: email}}`, `openid, email`, "claims.handle"},
 		{`{choose_handle: false, claims: {user: email, handle: email}}`, `openid, email`, "claims.user claims.handle"},
 		{`claims: {user: iss}`, `openid`, "claims.user"},
@@ -52,7 +52,7 @@ func TestReviewC3ClaimsThatRefuseLogins(t *testing.T) {
 			}
 		})
 	}
-	// What the warnings say is so.
+	// The reasons in the warnings are true.
 	for system, id := range map[claims.System]string{claims.SystemGeneric: "a@example.com", claims.SystemWXYZ: "a@example.com", claims.SystemWire: "alice"} {
 		names, err := claims.NewNamespace(system, "example.com", true)
 		if err != nil {

@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write what Load returns into the test data")
 
-// A settingsCase is an archive of testdata, laid out in a folder of its own.
+// A settingsCase is an archive of testdata, unpacked into a folder of its own.
 type settingsCase struct {
 	archive *txtar.Archive
 	source  string
@@ -25,8 +25,7 @@ type settingsCase struct {
 	env     []string
 }
 
-// openCases runs test for every archive that matches pattern. Files are as private as secrets must be, but for those
-// called *.open.
+// openCases runs test for every archive that matches pattern. Files have the mode of secrets, except those called *.open.
 func openCases(t *testing.T, pattern string, test func(t *testing.T, c settingsCase)) {
 	sources, err := filepath.Glob(pattern)
 	if err != nil || len(sources) == 0 {
@@ -64,7 +63,7 @@ func (c settingsCase) load() (*config.Config, error) {
 	return config.Load(filepath.Join(c.dir, "issuer.yaml"), c.env)
 }
 
-// compare holds got, with the folder's name taken out, to the archive's last file, which is called name.
+// compare compares got, without the folder's name, with the archive's last file, which is called name.
 func (c settingsCase) compare(t *testing.T, name, got string) {
 	t.Helper()
 	got = strings.ReplaceAll(got, c.dir, "DIR")
@@ -151,7 +150,7 @@ func TestSecretIsNotPrinted(t *testing.T) {
 	}
 }
 
-// What Parse makes of any document is settings or a list of faults, each with a place and words, never a panic.
+// Parse returns settings or a list of errors, each with a place and a message, for any document. It never panics.
 func FuzzParse(f *testing.F) {
 	sources, _ := filepath.Glob("testdata/*/*.txtar")
 	for _, source := range sources {

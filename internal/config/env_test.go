@@ -11,8 +11,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 )
 
-// TestEveryScalarByEnvironment holds that each setting that is one value, and each element of a list of them, is what
-// its variable says.
+// TestEveryScalarByEnvironment sets each setting that is a scalar, and each element of a list of scalars, by its variable.
 func TestEveryScalarByEnvironment(t *testing.T) {
 	openCases(t, "testdata/good/all.txtar", func(t *testing.T, c settingsCase) {
 		c.env = nil
@@ -33,11 +32,10 @@ func TestEveryScalarByEnvironment(t *testing.T) {
 				}
 				return
 			}
-			// Alone among good settings it makes bad ones. That shows that it was read where a fault is said to be of this
-			// variable, of its setting or the list around it, or of another setting which what it says no longer fits; unless
-			// it is itself what nobody knows. (Of a list that is not in the file, there are no elements to change.)
+			// The value does not fit the other settings. It was read if an error names this variable, its setting, the list
+			// around it, or another setting that contradicts it. It was not read if its own key is unknown.
 			says := value
-			if v.Kind() == reflect.Bool { // faults call it by its name
+			if v.Kind() == reflect.Bool { // errors name the key
 				says = path[strings.LastIndex(path, ".")+1:]
 			}
 			read := false
@@ -58,8 +56,8 @@ func TestEveryScalarByEnvironment(t *testing.T) {
 	})
 }
 
-// scalars calls each with every setting that is one value: its path, the values that it may have, what it is, and how
-// to find it in other settings. Every list of the settings has an element there.
+// scalars calls each for every setting that is a scalar, with its path, its possible values, its value, and a function that finds
+// it in other settings. Every list in the settings has an element.
 func scalars(t *testing.T, v reflect.Value, path, oneof string, each func(path, oneof string, v reflect.Value, at func(*config.Config) reflect.Value)) {
 	var walk func(v reflect.Value, path, oneof string, at func(*config.Config) reflect.Value)
 	walk = func(v reflect.Value, path, oneof string, at func(*config.Config) reflect.Value) {
@@ -84,7 +82,7 @@ func scalars(t *testing.T, v reflect.Value, path, oneof string, each func(path, 
 			for i := range v.Len() {
 				walk(v.Index(i), fmt.Sprintf("%s[%d]", path, i), oneof, func(c *config.Config) reflect.Value { return at(c).Index(i) })
 			}
-		case v.Kind() == reflect.Map: // of names that are no settings
+		case v.Kind() == reflect.Map: // its keys are not settings
 		default:
 			each(path, oneof, v, at)
 		}
@@ -92,7 +90,7 @@ func scalars(t *testing.T, v reflect.Value, path, oneof string, each func(path, 
 	walk(v, path, oneof, func(c *config.Config) reflect.Value { return reflect.ValueOf(c).Elem() })
 }
 
-// other writes a value that a setting does not have.
+// other returns a value that differs from that of a setting.
 func other(t *testing.T, v reflect.Value, oneof string) string {
 	t.Helper()
 	if oneof != "" {

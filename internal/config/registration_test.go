@@ -8,7 +8,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 )
 
-// TestRegistration holds a client that is registered elsewhere to the rules for one of the settings.
+// TestRegistration checks that registrations obey the same rules as clients in the settings.
 func TestRegistration(t *testing.T) {
 	text := "issuer: https://id.acme.im\ndomains: [{name: acme.im, providers: [{id: p, issuer: \"https://login.acme.im\", client_id: x}]}]\n"
 	name := filepath.Join(t.TempDir(), "issuer.yaml")

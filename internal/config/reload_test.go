@@ -24,13 +24,13 @@ clients:
   - {id: app, auth: none, first_party: true, redirect_uris: ["http://127.0.0.1/cb"], grants: [authorization_code], domains: [acme.im]}
 `
 
-// TestReload holds what an issuer takes up while it runs, and what it is told of the rest.
+// TestReload checks which changes apply to a running issuer, and how the others are reported.
 func TestReload(t *testing.T) {
 	for name, test := range map[string]struct {
 		change  []string // old, new, old, new, ...
-		secret  string   // what the secret file holds then
+		secret  string   // the new content of the secret file
 		waiting []string
-		faults  []string // as they end
+		faults  []string // the ends of their messages
 	}{
 		"nothing":             {},
 		"a comment":           {change: []string{"issuer:", "# hello\nissuer:"}},
@@ -89,7 +89,7 @@ func TestReload(t *testing.T) {
 				merged.Limits != next.Limits || len(merged.Clients) != len(next.Clients) {
 				t.Errorf("Reload = %+v, want clients and limits of the new settings, and the rest of the old ones", merged)
 			}
-			// What needs a restart still does when the file is read once more.
+			// A setting that needs a restart is reported again at the next reload.
 			if _, again, err := merged.Reload(next); err != nil || !slices.Equal(again, test.waiting) {
 				t.Errorf("Reload again = waiting for %q, %v, want %q", again, err, test.waiting)
 			}

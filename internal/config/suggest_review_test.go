@@ -11,7 +11,7 @@ import (
 
 var suggestion = regexp.MustCompile(`(?:did you mean |write )"?([\w.:-]+)"?\??$`)
 
-// What an error suggests is not refused itself.
+// A value that an error suggests is accepted.
 func TestReviewD7Suggestions(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "issuer.yaml")
 	writeFile(t, filepath.Join(filepath.Dir(name), "data/kek"), strings.Repeat("0", 64))

@@ -16,7 +16,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 )
 
-// writePair writes a self-signed certificate and its key, with these permissions.
+// writePair writes a self-signed certificate and its key with a mode.
 func writePair(t *testing.T, dir, name string, mode os.FileMode) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -41,7 +41,7 @@ func writePair(t *testing.T, dir, name string, mode os.FileMode) {
 	}
 }
 
-// TestTLS holds that a certificate is taken only whole, with its own key, and if nobody else may read that.
+// TestTLS checks that a certificate needs its own key, in a file that other users cannot read.
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	writePair(t, dir, "a", 0o600)

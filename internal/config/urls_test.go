@@ -9,7 +9,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 )
 
-// TestIssuerURL holds that there is one way to write the URL of an issuer, and that the refusal of another names it.
+// TestIssuerURL checks that the URL of an issuer has one spelling, which the error for another one names.
 func TestIssuerURL(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "issuer.yaml")
 	for value, want := range map[string]string{
@@ -61,8 +61,8 @@ func TestIssuerURL(t *testing.T) {
 	}
 }
 
-// TestReviewE9RedirectURIInASCII holds that a URL that is not ASCII is refused together with the one to write: apps send that
-// form, and the comparison is exact.
+// TestReviewE9RedirectURIInASCII checks that the error for a URL that is not ASCII names the form to write: apps send that form,
+// and the comparison is exact.
 func TestReviewE9RedirectURIInASCII(t *testing.T) {
 	const settings = `issuer: https://id.acme.im
 kek_file: kek

@@ -19,7 +19,7 @@ import (
 
 const redirectURL = "http://127.0.0.1:8080/cb"
 
-// start runs a provider on a port of its own and returns how a client uses it.
+// start runs a provider on a free port and returns the configuration of its client.
 func start(t *testing.T, change func(*devidp.Config)) (*oauth2.Config, *oidc.Provider) {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -133,7 +133,7 @@ func TestOwnPeople(t *testing.T) {
 	}
 }
 
-// TestPage goes by hand through a wrong password, a cancelled login and one that does not exist.
+// TestPage tries a wrong password, a cancelled login and an unknown one.
 func TestPage(t *testing.T) {
 	app, _ := start(t, nil)
 	resp, err := http.Get(app.AuthCodeURL("state", oauth2.SetAuthURLParam("login_hint", "\"><script>")))

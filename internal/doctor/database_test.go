@@ -10,7 +10,7 @@ import (
 	"github.com/imidentity/issuer/internal/doctor"
 )
 
-// TestDatabase: the doctor reads the database of a running issuer, finds damage, and says nothing where there is no database yet.
+// The doctor reads the database of a running issuer, finds damage, and reports nothing if there is no database yet.
 func TestDatabase(t *testing.T) {
 	for name, test := range map[string]struct {
 		breaks func(t *testing.T, c *config.Config)

@@ -19,7 +19,7 @@ import (
 	"github.com/imidentity/issuer/internal/doctor"
 )
 
-// A site with nothing wrong: the doctor warns of what is development, and of nothing else but the disk it happens on.
+// On a good site the doctor warns only of development settings, and possibly of the disk of the machine.
 func TestHealthy(t *testing.T) {
 	found := newSite(t).examine(t)
 	found.wantNone(t, nil, doctor.Fail, doctor.Unknown)
@@ -34,7 +34,7 @@ func TestHealthy(t *testing.T) {
 	}
 }
 
-// What is wrong between the Internet and the issuer.
+// Faults between the Internet and the issuer.
 func TestFrontDoor(t *testing.T) {
 	const day = 24 * time.Hour
 	only := func(path string, do http.HandlerFunc) func(http.Handler) http.Handler {
@@ -159,7 +159,7 @@ func TestFrontDoor(t *testing.T) {
 			s.adjust = func(c *config.Config) {
 				c.Issuer, c.Outbound.DevHosts = "http://"+host, map[string]string{host: strings.TrimPrefix(s.upstream, "http://")}
 			}
-		}, "front door", doctor.Fail, "answers 404"}, // the provider is no authorization server of OAuth
+		}, "front door", doctor.Fail, "answers 404"}, // the provider has no OAuth metadata
 		{"name without address", func(t *testing.T, s *site) {
 			s.adjust = func(c *config.Config) { c.Issuer = "https://" + strings.Repeat("a", 64) + ".example.com" }
 		}, "dns", doctor.Fail, "has no address"},
@@ -185,7 +185,7 @@ func shifted(by time.Duration) func(*http.Response) error {
 	}
 }
 
-// Where no issuer runs, much cannot be known, and nothing of that is called a failure.
+// Without a running issuer, many checks cannot be made. That is unknown, not a failure.
 func TestNotRunning(t *testing.T) {
 	s := newSite(t)
 	s.idle = true
@@ -196,7 +196,7 @@ func TestNotRunning(t *testing.T) {
 	found.wantNone(t, nil, doctor.Fail)
 }
 
-// What is wrong with an OpenID provider.
+// Faults of an OpenID provider.
 func TestProvider(t *testing.T) {
 	const discovery = "/.well-known/openid-configuration"
 	drop := func(member string) func(http.Handler) http.Handler {
@@ -271,7 +271,7 @@ func TestProvider(t *testing.T) {
 	}
 }
 
-// knowing lets a provider look at who asks before it looks at the code, as most do.
+// knowing makes a provider authenticate the client before it checks the code, as most do.
 func knowing(client, secret string) func(http.Handler) http.Handler {
 	return func(next http.Handler) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -287,7 +287,7 @@ func knowing(client, secret string) func(http.Handler) http.Handler {
 	}
 }
 
-// secret gives the issuer its secret at the provider.
+// secret gives the issuer a secret at the provider.
 func secret(t *testing.T, s *site, text string) {
 	t.Helper()
 	if err := os.WriteFile(filepath.Join(s.folder, "corp"), []byte(text+"\n"), 0o600); err != nil {
@@ -296,7 +296,7 @@ func secret(t *testing.T, s *site, text string) {
 	s.provider = ", client_secret_file: corp"
 }
 
-// What is wrong with files and folders.
+// Faults of files and folders.
 func TestFiles(t *testing.T) {
 	change := func(t *testing.T, path string, mode os.FileMode) {
 		t.Helper()
@@ -356,7 +356,7 @@ func TestFiles(t *testing.T) {
 	}
 	t.Run("certificate", func(t *testing.T) {
 		s := newSite(t)
-		s.adjust = func(c *config.Config) { // one of another name, which is another check's
+		s.adjust = func(c *config.Config) { // one with another name, which another check covers
 			c.TLS.CertFile = filepath.Join(c.Data, "cert.pem")
 			if err := os.WriteFile(c.TLS.CertFile, newAuthority(t).pem(), 0o600); err != nil {
 				t.Fatal(err)
@@ -379,10 +379,10 @@ func TestFiles(t *testing.T) {
 	})
 }
 
-// What is wrong with the server that remembers spent proofs.
+// Faults of the server that stores spent proofs.
 func TestReplay(t *testing.T) {
 	for _, test := range []struct {
-		policy string // of the server; empty for none
+		policy string // of the server; if empty, there is no server
 		status doctor.Status
 		words  string
 	}{
@@ -425,7 +425,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// The doctor changes nothing: what was in the folder is there, and nothing else.
+// The doctor changes nothing: the folder has the same files as before.
 func TestChangesNothing(t *testing.T) {
 	s := newSite(t)
 	var before string

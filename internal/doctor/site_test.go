@@ -33,22 +33,21 @@ import (
 
 const host = "im-id.example.com"
 
-// A site is a whole issuer behind a proxy that ends TLS, and an OpenID provider. A test breaks something of it before it
-// calls the doctor.
+// A site is an issuer behind a proxy that ends TLS, with an OpenID provider. A test breaks a part of it before it calls the doctor.
 type site struct {
 	folder   string
 	upstream string // URL of the provider
-	settings string // besides those that every site has
-	provider string // settings of the provider, besides
+	settings string // in addition to those of every site
+	provider string // additional settings of the provider
 	idle     bool   // the issuer does not run
 
 	cert    func(ca *authority) tls.Certificate // nil: a good one
-	request func(*http.Request)                 // changes what the proxy hands on
+	request func(*http.Request)                 // changes what the proxy forwards
 	answer  func(*http.Response) error          // changes what comes back
-	handler func(http.Handler) http.Handler     // stands before the proxy
+	handler func(http.Handler) http.Handler     // wraps the proxy
 	adjust  func(*config.Config)                // changes the settings that the doctor sees
 	client  devidp.Client                       // at the provider
-	idp     func(http.Handler) http.Handler     // stands before the provider
+	idp     func(http.Handler) http.Handler     // wraps the provider
 	down    bool                                // the provider does not answer
 }
 
@@ -67,7 +66,7 @@ func newSite(t *testing.T) *site {
 	}
 }
 
-// examine puts the site together, calls the doctor, and returns what it found.
+// examine sets up the site, calls the doctor and returns the findings.
 func (s *site) examine(t *testing.T) findings {
 	t.Helper()
 	idp := listen(t)
@@ -214,7 +213,7 @@ func (fs findings) String() string {
 	return b.String()
 }
 
-// want wants a finding of a check with that status and those words.
+// want checks that a check has a finding with this status and text.
 func (fs findings) want(t *testing.T, check string, status doctor.Status, words string) {
 	t.Helper()
 	for _, f := range fs {
@@ -228,7 +227,7 @@ func (fs findings) want(t *testing.T, check string, status doctor.Status, words 
 	t.Errorf("no %s of %s with %q in %s", status, check, words, fs)
 }
 
-// wantNone wants no finding of those statuses but of the checks named.
+// wantNone checks that only the named checks have findings with these statuses.
 func (fs findings) wantNone(t *testing.T, but []string, statuses ...doctor.Status) {
 	t.Helper()
 	for _, f := range fs {
@@ -254,7 +253,7 @@ func newAuthority(t *testing.T) *authority {
 	})
 }
 
-// signedBy returns the holder of a certificate that parent signed; nil is itself.
+// signedBy returns an authority whose certificate parent has signed. If parent is nil, it is self-signed.
 func signedBy(t *testing.T, parent *authority, template *x509.Certificate) *authority {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -290,7 +289,7 @@ func (a *authority) issue(t *testing.T, template *x509.Certificate) tls.Certific
 	return signedBy(t, a, template).chain()
 }
 
-// chain is the certificate for a server, with those of the authorities above it that are to be sent.
+// chain returns the certificate of a server with those of the given authorities above it.
 func (a *authority) chain(above ...*authority) tls.Certificate {
 	c := tls.Certificate{Certificate: [][]byte{a.cert.Raw}, PrivateKey: a.key}
 	for _, up := range above {
