@@ -42,12 +42,11 @@ func (e *resultError) Code() int { return e.code }
 var errMemory = errors.New("out of memory")
 
 // openConn opens the database at path, which must exist.
-func openConn(path string, pragmas []string) (c *conn, err error) {
-	c = &conn{tls: libc.NewTLS(), stmts: make([]stmt, len(texts))}
+func openConn(path string, pragmas []string) (_ *conn, err error) {
+	c := &conn{tls: libc.NewTLS(), stmts: make([]stmt, len(texts))}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
-			c = nil
 		}
 	}()
 	out, err := c.alloc(8)
