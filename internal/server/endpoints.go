@@ -68,7 +68,7 @@ func (s *Server) introspect(c echo.Context) error {
 	return s.answerQuestion(c, caller, params, spend)
 }
 
-// introspectFor answers who shows a token of its own, with scope introspect: a service, or somebody's app.
+// introspectFor serves callers with an access token of their own that has the scope introspect: services, and apps of users.
 func (s *Server) introspectFor(c echo.Context, holder claims.Set) error {
 	params, err := form(c)
 	if err != nil {
@@ -81,8 +81,8 @@ func (s *Server) introspectFor(c echo.Context, holder claims.Set) error {
 	return s.answerQuestion(c, caller, params, func(context.Context) error { return nil })
 }
 
-// answerQuestion introspects. What the caller showed to be who it is is spent once the answer is known, and before it is
-// given.
+// answerQuestion introspects a token. The caller's client assertion is consumed by spend, after the answer is computed and
+// before it is sent.
 func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params url.Values, spend func(context.Context) error) error {
 	q := introspect.Question{Token: params.Get("token")}
 	if q.Token == "" {
@@ -115,12 +115,14 @@ func writeJSON(c echo.Context, text []byte) error {
 	return err
 }
 
-// callerOf says what a client may see. A public client cannot prove who it is, and sees nothing.
+// callerOf returns what a client may see. A public client cannot authenticate, so it may see nothing.
 func callerOf(client *oauth.Client) (introspect.Caller, error) {
 	if client.Public() {
-		return introspect.Caller{}, &oauth.Error{Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a key."}
+		return introspect.Caller{}, &oauth.Error{
+			Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a key.",
+		}
 	}
-	// Why a token is not active is for those alone who prove a key of theirs with each question.
+	// Only callers that prove a key with each request may learn why a token is not active.
 	scopes := client.Scopes
 	if slices.Contains(scopes, oauth.ScopeIntrospectReason) {
 		scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == oauth.ScopeIntrospectReason })
@@ -130,8 +132,8 @@ func callerOf(client *oauth.Client) (introspect.Caller, error) {
 	}, nil
 }
 
-// callerWith says what the holder of a token may see: what its client may, of the domain of the token's user if it is
-// about one, and with the scopes of the token.
+// callerWith returns what the holder of an access token may see, with the scopes of that token. The token of a service sees
+// what its client may see. The token of a user sees what is for the domain of the user.
 func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
 	client, ok := s.OAuth.Client(holder.ClientID)
 	if !ok {
@@ -147,7 +149,6 @@ func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
 	if err != nil {
 		return introspect.Caller{}, err
 	}
-	// Of all that her app deals with, a person sees what is for her own domain.
 	caller.ClientID, caller.Resources, caller.Domains = "", nil, []string{id.User.Domain()}
 	return caller, nil
 }
@@ -167,7 +168,7 @@ func (s *Server) revoke(c echo.Context) error {
 	return c.NoContent(http.StatusOK)
 }
 
-// nonce serves GET /nonce: the nonce is in the header, as on every answer.
+// nonce serves GET /nonce. The nonce is in the header, as in every answer.
 func (s *Server) nonce(c echo.Context) error {
 	if c.Response().Header().Get("DPoP-Nonce") == "" {
 		return echo.ErrNotFound
@@ -184,7 +185,7 @@ func (s *Server) jwks(c echo.Context) error {
 	h.Set("Content-Type", "application/jwk-set+json")
 	r := c.Request().Clone(c.Request().Context())
 	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since"} {
-		r.Header.Del(name) // the set is served whole
+		r.Header.Del(name) // the set is served as a whole
 	}
 	http.ServeContent(c.Response(), r, "", time.Time{}, bytes.NewReader(body)) // knows If-None-Match
 	return nil
@@ -195,7 +196,7 @@ func (s *Server) healthz(c echo.Context) error {
 	return c.JSON(http.StatusOK, map[string]string{"status": "ok"})
 }
 
-// readyz serves GET /readyz: the server can do its work now. Why it cannot is in the log.
+// readyz serves GET /readyz: the server can do its work now. If it cannot, the reason is in the log only.
 func (s *Server) readyz(c echo.Context) error {
 	if err := s.Ready(c.Request().Context()); err != nil {
 		return err

@@ -23,21 +23,21 @@ import (
 	"github.com/imidentity/issuer/web"
 )
 
-// A failure is an error as the wire has it.
+// A failure is an error in the form of its answer.
 type failure struct {
 	status      int
 	code        string
 	description string
 	challenge   string // WWW-Authenticate
 	retryAfter  string // seconds
-	// serverTime is the server's time in seconds since 1970, for a client whose clock is wrong; zero for others.
+	// serverTime is the server's time in seconds since 1970, for a client whose clock is wrong; else zero.
 	serverTime int64
 }
 
-// answerError is the one place where an error becomes an answer: a page for a browser on its way through a login,
-// OAuth's JSON (RFC 6749 §5.2) for everybody else.
+// answerError answers a request that failed. It is the one place where an error becomes an answer: a page for a browser in a
+// login, and the JSON of OAuth (RFC 6749 §5.2) for everybody else.
 func (s *Server) answerError(c echo.Context, err error) {
-	if c.Response().Committed { // by the middleware for protected resources, or when the answer broke off
+	if c.Response().Committed { // by a protected resource, or because the answer broke off
 		if status := c.Response().Status; status >= 400 && status < 500 {
 			s.refusal(c, status, err)
 		}
@@ -45,15 +45,15 @@ func (s *Server) answerError(c echo.Context, err error) {
 	}
 	s.metrics.refused(err)
 	if errors.Is(err, dpop.ErrUseNonce) {
-		// The nonce of this answer was made before the proof was spent. Where the store of spent proofs has begun anew
-		// meanwhile, it is as dead as that of the proof, and the client would be refused again.
+		// The nonce of this answer was made before the proof was checked. The store of spent proofs may have begun a new epoch
+		// since, and then that nonce is as stale as the one of the proof.
 		if failed := s.setNonce(c); failed != nil {
 			err = failed
 		}
 	}
 	f := classify(err)
 	if f.status >= http.StatusInternalServerError && (c.Request().Context().Err() != nil || errors.Is(err, signin.ErrFull)) {
-		// The caller went away, or one of many waits: anybody can bring that about, and it is no fault of the server.
+		// The caller disconnected, or too many logins are unfinished. Anybody can cause this, so it is not logged as an error.
 		s.refusal(c, f.status, err)
 	} else if f.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
@@ -86,16 +86,16 @@ func (s *Server) answerError(c echo.Context, err error) {
 	}
 }
 
-// isPage reports whether a person waits for the answer.
+// isPage reports whether the answer is a page for a person.
 func isPage(c echo.Context) bool { return isPagePath(c.Path()) }
 
-// isPagePath reports whether a path, or a route, is one that a browser goes to.
+// isPagePath reports whether browsers go to a path or route.
 func isPagePath(path string) bool {
 	return path == "/" || path == "/authorize" || strings.HasPrefix(path, "/authorize/") || strings.HasPrefix(path, "/login/")
 }
 
-// classify says how an error looks on the wire. Errors that no package declares for its callers mean that something
-// is out of order and nothing was decided: the answer is "not now", never "no".
+// classify maps an error to its answer. An unknown error means that nothing was decided, so its answer is 503, never a
+// refusal.
 func classify(err error) failure {
 	var (
 		refused *oauth.Error
@@ -109,7 +109,8 @@ func classify(err error) failure {
 	switch {
 	case errors.As(err, &often):
 		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
-			description: "Too many requests: wait as long as Retry-After says. Nothing was changed.", retryAfter: strconv.Itoa(often.seconds())}
+			description: "Too many requests: wait as long as Retry-After says. Nothing was changed.",
+			retryAfter:  strconv.Itoa(often.seconds())}
 	case errors.Is(err, signin.ErrFull):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many logins are unfinished: try again in a minute.", retryAfter: "60"}
@@ -159,7 +160,8 @@ func classify(err error) failure {
 	case errors.As(err, &taken):
 		f := failure{status: http.StatusConflict, code: "client_taken", description: "There is a client with this ID already."}
 		if !taken.RemovedAt.IsZero() {
-			f.description = "A client with this ID was removed on " + taken.RemovedAt.Format(time.DateOnly) + ". IDs of removed clients cannot be reused."
+			f.description = "A client with this ID was removed on " + taken.RemovedAt.Format(time.DateOnly) +
+				". IDs of removed clients cannot be reused."
 		}
 		return f
 	case errors.Is(err, oauth.ErrNoClient):
@@ -167,13 +169,14 @@ func classify(err error) failure {
 	case errors.As(err, &routing):
 		return ofRouting(routing)
 	case errors.Is(err, context.Canceled):
-		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable, description: "The request was cancelled.", retryAfter: "1"}
+		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
+			description: "The request was cancelled.", retryAfter: "1"}
 	}
 	return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 		description: "The server cannot do this now. Nothing was changed: try again.", retryAfter: "1"}
 }
 
-// isFailure reports whether a request was refused for what it held. A request for another nonce is counted apart.
+// isFailure reports whether a request was refused because of its content. A stale nonce does not count here.
 func isFailure(c echo.Context, err error) bool {
 	if err == nil || errors.Is(err, dpop.ErrUseNonce) {
 		return false
@@ -188,7 +191,7 @@ func isFailure(c echo.Context, err error) bool {
 func ofOAuth(e *oauth.Error) failure {
 	f := failure{status: e.Status(), code: e.Code, description: e.Description}
 	if f.status == http.StatusUnauthorized {
-		// RFC 6749 §5.2 asks for it where the client used the header; RFC 9110 §15.5.2 on every 401.
+		// RFC 6749 §5.2 requires it if the client used the header; RFC 9110 §15.5.2 in every 401.
 		f.challenge = `Basic realm="issuer", charset="UTF-8"`
 	}
 	if f.status == http.StatusServiceUnavailable {
@@ -200,14 +203,16 @@ func ofOAuth(e *oauth.Error) failure {
 func ofRouting(e *echo.HTTPError) failure {
 	switch e.Code {
 	case http.StatusNotFound:
-		return failure{status: e.Code, code: "not_found", description: "There is nothing here. The metadata of the issuer names its endpoints."}
+		return failure{status: e.Code, code: "not_found",
+			description: "There is nothing here. The metadata of the issuer names its endpoints."}
 	case http.StatusMethodNotAllowed:
-		return failure{status: e.Code, code: oauth.CodeInvalidRequest, description: "The endpoint does not serve this method: see the Allow header."}
+		return failure{status: e.Code, code: oauth.CodeInvalidRequest,
+			description: "The endpoint does not serve this method: see the Allow header."}
 	}
 	return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest, description: "The request is malformed."}
 }
 
-// describeProof says what is wrong with a proof in the characters that an OAuth error may hold (RFC 6749 §5.2).
+// describeProof describes the fault of a proof, in the characters that an OAuth error may have (RFC 6749 §5.2).
 func describeProof(e *dpop.ProofError) string {
 	return errtext.Clean("The DPoP proof is not valid: " + e.Part + ": " + e.Err.Error() + ".")
 }

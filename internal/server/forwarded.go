@@ -17,11 +17,13 @@ var forwardedOutcomes = []string{"believed", "ignored", "missing", "unreadable"}
 func newForwarded() *prometheus.CounterVec {
 	return prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "issuer_forwarded_total",
-		Help: "Requests through proxies, by how X-Forwarded-For or Forwarded was treated: believed; ignored (the sender is not in trusted_proxies); missing (a trusted proxy did not send it); unreadable (it holds no address, such as unknown).",
+		Help: "Requests through proxies, by how X-Forwarded-For or Forwarded was treated: believed; " +
+			"ignored (the sender is not in trusted_proxies); missing (a trusted proxy did not send it); " +
+			"unreadable (it holds no address, such as unknown).",
 	}, []string{"outcome"})
 }
 
-// countForwarded counts how the header of a proxy is treated, see [dpop.Sender].
+// countForwarded counts how the header of a proxy is treated. See [dpop.Sender].
 func (s *Server) countForwarded(r *http.Request) {
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {

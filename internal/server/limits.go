@@ -14,27 +14,27 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Rates are how many requests each may send: one address, one client, one user by one client, one user by all clients
-// together. The zero [bucket.Limit] is no limit.
+// Rates are how many requests may come from one address, from one client, for one user by one client, and for one user by
+// all clients together. The zero [bucket.Limit] is no limit.
 type Rates struct {
 	Address, Client, UserClient, User bucket.Limit
 }
 
-// maxBuckets is how many buckets of each kind are kept at most, in some 10 MB.
+// maxBuckets is how many buckets of each kind are kept at most. They take about 10 MB.
 const maxBuckets = 1 << 18
 
-// Limits say who asks too often. Each request pays with a token of its sender's address, then of its client, then of
-// its user, as soon as each is known and before anything is spent or written. Nobody's bucket can be emptied by others:
+// Limits are the rate limits. Each request takes a token from the bucket of its address, then of its client, then of its user,
+// as soon as each is known and before anything is spent or written. Nobody can empty the bucket of somebody else:
 //
-//   - an address is the whole of IPv4, and the network of IPv6 that one customer gets (64 bits). Whoever shares one,
-//     as in an office, shares its bucket;
-//   - a client that has a secret pays once it has proved to have it. Anybody can name a public one, so of that each
-//     address has a bucket of its own;
-//   - a user pays when they have logged in, or when one of their devices shows a good refresh token and a good proof. They
-//     have a bucket for each client, and a larger one for all: an app that asks too often locks out no other app of theirs.
+//   - An address is a whole IPv4 address, or the IPv6 network of one customer (64 bits). Everybody behind it, as in an
+//     office, shares its bucket.
+//   - A client with credentials pays after it has authenticated. Anybody can name a public client, so each address has its own
+//     bucket for it.
+//   - A user pays after a login, or when one of their devices presents a valid refresh token and proof. They have a bucket
+//     for each client and a larger one for all, so an app that asks too often does not lock out other apps.
 //
-// Failures of who asks about tokens have buckets of their own: a gateway that asks often and well never meets a limit. A
-// stale nonce is part of normal use and becomes a failure only when an address sends many of them.
+// At introspection only failures take tokens, from buckets of their own: a gateway that asks often and correctly meets no limit.
+// A stale nonce is part of normal use, and becomes a failure only when an address sends many of them.
 type Limits struct {
 	addresses *bucket.Set[netip.Addr]
 	failures  *bucket.Set[netip.Addr]
@@ -55,7 +55,7 @@ type (
 
 var _ oauth.Limiter = (*Limits)(nil)
 
-// NewLimits returns limits under which nobody has asked yet. now reports the time and may be nil for [time.Now].
+// NewLimits returns limits with full buckets. now reports the time; nil means [time.Now].
 func NewLimits(r Rates, now func() time.Time) *Limits {
 	return &Limits{
 		addresses: bucket.New[netip.Addr](r.Address, maxBuckets, now),
@@ -67,7 +67,7 @@ func NewLimits(r Rates, now func() time.Time) *Limits {
 	}
 }
 
-// Set changes the rates, from the next request on.
+// Set changes the rates from the next request on.
 func (l *Limits) Set(r Rates) {
 	l.addresses.SetLimit(r.Address)
 	l.failures.SetLimit(r.Address)
@@ -77,7 +77,7 @@ func (l *Limits) Set(r Rates) {
 	l.users.SetLimit(r.User)
 }
 
-// What requests are counted for.
+// The values of the label by of issuer_requests_limited_total.
 const (
 	limitAddress  = "address"
 	limitFailures = "failures" // of an address
@@ -88,7 +88,7 @@ const (
 	limitLogins   = "logins"      // of an address or a client, that are not finished
 )
 
-// Client lets a request of a client through, or says how long it has to wait. See [oauth.Limiter].
+// Client admits a request of a client, or returns how long it must wait. See [oauth.Limiter].
 func (l *Limits) Client(c *oauth.Client, from netip.Addr) error {
 	key := clientKey{id: c.ID}
 	if c.Public() {
@@ -97,34 +97,34 @@ func (l *Limits) Client(c *oauth.Client, from netip.Addr) error {
 	return tooMany(limitClient, l.clients.Take(key))
 }
 
-// User lets a request of a client for a user through, or says how long it has to wait. See [oauth.Limiter].
+// User admits a request of a client for a user, or returns how long it must wait. See [oauth.Limiter].
 func (l *Limits) User(u storage.User, client string) error {
 	if wait := l.apps.Take(appKey{u.Domain, u.ID, client}); wait > 0 {
-		return &limited{limitUserApp, wait} // and the user's own bucket stays as full as it is
+		return &limited{limitUserApp, wait} // the user's own bucket loses nothing
 	}
 	return tooMany(limitUser, l.users.Take(userKey{u.Domain, u.ID}))
 }
 
-// address lets a request of an address through.
+// address admits a request of an address.
 func (l *Limits) address(from netip.Addr) error {
 	return tooMany(limitAddress, l.addresses.Take(network(from)))
 }
 
-// failing refuses an address that has failed too often; failed counts a failure of it.
+// failing refuses an address that has failed too often. failed counts a failure of an address.
 func (l *Limits) failing(from netip.Addr) error {
 	return tooMany(limitFailures, l.failures.Wait(network(from)))
 }
 
 func (l *Limits) failed(from netip.Addr) { l.failures.Take(network(from)) }
 
-// stale counts a proof with a missing or stale nonce: as a failure once the allowance of the address is used up.
+// stale counts a proof with a missing or stale nonce. It is a failure once the allowance of the address is used up.
 func (l *Limits) stale(from netip.Addr) {
 	if l.nonces.Take(network(from)) > 0 {
 		l.failed(from)
 	}
 }
 
-// staleNonces is how many such proofs an address may send before they count: a tenth of its limit, at least one.
+// staleNonces is how many such proofs an address may send before they are failures: a tenth of its limit, at least one.
 func staleNonces(r bucket.Limit) bucket.Limit {
 	if r.Count > 0 {
 		r.Count = max(1, r.Count/10)
@@ -132,7 +132,7 @@ func staleNonces(r bucket.Limit) bucket.Limit {
 	return r
 }
 
-// network is the address of an IPv4 host, or the network of an IPv6 host: a customer has a whole one.
+// network returns an IPv4 address as it is, and the network of an IPv6 address, which one customer has whole.
 func network(a netip.Addr) netip.Addr {
 	if a.Is6() {
 		p, _ := a.Prefix(64) // no error: it is an IPv6 address
@@ -141,7 +141,7 @@ func network(a netip.Addr) netip.Addr {
 	return a
 }
 
-// A limited request is one too many of its address, its client or its user.
+// limited is the error of a request beyond a limit.
 type limited struct {
 	by   string
 	wait time.Duration
@@ -151,10 +151,10 @@ func (e *limited) Error() string {
 	return fmt.Sprintf("server: too many requests (%s): wait %v", e.by, e.wait)
 }
 
-// seconds is for how long to wait: afterwards the same request is let through, if no other takes its place.
+// seconds is how long to wait until the same request is admitted, if no other comes first.
 func (e *limited) seconds() int { return int((e.wait + time.Second - 1) / time.Second) }
 
-// words are for people. Who is refused by her own limit has to begin anew; else loading the page again is enough.
+// words are for people. A user beyond their own limit must begin anew; otherwise reloading the page is enough.
 func (e *limited) words() string {
 	if e.by == limitUser || e.by == limitUserApp {
 		return fmt.Sprintf("You signed in too often. Wait %d seconds, then go back to your app and sign in again.", e.seconds())
@@ -172,7 +172,7 @@ func tooMany(by string, wait time.Duration) error {
 	return &limited{by, wait}
 }
 
-// A counting says which requests of a route an address pays for.
+// A counting says for which requests of a route an address pays.
 type counting int
 
 const (
@@ -181,7 +181,7 @@ const (
 	eachFailure
 )
 
-// counted is the handler of a route behind the limit of its sender's address.
+// counted returns the handler of a route behind the limit of the address.
 func (s *Server) counted(r route) echo.HandlerFunc {
 	switch r.counts {
 	case eachRequest:

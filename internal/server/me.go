@@ -18,14 +18,14 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// A statementKind is what the routes of one kind of statement do: where they are, what a person may say, and how.
+// A statementKind describes the routes of one type of statement.
 type statementKind struct {
 	path string // below /me
 	typ  string
 	read func(b *httpapi.Body, s *nested.Statement)
 }
 
-// statementKinds are the statements that a person gives and takes herself.
+// statementKinds are the statements that users make and withdraw themselves.
 var statementKinds = []statementKind{
 	{"actors", nested.TypeActor, func(b *httpapi.Body, s *nested.Statement) {
 		s.Party, s.PartyIssuer = b.String("actor"), b.String("actor_iss")
@@ -41,8 +41,8 @@ var statementKinds = []statementKind{
 	{"links", nested.TypeLink, func(b *httpapi.Body, s *nested.Statement) { s.Party = b.String("same_as") }},
 }
 
-// myRoutes are the routes of a person's own account, for her app.
-func (s *Server) myRoutes() []route {
+// ownRoutes is the table of the endpoints for a user's own account, which their apps call.
+func (s *Server) ownRoutes() []route {
 	var list []route
 	for _, k := range statementKinds {
 		list = append(list,
@@ -53,7 +53,7 @@ func (s *Server) myRoutes() []route {
 	return append(list, route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest})
 }
 
-// mine serves a person whose token is for her own account.
+// mine serves users with a token for their own account.
 func (s *Server) mine(serve func(echo.Context, oauth.Person) error) echo.HandlerFunc {
 	return s.bound(oauth.ScopeAccount, func(c echo.Context, holder claims.Set) error {
 		who, err := personOf(holder)
@@ -64,7 +64,7 @@ func (s *Server) mine(serve func(echo.Context, oauth.Person) error) echo.Handler
 	})
 }
 
-// personOf says who holds a token for her own account.
+// personOf returns the user whose own account a token is for.
 func personOf(holder claims.Set) (oauth.Person, error) {
 	if holder.Service() || holder.Actor != nil {
 		return oauth.Person{}, errService
@@ -76,11 +76,11 @@ func personOf(holder claims.Set) (oauth.Person, error) {
 	return oauth.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
 }
 
-// defaultPage is how many statements a page holds if the request does not say.
+// defaultPage is how many statements a page has unless the request says otherwise.
 const defaultPage = 20
 
-// listMine serves GET /me/actors, /me/delegations and /me/links?limit=N&cursor=C: one page of the statements that stand. The
-// next page, if there is one, is in the Link header (RFC 8288).
+// listMine serves GET /me/actors, /me/delegations and /me/links?limit=N&cursor=C: a page of the user's live statements. The Link
+// header has the next page, if there is one (RFC 8288).
 func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) error {
 	return func(c echo.Context, who oauth.Person) error {
 		params, err := query(c)
@@ -111,7 +111,7 @@ func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) erro
 	}
 }
 
-// state serves POST /me/actors, /me/delegations and /me/links: the person makes a statement, and gets it signed.
+// state serves POST /me/actors, /me/delegations and /me/links: the issuer signs a statement for the user.
 func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
 	return func(c echo.Context, who oauth.Person) error {
 		b, err := httpapi.ReadBody(c)
@@ -135,7 +135,7 @@ func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
 	}
 }
 
-// withdraw serves DELETE /me/actors/{id}, and so on: what the person said no longer holds, nor what rests on it.
+// withdraw serves DELETE /me/actors/{id}, /me/delegations/{id} and /me/links/{id}: the statement ends, and what rests on it.
 func (s *Server) withdraw(k statementKind) func(echo.Context, oauth.Person) error {
 	return func(c echo.Context, who oauth.Person) error {
 		id := c.Param("id")
@@ -147,7 +147,7 @@ func (s *Server) withdraw(k statementKind) func(echo.Context, oauth.Person) erro
 	}
 }
 
-// withdrawSigned serves POST /me/withdrawals: what a key of the person's own signed no longer holds.
+// withdrawSigned serves POST /me/withdrawals: a statement ends that a key of the user signed.
 func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
 	b, err := httpapi.ReadBody(c)
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"github.com/imidentity/issuer/oauth"
 )
 
-// metadata is the authorization server's description of itself (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1). The last
-// member is ours: the domains that the issuer speaks for, which a domain's own document must confirm.
+// metadata is the authorization server metadata (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1). The last member is our own: the
+// domains that the issuer speaks for, which the document of each domain must confirm.
 type metadata struct {
 	Issuer                        string   `json:"issuer"`
 	AuthorizationEndpoint         string   `json:"authorization_endpoint"`

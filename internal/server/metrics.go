@@ -30,13 +30,15 @@ type metrics struct {
 	logins    *prometheus.CounterVec
 	active    prometheus.Counter // answers about tokens
 	inactive  prometheus.Counter
-	forwarded *prometheus.CounterVec // what came through proxies
+	forwarded *prometheus.CounterVec // requests through proxies
 }
 
-// What the labels can be.
+// The values of labels.
 var (
 	methods    = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions}
-	proofParts = []string{"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti", "nonce"}
+	proofParts = []string{
+		"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti", "nonce",
+	}
 	limitKinds = []string{limitAddress, limitFailures, limitClient, limitUser, limitUserApp, limitProofs, limitLogins}
 )
 
@@ -85,14 +87,14 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 	return m
 }
 
-// provider makes the outcomes of logins at an OpenID provider begin at 0.
+// provider starts the counters of logins at an OpenID provider at 0.
 func (m *metrics) provider(id string) {
 	for _, result := range signin.Results {
 		m.logins.WithLabelValues(id, string(result))
 	}
 }
 
-// login counts how a login at an OpenID provider went.
+// login counts the outcome of a login at an OpenID provider.
 func (m *metrics) login(provider string, r signin.Result) {
 	m.logins.WithLabelValues(provider, string(r)).Inc()
 }
@@ -110,7 +112,7 @@ func (m *metrics) answered(c echo.Context, status int, took time.Duration) {
 	m.took.WithLabelValues(route).Observe(took.Seconds())
 }
 
-// refused counts a refusal, of a proof or as one too many.
+// refused counts a refusal of a proof, or of a request beyond a limit.
 func (m *metrics) refused(err error) {
 	var (
 		proof *dpop.ProofError

@@ -22,14 +22,14 @@ import (
 )
 
 const (
-	maxParameter = 8 << 10  // bytes of one parameter; a token may be so long, nothing else is
-	maxTokens    = 36 << 10 // bytes of one that holds several tokens
+	maxParameter = 8 << 10  // bytes of one parameter; only a token may be so long
+	maxTokens    = 36 << 10 // bytes of a parameter with several tokens
 	headerID     = "X-Request-Id"
 	headerNonce  = "Dpop-Nonce" // as net/http spells it
 )
 
-// observe gives each request an id, logs it when it is answered, and turns a panic into an answer. The log names the
-// route, never the URL: a query may hold a code or a state.
+// observe gives each request an id, logs it when it is answered, and turns a panic into an answer. The log has the route,
+// never the URL, because a query may hold a code or a state.
 func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) (err error) {
 		start := s.Now()
@@ -72,7 +72,7 @@ func identify(next echo.HandlerFunc) echo.HandlerFunc {
 	}
 }
 
-// milliseconds writes a duration for the log, whose names say the unit.
+// milliseconds returns a duration for the log, in the unit that the attribute's name says.
 func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // Values of headers that all answers share. A header is changed by Set or Add, which leave them alone.
@@ -90,17 +90,17 @@ func (s *Server) carry(next echo.HandlerFunc) echo.HandlerFunc {
 		h := c.Response().Header()
 		h["Cache-Control"], h["X-Content-Type-Options"], h["Referrer-Policy"] = noStore, noSniff, noReferrer
 		if c.Request().Method == http.MethodOptions {
-			return next(c) // no client makes a proof of such an answer, and a preflight asks for nothing that costs
+			return next(c) // no client uses the nonce of a preflight, and a preflight must be cheap
 		}
 		if err := s.setNonce(c); err != nil {
-			// What needs a nonce will fail by itself, and say so; keys and metadata are served all the same.
+			// Requests that need a nonce fail by themselves. Keys and metadata are served without one.
 			s.Log.Error("make a nonce", slog.String("id", requestID(c)), slog.Any("error", err))
 		}
 		return next(c)
 	}
 }
 
-// setNonce sets the header that carries the newest nonce, if there are nonces.
+// setNonce sets the header with the newest nonce, if nonces are used.
 func (s *Server) setNonce(c echo.Context) error {
 	nonce, err := s.Proofs.Nonce(c.Request().Context())
 	if err == nil && nonce != "" {
@@ -109,14 +109,14 @@ func (s *Server) setNonce(c echo.Context) error {
 	return err
 }
 
-// cacheable lets an answer be stored for maxAge seconds. A stored nonce would be stale, so it carries none.
+// cacheable lets an answer be cached for maxAge seconds, and removes the nonce, which would be stale in a cache.
 func cacheable(c echo.Context, maxAge string) {
 	h := c.Response().Header()
 	h.Set("Cache-Control", "public, max-age="+maxAge)
 	h.Del("DPoP-Nonce")
 }
 
-// form reads a request's parameters from its body, and from nowhere else.
+// form reads the parameters of a request from its body. Parameters in the URL are refused.
 func form(c echo.Context) (url.Values, error) {
 	r := c.Request()
 	if r.URL.RawQuery != "" {
@@ -130,7 +130,7 @@ func form(c echo.Context) (url.Values, error) {
 	if err != nil {
 		return nil, err
 	}
-	if bytes.ContainsRune(body, ';') { // a form writes it as %3B
+	if bytes.ContainsRune(body, ';') { // forms encode it as %3B
 		return nil, invalid("The body has a semicolon that is not percent-encoded.")
 	}
 	params, err := parameters(string(body))
@@ -138,7 +138,7 @@ func form(c echo.Context) (url.Values, error) {
 	return params, err
 }
 
-// query reads a request's parameters from its URL.
+// query reads the parameters of a request from its URL.
 func query(c echo.Context) (url.Values, error) {
 	params, err := parameters(c.Request().URL.RawQuery)
 	noteRequest(c, params)
@@ -150,9 +150,9 @@ func isForm(contentType string) bool {
 	return strings.EqualFold(strings.TrimSpace(mediaType), "application/x-www-form-urlencoded")
 }
 
-// parameters decodes a form or a query. No parameter is there twice (RFC 6749 §3.1 and §3.2) but resource
-// (RFC 8707 §2) and audience (RFC 8693 §2.1), and each is text. Only & separates parameters: a semicolon is part of the value
-// of a query parameter (RFC 3986 §3.4).
+// parameters decodes a form or a query. A parameter may not be repeated (RFC 6749 §3.1 and §3.2), except resource (RFC 8707 §2)
+// and audience (RFC 8693 §2.1). Each value must be UTF-8 text. Only & separates parameters: a semicolon is part of a value in
+// a query (RFC 3986 §3.4).
 func parameters(encoded string) (url.Values, error) {
 	if len(encoded) > httpapi.MaxBody {
 		return nil, httpapi.ErrTooLarge
@@ -168,7 +168,7 @@ func parameters(encoded string) (url.Values, error) {
 		if err != nil || err2 != nil {
 			return nil, invalid("The parameters are not well-formed: check their percent-encoding.")
 		}
-		if strings.Contains(rawName, ";") { // some read it as the beginning of another parameter: nobody may hide one so
+		if strings.Contains(rawName, ";") { // some software would read another parameter after it
 			return nil, invalid("The name of a parameter has a semicolon: separate parameters by &.")
 		}
 		values[name] = append(values[name], value)
@@ -181,7 +181,7 @@ func parameters(encoded string) (url.Values, error) {
 			return nil, invalid("There are more than 32 values of one parameter.")
 		}
 		limit := maxParameter
-		if name == "tokens" || name == "im_along" || name == "token" { // what holds several tokens, or encloses some
+		if name == "tokens" || name == "im_along" || name == "token" { // several tokens, or one that encloses others
 			limit = maxTokens
 		}
 		for _, v := range list {
@@ -193,7 +193,7 @@ func parameters(encoded string) (url.Values, error) {
 			}
 		}
 	}
-	// A parameter without a value is treated as if it were not there (RFC 6749 §3.1).
+	// A parameter without a value is treated as absent (RFC 6749 §3.1).
 	for name, list := range values {
 		if len(list) == 1 && list[0] == "" {
 			delete(values, name)

@@ -9,18 +9,18 @@ import (
 	"github.com/imidentity/issuer/dpop"
 )
 
-// A route is one line of the tables below. Its path is written as in OpenAPI, with {name} for a parameter.
+// A route is a line of the tables below. Its path is written as in OpenAPI, with {name} for a parameter.
 type route struct {
 	method, path string
 	handler      echo.HandlerFunc
-	shared       sharing  // which pages may read its answers
-	counts       counting // what an address pays for
+	shared       sharing  // which web pages may read its answers
+	counts       counting // for which requests an address pays
 }
 
-// echoPath is the path as echo writes it.
+// echoPath returns the path in the form of echo.
 func (r route) echoPath() string { return strings.NewReplacer("{", ":", "}", "").Replace(r.path) }
 
-// publicRoutes is the table of all that the issuer serves to everybody; openapi.yaml describes each.
+// publicRoutes is the table of the public endpoints. openapi.yaml describes each.
 func (s *Server) publicRoutes() []route {
 	return append([]route{
 		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata, anyOrigin, notCounted},
@@ -42,7 +42,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
-	}, s.myRoutes()...)
+	}, s.ownRoutes()...)
 }
 
 // adminRoutes is the table of the routes for operators, which have a listener of their own.
@@ -54,7 +54,7 @@ func (s *Server) adminRoutes() []route {
 	return list
 }
 
-// sender returns the address that a request came from, as [dpop.Sender] reads it; "" if there is none.
+// sender returns the address that a request came from, as [dpop.Sender] reads it, and "" if there is none.
 func (s *Server) sender(r *http.Request) string {
 	addr, _ := dpop.Sender(r, s.TrustedProxies) // see countForwarded for the error
 	if !addr.IsValid() {
@@ -63,7 +63,7 @@ func (s *Server) sender(r *http.Request) string {
 	return addr.String()
 }
 
-// router makes the handler of a table.
+// router returns the handler of a table.
 func (s *Server) router(table []route) *echo.Echo {
 	e := echo.New()
 	e.HideBanner, e.HidePort = true, true
@@ -78,7 +78,7 @@ func (s *Server) router(table []route) *echo.Echo {
 		}
 		e.Add(r.method, r.echoPath(), handler)
 		if r.method == http.MethodGet {
-			e.HEAD(r.echoPath(), handler) // RFC 9110 §9.1 wants it wherever there is GET
+			e.HEAD(r.echoPath(), handler) // RFC 9110 §9.1 requires it with GET
 		}
 	}
 	return e

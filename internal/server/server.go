@@ -1,5 +1,7 @@
-// Package server is the issuer's HTTP: its routes, what every answer carries, and how errors look on the wire. The
-// rules are in the packages below; a handler finds out who asks and what, makes one call, and writes the answer.
+// Package server serves the issuer by HTTP: its routes, the headers of every answer, limits, and errors on the wire.
+//
+// The rules are in the packages below. A handler reads the request, makes one call, and writes the answer. The endpoints for
+// operators are in internal/admin; this package serves their routes.
 package server
 
 import (
@@ -34,9 +36,9 @@ import (
 type Config struct {
 	// Issuer is the server's own URL, without a slash at its end. If it has a path, everything is served below that.
 	Issuer string
-	// Domains are the domains that it speaks for.
+	// Domains are the domains that the issuer speaks for.
 	Domains []string
-	// Algorithms are the proof algorithms that it accepts, for the metadata.
+	// Algorithms are the accepted algorithms of proofs, for the metadata.
 	Algorithms   []string
 	OAuth        *oauth.Provider
 	Accounts     *account.Accounts
@@ -44,29 +46,29 @@ type Config struct {
 	Proofs       *dpop.Verifier
 	Keys         *keys.Ring
 	Store        storage.Store
-	// ChooseHandle names the domains whose people may choose their handles.
+	// ChooseHandle has the domains whose users may choose their handles.
 	ChooseHandle map[string]bool
 	// Systems are the identifier systems of the domains.
 	Systems map[string]claims.System
-	// Service is who runs the server, for the pages.
+	// Service describes the operator on the pages.
 	Service web.Service
 	// Logins are the OpenID providers by their ids.
 	Logins map[string]*login.Provider
-	// TrustedProxies are the networks of proxies whose X-Forwarded-For or Forwarded is believed. Nil believes nobody's.
+	// TrustedProxies are the networks of proxies whose X-Forwarded-For or Forwarded header is used. Nil uses none.
 	TrustedProxies []netip.Prefix
 	// Metrics receives the server's measurements, and GET /metrics serves it. Nil means a registry of its own.
 	Metrics *prometheus.Registry
-	// Limits say who asks too often. Nil limits nobody.
+	// Limits are the rate limits. Nil limits nothing.
 	Limits *Limits
 	// PendingLogins bounds the logins and pushed requests that are stored at a time. Its zero value is no limit.
 	PendingLogins signin.QuotaSize
-	// Ready reports why the server cannot do its work now; nil means that it can.
+	// Ready returns an error while the server cannot do its work.
 	Ready func(context.Context) error
 	// Operators are the routes that [Server.Admin] serves beside GET /metrics.
 	Operators []httpapi.Route
-	// Time reports why the server does not know what time it is. Nil means that it always does.
+	// Time returns an error while the server does not know the time. Nil means that it always does.
 	Time func() error
-	// LoginTime is how long a person may take at her provider. Zero means ten minutes.
+	// LoginTime is how long a user may take at their OpenID provider. Zero means ten minutes.
 	LoginTime time.Duration
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
@@ -78,7 +80,7 @@ type Config struct {
 	Audit *audit.Recorder
 }
 
-// A Server answers the issuer's requests: [Server.Public] those from everywhere, [Server.Admin] those of operators.
+// A Server has two handlers: [Server.Public] for everybody, and [Server.Admin] for operators.
 type Server struct {
 	Config
 
@@ -140,16 +142,16 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.public = s.router(s.publicRoutes())
 	if s.prefix != "" {
-		s.public.Pre(s.mount) // last, so that what every answer carries is on it already
+		s.public.Pre(s.mount) // last, so that its answers have the headers of every answer
 	}
 	s.admin = s.router(s.adminRoutes())
 	return s, nil
 }
 
-// Public serves the issuer's endpoints.
+// Public returns the handler of the public endpoints.
 func (s *Server) Public() http.Handler { return s.public }
 
-// Admin serves operators. It authenticates nobody: its listener must be one that only the operator can reach.
+// Admin returns the handler for operators. It authenticates nobody, so only the operator may reach its listener.
 func (s *Server) Admin() http.Handler { return s.admin }
 
 // SetPendingLogins changes the bounds of the logins and pushed requests that are stored at a time.
@@ -175,8 +177,7 @@ func (s *Server) Routes() []Route {
 	return list
 }
 
-// HTTP returns an http.Server for a handler of this package, with limits that keep a slow or greedy client from
-// holding more than its share.
+// HTTP returns an http.Server with limits for slow and large requests.
 func HTTP(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

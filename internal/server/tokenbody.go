@@ -17,8 +17,8 @@ var jsonParameters = []string{
 	"subject_token", "subject_token_type", "im_domain",
 }
 
-// tokenParams reads the parameters of a request to the token endpoint. They come as a form; those of the grant for
-// embedded tokens may come as a JSON object, too, as draft-yusef-oauth-nested-jwt has them.
+// tokenParams reads the parameters of a request to the token endpoint, from a form. Those of the grant for embedded tokens may
+// be a JSON object too, as in draft-yusef-oauth-nested-jwt.
 func (s *Server) tokenParams(c echo.Context) (url.Values, error) {
 	if !httpapi.IsJSON(c.Request()) {
 		return form(c)
@@ -57,6 +57,6 @@ func (s *Server) tokenParams(c echo.Context) (url.Values, error) {
 	if err := b.Err(); err != nil {
 		return nil, err
 	}
-	// The rules for parameters are the same, however they came.
+	// The same rules hold for both forms.
 	return parameters(params.Encode())
 }

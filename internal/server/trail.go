@@ -17,8 +17,8 @@ import (
 	"github.com/imidentity/issuer/web"
 )
 
-// A trail is what is known of a request so far. It goes into the one log line of a refusal, which has the id that the
-// answer shows: so a support code explains itself.
+// A trail is what is known of a request so far. The log line of a refusal has it, with the request id that the answer shows, so
+// that a support code leads to the reason.
 type trail struct {
 	client, redirect       string // as the request names them, also if they are wrong
 	provider, domain, user string
@@ -69,7 +69,7 @@ func (t *trail) login(f signin.Facts) {
 	}
 }
 
-// holder notes whose token a request shows.
+// holder notes the client and the user of the access token of a request.
 func (t *trail) holder(set claims.Set) {
 	t.client = set.ClientID
 	if id, err := set.Identity(); err == nil {
@@ -77,8 +77,7 @@ func (t *trail) holder(set claims.Set) {
 	}
 }
 
-// refusal logs that a request was refused, once, and what is known of it. A challenge for a nonce and a wrong path are
-// refusals of nobody: they stand in the log at debug.
+// refusal logs once that a request was refused, with its trail. Challenges for a nonce and wrong paths are logged at level debug.
 func (s *Server) refusal(c echo.Context, status int, reason error) {
 	t := trailOf(c)
 	if t.logged {
@@ -109,7 +108,7 @@ func (s *Server) refusal(c echo.Context, status int, reason error) {
 	s.Log.LogAttrs(c.Request().Context(), level, "request refused", attrs...)
 }
 
-// basicClient is the client id of HTTP Basic authentication (RFC 6749 §2.3.1), without its secret.
+// basicClient returns the client id of HTTP Basic authentication (RFC 6749 §2.3.1).
 func basicClient(r *http.Request) string {
 	name, _, ok := r.BasicAuth()
 	if !ok {
@@ -121,7 +120,7 @@ func basicClient(r *http.Request) string {
 	return name
 }
 
-// withoutQuery cuts off what may hold anything, such as a code.
+// withoutQuery removes the query and the fragment of a URI, which may hold a code or a token.
 func withoutQuery(uri string) string {
 	uri, _, _ = strings.Cut(uri, "#")
 	bare, _, cut := strings.Cut(uri, "?")
@@ -131,7 +130,7 @@ func withoutQuery(uri string) string {
 	return bare
 }
 
-// shortened bounds a value that a client chose.
+// shortened cuts a long value of a client.
 func shortened(value string) string {
 	const most = 256
 	if len(value) <= most {
@@ -144,8 +143,8 @@ func shortened(value string) string {
 	return value[:end] + "..."
 }
 
-// page answers with a page that says why a request is refused, and logs it. Where it belongs to a login of the browser that
-// asks, a link leads back to the app.
+// page answers with a page that says why a request is refused, and logs the refusal. If the request belongs to a login of this
+// browser, the page has a link back to the app.
 func (s *Server) page(c echo.Context, status int, title, text string, reason error) error {
 	p := web.Page{Status: status, Title: title, Text: text}
 	if status < http.StatusInternalServerError {
@@ -154,7 +153,7 @@ func (s *Server) page(c echo.Context, status int, title, text string, reason err
 	return s.showPage(c, p)
 }
 
-// showPage shows a page of this request: whose it is, its id, and the way back to the app.
+// showPage writes a page with the operator's service, the request id and the link back to the app.
 func (s *Server) showPage(c echo.Context, p web.Page) error {
 	p.Service, p.RequestID = s.Service, requestID(c)
 	if request := trailOf(c).pending; request != nil {
@@ -171,7 +170,7 @@ func (s *Server) showPage(c echo.Context, p web.Page) error {
 	return web.Show(c.Response(), p)
 }
 
-// facts tell the developer of an app what the server read in a request that it refused.
+// facts tell the developer of an app what the server read in a refused request.
 func (s *Server) facts(t *trail, f failure) []web.Fact {
 	list := []web.Fact{{Name: "error", Value: f.code}}
 	if t.client != "" {

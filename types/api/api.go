@@ -1,6 +1,8 @@
 // Package api defines the JSON of the issuer's own endpoints: what operators ask at the admin socket, the statements that
 // users make about themselves, and errors. The server writes these types, and its clients read them.
 //
+// The JSON of introspection is introspect.Answer, in the package that other programs import for it.
+//
 // Times are RFC 3339 in UTC. A time that never came is absent. The package holds data only, and imports nothing of this
 // module.
 package api
