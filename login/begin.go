@@ -13,18 +13,17 @@ import (
 	"github.com/imidentity/issuer/internal/published"
 )
 
-// BeginParams are what is asked of the provider for one login (OpenID Connect Core §3.1.2.1). The zero value
-// has none.
+// BeginParams are the optional parameters of one login (OpenID Connect Core §3.1.2.1).
 type BeginParams struct {
 	LoginHint string
 	Prompt    string // "login", "none", ... space-separated
-	// MaxAge is how long ago the person may have logged in at the provider, in whole seconds; the provider's
-	// answer is then checked against it. Nil means any time. The prompt "login" is a MaxAge of zero: without it, nothing
-	// would show whether the browser had dropped the prompt on its way to the provider.
+	// MaxAge is how long ago the user may have logged in at the provider, in whole seconds. The provider's answer is checked
+	// against it. Nil means any time. The prompt "login" implies a MaxAge of zero, because otherwise the answer would not show
+	// whether the browser removed the prompt on its way to the provider.
 	MaxAge *time.Duration
 }
 
-// maxAge is MaxAge, or zero where the person has to log in anew (OpenID Connect Core §3.1.2.1).
+// maxAge returns MaxAge, or zero if the user has to log in again (OpenID Connect Core §3.1.2.1).
 func (b BeginParams) maxAge() (age time.Duration, limited bool) {
 	switch {
 	case slices.Contains(strings.Fields(b.Prompt), "login"):
@@ -35,7 +34,7 @@ func (b BeginParams) maxAge() (age time.Duration, limited bool) {
 	return 0, false
 }
 
-// AuthAfter returns the earliest login at the provider that is accepted for a login that began at begun; zero if any is.
+// AuthAfter returns the earliest accepted time of the login at the provider, for a login that began at begun. Zero means any time.
 func (b BeginParams) AuthAfter(begun time.Time) time.Time {
 	age, limited := b.maxAge()
 	if !limited {
@@ -44,18 +43,18 @@ func (b BeginParams) AuthAfter(begun time.Time) time.Time {
 	return begun.Add(-age)
 }
 
-// A Pending is what must be stored between Begin and Finish, readable only by this service.
+// A Pending must be stored between Begin and Finish, readable only by this service.
 type Pending struct {
 	State    string
 	Nonce    string
 	Verifier string // of PKCE
-	// AuthAfter is the earliest login at the provider that is accepted. Zero means any.
+	// AuthAfter is the earliest accepted time of the login at the provider. Zero means any time.
 	AuthAfter time.Time
 }
 
 // A Start is a login that has begun.
 type Start struct {
-	URL string // at the provider, for the browser
+	URL string // of the provider, for the browser
 	Pending
 }
 

@@ -41,7 +41,7 @@ func (p *Provider) exchange(ctx context.Context, meta *metadata, code, verifier 
 	case answer.text("error") == "invalid_grant": // RFC 6749 §5.2
 		return nil, &Rejected{Part: "code", Err: ErrCodeRefused}
 	case resp.StatusCode/100 != 2 || answer.text("error") != "":
-		// Only the code: the description and the body may repeat what was sent.
+		// Only the code is repeated: the description and the body may contain the request.
 		return nil, rejected("code", "refused by the token endpoint: %d %s", resp.StatusCode, printable(answer.text("error"), 64))
 	case err != nil:
 		return nil, rejected("code", "the token endpoint's answer is not a JSON object")
@@ -74,12 +74,12 @@ func (p *Provider) tokenRequest(ctx context.Context, meta *metadata, code, verif
 	if meta.basic {
 		req.SetBasicAuth(url.QueryEscape(p.cfg.ClientID), url.QueryEscape(p.cfg.ClientSecret))
 	}
-	// A code is redeemed once at most, so the request may come again after a connection that was closed under it.
+	// A code is redeemed at most once, so the request may be sent again if its connection was closed.
 	fetch.Repeatable(req)
 	return req, nil
 }
 
-// notProcessed reports whether the provider said that it did not look at the request.
+// notProcessed reports whether the provider said that it did not process the request.
 func notProcessed(err error) bool {
 	var failed statusError
 	return errors.As(err, &failed) && (failed == http.StatusTooManyRequests || failed == http.StatusServiceUnavailable)

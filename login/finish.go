@@ -12,10 +12,10 @@ import (
 	"github.com/imidentity/issuer/internal/published"
 )
 
-// An Identity is the person who logged in, as the provider describes them. Absent claims are empty.
+// An Identity describes the user who logged in, by the claims of the provider. Absent claims are empty.
 type Identity struct {
-	// Issuer and Subject together identify the person and never change (OpenID Connect Core §5.7). Issuer is the
-	// configured one.
+	// Issuer and Subject together identify the user and never change (OpenID Connect Core §5.7). Issuer is the configured
+	// issuer.
 	Issuer, Subject string
 	// Handle is the value of the claim that proposes a handle, unchanged.
 	Handle string
@@ -31,8 +31,8 @@ type Identity struct {
 	Ignored []string `json:"-"`
 }
 
-// Finish finishes a login with the query of its callback. Its error is a *[Refused], a *[Rejected], or
-// wraps [ErrUnavailable], and then [ErrCodeSent] too if the login cannot be finished with this callback any more.
+// Finish finishes a login with the query of its callback. The error is a *[Refused], a *[Rejected], or wraps [ErrUnavailable]. It
+// also wraps [ErrCodeSent] if this callback can no longer finish the login.
 func (p *Provider) Finish(ctx context.Context, pending Pending, callback url.Values) (Identity, error) {
 	meta, err := get(ctx, p.meta, published.Any)
 	if err != nil {
@@ -53,7 +53,7 @@ func (p *Provider) Finish(ctx context.Context, pending Pending, callback url.Val
 	return id, err
 }
 
-// read takes the identity from the token endpoint's answer, and from userinfo where it has to.
+// read reads the identity from the token endpoint's answer and, if claims are missing, from userinfo.
 func (p *Provider) read(ctx context.Context, meta *metadata, pending Pending, answer members) (Identity, error) {
 	raw, access := answer.text("id_token"), answer.text("access_token")
 	if raw == "" {
@@ -76,7 +76,7 @@ func (p *Provider) checkCallback(meta *metadata, pending Pending, callback url.V
 	if pending.State == "" || !equal(callback.Get("state"), pending.State) {
 		return "", rejected("state", "not the state of this login")
 	}
-	// RFC 9207 §2.4: this comes before anything else in the response is used, an error included.
+	// RFC 9207 §2.4: iss is checked before anything else in the response is used, even an error.
 	switch iss := callback.Get("iss"); {
 	case iss == "" && (meta.sendsIss || callback.Has("iss")):
 		return "", rejected("iss", "missing, although the provider announces that it sends it")

@@ -15,7 +15,7 @@ func (p *Provider) identify(ctx context.Context, meta *metadata, said members, a
 	if at := said.date("auth_time"); !at.After(p.now().Add(leeway)) {
 		id.AuthTime = at
 	}
-	// These describe the login. One that cannot be read is left out: it is no ground to refuse the person (Core §3.1.3.7).
+	// These claims describe the login. A claim that cannot be read is ignored, and is no reason to refuse the user (Core §3.1.3.7).
 	for name, missing := range map[string]bool{
 		"sid": id.SID == "", "acr": id.ACR == "", "amr": id.AMR == nil, "auth_time": id.AuthTime.IsZero(),
 	} {
@@ -43,7 +43,7 @@ func (p *Provider) identify(ctx context.Context, meta *metadata, said members, a
 	return id, nil
 }
 
-// userinfo asks the provider about the person (Core §5.3).
+// userinfo reads claims about the user from the provider (Core §5.3).
 func (p *Provider) userinfo(ctx context.Context, meta *metadata, subject, accessToken string) (members, error) {
 	body, err := p.get(ctx, meta.userinfo, accessToken)
 	if unreachable(err) {
@@ -56,7 +56,7 @@ func (p *Provider) userinfo(ctx context.Context, meta *metadata, subject, access
 	if err != nil {
 		return nil, &Rejected{Part: "userinfo", Err: err}
 	}
-	// Core §5.3.2: it may be an answer about another user.
+	// Core §5.3.2: the answer may be about another user.
 	if said.text("sub") != subject {
 		return nil, rejected("userinfo", "sub differs from that of the ID token")
 	}

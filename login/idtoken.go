@@ -12,14 +12,14 @@ import (
 )
 
 const (
-	// leeway is how far the provider's clock may be from ours.
+	// leeway is how far the provider's clock may differ from ours.
 	leeway = time.Minute
-	// rounding is by how much two times of the provider's own may be off: they are whole seconds, perhaps of two machines.
+	// rounding is how far two times of the provider may differ: they are whole seconds, perhaps of two machines.
 	rounding = 5 * time.Second
 )
 
-// binding are the claims that tie an ID token to its issuer, its time and this login. They must be as expected, and no
-// other claim may differ from one of them in case only. Those of [descriptive] only describe the login.
+// binding are the claims that bind an ID token to its issuer, its time and this login. They must have the expected values, and no
+// other claim may differ from one of them only in case. Other claims only describe the login.
 var binding = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp", "at_hash"}
 
 // checkIDToken verifies an ID token (OpenID Connect Core §3.1.3.7) and returns its claims.
@@ -60,8 +60,7 @@ func (p *Provider) checkIDToken(ctx context.Context, pending Pending, raw, acces
 	return said, checkAuthTime(said, pending, token.IssuedAt, now)
 }
 
-// checkAuthTime checks auth_time against the max_age that was asked for (Core §3.1.3.7, number 13). Without max_age,
-// the claim is optional and no ground to refuse.
+// checkAuthTime checks auth_time against the requested max_age (Core §3.1.3.7, number 13). Without max_age the claim is optional.
 func checkAuthTime(said members, pending Pending, issued, now time.Time) error {
 	if pending.AuthAfter.IsZero() {
 		return nil
@@ -78,12 +77,12 @@ func checkAuthTime(said members, pending Pending, issued, now time.Time) error {
 	return nil
 }
 
-// A reader gives go-oidc the claims that it checks, and nothing else: it would refuse the whole token for an optional
-// claim of another type, and encoding/json, which it uses, takes "SUB" for "sub".
+// A reader passes only the claims to go-oidc that it checks: go-oidc would refuse the whole token for an optional claim of another
+// type, and encoding/json, which it uses, reads "SUB" as "sub".
 type reader struct {
 	keys *keySet
 	said members // all claims, once the signature was verified
-	err  error   // go-oidc keeps only its text
+	err  error   // of VerifySignature: go-oidc keeps only its text
 }
 
 func (r *reader) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
@@ -107,7 +106,7 @@ func unavailable(what string, err error) error {
 	return fmt.Errorf("%w: %s: %w", ErrUnavailable, what, err)
 }
 
-// unreachable reports whether err says that there was no answer, not that there was a bad one.
+// unreachable reports whether err means that there was no answer, rather than an invalid one.
 func unreachable(err error) bool {
 	var failed *url.Error
 	return errors.As(err, &failed)

@@ -21,6 +21,8 @@ type key = jose.Key
 type signing struct {
 	algs []string
 	keys []key
+	// unconfirmed says that the metadata could not be fetched with the keys: an earlier version of it was used.
+	unconfirmed bool
 }
 
 // keySet verifies signatures with the keys that the provider publishes. It implements the KeySet of go-oidc, whose own
@@ -46,6 +48,9 @@ func (k *keySet) VerifySignature(ctx context.Context, token string) ([]byte, err
 	_, err = get(ctx, k.published, func(s signing) bool { return s.verify(jws) })
 	switch {
 	case errors.Is(err, published.ErrAbsent):
+		if with, _ := k.published.Last(); with.unconfirmed {
+			return nil, fmt.Errorf("%w: an ID token cannot be verified, and the metadata cannot be fetched", ErrUnavailable)
+		}
 		return nil, jose.ErrSignature
 	case err != nil:
 		return nil, err
@@ -64,12 +69,16 @@ func (s signing) verify(jws *jose.JWS) bool {
 	})
 }
 
-// fetchKeys reads the provider's JWK Set, and the metadata that names its place and its algorithms. Keys that cannot verify
-// anything here are skipped (RFC 7517 §5). A set without a usable key is an answer, too: the provider has withdrawn its keys.
+// fetchKeys fetches the provider's JWK Set, and the metadata with its URL and the algorithms. If the metadata cannot be fetched,
+// the cached version is used. Keys that cannot verify anything here are skipped (RFC 7517 §5). A set without a usable key is an
+// answer, too: the provider has withdrawn its keys.
 func (p *Provider) fetchKeys(ctx context.Context) (signing, error) {
-	meta, err := p.discover(ctx)
-	if err != nil {
-		return signing{}, err
+	meta, metaErr := p.discover(ctx)
+	if metaErr != nil {
+		var known bool
+		if meta, known = p.meta.Last(); !known {
+			return signing{}, metaErr
+		}
 	}
 	body, err := p.get(ctx, meta.jwks, "")
 	if err != nil {
@@ -83,7 +92,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (signing, error) {
 	if json.Unmarshal(set["keys"], &list) != nil {
 		return signing{}, errors.New("keys: not a JWK Set: it has no array keys")
 	}
-	with := signing{algs: meta.algs}
+	with := signing{algs: meta.algs, unconfirmed: metaErr != nil}
 	for _, raw := range list {
 		if key, err := parseKey(raw); err == nil {
 			with.keys = append(with.keys, key)
@@ -92,7 +101,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (signing, error) {
 	return with, nil
 }
 
-// parseKey reads a JWK whose optional members may be null.
+// parseKey reads a JWK. Its optional members may be null.
 func parseKey(raw []byte) (key, error) {
 	jwk := map[string]json.RawMessage{}
 	err := jose.Object(raw, func(name string, value []byte) error {
@@ -110,7 +119,7 @@ func parseKey(raw []byte) (key, error) {
 	return jose.ParseJWK(raw)
 }
 
-// get returns the body of a 200 answer. A token goes into the Authorization header.
+// get returns the body of an answer with status 200. A token is sent in the Authorization header.
 func (p *Provider) get(ctx context.Context, url, token string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {

@@ -1,10 +1,9 @@
 // Package login logs a person in at an OpenID provider (OpenID Connect Core 1.0 §3.1, the authorization code flow,
 // with PKCE and RFC 9207).
 //
-// [Provider.Begin] returns the URL to send the browser to, and what must be stored until the browser returns.
-// [Provider.Finish] takes what was stored and the query of the callback, and returns an [Identity]. The caller ties a
-// pending login to the browser that began it, and lets each be finished once. The package stores nothing but the
-// provider's metadata and keys.
+// [Provider.Begin] returns the URL to send the browser to, and a [Pending] to store until the browser returns. [Provider.Finish]
+// takes the Pending and the query of the callback, and returns an [Identity]. The caller ties a pending login to the browser that
+// began it, and lets each be finished once. The package caches only the provider's metadata and keys.
 //
 // It creates no user: whether an identity is known, or may have the handle it claims, is decided elsewhere.
 package login
@@ -24,8 +23,8 @@ import (
 	"github.com/imidentity/issuer/internal/random"
 )
 
-// ErrUnavailable is wrapped by errors that say nothing about the person: the provider could not be reached, did
-// not answer in time, failed, or must not be asked again yet. The login can be tried again.
+// ErrUnavailable is wrapped by errors that are not about the user: the provider could not be reached, did not answer in time, failed,
+// or must not be asked again yet. The login can be tried again.
 var ErrUnavailable = errors.New("login: provider unavailable")
 
 // ErrCodeSent is wrapped beside [ErrUnavailable] if the provider may have taken the code before it failed. A code must not
@@ -36,8 +35,8 @@ var ErrCodeSent = errors.New("login: the code may be spent")
 // was used before.
 var ErrCodeRefused = errors.New("login: the provider does not accept the code")
 
-// A Refused is the provider's own answer that it does not log this person in (RFC 6749 §4.1.2.1, OpenID Connect
-// Core §3.1.2.6). Both fields are short and printable ASCII, but the provider chose the text.
+// A Refused is the provider's answer that it does not log the user in (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6). Both fields
+// are short and printable ASCII; the provider chose their text.
 type Refused struct {
 	Code        string // "access_denied", "login_required", ...
 	Description string // may be empty

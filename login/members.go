@@ -7,12 +7,11 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// members are the claims of an ID token or a userinfo answer, or the members of the metadata, each as raw JSON.
-//
-// A claim that is null or an empty string is absent: the provider should have left it out (OpenID Connect Core §5.3.2).
+// members are the claims of an ID token or a userinfo answer, or the members of the metadata, as raw JSON. A claim that is null or an
+// empty string counts as absent: the provider should have omitted it (OpenID Connect Core §5.3.2).
 type members map[string][]byte
 
-// parseMembers reads a JSON object strictly. No member's name differs from one of known in case only.
+// parseMembers reads a JSON object strictly. It refuses members whose names differ from one of known only in case.
 func parseMembers(data []byte, known []string) (members, error) {
 	m := members{}
 	err := jose.Object(data, func(name string, value []byte) error {
@@ -28,7 +27,7 @@ func (m members) put(name string, value []byte) {
 	}
 }
 
-// text returns a string; one that is absent or of another type is empty.
+// text returns a string, and "" if it is absent or of another type.
 func (m members) text(name string) string {
 	s, _ := jose.String(m[name])
 	return s
@@ -53,8 +52,8 @@ func (m members) texts(name string) []string {
 	return texts
 }
 
-// date returns a time in seconds since 1970, as a number or as a string that is one. A time that is absent, zero or
-// written in another way is the zero time.
+// date returns a time in seconds since 1970, written as a number or as a string with a number. It returns the zero time if that is
+// absent, zero or invalid.
 func (m members) date(name string) time.Time {
 	raw := m[name]
 	if s := m.text(name); s != "" {
@@ -67,7 +66,7 @@ func (m members) date(name string) time.Time {
 	return at
 }
 
-// flag reports whether a member is true, also as a string.
+// flag reports whether a member is true or "true".
 func (m members) flag(name string) bool {
 	return string(m[name]) == "true" || m.text(name) == "true"
 }

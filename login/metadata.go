@@ -33,7 +33,7 @@ type metadata struct {
 	sendsIss               bool     // RFC 9207 §3
 }
 
-// algorithms are those that ID tokens may be signed with. None and HMAC have no place among them.
+// algorithms are the accepted signature algorithms of ID tokens. They do not include none and HMAC.
 var algorithms = []string{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.PS256, jose.RS256}
 
 // cached returns a cache of a document of the provider. After an outage the next login asks the provider again at once.
@@ -109,8 +109,8 @@ func (p *Provider) parseMetadata(doc members) (*metadata, error) {
 	return meta, nil
 }
 
-// guarded returns client with answers that are whole or an error: a body that breaks off, is too long or comes
-// too late, and a provider that says that it failed, all become the client's *[url.Error].
+// guarded returns a client whose answers are complete, or an error: a body that is truncated, too long or too late, and a status of
+// failure, all become the client's *[url.Error].
 func guarded(client *http.Client) *http.Client {
 	c := *client
 	if c.Transport == nil {
@@ -122,7 +122,7 @@ func guarded(client *http.Client) *http.Client {
 
 type guard struct{ base http.RoundTripper }
 
-// A statusError is the status of an answer that says that the provider failed.
+// A statusError is the status of an answer with which the provider reports a failure.
 type statusError int
 
 func (e statusError) Error() string { return fmt.Sprintf("answered %d", int(e)) }

@@ -204,3 +204,50 @@ func TestForcedRefresh(t *testing.T) {
 		t.Errorf("Finish: %v", err)
 	}
 }
+
+// TestMetadataGone makes the metadata unavailable after the login has begun: the keys are fetched by the known metadata. If a
+// token cannot be verified then, that is an outage, not a refusal: the metadata may have changed.
+func TestMetadataGone(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		forged bool
+	}{{"good", false}, {"forged", true}} {
+		t.Run(test.name, func(t *testing.T) {
+			tam := newTamperer(t)
+			tam.idToken = func(object, object) {}
+			if test.forged {
+				tam.sign = func(tam *tamperer, h, c object) string { return signWith(tam.stranger, h, c) }
+			}
+			var gone atomic.Bool
+			tam.answer = func(w http.ResponseWriter, r *http.Request) bool {
+				if !gone.Load() || r.URL.Path != "/.well-known/openid-configuration" {
+					return false
+				}
+				w.WriteHeader(http.StatusServiceUnavailable)
+				return true
+			}
+			var c clock
+			p, err := login.New(config(serve(t, tam.wrap, dev)), client(t, 0), c.Now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			start := begin(t, p, login.BeginParams{})
+			callback := visit(t, start, "alice")
+			gone.Store(true)
+			_, err = p.Finish(t.Context(), start.Pending, callback)
+			if !test.forged && err != nil {
+				t.Errorf("Finish = %v, want a login", err)
+			} else if test.forged {
+				wantUnavailable(t, "Finish", err)
+			}
+			if !test.forged {
+				return
+			}
+			gone.Store(false)
+			c.advance(61 * time.Second)
+			start = begin(t, p, login.BeginParams{})
+			_, err = p.Finish(t.Context(), start.Pending, visit(t, start, "alice"))
+			wantRejected(t, err, "id_token")
+		})
+	}
+}

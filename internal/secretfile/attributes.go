@@ -9,17 +9,17 @@ import (
 	"syscall"
 )
 
-// Attributes says who owns a file and who has access to it.
+// Attributes are the owner of a file and the permissions on it.
 type Attributes struct {
 	Mode     fs.FileMode
 	UID, GID uint32
-	// ACL lists the users and groups that an access control list names. Where there is one, Mode shows its mask as the
-	// permissions of the group, and Group those that the owning group has in truth.
+	// ACL lists the users and groups of the access control list. If there is one, Mode shows its mask as the permissions of the
+	// group, and Group holds the actual permissions of the owning group.
 	ACL   []Entry
 	Group Permission
 }
 
-// An Entry is what an access control list gives to a user or group beside the owner and the owning group.
+// An Entry holds the permissions of a user or group in an access control list, other than the owner and the owning group.
 type Entry struct {
 	ID         uint32
 	Group      bool
@@ -48,7 +48,7 @@ func attributesOf(f *os.File) (Attributes, error) {
 	return attributes(info, fmt.Sprintf("/proc/self/fd/%d", f.Fd()))
 }
 
-// attributesAt returns the attributes of the file that path leads to.
+// attributesAt returns the attributes of the file at path.
 func attributesAt(path string) (Attributes, error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -64,7 +64,7 @@ func attributes(info fs.FileInfo, path string) (Attributes, error) {
 	}
 	a := Attributes{Mode: info.Mode(), UID: stat.Uid, GID: stat.Gid}
 	if a.Mode.Perm()&0o070 == 0 {
-		return a, nil // the mask of a list is empty
+		return a, nil // the mask of an access control list would be empty
 	}
 	acl, err := readACL(path)
 	if err != nil {
@@ -76,7 +76,7 @@ func attributes(info fs.FileInfo, path string) (Attributes, error) {
 	return a, nil
 }
 
-// Readable returns whether the file at path can be read by a user, judged by the attributes of the file alone.
+// Readable reports whether a user may read the file at path, by the attributes of the file alone.
 func Readable(path string, uid uint32) (bool, error) {
 	a, err := attributesAt(path)
 	if err != nil {

@@ -10,16 +10,16 @@ import (
 	"strings"
 )
 
-// names is what the files of users and groups say.
+// names holds the users and groups of the system.
 type names struct {
 	users   map[uint32]string   // the first name of each user id
 	ids     map[string]uint32   // the id of each name
-	primary map[uint32][]uint32 // by group: the users whose own group it is
+	primary map[uint32][]uint32 // by group: the users with this primary group
 	groups  map[uint32]string
-	further map[uint32][]string // by group: its further members
+	further map[uint32][]string // by group: its other members
 }
 
-// read reads the files of users and groups. A container may have none.
+// read reads the files of users and groups. A container may lack them.
 func (u User) read() (*names, error) {
 	n := &names{
 		users: make(map[uint32]string), ids: make(map[string]uint32), primary: make(map[uint32][]uint32),
@@ -51,7 +51,7 @@ func (u User) read() (*names, error) {
 	})
 }
 
-// lines calls each with the fields of every line of a file that has four at least.
+// lines calls each with the fields of every line that has at least four.
 func lines(path string, each func(fields []string)) error {
 	text, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -70,8 +70,8 @@ func id(text string) (uint32, error) {
 	return uint32(n), err
 }
 
-// members returns the names of the users in a group, and whether the files know the group. Group root counts as root:
-// its members were made administrators, and many systems list sync and the like there.
+// members returns the names of the users in a group, and whether the files have the group. The group root counts as the user root:
+// its members are administrators, or system accounts such as sync.
 func (n *names) members(gid uint32) (list []string, known bool) {
 	if gid == 0 {
 		return nil, true
@@ -89,7 +89,7 @@ func (n *names) members(gid uint32) (list []string, known bool) {
 	return list, known
 }
 
-// user returns the name of a user, its number if it has none.
+// user returns the name of a user, or the number if there is none.
 func (n *names) user(uid uint32) string {
 	return cmp.Or(n.users[uid], strconv.FormatUint(uint64(uid), 10))
 }

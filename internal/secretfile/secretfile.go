@@ -1,11 +1,11 @@
 // Package secretfile reads files of secrets and decides who else may read or change a file.
 //
-// A file that only its owner may access is fine. One that a group may access is fine too if nobody but root and the user
-// that the program runs as can get at it: Kubernetes (fsGroup) and distributions (root:GROUP 0640) hand secrets out like
-// that. systemd's LoadCredential adds an access control list, which is read as well. Symbolic links, as in a projected
-// volume, are followed: the file that they lead to is judged.
+// A file that only its owner may access is accepted. Access by a group is accepted too if the group has no members except root and
+// the user of the program: Kubernetes (fsGroup) and distributions (root:GROUP 0640) provide secrets in that way. systemd's
+// LoadCredential adds an access control list, which is read as well. Symbolic links, as in a projected volume, are followed, and
+// the file at their end is checked.
 //
-// The members of a group are read from /etc/passwd and /etc/group. A directory service such as LDAP is not asked.
+// The members of a group are read from /etc/passwd and /etc/group, not from a directory service such as LDAP.
 package secretfile
 
 import (
@@ -21,10 +21,10 @@ import (
 	"syscall"
 )
 
-// maxSize bounds a file of secrets. The largest is a private key in PEM.
+// maxSize is the largest size of a file. The largest secret is a private key in PEM.
 const maxSize = 1 << 20
 
-// ErrNotFile is returned for a folder, a socket, a device and the like.
+// ErrNotFile is returned for anything but a regular file, such as a folder, a socket or a device.
 var ErrNotFile = errors.New("is not a regular file")
 
 // A Permission is a set of ways to access a file.
@@ -36,7 +36,7 @@ const (
 	MayRead  Permission = 4
 )
 
-// An OpenError says that others than the user of the program have access to a file.
+// An OpenError says that other users than that of the program have access to a file.
 type OpenError struct {
 	Path   string
 	Mode   fs.FileMode
@@ -75,7 +75,7 @@ func Read(path string) ([]byte, error) {
 	return text, err
 }
 
-// Check returns an [*OpenError] if others than the user of the program have one of the permissions on the file or folder at path.
+// Check returns an [*OpenError] if other users than that of the program have one of the permissions on the file or folder at path.
 func Check(path string, p Permission) error {
 	a, err := attributesAt(path)
 	if err != nil {
@@ -102,7 +102,7 @@ func Process() User {
 	return u
 }
 
-// Judge returns an [*OpenError] if others than root and u have one of the permissions on a file with these attributes.
+// Judge returns an [*OpenError] if users other than root and u have one of the permissions on a file with these attributes.
 //
 // Root may be an operator who checks the files of a service that runs as another user. So for root, access by one other user is
 // accepted.
@@ -122,7 +122,7 @@ func (u User) Judge(path string, a Attributes, p Permission) error {
 		return err
 	}
 	owner := names.user(a.UID)
-	with := []string{owner} // who has access
+	with := []string{owner} // the users with access
 	group := func(gid uint32) *OpenError {
 		members, known := names.members(gid)
 		if !known && !slices.Contains(u.Groups, gid) {
@@ -176,7 +176,7 @@ func users(names []string) string {
 	return "users " + strings.Join(names[:len(names)-1], ", ") + " and " + names[len(names)-1]
 }
 
-// open says what to do: who owns the file decides what can be done. Shared is a group with too many members, or empty.
+// open makes an error with a remedy, which depends on the owner of the file. Shared is a group with too many members, or empty.
 func (u User) open(path string, a Attributes, who, shared string) *OpenError {
 	e := &OpenError{Path: path, Mode: a.Mode, Who: who}
 	private := 0o600
