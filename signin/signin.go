@@ -9,7 +9,7 @@
 //
 // What goes wrong, and what becomes of the login:
 //
-//	what                                      answer                        the login
+//	case                                      answer                        the login
 //	state unknown, expired, of another step   Page: over                    is left as it is
 //	cookie of another browser                 Page: elsewhere               is left as it is
 //	the same form again                       the same Redirect or Refuse   has ended; the answer is stored for as long as a code lives
