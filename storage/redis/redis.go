@@ -1,14 +1,14 @@
-// Package redis remembers spent DPoP proofs in Redis or Valkey, for an issuer or a resource that runs as several
-// processes. It keeps the promises of [dpop.Replay]; nothing else of the issuer's is kept there.
+// Package redis stores spent DPoP proofs in Redis or Valkey, for an issuer or a resource that runs as several processes. It
+// implements [dpop.Replay]; the issuer stores nothing else there.
 //
-// [Open] takes a URL and refuses a server that evicts keys. A proof is spent by one script, which compares the epoch
-// and records the proof in one step. It is sent again when its answer got lost, and knows its own record then. Without
-// an answer in time nothing is known, and nobody is let in.
+// [Open] takes a URL and refuses a server that evicts keys. A proof is spent by one script, which compares the epoch and records
+// the proof in one step. If the answer is lost, the script is sent again and recognizes its own record. Without an answer in time
+// the outcome is unknown, and the proof is not accepted.
 //
-// The epoch is a key beside the proofs, so that it vanishes with them. It also changes when the process of the server
-// does: a restart or a failover may have lost what was written last. It changes as well when the server's clock leaps
-// ahead by more than a minute, as the server forgets by its own clock, and when the clock of a caller goes back by more
-// than a minute. An epoch is not born before the newest time at which a proof was spent.
+// The epoch is a key beside the proofs, so it is lost with them. It changes when the server runs as another process, because a
+// restart or a failover may have lost the last writes. It also changes when the server's clock jumps ahead by more than a minute,
+// because the server expires keys by its own clock, and when the clock of a caller goes back by more than a minute. An epoch begins
+// no earlier than the newest time at which a proof was spent.
 package redis
 
 import (
@@ -36,7 +36,7 @@ type Options struct {
 	// Prefix names the keys: "{PREFIX}:epoch" and "{PREFIX}:…" for each proof, all in one slot of a cluster. Empty means
 	// "dpop". Servers with one prefix share their proofs.
 	Prefix string
-	// TLS is how a rediss URL is connected to. Nil: by the authorities of the system, with the host of the URL.
+	// TLS configures the connection of a rediss URL. Nil means the authorities of the system and the host of the URL.
 	TLS *tls.Config
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
@@ -53,7 +53,7 @@ type Replay struct {
 	prefix  string
 	now     func() time.Time
 	rand    io.Reader
-	current atomic.Pointer[dpop.Epoch] // as it was last seen, nil if it may be another
+	current atomic.Pointer[dpop.Epoch] // as last read, nil if it may have changed
 	newest  atomic.Int64               // the newest time at which this process spent a proof, in milliseconds since 1970
 }
 
@@ -105,7 +105,7 @@ func Open(ctx context.Context, url string, o Options) (*Replay, error) {
 	return r, nil
 }
 
-// quiet keeps the library from writing to standard error: what it would say is in the errors.
+// quiet keeps the library from writing to standard error. Its errors contain the same.
 var quiet = sync.OnceFunc(func() { goredis.SetLogger(silent{}) })
 
 type silent struct{}
@@ -123,7 +123,7 @@ func (r *Replay) Epoch(ctx context.Context) (dpop.Epoch, error) {
 	return r.ask(ctx)
 }
 
-// ask asks the server for the epoch.
+// ask reads the epoch from the server.
 func (r *Replay) ask(ctx context.Context) (dpop.Epoch, error) {
 	var id [16]byte
 	if _, err := io.ReadFull(r.rand, id[:]); err != nil {
@@ -150,14 +150,14 @@ func (r *Replay) ask(ctx context.Context) (dpop.Epoch, error) {
 	return e, nil
 }
 
-// Spend records key, see [dpop.Replay]; source does not matter. A server whose memory is full is a
-// [dpop.ErrReplayFull] for everybody.
+// Spend records key, see [dpop.Replay]; source does not matter. If the memory of the server is full, it returns
+// [dpop.ErrReplayFull] for every source.
 func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until time.Time, _ netip.Addr) error {
 	now := r.now()
 	if !until.After(now) { // it need not be remembered, and nobody did
 		return dpop.ErrStaleEpoch
 	}
-	// Of a key 128 bits are kept: finding two that collide takes 2^64 signatures and yields one proof refused.
+	// 128 bits of a key are stored: finding two that collide takes 2^64 signatures and gets one proof refused.
 	record := r.key(base64.RawURLEncoding.EncodeToString(key[:16]))
 	for newest := r.newest.Load(); newest < now.UnixMilli(); newest = r.newest.Load() {
 		if r.newest.CompareAndSwap(newest, now.UnixMilli()) {
@@ -186,7 +186,7 @@ func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until ti
 
 func (r *Replay) key(name string) string { return "{" + r.prefix + "}:" + name }
 
-// explain says what an error means for callers and operators.
+// explain translates an error of the library for callers and operators.
 func explain(err error) error {
 	switch {
 	case goredis.HasErrorPrefix(err, "EVICTS"):

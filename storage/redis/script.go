@@ -2,10 +2,10 @@ package redis
 
 import goredis "github.com/redis/go-redis/v9"
 
-// current tells which process of the server this is, and how far its clock is ahead of the caller's. The epoch of
-// another process is over. So is one since which the server's clock leapt ahead, or a caller's clock was set back: then
-// records expired too early, by the caller's clock. It is compared with the caller that was furthest ahead in the epoch.
-// 60 s is what the clocks of two callers may differ by.
+// current returns which process of the server this is, and how far its clock is ahead of the caller's. The epoch of another process
+// is over. So is an epoch since which the server's clock jumped ahead, or a caller's clock was set back: then records expired too
+// early by the caller's clock. That is compared with the caller that was furthest ahead in the epoch. The clocks of two callers
+// may differ by 60 s.
 const current = `
 local run = string.match(redis.call('INFO', 'server'), 'run_id:(%w+)')
 local time = redis.call('TIME')
@@ -14,9 +14,9 @@ local epoch = redis.call('HMGET', KEYS[1], 'id', 'birth', 'run', 'ahead', 'seen'
 local live = epoch[1] and epoch[3] == run and ahead - epoch[4] <= 60000
 `
 
-// epochScript returns name and birth of the epoch in KEYS[1]. If it is over, the one that ARGV[1] names begins, born at
-// ARGV[2] or the newest time at which a proof was spent, whichever is later; ARGV[3] is the caller's time in milliseconds.
-// A server that evicts keys has none.
+// epochScript returns name and birth of the epoch in KEYS[1]. If it is over, the epoch that ARGV[1] names begins, at ARGV[2] or at the
+// newest time at which a proof was spent, whichever is later; ARGV[3] is the caller's time in milliseconds. A server that evicts
+// keys has no epoch.
 var epochScript = goredis.NewScript(current + `
 local policy = string.match(redis.call('INFO', 'memory'), 'maxmemory_policy:([%w-]+)')
 if policy ~= 'noeviction' then
@@ -32,8 +32,8 @@ return {ARGV[1], tonumber(birth)}
 `)
 
 // spendScript records KEYS[2] for ARGV[4] milliseconds, if the epoch in KEYS[1] is the one of ARGV[1] and ARGV[2].
-// ARGV[5] names the attempt: a script that is sent again finds what it recorded itself. The epoch notes the newest second,
-// rounded up, and the caller that is furthest ahead.
+// ARGV[5] names the attempt, so that a script that is sent again recognizes its own record. The epoch stores the newest second,
+// rounded up, and the time of the caller that is furthest ahead.
 var spendScript = goredis.NewScript(current + `
 if not live or epoch[1] ~= ARGV[1] or epoch[2] ~= ARGV[2] then
 	return 'stale'

@@ -12,16 +12,16 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// backupID is the application id of a backup, "imib". A store does not open one: what was issued and revoked since it was
-// made is not in it, and [Restore] is what deals with that.
+// backupID is the application id of a backup, "imib". A store does not open one, because it does not contain what was issued and
+// revoked after it was made. [Restore] takes care of that.
 const backupID = 1768778082
 
 // ErrBackupExists is [storage.ErrBackupExists].
 var ErrBackupExists = storage.ErrBackupExists
 
-// Backup writes the database as it stands at one moment to a new file, to, for its owner alone. Reads and writes go on
-// meanwhile. The file is there in whole and durable when Backup returns, or not at all. What it holds is sealed as it is
-// in the database: without the key-encryption key, which is not in it, it is worth nothing.
+// Backup writes the database as it is at one moment to the new file to, with mode 0600. Reads and writes continue meanwhile. The
+// file appears complete and durable, or not at all. Keys in it are sealed as in the database: without the key-encryption key, which
+// is not in it, a backup is useless.
 func (s *Store) Backup(ctx context.Context, to string) (err error) {
 	defer func() {
 		if err != nil {
@@ -71,7 +71,7 @@ func (s *Store) Backup(ctx context.Context, to string) (err error) {
 	return durable(dir)
 }
 
-// mark writes an application id into the database at path, which nobody has open.
+// mark writes an application id into the database at path, which must not be open.
 func mark(ctx context.Context, path string, id int) error {
 	db, err := sql.Open("sqlite", dsn(path, append([]string{"journal_mode(delete)"}, commonPragmas...)))
 	if err != nil {
@@ -81,7 +81,7 @@ func mark(ctx context.Context, path string, id int) error {
 	return errors.Join(err, db.Close())
 }
 
-// durable makes a file, or the names in a folder, survive the death of the machine.
+// durable syncs a file, or the names in a folder, to disk.
 func durable(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

@@ -100,7 +100,7 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
-// The ceilings are some way above what it takes, for they hold with the race detector too.
+// The limits are above the usual numbers, because they must hold under the race detector, too.
 func TestAllocations(t *testing.T) {
 	s := filled(t, 1)
 	id, at := grantID(0), time.Now()

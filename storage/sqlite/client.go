@@ -26,7 +26,7 @@ var (
 		"WHERE client = ?1 AND ended_at = 0 RETURNING id")
 )
 
-// clientArgs are those of insertClient and updateClient: all but the number.
+// clientArgs returns the arguments of insertClient and updateClient: all columns but the number.
 func clientArgs(c storage.Client) []any {
 	return []any{c.ID, c.Registration, c.Secret, c.OldSecret, millis(c.OldUntil), millis(c.CreatedAt), millis(c.RemovedAt),
 		c.RemovedReason}

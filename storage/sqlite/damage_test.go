@@ -25,7 +25,7 @@ func copyDatabase(t *testing.T, to, from string) {
 	}
 }
 
-// flip changes one octet of a file, anywhere.
+// flip changes one byte anywhere in a file.
 func flip(t *testing.T, path string) (at int) {
 	t.Helper()
 	data, err := os.ReadFile(path)
@@ -40,8 +40,8 @@ func flip(t *testing.T, path string) (at int) {
 	return at
 }
 
-// TestDamagedLog flips any octet of a log: the database is refused, or misses no more than the last update, which
-// nobody can tell from one that the machine died in.
+// TestDamagedLog changes any byte of a log: the database is refused, or lacks only the last update, which cannot be told from an
+// update that a crash interrupted.
 func TestDamagedLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "issuer.db")
 	s := open(t, path)
@@ -57,14 +57,14 @@ func TestDamagedLog(t *testing.T) {
 		s, err := sqlite.Open(t.Context(), harmed, sqlite.Options{})
 		if err != nil {
 			if !strings.Contains(err.Error(), harmed+"-wal away to go on without what was written last") {
-				t.Errorf("octet %d: Open = %v, want what to do", at, err)
+				t.Errorf("byte %d: Open = %v, want what to do", at, err)
 			}
 			refused++
 			continue
 		}
 		for n := range updates {
 			if _, err := s.Secret(t.Context(), fmt.Sprint(n)); err != nil && n < updates-1 {
-				t.Errorf("octet %d: update %d is gone: %v", at, n, err)
+				t.Errorf("byte %d: update %d is gone: %v", at, n, err)
 			} else if err != nil {
 				without++
 			}
@@ -76,7 +76,8 @@ func TestDamagedLog(t *testing.T) {
 	if refused < rounds/2 {
 		t.Errorf("%d of %d were refused, want most", refused, rounds)
 	}
-	t.Logf("%d octets flipped: %d refused, %d without the last update, %d not touched by it", rounds, refused, without, rounds-refused-without)
+	t.Logf("%d bytes changed: %d refused, %d without the last update, %d not affected",
+		rounds, refused, without, rounds-refused-without)
 }
 
 // TestCutLog cuts a log anywhere, as the death of a machine does: what is left is opened, and each update is there in
@@ -126,7 +127,7 @@ func TestCutLog(t *testing.T) {
 		updates, rounds, kept)
 }
 
-// TestDamageWhileOpen holds that a store which comes upon a damaged page says so when it is asked whether it works.
+// TestDamageWhileOpen: after a read met a damaged page, Ping says so.
 func TestDamageWhileOpen(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "issuer.db")
 	s := open(t, path)
@@ -167,8 +168,7 @@ func TestDamageWhileOpen(t *testing.T) {
 	t.Logf("half of the file overwritten while it was open: %d of 200 reads failed, and the store said what to do", failures)
 }
 
-// TestFilesGone holds that nothing is acknowledged once the files are not where anybody would find them, and that the
-// store goes on when they are back.
+// TestFilesGone: while the files are not in their place nothing is acknowledged, and the store continues when they are back.
 func TestFilesGone(t *testing.T) {
 	dir := t.TempDir()
 	for _, gone := range []string{"", "issuer.db", "issuer.db-wal"} {

@@ -9,13 +9,13 @@ import (
 	"syscall"
 )
 
-// createLocked is lockDatabase, and makes the database file if there is none.
+// createLocked locks the database at path, and creates its file if it does not exist.
 func createLocked(path string) (*os.File, error) {
 	lock, err := lockDatabase(path)
 	if err != nil {
 		return nil, err
 	}
-	// SQLite gives the log the mode of the database, so this one mode is all that there is to set.
+	// SQLite gives the log the mode of the database.
 	db, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		lock.Close()
@@ -24,9 +24,9 @@ func createLocked(path string) (*os.File, error) {
 	return lock, db.Close()
 }
 
-// lockDatabase returns the open lock file of a database, which holds the lock until it is closed or the process dies.
-// SQLite's own locks last for a transaction only. A file of its own carries ours: closing any descriptor of the database
-// would drop the POSIX locks that SQLite has on it.
+// lockDatabase returns the open lock file of a database, which holds the lock until it is closed or the process ends. SQLite's own
+// locks last for a transaction only. The lock is on a file of its own, because closing any descriptor of the database would drop
+// the POSIX locks of SQLite on it.
 func lockDatabase(path string) (_ *os.File, err error) {
 	dir := filepath.Dir(path)
 	if info, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) || err == nil && !info.IsDir() {

@@ -31,15 +31,15 @@ var (
 	errForeign = errors.New("the database belongs to another program")
 	errBackup  = errors.New("it is a backup")
 	errDamaged = errors.New("damaged")
-	errNoHead  = fmt.Errorf("%w: it does not begin as a database does", errDamaged)
+	errNoHead  = fmt.Errorf("%w: its head is not that of a database", errDamaged)
 	errShort   = fmt.Errorf("%w: it is shorter than its head says", errDamaged)
-	errEmptied = fmt.Errorf("%w: it is empty, though there is a log of what was in it", errDamaged)
+	errEmptied = fmt.Errorf("%w: it is empty, but its log is not", errDamaged)
 )
 
 // inspect checks the database at path before anything changes it, and returns the version of its schema, 0 for a database
 // that is to be created. It refuses files of another program or of a newer release, a database whose log, head, schema or
-// length is damaged, and, if it reads every page, one with a damaged page. It reads every page if whole is set, of a small database, and
-// before a migration. A refused database stays unchanged. SQLite alone would change the journal mode of another program's
+// length is damaged, and, if it reads every page, one with a damaged page. It reads every page if whole is set, of a small
+// database, and before a migration. A refused database stays unchanged. SQLite alone would change the journal mode of another program's
 // file, and take a damaged log for the end of the written data.
 func inspect(ctx context.Context, path string, o Options, whole bool) (version int64, err error) {
 	logged, err := checkLog(path+"-wal", o)

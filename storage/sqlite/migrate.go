@@ -14,10 +14,10 @@ import (
 //go:embed migrations/*.sql
 var migrations embed.FS
 
-// applicationID is what the first migration writes into the head of the file.
+// applicationID is the application id of a database of the issuer, "imis". The first migration sets it.
 const applicationID = 1768778099
 
-// migrate brings the schema of the database at path, which is of the version have, up to date.
+// migrate migrates the schema of the database at path from version have to the newest.
 func migrate(ctx context.Context, path string, have int64) (err error) {
 	known, err := newest()
 	if err != nil || have == known {
@@ -36,7 +36,7 @@ func migrate(ctx context.Context, path string, have int64) (err error) {
 	return err
 }
 
-// newest returns the version of the schema that this release makes.
+// newest returns the version of the schema that this release creates.
 func newest() (int64, error) {
 	names, err := fs.Glob(migrations, "migrations/*.sql")
 	if err != nil || len(names) == 0 {

@@ -16,7 +16,7 @@ import (
 	"github.com/imidentity/issuer/storage/sqlite"
 )
 
-// put keeps a secret in s.
+// put stores a secret in s.
 func put(t *testing.T, s storage.Store, name, value string) {
 	t.Helper()
 	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
@@ -27,7 +27,7 @@ func put(t *testing.T, s storage.Store, name, value string) {
 	}
 }
 
-// putter is an update that keeps a secret.
+// putter returns an update that stores a secret.
 func putter(name string) func(context.Context, storage.Tx) error {
 	return func(ctx context.Context, tx storage.Tx) error { return tx.PutSecret(ctx, name, []byte("a")) }
 }

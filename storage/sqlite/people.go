@@ -14,7 +14,8 @@ var (
 	selectLinks = statement("SELECT " + linkColumns + " FROM links INDEXED BY links_user WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, issuer, subject")
 	deleteLink  = statement("DELETE FROM links WHERE domain = ? AND issuer = ? AND subject = ?")
-	selectNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_user WHERE domain = ? AND user_id = ? ORDER BY taken_at, key")
+	selectNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_user WHERE domain = ? AND user_id = ? " +
+		"ORDER BY taken_at, key")
 	// There is nothing to find except after an upgrade.
 	selectOldNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables < ?1 " +
 		"UNION ALL SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables > ?1 LIMIT ?2")

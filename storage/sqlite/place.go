@@ -5,8 +5,8 @@ import (
 	"os"
 )
 
-// A place is where the files of a database were when it was opened. SQLite goes on with files that were removed or
-// replaced, and would acknowledge what nobody finds afterwards: so each commit asks first whether they are still there.
+// A place identifies the files of an open database. SQLite continues to use files that were removed or replaced, and would acknowledge
+// data that is lost afterwards. So each commit first checks that they are still in place.
 type place struct {
 	path  string
 	files []placed
@@ -17,7 +17,7 @@ type placed struct {
 	info os.FileInfo
 }
 
-// newPlace notes the database at path and its log, which is there while the database is open.
+// newPlace identifies the database at path and its log, which exists while the database is open.
 func newPlace(path string) (*place, error) {
 	p := &place{path: path}
 	for _, name := range []string{path, path + "-wal"} {
@@ -30,7 +30,7 @@ func newPlace(path string) (*place, error) {
 	return p, nil
 }
 
-// there returns an error if a file was removed, moved away or replaced. One that is brought back is there again.
+// there returns an error while a file is removed, moved away or replaced. It may be brought back.
 func (p *place) there() error {
 	for _, f := range p.files {
 		if info, err := os.Stat(f.name); err != nil || !os.SameFile(info, f.info) {

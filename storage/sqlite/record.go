@@ -2,7 +2,7 @@ package sqlite
 
 import "github.com/imidentity/issuer/storage"
 
-// For each record: its columns, those that name it first; the arguments that write them; the places they are read into.
+// For each record: its columns, first those that identify it; the arguments that write them; the places that they are read into.
 
 const signingKeyColumns = "kid, alg, sealed, public, created_at, active_at, retired_at, revoked_at, revoked_reason, life"
 

@@ -21,13 +21,12 @@ type ReplayOptions struct {
 	Rand io.Reader
 }
 
-// A Replay remembers spent proofs in the database of a [Store], as [dpop.Replay] promises. They survive the end of the
-// process: nobody needs a new nonce after a restart. Each spent proof is one durable write; those that come together
-// share it.
+// A Replay stores spent proofs in the database of a [Store] and implements [dpop.Replay]. They survive a restart, so that no client
+// needs a new nonce after it. Each spent proof is one durable write; concurrent ones share it.
 //
-// The epoch is a row beside them. It changes when the database begins empty, when the clock went back behind proofs
-// that were forgotten, with each opening under [Options.RelaxedDurability], and by [Replay.Forget]. How many proofs
-// there can be is up to the disk: a full one is an error, never [dpop.ErrReplayFull].
+// The epoch is a row beside them. It changes when the database is new, when the clock was set back behind proofs that were
+// forgotten, with each opening under [Options.RelaxedDurability], and by [Replay.Forget]. The disk limits how many proofs are
+// stored: if it is full, that is an error, never [dpop.ErrReplayFull].
 type Replay struct {
 	store *Store
 	now   func() time.Time
@@ -37,7 +36,7 @@ type Replay struct {
 
 var _ dpop.Replay = (*Replay)(nil)
 
-// Replay returns the store of spent proofs in this database. All that it returns are one.
+// Replay returns the store of spent proofs in this database. All of them share the same proofs.
 func (s *Store) Replay(o ReplayOptions) *Replay {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -55,13 +54,12 @@ var (
 	deleteEpoch   = statement("DELETE FROM replay_epoch")
 	updateHorizon = statement("UPDATE replay_epoch SET horizon = max(horizon, ?)")
 	insertReplay  = statement("INSERT INTO replays (key, expires) VALUES (?, ?)")
-	// A sweep is bounded, so that the writer is never away for long. The primary key is the only one of the table, and
-	// SQLite's DELETE has no LIMIT.
+	// A sweep is bounded, so that other updates do not wait long. The DELETE of SQLite has no LIMIT.
 	sweepReplays = statement("DELETE FROM replays WHERE key IN " +
 		"(SELECT key FROM replays WHERE expires <= ? ORDER BY expires LIMIT 10000)")
 )
 
-// Epoch returns the current epoch, which is begun if there is none.
+// Epoch returns the current epoch. It begins one if there is none.
 func (r *Replay) Epoch(ctx context.Context) (dpop.Epoch, error) {
 	if e := r.store.epoch.Load(); e != nil {
 		return *e, nil
@@ -74,8 +72,8 @@ func (r *Replay) Epoch(ctx context.Context) (dpop.Epoch, error) {
 	return e, err
 }
 
-// Spend records key, see [dpop.Replay]; source does not matter. A proof that need not be remembered any more, as its
-// `until` has passed, is from a stale epoch.
+// Spend records key, see [dpop.Replay]; source does not matter. A proof whose `until` has passed need not be stored, and is from a
+// stale epoch.
 func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until time.Time, _ netip.Addr) error {
 	var outcome error
 	err := r.update(ctx, func(ctx context.Context, t *tx) error {
@@ -109,7 +107,7 @@ func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until ti
 	return outcome
 }
 
-// Forget begins a new epoch, for a database that was restored from a backup: what was spent since is not in it.
+// Forget begins a new epoch, for a database that was restored from a backup and lacks the proofs that were spent since.
 func (r *Replay) Forget(ctx context.Context) error {
 	return r.update(ctx, func(ctx context.Context, t *tx) error {
 		_, err := r.begin(ctx, t)
@@ -127,7 +125,7 @@ func (r *Replay) update(ctx context.Context, fn func(ctx context.Context, t *tx)
 	return nil
 }
 
-// current reads the epoch and the horizon, or begins an epoch.
+// current returns the epoch and the horizon. It begins an epoch if there is none.
 func (r *Replay) current(ctx context.Context, t *tx) (e dpop.Epoch, horizon int64, err error) {
 	var id []byte
 	err = t.row(ctx, selectEpoch, []any{&id, &e.Birth, &horizon})
@@ -144,7 +142,7 @@ func (r *Replay) current(ctx context.Context, t *tx) (e dpop.Epoch, horizon int6
 	return e, horizon, err
 }
 
-// begin begins a new epoch. The proofs of the one before are swept when they expire.
+// begin begins a new epoch. The proofs of the previous one are swept when they expire.
 func (r *Replay) begin(ctx context.Context, t *tx) (dpop.Epoch, error) {
 	var id [16]byte
 	if _, err := io.ReadFull(r.rand, id[:]); err != nil {
@@ -166,7 +164,7 @@ func (r *Replay) begin(ctx context.Context, t *tx) (dpop.Epoch, error) {
 	return e, nil
 }
 
-// sweep removes what has expired, at most once a second.
+// sweep removes expired proofs, at most once a second.
 func (r *Replay) sweep(ctx context.Context, t *tx, now int64) error {
 	if r.swept.Swap(now) == now {
 		return nil

@@ -97,7 +97,7 @@ func TestReplaySurvivesReopening(t *testing.T) {
 	}
 }
 
-// Whoever restores a backup says so.
+// Forget begins a new epoch after a restore.
 func TestReplayForget(t *testing.T) {
 	file := openReplay(t, filepath.Join(t.TempDir(), "issuer.db"), nil)
 	other := file.store.Replay(sqlite.ReplayOptions{})
@@ -161,7 +161,7 @@ func TestReplaySweeps(t *testing.T) {
 	}
 }
 
-// A store that is closed, or that nobody waits for, knows nothing.
+// A closed store, and a context that ended, are errors.
 func TestReplayCannotKnow(t *testing.T) {
 	file := openReplay(t, filepath.Join(t.TempDir(), "issuer.db"), nil)
 	e, until := epochOf(t, file), time.Now().Add(time.Minute)

@@ -18,31 +18,31 @@ import (
 type RestoreOptions struct {
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
-	// Check looks at the restored database before it takes its place, and may refuse it. Nil takes all.
+	// Check is called with the restored database before it is put in place, and may refuse it. Nil accepts all.
 	Check func(ctx context.Context, s storage.Store) error
 }
 
-// Restored is what [Restore] has done.
+// Restored reports what [Restore] did.
 type Restored struct {
-	// Taken is about when the backup was made; zero if it does not know.
+	// Taken is the latest time that the backup knows, about when it was made; zero if it knows none.
 	Taken time.Time
-	// Sessions, Keys and Statements are how many it ended, revoked and withdrew.
+	// Sessions, Keys and Statements are how many were ended, revoked and withdrawn.
 	Sessions, Keys, Statements int64
-	// Kept is where the database of before is now; empty if there was none.
+	// Kept is the new path of the previous database; empty if there was none.
 	Kept string
-	// Carried tells whether that could still be read. Then what it knew to be taken away stays so: Devices are those
-	// that had been removed since, Users those that had been disabled, Clients those that had been removed or given a
-	// new secret.
+	// Carried tells whether the previous database could be read. Then its removals stay in effect: Devices counts the devices that
+	// were removed since the backup, Users the users that were disabled, Clients the clients that were removed or given a new
+	// secret.
 	Carried                 bool
 	Devices, Users, Clients int64
 }
 
-// ages is by how much the numbers of revocations jump: further than they can have come since the backup was made.
+// ages is by how much the numbers of revocations jump: more than can have been given since the backup was made.
 const ages = 1_000_000_000
 
-// decisions says of each table what becomes of its rows when a backup is restored. What was issued or ended after it was
-// made, and what was spent, is not in it; so everything that was issued by then ends, too. A table that is not here, as
-// nobody has thought about it, is not restored.
+// decisions says for each table what happens to its rows when a backup is restored. A backup does not contain what was issued,
+// ended or spent after it was made, so everything that was issued before ends, too. A database with a table that is not listed
+// here is not restored.
 var decisions = map[string]string{
 	"secrets":      "kept: what is derived from them names sessions, which end",
 	"signing_keys": "revoked",
@@ -65,7 +65,7 @@ var decisions = map[string]string{
 	"pings":        "kept",
 }
 
-// ending is done to the copy of a backup; @now is when.
+// ending are the statements that end everything in the copy of a backup; @now is the time.
 var ending = []struct {
 	text  string
 	count func(r *Restored) *int64
@@ -75,39 +75,43 @@ var ending = []struct {
 	{"DELETE FROM logins", nil},
 	{"DELETE FROM pushed", nil},
 	{"DELETE FROM withdrawals", nil},
-	{"UPDATE statements SET withdrawn_at = @now, withdrawn_reason = 'restored' WHERE withdrawn_at = 0", func(r *Restored) *int64 { return &r.Statements }},
+	{"UPDATE statements SET withdrawn_at = @now, withdrawn_reason = 'restored' WHERE withdrawn_at = 0",
+		func(r *Restored) *int64 { return &r.Statements }},
 	{"DELETE FROM replay_epoch", nil},
-	{"INSERT INTO sqlite_sequence (name, seq) SELECT 'revocations', 0 WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'revocations')", nil},
+	{"INSERT INTO sqlite_sequence (name, seq) SELECT 'revocations', 0 " +
+		"WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'revocations')", nil},
 	{fmt.Sprintf("UPDATE sqlite_sequence SET seq = seq + %d WHERE name = 'revocations'", ages), nil},
-	// An hour is the longest life of an access token, for keys from before their longest life was kept.
+	// An hour is the longest lifetime of an access token, for keys from before the longest lifetime was stored.
 	{"INSERT OR REPLACE INTO revocations (kind, key, gen, reason, at, expires_at) " +
 		"SELECT 'kid', kid, 0, 'restored', @now, @now + max(life, 3600000) FROM signing_keys WHERE revoked_at = 0", nil},
-	{"UPDATE signing_keys SET revoked_at = @now, revoked_reason = 'restored' WHERE revoked_at = 0", func(r *Restored) *int64 { return &r.Keys }},
+	{"UPDATE signing_keys SET revoked_at = @now, revoked_reason = 'restored' WHERE revoked_at = 0",
+		func(r *Restored) *int64 { return &r.Keys }},
 	{"INSERT INTO clock (id, newest) VALUES (1, @now) ON CONFLICT (id) DO UPDATE SET newest = @now", nil},
 }
 
-// carrying brings along what the database of before, attached as old, knew to be taken away.
+// carrying are the statements that repeat the removals of the previous database, which is attached as old.
 var carrying = []struct {
 	text  string
 	count func(r *Restored) *int64
 }{
 	{"UPDATE devices SET removed_at = o.removed_at, removed_reason = o.removed_reason FROM old.devices o " +
-		"WHERE o.domain = devices.domain AND o.id = devices.id AND o.removed_at <> 0 AND devices.removed_at = 0", func(r *Restored) *int64 { return &r.Devices }},
-	// Those that came and went since: their keys stay useless.
+		"WHERE o.domain = devices.domain AND o.id = devices.id AND o.removed_at <> 0 AND devices.removed_at = 0",
+		func(r *Restored) *int64 { return &r.Devices }},
+	// Devices that were added and removed since: their keys stay refused.
 	{"INSERT OR IGNORE INTO devices SELECT * FROM old.devices o WHERE o.removed_at <> 0 AND EXISTS " +
 		"(SELECT 1 FROM users u WHERE u.domain = o.domain AND u.id = o.user_id)", func(r *Restored) *int64 { return &r.Devices }},
 	{"UPDATE users SET disabled_at = o.disabled_at FROM old.users o " +
-		"WHERE o.domain = users.domain AND o.id = users.id AND o.disabled_at <> 0 AND users.disabled_at = 0", func(r *Restored) *int64 { return &r.Users }},
+		"WHERE o.domain = users.domain AND o.id = users.id AND o.disabled_at <> 0 AND users.disabled_at = 0",
+		func(r *Restored) *int64 { return &r.Users }},
 	{"UPDATE clients SET removed_at = o.removed_at, removed_reason = o.removed_reason, secret = o.secret, " +
 		"old_secret = o.old_secret, old_until = o.old_until FROM old.clients o WHERE o.id = clients.id " +
 		"AND (o.removed_at <> 0 AND clients.removed_at = 0 OR o.secret IS NOT clients.secret)", func(r *Restored) *int64 { return &r.Clients }},
 	{"INSERT OR IGNORE INTO spent_ids SELECT * FROM old.spent_ids", nil},
 }
 
-// Restore puts the backup from, or the file of a store that was closed, in the place of the database at path, which no
-// store may have open. Everything that was issued until now ends with it: sessions, codes and logins, statements, and by
-// their keys all tokens, also those that the backup does not know. The database of before is kept beside it. If Restore
-// returns an error, path is as it was.
+// Restore replaces the database at path, which must not be open, by the backup from or by the file of a closed store. Everything that
+// was issued until now ends: sessions, codes, logins and statements, and by the revocation of their keys all tokens, even those
+// that the backup does not know. The previous database is kept beside the new one. If Restore returns an error, path is unchanged.
 func Restore(ctx context.Context, path, from string, o RestoreOptions) (r Restored, err error) {
 	if o.Now == nil {
 		o.Now = time.Now
@@ -145,8 +149,7 @@ func Restore(ctx context.Context, path, from string, o RestoreOptions) (r Restor
 	return r, nil
 }
 
-// copyBackup copies from, which is left as it is, to a new file, which can be opened as a database of ours. It returns
-// the version of its schema.
+// copyBackup copies from to the new file part, which can be opened as a database of the issuer. It returns the version of its schema.
 func copyBackup(ctx context.Context, part, from string) (version int64, err error) {
 	if info, err := os.Stat(from + "-wal"); err == nil && info.Size() > 0 {
 		return 0, fmt.Errorf("%s has a log beside it: it is the database of an issuer that was not stopped in good order: "+
@@ -162,7 +165,7 @@ func copyBackup(ctx context.Context, part, from string) (version int64, err erro
 	if h.id != backupID && h.id != applicationID {
 		return 0, errForeign
 	}
-	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // of a Restore that died
+	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // of a Restore that was interrupted
 		if err := removeIfThere(part + suffix); err != nil {
 			return 0, err
 		}
@@ -189,7 +192,7 @@ func copyBackup(ctx context.Context, part, from string) (version int64, err erro
 	return version, mark(ctx, part, applicationID)
 }
 
-// end ends in the copy at part what was issued, and carries along what the database at path still knows.
+// end ends everything that was issued in the copy at part, and repeats the removals of the database at path if that can be read.
 func end(ctx context.Context, part, path string, now time.Time) (r Restored, err error) {
 	known := readable(ctx, path)
 	db, err := sql.Open("sqlite", dsn(part, writerPragmas(Options{})))
@@ -241,7 +244,7 @@ func end(ctx context.Context, part, path string, now time.Time) (r Restored, err
 	return r, tx.Commit()
 }
 
-// decided returns an error if the database has a table that decisions does not know.
+// decided returns an error if the database has a table that decisions does not list.
 func decided(ctx context.Context, tx *sql.Tx) error {
 	rows, err := tx.QueryContext(ctx, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' "+
 		"AND name <> 'goose_db_version'")
@@ -261,8 +264,8 @@ func decided(ctx context.Context, tx *sql.Tx) error {
 	return rows.Err()
 }
 
-// readable reports whether the database at path is one of ours, whole, and of the schema of this release. If it is, its
-// log is folded into it.
+// readable reports whether the database at path belongs to the issuer, is undamaged, and has the schema of this release. If so, it
+// folds the log into the database.
 func readable(ctx context.Context, path string) bool {
 	if version, err := inspect(ctx, path, Options{}, true); err != nil {
 		return false
@@ -277,7 +280,7 @@ func readable(ctx context.Context, path string) bool {
 	return errors.Join(err, db.Close()) == nil
 }
 
-// check opens the database at part as a store will, and lets look decide on it.
+// check opens the database at part as a store, and returns the error of look.
 func check(ctx context.Context, part string, look func(context.Context, storage.Store) error) error {
 	s, err := Open(ctx, part, Options{})
 	if err != nil {
@@ -292,8 +295,8 @@ func check(ctx context.Context, part string, look func(context.Context, storage.
 	return durable(part)
 }
 
-// replace puts part in the place of path, in one step, and returns where it has kept what was there. A log that could
-// not be folded goes along: SQLite would take it for one of the new file's.
+// replace puts part in place of path, in one step, and returns the new path of the previous file. A log that could not be folded is
+// moved, too, because SQLite would take it for a log of the new file.
 func replace(path, part string, now time.Time) (kept string, err error) {
 	if _, err := os.Stat(path); err == nil {
 		kept = path + ".replaced-" + now.UTC().Format("20060102T150405.000Z")
@@ -314,7 +317,7 @@ func replace(path, part string, now time.Time) (kept string, err error) {
 	return kept, durable(filepath.Dir(path))
 }
 
-// noBackup says what is wrong with a file that was to be restored.
+// noBackup explains why a file cannot be restored.
 func noBackup(from string, err error) error {
 	switch {
 	case isDamage(err):

@@ -1,12 +1,12 @@
-// Package sqlite keeps the issuer's records in one SQLite file. It is the store of an issuer that runs as one process,
-// and keeps the promises of [storage.Store].
+// Package sqlite stores the issuer's records in one SQLite file. It is the store of an issuer that runs as one process, and
+// implements [storage.Store].
 //
-// [Open] makes or opens the file. All writes go through one connection, whose transactions are shared by the updates
-// that wait for it (group commit): each runs in its own savepoint, one fsync makes all of them durable, and only then
-// are they answered. Reads run beside it on connections of their own and never wait for a write.
+// [Open] creates or opens the file. All writes go through one connection, and waiting updates share its transactions (group
+// commit): each runs in its own savepoint, one fsync makes all of them durable, and then they return. Reads run on connections of
+// their own and never wait for a write.
 //
-// Beside the file PATH lie PATH-wal and PATH-shm, which belong to it while it is open, and PATH.lock, which keeps a
-// second process out. The folder must be on a local disk.
+// While the database PATH is open, PATH-wal and PATH-shm belong to it, and PATH.lock keeps a second process out. The folder must
+// be on a local disk.
 package sqlite
 
 import (
@@ -27,24 +27,24 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Options tunes a [Store]. The zero value is right for most.
+// Options configures a [Store]. The zero value suits most.
 type Options struct {
 	// Readers is how many connections read at a time. Zero means one for each processor, and at least two.
 	Readers int
-	// RelaxedDurability lets a loss of power (not of the process) undo the last updates that were acknowledged:
-	// a session refreshed or a device removed just before may be as it was. It saves the fsync of every commit.
+	// RelaxedDurability saves the fsync of every commit. Then a loss of power (not a crash of the process) may undo the last
+	// acknowledged updates, such as the refresh of a session or the removal of a device.
 	RelaxedDurability bool
 }
 
-// A Store keeps the records of [storage.Store] in one SQLite file.
+// A Store stores the records of [storage.Store] in one SQLite file.
 type Store struct {
 	reader
 	writer  *writer
 	lock    *os.File
-	damaged *atomic.Bool // a page was found that does not hold together
+	damaged *atomic.Bool // a damaged page was found
 	checks  *checks
 	close   func() error
-	epoch   atomic.Pointer[dpop.Epoch] // of the replays, nil if it is not known
+	epoch   atomic.Pointer[dpop.Epoch] // of the spent proofs, nil if it was not read yet
 }
 
 var (
@@ -54,9 +54,9 @@ var (
 	_ storage.Checked = (*Store)(nil)
 )
 
-// Open opens the database at path, brings its schema up to date, and makes it (mode 0600) if there is none. The folder
-// must exist. A database that a newer release has migrated is [storage.ErrSchemaNewer]; one that another process has
-// open, one that is damaged and a file that is none of ours are refused in words for the operator.
+// Open opens the database at path and migrates its schema, or creates the database (mode 0600). The folder must exist. A database
+// that a newer release has migrated is [storage.ErrSchemaNewer]. A database that another process has open or that is damaged, and a
+// file of another program, are errors that tell the operator what to do.
 func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	path, err = filepath.Abs(path)
 	if err != nil {
@@ -102,8 +102,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	return s, err
 }
 
-// Close waits for the updates under way, refuses those that come later, and folds the write-ahead log into the file.
-// Closing it again changes nothing.
+// Close waits for running updates, refuses later ones, and folds the write-ahead log into the file. Closing again changes nothing.
 func (s *Store) Close() error { return s.close() }
 
 func (s *Store) release() error {
@@ -115,7 +114,7 @@ func (s *Store) release() error {
 	if s.pool != nil {
 		errs = append(errs, s.pool.close())
 	}
-	// The last connection to close folds the log into the file, and readers may not write: so the writer is the last.
+	// The last connection to close folds the log into the file. Readers may not write, so the writer is the last.
 	if s.writer != nil {
 		errs = append(errs, s.writer.close())
 	}
@@ -123,16 +122,16 @@ func (s *Store) release() error {
 	return errors.Join(errs...)
 }
 
-// Update runs fn in a transaction; see [storage.Store]. It runs on the caller's goroutine, while no other update does:
-// to call Update from fn is an error. A panic of fn undoes its writes and is returned as an error.
+// Update runs fn in a transaction; see [storage.Store]. It runs on the caller's goroutine while no other update runs, so calling
+// Update from fn is an error. A panic of fn undoes its writes and is returned as an error.
 func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error {
 	return s.writer.update(ctx, fn)
 }
 
-// Queue returns how updates wait for the one that writes; see [storage.Queued].
+// Queue reports how updates wait for the writer; see [storage.Queued].
 func (s *Store) Queue() storage.Queue { return s.writer.queue() }
 
-// Ping writes a row and reads it back. It returns when ctx ends, also while a disk hangs.
+// Ping writes a row and reads it back. It returns when ctx ends, even if the disk hangs.
 func (s *Store) Ping(ctx context.Context) error {
 	done := make(chan error, 1)
 	go func() { done <- s.ping(ctx) }()
@@ -169,13 +168,13 @@ func (s *Store) ping(ctx context.Context) error {
 	return nil
 }
 
-// Ways to set a connection up. busy_timeout covers a backup tool that locks the file for a moment.
+// The settings of connections. busy_timeout covers a backup tool that locks the file for a moment.
 var (
 	commonPragmas = []string{"busy_timeout(5000)", "temp_store(memory)"}
 	readerPragmas = append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "query_only(1)", "cache_size(-16384)")
 )
 
-// writerPragmas lets the log grow to logPages between checkpoints, and gives its disk space back after a burst.
+// writerPragmas lets the log grow to logPages between checkpoints, and frees its disk space after a burst.
 func writerPragmas(o Options) []string {
 	synchronous := "synchronous(full)"
 	if o.RelaxedDurability {
@@ -190,7 +189,7 @@ func dsn(path string, pragmas []string) string {
 	return u.String()
 }
 
-// explain adds what an operator needs to an error of opening.
+// explain adds to an error of opening what the operator can do.
 func explain(path string, err error) error {
 	switch {
 	case errors.Is(err, errLog):
@@ -221,7 +220,7 @@ func explain(path string, err error) error {
 	return fmt.Errorf("sqlite: open %s: %w", strconv.Quote(path), err)
 }
 
-// isDamage reports whether err tells of a file that does not hold together.
+// isDamage reports whether err means that the file is damaged.
 func isDamage(err error) bool {
 	var e coded
 	return errors.Is(err, errDamaged) || errors.As(err, &e) && (primary(e) == codeNotADatabase || primary(e) == codeCorrupt)

@@ -24,8 +24,8 @@ func insert(table, columns string) int {
 	return statement("INSERT INTO " + table + " (" + columns + ") VALUES (?" + strings.Repeat(", ?", n-1) + ")")
 }
 
-// update returns the statement that writes all columns of a row but the first keys, which name it. Its arguments are
-// those of insert; see keysLast.
+// update returns the statement that writes all columns of a row but the first keys, which identify it. Its arguments are those of
+// insert, in the order of keysLast.
 func update(table, columns string, keys int) int {
 	list := strings.Split(columns, ", ")
 	return statement("UPDATE " + table + " SET " + strings.Join(list[keys:], " = ?, ") + " = ? WHERE " +
@@ -36,7 +36,7 @@ func keysLast(args []any, keys int) []any {
 	return append(args[keys:], args[:keys]...)
 }
 
-// of prefixes columns with the alias of their table.
+// of returns columns with the alias of their table.
 func of(alias, columns string) string {
 	return alias + "." + strings.ReplaceAll(columns, ", ", ", "+alias+".")
 }

@@ -7,23 +7,23 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// withdrawnGrace is how long a withdrawn statement is stored: for longer than any token that encloses it.
+// withdrawnGrace is how long a withdrawn statement is stored: longer than the lifetime of any token that encloses it.
 const withdrawnGrace = 2 * time.Hour
 
-// A sweep removes rows of one table, each found by an index on the time: at most limit, that of at least grace before now.
+// A sweep removes rows of one table that expired at least grace ago. They are found by an index on the time.
 type sweep struct {
 	stmt  int
 	grace time.Duration
 }
 
-// expired returns the statement that removes rows whose column, where it is set, lies before a time. SQLite's DELETE has no
-// LIMIT. What never expires (0) stays.
+// expired returns the statement that removes a limited number of rows whose column is before a time. Rows that never expire (0) stay.
+// The subquery is needed because the DELETE of SQLite has no LIMIT.
 func expired(table, key, column string) int {
 	return statement("DELETE FROM " + table + " WHERE (" + key + ") IN (SELECT " + key + " FROM " + table +
 		" WHERE " + column + " <> 0 AND " + column + " < ?1 AND " + column + " > 0 LIMIT ?2)")
 }
 
-// Codes go first, for they keep grants.
+// Codes are first, because a grant stays as long as a code names it.
 var sweeps = []sweep{
 	{expired("codes", "rowid", "expires_at"), 0},
 	{expired("logins", "rowid", "expires_at"), 0},
@@ -34,16 +34,17 @@ var sweeps = []sweep{
 	{expired("revocations", "rowid", "expires_at"), 0},
 }
 
-// Grants have no index on their times, which change with each refresh: so many are looked at as others may be removed.
+// Grants have no index on their times, which change with each refresh. So limit bounds how many are examined.
 var (
-	lastSwept = statement("SELECT ifnull(max(row), 0), count(*) FROM (SELECT rowid AS row FROM grants WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)")
+	lastSwept = statement("SELECT ifnull(max(row), 0), count(*) FROM " +
+		"(SELECT rowid AS row FROM grants WHERE rowid > ?1 ORDER BY rowid LIMIT ?2)")
 	sweepRows = statement("DELETE FROM grants WHERE rowid > ?2 AND rowid <= ?3 AND (ended_at <> 0 AND ended_at < ?1 " +
 		"OR idle_at <> 0 AND idle_at < ?1 OR expires_at <> 0 AND expires_at < ?1) " +
 		"AND NOT EXISTS (SELECT 1 FROM codes WHERE grant_id = grants.id)")
 )
 
 func (t *tx) Sweep(ctx context.Context, now time.Time, from storage.SweepPosition, limit int) (storage.SweepPosition, int, error) {
-	from.Table = max(from.Table, 1) // numbered from 1, so that no position on the way is the zero one
+	from.Table = max(from.Table, 1) // numbered from 1, so that only the end is the zero position
 	if from.Table > len(sweeps)+1 || limit <= 0 {
 		return storage.SweepPosition{}, 0, nil
 	}

@@ -15,7 +15,7 @@ type tx struct {
 	ended chan error // tells the writer that the turn is over, and whether to undo it
 }
 
-// run calls fn and gives the turn back, whatever fn does. ctx no longer ends: a transaction is not left half-way.
+// run calls fn and gives the turn back, whatever fn does. The ctx of fn does not end, so that the transaction is completed.
 func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error) (err error) {
 	if err := ctx.Err(); err != nil {
 		t.ended <- err
@@ -48,13 +48,13 @@ func (t *tx) exec(ctx context.Context, s int, args ...any) (n int64, err error) 
 	return n, t.end(c, err)
 }
 
-// insert runs a statement that conflicts or changes one row.
+// insert runs a statement that adds one row, or conflicts.
 func (t *tx) insert(ctx context.Context, s int, args []any) error {
 	_, err := t.exec(ctx, s, args...)
 	return err
 }
 
-// update runs a statement on a row that must be there, which its first keys arguments name.
+// update runs a statement on a row that must exist and that its first keys arguments identify.
 func (t *tx) update(ctx context.Context, s, keys int, args []any) error {
 	n, err := t.exec(ctx, s, keysLast(args, keys)...)
 	if err == nil && n == 0 {
@@ -126,10 +126,10 @@ func (t *tx) UpdateDevice(ctx context.Context, d storage.Device) error {
 
 var (
 	insertGrant = insert("grants", grantColumns)
-	// A grant is live until it ends, idles out or expires; 0 is never.
+	// A grant is live until it ends, is idle too long or expires; 0 means never.
 	rotateGrant = statement("UPDATE grants SET gen = gen + 1, rotated_at = ?2, idle_at = ?3 WHERE id = ?1 AND gen = ?4 " +
 		"AND ended_at = 0 AND (idle_at = 0 OR idle_at > ?2) AND (expires_at = 0 OR expires_at > ?2)")
-	// It writes the row also when the grant has ended, so that no row means no grant.
+	// It also writes the row of an ended grant, so that no changed row means no grant.
 	endGrant = statement("UPDATE grants SET ended_at = iif(ended_at = 0, ?2, ended_at), " +
 		"ended_reason = iif(ended_at = 0, ?3, ended_reason) WHERE id = ?1")
 	endDeviceGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
@@ -219,7 +219,7 @@ func (t *tx) SpendID(ctx context.Context, kind string, key [32]byte, until time.
 
 var (
 	insertStatement = insert("statements", statementColumns)
-	// It writes the row also when the statement has ended, so that no row means no statement.
+	// It also writes the row of a withdrawn statement, so that no changed row means no statement.
 	withdrawStatement = statement("UPDATE statements SET withdrawn_at = iif(withdrawn_at = 0, ?2, withdrawn_at), " +
 		"withdrawn_reason = iif(withdrawn_at = 0, ?3, withdrawn_reason) WHERE jti = ?1")
 )
@@ -267,8 +267,7 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 	return r, err
 }
 
-// covers reports whether what lasts until a lasts as long as what lasts until b, to the millisecond that is kept; the
-// zero time is never.
+// covers reports whether a is as late as b, to the stored millisecond. The zero time means never, and is the latest.
 func covers(a, b time.Time) bool {
 	return a.IsZero() || !b.IsZero() && millis(a) >= millis(b)
 }

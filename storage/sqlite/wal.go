@@ -10,8 +10,8 @@ import (
 	"os"
 )
 
-// The write-ahead log (sqlite.org/fileformat2.html, section 4): a head, then frames of one page each. Each has a
-// checksum over itself and all before it; those that belong to the present log have the salt of its head.
+// The write-ahead log (sqlite.org/fileformat2.html, section 4) is a head, followed by frames of one page each. The checksum of a
+// frame covers all frames before it, too. A frame belongs to the present log if it has the salt of the head.
 const (
 	logHead      = 32
 	frameHead    = 24
@@ -22,11 +22,11 @@ const (
 	commitOffset = 4 // in a frame's head; not 0 in the last frame of a transaction
 )
 
-var errLog = fmt.Errorf("%w: its write-ahead log does not hold together", errDamaged)
+var errLog = fmt.Errorf("%w: its write-ahead log is damaged", errDamaged)
 
-// checkLog looks through the write-ahead log at path and reports whether there is anything in it. SQLite reads a log as
-// far as its checksums hold and takes what follows for a transaction that the machine died in. With an fsync after
-// each commit there can be one of those, never two: then what was acknowledged is missing, and errLog says so.
+// checkLog reads the write-ahead log at path and reports whether it holds a valid frame. SQLite reads a log as far as its checksums
+// are valid, and takes the rest for a transaction that a crash interrupted. With an fsync after each commit there can be one
+// such transaction. If there are two, acknowledged data is missing, and checkLog returns errLog.
 func checkLog(path string, o Options) (logged bool, err error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -38,13 +38,13 @@ func checkLog(path string, o Options) (logged bool, err error) {
 	r := bufio.NewReaderSize(f, 1<<16)
 	head := make([]byte, logHead)
 	if _, err := io.ReadFull(r, head); err == io.EOF || err == io.ErrUnexpectedEOF {
-		return false, nil // begun and never used
+		return false, nil // created and never used
 	} else if err != nil {
 		return false, err
 	}
 	be := binary.BigEndian
 	if be.Uint64(head) == 0 && be.Uint64(head[8:]) == 0 && be.Uint64(head[16:]) == 0 && be.Uint64(head[24:]) == 0 {
-		return false, nil // what is not synced may come back as zeros
+		return false, nil // after a loss of power, data that was not synced may read as zeros
 	}
 	order := binary.ByteOrder(binary.LittleEndian)
 	if be.Uint32(head)&1 == 1 {
@@ -68,7 +68,7 @@ func checkLog(path string, o Options) (logged bool, err error) {
 			return false, err
 		}
 		if be.Uint64(frame[8:]) != salt {
-			holds = false // of the log before this one, whose file this was
+			holds = false // of an earlier log in the same file
 			continue
 		}
 		if holds {
@@ -87,13 +87,13 @@ func checkLog(path string, o Options) (logged bool, err error) {
 	return logged, nil
 }
 
-// A checksum is that of the log: two sums, each of which feeds the other.
+// A checksum is that of the log: two sums, each of which is added to the other.
 type checksum struct {
 	order binary.ByteOrder
 	a, b  uint32
 }
 
-// add goes on with a whole number of pairs of 32-bit words.
+// add continues the checksum with data, a whole number of pairs of 32-bit words.
 func (c *checksum) add(data []byte) {
 	for ; len(data) >= 8; data = data[8:] {
 		c.a += c.order.Uint32(data) + c.b

@@ -14,20 +14,20 @@ func withdrawalDest(w *storage.Withdrawal) []any {
 	return []any{&w.ID, &w.Domain, &w.User, &w.JTI, &w.Device, &w.JKT, &w.TellsHandle, &w.Below, &w.Reason, (*instant)(&w.At)}
 }
 
-// covered is the condition under which the withdrawal w covers the row of a statement: a table, or its alias. The table of
-// withdrawals is almost always empty, so that it costs little to ask.
+// covered returns the condition that the withdrawal w covers a row of statements, whose table or alias is s. The table of withdrawals
+// is almost always empty, so the condition is cheap.
 func covered(s string) string {
 	return strings.ReplaceAll("w.domain = S.domain AND w.user_id = S.user_id AND S.gen < w.below AND (w.jti = '' OR w.jti = S.jti) "+
 		"AND (w.device = '' AND w.jkt = '' OR w.device <> '' AND w.device = S.device OR w.jkt <> '' AND w.jkt = S.jkt) "+
 		"AND (w.tells_handle = 0 OR S.tells_handle <> 0)", "S.", s+".")
 }
 
-// standing is the condition under which the row of a statement is not withdrawn, by itself or by a withdrawal.
+// standing returns the condition that a row of statements is not withdrawn, by itself or by a withdrawal.
 func standing(s string) string {
 	return s + ".withdrawn_at = 0 AND NOT EXISTS (SELECT 1 FROM withdrawals w WHERE " + covered(s) + ")"
 }
 
-// shownStatement are the columns of a statement as every reader sees it.
+// shownStatement are the columns of a statement, withdrawn where a withdrawal covers it.
 var shownStatement = strings.NewReplacer(
 	"withdrawn_at", "iif(withdrawn_at <> 0, withdrawn_at, ifnull((SELECT w.at FROM withdrawals w WHERE "+covered("statements")+
 		" ORDER BY w.id LIMIT 1), 0))",

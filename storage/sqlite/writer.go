@@ -18,16 +18,16 @@ var (
 	errExited = errors.New("sqlite: the update ended its goroutine")
 )
 
-// maxBatch bounds how many updates share a transaction, and so how long the first of them waits.
+// maxBatch limits how many updates share a transaction, and so how long the first of them waits.
 const maxBatch = 256
 
-// A writer owns the one connection that writes. Its goroutine begins and commits; in between it hands the transaction
-// to one waiting update after the other. Those run on their callers' goroutines: what a caller's function does to its
-// goroutine (panic, runtime.Goexit) is the caller's own affair.
+// A writer owns the one connection that writes. Its goroutine begins and commits transactions; in between it hands the transaction
+// to one waiting update after the other. Updates run on their callers' goroutines, so a panic or runtime.Goexit in a caller's
+// function affects that caller only.
 type writer struct {
 	conn    *conn
 	log     *checkpointer
-	jobs    chan job // unbuffered: a job that was taken is answered
+	jobs    chan job // unbuffered: a job that was received is answered
 	closing chan struct{}
 	stopped chan struct{}
 	place   *place
@@ -38,7 +38,7 @@ type writer struct {
 	updates atomic.Uint64
 }
 
-// A job is an update as the writer sees it.
+// A job is an update that waits for the writer.
 type job struct {
 	turn    chan *tx   // hands over the transaction; closed if there is none
 	outcome chan error // how the batch ended
@@ -69,7 +69,7 @@ func openWriter(path string, o Options, damaged *atomic.Bool) (_ *writer, err er
 	return w, nil
 }
 
-// stop waits for the batch under way and refuses the jobs that come later. It may be called once, and then close.
+// stop waits for the running batch and refuses later jobs. It may be called once, before close.
 func (w *writer) stop() {
 	close(w.closing)
 	<-w.stopped
@@ -80,7 +80,7 @@ func (w *writer) close() error {
 	return errors.Join(w.conn.close(), w.log.file.Close())
 }
 
-// inUpdate marks the context of a function that holds the turn of the writer in its value.
+// inUpdate is the key under which the context of a running update holds its writer.
 type inUpdate struct{}
 
 func (w *writer) update(ctx context.Context, fn func(context.Context, storage.Tx) error) error {
@@ -107,7 +107,7 @@ func (w *writer) update(ctx context.Context, fn func(context.Context, storage.Tx
 		return <-j.outcome
 	}
 	err := t.run(context.WithValue(ctx, inUpdate{}, w), fn)
-	// The answer waits for the batch even if it is an error: fn may have seen what others wrote in it.
+	// Even an error waits for the end of the batch: fn may have seen what others wrote in it.
 	if lost := <-j.outcome; lost != nil {
 		return lost
 	}
@@ -120,7 +120,7 @@ func (w *writer) run() {
 		select {
 		case j := <-w.jobs:
 			w.batch(j)
-			// The callers that were just answered often have more to write: they shall share the next transaction.
+			// The callers that were just answered often have more to write: let them share the next transaction.
 			runtime.Gosched()
 		case <-w.closing:
 			return
@@ -156,7 +156,7 @@ func (w *writer) batch(first job) {
 	}
 	if err != nil {
 		err = fmt.Errorf("sqlite: transaction lost: %w", err)
-		// SQLite may have rolled back on its own, and then refuses to: all the same to us.
+		// This fails if SQLite has rolled back by itself.
 		_ = w.exec(rollback)
 	} else {
 		w.batches[bits.Len(uint(len(jobs)-1))].Add(1) // maxBatch is 2^8
@@ -170,7 +170,7 @@ func (w *writer) batch(first job) {
 	}
 }
 
-// queue returns the numbers of this moment.
+// queue returns the current numbers.
 func (w *writer) queue() storage.Queue {
 	q := storage.Queue{Waiting: int(w.waiting.Load()), Updates: w.updates.Load()}
 	for i := range w.batches {
@@ -179,7 +179,7 @@ func (w *writer) queue() storage.Queue {
 	return q
 }
 
-// next takes a job that waits to share a transaction with n others.
+// next returns a waiting job, if the transaction of n jobs has room for it.
 func (w *writer) next(n int) (job, bool) {
 	if n >= maxBatch {
 		return job{}, false

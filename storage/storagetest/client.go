@@ -36,7 +36,7 @@ func testClientsAreNumbered(t *testing.T, s storage.Store) {
 	if want := []string{"client/a", "client/b", "client/c"}; !slices.Equal(ids, want) {
 		t.Errorf("Clients = %q, want %q", ids, want)
 	}
-	// What changes comes anew, under a number of its own; also the one that was the last.
+	// A changed client appears again under a new number, even if it was the last one.
 	for _, name := range []string{"a", "a", "c"} {
 		write(t, s, func(ctx context.Context, tx storage.Tx) error {
 			c := client(name)
@@ -50,7 +50,7 @@ func testClientsAreNumbered(t *testing.T, s storage.Store) {
 			t.Errorf("Clients = %q, want none", ids)
 		}
 	}
-	// What is undone leaves no number behind that a reader could miss.
+	// An undone change leaves no gap in the numbers.
 	fault := errors.New("fault")
 	if err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
 		return errors.Join(tx.InsertClient(ctx, client("d")), tx.UpdateClient(ctx, otherClient("b")), fault)
@@ -66,7 +66,7 @@ func testClientsAreNumbered(t *testing.T, s storage.Store) {
 	}
 }
 
-// testClientsAreFollowedWhileRacing holds that a reader misses no change while many are made.
+// testClientsAreFollowedWhileRacing: a reader misses no change while many clients change at once.
 func testClientsAreFollowedWhileRacing(t *testing.T, s storage.Store) {
 	const clients, changes = 8, 12
 	done := make(chan []error)

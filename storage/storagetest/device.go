@@ -62,7 +62,8 @@ func testActiveDevices(t *testing.T, s storage.Store) {
 	add("orphan", 0, under("jti-nobody"), nothing)
 	add("abroad", 0, under("jti-abroad"), stated("abroad", func(v *storage.Statement) { v.Domain = "example.org" }))
 	add("bob", 0, func(d *storage.Device) { d.User = "user-bob" }, granted("bob", func(g *storage.Grant) { g.User = "user-bob" }))
-	add("emigrant", 0, func(d *storage.Device) { d.Domain = "example.org" }, granted("emigrant", func(g *storage.Grant) { g.Domain = "example.org" }))
+	add("emigrant", 0, func(d *storage.Device) { d.Domain = "example.org" },
+		granted("emigrant", func(g *storage.Grant) { g.Domain = "example.org" }))
 
 	want := []string{"device-delegated", "device-endless", "device-one", "device-twice"}
 	list, err := s.ActiveDevices(t.Context(), domain, user, at)

@@ -9,14 +9,14 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// at is the present of the tests; no store looks at the clock.
+// at is the present of the tests; no store reads the clock.
 var at = time.Date(2026, 3, 14, 15, 9, 26, 535_000_000, time.UTC)
 
 const domain = "example.com"
 
 func digest(name string) [32]byte { return sha256.Sum256([]byte(name)) }
 
-// The fixtures are records with every field filled, told apart by name.
+// The fixtures are records with every field set. Those of different names differ.
 
 func secretKey(name string) storage.SigningKey {
 	return storage.SigningKey{KID: name, Alg: "ES256", Sealed: []byte("sealed " + name), Public: []byte(`{"kty":"EC"}`),
@@ -45,7 +45,7 @@ func device(name string) storage.Device {
 		Delegation: "delegation-" + name, Number: 2}
 }
 
-// liveGrant has refresh generation 7 and neither ended nor expires within a day.
+// liveGrant returns a grant of refresh generation 7 that has not ended and expires in more than a day.
 func liveGrant(name string) storage.Grant {
 	return storage.Grant{ID: "grant-" + name, Domain: domain, Client: "im-app", User: "user-" + name,
 		Device: "device-" + name, JKT: "jkt-" + name, Scopes: []string{"im:handle", "im:device"},
@@ -91,7 +91,8 @@ func pushed(name string) storage.Pushed {
 
 func statement(name string) storage.Statement {
 	return storage.Statement{JTI: "jti-" + name, Domain: domain, User: "user-" + name, Device: "device-" + name, Type: "im-actor+jwt",
-		Claims: []byte(`{"jti":"` + name + `"}`), Gen: 3, TellsHandle: true, JKT: "jkt-" + name, CreatedAt: at, ExpiresAt: at.Add(time.Hour), WithdrawnAt: at.Add(time.Minute),
+		Claims: []byte(`{"jti":"` + name + `"}`), Gen: 3, TellsHandle: true, JKT: "jkt-" + name,
+		CreatedAt: at, ExpiresAt: at.Add(time.Hour), WithdrawnAt: at.Add(time.Minute),
 		WithdrawnReason: "withdrawn by " + name}
 }
 
@@ -101,7 +102,7 @@ func client(name string) storage.Client {
 		RemovedReason: "gone " + name}
 }
 
-// clientOf reads a client without its number, which is the store's.
+// clientOf reads a client without its number, which the store gives.
 func clientOf(ctx context.Context, r storage.Reader, name string) (storage.Client, error) {
 	c, err := r.Client(ctx, "client/"+name)
 	c.Seq = 0
@@ -112,18 +113,18 @@ func revocation(kind storage.RevocationKind, key string) storage.Revocation {
 	return storage.Revocation{Kind: kind, Key: key, Reason: "test", At: at, ExpiresAt: at.Add(time.Hour)}
 }
 
-// A kind of record, and what one can do with it by name.
+// A kind is a kind of record, with functions that take its name.
 type kind struct {
 	name   string
 	insert func(ctx context.Context, tx storage.Tx, name string) error
-	// read returns the record and what insert must have written.
+	// read returns the stored record and the record that insert should have written.
 	read func(ctx context.Context, r storage.Reader, name string) (got, want any, err error)
-	// change writes another record under the same key, which read then finds; nil where no method writes all of it.
+	// change writes another record under the same key; nil if no method writes a whole record.
 	change  func(ctx context.Context, tx storage.Tx, name string) error
 	changed func(ctx context.Context, r storage.Reader, name string) (got, want any, err error)
 }
 
-// kinds are the records that have a key of their own. A record of a name does not collide with one of another.
+// kinds are the records that have a key of their own. Records of different names do not collide.
 var kinds = []kind{
 	{
 		name: "SigningKey",
@@ -294,7 +295,7 @@ func signingKey(ctx context.Context, r storage.Reader, kid string) (storage.Sign
 	return storage.SigningKey{}, storage.ErrNotFound
 }
 
-// The others share the key of the fixture of that name and nothing else.
+// The other records share the key of the fixture of that name, and nothing else.
 
 func otherKey(name string) storage.SigningKey {
 	return storage.SigningKey{KID: name, Alg: "EdDSA", Sealed: []byte("other"), Public: []byte(`{"kty":"OKP"}`),

@@ -30,7 +30,7 @@ func grant(t *testing.T, s storage.Store, id string) storage.Grant {
 	return g
 }
 
-// A session whose parts always change together is never seen with parts of two ages.
+// A session whose parts always change together is never read with an old and a new part.
 func testSessionIsOneMoment(t *testing.T, s storage.Store) {
 	const rounds = 50
 	g := liveGrant("alice")

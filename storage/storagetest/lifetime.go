@@ -24,7 +24,7 @@ func testUpdateIsNotBegunAfterItsContext(t *testing.T, s storage.Store) {
 		t.Errorf("User = %v, want %v", err, context.Canceled)
 	}
 
-	// One that waits behind another when its context ends is not begun either.
+	// An update that waits for another one when its context ends does not begin either.
 	waiting, cancel := context.WithCancel(t.Context())
 	answered := make(chan error)
 	write(t, s, func(context.Context, storage.Tx) error {
@@ -49,7 +49,7 @@ func testUpdateOutlivesItsContext(t *testing.T, s storage.Store) {
 		if err := inner.Err(); err != nil {
 			t.Errorf("context of fn = %v, want it alive", err)
 		}
-		// Both contexts will do: what was begun is carried to its end.
+		// Either context may be used: an update that began is completed.
 		return errors.Join(tx.InsertUser(inner, user("alice")), tx.InsertUser(ctx, user("bob")))
 	})
 	if err != nil {
@@ -126,7 +126,7 @@ func testCloseWaitsForUpdates(t *testing.T, s storage.Store) {
 }
 
 func testCloseRefusesWhatComesLater(t *testing.T, s storage.Store) {
-	// Callers go on until they are refused.
+	// Callers continue until they are refused.
 	errs := race(9, func(i int) error {
 		if i == 0 {
 			return s.Close()

@@ -58,7 +58,7 @@ func testSpendOnceInParallel(t *testing.T, s storage.Store) {
 	}
 }
 
-// A code whose redemption is undone can be redeemed once more.
+// A code whose redemption is undone can be redeemed again.
 func testSpendUndone(t *testing.T, s storage.Store) {
 	c := freshCode("alice")
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertCode(ctx, c) })
@@ -85,7 +85,7 @@ func testSpendIDOnceInParallel(t *testing.T, s storage.Store) {
 			t.Errorf("SpendID of another kind or key = %v, want nil", err)
 		}
 	}
-	// Twice in one transaction is twice too, and the transaction goes on.
+	// Spending twice in one transaction is a conflict, too, and the transaction continues.
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {
 		if err := tx.SpendID(ctx, "assertion", digest("c"), at); err != nil {
 			return err
@@ -100,7 +100,7 @@ func testSpendIDOnceInParallel(t *testing.T, s storage.Store) {
 	}
 }
 
-// An id whose transaction is undone can be spent once more.
+// An id whose transaction is undone can be spent again.
 func testSpendIDUndone(t *testing.T, s storage.Store) {
 	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
 		return errors.Join(tx.SpendID(ctx, "assertion", digest("a"), at), errors.New("no"))

@@ -13,7 +13,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Pages of any size show every user of a domain once, in the order of octets, and nobody of another domain.
+// Pages of any size contain every user of a domain once, in byte order, and no user of another domain.
 func testUsersByPages(t *testing.T, s storage.Store) {
 	want := []string{"", "-a", "A", "B", "a", "aa", "b", "~", "é", "\U0001F98A"}
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {
@@ -58,7 +58,7 @@ func testUsersByPages(t *testing.T, s storage.Store) {
 	}
 }
 
-// What belongs to a user is hers alone and oldest first, ended or not.
+// Links, names and grants are those of one user only, oldest first, ended or not.
 func testWhatBelongsToAUser(t *testing.T, s storage.Store) {
 	const user = "user-alice"
 	var (
@@ -142,7 +142,7 @@ func testEndUserGrants(t *testing.T, s storage.Store) {
 			t.Errorf("%s ended by %q, want %q", id, got, want)
 		}
 	}
-	// Of her codes the fresh one alone is gone: the spent one still tells of its grant.
+	// Only the unspent code is deleted. The spent one still names its grant.
 	for _, c := range []storage.Code{bobs, spent, expired, there} {
 		if got, err := s.Code(t.Context(), c.Hash); err != nil || !reflect.DeepEqual(got, c) {
 			t.Errorf("Code = %+v, %v, want %+v", got, err, c)
@@ -199,7 +199,7 @@ func testRenameKey(t *testing.T, s storage.Store) {
 	}
 }
 
-// A link is removed by its exact issuer and subject, and what was linked can be linked again.
+// A link is removed by its exact issuer and subject, and the account can be linked again.
 func testDeleteLink(t *testing.T, s storage.Store) {
 	alice, abroad, other, bob := link("alice"), link("alice"), link("alice"), link("bob")
 	abroad.Domain, other.Subject = "example.org", strings.ToUpper(alice.Subject)
@@ -222,7 +222,7 @@ func testDeleteLink(t *testing.T, s storage.Store) {
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.InsertLink(ctx, alice) })
 }
 
-// Two names with one local part are not held in a domain at a time, whatever their keys are.
+// Two names with the same local part are never held in a domain at the same time, whatever their keys are.
 func testNameIsHeldOnce(t *testing.T, s storage.Store) {
 	first, second, abroad := nameOf("alice"), nameOf("alice"), nameOf("alice")
 	first.ReleasedAt, abroad.ReleasedAt = time.Time{}, time.Time{}

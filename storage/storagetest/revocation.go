@@ -63,7 +63,7 @@ func testRevocationsAreNumbered(t *testing.T, s storage.Store) {
 	}
 }
 
-// A follower that asks for what is above the number it was last told misses no revocation, however they race.
+// A follower that asks for revocations above the last number that it read misses none, however they race.
 func testRevocationsAreFollowedWhileRacing(t *testing.T, s storage.Store) {
 	const callers, rounds = 16, 40
 	var done atomic.Bool
@@ -187,7 +187,7 @@ func testRevocationNumbersAreNotReused(t *testing.T, s storage.Store) {
 	}
 }
 
-// Each record is named after whether it is to stay.
+// The name of each record tells whether it is to stay.
 func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 	past, never := at.Add(-time.Millisecond), time.Time{}
 	expiries := map[string]time.Time{"gone": past, "stays at now": at, "stays after": at.Add(time.Hour), "stays ever": never}
@@ -214,7 +214,8 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 			}
 			_, err := tx.Revoke(ctx, r)
 			err = errors.Join(err, tx.SpendID(ctx, "assertion", digest("id "+name), spent))
-			if err := errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p), tx.InsertStatement(ctx, v)); err != nil {
+			err = errors.Join(err, tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p), tx.InsertStatement(ctx, v))
+			if err != nil {
 				return err
 			}
 		}
@@ -270,7 +271,7 @@ func testSweepTakesWhatExpired(t *testing.T, s storage.Store) {
 	for name := range grants {
 		_, _, _, err := s.Session(t.Context(), "grant-"+name)
 		check("Session", name, err)
-		expectUser(t, s, name, true) // nobody is swept with her sessions
+		expectUser(t, s, name, true) // users are not swept with their sessions
 	}
 	found, _, err := s.Revocations(t.Context(), 0, 0)
 	if err != nil || len(found) != 3 || slices.ContainsFunc(found, func(r storage.Revocation) bool { return !stays(r.Key) }) {

@@ -1,5 +1,5 @@
-// Package storagetest holds every store to the promises of [storage.Store]: [Run] is one suite for all of them. For the
-// tests of other packages there is [Faulty], which makes a real store fail at an operation of the test's choice.
+// Package storagetest tests stores against the contract [storage.Store]: [Run] is one suite for all of them. Tests of other packages
+// use [Faulty], which makes a real store fail at chosen operations.
 package storagetest
 
 import (
@@ -10,7 +10,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Run holds the stores that open makes, each empty, to the promises of [storage.Store]. Run closes them.
+// Run tests the stores that open returns, each of them empty, against the contract of [storage.Store], and closes them.
 func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 	for _, test := range []struct {
 		name string

@@ -40,8 +40,8 @@ func testStatementsAreOldestFirst(t *testing.T, s storage.Store) {
 	}
 }
 
-// Pages of any size show every standing statement of a user once, also when the one that a cursor names is gone, and
-// nothing that is withdrawn, expired, another user's or of another domain.
+// Pages of any size contain every standing statement of a user once, even if the statement that a cursor names was deleted, and no
+// statement that is withdrawn, expired, of another user or of another domain.
 func testStandingStatementsByPages(t *testing.T, s storage.Store) {
 	const user = "user-alice"
 	insert := func(name string, age time.Duration, change func(v *storage.Statement)) {
@@ -92,7 +92,8 @@ func testStandingStatementsByPages(t *testing.T, s storage.Store) {
 		}
 	}
 	gone := storage.StatementCursor{CreatedAt: at, JTI: "jti-gone"} // between e and same
-	if page, err := s.StandingStatements(t.Context(), domain, user, "", at, gone, 1); err != nil || len(page) != 1 || page[0].JTI != "jti-same" {
+	page, err := s.StandingStatements(t.Context(), domain, user, "", at, gone, 1)
+	if err != nil || len(page) != 1 || page[0].JTI != "jti-same" {
 		t.Errorf("StandingStatements after one that is gone = %v, %v, want jti-same", page, err)
 	}
 }
@@ -118,7 +119,7 @@ func testWithdrawStatementOnce(t *testing.T, s storage.Store) {
 	}
 }
 
-// Of devices that come under one number of a delegation, one is taken in; those without a delegation have no number.
+// Of devices with the same number under a delegation, one is added; those without a delegation have no number.
 func testDeviceNumberOnceInParallel(t *testing.T, s storage.Store) {
 	errs := race(8, func(i int) error {
 		return s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {

@@ -9,7 +9,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// expectUser checks whether the user of that name is there.
+// expectUser checks whether the user of that name exists.
 func expectUser(t *testing.T, r storage.Reader, name string, want bool) {
 	t.Helper()
 	_, err := r.User(t.Context(), domain, "user-"+name)
@@ -113,7 +113,7 @@ func testUpdateIsHiddenUntilItEnds(t *testing.T, s storage.Store) {
 	expectUser(t, s, "alice", true)
 }
 
-// Updates that read, reckon and write lose nothing, as they would if two of them overlapped.
+// Updates that read, compute and write lose nothing, as they would if two of them overlapped.
 func testUpdatesDoNotMix(t *testing.T, s storage.Store) {
 	const callers, rounds = 16, 25
 	alice := user("alice")

@@ -10,8 +10,8 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// From the moment at which a withdrawal begins, every reader sees what it covers as withdrawn, and nothing else; when it is
-// finished, what was written into the rows stays.
+// From the moment at which a withdrawal begins, every reader sees the statements that it covers as withdrawn, and no others. When it
+// is finished, the rows that were written stay so.
 func testWithdrawalsCoverStatements(t *testing.T, s storage.Store) {
 	const user = "user-alice"
 	names := map[string]func(v *storage.Statement){
@@ -142,7 +142,10 @@ func testDevicesUnder(t *testing.T, s storage.Store) {
 		delegation string
 		limit      int
 		want       []string
-	}{{"delegation", 9, []string{"device-2", "device-1", "device-0"}}, {"delegation", 1, []string{"device-2"}}, {"delegation", 0, nil}, {"", 9, nil}} {
+	}{
+		{"delegation", 9, []string{"device-2", "device-1", "device-0"}}, {"delegation", 1, []string{"device-2"}},
+		{"delegation", 0, nil}, {"", 9, nil},
+	} {
 		list, err := s.DevicesUnder(t.Context(), domain, test.delegation, test.limit)
 		var got []string
 		for _, d := range list {
@@ -174,8 +177,8 @@ func testCountRevocations(t *testing.T, s storage.Store) {
 	}
 }
 
-// One call removes at most as many rows as it may, whatever there is to remove, and the calls together remove everything;
-// withdrawn statements go before they expire, two hours later.
+// One call removes at most limit rows, and the calls together remove everything that is due. Withdrawn statements are removed two
+// hours later, before they expire.
 func testSweepIsBounded(t *testing.T, s storage.Store) {
 	const rows, limit = 25, 10
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {
@@ -221,7 +224,7 @@ func testSweepIsBounded(t *testing.T, s storage.Store) {
 	}
 }
 
-// A spent id stays spent after it has expired, so that a clock which is set back does not make it good again.
+// A spent id stays spent after it has expired, so that it is not valid again when the clock is set back.
 func testSpentIDsOutliveTheirExpiry(t *testing.T, s storage.Store) {
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.SpendID(ctx, "assertion", digest("a"), at) })
 	for _, test := range []struct {

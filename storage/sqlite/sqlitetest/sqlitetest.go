@@ -1,5 +1,5 @@
-// Package sqlitetest looks into the file of a storage/sqlite store from outside, past its contract: tests compare what
-// is there before and after a fault, and hold it to being whole.
+// Package sqlitetest reads the file of a storage/sqlite store directly. Tests compare its rows before and after a fault, and check
+// that nothing in it is half done.
 package sqlitetest
 
 import (
@@ -14,12 +14,11 @@ import (
 	_ "modernc.org/sqlite" // the driver
 )
 
-// unstored are the tables that tell nothing of what the issuer decided: a proof stays spent whatever comes of its
-// request, and the rest is the store's own bookkeeping.
+// unstored are the tables that record no decision of the issuer: a proof stays spent whatever the outcome of its request, and the
+// rest is bookkeeping of the store.
 var unstored = []string{"pings", "clock", "replay_epoch", "replays", "goose_db_version"}
 
-// Rows returns every row of the database at path but those of its bookkeeping, as text and in order. The store may
-// have it open.
+// Rows returns every row of the database at path as text and in order, except its bookkeeping. The store may be open.
 func Rows(t *testing.T, path string) []string {
 	t.Helper()
 	db := open(t, path)
@@ -32,12 +31,13 @@ func Rows(t *testing.T, path string) []string {
 	var rows []string
 	for _, table := range tables {
 		columns := texts(t, db, "SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('"+table+"')")
-		rows = append(rows, texts(t, db, fmt.Sprintf("SELECT '%s ' || %s FROM %q ORDER BY 1", table, strings.Join(columns, " || ' ' || "), table))...)
+		all := strings.Join(columns, " || ' ' || ")
+		rows = append(rows, texts(t, db, fmt.Sprintf("SELECT '%s ' || %s FROM %q ORDER BY 1", table, all, table))...)
 	}
 	return rows
 }
 
-// Changes tells how two answers of [Rows] differ: one line for each row that is there no more, or newly.
+// Changes returns how two results of [Rows] differ: one line for each row that was removed or added.
 func Changes(before, after []string) []string {
 	var changes []string
 	for _, row := range before {
@@ -53,8 +53,7 @@ func Changes(before, after []string) []string {
 	return changes
 }
 
-// halves are what a transaction that was only half done, or a code that was spent twice, would leave behind: each query
-// returns what is wrong.
+// halves are queries for the traces of a transaction that was half done, or of a code that was spent twice.
 var halves = map[string]string{
 	"a user without a link": "SELECT domain || '/' || id FROM users u WHERE NOT EXISTS " +
 		"(SELECT 1 FROM links l WHERE l.domain = u.domain AND l.user_id = u.id)",
@@ -72,15 +71,17 @@ var halves = map[string]string{
 		"ON d.domain = g.domain AND d.id = g.device_id WHERE g.ended_at = 0 AND g.jkt <> d.jkt",
 	"a live session of a removed device": "SELECT g.id FROM grants g JOIN devices d " +
 		"ON d.domain = g.domain AND d.id = g.device_id WHERE g.ended_at = 0 AND d.removed_at <> 0",
-	"a spent code without its session": "SELECT hex(hash) FROM codes WHERE spent_at <> 0 AND grant_id NOT IN (SELECT id FROM grants)",
-	"a session of two codes":           "SELECT grant_id FROM codes WHERE spent_at <> 0 GROUP BY grant_id HAVING count(*) > 1",
-	"several keys that sign for ever":  "SELECT group_concat(kid) FROM signing_keys WHERE retired_at = 0 AND revoked_at = 0 HAVING count(*) > 1",
+	"a spent code without its session": "SELECT hex(hash) FROM codes WHERE spent_at <> 0 " +
+		"AND grant_id NOT IN (SELECT id FROM grants)",
+	"a session of two codes": "SELECT grant_id FROM codes WHERE spent_at <> 0 GROUP BY grant_id HAVING count(*) > 1",
+	"several keys that sign for ever": "SELECT group_concat(kid) FROM signing_keys " +
+		"WHERE retired_at = 0 AND revoked_at = 0 HAVING count(*) > 1",
 	"a revoked key whose tokens are good": "SELECT kid FROM signing_keys k WHERE revoked_at <> 0 AND NOT EXISTS " +
 		"(SELECT 1 FROM revocations r WHERE r.kind = 'kid' AND r.key = k.kid)",
 	"a damaged page": "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok'",
 }
 
-// Whole holds the database at path to having nothing half done in it. The store may have it open.
+// Whole fails the test if anything in the database at path is half done or damaged. The store may be open.
 func Whole(t *testing.T, path string) {
 	t.Helper()
 	db := open(t, path)
@@ -92,7 +93,7 @@ func Whole(t *testing.T, path string) {
 	}
 }
 
-// Count returns the one number that a query on the database at path finds.
+// Count returns the number that a query on the database at path selects.
 func Count(t *testing.T, path, query string, args ...any) int {
 	t.Helper()
 	db := open(t, path)
@@ -117,8 +118,8 @@ func Exec(t *testing.T, path, text string, args ...any) {
 	}
 }
 
-// open opens the database for reading. The caller closes it soon: a connection that is left open keeps the store from
-// folding its log when it closes.
+// open opens the database for reading. The caller must close it soon: while a connection is open, the store cannot fold its log when
+// it closes.
 func open(t *testing.T, path string) *sql.DB {
 	t.Helper()
 	db, err := sql.Open("sqlite", dsn(path, "ro"))
@@ -136,7 +137,7 @@ func dsn(path, mode string) string {
 	return (&url.URL{Scheme: "file", Path: path, RawQuery: query.Encode()}).String()
 }
 
-// texts returns the first column of what a query finds.
+// texts returns the first column of the rows that a query selects.
 func texts(t *testing.T, db *sql.DB, query string) []string {
 	t.Helper()
 	rows, err := db.QueryContext(context.Background(), query)
