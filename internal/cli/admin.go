@@ -18,7 +18,7 @@ import (
 	"github.com/imidentity/issuer/internal/client"
 )
 
-// defaultData is the data folder where none is named.
+// defaultData is the data folder if no flag names one.
 const defaultData = "./data"
 
 // operator holds the flags that tell commands for operators where the admin socket of the running issuer is. No command
@@ -63,13 +63,13 @@ func explain(socket client.Admin, err error) error {
 		return unknown("no issuer answers at %s: is it running, and is --data or --config right? (%w)", socket, root(err))
 	case e.Status >= http.StatusInternalServerError:
 		return unknown("%w", e)
-	case e.Status == http.StatusBadRequest: // the arguments were passed on as they are
+	case e.Status == http.StatusBadRequest: // the arguments were sent as they are
 		return usage("%s", cmp.Or(e.Description, e.Error()))
 	}
 	return refused("%s", cmp.Or(e.Description, e.Error()))
 }
 
-// root returns err without the words of net/http, which speak of a URL that nobody has written.
+// root returns err without the text of net/http about a URL that the operator did not write.
 func root(err error) error {
 	if e := (*url.Error)(nil); errors.As(err, &e) {
 		return e.Err

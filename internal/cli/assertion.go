@@ -70,8 +70,7 @@ func (c *assertionCmd) Run(s *streams) error {
 	return nil
 }
 
-// readClientKey reads a private key that assertions can be signed with, and says under which kid: its thumbprint, unless
-// that is given.
+// readClientKey reads a private key for assertions. It returns the key with the kid given or, without one, its thumbprint.
 func readClientKey(path, kid string) (crypto.Signer, string, error) {
 	key, err := readKey(path)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/imidentity/issuer/web"
 )
 
-// A loopback is where a browser on this machine comes back to (RFC 8252 §7.3).
+// A loopback is the listener to which a browser on this machine returns (RFC 8252 §7.3).
 type loopback struct{ net.Listener }
 
 func listenForBrowser() (loopback, error) {
@@ -31,8 +31,8 @@ func (l loopback) redirectURI() string { return "http://" + l.Addr().String() + 
 
 func (l loopback) close() { _ = l.Close() } // the server may have closed it already
 
-// await serves until the answer to flow has come, calls finish with it, and shows the browser what came of it. Whatever
-// else comes, from another page or program that found the port, is told so and changes nothing.
+// await serves until the answer to flow arrives, calls finish with it, and shows the browser the outcome. Other requests, from
+// pages or programs that found the port, are refused and change nothing.
 func (l loopback) await(ctx context.Context, flow *client.Flow, finish func(*url.URL) error) error {
 	var once sync.Once
 	done := make(chan error, 1)
@@ -54,7 +54,7 @@ func (l loopback) await(ctx context.Context, flow *client.Flow, finish func(*url
 			}
 			w.Header().Set("X-Content-Type-Options", "nosniff")
 			w.Header().Set("Referrer-Policy", "no-referrer") // the URL holds the code
-			_ = web.Show(w, page)                            // a browser that is gone misses nothing
+			_ = web.Show(w, page)                            // a browser that is gone needs no page
 		}),
 	}
 	failed := make(chan error, 1)
@@ -75,14 +75,14 @@ func (l loopback) await(ctx context.Context, flow *client.Flow, finish func(*url
 	return err
 }
 
-// openBrowser opens a URL in the person's browser where there is one on a screen; the URL was printed in any case.
+// openBrowser opens a URL in the user's browser, if there is a screen. The URL is printed in any case.
 func openBrowser(s *streams, target string) {
 	opener := "xdg-open"
 	switch {
 	case runtime.GOOS == "darwin":
 		opener = "open"
 	case s.getenv("DISPLAY") == "" && s.getenv("WAYLAND_DISPLAY") == "":
-		return // it would begin a browser in this terminal
+		return // it would start a browser in this terminal
 	}
 	path, err := exec.LookPath(opener)
 	if err != nil {
@@ -91,6 +91,6 @@ func openBrowser(s *streams, target string) {
 	cmd := exec.Command(path, target)
 	cmd.Env = s.env
 	if cmd.Start() == nil {
-		go func() { _ = cmd.Wait() }() // whether it worked, the person sees
+		go func() { _ = cmd.Wait() }() // the user sees whether it worked
 	}
 }

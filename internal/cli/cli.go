@@ -22,7 +22,7 @@ const (
 	exitUnknown = 3
 )
 
-// commands is the command line as kong reads it; each command's Run is in a file of its own subject.
+// commands is the command line for kong. The Run methods are in the files of their subjects.
 type commands struct {
 	Serve      serveCmd      `cmd:"" help:"Run the issuer."`
 	Demo       demoCmd       `cmd:"" help:"Run the whole flow once, on loopback, without any setup."`
@@ -68,7 +68,7 @@ func (s *streams) getenv(name string) string {
 // An exit is an error with an exit code of its own.
 type exit struct {
 	code int
-	err  error // nil if everything was said already
+	err  error // nil if everything was printed already
 }
 
 func (e *exit) Error() string {
@@ -88,14 +88,14 @@ func unknown(format string, args ...any) error {
 	return &exit{exitUnknown, fmt.Errorf(format, args...)}
 }
 
-// Run runs one command and returns its exit code. Env has the form of [os.Environ]. It ends early when ctx does.
+// Run runs one command and returns its exit code. Env has the form of [os.Environ]. The command ends when ctx does.
 func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer, env []string) int {
-	if len(args) == 0 { // Somebody looks for the way in: show it, though nothing was done.
+	if len(args) == 0 { // without a command, print the help
 		Run(ctx, []string{"--help"}, in, errOut, errOut, env)
 		return exitUsage
 	}
 	var root commands
-	stopped := -1 // kong ends the process for --help; here it ends the parse
+	stopped := -1 // kong ends the process for --help; here only parsing ends
 	parser, err := kong.New(&root,
 		kong.Name("issuer"),
 		kong.Description("An OAuth 2.0 token issuer and introspection service for instant messaging identity, with DPoP-bound tokens."),
@@ -103,7 +103,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		kong.Exit(func(code int) { stopped = code; panic(kongExit{}) }),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.Bind(&streams{in: in, out: out, err: errOut, env: env}),
-		kong.WithHyphenPrefixedParameters(true), // user ids and nonces are base64url: one in 64 begins so
+		kong.WithHyphenPrefixedParameters(true), // user ids and nonces are base64url: one in 64 begins with a hyphen
 		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
 	)
 	if err != nil {
@@ -141,7 +141,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	return exitUnknown
 }
 
-// nearest returns the command whose help is about a mistake in the arguments: as much of it as could be read.
+// nearest returns the command whose help fits a mistake in the arguments: the part of it that could be parsed.
 func nearest(err error) string {
 	var e *kong.ParseError
 	if errors.As(err, &e) {

@@ -45,7 +45,7 @@ func (c *clientsListCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
-// shortGrants lists grant types for people: those that are URNs by their last word.
+// shortGrants lists grant types for people, URNs by their last part.
 func shortGrants(grants []string) string {
 	return strings.ReplaceAll(strings.Join(grants, " "), "urn:ietf:params:oauth:grant-type:", "")
 }

@@ -28,7 +28,7 @@ func (c *completionCmd) Run(app *kong.Kong, s *streams) error {
 	return nil
 }
 
-// A completion is what may follow one command.
+// A completion is the set of words that may follow one command.
 type completion struct {
 	path     string // "devices list", and "" for the program itself
 	commands []choice
@@ -36,14 +36,14 @@ type completion struct {
 	args     []value
 }
 
-// A choice is a word with its meaning.
+// A choice is a word with its help text.
 type choice struct{ name, help string }
 
-// A value is a flag or an argument, and what may be written for it.
+// A value is a flag or an argument, with the kind of its values.
 type value struct {
 	choice
 	kind  valueKind
-	words []string // those that there are, for oneOf
+	words []string // the allowed ones, for oneOf
 	many  bool
 }
 
@@ -57,7 +57,7 @@ const (
 	folder
 )
 
-// completionOf reads a command and those below it from the model of the command line.
+// completionOf returns the completions of a command and of its subcommands, from the model of the command line.
 func completionOf(n *kong.Node) []completion {
 	c := completion{path: n.Path()}
 	for _, group := range n.AllFlags(true) {
@@ -98,7 +98,7 @@ func valueOf(v *kong.Value, placeholder string, bare bool) value {
 	return out
 }
 
-// flagsOf returns the flags of a command whose values are of one of kinds, written --NAME.
+// flagsOf returns the flags of a command with values of the given kinds, as --NAME.
 func (c completion) flagsOf(kinds ...valueKind) string {
 	var list []string
 	for _, f := range c.flags {
@@ -109,5 +109,5 @@ func (c completion) flagsOf(kinds ...valueKind) string {
 	return strings.Join(list, " ")
 }
 
-// quoted writes text for a shell, within single quotes.
+// quoted returns text in single quotes for a shell.
 func quoted(text string) string { return "'" + strings.ReplaceAll(text, "'", `'\''`) + "'" }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// bashCompletion writes a script for bash 4 and later. A function sets what may follow a command; another walks along
-// the words to find the command that is meant. Readline splits words at =.
+// bashCompletion returns a script for bash 4 and later. One function sets the words that may follow a command. Another reads the
+// words before the cursor to find the command. Readline splits words at =.
 func bashCompletion(tree []completion) string {
 	var at, words strings.Builder
 	for _, c := range tree {
@@ -30,7 +30,7 @@ func bashCompletion(tree []completion) string {
 	return strings.NewReplacer("@AT@", at.String(), "@WORDS@", words.String()).Replace(bashScript)
 }
 
-// bashKind is how the script names what may be written for an argument.
+// bashKind is the name in the script for the kind of an argument.
 func bashKind(v value) string {
 	switch v.kind {
 	case file:

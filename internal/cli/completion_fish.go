@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// fishCompletion writes a script for fish: a line for each word that may follow a command, under the condition that the
-// words before the cursor come to that command.
+// fishCompletion returns a script for fish: a line for each word that may follow a command, with the condition that the words
+// before the cursor name that command.
 func fishCompletion(tree []completion) string {
 	var rules strings.Builder
 	var commands, values []string
@@ -37,7 +37,7 @@ func fishCompletion(tree []completion) string {
 		"@RULES@", rules.String()).Replace(fishScript)
 }
 
-// fishValue is how complete is told what may be written for a flag.
+// fishValue returns the arguments of complete for the values of a flag.
 func fishValue(f value) string {
 	switch f.kind {
 	case nothing:

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// zshCompletion writes a script for zsh: a function for each command, which hands on to those of its own commands.
+// zshCompletion returns a script for zsh: a function for each command, which calls those of its subcommands.
 func zshCompletion(tree []completion) string {
 	var b strings.Builder
 	b.WriteString("#compdef issuer\n# Completion of issuer for zsh, as printed by \"issuer completion zsh\".\n")
@@ -46,7 +46,7 @@ func zshFunction(path string) string {
 	return "_issuer_" + strings.NewReplacer(" ", "_", "-", "_").Replace(path)
 }
 
-// zshFlag writes a flag as _arguments reads it; one that may be repeated has a star before it.
+// zshFlag returns a flag for _arguments. A flag that may be repeated has a star before it.
 func zshFlag(f value) string {
 	spec := "--" + f.name
 	if f.many {
@@ -70,7 +70,7 @@ func zshAction(v value) string {
 	return " "
 }
 
-// zshText keeps text from meaning something to _arguments.
+// zshText escapes text for _arguments.
 func zshText(text string) string {
 	return strings.NewReplacer(`\`, `\\`, "[", `\[`, "]", `\]`, ":", `\:`).Replace(text)
 }

@@ -51,7 +51,7 @@ func (c *configCheckCmd) Run(s *streams) error {
 	return nil
 }
 
-// A fault is a fault of the settings, or what has to be made first, as JSON.
+// A fault is an error in the settings, or a thing that must be created first, as JSON.
 type fault struct {
 	File    string `json:"file"`
 	Line    int    `json:"line,omitempty"`
@@ -67,7 +67,7 @@ func faultsOf(list config.Errors) []fault {
 	return faults
 }
 
-// print writes what a check found as JSON.
+// print writes the result of a check as JSON.
 func (c *configCheckCmd) print(s *streams, cfg *config.Config, todo config.Errors, err error) error {
 	var faults config.Errors
 	if err != nil && !errors.As(err, &faults) {

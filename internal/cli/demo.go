@@ -36,7 +36,7 @@ func (c *demoCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// isTerminal reports whether w shows colours to a person.
+// isTerminal reports whether w is a terminal with colours.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && isatty.IsTerminal(f.Fd()) && os.Getenv("NO_COLOR") == ""

@@ -63,7 +63,7 @@ func (c *doctorCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// look reports what is wrong with the settings or, if nothing is, what there is to see of the issuer.
+// look reports the errors in the settings or, if there are none, the state of the issuer.
 func (c *doctorCmd) look(ctx context.Context, s *streams, note func(doctor.Finding)) error {
 	cfg, todo, err := config.Check(c.Config, s.env)
 	if faults := (config.Errors)(nil); errors.As(err, &faults) {
@@ -82,7 +82,7 @@ func (c *doctorCmd) look(ctx context.Context, s *streams, note func(doctor.Findi
 	return doctor.Run(ctx, cfg, note)
 }
 
-// worse returns the worse of two statuses: what fails is worse than what is not known.
+// worse returns the worse of two statuses. A failure is worse than an unknown.
 func worse(a, b doctor.Status) doctor.Status {
 	for _, s := range []doctor.Status{doctor.Fail, doctor.Unknown, doctor.Warn} {
 		if a == s || b == s {

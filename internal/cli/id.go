@@ -41,7 +41,7 @@ type explanation struct {
 	Warnings  []string `json:"warnings"`
 }
 
-// A misreading says why text is not an identifier.
+// A misreading is the reason why a text is not an identifier.
 type misreading struct {
 	Error struct {
 		Code    string `json:"code"`
@@ -97,7 +97,7 @@ func (c *idCmd) read(form string, reading claims.Reading) (claims.ID, error) {
 	return p.ParseNative(claims.System(form), c.Identifier)
 }
 
-// misread prints what is wrong, and exits with 1.
+// misread prints the error and exits with 1.
 func (c *idCmd) misread(s *streams, form string, wrong *claims.Error) error {
 	if c.JSON {
 		var m misreading
@@ -135,7 +135,7 @@ var (
 	uuid   = regexp.MustCompile(`^(?i)[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}([:/@]|$)`)
 )
 
-// guess returns the form that text most likely has. Where several systems write alike, the simplest is taken.
+// guess returns the most likely form of a text. If several systems share a form, it returns the simplest.
 func guess(text, network string) string {
 	at := strings.LastIndexByte(text, '@')
 	switch {

@@ -77,8 +77,8 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// secret reads the secret of the client that asks: from a file, or from the environment, never from an argument,
-// which others on the machine could see.
+// secret reads the secret of the asking client, from a file or from the environment. It takes no argument for it, because others
+// on the machine could see that.
 func (c *introspectCmd) secret(s *streams) (string, error) {
 	if c.SecretFile != "" {
 		text, err := os.ReadFile(c.SecretFile)

@@ -20,7 +20,7 @@ import (
 	"github.com/imidentity/issuer/web"
 )
 
-// defaultClient is the client id where none is named: that of the development issuer and of the examples.
+// defaultClient is the client id if no flag names one: that of the development issuer and of the examples.
 const defaultClient = "im-app"
 
 type loginCmd struct {
@@ -87,8 +87,7 @@ func (c *loginCmd) Run(ctx context.Context, s *streams) error {
 	return c.welcome(s, path, session)
 }
 
-// begin returns the session that the login will fill: one with the key of the session that is there, which the issuer
-// knows, or with a new key.
+// begin returns the session for the login: with the key of an existing session, which the issuer knows, or with a new key.
 func (c *loginCmd) begin(ctx context.Context, s *streams, path string) (_ client.Session, known bool, err error) {
 	before, err := client.ReadSession(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -115,7 +114,7 @@ func (c *loginCmd) begin(ctx context.Context, s *streams, path string) (_ client
 	return session, false, err
 }
 
-// authorize sends a browser through the login, and redeems what it comes back with.
+// authorize sends a browser through the login, and redeems the code that it returns with.
 func (c *loginCmd) authorize(ctx context.Context, s *streams, app *client.Client, session client.Session) (client.Tokens, error) {
 	signer, err := session.Signer()
 	if err != nil {
@@ -156,7 +155,7 @@ func (c *loginCmd) authorize(ctx context.Context, s *streams, app *client.Client
 	return tokens, err
 }
 
-// keep writes the session. What the file held before ends at the issuer too.
+// keep writes the session, and ends the previous session of the file at the issuer.
 func (c *loginCmd) keep(ctx context.Context, s *streams, app *client.Client, path string, session client.Session) error {
 	held, err := client.HoldSession(ctx, path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -181,7 +180,7 @@ func (c *loginCmd) keep(ctx context.Context, s *streams, app *client.Client, pat
 	return nil
 }
 
-// welcome says who is signed in.
+// welcome prints who is signed in.
 func (c *loginCmd) welcome(s *streams, path string, session client.Session) error {
 	set, err := claimsOf(session.AccessToken)
 	if err != nil {
@@ -207,7 +206,7 @@ func (c *loginCmd) welcome(s *streams, path string, session client.Session) erro
 	return nil
 }
 
-// machine is the name of this machine, if a device can be called so.
+// machine returns the name of this machine if it is a valid name of a device.
 func machine() string {
 	name, err := os.Hostname()
 	if err != nil || printable(name) != name || utf8.RuneCountInString(name) > 64 {
@@ -216,7 +215,7 @@ func machine() string {
 	return name
 }
 
-// pageFor is what the browser shows at the end.
+// pageFor returns the page that the browser shows at the end.
 func pageFor(err error) web.Page {
 	var e *client.Error
 	switch {

@@ -51,7 +51,7 @@ func (c *logoutCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// end ends a session at its issuer: a refresh token stands for all of it (RFC 7009 §2.1).
+// end ends a session at its issuer, by revoking its refresh token (RFC 7009 §2.1).
 func end(ctx context.Context, session client.Session) error {
 	app, err := clientOf(ctx, session)
 	if err == nil {

@@ -88,7 +88,7 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 }
 
 func (c *explainCmd) read(s *streams) (string, error) {
-	const most = 1 << 20 // what is longer than a token may be is refused as one
+	const most = 1 << 20 // longer text is refused as a token
 	if c.File == "-" {
 		text, err := io.ReadAll(io.LimitReader(s.in, most))
 		return string(text), err
@@ -97,7 +97,7 @@ func (c *explainCmd) read(s *streams) (string, error) {
 	return string(text), err
 }
 
-// table is whom the flags say to believe.
+// table returns the trusted issuers of the flags.
 func (c *explainCmd) table() (*trust.Table, error) {
 	policy := fetch.Policy{AllowHTTP: c.Development}
 	if c.Development { // an issuer on this machine

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// notify tells systemd the state of a service of Type=notify (sd_notify(3)): READY=1, RELOADING=1 or STOPPING=1. Started by
-// anything else, there is no NOTIFY_SOCKET and notify does nothing.
+// notify sends systemd the state of a service of Type=notify (sd_notify(3)): READY=1, RELOADING=1 or STOPPING=1. Without
+// NOTIFY_SOCKET it does nothing.
 func notify(s *streams, state string) error {
 	address := s.getenv("NOTIFY_SOCKET")
 	if address == "" {
@@ -20,7 +20,7 @@ func notify(s *streams, state string) error {
 	if err != nil {
 		return fmt.Errorf("tell the service manager: %w", err)
 	}
-	defer func() { _ = conn.Close() }() // what was written has been received
+	defer func() { _ = conn.Close() }() // the message was received
 	if _, err := conn.Write([]byte(state)); err != nil {
 		return fmt.Errorf("tell the service manager: %w", err)
 	}

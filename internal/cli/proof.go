@@ -61,7 +61,7 @@ func (c *proofCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// signer returns what signs with the key that is meant.
+// signer returns a signer with the key of the flags.
 func (c *proofCmd) signer(ctx context.Context) (*dpop.Signer, error) {
 	if c.Session != "" {
 		session, err := client.ReadSession(c.Session)
@@ -84,7 +84,7 @@ func (c *proofCmd) signer(ctx context.Context) (*dpop.Signer, error) {
 	return signer, nil
 }
 
-// readKey reads a private key that proofs can be signed with.
+// readKey reads a private key for proofs.
 func readKey(path string) (crypto.Signer, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
@@ -108,7 +108,7 @@ func readKey(path string) (crypto.Signer, error) {
 	return signer, nil
 }
 
-// makeKey makes a P-256 key and writes it to path for its owner alone, never over a file that is there.
+// makeKey generates a P-256 key and writes it to a new file at path, with mode 0600.
 func makeKey(path string) (crypto.Signer, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -66,7 +66,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		return c.dev(ctx, s)
 	}
 	reload := make(chan os.Signal, 1)
-	signal.Notify(reload, syscall.SIGHUP) // from here on it does not end the process
+	signal.Notify(reload, syscall.SIGHUP) // from now on the signal does not end the process
 	defer signal.Stop(reload)
 	cfg, err := c.settings(s)
 	if err != nil {
@@ -106,7 +106,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	return err
 }
 
-// settings reads the settings file; the flags have the last word.
+// settings reads the settings file. Flags take precedence.
 func (c *serveCmd) settings(s *streams) (*config.Config, error) {
 	cfg, err := load(c.Config, s)
 	if err != nil {
@@ -119,12 +119,12 @@ func (c *serveCmd) settings(s *streams) (*config.Config, error) {
 	return cfg, nil
 }
 
-// log returns the settings of the log; the flags have the last word.
+// log returns the settings of the log. Flags take precedence.
 func (c *serveCmd) log(l config.Log) config.Log {
 	return config.Log{Format: cmp.Or(c.LogFormat, l.Format), Level: cmp.Or(c.LogLevel, l.Level)}
 }
 
-// follow has the instance take up the settings file again at each signal, until ctx ends.
+// follow reloads the settings file at each signal, until ctx ends.
 func (c *serveCmd) follow(ctx context.Context, s *streams, instance *issuer.Instance, log *slog.Logger, signals <-chan os.Signal) {
 	for {
 		select {
@@ -180,7 +180,7 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	return dev.Wait()
 }
 
-// greet says where the development issuer is, who can sign in, and what to try.
+// greet prints where the development issuer is, who can sign in, and commands to try.
 func greet(s *streams, dev *demo.Dev) {
 	program := "issuer"
 	if strings.Contains(os.Args[0], "/") { // it may not be in PATH
@@ -199,7 +199,7 @@ In another terminal:
 `, dev.Issuer, shellWord(dev.EnvFile), program)
 }
 
-// shellWord returns a word as a shell reads it back.
+// shellWord quotes a word for a shell.
 func shellWord(word string) string {
 	if strings.ContainsFunc(word, func(r rune) bool { return !strings.ContainsRune("/._-+:@%,=", r) && !isAlphanumeric(r) }) {
 		return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
@@ -214,7 +214,7 @@ func isAlphanumeric(r rune) bool {
 	return r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
 }
 
-// notOpened says why a database is not opened: something is to be set right first, or it cannot be had now.
+// notOpened returns the error for a database that is not opened: a mistake to correct, or a database that is unavailable now.
 func notOpened(to string, err error) error {
 	if errors.Is(err, storage.ErrUnavailable) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EIO) {
 		return unknown("%s: %w", to, err)
@@ -222,7 +222,7 @@ func notOpened(to string, err error) error {
 	return usage("%s: %w", to, err)
 }
 
-// addresses is what the address file holds: the issuer's URL, where it listens, its admin socket, and the URL of the
+// addresses is the content of the address file: the issuer's URL, its listening address, its admin socket, and the URL of the
 // development provider.
 type addresses struct {
 	Issuer string `json:"issuer"`
@@ -231,13 +231,13 @@ type addresses struct {
 	IDP    string `json:"idp,omitempty"`
 }
 
-// announce writes the address file, whole or not at all.
+// announce writes the address file atomically.
 func (c *serveCmd) announce(a addresses) error {
 	if c.AddrFile == "" {
 		return nil
 	}
 	var err error
-	if a.Admin, err = filepath.Abs(a.Admin); err != nil { // whoever reads the file may be in another folder
+	if a.Admin, err = filepath.Abs(a.Admin); err != nil { // readers of the file may be in another folder
 		return err
 	}
 	body, err := json.Marshal(a)
@@ -261,7 +261,7 @@ func newLog(s *streams, l config.Log) *slog.Logger {
 	return slog.New(slog.NewTextHandler(s.err, options))
 }
 
-// load reads a settings file; its faults, [config.Errors], are the user's to mend.
+// load reads a settings file. Its error is a [config.Errors] for mistakes in the file.
 func load(path string, s *streams) (*config.Config, error) {
 	cfg, err := config.Load(path, s.env)
 	if err != nil {

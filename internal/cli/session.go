@@ -14,7 +14,7 @@ import (
 	"github.com/imidentity/issuer/internal/client"
 )
 
-// kept is where the commands of a person keep her session.
+// kept holds the flag for the session file of a user.
 type kept struct {
 	Session string `placeholder:"FILE" help:"The session file (issuer/session.json in your configuration folder)."`
 }
@@ -31,7 +31,7 @@ func (k *kept) file() (string, error) {
 	return filepath.Join(folder, "issuer", "session.json"), nil
 }
 
-// noSession puts what is wrong with a session file in the person's words, with its exit code.
+// noSession returns an error of a session file in the user's words, with its exit code.
 func noSession(ctx context.Context, path string, err error) error {
 	var bad *client.SessionError
 	switch {
@@ -45,14 +45,14 @@ func noSession(ctx context.Context, path string, err error) error {
 	return usage("read the session: %w", err)
 }
 
-// bare sends requests without proofs. An issuer's endpoints redirect nobody but browsers.
+// bare sends requests without proofs and follows no redirects.
 func bare() *http.Client {
 	return &http.Client{Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error {
 		return errors.New("the issuer answered with a redirect, which is not allowed")
 	}}
 }
 
-// clientOf returns the client of a session, whose requests carry proofs by its key.
+// clientOf returns the client of a session. Its requests have proofs by the key of the session.
 func clientOf(ctx context.Context, s client.Session) (*client.Client, error) {
 	signer, err := s.Signer()
 	if err != nil {
@@ -72,7 +72,7 @@ func clientOf(ctx context.Context, s client.Session) (*client.Client, error) {
 	return &client.Client{Server: meta, ID: s.ClientID, HTTP: h}, nil
 }
 
-// patient asks again a few times while the issuer says that it cannot answer now: codes and refresh tokens outlive that.
+// patient asks again a few times while the issuer is unavailable. Codes and refresh tokens stay valid meanwhile.
 func patient(ctx context.Context, ask func() (client.Tokens, error)) (client.Tokens, error) {
 	for try := 1; ; try++ {
 		t, err := ask()
@@ -88,7 +88,7 @@ func patient(ctx context.Context, ask func() (client.Tokens, error)) (client.Tok
 	}
 }
 
-// answered puts what came of a question to the issuer in the person's words, with its exit code.
+// answered returns an error of the issuer in the user's words, with its exit code.
 func answered(issuer string, err error) error {
 	var (
 		e    *client.Error

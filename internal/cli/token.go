@@ -69,8 +69,8 @@ func (c *tokenCmd) stale(session client.Session) bool {
 	return c.Refresh || time.Until(session.ExpiresAt) < c.MinLife
 }
 
-// refresh gets a new access token, unless another process has done so while this one waited for it. While the issuer
-// cannot be asked, a token that is still good will do.
+// refresh gets a new access token, unless another process did so while this one waited. If the issuer is unavailable, a token
+// that is still valid is used.
 func (c *tokenCmd) refresh(ctx context.Context, s *streams, path string) (client.Session, error) {
 	held, err := client.HoldSession(ctx, path)
 	if err != nil {
@@ -109,7 +109,7 @@ func (c *tokenCmd) refresh(ctx context.Context, s *streams, path string) (client
 	return held.Session, nil
 }
 
-// renew redeems the refresh token of a session. It may be sent again: the issuer gives the same successor.
+// renew redeems the refresh token of a session. Repeating the request is safe: the issuer returns the same successor.
 func renew(ctx context.Context, session client.Session) (client.Tokens, error) {
 	app, err := clientOf(ctx, session)
 	if err != nil {
@@ -122,7 +122,7 @@ func renew(ctx context.Context, session client.Session) (client.Tokens, error) {
 	return tokens, err
 }
 
-// claimsOf reads an access token of the session's own issuer; it does not ask for the key.
+// claimsOf reads an access token of the session's own issuer, without verifying its signature.
 func claimsOf(token string) (claims.Set, error) {
 	_, payload, err := parts(token)
 	if err != nil {
@@ -131,7 +131,7 @@ func claimsOf(token string) (claims.Set, error) {
 	return claims.ParseSet(payload)
 }
 
-// parts decodes header and payload of a compact JWS.
+// parts decodes the header and payload of a compact JWS.
 func parts(token string) (header, payload []byte, err error) {
 	split := strings.Split(token, ".")
 	if len(split) != 3 {
@@ -146,7 +146,7 @@ func parts(token string) (header, payload []byte, err error) {
 	return header, payload, nil
 }
 
-// decodeToken prints what a token says.
+// decodeToken prints the content of a token.
 func decodeToken(s *streams, token string, asJSON bool) error {
 	header, payload, err := parts(token)
 	if err != nil {
@@ -175,7 +175,7 @@ func decodeToken(s *streams, token string, asJSON bool) error {
 	return w.Flush()
 }
 
-// A member is one of a JSON object, in the object's order.
+// A member is a member of a JSON object. Members keep the order of the object.
 type member struct {
 	name  string
 	value json.RawMessage
@@ -201,7 +201,7 @@ func membersOf(object []byte) ([]member, error) {
 	return list, nil
 }
 
-// words writes the value for a person: texts bare, times as such, all else as JSON.
+// words returns the value for people: text without quotes, times readable, everything else as JSON.
 func (m member) words(now time.Time) string {
 	var (
 		text    string

@@ -294,7 +294,7 @@ func printable(text string) string {
 	return text
 }
 
-// moment writes when something happened, or - if it has not.
+// moment returns a time for people, and - if it never came.
 func moment(t *time.Time) string {
 	if t == nil {
 		return "-"

@@ -78,7 +78,7 @@ func (c *usersRelinkCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-// read returns the file, which is small enough to send.
+// read reads the file. It refuses one that is too large to send.
 func (c *usersRelinkCmd) read(s *streams) ([]byte, error) {
 	in := s.in
 	if c.Map != "-" {

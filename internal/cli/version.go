@@ -6,7 +6,7 @@ import (
 	"runtime/debug"
 )
 
-// version is the release; the build may set it.
+// version is the release. The build may set it.
 var version = "0.1.0-dev"
 
 type versionCmd struct {

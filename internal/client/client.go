@@ -1,6 +1,8 @@
-// Package client is a small OAuth client of the issuer: discovery, the authorization code flow with PKCE and PAR,
-// refresh, client credentials, introspection and revocation, and the file that a login is kept in. The demonstration and
-// the command line use it; proofs are the business of the http.Client that it is given (dpop.Transport makes them).
+// Package client has the clients of the issuer that the command line and the demo use: a small OAuth client with its session file,
+// and the admin API at the Unix socket.
+//
+// The OAuth client knows discovery, the authorization code flow with PKCE and PAR, refresh, client credentials, introspection
+// and revocation. It makes no proofs: give it an http.Client with a dpop.Transport.
 package client
 
 import (
@@ -30,8 +32,8 @@ const maxAnswer = 1 << 20
 type Client struct {
 	// Server is the issuer's metadata, as Discover returned it.
 	Server Metadata
-	// ID names the client. It authenticates by Key if that is not nil, with assertions under KID ("" for none), else by
-	// Secret; with neither it is a public client.
+	// ID is the client id. The client authenticates with assertions by Key, under KID if that is not empty, or else with
+	// Secret. With neither it is a public client.
 	ID     string
 	Secret string
 	Key    crypto.Signer
@@ -40,14 +42,14 @@ type Client struct {
 	HTTP *http.Client
 }
 
-// Metadata is what the client reads of a server's RFC 8414 metadata.
+// Metadata is the part of the server metadata (RFC 8414) that the client uses.
 type Metadata struct {
 	Issuer                string `json:"issuer"`
 	AuthorizationEndpoint string `json:"authorization_endpoint"`
 	TokenEndpoint         string `json:"token_endpoint"`
 	IntrospectionEndpoint string `json:"introspection_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint"`
-	PAREndpoint           string `json:"pushed_authorization_request_endpoint"` // empty: it takes none
+	PAREndpoint           string `json:"pushed_authorization_request_endpoint"` // empty if there is none
 	JWKSURI               string `json:"jwks_uri"`
 }
 
@@ -60,14 +62,14 @@ type Tokens struct {
 	Scope        string `json:"scope"`
 }
 
-// An Error is an OAuth error that the server answered with (RFC 6749 §5.2).
+// An Error is an OAuth error of the server (RFC 6749 §5.2).
 type Error struct {
 	Status      int    `json:"-"`
 	Code        string `json:"error"`
 	Description string `json:"error_description"`
 }
 
-// Temporary reports whether the server has decided nothing, so that the same may be asked again.
+// Temporary reports whether the server decided nothing, so that the request may be repeated.
 func (e *Error) Temporary() bool {
 	return e.Status >= http.StatusInternalServerError || e.Status == http.StatusTooManyRequests ||
 		e.Code == "temporarily_unavailable" || e.Code == "server_error"
@@ -77,7 +79,7 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("the issuer answered %d %s: %s", e.Status, e.Code, e.Description)
 }
 
-// Safe reports whether a URL may carry codes and tokens: by https, or to this machine.
+// Safe reports whether codes and tokens may be sent to a URL: by https, or to this machine.
 func Safe(raw string) bool {
 	u, err := url.Parse(raw)
 	if err != nil || u.Host == "" {
@@ -87,7 +89,7 @@ func Safe(raw string) bool {
 	return u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || err == nil && ip.IsLoopback())
 }
 
-// Discover reads an issuer's metadata and checks that it is that issuer's (RFC 8414 §3.3).
+// Discover reads the metadata of an issuer, and checks that it names that issuer (RFC 8414 §3.3).
 func Discover(ctx context.Context, c *http.Client, issuer string) (Metadata, error) {
 	u, err := url.Parse(issuer)
 	if err != nil || u.Host == "" {
@@ -109,9 +111,9 @@ func Discover(ctx context.Context, c *http.Client, issuer string) (Metadata, err
 	return m, nil
 }
 
-// A Flow is one authorization request on its way (RFC 6749 §4.1).
+// A Flow is an authorization request in progress (RFC 6749 §4.1).
 type Flow struct {
-	// URL is where the person's browser goes.
+	// URL is the URL to open in the user's browser.
 	URL         string
 	params      url.Values
 	redirectURI string
@@ -119,14 +121,13 @@ type Flow struct {
 	verifier    string
 }
 
-// Answers reports whether a URL that the browser was sent back to answers this request, and not another or none: it
-// has the request's state.
+// Answers reports whether a URL to which the browser was redirected answers this request: it has the state of the request.
 func (f *Flow) Answers(response *url.URL) bool {
 	state := response.Query()["state"]
 	return len(state) == 1 && state[0] == f.state
 }
 
-// Begin makes an authorization request. Extra holds further parameters, such as dpop_jkt and scope.
+// Begin makes an authorization request. Extra has further parameters, such as dpop_jkt and scope.
 func (c *Client) Begin(redirectURI string, extra url.Values) *Flow {
 	f := &Flow{redirectURI: redirectURI, state: rand.Text(), verifier: rand.Text() + rand.Text()}
 	sum := sha256.Sum256([]byte(f.verifier))
@@ -149,7 +150,7 @@ func (c *Client) authorization(q url.Values) string {
 	return c.Server.AuthorizationEndpoint + "?" + q.Encode()
 }
 
-// Push sends the parameters of a request ahead (RFC 9126 §2), so that the browser carries but a name of them.
+// Push sends the parameters of a request to the server (RFC 9126 §2), so that the browser carries only a reference.
 func (c *Client) Push(ctx context.Context, f *Flow) error {
 	var answer struct {
 		RequestURI string `json:"request_uri"`
@@ -164,8 +165,8 @@ func (c *Client) Push(ctx context.Context, f *Flow) error {
 	return nil
 }
 
-// Finish takes the authorization response that the browser was sent back with, and redeems its code. It checks state
-// and iss (RFC 9207 §2.4) before it sends the code anywhere.
+// Finish redeems the code of the authorization response, the URL to which the browser was redirected. It checks state and iss
+// (RFC 9207 §2.4) before it sends the code.
 func (c *Client) Finish(ctx context.Context, f *Flow, response *url.URL) (Tokens, error) {
 	q := response.Query()
 	for _, values := range q {
@@ -204,7 +205,7 @@ func (c *Client) Token(ctx context.Context, form url.Values) (Tokens, error) {
 	return t, nil
 }
 
-// Introspect asks about a token (RFC 7662) and returns the answer's members.
+// Introspect asks about a token (RFC 7662) and returns the members of the answer.
 func (c *Client) Introspect(ctx context.Context, token string) (map[string]any, error) {
 	var answer map[string]any
 	if err := c.post(ctx, c.Server.IntrospectionEndpoint, url.Values{"token": {token}}, &answer); err != nil {
@@ -216,13 +217,13 @@ func (c *Client) Introspect(ctx context.Context, token string) (map[string]any, 
 	return answer, nil
 }
 
-// Revoke ends a token (RFC 7009).
+// Revoke revokes a token (RFC 7009).
 func (c *Client) Revoke(ctx context.Context, token string) error {
 	return c.post(ctx, c.Server.RevocationEndpoint, url.Values{"token": {token}}, nil)
 }
 
-// post sends a form as the client: with an assertion if it has a key (RFC 7523 §2.2), by HTTP Basic if it has a secret,
-// else with client_id (RFC 6749 §2.3.1).
+// post sends a form with the client's authentication: an assertion if it has a key (RFC 7523 §2.2), HTTP Basic if it has a
+// secret, or else client_id (RFC 6749 §2.3.1).
 func (c *Client) post(ctx context.Context, endpoint string, form url.Values, answer any) error {
 	if c.Key != nil {
 		proof, err := assertion.Sign(c.Key, c.KID, c.ID, c.Server.Issuer, time.Now())
@@ -257,7 +258,7 @@ func send(c *http.Client, req *http.Request, limit int64, answer any) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = resp.Body.Close() }() // read to its end or given up: nothing more to learn
+	defer func() { _ = resp.Body.Close() }() // everything needed was read
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
 		return fmt.Errorf("read the answer: %w", err)
@@ -265,7 +266,7 @@ func send(c *http.Client, req *http.Request, limit int64, answer any) error {
 	if resp.StatusCode/100 != 2 {
 		e := &Error{Status: resp.StatusCode, Code: "no OAuth error"}
 		if isJSON(resp) {
-			_ = json.Unmarshal(body, e) // the status says enough if it is none
+			_ = json.Unmarshal(body, e) // without an OAuth error, the status says enough
 		}
 		return e
 	}

@@ -17,7 +17,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 )
 
-// A Session is what a client keeps of a login: where it was, the key of the device, and the tokens.
+// A Session is the state of a login: the issuer, the key of the device, and the tokens.
 type Session struct {
 	Issuer   string `json:"issuer"`
 	ClientID string `json:"client_id"`
@@ -40,7 +40,7 @@ func NewSession(issuer, clientID string, key crypto.Signer) (Session, error) {
 	return Session{Issuer: issuer, ClientID: clientID, Key: string(text)}, nil
 }
 
-// Signer returns what makes proofs with the key.
+// Signer returns a signer of proofs with the key.
 func (s *Session) Signer() (*dpop.Signer, error) {
 	block, _ := pem.Decode([]byte(s.Key))
 	if block == nil {
@@ -57,7 +57,7 @@ func (s *Session) Signer() (*dpop.Signer, error) {
 	return dpop.NewSigner(signer, "")
 }
 
-// Take keeps tokens that were received when it was now.
+// Take stores tokens that were received at the time now.
 func (s *Session) Take(t Tokens, now time.Time) {
 	s.AccessToken, s.ExpiresAt, s.Scope = t.AccessToken, now.Add(time.Duration(t.ExpiresIn)*time.Second).UTC().Truncate(time.Second), t.Scope
 	if t.RefreshToken != "" { // RFC 6749 §6: without a new one, the old one stays
@@ -65,21 +65,21 @@ func (s *Session) Take(t Tokens, now time.Time) {
 	}
 }
 
-// A SessionError says why a file is not taken for a session.
+// A SessionError says why a file is not a valid session file.
 type SessionError struct{ Path, Reason string }
 
 func (e *SessionError) Error() string { return e.Path + " " + e.Reason }
 
 const maxSession = 256 << 10
 
-// ReadSession reads the session file at path. One that is not there is [io/fs.ErrNotExist]; one that others than its
-// owner may touch, or that holds no session, is a *[SessionError].
+// ReadSession reads the session file at path. The error is [io/fs.ErrNotExist] if there is none, and a [*SessionError] if others
+// than its owner have access, or if it has no session.
 func ReadSession(path string) (Session, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return Session{}, err
 	}
-	defer func() { _ = f.Close() }() // it was only read
+	defer func() { _ = f.Close() }() // only read
 	return readSession(f)
 }
 
@@ -107,8 +107,7 @@ func readSession(f *os.File) (s Session, err error) {
 	return s, nil
 }
 
-// WriteSession puts s into the file at path, whole or not at all, for its owner alone. Folders above it are made if they
-// are missing.
+// WriteSession writes s to the file at path, atomically and with mode 0600. It creates missing folders.
 func WriteSession(path string, s Session) error {
 	text, err := json.MarshalIndent(s, "", "  ")
 	if err != nil {
@@ -132,8 +131,8 @@ func WriteSession(path string, s Session) error {
 	return syncFolder(folder)
 }
 
-// syncFolder makes a new name in a folder survive the death of the machine: a refresh token that is older than the one
-// used last would end the session.
+// syncFolder makes a new name in a folder durable. After a crash, an older refresh token than the one used last would end the
+// session.
 func syncFolder(path string) error {
 	d, err := os.Open(path)
 	if err != nil {
@@ -142,15 +141,15 @@ func syncFolder(path string) error {
 	return errors.Join(d.Sync(), d.Close())
 }
 
-// A HeldSession is a session file that nobody else changes until it is released.
+// A HeldSession is a locked session file: no other process changes it until it is released.
 type HeldSession struct {
 	Session
 	path string
 	file *os.File // locked
 }
 
-// HoldSession reads the session file at path like [ReadSession], when no other process holds it any more. Whoever waits
-// until ctx ends gets its error.
+// HoldSession waits until no other process holds the session file at path, locks it, and reads it like [ReadSession]. If ctx ends
+// first, it returns the error of ctx.
 func HoldSession(ctx context.Context, path string) (*HeldSession, error) {
 	for {
 		held, err := holdSession(path)
@@ -165,7 +164,7 @@ func HoldSession(ctx context.Context, path string) (*HeldSession, error) {
 	}
 }
 
-// errReplaced says that the file which was locked is not the session file any more: its holder wrote another.
+// errReplaced means that the locked file is not the session file any more: its holder wrote another one.
 var errReplaced = errors.New("client: the session file was replaced")
 
 func holdSession(path string) (_ *HeldSession, err error) {
@@ -197,11 +196,11 @@ func holdSession(path string) (_ *HeldSession, err error) {
 	return &HeldSession{Session: s, path: path, file: f}, nil
 }
 
-// Save writes the session. It is the last thing that the holder does before Release.
+// Save writes the session. Only Release may follow.
 func (h *HeldSession) Save() error { return WriteSession(h.path, h.Session) }
 
 // Remove removes the session file.
 func (h *HeldSession) Remove() error { return os.Remove(h.path) }
 
 // Release lets others hold the session.
-func (h *HeldSession) Release() { _ = h.file.Close() } // it was only read; the lock goes with it
+func (h *HeldSession) Release() { _ = h.file.Close() } // only read; closing it ends the lock
