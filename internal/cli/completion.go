@@ -28,6 +28,8 @@ func (c *completionCmd) Run(app *kong.Kong, s *streams) error {
 	return nil
 }
 
+// The scripts are complete in themselves: a shell that completes a word does not run the program, and shows the help texts.
+
 // A completion is the set of words that may follow one command.
 type completion struct {
 	path     string // "devices list", and "" for the program itself
