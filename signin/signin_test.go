@@ -1,15 +1,12 @@
 package signin_test
 
 import (
-	"errors"
 	"net/url"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/storage"
@@ -217,170 +214,6 @@ func locationOf(out signin.Outcome) string {
 	return ""
 }
 
-// Of two requests that end one step, one goes on. Repeats of a form get its answer; others learn that the login is over.
-func TestRaces(t *testing.T) {
-	w := open(t, nil)
-	t.Run("two callbacks", func(t *testing.T) {
-		u := w.user("alice")
-		token, in := u.arrive(t, "own", nil)
-		// The provider gives the second one an error; it ends the login while the first waits for the database.
-		second := signin.Return{Provider: "dev", Query: url.Values{"state": {token}, "error": {"access_denied"}}}
-		if iss := in.Query.Get("iss"); iss != "" {
-			second.Query.Set("iss", iss)
-		}
-		other := w.user("alice")
-		other.cookies[token] = u.cookies[token]
-		w.once(func() { wantRefused(t, good[signin.Refuse](t, other, token, second), oauth.CodeAccessDenied) })
-		u.wantPage(t, token, in, signin.Over)
-		if got := w.linked(t, "alice"); got.ID != "" {
-			t.Errorf("the callback that was late created %+v", got)
-		}
-	})
-	t.Run("two first logins of one person", func(t *testing.T) {
-		w.events()
-		first, second := w.user("alice"), w.user("alice")
-		token, in := first.arrive(t, "own", nil)
-		w.once(func() {
-			token, in := second.arrive(t, "own", nil)
-			wantCode(t, good[signin.Redirect](t, second, token, in))
-		})
-		wantCode(t, good[signin.Redirect](t, first, token, in))
-		if n := sqlitetest.Count(t, w.path, "SELECT count(*) FROM users"); n != 1 {
-			t.Errorf("there are %d users, want 1", n)
-		}
-		if got, want := w.events(), "user.created user.signed_in user.signed_in"; got != want {
-			t.Errorf("audit events = %q, want %q", got, want)
-		}
-	})
-	t.Run("one decision twice", func(t *testing.T) {
-		u := w.user("alice")
-		token := u.asked(t, "guest", nil)
-		var early signin.Redirect
-		w.once(func() { early = good[signin.Redirect](t, u, token, signin.Decide{Allow: true}) })
-		late := good[signin.Redirect](t, u, token, signin.Decide{Allow: true})
-		if wantCode(t, early) != wantCode(t, late) {
-			t.Errorf("two answers, %s and %s, want one", early.Location, late.Location)
-		}
-	})
-	t.Run("two decisions", func(t *testing.T) {
-		u := w.user("alice")
-		token := u.asked(t, "guest", nil)
-		w.once(func() { wantRefused(t, good[signin.Refuse](t, u, token, signin.Decide{}), oauth.CodeAccessDenied) })
-		u.wantPage(t, token, signin.Decide{Allow: true}, signin.Over)
-	})
-	t.Run("a handle that is taken meanwhile", func(t *testing.T) {
-		first, second := w.user("Alice"), w.user("bob")
-		token, in := first.arrive(t, "own", nil)
-		page := good[signin.Ask](t, first, token, in).Token
-		w.once(func() {
-			token, in := second.arrive(t, "own", nil)
-			wantCode(t, good[signin.Redirect](t, second, token, in))
-		})
-		ask := good[signin.Ask](t, first, page, signin.ChooseHandle{Handle: "Bob"})
-		q := ask.Question.(signin.HandleQuestion)
-		if ask.Token != page || !errors.Is(q.Fault, account.ErrHandleTaken) || q.Result != "@bob@example.com" {
-			t.Errorf("asked %+v on page %s, want the same page with %v", q, ask.Token, account.ErrHandleTaken)
-		}
-		wantCode(t, good[signin.Redirect](t, first, page, signin.ChooseHandle{Handle: "bobby"}))
-	})
-}
-
-// Whatever operation of the store fails, nothing of the step is stored, and a form can be sent again. If only the answer of
-// the store was lost, the form gets its answer.
-func TestStoreFails(t *testing.T) {
-	broken := errors.New("broken")
-	for name, test := range map[string]struct {
-		name  string
-		least int
-		begin func(t *testing.T, u *user) (token string, in signin.Input)
-	}{
-		"callback": {"bob", 9, func(t *testing.T, u *user) (string, signin.Input) { return in2(u.arrive(t, "guest", nil)) }},
-		"decision": {"alice", 8, func(t *testing.T, u *user) (string, signin.Input) {
-			return u.asked(t, "guest", nil), signin.Decide{Allow: true}
-		}},
-		"refusal": {"alice", 5, func(t *testing.T, u *user) (string, signin.Input) { return u.asked(t, "guest", nil), signin.Decide{} }},
-		"handle": {"Alice", 9, func(t *testing.T, u *user) (string, signin.Input) {
-			token, in := u.arrive(t, "guest", nil)
-			return good[signin.Ask](t, u, token, in).Token, signin.ChooseHandle{Handle: "carol"}
-		}},
-	} {
-		t.Run(name, func(t *testing.T) {
-			n := 1
-			for ; ; n++ {
-				w := open(t, nil)
-				w.known(t, "alice")
-				u := w.user(test.name)
-				token, in := test.begin(t, u)
-				before := sqlitetest.Rows(t, w.path)
-				asked, failed := 0, ""
-				w.before = func(op string) error {
-					if asked++; asked == n {
-						failed = op
-						return broken
-					}
-					return nil
-				}
-				_, err := u.send(t, token, in)
-				w.before = nil
-				if failed == "" {
-					break
-				}
-				if !errors.Is(err, broken) {
-					t.Errorf("%s failed, and Advance = %v, want %v", failed, err, broken)
-				}
-				if bound := signin.FactsOf(err).Bound; bound != (n > 1) {
-					t.Errorf("%s failed, and the facts say bound: %t", failed, bound)
-				}
-				changes := sqlitetest.Changes(before, sqlitetest.Rows(t, w.path))
-				if len(changes) > 0 != (failed == "Committed") {
-					t.Errorf("%s failed, and the rows changed: %v", failed, changes)
-				}
-				if name == "callback" {
-					continue // the provider's code is used up: the user begins again
-				}
-				if out, err := u.send(t, token, in); err != nil || locationOf(out) == "" {
-					t.Errorf("%s failed, and the second try = %#v, %v, want an answer", failed, out, err)
-				}
-			}
-			if n <= test.least {
-				t.Errorf("%d operations, want at least %d", n-1, test.least)
-			}
-		})
-	}
-}
-
-func in2(token string, in signin.Return) (string, signin.Input) { return token, in }
-
-// A provider that fails before it has the code leaves the login as it is. After that the login begins again there.
-func TestProviderDown(t *testing.T) {
-	w := open(t, nil)
-	u := w.user("alice")
-	token, in := u.arrive(t, "own", nil)
-	w.fail("/oauth/token")
-	u.wantPage(t, token, in, signin.ProviderDown)
-	w.fail("")
-	again := good[signin.Redirect](t, u, token, in)
-	if !strings.HasPrefix(again.Location, w.idp) {
-		t.Fatalf("redirect to %s, want the provider", again.Location)
-	}
-	u.wantPage(t, token, in, signin.Over)
-	token, in = u.signInAt(t, again.Location)
-	wantCode(t, good[signin.Redirect](t, u, token, in))
-	if w.results[signin.Unavailable] != 1 || w.results[signin.Done] != 1 {
-		t.Errorf("results = %v, want one unavailable and one done", w.results)
-	}
-
-	fresh := open(t, nil) // whose provider was never asked
-	fresh.fail("/.well-known/openid-configuration")
-	p := good[signin.Page](t, fresh.user("alice"), "", request("own", nil))
-	if p.Reason != signin.ProviderDown || p.Facts.Provider != "dev" || len(p.Cookies) > 0 {
-		t.Errorf("page = %+v, want %d", p, signin.ProviderDown)
-	}
-	if n := fresh.pending(t); n != 0 {
-		t.Errorf("%d logins are stored, want none", n)
-	}
-}
-
 // An invalid response leaves the login as it is, so that a false one cannot end it.
 func TestResponseInvalid(t *testing.T) {
 	w := open(t, nil)
@@ -428,49 +261,4 @@ func TestSilent(t *testing.T) {
 	}
 	out := good[signin.Refuse](t, w.user("alice"), "", request("two", url.Values{"prompt": {"none"}}))
 	wantRefused(t, out, oauth.CodeInteractionRequired)
-}
-
-// Requests that come at once are as good as requests that come one after the other.
-func TestParallel(t *testing.T) {
-	w := open(t, nil)
-	const n = 6
-	t.Run("first logins of one person", func(t *testing.T) {
-		users, tokens, ins := make([]*user, n), make([]string, n), make([]signin.Return, n)
-		for i := range n {
-			users[i] = w.user("alice")
-			tokens[i], ins[i] = users[i].arrive(t, "own", nil)
-		}
-		outcomes := make([]signin.Outcome, n)
-		parallel(n, func(i int) { outcomes[i], _ = users[i].send(t, tokens[i], ins[i]) })
-		for _, out := range outcomes {
-			if r, ok := out.(signin.Redirect); ok {
-				wantCode(t, r)
-			} else {
-				t.Errorf("outcome = %#v, want a redirect with a code", out)
-			}
-		}
-		if n := sqlitetest.Count(t, w.path, "SELECT count(*) FROM users"); n != 1 {
-			t.Errorf("there are %d users, want 1", n)
-		}
-	})
-	t.Run("one decision", func(t *testing.T) {
-		u := w.user("alice")
-		token := u.asked(t, "guest", nil)
-		outcomes := make([]signin.Outcome, n)
-		parallel(n, func(i int) { outcomes[i], _ = u.send(t, token, signin.Decide{Allow: true}) })
-		for _, out := range outcomes {
-			if locationOf(out) == "" || locationOf(out) != locationOf(outcomes[0]) {
-				t.Errorf("outcomes = %#v and %#v, want one redirect", outcomes[0], out)
-			}
-		}
-	})
-}
-
-// parallel runs fn n times at once.
-func parallel(n int, fn func(i int)) {
-	var running sync.WaitGroup
-	for i := range n {
-		running.Go(func() { fn(i) })
-	}
-	running.Wait()
 }
