@@ -14,11 +14,12 @@ import (
 	"unicode/utf8"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/clients"
 )
 
 // An Authorization is an authorization request that was found good and waits for a person to log in.
 type Authorization struct {
-	Client Client
+	Client clients.Client
 	// Domain is where she logs in, Provider the id of the OpenID provider that she does it at. Where Provider is empty,
 	// she has to choose first, see [Provider.Choices]; and so is Domain where she has to choose that.
 	Domain   string
@@ -62,7 +63,7 @@ const (
 // there once, but resource. A refusal is an [*AuthorizeError]; any other error means that the server cannot know.
 // With prompt=none, one for which the person would have to choose is refused.
 func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authorization, error) {
-	client, ok := p.Client(params.Get("client_id"))
+	client, ok := p.clients.Client(params.Get("client_id"))
 	if !ok {
 		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here is not known to this server.")}
 	}
@@ -92,8 +93,8 @@ func Silent(request url.Values) bool { return request.Get("prompt") == "none" }
 
 // recheck checks a request that was kept, against the client as it is now. A request_uri among its parameters is the
 // name under which it was pushed, and stays in it.
-func (p *Provider) recheck(request url.Values) (*Client, *Authorization, error) {
-	client, ok := p.Client(request.Get("client_id"))
+func (p *Provider) recheck(request url.Values) (*clients.Client, *Authorization, error) {
+	client, ok := p.clients.Client(request.Get("client_id"))
 	if !ok {
 		return nil, nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}
 	}
@@ -110,8 +111,8 @@ func (p *Provider) recheck(request url.Values) (*Client, *Authorization, error) 
 }
 
 // authorize checks a request whose parameters are at hand.
-func (p *Provider) authorize(client *Client, params url.Values) (*Authorization, error) {
-	redirect, ok := client.matchRedirect(params.Get("redirect_uri"))
+func (p *Provider) authorize(client *clients.Client, params url.Values) (*Authorization, error) {
+	redirect, ok := client.MatchRedirect(params.Get("redirect_uri"))
 	if !ok {
 		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here did not say where to return to, or named a place that is not registered for it.")}
 	}
@@ -122,7 +123,7 @@ func (p *Provider) authorize(client *Client, params url.Values) (*Authorization,
 	return a, nil
 }
 
-func (p *Provider) check(client *Client, params url.Values) (*Authorization, error) {
+func (p *Provider) check(client *clients.Client, params url.Values) (*Authorization, error) {
 	if params.Has("request") {
 		return nil, refuse(CodeRequestNotSupported, "Request objects are not accepted: send the parameters themselves.")
 	}
@@ -208,7 +209,7 @@ func (p *Provider) check(client *Client, params url.Values) (*Authorization, err
 // checkKey refuses a dpop_jkt that is not a thumbprint (RFC 9449 §10). Whether the key can log in is said only to a caller
 // that proved to have it (see [Provider.Push]) or has logged in: the thumbprint of a device is in every token, and anybody
 // could ask whether the device was removed.
-func checkKey(client *Client, params url.Values) error {
+func checkKey(client *clients.Client, params url.Values) error {
 	jkt, given := params["dpop_jkt"]
 	if !given && client.RequireDPoPJKT {
 		return refuse(CodeInvalidRequest, "The client is registered to send dpop_jkt, and did not.")

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
 )
@@ -58,10 +59,10 @@ func TestClientCredentialsRefused(t *testing.T) {
 			if client == "" {
 				client = "service"
 			}
-			i.clients = append(i.clients, oauth.Client{
+			i.clients = append(i.clients, clients.Client{
 				ID: "public", Grants: []string{oauth.GrantClientCredentials}, Domains: []string{"example.com"},
 			})
-			if err := i.SetClients(i.clients); err != nil {
+			if err := i.registry.Set(i.clients); err != nil {
 				t.Fatal(err)
 			}
 			if test.bare {

@@ -11,7 +11,9 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -121,7 +123,8 @@ func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
 	case err != nil:
 		return notFound(err, errCode)
 	}
-	switch _, err := g.accounts.BindDevice(ctx, tx, g.session.device); {
+	added, err := g.accounts.BindDevice(ctx, tx, g.session.device)
+	switch {
 	case errors.Is(err, account.ErrKeyInUse):
 		return errKeyInUse
 	case errors.Is(err, account.ErrTooManyDevices):
@@ -130,6 +133,9 @@ func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
 		return refuse(CodeTemporarilyUnavailable, "The same device is logging in twice: send the request again with a new proof.")
 	case err != nil:
 		return err
+	}
+	if g.r.event = nil; added {
+		g.r.event = g.r.addedDevice(g.session.device, g.session.grant.ID)
 	}
 	return tx.InsertGrant(ctx, g.session.grant)
 }
@@ -145,15 +151,15 @@ func (g *codeGrant) spentBefore(ctx context.Context, db storage.Reader, c storag
 	if session.JKT == g.r.proof.JKT {
 		return errCode
 	}
-	return &reuse{session, "code_reused", "authorization code used again by another key: session ended", errCode}
+	return &reuse{session, audit.CodeReused, "code_reused", errCode}
 }
 
 // endGrant ends a session and every token that belongs to it, for a client whose assertion is spent with that.
-func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string, o *once) error {
+func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string, o *clients.Assertion) error {
 	now := p.now()
 	return p.revoke(ctx, g.Domain, g.User, revocation.RevokeGrant(g.ID, p.cause(reason, now)),
 		func(ctx context.Context, tx storage.Tx) error {
-			if err := o.spend(ctx, tx); err != nil {
+			if err := o.Spend(ctx, tx); err != nil {
 				return err
 			}
 			return tx.EndGrant(ctx, g.ID, now, reason)

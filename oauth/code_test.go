@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -155,12 +156,12 @@ func TestCodeRefused(t *testing.T) {
 			}
 		}, want: refusal{code: invalid, description: "The user has as many devices as allowed", err: errProofSpent}},
 		"a domain that the client lost": {before: func(t *testing.T, i *issuer, _ storage.User, _ string, _ *device) {
-			i.register(t, "app", func(c *oauth.Client) { c.Domains = []string{"acme.example"} })
+			i.register(t, "app", func(c *clients.Client) { c.Domains = []string{"acme.example"} })
 		}, want: refusal{code: invalid, description: "The client is no longer registered for the domain of this session."}},
 		"a scope that was not granted": {change: url.Values{"scope": {"account"}},
 			want: refusal{code: "invalid_scope", description: "The scope 'account' was not granted. These were: im:handle, im:device."}},
 		"a scope that the client lost": {before: func(t *testing.T, i *issuer, _ storage.User, _ string, _ *device) {
-			i.register(t, "app", func(c *oauth.Client) { c.Scopes = []string{"im:handle"} })
+			i.register(t, "app", func(c *clients.Client) { c.Scopes = []string{"im:handle"} })
 		}, want: refusal{code: "invalid_scope", description: "The client is no longer registered for the scope 'im:device'"}},
 		"a resource that was not granted": {change: url.Values{"resource": {"https://rooms.example.com"}},
 			want: refusal{code: "invalid_target",
@@ -197,7 +198,7 @@ func TestCodeRefused(t *testing.T) {
 			}
 			i.refuses(t, r, test.want)
 			if test.before == nil && test.begin == nil {
-				if err := i.SetClients(i.clients); err != nil {
+				if err := i.registry.Set(i.clients); err != nil {
 					t.Fatal(err)
 				}
 				i.token(t, "app", d, codeForm(code))

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -20,7 +21,7 @@ type Consent struct {
 	// Full says that the user has as many devices as allowed, and that this one is not one of them or, where KeyNamed is
 	// false, may not be.
 	Full   bool
-	Client Client
+	Client clients.Client
 	// Redirect is where her browser goes then. Local says that it is a program on her device, and that any other program
 	// there could be waiting in its place.
 	Redirect string
@@ -79,7 +80,7 @@ func (p *Provider) Consent(ctx context.Context, request url.Values, user storage
 
 var errConsent = refuse(CodeConsentRequired, "The user has to give consent: repeat the request without prompt=none.")
 
-func needsConsent(c *Client, redirect string, request url.Values) bool {
+func needsConsent(c *clients.Client, redirect string, request url.Values) bool {
 	return !c.FirstParty || c.Public() && local(redirect) || slices.Contains(strings.Fields(request.Get("prompt")), "consent")
 }
 
@@ -131,7 +132,7 @@ func (p *Provider) full(ctx context.Context, user storage.User, device *storage.
 }
 
 // loginScopes are the scopes that a login is for: those that the request names, else handle and device.
-func loginScopes(c *Client, request url.Values) []string {
+func loginScopes(c *clients.Client, request url.Values) []string {
 	scopes := scopeList(request.Get("scope"))
 	if len(scopes) > 0 {
 		return scopes

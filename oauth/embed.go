@@ -258,14 +258,17 @@ func (g *embedGrant) bindDevice(ctx context.Context, tx storage.Tx) error {
 	if err != nil || !account.Stands(s, g.r.at) {
 		return &nested.Error{Path: g.delegation.Path, Code: nested.CodeRevoked}
 	}
-	switch _, err := g.accounts.BindDevice(ctx, tx, g.device); {
+	added, err := g.accounts.BindDevice(ctx, tx, g.device)
+	switch {
 	case errors.Is(err, account.ErrKeyInUse), errors.Is(err, storage.ErrConflict):
 		return errDeviceOther
 	case errors.Is(err, account.ErrTooManyDevices):
 		return errDevices
-	default:
-		return err
 	}
+	if g.r.event = nil; added {
+		g.r.event = g.r.addedDevice(g.device, "")
+	}
+	return err
 }
 
 // common returns the words of a that b has too.

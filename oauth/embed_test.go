@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
@@ -159,7 +160,7 @@ func TestEmbedRefused(t *testing.T) {
 		"a device id with a dot": {"app", laptop, embedForm(about(delegation, laptop, "07.b", 2)), nil,
 			refusal{code: token, description: "tokens[0]: not_bound: the statement is about a device whose id is none of this server's"}},
 		"a device of another domain's client": {"app", laptop, embedForm(about(delegation, laptop, "07b", 2)),
-			i.changing("app", func(c *oauth.Client) { c.Domains = []string{"acme.example"} }),
+			i.changing("app", func(c *clients.Client) { c.Domains = []string{"acme.example"} }),
 			refusal{code: invalid, description: "The subject is of a domain"}},
 		"a device for a wider scope": {"app", laptop, with(embedForm(about(delegation, laptop,
 			"07b", 2)), url.Values{"scope": {"introspect"}}), nil,

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/storage"
 )
@@ -201,7 +202,7 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 }
 
 // subject finds the user whom a URI names, in a domain that the client may deal with.
-func (p *Provider) subject(ctx context.Context, client *Client, uri string) (u storage.User, err error) {
+func (p *Provider) subject(ctx context.Context, client *clients.Client, uri string) (u storage.User, err error) {
 	id, err := claims.Parser{AllowSingleLabel: true}.Parse(uri)
 	if err != nil || !slices.Contains(client.Domains, id.Domain()) {
 		return u, errAbroad

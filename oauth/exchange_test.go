@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/nested"
@@ -253,11 +254,11 @@ func TestExchangeRefused(t *testing.T) {
 			refusal{code: "invalid_target",
 				description: "The subject_token is not for the resource '" + issuerURL + "'. It is for: im:example.com."}},
 		"a domain that the client lost": {"app", phone, exchangeForm(held.AccessToken, accessToken, ""),
-			i.changing("app", func(c *oauth.Client) { c.Domains = []string{"acme.example"} }),
+			i.changing("app", func(c *clients.Client) { c.Domains = []string{"acme.example"} }),
 			refusal{code: invalid,
 				description: "The subject is of a domain that this server does not issue in, or that the client is not registered for."}},
 		"a scope that the client lost": {"app", phone, exchangeForm(held.AccessToken, accessToken, ""),
-			i.changing("app", func(c *oauth.Client) { c.Scopes = []string{"im:handle"} }),
+			i.changing("app", func(c *clients.Client) { c.Scopes = []string{"im:handle"} }),
 			refusal{code: "invalid_scope",
 				description: "The client is no longer registered for the scope 'im:device' of the subject_token: ask for fewer."}},
 		"the user asks too often": {"app", phone, exchangeForm(held.AccessToken, accessToken, ""), func(*testing.T) func() {
@@ -280,18 +281,18 @@ func TestExchangeRefused(t *testing.T) {
 		"a resource of another client": {"service", machine, granted(url.Values{"audience": {"https://elsewhere.example"}}), nil,
 			refusal{code: "invalid_target", description: "The client is not registered for the resource"}},
 		"a grant in another domain": {"service", machine, exchangeForm(grant.Token, statement, actor),
-			i.changing("service", func(c *oauth.Client) { c.Domains = []string{"acme.example"} }),
+			i.changing("service", func(c *clients.Client) { c.Domains = []string{"acme.example"} }),
 			refusal{code: invalid, description: "The subject is of a domain"}},
 		"more than the client may have": {"service", machine, exchangeForm(grant.Token, statement, actor),
-			i.changing("service", func(c *oauth.Client) { c.Scopes = []string{"introspect"} }),
+			i.changing("service", func(c *clients.Client) { c.Scopes = []string{"introspect"} }),
 			refusal{code: "invalid_scope",
 				description: "The client is not registered for the scope 'im:handle' of the subject_token: ask for fewer."}},
 		"evidence that it may not embed": {"service", machine, granted(url.Values{"im_evidence": {"true"}}),
-			i.changing("service", func(c *oauth.Client) { c.Embed = nil }),
+			i.changing("service", func(c *clients.Client) { c.Embed = nil }),
 			refusal{code: "unauthorized_client",
 				description: "The client is not registered to embed tokens of a relation that this takes"}},
 		"a grant by a key, which always goes along": {"service", machine, exchangeForm(keyed, statement, actor),
-			i.changing("service", func(c *oauth.Client) { c.Embed = nil }),
+			i.changing("service", func(c *clients.Client) { c.Embed = nil }),
 			refusal{code: "unauthorized_client", description: "The client is not registered to embed"}},
 		"a disabled user": {"service", machine, exchangeForm(grant.Token, statement, actor), func(t *testing.T) func() {
 			i.change(t, alice, func(u *storage.User) { u.DisabledAt = i.clock.now() })
@@ -307,7 +308,7 @@ func TestExchangeRefused(t *testing.T) {
 		"one as evidence": {"service", machine, with(exchangeForm(i.sign(t, let), accessToken, actor), url.Values{"im_evidence": {"true"}}), nil,
 			refusal{code: invalid, description: "An access token is never embedded as evidence: send the grant of the subject as subject_token."}},
 		"one in another domain": {"service", machine, exchangeForm(i.sign(t, let), accessToken, actor),
-			i.changing("service", func(c *oauth.Client) { c.Domains = []string{"acme.example"} }),
+			i.changing("service", func(c *clients.Client) { c.Domains = []string{"acme.example"} }),
 			refusal{code: invalid, description: "The subject is of a domain"}},
 
 		"an actor's garbage": {"service", machine, exchangeForm(grant.Token, statement, "garbage"), nil,
@@ -333,13 +334,13 @@ func TestExchangeRefused(t *testing.T) {
 }
 
 // changing returns a step that changes the registration of a client, and another that undoes it.
-func (i *issuer) changing(id string, change func(c *oauth.Client)) func(t *testing.T) func() {
+func (i *issuer) changing(id string, change func(c *clients.Client)) func(t *testing.T) func() {
 	return func(t *testing.T) func() {
 		i.register(t, id, change)
 		return func() {
 			for _, c := range clientList() {
 				if c.ID == id {
-					i.register(t, id, func(changed *oauth.Client) { *changed = c })
+					i.register(t, id, func(changed *clients.Client) { *changed = c })
 				}
 			}
 		}

@@ -4,9 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
+	"net/netip"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/storage"
 )
@@ -59,7 +60,7 @@ func (p *Provider) rotate(ctx context.Context, r *tokenRequest, g *refreshGrant)
 		return err
 	}
 	err := p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if err := r.client.stands(ctx, tx); err != nil {
+		if err := r.client.Check(ctx, tx); err != nil {
 			return err
 		}
 		if err := p.decide(ctx, r, tx); err != nil {
@@ -102,6 +103,9 @@ func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, err
 			return TokenAnswer{}, p.endReused(ctx, r, err)
 		}
 	}
+	if r.event != nil {
+		p.audit.Record(ctx, *r.event)
+	}
 	answer := TokenAnswer{
 		AccessToken:     signed,
 		TokenType:       "DPoP", // RFC 9449 §5
@@ -123,7 +127,7 @@ func (p *Provider) commit(ctx context.Context, r *tokenRequest) error {
 		return nil
 	}
 	return p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if err := r.client.stands(ctx, tx); err != nil {
+		if err := r.client.Check(ctx, tx); err != nil {
 			return err
 		}
 		if r.token.user.ID != "" {
@@ -137,7 +141,7 @@ func (p *Provider) commit(ctx context.Context, r *tokenRequest) error {
 
 // write spends the client's assertion and commits the grant.
 func (p *Provider) write(ctx context.Context, tx storage.Tx, r *tokenRequest) error {
-	if err := r.assertion.spend(ctx, tx); err != nil {
+	if err := r.assertion.Spend(ctx, tx); err != nil {
 		return err
 	}
 	if !r.token.writes {
@@ -159,8 +163,8 @@ func asRead(ctx context.Context, tx storage.Tx, user storage.User) error {
 // the session ends.
 type reuse struct {
 	session storage.Grant
+	kind    audit.Kind
 	reason  string // of the end of the session
-	event   string
 	answer  *Error
 }
 
@@ -179,7 +183,22 @@ func (p *Provider) endReused(ctx context.Context, r *tokenRequest, err error) er
 	if err := p.endGrant(ctx, e.session, e.reason, r.assertion); err != nil {
 		return err
 	}
-	p.log.WarnContext(ctx, "audit: "+e.event,
-		slog.String("sid", e.session.ID), slog.String("client", e.session.Client), slog.String("domain", e.session.Domain))
+	p.audit.Record(ctx, sessionEvent(e.kind, e.session, r.Source))
 	return e.answer
+}
+
+// sessionEvent is an event about a session, caused by a request of its client from an address.
+func sessionEvent(kind audit.Kind, g storage.Grant, from netip.Addr) audit.Event {
+	return audit.Event{
+		Kind: kind, Actor: audit.ActorClient, Domain: g.Domain, User: g.User, Device: g.Device, Client: g.Client, Session: g.ID,
+		Address: from,
+	}
+}
+
+// addedDevice is the event of a device that a token request added.
+func (r *tokenRequest) addedDevice(d storage.Device, session string) *audit.Event {
+	return &audit.Event{
+		Kind: audit.DeviceAdded, Actor: audit.ActorUser, Domain: d.Domain, User: d.User, Device: d.ID, Client: r.client.ID,
+		Session: session, Statement: d.Delegation, Address: r.Source,
+	}
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/nested"
@@ -66,14 +67,15 @@ type issuer struct {
 	proofs   *dpop.Verifier
 	clock    *clock
 	limits   *limiter
-	clients  []oauth.Client
+	registry *clients.Registry
+	clients  []clients.Client
 }
 
 // A limiter refuses what a test wants it to.
 type limiter struct{ client, user error }
 
-func (l *limiter) Client(*oauth.Client, netip.Addr) error { return l.client }
-func (l *limiter) User(storage.User, string) error        { return l.user }
+func (l *limiter) Client(*clients.Client, netip.Addr) error { return l.client }
+func (l *limiter) User(storage.User, string) error          { return l.user }
 
 // An authority believes the issuer about example.com, and nobody else.
 type authority struct{ ring *keys.Ring }
@@ -93,9 +95,9 @@ func (authority) Speaks(_ context.Context, issuer, domain string) error {
 }
 
 // clientList returns the clients of every test.
-func clientList() []oauth.Client {
+func clientList() []clients.Client {
 	sum := sha256.Sum256([]byte(secret))
-	app := oauth.Client{
+	app := clients.Client{
 		ID: "app", RedirectURIs: []string{callback}, Grants: oauth.GrantTypes[:2], Scopes: []string{"im:handle", "im:device",
 			"introspect"},
 		Domains: []string{"example.com"}, FirstParty: true,
@@ -105,7 +107,7 @@ func clientList() []oauth.Client {
 	other, short := app, app
 	other.ID, other.Grants, other.Embed = "other", app.Grants[:3], nil // no refresh tokens
 	short.ID, short.Scopes = "short", []string{"im:handle"}
-	service := oauth.Client{
+	service := clients.Client{
 		ID: "service", SecretSHA256: sum[:], Grants: []string{oauth.GrantClientCredentials, oauth.GrantExchange, oauth.GrantEmbed},
 		Scopes: []string{"introspect", "introspect:domain",
 			"im:handle"}, Domains: []string{"example.com"}, Resources: []string{"https://rooms.example.com"},
@@ -114,7 +116,7 @@ func clientList() []oauth.Client {
 	bearer, wide := service, service
 	bearer.ID, bearer.Bearer = "bearer", true
 	wide.ID, wide.Domains = "wide", []string{"example.com", "acme.example"}
-	return []oauth.Client{app, other, short, service, bearer, wide}
+	return []clients.Client{app, other, short, service, bearer, wide}
 }
 
 // newIssuer starts an issuer on an empty database. Spent proofs are in memory; inUpdate lets refreshes spend them within the
@@ -153,12 +155,14 @@ func newIssuer(t *testing.T, inUpdate bool) *issuer {
 	check(err)
 	i.proofs, err = dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces, Now: i.clock.now})
 	check(err)
+	i.registry, err = clients.New(clients.Config{Issuer: issuerURL, Store: i.store, TokenLife: 10 * time.Minute, Now: i.clock.now})
+	check(err)
 	i.Provider, err = oauth.New(oauth.Config{
 		Issuer: issuerURL,
 		Domains: []oauth.Domain{
 			{Name: "example.com", Providers: []string{"login"}}, {Name: "acme.example", Providers: []string{"acme"}},
 		},
-		Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, SpendInUpdate: inUpdate,
+		Clients: i.registry, Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, SpendInUpdate: inUpdate,
 		Authority: authority{i.ring}, Development: true,
 		RefreshKey: [32]byte{3},
 		Lifetimes: oauth.Lifetimes{
@@ -167,7 +171,7 @@ func newIssuer(t *testing.T, inUpdate bool) *issuer {
 		Limiter: i.limits, Now: i.clock.now,
 	})
 	check(err)
-	check(i.SetClients(i.clients))
+	check(i.registry.Set(i.clients))
 	return i
 }
 
@@ -181,14 +185,14 @@ func (i *issuer) advance(t *testing.T, d time.Duration) {
 }
 
 // register changes the registration of a client.
-func (i *issuer) register(t *testing.T, id string, change func(c *oauth.Client)) {
+func (i *issuer) register(t *testing.T, id string, change func(c *clients.Client)) {
 	t.Helper()
 	for n := range i.clients {
 		if i.clients[n].ID == id {
 			change(&i.clients[n])
 		}
 	}
-	if err := i.SetClients(i.clients); err != nil {
+	if err := i.registry.Set(i.clients); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -332,11 +336,11 @@ func (i *issuer) refuses(t *testing.T, r oauth.TokenRequest, want refusal) {
 	}
 	if proof := r.Header.Get("DPoP"); proof != "" && (want.err == nil || want.err == errLimit) {
 		sum := sha256.Sum256([]byte(secret))
-		spare := oauth.Client{
+		spare := clients.Client{
 			ID: "spare", SecretSHA256: sum[:], Grants: []string{oauth.GrantClientCredentials}, Scopes: []string{"introspect"},
 			Domains: []string{"example.com"},
 		}
-		if err := i.SetClients(append([]oauth.Client{spare}, i.clients...)); err != nil {
+		if err := i.registry.Set(append([]clients.Client{spare}, i.clients...)); err != nil {
 			t.Fatal(err)
 		}
 		limits := *i.limits

@@ -16,15 +16,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/netip"
-	"sync/atomic"
 	"time"
 
 	"github.com/ory/fosite"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/storage"
 )
@@ -73,7 +73,7 @@ type Lifetimes struct {
 type Limiter interface {
 	// Client is asked when the client of a request is known: one with a secret has proved to have it, a public one was
 	// only named.
-	Client(c *Client, from netip.Addr) error
+	Client(c *clients.Client, from netip.Addr) error
 	// User is asked when everything about a request of a client for the tokens of a user was found good but that its proof is
 	// new.
 	User(u storage.User, client string) error
@@ -81,14 +81,15 @@ type Limiter interface {
 
 type noLimiter struct{}
 
-func (noLimiter) Client(*Client, netip.Addr) error { return nil }
-func (noLimiter) User(storage.User, string) error  { return nil }
+func (noLimiter) Client(*clients.Client, netip.Addr) error { return nil }
+func (noLimiter) User(storage.User, string) error          { return nil }
 
 // Config configures [New]. All fields are required but those that say otherwise.
 type Config struct {
 	// Issuer is the server's own URL, without a slash at its end; endpoint URLs are made by adding a path.
 	Issuer   string
 	Domains  []Domain
+	Clients  *clients.Registry
 	Store    storage.Store
 	Accounts *account.Accounts
 	Keys     Keys
@@ -97,8 +98,6 @@ type Config struct {
 	// SpendInUpdate says that the replay store of Proofs is in memory, so that a proof can be spent within a transaction of
 	// Store: a refresh is then one transaction. A replay store that is a database must not be called there.
 	SpendInUpdate bool
-	// ClientKeys finds the keys of clients that have a JWKSURI. Required if there is one.
-	ClientKeys ClientKeys
 	// Authority tells whom to believe about what tokens enclose: the server itself, and its peers.
 	Authority nested.KeySource
 	// Development admits reserved domains in what tokens enclose.
@@ -114,15 +113,15 @@ type Config struct {
 	Now func() time.Time
 	// Rand makes codes, ids and states. Nil means [crypto/rand.Reader].
 	Rand io.Reader
-	// Log receives audit events. Nil discards them.
-	Log *slog.Logger
+	// Audit records sessions that end and devices that are added. Nil records nothing.
+	Audit *audit.Recorder
 }
 
 // A Provider answers authorization, token and revocation requests. Its methods are safe for concurrent use.
 type Provider struct {
 	issuer   string
 	domains  map[string]Domain
-	clients  atomic.Pointer[map[string]*Client] // never changed in place: see SetClients
+	clients  *clients.Registry
 	store    storage.Store
 	accounts *account.Accounts
 	keys     Keys
@@ -130,7 +129,6 @@ type Provider struct {
 
 	spendInUpdate bool
 
-	published ClientKeys
 	authority nested.KeySource
 	reserved  bool // domains are admitted that are set aside for tests
 	refresh   refreshTokens
@@ -139,15 +137,15 @@ type Provider struct {
 	revoked   func(...storage.Revocation)
 	now       func() time.Time
 	rand      io.Reader
-	log       *slog.Logger
+	audit     *audit.Recorder
 	engine    *fosite.Config // see dispatch
 }
 
 // New returns a provider.
 func New(cfg Config) (*Provider, error) {
-	if cfg.Issuer == "" || cfg.Store == nil || cfg.Accounts == nil || cfg.Keys == nil || cfg.Proofs == nil ||
+	if cfg.Issuer == "" || cfg.Clients == nil || cfg.Store == nil || cfg.Accounts == nil || cfg.Keys == nil || cfg.Proofs == nil ||
 		cfg.Authority == nil {
-		return nil, errors.New("oauth: Config needs Issuer, Store, Accounts, Keys, Proofs and Authority")
+		return nil, errors.New("oauth: Config needs Issuer, Clients, Store, Accounts, Keys, Proofs and Authority")
 	}
 	if cfg.RefreshKey == [32]byte{} {
 		return nil, errors.New("oauth: Config needs a RefreshKey")
@@ -159,6 +157,7 @@ func New(cfg Config) (*Provider, error) {
 	p := &Provider{
 		issuer:   cfg.Issuer,
 		domains:  make(map[string]Domain, len(cfg.Domains)),
+		clients:  cfg.Clients,
 		store:    cfg.Store,
 		accounts: cfg.Accounts,
 		keys:     cfg.Keys,
@@ -166,7 +165,6 @@ func New(cfg Config) (*Provider, error) {
 
 		spendInUpdate: cfg.SpendInUpdate,
 
-		published: cfg.ClientKeys,
 		authority: cfg.Authority,
 		reserved:  cfg.Development,
 		refresh:   refreshTokens{key: cfg.RefreshKey},
@@ -175,7 +173,7 @@ func New(cfg Config) (*Provider, error) {
 		revoked:   cfg.Revoked,
 		now:       cfg.Now,
 		rand:      cfg.Rand,
-		log:       cfg.Log,
+		audit:     cfg.Audit,
 	}
 	for _, d := range cfg.Domains {
 		if len(d.Providers) == 0 {
@@ -183,7 +181,6 @@ func New(cfg Config) (*Provider, error) {
 		}
 		p.domains[d.Name] = d
 	}
-	p.clients.Store(new(map[string]*Client)) // none until SetClients
 	if p.limiter == nil {
 		p.limiter = noLimiter{}
 	}
@@ -196,9 +193,9 @@ func New(cfg Config) (*Provider, error) {
 	if p.rand == nil {
 		p.rand = rand.Reader
 	}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
-	}
 	p.engine = engineConfig(p)
 	return p, nil
 }
+
+// Client returns the registered client of an id, and false if there is none.
+func (p *Provider) Client(id string) (*clients.Client, bool) { return p.clients.Client(id) }

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -33,7 +34,7 @@ type PushedAnswer struct {
 
 // An Admit stores a pushed request by store, under a key and until a time, unless too many are stored. The client is
 // authenticated if it can be. Its error is that of [Provider.Push].
-type Admit func(c *Client, key [32]byte, until time.Time, store func() error) error
+type Admit func(c *clients.Client, key [32]byte, until time.Time, store func() error) error
 
 // Push takes an authorization request ahead of the browser (RFC 9126 §2.1). A proof that comes with it names the key
 // that the code will be bound to, as dpop_jkt does; where both are given they agree (RFC 9449 §10.1). Errors are those
@@ -43,7 +44,7 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (Pushe
 	if err != nil {
 		return PushedAnswer{}, err
 	}
-	client, once, err := p.identify(ctx, r.Header, r.Form)
+	client, once, err := p.clients.Authenticate(ctx, r.Header, r.Form)
 	if err != nil {
 		return PushedAnswer{}, err
 	}
@@ -95,7 +96,7 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (Pushe
 			}
 		}
 		return p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-			if err := once.spend(ctx, tx); err != nil {
+			if err := once.Spend(ctx, tx); err != nil {
 				return err
 			}
 			return tx.InsertPushed(ctx, pushed)
@@ -106,7 +107,7 @@ func (p *Provider) Push(ctx context.Context, r TokenRequest, admit Admit) (Pushe
 
 // unfold returns the parameters of an authorization request: those in the query or, all of them, those that were pushed
 // (RFC 9126 §4). The name of a pushed request stays among them, for Finish to spend.
-func (p *Provider) unfold(ctx context.Context, client *Client, params url.Values) (url.Values, error) {
+func (p *Provider) unfold(ctx context.Context, client *clients.Client, params url.Values) (url.Values, error) {
 	uri := params.Get("request_uri")
 	if !strings.HasPrefix(uri, requestURIPrefix) {
 		if client.RequirePAR {

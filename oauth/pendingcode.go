@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -27,7 +28,7 @@ type Login struct {
 // the end of the login, and then sends the browser to Location.
 type PendingCode struct {
 	provider *Provider
-	client   *Client
+	client   *clients.Client
 	user     storage.User
 	pushed   string // the request_uri of a pushed request
 	redirect string
@@ -98,7 +99,7 @@ func (c *PendingCode) Insert(ctx context.Context, tx storage.Tx) error {
 }
 
 func (c *PendingCode) unchanged(ctx context.Context, tx storage.Tx) error {
-	if err := c.client.stands(ctx, tx); err != nil {
+	if err := c.client.Check(ctx, tx); err != nil {
 		return err
 	}
 	return asRead(ctx, tx, c.user)
@@ -113,7 +114,7 @@ func (c *PendingCode) store(ctx context.Context, tx storage.Tx) error {
 
 // Refused turns a refusal by Insert into the [*AuthorizeError] that ends the login. It returns any other error as it is.
 func (c *PendingCode) Refused(err error) error {
-	if errors.Is(err, errClientGone) {
+	if errors.Is(err, clients.ErrRemoved) {
 		return &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}
 	}
 	return c.provider.tell(err, c.redirect, c.state)
@@ -147,12 +148,12 @@ func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) 
 const appGone = "The app that sent you here is not known any more."
 
 // known checks a stored request again, now that the user is known. It also returns the redirect URI.
-func (p *Provider) known(ctx context.Context, request url.Values, user storage.User) (*Client, *Authorization, string, error) {
+func (p *Provider) known(ctx context.Context, request url.Values, user storage.User) (*clients.Client, *Authorization, string, error) {
 	client, a, err := p.recheck(request)
 	if err != nil {
 		return nil, nil, "", err
 	}
-	redirect, _ := client.matchRedirect(request.Get("redirect_uri"))
+	redirect, _ := client.MatchRedirect(request.Get("redirect_uri"))
 	if a.Provider == "" || user.Domain != a.Domain { // domains are isolated from each other
 		return nil, nil, "", p.tell(refuse(CodeInvalidRequest, "The client was registered for other domains or OpenID providers meanwhile: begin a new login."), redirect, request.Get("state"))
 	}

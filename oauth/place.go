@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 )
 
 // place says in which domain a person logs in and at which of its OpenID providers. Both are empty, or the provider is,
@@ -13,7 +14,7 @@ import (
 //
 // The domain is that of im_domain, else of login_hint, else that of the provider in im_provider (an id is of one domain
 // only), else the client's only one; the provider that of im_provider, else the domain's only one.
-func (p *Provider) place(c *Client, params url.Values) (domain, provider string, err error) {
+func (p *Provider) place(c *clients.Client, params url.Values) (domain, provider string, err error) {
 	domain, err = p.domainFor(c, params)
 	if err != nil {
 		return "", "", err
@@ -41,7 +42,7 @@ func (p *Provider) place(c *Client, params url.Values) (domain, provider string,
 
 // domainFor says which domain a request is about: im_domain, else that of login_hint, else the client's only one;
 // empty if the client has several.
-func (p *Provider) domainFor(c *Client, form url.Values) (string, error) {
+func (p *Provider) domainFor(c *clients.Client, form url.Values) (string, error) {
 	name := form.Get("im_domain")
 	if name == "" {
 		name = hintedDomain(form.Get("login_hint"), c.Domains)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -155,7 +156,7 @@ func (g *refreshGrant) replaced(now storage.Grant) error {
 	if g.gen > now.Gen || !madeAfter(g.r.proof, now.RotatedAt) {
 		return errRefresh
 	}
-	return &reuse{now, "refresh_reused", "replaced refresh token used again: session ended", errRefresh}
+	return &reuse{now, audit.RefreshReused, "refresh_reused", errRefresh}
 }
 
 // clockAhead is more than the iat of a proof may run ahead of the server's clock.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -92,12 +93,12 @@ func TestRefreshRefused(t *testing.T) {
 			}
 		}, want: unknown, over: true},
 		"a domain that the client lost": {before: func(t *testing.T, i *issuer, _ storage.User, _ string) {
-			i.register(t, "app", func(c *oauth.Client) { c.Domains = []string{"acme.example"} })
+			i.register(t, "app", func(c *clients.Client) { c.Domains = []string{"acme.example"} })
 		}, want: refusal{code: invalid, description: "The client is no longer registered for the domain of this session."}, over: true},
 		"a scope that was not granted": {change: func(string) url.Values { return url.Values{"scope": {"im:handle account"}} },
 			want: refusal{code: "invalid_scope", description: "The scope 'account' was not granted. These were: im:handle, im:device."}},
 		"a scope that the client lost": {before: func(t *testing.T, i *issuer, _ storage.User, _ string) {
-			i.register(t, "app", func(c *oauth.Client) { c.Scopes = []string{"im:handle"} })
+			i.register(t, "app", func(c *clients.Client) { c.Scopes = []string{"im:handle"} })
 		}, want: refusal{code: "invalid_scope",
 			description: "The client is no longer registered for the scope 'im:device': ask for fewer, or begin a new login."}, over: true},
 		"a resource that was not granted": {change: func(string) url.Values {
@@ -109,7 +110,7 @@ func TestRefreshRefused(t *testing.T) {
 		"the user asks too often": {before: func(_ *testing.T, i *issuer, _ storage.User, _ string) { i.limits.user = errLimit },
 			want: refusal{err: errLimit}, over: true},
 		"a client without the grant": {before: func(t *testing.T, i *issuer, _ storage.User, _ string) {
-			i.register(t, "app", func(c *oauth.Client) { c.Grants = []string{oauth.GrantCode} })
+			i.register(t, "app", func(c *clients.Client) { c.Grants = []string{oauth.GrantCode} })
 		}, want: refusal{code: "unauthorized_client",
 			description: "The client is not registered for the grant type 'refresh_token'."}, over: true},
 	} {

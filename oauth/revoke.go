@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -20,7 +21,7 @@ var errRevokeKey = refuse(CodeInvalidRequest, "The access token is bound to anot
 // it. (RFC 7009 §5 assumes that a holder could do worse with the token; the holder of a key-bound one cannot.) Errors are
 // those of [Provider.Token].
 func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
-	client, once, err := p.identify(ctx, r.Header, r.Form)
+	client, once, err := p.clients.Authenticate(ctx, r.Header, r.Form)
 	if err != nil {
 		return err
 	}
@@ -35,7 +36,11 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 		case err != nil:
 			return err
 		case g.Client == client.ID && g.EndedAt.IsZero():
-			return p.endGrant(ctx, g, "revoked", once)
+			if err := p.endGrant(ctx, g, "revoked", once); err != nil {
+				return err
+			}
+			p.audit.Record(ctx, sessionEvent(audit.SessionRevoked, g, r.Source))
+			return nil
 		}
 	} else if set, ok := p.own(token); ok && set.ClientID == client.ID {
 		if now := p.now(); now.Before(set.Expires) {
@@ -45,18 +50,23 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 				}
 			}
 			cause := revocation.Cause{Reason: "revoked", At: now, TokenLife: set.Expires.Sub(now)}
-			var domain, user string
+			event := audit.Event{Kind: audit.TokenRevoked, Actor: audit.ActorClient, Client: client.ID, Session: set.SID, Address: r.Source}
 			if !set.Service() {
 				id, err := set.Identity()
 				if err != nil {
 					return err
 				}
-				domain, user = id.User.Domain(), id.User.Local()
+				event.Domain, event.User = id.User.Domain(), id.User.Local()
+				event.Device = id.Device.Device()
 			}
-			return p.revoke(ctx, domain, user, revocation.RevokeToken(set.JTI, cause), once.spend)
+			err := p.revoke(ctx, event.Domain, event.User, revocation.RevokeToken(set.JTI, cause), once.Spend)
+			if err == nil {
+				p.audit.Record(ctx, event)
+			}
+			return err
 		}
 	}
-	return p.spendOnce(ctx, once)
+	return p.clients.Spend(ctx, once)
 }
 
 // proveKey checks and spends the proof of a request to an endpoint of the server, which must be by the key of jkt.

@@ -3,6 +3,8 @@ package oauth
 import (
 	"slices"
 	"strings"
+
+	"github.com/imidentity/issuer/clients"
 )
 
 // scopeList reads a scope parameter (RFC 6749 §3.3). It leaves out openid: the server issues no ID tokens.
@@ -18,7 +20,7 @@ func scopeList(text string) []string {
 
 // audience returns the audience that resource parameters ask for (RFC 8707 §2): each is among the client's resources
 // or the URIs of its domains, or is this server; none means the domain's own URI.
-func (p *Provider) audience(c *Client, domain string, resources []string) ([]string, error) {
+func (p *Provider) audience(c *clients.Client, domain string, resources []string) ([]string, error) {
 	if len(resources) == 0 && domain == "" { // the user chooses the domain, and then this is asked again
 		return nil, nil
 	}

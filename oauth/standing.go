@@ -51,7 +51,7 @@ func (p *Provider) stand(ctx context.Context, set claims.Set) (*ownToken, error)
 		}
 	}
 	if set.Service() {
-		if _, ok := p.Client(set.ClientID); !ok {
+		if _, ok := p.clients.Client(set.ClientID); !ok {
 			return nil, errInactive
 		}
 		return t, nil

@@ -4,33 +4,35 @@ import (
 	"errors"
 	"net/url"
 	"strings"
+
+	"github.com/imidentity/issuer/clients"
 )
 
 // Refuse ends an authorization request that the person, or her provider, did not go through with: code is an OAuth
 // error code for the client. It returns where to send the browser, as an [*AuthorizeError].
 func (p *Provider) Refuse(request url.Values, code, description string) error {
-	client, _ := p.Client(request.Get("client_id"))
+	client, _ := p.clients.Client(request.Get("client_id"))
 	return p.tellIfKnown(client, refuse(code, description), request)
 }
 
 // RedirectURI is where a request that was found good ends; "" if the client does not allow that any more.
 func (p *Provider) RedirectURI(request url.Values) string {
-	client, ok := p.Client(request.Get("client_id"))
+	client, ok := p.clients.Client(request.Get("client_id"))
 	if !ok {
 		return ""
 	}
-	redirect, _ := client.matchRedirect(request.Get("redirect_uri"))
+	redirect, _ := client.MatchRedirect(request.Get("redirect_uri"))
 	return redirect
 }
 
 // tellIfKnown is tell where the request may not name a redirect URI of the client's.
-func (p *Provider) tellIfKnown(client *Client, err error, request url.Values) error {
+func (p *Provider) tellIfKnown(client *clients.Client, err error, request url.Values) error {
 	var e *Error
 	if !errors.As(err, &e) {
 		return err
 	}
 	if client != nil {
-		if redirect, ok := client.matchRedirect(request.Get("redirect_uri")); ok {
+		if redirect, ok := client.MatchRedirect(request.Get("redirect_uri")); ok {
 			return p.tell(err, redirect, request.Get("state"))
 		}
 	}

@@ -11,7 +11,9 @@ import (
 	"github.com/ory/fosite"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -44,14 +46,15 @@ type tokenRequest struct {
 	at         time.Time // when the request came
 	unverified *dpop.Unverified
 	proof      *dpop.Proof // nil for a service that may do without
-	client     *Client
-	assertion  *once // the client's assertion, which is spent with the first write
-	counted    bool  // for the user
-	spent      bool  // the proof is spent
+	client     *clients.Client
+	assertion  *clients.Assertion // the client's assertion, which is spent with the first write
+	counted    bool               // for the user
+	spent      bool               // the proof is spent
 
 	grant     grant
 	token     *token
-	committed bool // everything that goes with the token is durable
+	committed bool         // everything that goes with the token is durable
+	event     *audit.Event // that the transaction caused; nil if there is none
 	answer    TokenAnswer
 }
 
@@ -89,14 +92,14 @@ func (p *Provider) Token(ctx context.Context, in TokenRequest) (TokenAnswer, err
 
 // authenticate finds the client of a request, which must be registered for the grant type, and verifies the proof.
 func (p *Provider) authenticate(ctx context.Context, r *tokenRequest) error {
-	client, assertion, err := p.identify(ctx, r.Header, r.Form)
+	client, assertion, err := p.clients.Authenticate(ctx, r.Header, r.Form)
 	if err != nil {
 		return err
 	}
 	if grantType := r.Form.Get("grant_type"); !client.Allows(grantType) {
 		return refuse(CodeUnauthorizedClient, "The client is not registered for the grant type "+named(grantType)+".")
 	}
-	if err := client.stands(ctx, p.store); err != nil {
+	if err := client.Check(ctx, p.store); err != nil {
 		return err
 	}
 	if err := p.limiter.Client(client, r.Source); err != nil {

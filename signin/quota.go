@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/internal/follow"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -104,7 +105,7 @@ func (q *Quota) Resize(size QuotaSize) {
 // AdmitPushed returns the [oauth.Admit] for a request from an address. A request that an authenticated client pushes is counted
 // for the client, wherever it runs. If there is no place, nothing is stored and the error is [ErrFull] or a [*QuotaError].
 func (q *Quota) AdmitPushed(from netip.Addr) oauth.Admit {
-	return func(c *oauth.Client, key [32]byte, until time.Time, store func() error) error {
+	return func(c *clients.Client, key [32]byte, until time.Time, store func() error) error {
 		if c.Public() {
 			return q.admit(key, placeOf(from), until, store)
 		}

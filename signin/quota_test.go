@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/signin"
 )
@@ -41,11 +42,11 @@ func TestQuota(t *testing.T) {
 	if n := w.pending(t); n != 8 {
 		t.Errorf("%d logins are stored, want 8", n)
 	}
-	trusted := oauth.Client{ID: "web", SecretSHA256: make([]byte, 32)}
-	push := func(c oauth.Client, key byte) error {
+	trusted := clients.Client{ID: "web", SecretSHA256: make([]byte, 32)}
+	push := func(c clients.Client, key byte) error {
 		return w.quota.AdmitPushed(netip.MustParseAddr("198.51.100.1"))(&c, [32]byte{key}, w.now().Add(time.Minute), func() error { return nil })
 	}
-	if err := push(clients[0], 1); !errors.Is(err, signin.ErrFull) {
+	if err := push(registered[0], 1); !errors.Is(err, signin.ErrFull) {
 		t.Errorf("a request pushed by a public client = %v, want %v", err, signin.ErrFull)
 	}
 	if err := push(trusted, 2); err != nil {

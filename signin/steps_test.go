@@ -10,6 +10,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/storage"
@@ -121,21 +122,21 @@ func TestMeanwhile(t *testing.T) {
 		wantRefused(t, good[signin.Refuse](t, u, page, signin.Decide{Allow: true}), oauth.CodeTemporarilyUnavailable)
 	})
 	t.Run("client without the domain", func(t *testing.T) {
-		defer w.oauth.SetClients(clients)
+		defer w.clients.Set(registered)
 		u := w.user("alice")
 		page := u.asked(t, "guest", nil)
-		changed := clients[1]
+		changed := registered[1]
 		changed.Domains = []string{"example.org"}
-		if err := w.oauth.SetClients([]oauth.Client{changed}); err != nil {
+		if err := w.clients.Set([]clients.Client{changed}); err != nil {
 			t.Fatal(err)
 		}
 		wantRefused(t, good[signin.Refuse](t, u, page, signin.Decide{Allow: true}), oauth.CodeInvalidRequest)
 	})
 	t.Run("client that is gone", func(t *testing.T) {
-		defer w.oauth.SetClients(clients)
+		defer w.clients.Set(registered)
 		u := w.user("alice")
 		page := u.asked(t, "guest", nil)
-		if err := w.oauth.SetClients(nil); err != nil {
+		if err := w.clients.Set(nil); err != nil {
 			t.Fatal(err)
 		}
 		if out := good[signin.Refuse](t, u, page, signin.Decide{Allow: true}); out.Err.Location != "" {

@@ -18,6 +18,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/devidp"
@@ -37,14 +38,14 @@ const (
 )
 
 // The clients: the operator's own, which needs no consent, one of others, and one of two domains.
-var clients = []oauth.Client{
+var registered = []clients.Client{
 	client("own", true, "example.com"),
 	client("guest", false, "example.com"),
 	client("two", false, "example.com", "example.org"),
 }
 
-func client(id string, firstParty bool, domains ...string) oauth.Client {
-	return oauth.Client{
+func client(id string, firstParty bool, domains ...string) clients.Client {
+	return clients.Client{
 		ID: id, FirstParty: firstParty, Domains: domains, RedirectURIs: []string{home},
 		Grants: []string{oauth.GrantCode}, Scopes: []string{oauth.ScopeHandle},
 	}
@@ -56,6 +57,7 @@ type world struct {
 	quota    *signin.Quota
 	accounts *account.Accounts
 	oauth    *oauth.Provider
+	clients  *clients.Registry
 	store    storage.Store // below the interceptor
 	path     string        // of the database
 	idp      string        // URL of the OpenID provider
@@ -201,8 +203,12 @@ func open(t testing.TB, change func(*signin.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.clients, err = clients.New(clients.Config{Issuer: "https://issuer.example.com", Store: store, TokenLife: time.Minute, Now: w.now})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.oauth, err = oauth.New(oauth.Config{
-		Issuer: "https://issuer.example.com", Store: store, Accounts: w.accounts, Keys: ring, Proofs: proofs, Authority: nobody{},
+		Issuer: "https://issuer.example.com", Clients: w.clients, Store: store, Accounts: w.accounts, Keys: ring, Proofs: proofs, Authority: nobody{},
 		Domains: []oauth.Domain{
 			{Name: "example.com", Providers: []string{"dev"}}, {Name: "example.org", Providers: []string{"other", "third"}},
 		},
@@ -214,7 +220,7 @@ func open(t testing.TB, change func(*signin.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := w.oauth.SetClients(clients); err != nil {
+	if err := w.clients.Set(registered); err != nil {
 		t.Fatal(err)
 	}
 	w.quota = signin.NewQuota(signin.QuotaSize{}, w.now)

@@ -16,6 +16,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
@@ -32,6 +33,7 @@ type Config struct {
 	Providers []string
 	Accounts  *account.Accounts
 	OAuth     *oauth.Provider
+	Registry  *clients.Registry
 	Keys      *keys.Ring
 	Clients   Clients
 	// Backup writes the database to a new file. Its error is [ErrBackupExists] for a file that exists. Nil if the database is
@@ -70,7 +72,7 @@ type API struct{ Config }
 
 // New returns an API.
 func New(cfg Config) (*API, error) {
-	if len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.OAuth == nil || cfg.Keys == nil || cfg.Clients == nil {
+	if len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.OAuth == nil || cfg.Registry == nil || cfg.Keys == nil || cfg.Clients == nil {
 		return nil, errors.New("admin: Config is incomplete")
 	}
 	if cfg.Now == nil {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
@@ -34,7 +35,7 @@ func (a *API) listClients(c echo.Context) error {
 func (a *API) showClient(c echo.Context) error {
 	l, ok := a.Clients.Find(c.QueryParam("id"))
 	if !ok {
-		return oauth.ErrNoClient
+		return clients.ErrNotFound
 	}
 	return c.JSON(http.StatusOK, a.client(l))
 }
@@ -73,7 +74,7 @@ func (a *API) addClient(c echo.Context) error {
 	if l, ok := a.Clients.Find(entry.ID); ok && l.Stored == nil {
 		return httpapi.Conflict("client_taken", "the settings have a client "+entry.ID)
 	}
-	row, shown, err := a.OAuth.AddClient(c.Request().Context(), entry.ID, registration.Bytes(), entry.Auth == "secret")
+	row, shown, err := a.Registry.Add(c.Request().Context(), entry.ID, registration.Bytes(), entry.Auth == "secret")
 	if err != nil {
 		return err
 	}
@@ -91,13 +92,13 @@ func (a *API) replaceSecret(c echo.Context) error {
 	if err := a.inStorage(id); err != nil {
 		return err
 	}
-	row, secret, err := a.OAuth.RotateSecret(c.Request().Context(), id, keep)
-	if errors.Is(err, oauth.ErrNoSecret) {
+	row, secret, err := a.Registry.ReplaceSecret(c.Request().Context(), id, keep)
+	if errors.Is(err, clients.ErrNoSecret) {
 		return httpapi.Conflict("no_secret", "the client "+id+" has no secret: it does not authenticate with one")
 	} else if err != nil {
 		return err
 	}
-	a.record(c, audit.Event{Kind: audit.ClientSecretReplaced, Client: row.ID})
+	a.record(c, audit.Event{Kind: audit.ClientSecretReplaced, Client: id})
 	return a.changedClient(c, row, secret)
 }
 
@@ -108,12 +109,12 @@ func (a *API) removeClient(c echo.Context) error {
 		return err
 	}
 	reason := reason(c)
-	row, removed, err := a.OAuth.RemoveClient(c.Request().Context(), id, reason)
+	row, removed, err := a.Registry.Remove(c.Request().Context(), id, reason)
 	if err != nil {
 		return err
 	}
 	if removed {
-		a.record(c, audit.Event{Kind: audit.ClientRemoved, Client: row.ID, Reason: reason})
+		a.record(c, audit.Event{Kind: audit.ClientRemoved, Client: id, Reason: reason})
 	}
 	return a.changedClient(c, row, "")
 }

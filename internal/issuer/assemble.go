@@ -7,6 +7,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/admin"
 	"github.com/imidentity/issuer/internal/audit"
@@ -50,11 +51,15 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	i.limits = server.NewLimits(rates(cfg), i.now)
-	provider, err := i.openProvider(proofs, keys.Derive(secret, "refresh token"))
+	registry, err := i.newRegistry()
 	if err != nil {
 		return err
 	}
-	if i.clients, err = openRegister(ctx, i.store, provider, cfg, i.log); err != nil {
+	provider, err := i.openProvider(registry, proofs, keys.Derive(secret, "refresh token"))
+	if err != nil {
+		return err
+	}
+	if i.clients, err = openRegister(ctx, i.store, registry, cfg, i.log); err != nil {
 		return err
 	}
 	introspector, err := introspect.New(introspect.Config{
@@ -64,7 +69,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	return i.openServer(ctx, proofs, provider, introspector)
+	return i.openServer(ctx, registry, proofs, provider, introspector)
 }
 
 // openAccounts makes the accounts, and renews the collision keys of names that an earlier version made.
@@ -95,30 +100,37 @@ func (i *Instance) openAccounts(ctx context.Context) error {
 	return nil
 }
 
-// openProvider makes the OAuth server. It serves no client until the register gives it some.
-func (i *Instance) openProvider(proofs *dpop.Verifier, refreshKey [32]byte) (*oauth.Provider, error) {
-	cfg := i.cfg
-	clientKeys, err := newClientKeys(cfg, i.now, i.log)
+// newRegistry makes the registry of clients. It has none until the register gives it some.
+func (i *Instance) newRegistry() (*clients.Registry, error) {
+	keys, err := newClientKeys(i.cfg, i.now, i.log)
 	if err != nil {
 		return nil, err
 	}
+	return clients.New(clients.Config{
+		Issuer: i.cfg.Issuer, Store: i.store, Keys: keys, TokenLife: i.cfg.Lifetimes.Access, Revoked: i.revoked, Now: i.now,
+	})
+}
+
+// openProvider makes the OAuth server.
+func (i *Instance) openProvider(registry *clients.Registry, proofs *dpop.Verifier, refreshKey [32]byte) (*oauth.Provider, error) {
+	cfg := i.cfg
 	return oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
 		Store: i.store, Accounts: i.accounts, Keys: i.ring, Authority: i.trusted, Development: cfg.Development,
 		Proofs: proofs, SpendInUpdate: i.memoryReplay != nil,
-		ClientKeys: clientKeys,
+		Clients:    registry,
 		RefreshKey: refreshKey,
 		Lifetimes: oauth.Lifetimes{
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax, Statement: cfg.Lifetimes.Statement,
 		},
-		Limiter: i.limits, Revoked: i.revoked, Now: i.now, Log: i.log,
+		Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
 	})
 }
 
 // openServer makes the HTTP side.
 func (i *Instance) openServer(
-	ctx context.Context, proofs *dpop.Verifier, provider *oauth.Provider, introspector *introspect.Introspector,
+	ctx context.Context, registry *clients.Registry, proofs *dpop.Verifier, provider *oauth.Provider, introspector *introspect.Introspector,
 ) error {
 	cfg := i.cfg
 	logins, err := newLogins(cfg, i.now)
@@ -131,18 +143,18 @@ func (i *Instance) openServer(
 	}
 	operators, err := admin.New(admin.Config{
 		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, OAuth: provider, Keys: i.ring,
-		Clients: i.clients, Backup: i.takeBackup, Audit: i.audit, Now: i.now,
+		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Audit: i.audit, Now: i.now,
 	})
 	if err != nil {
 		return err
 	}
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
-		OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts, Introspector: introspector,
+		Registry: registry, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts, Introspector: introspector,
 		Proofs: proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
-		Now: i.now, Log: i.log, Audit: i.audit,
+		Now: i.now, Log: i.log,
 	})
 	if err != nil {
 		return err

@@ -9,10 +9,10 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/published"
-	"github.com/imidentity/issuer/oauth"
 )
 
 // clientKeys caches the keys that clients publish at their jwks_uri.
@@ -30,22 +30,22 @@ type clientSet struct {
 	cache *published.Cache[[]assertion.Key]
 }
 
-var _ oauth.ClientKeys = (*clientKeys)(nil)
+var _ clients.KeySource = (*clientKeys)(nil)
 
 func newClientKeys(cfg *config.Config, now func() time.Time, log *slog.Logger) (*clientKeys, error) {
 	client, err := outbound(cfg)
 	return &clientKeys{http: client, now: now, log: log, sets: make(map[string]clientSet)}, err
 }
 
-func (k *clientKeys) Keys(ctx context.Context, c *oauth.Client, has func([]assertion.Key) bool) ([]assertion.Key, error) {
+func (k *clientKeys) Keys(ctx context.Context, c *clients.Client, has func([]assertion.Key) bool) ([]assertion.Key, error) {
 	cache := k.cache(c.ID, c.JWKSURI)
 	keys, err := cache.Get(ctx, has)
 	switch {
 	case errors.Is(err, published.ErrAbsent):
-		return nil, oauth.ErrNoClientKey
+		return nil, clients.ErrNoKey
 	case errors.Is(err, published.ErrUnavailable):
 		if last, ok := cache.Last(); !ok || !has(last) {
-			return nil, oauth.ErrNoClientKey
+			return nil, clients.ErrNoKey
 		}
 	}
 	return keys, err

@@ -9,9 +9,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/internal/admin"
 	"github.com/imidentity/issuer/internal/config"
-	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -21,9 +21,9 @@ const followEvery = 200 * time.Millisecond
 // A register holds all clients, those of the settings and those in storage, and gives them to the OAuth server. No id is
 // in both: settings are refused if storage has, or ever had, a client with the id of one of theirs.
 type register struct {
-	store storage.Store
-	oauth *oauth.Provider
-	log   *slog.Logger
+	store   storage.Store
+	clients *clients.Registry
+	log     *slog.Logger
 
 	seen int64 // the number of the last change that was read; used only by [register.read], which never runs twice at once
 
@@ -43,9 +43,9 @@ type storedClient struct {
 
 // openRegister reads the clients in storage, and serves them beside those of the settings.
 func openRegister(
-	ctx context.Context, store storage.Store, provider *oauth.Provider, cfg *config.Config, log *slog.Logger,
+	ctx context.Context, store storage.Store, registry *clients.Registry, cfg *config.Config, log *slog.Logger,
 ) (*register, error) {
-	r := &register{store: store, oauth: provider, log: log, cfg: cfg, stored: make(map[string]storedClient)}
+	r := &register{store: store, clients: registry, log: log, cfg: cfg, stored: make(map[string]storedClient)}
 	if err := r.read(ctx); err != nil {
 		return nil, err
 	}
@@ -127,7 +127,7 @@ func (r *register) Apply(rows ...storage.Client) error {
 
 // serve gives the present clients to the OAuth server, in one step.
 func (r *register) serve() error {
-	list := make([]oauth.Client, 0, len(r.stored)+len(r.cfg.Clients))
+	list := make([]clients.Client, 0, len(r.stored)+len(r.cfg.Clients))
 	for _, k := range r.stored {
 		if k.fault == nil && k.row.RemovedAt.IsZero() {
 			c := oauthClient(k.entry)
@@ -138,7 +138,7 @@ func (r *register) serve() error {
 	for _, c := range r.cfg.Clients {
 		list = append(list, oauthClient(c)) // last, so that they take precedence
 	}
-	return r.oauth.SetClients(list)
+	return r.clients.Set(list)
 }
 
 // List returns all clients in the order of their ids, without those that were removed.

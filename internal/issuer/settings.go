@@ -9,6 +9,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/bucket"
 	"github.com/imidentity/issuer/internal/config"
@@ -134,8 +135,8 @@ func oauthDomains(cfg *config.Config) []oauth.Domain {
 	return list
 }
 
-func oauthClient(c config.Client) oauth.Client {
-	k := oauth.Client{
+func oauthClient(c config.Client) clients.Client {
+	k := clients.Client{
 		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
 		Domains: c.Domains, Resources: c.Resources,
 		FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional",

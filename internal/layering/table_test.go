@@ -18,6 +18,7 @@ var arrows = map[string][]string{
 	"storage":          {},
 
 	"internal/assertion":  {"internal/jose"},
+	"internal/oautherror": {"internal/errtext"},
 	"internal/secretfile": {},
 	"internal/published":  {"internal/fetch"},
 
@@ -34,11 +35,14 @@ var arrows = map[string][]string{
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "internal/follow", "introspect", "storage"},
-	"oauth": {"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/errtext", "internal/jose",
-		"internal/random", "keys", "nested", "revocation", "storage"},
+	"clients":    {"internal/assertion", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
+	"oauth": {
+		"account", "claims", "clients", "dpop", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "keys", "nested",
+		"revocation", "storage",
+	},
 	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
-		"account", "claims", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
+		"account", "claims", "clients", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
 	"web": {"account", "claims", "oauth", "signin"},
 
@@ -51,12 +55,12 @@ var arrows = map[string][]string{
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
 	"internal/admin": {
-		"account", "claims", "internal/audit", "internal/config", "internal/httpapi", "internal/jose", "keys", "nested", "oauth", "storage",
-		"types/api",
+		"account", "claims", "clients", "internal/audit", "internal/config", "internal/httpapi", "internal/jose", "keys", "nested", "oauth",
+		"storage", "types/api",
 	},
 	"internal/server": {
-		"account", "claims", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext", "internal/httpapi",
-		"internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "storage", "types/api", "web",
+		"account", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
+		"internal/httpapi", "internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli": {

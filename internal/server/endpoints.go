@@ -13,6 +13,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/oauth"
 )
@@ -57,7 +58,7 @@ func (s *Server) introspect(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	client, spend, err := s.OAuth.Authenticate(c.Request().Context(), c.Request().Header, params)
+	client, assertion, err := s.Registry.Authenticate(c.Request().Context(), c.Request().Header, params)
 	if err != nil {
 		return err
 	}
@@ -65,7 +66,7 @@ func (s *Server) introspect(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.answerQuestion(c, caller, params, spend)
+	return s.answerQuestion(c, caller, params, func(ctx context.Context) error { return s.Registry.Spend(ctx, assertion) })
 }
 
 // introspectFor serves callers with an access token of their own that has the scope introspect: services, and apps of users.
@@ -116,7 +117,7 @@ func writeJSON(c echo.Context, text []byte) error {
 }
 
 // callerOf returns what a client may see. A public client cannot authenticate, so it may see nothing.
-func callerOf(client *oauth.Client) (introspect.Caller, error) {
+func callerOf(client *clients.Client) (introspect.Caller, error) {
 	if client.Public() {
 		return introspect.Caller{}, &oauth.Error{
 			Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a key.",

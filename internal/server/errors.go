@@ -12,6 +12,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
@@ -103,7 +104,7 @@ func classify(err error) failure {
 		routing *echo.HTTPError
 		often   *limited
 		scope   *scopeError
-		taken   *oauth.ClientTakenError
+		taken   *clients.TakenError
 		denied  *httpapi.RefusedError
 	)
 	switch {
@@ -164,7 +165,7 @@ func classify(err error) failure {
 				". IDs of removed clients cannot be reused."
 		}
 		return f
-	case errors.Is(err, oauth.ErrNoClient):
+	case errors.Is(err, clients.ErrNotFound):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such client."}
 	case errors.As(err, &routing):
 		return ofRouting(routing)

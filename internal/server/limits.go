@@ -8,6 +8,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/bucket"
 	"github.com/imidentity/issuer/oauth"
@@ -89,7 +90,7 @@ const (
 )
 
 // Client admits a request of a client, or returns how long it must wait. See [oauth.Limiter].
-func (l *Limits) Client(c *oauth.Client, from netip.Addr) error {
+func (l *Limits) Client(c *clients.Client, from netip.Addr) error {
 	key := clientKey{id: c.ID}
 	if c.Public() {
 		key.from = network(from)

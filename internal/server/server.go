@@ -20,6 +20,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
@@ -40,6 +41,7 @@ type Config struct {
 	Domains []string
 	// Algorithms are the accepted algorithms of proofs, for the metadata.
 	Algorithms   []string
+	Registry     *clients.Registry
 	OAuth        *oauth.Provider
 	Accounts     *account.Accounts
 	Introspector *introspect.Introspector
@@ -101,7 +103,7 @@ func New(cfg Config) (*Server, error) {
 	if err != nil || issuer.Host == "" {
 		return nil, errors.New("server: Config.Issuer is not an absolute URL")
 	}
-	if cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
+	if cfg.Registry == nil || cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
 		cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}

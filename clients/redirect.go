@@ -1,4 +1,4 @@
-package oauth
+package clients
 
 import (
 	"net/netip"
@@ -6,10 +6,10 @@ import (
 	"strings"
 )
 
-// matchRedirect returns the redirect URI that a request may use: the one that it names, if it is registered, or the
+// MatchRedirect returns the redirect URI that a request may use: the one that it names, if it is registered, or the
 // only registered one if it names none. URIs are compared byte for byte (RFC 9700 §2.1), but for the port of a
 // registered http URI on a loopback address, which a native app chooses as it starts (RFC 8252 §7.3).
-func (c *Client) matchRedirect(requested string) (string, bool) {
+func (c *Client) MatchRedirect(requested string) (string, bool) {
 	if requested == "" {
 		if len(c.RedirectURIs) == 1 {
 			return c.RedirectURIs[0], true
@@ -24,10 +24,10 @@ func (c *Client) matchRedirect(requested string) (string, bool) {
 	return "", false
 }
 
-// RedirectFault says to the developer of a client what is wrong with a redirect URI that the client may not use; empty if it
-// may. It repeats nothing of the request.
+// RedirectFault tells the developer of a client why the client may not use a redirect URI; it is empty if the client may. It
+// repeats nothing of the request.
 func (c *Client) RedirectFault(requested string) string {
-	if _, ok := c.matchRedirect(requested); ok {
+	if _, ok := c.MatchRedirect(requested); ok {
 		return ""
 	}
 	if requested == "" {
@@ -37,7 +37,7 @@ func (c *Client) RedirectFault(requested string) string {
 	for _, has := range hosts {
 		rest, ok := strings.CutPrefix(requested, "http://"+has)
 		for _, wants := range hosts {
-			if _, match := c.matchRedirect("http://" + wants + rest); ok && match {
+			if _, match := c.MatchRedirect("http://" + wants + rest); ok && match {
 				return "The redirect_uri has " + has + ", and " + wants + " is registered: they are not the same (RFC 8252 section 7.3)."
 			}
 		}
@@ -58,7 +58,7 @@ func sameLoopback(registered, requested string) bool {
 	if err != nil || q.User != nil || q.Hostname() != r.Hostname() {
 		return false
 	}
-	// But for the port, every octet is as registered: what url.Parse forgives (an empty fragment, a scheme in capitals)
+	// But for the port, every byte is as registered: what url.Parse forgives (an empty fragment, a scheme in capitals)
 	// would come back in the answer.
 	_, rest, _ := strings.Cut(registered, r.Host)
 	return q.Port() != "" && requested == "http://"+q.Host+rest && registered == "http://"+r.Host+rest
