@@ -10,6 +10,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -48,12 +49,12 @@ func (d *derivation) derive(ctx context.Context, from func(context.Context) (cla
 }
 
 // narrower makes a narrower token of the client's own one: never for more, never for longer.
-func (d *derivation) narrower(ctx context.Context, t *ownToken) (claims.Set, error) {
+func (d *derivation) narrower(ctx context.Context, t *statements.Token) (claims.Set, error) {
 	if !d.holds(t) {
 		return claims.Set{}, errSubjectKey
 	}
-	set := t.Set
-	d.user, d.device = t.user, t.device
+	set := t.Claims
+	d.user, d.device = t.User, t.Device
 	var err error
 	if set.Scope, err = d.narrowedScope(set.Scope); err != nil {
 		return claims.Set{}, err
@@ -61,11 +62,11 @@ func (d *derivation) narrower(ctx context.Context, t *ownToken) (claims.Set, err
 	if set.Audience, err = d.narrowedAudience(set.Audience); err != nil {
 		return claims.Set{}, err
 	}
-	if err := d.stillRegistered(t.user, set); err != nil {
+	if err := d.stillRegistered(t.User, set); err != nil {
 		return claims.Set{}, err
 	}
 	describeScope(&set)
-	d.setLifetime(&set, t.Expires)
+	d.setLifetime(&set, t.Claims.Expires)
 	if set.Tokens == nil {
 		return set, nil
 	}
@@ -81,8 +82,8 @@ func (d *derivation) narrower(ctx context.Context, t *ownToken) (claims.Set, err
 }
 
 // holds reports whether a token is the client's own and bound to the key of the proof.
-func (d *derivation) holds(t *ownToken) bool {
-	return t.ClientID == d.r.client.ID && t.JKT == d.r.proof.JKT
+func (d *derivation) holds(t *statements.Token) bool {
+	return t.Claims.ClientID == d.r.client.ID && t.Claims.JKT == d.r.proof.JKT
 }
 
 // stillRegistered refuses scopes and audiences that a client could not be given any more: its registration may have shrunk
@@ -180,7 +181,7 @@ func (d *derivation) checkNested(ctx context.Context, set claims.Set, along []st
 	if set.JTI, err = d.newGrantID(); err != nil { // it must differ from the jti of every layer inside
 		return nil, err
 	}
-	o := d.opening()
+	o := d.statements.Options()
 	o.Audience, o.Along, o.Now = set.Audience, along, func() time.Time { return d.r.at }
 	return nested.Check(ctx, set, o)
 }

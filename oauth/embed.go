@@ -12,6 +12,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -153,16 +154,16 @@ func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, 
 	if g.r.Form.Get("subject_token_type") != typeAccessToken {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+found(g.r.Form, "subject_token_type")+".")
 	}
-	t, err := g.openOwn(ctx, subject)
-	if errors.Is(err, errInactive) {
+	t, err := g.statements.OpenToken(ctx, subject)
+	if errors.Is(err, statements.ErrInactive) {
 		return claims.Set{}, errSubject
 	} else if err != nil {
 		return claims.Set{}, err
 	}
-	if t.Actor != nil { // what she let it do goes no further, and what is said of her is not its own to show
+	if t.Claims.Actor != nil { // what she let it do goes no further, and what is said of her is not its own to show
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is of one who acts for somebody else: send the actor's own token.")
 	}
-	if t.Tokens != nil {
+	if t.Claims.Tokens != nil {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens already: send the one that it was made of, and all tokens.")
 	}
 	return g.narrower(ctx, t)
@@ -182,7 +183,7 @@ var (
 // which is entry i. The device comes to be in the transaction of this answer; it has no session, and asks again where others
 // refresh. It ends with the delegation. A refusal of the statement is an error of nested, as of a token by itself.
 func (g *embedGrant) countersign(ctx context.Context, i int, statement string, along []string) (claims.Set, error) {
-	o := g.opening(nested.TypeDevice)
+	o := g.statements.Options(nested.TypeDevice)
 	o.Along = along
 	o.Audience = append(o.Audience, g.targets()...) // like all that is embedded, it may be for whom the token is for
 	tree, err := nested.Open(ctx, statement, o)

@@ -11,6 +11,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -84,16 +85,16 @@ func TestEmbedRefused(t *testing.T) {
 	grant := i.state(t, held.AccessToken, grantTo("service", "im:handle introspect"))
 	acts := entry(t, nested.ActsFor, grant.Token)
 	withdrawn := i.state(t, held.AccessToken, grantTo("service", "im:handle"))
-	if err := i.Withdraw(t.Context(), person(t, held.AccessToken), nested.TypeActor, withdrawn.JTI); err != nil {
+	if err := i.made.Withdraw(t.Context(), person(t, held.AccessToken), nested.TypeActor, withdrawn.JTI); err != nil {
 		t.Fatal(err)
 	}
 	key := newKey(t)
 	delegation := i.delegate(t, held.AccessToken, key)
 	ended := i.delegate(t, held.AccessToken, key)
-	if err := i.Withdraw(t.Context(), person(t, held.AccessToken), nested.TypeDelegation, ended.JTI); err != nil {
+	if err := i.made.Withdraw(t.Context(), person(t, held.AccessToken), nested.TypeDelegation, ended.JTI); err != nil {
 		t.Fatal(err)
 	}
-	about := func(under oauth.Statement, d *device, id string, number int) string {
+	about := func(under statements.Statement, d *device, id string, number int) string {
 		return entry(t, nested.AttestedBy, i.deviceBy(t,
 			func(s nested.Statement) string { return i.byKey(t, key, under, s) }, own, d.JKT(), id, number))
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -51,8 +52,8 @@ func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
 	}
 	switch g.r.Form.Get("subject_token_type") {
 	case typeAccessToken:
-		t, err := g.openOwn(ctx, subject)
-		if errors.Is(err, errInactive) {
+		t, err := g.statements.OpenToken(ctx, subject)
+		if errors.Is(err, statements.ErrInactive) {
 			return claims.Set{}, errSubject
 		} else if err != nil {
 			return claims.Set{}, err
@@ -74,27 +75,27 @@ func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
 func (g *exchangeGrant) evidence() bool { return g.r.Form.Get("im_evidence") == "true" }
 
 // actorOf opens the actor's own token, and says whom `act` will name.
-func (g *exchangeGrant) actorOf(ctx context.Context) (*ownToken, *claims.Actor, error) {
-	t, err := g.openOwn(ctx, g.r.Form.Get("actor_token"))
+func (g *exchangeGrant) actorOf(ctx context.Context) (*statements.Token, *claims.Actor, error) {
+	t, err := g.statements.OpenToken(ctx, g.r.Form.Get("actor_token"))
 	switch {
-	case errors.Is(err, errInactive):
+	case errors.Is(err, statements.ErrInactive):
 		return nil, nil, errActor
 	case err != nil:
 		return nil, nil, err
 	case !g.holds(t):
 		return nil, nil, errActorKey
-	case t.Actor != nil:
+	case t.Claims.Actor != nil:
 		// Whoever let it act for her has let it do so much: not what others let her do.
 		return nil, nil, errActorActs
-	case t.Tokens != nil:
+	case t.Claims.Tokens != nil:
 		// What it encloses would limit it, and what it stands on may be more than the session that act names.
 		return nil, nil, errActorNested
 	}
-	act := &claims.Actor{Subject: t.Subject, Issuer: g.issuer}
-	if t.Service() {
-		act.ClientID = t.ClientID
+	act := &claims.Actor{Subject: t.Claims.Subject, Issuer: g.issuer}
+	if t.Claims.Service() {
+		act.ClientID = t.Claims.ClientID
 	} else {
-		act.SID = t.SID
+		act.SID = t.Claims.SID
 	}
 	return t, act, nil
 }
@@ -105,25 +106,25 @@ func (p *Provider) isParty(act *claims.Actor, party, issuer string) bool {
 }
 
 // forSubject makes a token about the subject of an access token that names the actor in may_act.
-func (g *exchangeGrant) forSubject(ctx context.Context, t *ownToken) (claims.Set, error) {
+func (g *exchangeGrant) forSubject(ctx context.Context, t *statements.Token) (claims.Set, error) {
 	actor, act, err := g.actorOf(ctx)
 	if err != nil {
 		return claims.Set{}, err
 	}
-	if t.MayAct == nil || t.Service() || !g.isParty(act, t.MayAct.Subject, t.MayAct.Issuer) {
+	if t.Claims.MayAct == nil || t.Claims.Service() || !g.isParty(act, t.Claims.MayAct.Subject, t.Claims.MayAct.Issuer) {
 		return claims.Set{}, errActorNotLet
 	}
-	if t.Tokens != nil {
+	if t.Claims.Tokens != nil {
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens: send the one that it was made of.")
 	}
 	if g.evidence() {
 		return claims.Set{}, refuse(CodeInvalidRequest, "An access token is never embedded as evidence: send the grant of the subject as subject_token.")
 	}
-	g.user = t.user
-	if !slices.Contains(g.r.client.Domains, t.user.Domain) {
+	g.user = t.User
+	if !slices.Contains(g.r.client.Domains, t.User.Domain) {
 		return claims.Set{}, errAbroad
 	}
-	set := t.Set
+	set := t.Claims
 	set.MayAct, set.Device = nil, ""
 	if set.Scope, err = g.narrowedScope(set.Scope); err != nil {
 		return claims.Set{}, err
@@ -143,7 +144,7 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 	if err != nil {
 		return claims.Set{}, err
 	}
-	o := g.opening(nested.TypeActor)
+	o := g.statements.Options(nested.TypeActor)
 	if o.Along, err = g.along(); err != nil {
 		return claims.Set{}, err
 	}
@@ -225,7 +226,7 @@ func (p *Provider) subject(ctx context.Context, client *clients.Client, uri stri
 }
 
 // actFor completes a token about a user for an actor. It outlives neither, and is bound to the actor's key.
-func (g *exchangeGrant) actFor(set claims.Set, actor *ownToken, act *claims.Actor) (claims.Set, error) {
+func (g *exchangeGrant) actFor(set claims.Set, actor *statements.Token, act *claims.Actor) (claims.Set, error) {
 	for _, s := range strings.Fields(set.Scope) {
 		if !g.r.client.HasScope(s) {
 			return claims.Set{}, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
@@ -234,6 +235,6 @@ func (g *exchangeGrant) actFor(set claims.Set, actor *ownToken, act *claims.Acto
 	act.Actor = set.Actor // who acted before (RFC 8693 §4.1)
 	set.Actor, set.JKT, set.ClientID = act, g.r.proof.JKT, g.r.client.ID
 	describeScope(&set)
-	g.setLifetime(&set, set.Expires, actor.Expires)
+	g.setLifetime(&set, set.Expires, actor.Claims.Expires)
 	return set, nil
 }

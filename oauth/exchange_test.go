@@ -16,6 +16,7 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -35,20 +36,20 @@ func exchangeForm(subject, typ, actor string) url.Values {
 }
 
 // person is the user of an access token.
-func person(t *testing.T, token string) oauth.Person {
+func person(t *testing.T, token string) statements.Person {
 	t.Helper()
 	set := claimsOf(t, token)
 	id, err := set.Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return oauth.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: set.SID}
+	return statements.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: set.SID}
 }
 
 // state makes a statement for the user of an access token.
-func (i *issuer) state(t *testing.T, token string, s nested.Statement) oauth.Statement {
+func (i *issuer) state(t *testing.T, token string, s nested.Statement) statements.Statement {
 	t.Helper()
-	made, err := i.State(t.Context(), person(t, token), s)
+	made, err := i.made.Make(t.Context(), person(t, token), s)
 	if err != nil {
 		t.Fatalf("State = %v", err)
 	}
@@ -80,7 +81,7 @@ func newKey(t *testing.T) *ecdsa.PrivateKey {
 }
 
 // byKey signs a statement with a user's own key, under a delegation.
-func (i *issuer) byKey(t *testing.T, key *ecdsa.PrivateKey, delegation oauth.Statement, s nested.Statement) string {
+func (i *issuer) byKey(t *testing.T, key *ecdsa.PrivateKey, delegation statements.Statement, s nested.Statement) string {
 	t.Helper()
 	sign, err := nested.UserKey(key)
 	if err != nil {
@@ -103,7 +104,7 @@ func (i *issuer) byKey(t *testing.T, key *ecdsa.PrivateKey, delegation oauth.Sta
 }
 
 // delegate lets a key of the user's own sign statements.
-func (i *issuer) delegate(t *testing.T, token string, key *ecdsa.PrivateKey) oauth.Statement {
+func (i *issuer) delegate(t *testing.T, token string, key *ecdsa.PrivateKey) statements.Statement {
 	t.Helper()
 	s, err := dpop.NewSigner(key, "")
 	if err != nil {
@@ -158,7 +159,7 @@ func TestExchangeRefused(t *testing.T) {
 	bearer := i.token(t, "bearer", nil, serviceForm).AccessToken
 	grant := i.state(t, held.AccessToken, grantTo("service", "im:handle introspect"))
 	withdrawn := i.state(t, held.AccessToken, grantTo("service", "im:handle"))
-	if err := i.Withdraw(t.Context(), person(t, held.AccessToken), nested.TypeActor, withdrawn.JTI); err != nil {
+	if err := i.made.Withdraw(t.Context(), person(t, held.AccessToken), nested.TypeActor, withdrawn.JTI); err != nil {
 		t.Fatal(err)
 	}
 	toBob := i.state(t, held.AccessToken, nested.Statement{

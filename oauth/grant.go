@@ -9,6 +9,7 @@ import (
 
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -131,7 +132,7 @@ func (p *Provider) commit(ctx context.Context, r *tokenRequest) error {
 			return err
 		}
 		if r.token.user.ID != "" {
-			if err := asRead(ctx, tx, r.token.user); err != nil {
+			if err := statements.SameUser(ctx, tx, r.token.user); err != nil {
 				return err
 			}
 		}
@@ -148,15 +149,6 @@ func (p *Provider) write(ctx context.Context, tx storage.Tx, r *tokenRequest) er
 		return nil
 	}
 	return r.grant.commit(ctx, tx)
-}
-
-// asRead checks that the row of a user still says the same, as far as tokens go.
-func asRead(ctx context.Context, tx storage.Tx, user storage.User) error {
-	now, err := tx.User(ctx, user.Domain, user.ID)
-	if err == nil && (now.Gen != user.Gen || now.Handle != user.Handle || !now.DisabledAt.Equal(user.DisabledAt)) {
-		err = errChanged
-	}
-	return err
 }
 
 // A reuse is returned by a grant for a code or a refresh token that was used before, where only a copy of it explains that:

@@ -26,6 +26,7 @@ import (
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
@@ -68,6 +69,7 @@ type issuer struct {
 	clock    *clock
 	limits   *limiter
 	registry *clients.Registry
+	made     *statements.Service
 	clients  []clients.Client
 }
 
@@ -157,16 +159,20 @@ func newIssuer(t *testing.T, inUpdate bool) *issuer {
 	check(err)
 	i.registry, err = clients.New(clients.Config{Issuer: issuerURL, Store: i.store, TokenLife: 10 * time.Minute, Now: i.clock.now})
 	check(err)
+	i.made, err = statements.New(statements.Config{
+		Issuer: issuerURL, Domains: []string{"example.com", "acme.example"}, Clients: i.registry, Store: i.store, Accounts: i.accounts,
+		Keys: i.ring, Authority: authority{i.ring}, Development: true, Life: time.Hour, Limiter: i.limits, Now: i.clock.now,
+	})
+	check(err)
 	i.Provider, err = oauth.New(oauth.Config{
 		Issuer: issuerURL,
 		Domains: []oauth.Domain{
 			{Name: "example.com", Providers: []string{"login"}}, {Name: "acme.example", Providers: []string{"acme"}},
 		},
-		Clients: i.registry, Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, SpendInUpdate: inUpdate,
-		Authority: authority{i.ring}, Development: true,
+		Clients: i.registry, Statements: i.made, Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, SpendInUpdate: inUpdate,
 		RefreshKey: [32]byte{3},
 		Lifetimes: oauth.Lifetimes{
-			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour, Statement: time.Hour,
+			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour,
 		},
 		Limiter: i.limits, Now: i.clock.now,
 	})

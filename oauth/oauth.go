@@ -11,7 +11,6 @@
 package oauth
 
 import (
-	"crypto"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -25,7 +24,7 @@ import (
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
-	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -51,12 +50,10 @@ type Domain struct {
 	Providers []string
 }
 
-// Keys sign what the server issues and check it when it comes back; the ring of package keys does both.
+// Keys sign access tokens.
 type Keys interface {
 	// Sign returns claims as a compact JWS with header typ, under the key that signs now.
 	Sign(typ string, claims []byte) (string, error)
-	// Public returns the public key and algorithm of a key of ours that is not revoked.
-	Public(kid string) (crypto.PublicKey, string, bool)
 }
 
 // Lifetimes bound what is issued.
@@ -65,7 +62,6 @@ type Lifetimes struct {
 	Code        time.Duration // of an authorization code
 	RefreshIdle time.Duration // of a session that is not refreshed
 	RefreshMax  time.Duration // of a session, whatever happens
-	Statement   time.Duration // of a statement, at most
 }
 
 // A Limiter lets requests through or refuses them, before anything is spent or written. Its errors are those of the
@@ -87,21 +83,19 @@ func (noLimiter) User(storage.User, string) error          { return nil }
 // Config configures [New]. All fields are required but those that say otherwise.
 type Config struct {
 	// Issuer is the server's own URL, without a slash at its end; endpoint URLs are made by adding a path.
-	Issuer   string
-	Domains  []Domain
-	Clients  *clients.Registry
-	Store    storage.Store
-	Accounts *account.Accounts
-	Keys     Keys
+	Issuer  string
+	Domains []Domain
+	Clients *clients.Registry
+	// Statements judges tokens of this server and enclosed tokens.
+	Statements *statements.Service
+	Store      storage.Store
+	Accounts   *account.Accounts
+	Keys       Keys
 	// Proofs checks DPoP proofs.
 	Proofs *dpop.Verifier
 	// SpendInUpdate says that the replay store of Proofs is in memory, so that a proof can be spent within a transaction of
 	// Store: a refresh is then one transaction. A replay store that is a database must not be called there.
 	SpendInUpdate bool
-	// Authority tells whom to believe about what tokens enclose: the server itself, and its peers.
-	Authority nested.KeySource
-	// Development admits reserved domains in what tokens enclose.
-	Development bool
 	// RefreshKey is the secret that refresh tokens are derived from.
 	RefreshKey [32]byte
 	Lifetimes  Lifetimes
@@ -119,18 +113,17 @@ type Config struct {
 
 // A Provider answers authorization, token and revocation requests. Its methods are safe for concurrent use.
 type Provider struct {
-	issuer   string
-	domains  map[string]Domain
-	clients  *clients.Registry
-	store    storage.Store
-	accounts *account.Accounts
-	keys     Keys
-	proofs   *dpop.Verifier
+	issuer     string
+	domains    map[string]Domain
+	clients    *clients.Registry
+	statements *statements.Service
+	store      storage.Store
+	accounts   *account.Accounts
+	keys       Keys
+	proofs     *dpop.Verifier
 
 	spendInUpdate bool
 
-	authority nested.KeySource
-	reserved  bool // domains are admitted that are set aside for tests
 	refresh   refreshTokens
 	lifetimes Lifetimes
 	limiter   Limiter
@@ -143,30 +136,29 @@ type Provider struct {
 
 // New returns a provider.
 func New(cfg Config) (*Provider, error) {
-	if cfg.Issuer == "" || cfg.Clients == nil || cfg.Store == nil || cfg.Accounts == nil || cfg.Keys == nil || cfg.Proofs == nil ||
-		cfg.Authority == nil {
-		return nil, errors.New("oauth: Config needs Issuer, Clients, Store, Accounts, Keys, Proofs and Authority")
+	if cfg.Issuer == "" || cfg.Clients == nil || cfg.Statements == nil || cfg.Store == nil || cfg.Accounts == nil || cfg.Keys == nil ||
+		cfg.Proofs == nil {
+		return nil, errors.New("oauth: Config needs Issuer, Clients, Statements, Store, Accounts, Keys and Proofs")
 	}
 	if cfg.RefreshKey == [32]byte{} {
 		return nil, errors.New("oauth: Config needs a RefreshKey")
 	}
 	l := cfg.Lifetimes
-	if l.Access <= 0 || l.Code <= 0 || l.RefreshIdle <= 0 || l.RefreshMax < l.RefreshIdle || l.Statement <= 0 {
+	if l.Access <= 0 || l.Code <= 0 || l.RefreshIdle <= 0 || l.RefreshMax < l.RefreshIdle {
 		return nil, errors.New("oauth: Config.Lifetimes must be positive, and RefreshMax no shorter than RefreshIdle")
 	}
 	p := &Provider{
-		issuer:   cfg.Issuer,
-		domains:  make(map[string]Domain, len(cfg.Domains)),
-		clients:  cfg.Clients,
-		store:    cfg.Store,
-		accounts: cfg.Accounts,
-		keys:     cfg.Keys,
-		proofs:   cfg.Proofs,
+		issuer:     cfg.Issuer,
+		domains:    make(map[string]Domain, len(cfg.Domains)),
+		clients:    cfg.Clients,
+		statements: cfg.Statements,
+		store:      cfg.Store,
+		accounts:   cfg.Accounts,
+		keys:       cfg.Keys,
+		proofs:     cfg.Proofs,
 
 		spendInUpdate: cfg.SpendInUpdate,
 
-		authority: cfg.Authority,
-		reserved:  cfg.Development,
 		refresh:   refreshTokens{key: cfg.RefreshKey},
 		lifetimes: l,
 		limiter:   cfg.Limiter,

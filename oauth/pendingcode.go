@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -102,7 +103,7 @@ func (c *PendingCode) unchanged(ctx context.Context, tx storage.Tx) error {
 	if err := c.client.Check(ctx, tx); err != nil {
 		return err
 	}
-	return asRead(ctx, tx, c.user)
+	return statements.SameUser(ctx, tx, c.user)
 }
 
 func (c *PendingCode) store(ctx context.Context, tx storage.Tx) error {

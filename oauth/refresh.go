@@ -12,6 +12,7 @@ import (
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -112,7 +113,7 @@ func (g *refreshGrant) check(ctx context.Context, db storage.Reader) (*token, er
 	if s.grant.JKT != r.proof.JKT {
 		return nil, errRefreshKey
 	}
-	if !live(s.grant, r.at) || !s.user.DisabledAt.IsZero() || !s.device.RemovedAt.IsZero() {
+	if !statements.LiveSession(s.grant, r.at) || !s.user.DisabledAt.IsZero() || !s.device.RemovedAt.IsZero() {
 		return nil, errRefresh
 	}
 	repeated := g.gen == s.grant.Gen-1
@@ -143,7 +144,7 @@ func (g *refreshGrant) commit(ctx context.Context, tx storage.Tx) error {
 	if err != nil {
 		return notFound(err, errRefresh)
 	}
-	if !live(now, g.r.at) || now.Gen != g.session.grant.Gen {
+	if !statements.LiveSession(now, g.r.at) || now.Gen != g.session.grant.Gen {
 		return errRefresh
 	}
 	return nil

@@ -42,7 +42,7 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 			p.audit.Record(ctx, sessionEvent(audit.SessionRevoked, g, r.Source))
 			return nil
 		}
-	} else if set, ok := p.own(token); ok && set.ClientID == client.ID {
+	} else if set, ok := p.statements.ReadToken(token); ok && set.ClientID == client.ID {
 		if now := p.now(); now.Before(set.Expires) {
 			if client.Public() {
 				if err := p.proveKey(ctx, r, "/revoke", set.JKT); err != nil {
@@ -50,7 +50,10 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 				}
 			}
 			cause := revocation.Cause{Reason: "revoked", At: now, TokenLife: set.Expires.Sub(now)}
-			event := audit.Event{Kind: audit.TokenRevoked, Actor: audit.ActorClient, Client: client.ID, Session: set.SID, Address: r.Source}
+			event := audit.Event{Kind: audit.TokenRevoked, Actor: audit.ActorClient, Client: client.ID, Address: r.Source}
+			if set.Actor == nil { // an actor's token has no session: its sid is the statement that it was issued by
+				event.Session = set.SID
+			}
 			if !set.Service() {
 				id, err := set.Identity()
 				if err != nil {

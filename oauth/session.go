@@ -17,11 +17,6 @@ type session struct {
 	device storage.Device
 }
 
-// live reports whether a grant can be refreshed at now.
-func live(g storage.Grant, now time.Time) bool {
-	return g.EndedAt.IsZero() && now.Before(g.IdleAt) && now.Before(g.ExpiresAt)
-}
-
 // sessionToken returns the tokens of a session (RFC 9068; RFC 9449 §6.1). Handle, user and device are those of the rows that
 // were read for this request.
 func (p *Provider) sessionToken(r *tokenRequest, s session) (*token, error) {

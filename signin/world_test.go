@@ -27,6 +27,7 @@ import (
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/signin"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
 )
@@ -207,14 +208,21 @@ func open(t testing.TB, change func(*signin.Config)) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	made, err := statements.New(statements.Config{
+		Issuer: "https://issuer.example.com", Domains: []string{"example.com", "example.org"}, Clients: w.clients, Store: store,
+		Accounts: w.accounts, Keys: ring, Authority: nobody{}, Development: true, Life: time.Hour, Now: w.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	w.oauth, err = oauth.New(oauth.Config{
-		Issuer: "https://issuer.example.com", Clients: w.clients, Store: store, Accounts: w.accounts, Keys: ring, Proofs: proofs, Authority: nobody{},
+		Issuer: "https://issuer.example.com", Clients: w.clients, Statements: made, Store: store, Accounts: w.accounts, Keys: ring, Proofs: proofs,
 		Domains: []oauth.Domain{
 			{Name: "example.com", Providers: []string{"dev"}}, {Name: "example.org", Providers: []string{"other", "third"}},
 		},
-		RefreshKey: [32]byte{1}, Development: true, Now: w.now,
+		RefreshKey: [32]byte{1}, Now: w.now,
 		Lifetimes: oauth.Lifetimes{
-			Access: time.Minute, Code: time.Minute, RefreshIdle: time.Hour, RefreshMax: time.Hour, Statement: time.Hour,
+			Access: time.Minute, Code: time.Minute, RefreshIdle: time.Hour, RefreshMax: time.Hour,
 		},
 	})
 	if err != nil {

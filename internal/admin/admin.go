@@ -21,7 +21,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/keys"
-	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -30,12 +30,12 @@ type Config struct {
 	// Domains are the domains of the issuer.
 	Domains []string
 	// Providers are the issuers of the OpenID providers at which users sign in.
-	Providers []string
-	Accounts  *account.Accounts
-	OAuth     *oauth.Provider
-	Registry  *clients.Registry
-	Keys      *keys.Ring
-	Clients   Clients
+	Providers  []string
+	Accounts   *account.Accounts
+	Statements *statements.Service
+	Registry   *clients.Registry
+	Keys       *keys.Ring
+	Clients    Clients
 	// Backup writes the database to a new file. Its error is [ErrBackupExists] for a file that exists. Nil if the database is
 	// backed up with its own tools.
 	Backup func(ctx context.Context, to string) error
@@ -72,7 +72,8 @@ type API struct{ Config }
 
 // New returns an API.
 func New(cfg Config) (*API, error) {
-	if len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.OAuth == nil || cfg.Registry == nil || cfg.Keys == nil || cfg.Clients == nil {
+	if len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.Registry == nil || cfg.Statements == nil || cfg.Keys == nil ||
+		cfg.Clients == nil {
 		return nil, errors.New("admin: Config is incomplete")
 	}
 	if cfg.Now == nil {

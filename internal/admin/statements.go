@@ -24,7 +24,7 @@ func (a *API) listStatements(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.OAuth.Statements(c.Request().Context(), domain, c.QueryParam("user"), c.QueryParam("after"), limit)
+	page, err := a.Statements.List(c.Request().Context(), domain, c.QueryParam("user"), c.QueryParam("after"), limit)
 	if err != nil {
 		return err
 	}
@@ -66,7 +66,7 @@ func (a *API) makeStatement(c echo.Context) error {
 	if err := b.Done(); err != nil {
 		return err
 	}
-	made, err := a.OAuth.Attest(c.Request().Context(), v)
+	made, err := a.Statements.Attest(c.Request().Context(), v)
 	if err != nil {
 		return err
 	}

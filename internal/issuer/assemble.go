@@ -16,6 +16,7 @@ import (
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/revocation"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -55,7 +56,11 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	provider, err := i.openProvider(registry, proofs, keys.Derive(secret, "refresh token"))
+	made, err := i.newStatements(registry)
+	if err != nil {
+		return err
+	}
+	provider, err := i.openProvider(registry, made, proofs, keys.Derive(secret, "refresh token"))
 	if err != nil {
 		return err
 	}
@@ -69,7 +74,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	return i.openServer(ctx, registry, proofs, provider, introspector)
+	return i.openServer(ctx, registry, made, proofs, provider, introspector)
 }
 
 // openAccounts makes the accounts, and renews the collision keys of names that an earlier version made.
@@ -111,18 +116,28 @@ func (i *Instance) newRegistry() (*clients.Registry, error) {
 	})
 }
 
+// newStatements makes the service of statements.
+func (i *Instance) newStatements(registry *clients.Registry) (*statements.Service, error) {
+	return statements.New(statements.Config{
+		Issuer: i.cfg.Issuer, Domains: domainNames(i.cfg), Clients: registry, Store: i.store, Accounts: i.accounts, Keys: i.ring,
+		Authority: i.trusted, Development: i.cfg.Development, Life: i.cfg.Lifetimes.Statement,
+		Limiter: i.limits, Now: i.now,
+	})
+}
+
 // openProvider makes the OAuth server.
-func (i *Instance) openProvider(registry *clients.Registry, proofs *dpop.Verifier, refreshKey [32]byte) (*oauth.Provider, error) {
+func (i *Instance) openProvider(
+	registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, refreshKey [32]byte,
+) (*oauth.Provider, error) {
 	cfg := i.cfg
 	return oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
-		Store: i.store, Accounts: i.accounts, Keys: i.ring, Authority: i.trusted, Development: cfg.Development,
+		Clients: registry, Statements: made, Store: i.store, Accounts: i.accounts, Keys: i.ring,
 		Proofs: proofs, SpendInUpdate: i.memoryReplay != nil,
-		Clients:    registry,
 		RefreshKey: refreshKey,
 		Lifetimes: oauth.Lifetimes{
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
-			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax, Statement: cfg.Lifetimes.Statement,
+			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
 		Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
 	})
@@ -130,7 +145,8 @@ func (i *Instance) openProvider(registry *clients.Registry, proofs *dpop.Verifie
 
 // openServer makes the HTTP side.
 func (i *Instance) openServer(
-	ctx context.Context, registry *clients.Registry, proofs *dpop.Verifier, provider *oauth.Provider, introspector *introspect.Introspector,
+	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, provider *oauth.Provider,
+	introspector *introspect.Introspector,
 ) error {
 	cfg := i.cfg
 	logins, err := newLogins(cfg, i.now)
@@ -142,7 +158,7 @@ func (i *Instance) openServer(
 		choose[d.Name], systems[d.Name] = d.ChooseHandle, claims.System(d.System)
 	}
 	operators, err := admin.New(admin.Config{
-		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, OAuth: provider, Keys: i.ring,
+		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, Statements: made, Keys: i.ring,
 		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Audit: i.audit, Now: i.now,
 	})
 	if err != nil {
@@ -150,11 +166,11 @@ func (i *Instance) openServer(
 	}
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
-		Registry: registry, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts, Introspector: introspector,
+		Registry: registry, Statements: made, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts, Introspector: introspector,
 		Proofs: proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
-		Now: i.now, Log: i.log,
+		Now: i.now, Log: i.log, Audit: i.audit,
 	})
 	if err != nil {
 		return err

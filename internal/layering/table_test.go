@@ -36,9 +36,10 @@ var arrows = map[string][]string{
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "internal/follow", "introspect", "storage"},
 	"clients":    {"internal/assertion", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
+	"statements": {"account", "claims", "clients", "internal/jose", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
 	"oauth": {
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "keys", "nested",
-		"revocation", "storage",
+		"revocation", "statements", "storage",
 	},
 	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
@@ -55,12 +56,12 @@ var arrows = map[string][]string{
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
 	"internal/admin": {
-		"account", "claims", "clients", "internal/audit", "internal/config", "internal/httpapi", "internal/jose", "keys", "nested", "oauth",
+		"account", "claims", "clients", "internal/audit", "internal/config", "internal/httpapi", "internal/jose", "keys", "nested", "oauth", "statements",
 		"storage", "types/api",
 	},
 	"internal/server": {
 		"account", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"internal/httpapi", "internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "storage", "types/api", "web",
+		"internal/httpapi", "internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "statements", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli": {

@@ -15,6 +15,7 @@ import (
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/types/api"
 )
 
@@ -54,7 +55,7 @@ func (s *Server) ownRoutes() []route {
 }
 
 // mine serves users with a token for their own account.
-func (s *Server) mine(serve func(echo.Context, oauth.Person) error) echo.HandlerFunc {
+func (s *Server) mine(serve func(echo.Context, statements.Person) error) echo.HandlerFunc {
 	return s.bound(oauth.ScopeAccount, func(c echo.Context, holder claims.Set) error {
 		who, err := personOf(holder)
 		if err != nil {
@@ -65,15 +66,15 @@ func (s *Server) mine(serve func(echo.Context, oauth.Person) error) echo.Handler
 }
 
 // personOf returns the user whose own account a token is for.
-func personOf(holder claims.Set) (oauth.Person, error) {
+func personOf(holder claims.Set) (statements.Person, error) {
 	if holder.Service() || holder.Actor != nil {
-		return oauth.Person{}, errService
+		return statements.Person{}, errService
 	}
 	id, err := holder.Identity()
 	if err != nil {
-		return oauth.Person{}, err
+		return statements.Person{}, err
 	}
-	return oauth.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
+	return statements.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
 }
 
 // defaultPage is how many statements a page has unless the request says otherwise.
@@ -81,8 +82,8 @@ const defaultPage = 20
 
 // listMine serves GET /me/actors, /me/delegations and /me/links?limit=N&cursor=C: a page of the user's live statements. The Link
 // header has the next page, if there is one (RFC 8288).
-func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) error {
-	return func(c echo.Context, who oauth.Person) error {
+func (s *Server) listMine(k statementKind) func(echo.Context, statements.Person) error {
+	return func(c echo.Context, who statements.Person) error {
 		params, err := query(c)
 		if err != nil {
 			return err
@@ -90,12 +91,12 @@ func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) erro
 		limit := defaultPage
 		if text := params.Get("limit"); text != "" {
 			n, err := strconv.Atoi(text)
-			if err != nil || n < 1 || n > oauth.MaxPage {
-				return invalid(fmt.Sprintf("The parameter limit must be a whole number from 1 to %d.", oauth.MaxPage))
+			if err != nil || n < 1 || n > statements.MaxPage {
+				return invalid(fmt.Sprintf("The parameter limit must be a whole number from 1 to %d.", statements.MaxPage))
 			}
 			limit = n
 		}
-		page, next, err := s.OAuth.OwnStatements(c.Request().Context(), who, k.typ, params.Get("cursor"), limit)
+		page, next, err := s.Statements.Own(c.Request().Context(), who, k.typ, params.Get("cursor"), limit)
 		if err != nil {
 			return err
 		}
@@ -112,8 +113,8 @@ func (s *Server) listMine(k statementKind) func(echo.Context, oauth.Person) erro
 }
 
 // state serves POST /me/actors, /me/delegations and /me/links: the issuer signs a statement for the user.
-func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
-	return func(c echo.Context, who oauth.Person) error {
+func (s *Server) state(k statementKind) func(echo.Context, statements.Person) error {
+	return func(c echo.Context, who statements.Person) error {
 		b, err := httpapi.ReadBody(c)
 		if err != nil {
 			return err
@@ -126,7 +127,7 @@ func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
 		if err := b.Done(); err != nil {
 			return err
 		}
-		made, err := s.OAuth.State(c.Request().Context(), who, statement)
+		made, err := s.Statements.Make(c.Request().Context(), who, statement)
 		if err != nil {
 			return err
 		}
@@ -136,10 +137,10 @@ func (s *Server) state(k statementKind) func(echo.Context, oauth.Person) error {
 }
 
 // withdraw serves DELETE /me/actors/{id}, /me/delegations/{id} and /me/links/{id}: the statement ends, and what rests on it.
-func (s *Server) withdraw(k statementKind) func(echo.Context, oauth.Person) error {
-	return func(c echo.Context, who oauth.Person) error {
+func (s *Server) withdraw(k statementKind) func(echo.Context, statements.Person) error {
+	return func(c echo.Context, who statements.Person) error {
 		id := c.Param("id")
-		if err := s.OAuth.Withdraw(c.Request().Context(), who, k.typ, id); err != nil {
+		if err := s.Statements.Withdraw(c.Request().Context(), who, k.typ, id); err != nil {
 			return err
 		}
 		s.recordStatement(c, audit.StatementWithdrawn, who, id, k.typ)
@@ -148,7 +149,7 @@ func (s *Server) withdraw(k statementKind) func(echo.Context, oauth.Person) erro
 }
 
 // withdrawSigned serves POST /me/withdrawals: a statement ends that a key of the user signed.
-func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
+func (s *Server) withdrawSigned(c echo.Context, who statements.Person) error {
 	b, err := httpapi.ReadBody(c)
 	if err != nil {
 		return err
@@ -157,7 +158,7 @@ func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
 	if err := b.Done(); err != nil {
 		return err
 	}
-	id, err := s.OAuth.WithdrawSigned(c.Request().Context(), who, statement, along)
+	id, err := s.Statements.WithdrawSigned(c.Request().Context(), who, statement, along)
 	if err != nil {
 		return err
 	}
@@ -166,7 +167,7 @@ func (s *Server) withdrawSigned(c echo.Context, who oauth.Person) error {
 }
 
 // recordStatement records what a user did with a statement.
-func (s *Server) recordStatement(c echo.Context, kind audit.Kind, who oauth.Person, id, reason string) {
+func (s *Server) recordStatement(c echo.Context, kind audit.Kind, who statements.Person, id, reason string) {
 	s.Audit.Record(c.Request().Context(), audit.Event{
 		Kind: kind, Actor: audit.ActorUser, Domain: who.Domain, User: who.User, Client: trailOf(c).client, Session: who.SID,
 		Statement: id, Address: s.source(c), Reason: reason,

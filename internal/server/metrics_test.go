@@ -298,7 +298,7 @@ func TestLimitsAreCounted(t *testing.T) {
 
 // TestStoreIsMeasured holds that operators see how long the database takes, and who waits for it.
 func TestStoreIsMeasured(t *testing.T) {
-	s := start(t, nil)
+	s := start(t, stored) // so that a refresh reads before it updates
 	d := newDevice(t)
 	held := s.login(t, d, "alice")
 	// The issuer asks the database by itself, too, now and then: so at least one of each.

@@ -29,6 +29,7 @@ import (
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/signin"
+	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/web"
 )
@@ -42,6 +43,7 @@ type Config struct {
 	// Algorithms are the accepted algorithms of proofs, for the metadata.
 	Algorithms   []string
 	Registry     *clients.Registry
+	Statements   *statements.Service
 	OAuth        *oauth.Provider
 	Accounts     *account.Accounts
 	Introspector *introspect.Introspector
@@ -103,7 +105,8 @@ func New(cfg Config) (*Server, error) {
 	if err != nil || issuer.Host == "" {
 		return nil, errors.New("server: Config.Issuer is not an absolute URL")
 	}
-	if cfg.Registry == nil || cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil || cfg.Proofs == nil || cfg.Keys == nil ||
+	if cfg.Registry == nil || cfg.Statements == nil || cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil ||
+		cfg.Proofs == nil || cfg.Keys == nil ||
 		cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}
