@@ -215,6 +215,7 @@ func TestPersonActs(t *testing.T) {
 		c.wantActive(t, act(t, c.bobs, c.bob, nil))
 		wantError(t, c.token(t, accounts, c.bobs, exchanging(other, typeAccess, "", nil)), 400, "invalid_request")
 		wantStatus(t, c.revoke(t, accounts, grant), http.StatusOK) // no token that anybody was issued
+		c.witness.knows(id)
 		wantStatus(t, c.revoke(t, accounts, id), http.StatusOK)
 		wantError(t, c.token(t, accounts, c.bobs, refreshForm(id)), 400, "invalid_grant")
 		wantError(t, c.token(t, accounts, c.bobs, refreshForm(grant)), 400, "invalid_grant")
