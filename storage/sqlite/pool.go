@@ -7,15 +7,15 @@ import (
 
 // A pool lends connections that read, to one caller each at a time. Each is opened when it is first needed.
 type pool struct {
-	path string
-	free chan *conn // nil for one that is not open; closed with the pool
-	size int
+	place *place
+	free  chan *conn // nil for one that is not open; closed with the pool
+	size  int
 }
 
-// openPool opens a pool of n connections, the first of them at once.
-func openPool(path string, n int) (*pool, error) {
-	p := &pool{path: path, free: make(chan *conn, n), size: n}
-	first, err := openConn(path, readerPragmas)
+// openPool opens a pool of n connections to the database at a place, the first of them at once.
+func openPool(at *place, n int) (*pool, error) {
+	p := &pool{place: at, free: make(chan *conn, n), size: n}
+	first, err := p.open()
 	if err != nil {
 		return nil, err
 	}
@@ -24,6 +24,14 @@ func openPool(path string, n int) (*pool, error) {
 	}
 	p.free <- first
 	return p, nil
+}
+
+// open opens a connection, unless it would be one to another file.
+func (p *pool) open() (*conn, error) {
+	if err := p.place.there(); err != nil {
+		return nil, err
+	}
+	return openConn(p.place.path, readerPragmas)
 }
 
 // take borrows a connection, which must be given back.
@@ -44,7 +52,7 @@ func (p *pool) take(ctx context.Context) (*conn, error) {
 	}
 	if c == nil {
 		var err error
-		if c, err = openConn(p.path, readerPragmas); err != nil {
+		if c, err = p.open(); err != nil {
 			p.free <- nil
 			return nil, err
 		}

@@ -98,7 +98,7 @@ func Open(ctx context.Context, path string, o Options) (_ *Store, err error) {
 	if n <= 0 {
 		n = max(2, runtime.GOMAXPROCS(0))
 	}
-	s.pool, err = openPool(path, n)
+	s.pool, err = openPool(s.writer.place, n)
 	return s, err
 }
 

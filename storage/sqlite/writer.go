@@ -62,7 +62,12 @@ func openWriter(path string, o Options, damaged *atomic.Bool) (_ *writer, err er
 	if w.place, err = newPlace(path); err != nil {
 		return nil, errors.Join(err, w.conn.close())
 	}
-	if w.log, err = newCheckpointer(path, connect); err != nil {
+	if w.log, err = newCheckpointer(path, func() (*conn, error) {
+		if err := w.place.there(); err != nil { // else it would be a connection to another file
+			return nil, err
+		}
+		return connect()
+	}); err != nil {
 		return nil, errors.Join(err, w.conn.close())
 	}
 	go w.run()
