@@ -23,9 +23,9 @@ const (
 // A clock gives all parts of an issuer the time. It follows the system's clock while that can be trusted. When the
 // system's clock is set by more than clockStep, the clock goes on as if it had not been set, and reports a fault.
 type clock struct {
-	wall    func() time.Time     // the system's clock, which may be set
-	elapsed func() time.Duration // monotonic
-	asleep  func() time.Duration // how long the machine slept, which elapsed does not count
+	wall    func() time.Time              // the system's clock, which may be set
+	elapsed func(time.Time) time.Duration // monotonic; of a reading of wall
+	asleep  func() time.Duration          // how long the machine slept, which elapsed does not count
 	anchor  atomic.Pointer[anchor]
 }
 
@@ -63,13 +63,14 @@ func (e *clockError) Error() string {
 // newClock returns a clock for an issuer with the newest record of its database, the zero time for an empty one. With
 // o.AcceptClock it trusts the system's clock whatever the database says; in development, after a stop of any length.
 func newClock(o Options, newest time.Time, development bool) *clock {
-	c := &clock{wall: o.Now, elapsed: o.Elapsed, asleep: asleep}
+	c := &clock{wall: o.Now, asleep: asleep}
 	if c.wall == nil {
 		c.wall = time.Now
 	}
-	if c.elapsed == nil {
-		began := c.wall()
-		c.elapsed = func() time.Duration { return c.wall().Sub(began) } // of time.Now, both are monotonic
+	if began := c.wall(); o.Elapsed == nil {
+		c.elapsed = func(wall time.Time) time.Duration { return wall.Sub(began) } // times of time.Now are monotonic, too
+	} else {
+		c.elapsed = func(time.Time) time.Duration { return o.Elapsed() }
 	}
 	now := c.wall()
 	off := now.Sub(newest)
@@ -83,13 +84,13 @@ func newClock(o Options, newest time.Time, development bool) *clock {
 }
 
 func (c *clock) fix(at time.Time, ahead time.Duration, stored bool) {
-	c.anchor.Store(&anchor{at, c.elapsed(), c.asleep(), ahead, stored})
+	c.anchor.Store(&anchor{at, c.elapsed(c.wall()), c.asleep(), ahead, stored})
 }
 
 // read returns the time of the system's clock, the time that it should show, and the difference if that is too large.
 func (c *clock) read() (wall, steady time.Time, off time.Duration, a *anchor) {
 	a, wall = c.anchor.Load(), c.wall()
-	steady = a.time.Add(c.elapsed() - a.elapsed)
+	steady = a.time.Add(c.elapsed(wall) - a.elapsed)
 	if off = since(wall, steady); a.allows(off) {
 		return wall, steady, 0, a
 	}
