@@ -44,7 +44,7 @@ func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.
 			return err
 		}
 		holder := access.Claims.(claims.Set)
-		trailOf(c).holder(holder)
+		trailOf(c).holder(&holder)
 		if !slices.Contains(strings.Fields(holder.Scope), scope) {
 			return &scopeError{scope}
 		}

@@ -22,7 +22,8 @@ import (
 type trail struct {
 	client, redirect       string // as the request names them, also if they are wrong
 	provider, domain, user string
-	pending                url.Values // the app's request of the login that this belongs to; only for the browser that began it
+	pending                url.Values  // the app's request of the login that this belongs to; only for the browser that began it
+	held                   *claims.Set // of the token that the request shows
 	logged                 bool
 }
 
@@ -69,12 +70,17 @@ func (t *trail) login(f signin.Facts) {
 	}
 }
 
-// holder notes the client and the user of the access token of a request.
-func (t *trail) holder(set claims.Set) {
-	t.client = set.ClientID
-	if id, err := set.Identity(); err == nil {
-		t.domain, t.user = id.User.Domain(), id.User.Local()
+// holder notes the claims of the token that a request shows.
+func (t *trail) holder(set *claims.Set) { t.client, t.held = set.ClientID, set }
+
+// person returns the user that the request is about, empty if it is not known.
+func (t *trail) person() (domain, user string) {
+	if t.user == "" && t.held != nil { // parsed only for the log
+		if id, err := t.held.Identity(); err == nil {
+			return id.User.Domain(), id.User.Local()
+		}
 	}
+	return t.domain, t.user
 }
 
 // refusal logs once that a request was refused, with its trail. Challenges for a nonce and wrong paths are logged at level debug.
@@ -95,8 +101,9 @@ func (s *Server) refusal(c echo.Context, status int, reason error) {
 	attrs := []slog.Attr{
 		slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Int("status", status), slog.String("reason", reason.Error()),
 	}
+	domain, user := t.person()
 	for _, a := range []struct{ name, value string }{
-		{"client", client}, {"redirect_uri", withoutQuery(t.redirect)}, {"provider", t.provider}, {"domain", t.domain}, {"user", t.user},
+		{"client", client}, {"redirect_uri", withoutQuery(t.redirect)}, {"provider", t.provider}, {"domain", domain}, {"user", user},
 	} {
 		if a.value != "" {
 			attrs = append(attrs, slog.String(a.name, shortened(a.value)))
