@@ -40,10 +40,18 @@ func (c *conn) do(request []byte) ([]byte, error) {
 	}
 	if status != 200 {
 		line, _, _ := bytes.Cut(request, []byte("\r\n"))
-		return nil, fmt.Errorf("%s: %d %s", line, status, c.body)
+		return nil, &statusError{status, string(line), string(c.body)}
 	}
 	return c.body, nil
 }
+
+// A statusError is an answer other than 200.
+type statusError struct {
+	status        int
+	request, body string
+}
+
+func (e *statusError) Error() string { return fmt.Sprintf("%s: %d %s", e.request, e.status, e.body) }
 
 var contentLength = []byte("content-length:")
 

@@ -152,14 +152,20 @@ func (s *issuer) untilReady(ctx context.Context, begin time.Time) (time.Duration
 	return 0, fmt.Errorf("the issuer was not ready after %v", readyLimit)
 }
 
-// lastWords returns the end of the log as an error.
+// lastWords returns the end of the log as an error: the last warnings and errors or, if there are none, the last lines.
 func (s *issuer) lastWords() error {
 	log, err := os.ReadFile(filepath.Join(s.dir, "log"))
 	if err != nil || len(log) == 0 {
 		return nil
 	}
 	lines := strings.Split(strings.TrimSpace(string(log)), "\n")
-	return fmt.Errorf("its log ends with:\n%s", strings.Join(lines[max(0, len(lines)-5):], "\n"))
+	troubled := slices.DeleteFunc(slices.Clone(lines), func(line string) bool {
+		return !strings.Contains(line, "level=WARN") && !strings.Contains(line, "level=ERROR")
+	})
+	if len(troubled) > 0 {
+		lines = troubled
+	}
+	return fmt.Errorf("the log of %s ends with:\n%s", s.binary, strings.Join(lines[max(0, len(lines)-5):], "\n"))
 }
 
 // stop ends the process and waits for its end.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -223,6 +224,28 @@ func TestShare(t *testing.T) {
 		return nil
 	}); !errors.Is(err, broken) {
 		t.Errorf("error = %v, want that of the operation", err)
+	}
+}
+
+// TestWindow repeats a window that the server refuses because it is busy, and no other one.
+func TestWindow(t *testing.T) {
+	for _, test := range []struct {
+		status, times, want int
+	}{{503, 1, 2}, {400, 1, 1}} {
+		windows := 0
+		s := &series{name: "work", pid: os.Getpid(), n: 1, prepare: func(context.Context, int) (action, error) {
+			windows++
+			return func(context.Context) ([]float64, error) {
+				if windows <= test.times {
+					return nil, &statusError{status: test.status}
+				}
+				return []float64{1}, nil
+			}, nil
+		}}
+		_, _, err := s.window(t.Context())
+		if windows != test.want || (err == nil) != (test.status == 503) {
+			t.Errorf("after %d: %d windows, %v, want %d", test.status, windows, err, test.want)
+		}
 	}
 }
 

@@ -116,6 +116,9 @@ func measureRequests(ctx context.Context, o options, c conditions, place placeme
 	err = rotate(ctx, m.all, o.rounds, o.window, progress)
 	fmt.Fprintln(stderr)
 	if err != nil {
+		for _, u := range subjects {
+			err = errors.Join(err, u.lastWords())
+		}
 		return err
 	}
 	out := report{conditions: c, Rows: m.rows()}

@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,24 +24,20 @@ type series struct {
 	// prepare makes everything that n operations need. It is not measured.
 	prepare func(ctx context.Context, n int) (action, error)
 
-	n       int       // operations in a window
-	cpu     []float64 // of each window: CPU time of an operation, in microseconds
-	latency []float64 // of each window: median latency, in microseconds
+	n       int           // operations in a window
+	used    time.Duration // CPU time of the last window
+	cpu     []float64     // of each window: CPU time of an operation, in microseconds
+	latency []float64     // of each window: median latency, in microseconds
 }
 
 // calibrate chooses the number of operations that take about as long as a window.
 func (s *series) calibrate(ctx context.Context, window time.Duration) error {
 	s.n = s.least
 	for range 2 { // the first window also warms up
-		act, err := s.prepare(ctx, s.n)
+		_, took, err := s.window(ctx)
 		if err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
+			return err
 		}
-		begin := time.Now()
-		if _, err := act(ctx); err != nil {
-			return fmt.Errorf("%s: %w", s.name, err)
-		}
-		took := max(time.Since(begin), time.Microsecond)
 		s.n = max(s.least, int(float64(s.n)*float64(window)/float64(took)))
 	}
 	return nil
@@ -47,27 +45,56 @@ func (s *series) calibrate(ctx context.Context, window time.Duration) error {
 
 // measure runs one window.
 func (s *series) measure(ctx context.Context) error {
-	act, err := s.prepare(ctx, s.n)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
-	}
-	before, err := cpuTime(s.pid)
+	latencies, _, err := s.window(ctx)
 	if err != nil {
 		return err
 	}
-	latencies, err := act(ctx)
-	if err != nil {
-		return fmt.Errorf("%s: %w", s.name, err)
-	}
-	after, err := cpuTime(s.pid)
-	if err != nil {
-		return err
-	}
-	s.cpu = append(s.cpu, float64((after-before).Nanoseconds())/1e3/float64(s.n))
+	s.cpu = append(s.cpu, float64(s.used.Nanoseconds())/1e3/float64(s.n))
 	if latencies != nil {
 		s.latency = append(s.latency, median(latencies))
 	}
 	return nil
+}
+
+// patience is how often a window is repeated if the issuer answers that it cannot know now. On a machine that is busy with other
+// work, its view of revocations may be too old for a moment.
+const patience = 10
+
+// window runs n operations and returns their latencies and how long they took together. The CPU time is in s.used.
+func (s *series) window(ctx context.Context) (latencies []float64, took time.Duration, err error) {
+	for range patience {
+		if latencies, took, err = s.attempt(ctx); err == nil {
+			return latencies, took, nil
+		}
+		if busy := (*statusError)(nil); !errors.As(err, &busy) || busy.status != http.StatusServiceUnavailable {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return nil, 0, ctx.Err()
+		case <-time.After(time.Second):
+		}
+	}
+	return nil, 0, fmt.Errorf("%s: %w", s.name, err)
+}
+
+func (s *series) attempt(ctx context.Context) (latencies []float64, took time.Duration, err error) {
+	act, err := s.prepare(ctx, s.n)
+	if err != nil {
+		return nil, 0, err
+	}
+	before, err := cpuTime(s.pid)
+	if err != nil {
+		return nil, 0, err
+	}
+	begin := time.Now()
+	if latencies, err = act(ctx); err != nil {
+		return nil, 0, err
+	}
+	took = max(time.Since(begin), time.Microsecond)
+	after, err := cpuTime(s.pid)
+	s.used = after - before
+	return latencies, took, err
 }
 
 // rotate measures every series once in each round. Each round begins with another one, and every second round runs backwards, so
