@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/internal/assertion"
+	"github.com/imidentity/issuer/types/api"
 )
 
 // maxAnswer is how many bytes are read of an answer of the public endpoints.
@@ -64,9 +65,9 @@ type Tokens struct {
 
 // An Error is an OAuth error of the server (RFC 6749 §5.2).
 type Error struct {
-	Status      int    `json:"-"`
-	Code        string `json:"error"`
-	Description string `json:"error_description"`
+	Status      int
+	Code        string
+	Description string
 }
 
 // Temporary reports whether the server decided nothing, so that the request may be repeated.
@@ -264,11 +265,11 @@ func send(c *http.Client, req *http.Request, limit int64, answer any) error {
 		return fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode/100 != 2 {
-		e := &Error{Status: resp.StatusCode, Code: "no OAuth error"}
-		if isJSON(resp) {
-			_ = json.Unmarshal(body, e) // without an OAuth error, the status says enough
+		var refusal api.Error
+		if !isJSON(resp) || json.Unmarshal(body, &refusal) != nil || refusal.Code == "" {
+			refusal.Code = "no OAuth error"
 		}
-		return e
+		return &Error{Status: resp.StatusCode, Code: refusal.Code, Description: refusal.Description}
 	}
 	if answer == nil {
 		return nil

@@ -79,7 +79,9 @@ func TestAdminAudit(t *testing.T) {
 		{"remove it", func() answer {
 			return s.operate(t, http.MethodDelete, "/admin/clients", url.Values{"id": {"rooms-2"}, "reason": {"closed"}})
 		}, "client.removed", "client=rooms-2 reason=closed"},
-		{"remove the client again", func() answer { return s.operate(t, http.MethodDelete, "/admin/clients", url.Values{"id": {"rooms-2"}}) }, "", ""},
+		{"remove the client again", func() answer {
+			return s.operate(t, http.MethodDelete, "/admin/clients", url.Values{"id": {"rooms-2"}})
+		}, "", ""},
 		{"make a statement", func() answer {
 			a := s.operateJSON(t, "/admin/statements", object{
 				"typ": "im-member+jwt", "sub": "im:wxyz=%23%23team@wxyz.example", "member": "im:%40alice@example.com",

@@ -60,7 +60,8 @@ type Config struct {
 	Logins map[string]*login.Provider
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For or Forwarded header is used. Nil uses none.
 	TrustedProxies []netip.Prefix
-	// Metrics receives the server's measurements, and GET /metrics serves it. Nil means a registry of its own.
+	// Metrics receives the server's measurements, and GET /metrics serves it. It may be that of one server only. Nil means a
+	// registry of its own.
 	Metrics *prometheus.Registry
 	// Limits are the rate limits. Nil limits nothing.
 	Limits *Limits
