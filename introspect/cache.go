@@ -5,11 +5,13 @@ import (
 	"sync"
 )
 
-// A cache remembers tokens whose signatures were good, by the hash of their text, so that it holds nothing that could
-// be used. It keeps two generations: what is asked for moves to the young one, and when that is full the old one is
-// forgotten. That is nearly the least recently used, without a list to maintain under a lock.
+// A cache holds tokens whose signatures were valid, by the hash of their text: it holds no text that could be used. It has
+// two generations. A token that is found in the old one moves to the young one; when the young one is full, the old one is
+// dropped. So the tokens that were not asked about for longest go first, and a look-up needs no exclusive lock.
+//
+// It is bounded in bytes, since a token that encloses others is twenty times as large as a plain one.
 type cache struct {
-	half int // how many octets a generation may have
+	half int // how many bytes a generation may have
 
 	mu         sync.RWMutex
 	young, old map[[sha256.Size]byte]entry
@@ -21,7 +23,7 @@ type entry struct {
 	size  int
 }
 
-// overhead is what an entry takes beside the claims: the structs and the place in the map.
+// overhead is how many bytes an entry takes beside its claims: the structs and the slot in the map.
 const overhead = 640
 
 func newCache(limit int) *cache {
@@ -48,7 +50,7 @@ func (c *cache) get(key [sha256.Size]byte) (*token, bool) {
 	return e.token, ok
 }
 
-// add remembers a token whose text has n octets. The claims take no more room than the text that encodes them.
+// add adds a token whose text has n bytes. Its claims take no more memory than that text.
 func (c *cache) add(key [sha256.Size]byte, t *token, n int) {
 	c.put(key, entry{t, n + overhead})
 }
