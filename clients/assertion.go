@@ -26,25 +26,31 @@ type KeySource interface {
 // ErrNoKey is returned by a [KeySource] when a client publishes no such key.
 var ErrNoKey = errors.New("clients: the client publishes no such key")
 
-var errAssertion = oautherror.New(oautherror.InvalidClient, "The client is unknown, is not registered for private_key_jwt, or none of its registered keys made this signature: check the client id, the key, alg and kid.")
+var errAssertion = oautherror.New(oautherror.InvalidClient,
+	"The client is unknown, is not registered for private_key_jwt, or none of its registered keys made this "+
+		"signature: check the client id, the key, alg and kid.")
 
 // byAssertion returns the client that signed the assertion of a request (RFC 7523 §3). The checks before the client is looked
 // up are the same for all; after that there is one answer, which takes the same time.
 func (r *Registry) byAssertion(ctx context.Context, header http.Header, form url.Values) (*Client, *Assertion, error) {
 	switch {
 	case !form.Has("client_assertion"), !form.Has("client_assertion_type"):
-		return nil, nil, oautherror.New(oautherror.InvalidRequest, "client_assertion and client_assertion_type go together: one of them is missing.")
+		return nil, nil, oautherror.New(oautherror.InvalidRequest,
+			"client_assertion and client_assertion_type go together: one of them is missing.")
 	case len(header.Values("Authorization")) > 0, form.Has("client_secret"):
-		return nil, nil, oautherror.New(oautherror.InvalidRequest, "The client authenticates twice: use either client_assertion or a secret.")
+		return nil, nil, oautherror.New(oautherror.InvalidRequest,
+			"The client authenticates twice: use either client_assertion or a secret.")
 	case form.Get("client_assertion_type") != assertion.Type:
-		return nil, nil, oautherror.New(oautherror.InvalidClient, "The client_assertion_type must be "+assertion.Type+oautherror.Found(form, "client_assertion_type")+".")
+		return nil, nil, oautherror.New(oautherror.InvalidClient,
+			"The client_assertion_type must be "+assertion.Type+oautherror.Found(form, "client_assertion_type")+".")
 	}
 	a, err := assertion.Parse(form.Get("client_assertion"))
 	if err == nil {
 		err = a.Check(r.issuer, r.now())
 	}
 	if e := (*assertion.Error)(nil); errors.As(err, &e) {
-		return nil, nil, oautherror.New(oautherror.InvalidClient, "The client assertion is not valid: "+e.Part+": "+oautherror.Plain(e.Err)+".")
+		return nil, nil, oautherror.New(oautherror.InvalidClient,
+			"The client assertion is not valid: "+e.Part+": "+oautherror.Plain(e.Err)+".")
 	}
 	if id := form.Get("client_id"); id != "" && id != a.Client { // RFC 7521 §4.2
 		return nil, nil, oautherror.New(oautherror.InvalidClient, "The client_id and the sub of the client assertion differ.")
@@ -85,7 +91,8 @@ func (a *Assertion) Spend(ctx context.Context, tx storage.Tx) error {
 	}
 	err := tx.SpendID(ctx, "client_assertion", a.key, a.until)
 	if errors.Is(err, storage.ErrConflict) {
-		return oautherror.New(oautherror.InvalidClient, "The client assertion was used before: make a new one, with a jti of its own, for each request.")
+		return oautherror.New(oautherror.InvalidClient,
+			"The client assertion was used before: make a new one, with a jti of its own, for each request.")
 	}
 	return err
 }

@@ -63,13 +63,16 @@ func credentials(header http.Header, form url.Values) (id, secret string, basic 
 	case len(auth) > 1:
 		return "", "", false, oautherror.New(oautherror.InvalidRequest, "There is more than one Authorization header.")
 	case len(auth) == 1 && posted:
-		return "", "", false, oautherror.New(oautherror.InvalidRequest, "The client authenticates twice: use either HTTP Basic or client_secret.")
+		return "", "", false, oautherror.New(oautherror.InvalidRequest,
+			"The client authenticates twice: use either HTTP Basic or client_secret.")
 	case len(auth) == 0 && form.Get("client_id") == "":
 		return "", "", false, oautherror.New(oautherror.InvalidClient, "The request names no client: send client_id, or authenticate.")
 	case len(auth) == 0:
 		return form.Get("client_id"), form.Get("client_secret"), false, nil
 	}
-	malformed := &oautherror.Error{Code: oautherror.InvalidClient, Description: "The Authorization header is not well-formed HTTP Basic: form-url-encode the client id and the secret, join them by a colon, and encode that in base64.", Basic: true}
+	malformed := &oautherror.Error{Code: oautherror.InvalidClient, Description: "The Authorization header is not well-formed HTTP Basic: " +
+		"form-url-encode the client id and the secret, join " +
+		"them by a colon, and encode that in base64.", Basic: true}
 	scheme, rest, _ := strings.Cut(auth[0], " ")
 	if !strings.EqualFold(scheme, "Basic") {
 		return "", "", true, malformed

@@ -10,7 +10,6 @@ import (
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/internal/oautherror"
 	"github.com/imidentity/issuer/nested"
-	"github.com/imidentity/issuer/storage"
 )
 
 // A Client is a registered OAuth client.
@@ -73,7 +72,7 @@ var ErrRemoved = oautherror.New(oautherror.InvalidClient, unknownClient)
 
 // Check returns [ErrRemoved] for a client in storage that was removed. r is the store, or the transaction that issues
 // something to the client: the registry in memory may be older than that.
-func (c *Client) Check(ctx context.Context, r storage.Reader) error {
+func (c *Client) Check(ctx context.Context, r Reader) error {
 	if !c.Stored {
 		return nil
 	}

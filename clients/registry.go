@@ -1,7 +1,7 @@
 // Package clients holds the registered OAuth clients and authenticates them: by a secret (RFC 6749 §2.3.1) or by a signed
 // assertion (RFC 7521, RFC 7523). Clients come from the settings and from storage; [Registry.Set] replaces all of them.
 //
-// The package knows nothing of tokens and HTTP. What a client may do is decided where it asks for it.
+// The package knows nothing of tokens and HTTP. The rights of a client are checked by the packages that grant them.
 package clients
 
 import (
@@ -19,6 +19,11 @@ import (
 // A Store is the part of storage that a [Registry] uses.
 type Store interface {
 	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
+}
+
+// A Reader reads the rows of clients: a store, or one of its transactions.
+type Reader interface {
+	Client(ctx context.Context, id string) (storage.Client, error)
 }
 
 // Config configures [New].

@@ -12,8 +12,8 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Clients in storage. What a client may do is text that the caller writes and reads. Here only its secrets matter, and whether
-// it was removed.
+// Clients in storage. The registration is text that the caller writes and reads. Here only the secrets of a client matter, and
+// whether it was removed.
 
 // ErrNotFound is returned for a client that is not in storage, or was removed from it.
 var ErrNotFound = errors.New("clients: no such client in storage")
@@ -134,7 +134,7 @@ func (r *Registry) Remove(ctx context.Context, id, reason string) (c storage.Cli
 }
 
 // stored returns a client in storage that was not removed.
-func stored(ctx context.Context, r storage.Reader, id string) (storage.Client, error) {
+func stored(ctx context.Context, r Reader, id string) (storage.Client, error) {
 	c, err := r.Client(ctx, id)
 	if errors.Is(err, storage.ErrNotFound) || err == nil && !c.RemovedAt.IsZero() {
 		return storage.Client{}, ErrNotFound

@@ -17,11 +17,11 @@ import (
 	"github.com/imidentity/issuer/clients"
 )
 
-// An Authorization is an authorization request that was found good and waits for a person to log in.
+// An Authorization is a valid authorization request, whose user is to log in.
 type Authorization struct {
 	Client clients.Client
-	// Domain is where she logs in, Provider the id of the OpenID provider that she does it at. Where Provider is empty,
-	// she has to choose first, see [Provider.Choices]; and so is Domain where she has to choose that.
+	// Domain is the domain of the login, and Provider the id of its OpenID provider. Provider is empty if the user must choose
+	// one first, and Domain if they must choose that, too: see [Provider.Choices].
 	Domain   string
 	Provider string
 	// Hint, Prompt and MaxAge go on to that provider: login_hint, prompt without consent (which is asked here), and
@@ -29,12 +29,12 @@ type Authorization struct {
 	Hint   string
 	Prompt string
 	MaxAge *time.Duration
-	// Request is to be kept, and given to Finish or Refuse when the person comes back.
+	// Request is to be stored, and passed to PrepareCode or Refuse when the user comes back.
 	Request url.Values
 }
 
 // An AuthorizeError is a refused authorization request. Where the client may be told (its redirect URI is known to
-// be its own), Location is where to send the browser; else it is empty and the person is shown a page.
+// be its own), Location is the URL to send the browser to; otherwise it is empty and the user is shown a page.
 type AuthorizeError struct {
 	Err      *Error
 	Location string
@@ -43,7 +43,7 @@ type AuthorizeError struct {
 func (e *AuthorizeError) Error() string { return e.Err.Error() }
 func (e *AuthorizeError) Unwrap() error { return e.Err }
 
-// What the server reads of an authorization request; everything else is ignored (RFC 6749 §3.1).
+// authorizeParameters are the parameters that the server reads; others are ignored (RFC 6749 §3.1).
 var authorizeParameters = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "resource",
 	"code_challenge", "code_challenge_method", "dpop_jkt",
@@ -61,7 +61,7 @@ const (
 
 // Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 9449 §10). The parameters are each
 // there once, but resource. A refusal is an [*AuthorizeError]; any other error means that the server cannot know.
-// With prompt=none, one for which the person would have to choose is refused.
+// With prompt=none, a request that leaves a choice to the user is refused.
 func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authorization, error) {
 	client, ok := p.clients.Client(params.Get("client_id"))
 	if !ok {
@@ -69,17 +69,19 @@ func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authoriza
 	}
 	request, err := p.unfold(ctx, client, params)
 	if err != nil && !params.Has("redirect_uri") {
-		client = nil // who asked by reference alone is not known to wait anywhere
+		client = nil // a request by reference alone has no redirect URI that is known
 	}
 	if err != nil {
-		return nil, p.tellIfKnown(client, err, params)
+		return nil, p.toldIfKnown(client, err, params)
 	}
 	a, err := p.authorize(client, request)
 	if err != nil {
 		return nil, err
 	}
 	if a.Provider == "" && Silent(a.Request) {
-		return nil, p.Refuse(a.Request, CodeInteractionRequired, "The person has several domains or OpenID providers to choose among: name them with im_domain and im_provider, or ask again without prompt=none.")
+		return nil, p.Refuse(a.Request, CodeInteractionRequired,
+			"The person has several domains or OpenID providers to choose among: "+
+				"name them with im_domain and im_provider, or ask again without prompt=none.")
 	}
 	if params.Has("request_uri") {
 		a.Request.Set("request_uri", params.Get("request_uri"))
@@ -87,11 +89,11 @@ func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authoriza
 	return a, nil
 }
 
-// Silent reports whether a request that was kept says prompt=none: no page may be shown to the person, and what cannot
-// be done without one is refused (OpenID Connect Core 1.0 §3.1.2.6).
+// Silent reports whether a stored request says prompt=none: no page may be shown to the user, and a login that needs one is
+// refused (OpenID Connect Core 1.0 §3.1.2.6).
 func Silent(request url.Values) bool { return request.Get("prompt") == "none" }
 
-// recheck checks a request that was kept, against the client as it is now. A request_uri among its parameters is the
+// recheck checks a stored request again, against the client as it is now. A request_uri among its parameters is the
 // name under which it was pushed, and stays in it.
 func (p *Provider) recheck(request url.Values) (*clients.Client, *Authorization, error) {
 	client, ok := p.clients.Client(request.Get("client_id"))
@@ -114,11 +116,12 @@ func (p *Provider) recheck(request url.Values) (*clients.Client, *Authorization,
 func (p *Provider) authorize(client *clients.Client, params url.Values) (*Authorization, error) {
 	redirect, ok := client.MatchRedirect(params.Get("redirect_uri"))
 	if !ok {
-		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest, "The app that sent you here did not say where to return to, or named a place that is not registered for it.")}
+		return nil, &AuthorizeError{Err: refuse(CodeInvalidRequest,
+			"The app that sent you here did not say where to return to, or named a place that is not registered for it.")}
 	}
 	a, err := p.check(client, params)
 	if err != nil {
-		return nil, p.tell(err, redirect, params.Get("state"))
+		return nil, p.toldAtRedirect(err, redirect, params.Get("state"))
 	}
 	return a, nil
 }
@@ -143,23 +146,26 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 		return nil, refuse(CodeInvalidRequest, "The state is longer than 4096 bytes.")
 	}
 	if method := params.Get("code_challenge_method"); method != "" && method != "S256" {
-		return nil, refuse(CodeInvalidRequest, "PKCE is required: the code_challenge_method must be S256"+found(params, "code_challenge_method")+".")
+		return nil, refuse(CodeInvalidRequest,
+			"PKCE is required: the code_challenge_method must be S256"+found(params, "code_challenge_method")+".")
 	}
 	if params.Get("code_challenge_method") == "" || !isSHA256(params.Get("code_challenge")) {
-		return nil, refuse(CodeInvalidRequest, "PKCE is required: send code_challenge_method=S256 and a code_challenge of 43 base64url characters.")
+		return nil, refuse(CodeInvalidRequest,
+			"PKCE is required: send code_challenge_method=S256 and a code_challenge of 43 base64url characters.")
 	}
 	a := &Authorization{Client: *client, Hint: params.Get("login_hint"), Request: make(url.Values)}
 	if len(a.Hint) > maxHint {
 		return nil, refuse(CodeInvalidRequest, "The login_hint is longer than 1024 bytes.")
 	}
 	var err error
-	if a.Domain, a.Provider, err = p.place(client, params); err != nil {
+	if a.Domain, a.Provider, err = p.chooseDomain(client, params); err != nil {
 		return nil, err
 	}
 	asked := strings.Fields(params.Get("prompt"))
 	for _, word := range asked {
 		if !slices.Contains(prompts, word) || word == "none" && len(asked) > 1 {
-			return nil, refuse(CodeInvalidRequest, "The prompt must be none, or some of login, consent, select_account and create"+found(params, "prompt")+".")
+			return nil, refuse(CodeInvalidRequest,
+				"The prompt must be none, or some of login, consent, select_account and create"+found(params, "prompt")+".")
 		}
 	}
 	a.Prompt = strings.Join(slices.DeleteFunc(slices.Clone(asked), func(word string) bool { return word == "consent" }), " ")
@@ -179,7 +185,8 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 	}
 	for _, s := range scopeList(params.Get("scope")) {
 		if !slices.Contains(client.Scopes, s) {
-			return nil, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+". Its scopes are: "+listed(client.Scopes)+".")
+			return nil, refuse(CodeInvalidScope,
+				"The client is not registered for the scope "+named(s)+". Its scopes are: "+listed(client.Scopes)+".")
 		}
 	}
 	if _, err := p.audience(client, a.Domain, params["resource"]); err != nil {
@@ -195,12 +202,12 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 	}
 	for name, value := range map[string]string{"im_domain": a.Domain, "im_provider": a.Provider} {
 		if value != "" {
-			a.Request.Set(name, value) // what follows from the request now must hold when it is checked again
+			a.Request.Set(name, value) // so that a later check comes to the same result
 		}
 	}
 	for name, words := range map[string][]string{"scope": scopeList(params.Get("scope")), "prompt": asked} {
 		if params.Has(name) {
-			a.Request.Set(name, strings.Join(words, " ")) // kept without repeats and spaces
+			a.Request.Set(name, strings.Join(words, " ")) // stored without repeats and extra spaces
 		}
 	}
 	return a, nil
@@ -233,7 +240,7 @@ func (p *Provider) keyUsable(ctx context.Context, domain, jkt string) error {
 	return err
 }
 
-// isSHA256 reports whether s is 32 octets in canonical base64url: an S256 challenge or a thumbprint.
+// isSHA256 reports whether s is 32 bytes in canonical base64url: an S256 challenge or a thumbprint.
 func isSHA256(s string) bool {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	return err == nil && len(raw) == 32 && !strings.ContainsAny(s, "\r\n")

@@ -16,7 +16,7 @@ type clientCredentialsGrant struct {
 	r *tokenRequest
 }
 
-func (g *clientCredentialsGrant) check(context.Context, storage.Reader) (*token, error) {
+func (g *clientCredentialsGrant) check(context.Context, Reader) (*token, error) {
 	client := g.r.client
 	if client.Public() {
 		return nil, errPublicService
@@ -29,7 +29,8 @@ func (g *clientCredentialsGrant) check(context.Context, storage.Reader) (*token,
 		return nil, err
 	}
 	if domain == "" {
-		return nil, refuse(CodeInvalidRequest, "The client has several domains: name one with im_domain. They are: "+listed(client.Domains)+".")
+		return nil, refuse(CodeInvalidRequest,
+			"The client has several domains: name one with im_domain. They are: "+listed(client.Domains)+".")
 	}
 	granted := storage.Grant{Domain: domain}
 	for _, s := range client.Scopes {

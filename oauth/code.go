@@ -24,7 +24,8 @@ var (
 	errCodeKey  = refuse(CodeInvalidGrant, "The authorization code is bound to another key: send a proof by the key named in dpop_jkt.")
 	errVerifier = refuse(CodeInvalidGrant, "The code_verifier is missing or does not fit the code_challenge.")
 	errRedirect = refuse(CodeInvalidGrant, "The redirect_uri is not the one of the authorization request.")
-	errKeyInUse = refuse(CodeInvalidGrant, "The key belongs to another device or to one that was removed: make a new key and log in again.")
+	errKeyInUse = refuse(CodeInvalidGrant,
+		"The key belongs to another device or to one that was removed: make a new key and log in again.")
 	errDevices  = refuse(CodeInvalidGrant, "The user has as many devices as allowed: sign out on one of them, then begin a new login.")
 	errDisabled = refuse(CodeInvalidGrant, "The account is disabled.")
 )
@@ -38,7 +39,7 @@ type codeGrant struct {
 	session session // that the code becomes
 }
 
-func (g *codeGrant) check(ctx context.Context, db storage.Reader) (*token, error) {
+func (g *codeGrant) check(ctx context.Context, db Reader) (*token, error) {
 	r := g.r
 	if r.proof == nil {
 		return nil, dpop.ErrNoProof
@@ -82,7 +83,7 @@ func (g *codeGrant) check(ctx context.Context, db storage.Reader) (*token, error
 }
 
 // newSession returns the session of a code: its device is the one of the proof's key, or a new one.
-func (g *codeGrant) newSession(ctx context.Context, db storage.Reader) (s session, err error) {
+func (g *codeGrant) newSession(ctx context.Context, db Reader) (s session, err error) {
 	c, r := g.code, g.r
 	if s.user, err = db.User(ctx, c.Domain, c.User); err != nil {
 		return s, notFound(err, errCode)
@@ -143,7 +144,7 @@ func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
 // spentBefore judges a spent code that comes with the right verifier. With the same key, a client repeats itself, and its
 // session lives. With another key, two parties hold code and verifier, so one of them is a thief: the session ends.
 // (RFC 6749 §4.1.2 would always end it, and so let anybody who has seen the redirect log the user out.)
-func (g *codeGrant) spentBefore(ctx context.Context, db storage.Reader, c storage.Code) error {
+func (g *codeGrant) spentBefore(ctx context.Context, db Reader, c storage.Code) error {
 	session, _, _, err := db.Session(ctx, c.Grant)
 	if err != nil {
 		return notFound(err, errCode)
@@ -172,7 +173,9 @@ func (p *Provider) cause(reason string, now time.Time) revocation.Cause {
 
 // revoke writes a revocation that ends tokens of a user, or of nobody if user is empty, after a step in the same transaction,
 // and tells of it once durable. It counts as [account.Accounts.Revoke] says.
-func (p *Provider) revoke(ctx context.Context, domain, user string, r storage.Revocation, first func(context.Context, storage.Tx) error) error {
+func (p *Provider) revoke(
+	ctx context.Context, domain, user string, r storage.Revocation, first func(context.Context, storage.Tx) error,
+) error {
 	var rows []storage.Revocation
 	err := p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
 		if err := first(ctx, tx); err != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A Consent is what a person is told, and asked, before an app gets a code that speaks for her.
+// A Consent is the question to a user before an app gets a code for them.
 type Consent struct {
 	// Needed says that they must be asked.
 	Needed bool
@@ -22,29 +22,29 @@ type Consent struct {
 	// false, may not be.
 	Full   bool
 	Client clients.Client
-	// Redirect is where her browser goes then. Local says that it is a program on her device, and that any other program
-	// there could be waiting in its place.
+	// Redirect is the URI that the browser goes to then. Local says that it leads to a program on the user's device, where any
+	// other program could listen instead.
 	Redirect string
 	Local    bool
 	// Device is the one that goes on being used, by the key that the request names. Nil if it will be a new one or, where
 	// KeyNamed is false, may be.
 	Device   *storage.Device
 	KeyNamed bool
-	// DeviceName is what the app calls a new one; empty if it said nothing.
+	// DeviceName is the name that the app gives a new device; it may be empty.
 	DeviceName string
-	// Scopes and Audience are what its tokens will say and to whom. Life is how long it may go on without a new login;
+	// Scopes and Audience are those of its tokens. Life is the longest time without a new login;
 	// zero if it gets no refresh token.
 	Scopes   []string
 	Audience []string
 	Life     time.Duration
 }
 
-// Consent says what to ask a person for a request that was kept, now that it is known who she is. She has to be asked
-// by every app that anybody could pretend to be: a public client to which the browser returns by a loopback address or a
-// private-use scheme, which any program on the device may listen at or register (RFC 8252 §8.6). She is also asked by
-// every app that is not the operator's own, and by one that asks for it (prompt=consent).
+// Consent returns the question to a user for a stored request, now that the user is known. Users are asked for every app that
+// another program can pretend to be: a public client to which the browser returns by a loopback address or a private-use
+// scheme, which any program on the device may use (RFC 8252 §8.6). They are also asked for every app that is not the
+// operator's own, and if the request says prompt=consent.
 //
-// A refusal is an [*AuthorizeError]; a request with prompt=none for which she would have to be asked is one
+// A refusal is an [*AuthorizeError]; a request with prompt=none that needs an answer is refused, too
 // (OpenID Connect Core 1.0 §3.1.2.6).
 func (p *Provider) Consent(ctx context.Context, request url.Values, user storage.User) (Consent, error) {
 	client, a, redirect, err := p.known(ctx, request, user)
@@ -56,17 +56,17 @@ func (p *Provider) Consent(ctx context.Context, request url.Values, user storage
 		DeviceName: a.Request.Get("im_device_name"), Scopes: loginScopes(client, a.Request),
 	}
 	if c.Needed && Silent(a.Request) {
-		return Consent{}, p.tell(errConsent, redirect, a.Request.Get("state"))
+		return Consent{}, p.toldAtRedirect(errConsent, redirect, a.Request.Get("state"))
 	}
 	if c.Device, err = p.deviceOf(ctx, a.Request, user); err != nil {
-		return Consent{}, p.tell(err, redirect, a.Request.Get("state"))
+		return Consent{}, p.toldAtRedirect(err, redirect, a.Request.Get("state"))
 	}
 	c.KeyNamed = a.Request.Has("dpop_jkt")
 	if c.Full, err = p.full(ctx, user, c.Device); err != nil {
 		return Consent{}, err
 	}
 	if c.Full && c.KeyNamed && Silent(a.Request) {
-		return Consent{}, p.tell(errDeviceLimit, redirect, a.Request.Get("state"))
+		return Consent{}, p.toldAtRedirect(errDeviceLimit, redirect, a.Request.Get("state"))
 	}
 	c.Needed = c.Needed || c.Full && !Silent(a.Request)
 	if c.Audience, err = p.audience(client, a.Domain, a.Request["resource"]); err != nil {
@@ -84,7 +84,7 @@ func needsConsent(c *clients.Client, redirect string, request url.Values) bool {
 	return !c.FirstParty || c.Public() && local(redirect) || slices.Contains(strings.Fields(request.Get("prompt")), "consent")
 }
 
-// local reports whether a redirect URI leads to a program on the person's own device: everything but https to another
+// local reports whether a redirect URI leads to a program on the user's own device: everything but https to another
 // host, which its owner has proven to have.
 func local(redirect string) bool {
 	u, err := url.Parse(redirect)
@@ -96,7 +96,7 @@ func local(redirect string) bool {
 }
 
 // deviceOf returns the device that the key named by a request is bound to; nil if it names none or a new one. A key
-// that the person cannot log in with is refused, now that she is known.
+// that the user cannot log in with is refused.
 func (p *Provider) deviceOf(ctx context.Context, request url.Values, user storage.User) (*storage.Device, error) {
 	jkt := request.Get("dpop_jkt")
 	if jkt == "" {

@@ -20,7 +20,7 @@ const (
 	typeJWT         = "urn:ietf:params:oauth:token-type:jwt"
 )
 
-// A derivation is what the grants have in common that make a token of other tokens: token exchange (RFC 8693) and embedded
+// A derivation is the common part of the grants that make a token of other tokens: token exchange (RFC 8693) and embedded
 // tokens (draft-yusef-oauth-nested-jwt-08).
 type derivation struct {
 	*Provider
@@ -36,7 +36,8 @@ func (d *derivation) derive(ctx context.Context, from func(context.Context) (cla
 		return nil, dpop.ErrNoProof
 	}
 	if t := d.r.Form.Get("requested_token_type"); t != "" && t != typeAccessToken {
-		return nil, refuse(CodeInvalidRequest, "The requested_token_type must be "+typeAccessToken+found(d.r.Form, "requested_token_type")+".")
+		return nil, refuse(CodeInvalidRequest,
+			"The requested_token_type must be "+typeAccessToken+found(d.r.Form, "requested_token_type")+".")
 	}
 	set, err := from(ctx)
 	if err != nil {
@@ -95,7 +96,8 @@ func (d *derivation) stillRegistered(user storage.User, set claims.Set) error {
 	}
 	for s := range strings.FieldsSeq(set.Scope) {
 		if !client.HasScope(s) {
-			return refuse(CodeInvalidScope, "The client is no longer registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
+			return refuse(CodeInvalidScope,
+				"The client is no longer registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
 		}
 	}
 	_, err := d.audience(client, user.Domain, set.Audience)
@@ -130,7 +132,8 @@ func (d *derivation) narrowedAudience(audience []string) ([]string, error) {
 	}
 	for _, target := range targets {
 		if !slices.Contains(audience, target) {
-			return nil, refuse(CodeInvalidTarget, "The subject_token is not for the resource "+named(target)+". It is for: "+listed(audience)+".")
+			return nil, refuse(CodeInvalidTarget,
+				"The subject_token is not for the resource "+named(target)+". It is for: "+listed(audience)+".")
 		}
 	}
 	return targets, nil
@@ -144,7 +147,8 @@ func (d *derivation) narrowedScope(scope string) (string, error) {
 	}
 	for _, s := range asked {
 		if !slices.Contains(strings.Fields(scope), s) {
-			return "", refuse(CodeInvalidScope, "The scope "+named(s)+" cannot be granted here. These can: "+listed(strings.Fields(scope))+".")
+			return "", refuse(CodeInvalidScope,
+				"The scope "+named(s)+" cannot be granted here. These can: "+listed(strings.Fields(scope))+".")
 		}
 	}
 	return strings.Join(asked, " "), nil

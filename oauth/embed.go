@@ -17,7 +17,8 @@ import (
 )
 
 // errEmbed is about a relation that is none of the client's.
-var errEmbed = refuse(CodeUnauthorizedClient, "The client is not registered to embed tokens of a relation that this takes: see embed of its registration.")
+var errEmbed = refuse(CodeUnauthorizedClient,
+	"The client is not registered to embed tokens of a relation that this takes: see embed of its registration.")
 
 // An embedGrant makes a token that encloses others (draft-yusef-oauth-nested-jwt-08, "Embedded Tokens Request"). The outer
 // token is about the subject of subject_token, the client's own token; or about a device whose statement, by a key of its
@@ -32,7 +33,7 @@ type embedGrant struct {
 	entry      int
 }
 
-func (g *embedGrant) check(ctx context.Context, _ storage.Reader) (*token, error) {
+func (g *embedGrant) check(ctx context.Context, _ Reader) (*token, error) {
 	t, err := g.derive(ctx, g.embed)
 	if err != nil {
 		return nil, err
@@ -71,7 +72,7 @@ func (g *embedGrant) embed(ctx context.Context) (claims.Set, error) {
 	wanted := len(scopeList(g.r.Form.Get("scope"))) > 0
 	full := set.Scope
 	if !wanted {
-		set.Scope = "" // what the grants inside leave of it, below
+		set.Scope = "" // set below, to the part that the grants inside allow
 	}
 	// No inner token says that the outer one must live: so checked for a moment, it is good for as long as all are.
 	set.Expires = set.IssuedAt.Add(time.Second)
@@ -94,7 +95,7 @@ func (g *embedGrant) embed(ctx context.Context) (claims.Set, error) {
 	if describeScope(&bare); bare.Handle == set.Handle && bare.Device == set.Device {
 		return set, nil
 	}
-	// What is left of the scope does not cover the handle or the device: it is another token then.
+	// The narrower scope does not cover the handle or the device, which makes it another token: check that one.
 	_, err = g.checkNested(ctx, bare, along)
 	return bare, embedded(err)
 }
@@ -121,7 +122,7 @@ func within(i int, err error) error {
 	return embedded(&nested.Error{Path: path, Code: refused.Code, Err: refused.Err})
 }
 
-// outer says what the token would be without what it encloses.
+// outer returns the claims of the token without the enclosed tokens.
 func (g *embedGrant) outer(ctx context.Context, entries []nested.Entry, along []string) (claims.Set, error) {
 	if subject := g.r.Form.Get("subject_token"); subject != "" {
 		return g.outerOwn(ctx, subject)
@@ -134,7 +135,8 @@ func (g *embedGrant) outer(ctx context.Context, entries []nested.Entry, along []
 		}
 	}
 	if g.r.client.Public() {
-		return claims.Set{}, refuse(CodeInvalidRequest, "The parameter subject_token is missing: a public client has no identity of its own.")
+		return claims.Set{}, refuse(CodeInvalidRequest,
+			"The parameter subject_token is missing: a public client has no identity of its own.")
 	}
 	domain, err := g.domainFor(g.r.client, g.r.Form)
 	if err != nil {
@@ -152,7 +154,8 @@ func (g *embedGrant) outer(ctx context.Context, entries []nested.Entry, along []
 // outerOwn takes the client's own token for the outer one.
 func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, error) {
 	if g.r.Form.Get("subject_token_type") != typeAccessToken {
-		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+found(g.r.Form, "subject_token_type")+".")
+		return claims.Set{}, refuse(CodeInvalidRequest,
+			"The subject_token_type must be "+typeAccessToken+found(g.r.Form, "subject_token_type")+".")
 	}
 	t, err := g.statements.OpenToken(ctx, subject)
 	if errors.Is(err, statements.ErrInactive) {
@@ -160,11 +163,13 @@ func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, 
 	} else if err != nil {
 		return claims.Set{}, err
 	}
-	if t.Claims.Actor != nil { // what she let it do goes no further, and what is said of her is not its own to show
-		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is of one who acts for somebody else: send the actor's own token.")
+	if t.Claims.Actor != nil { // an actor cannot pass its rights on, nor show the subject's statements
+		return claims.Set{}, refuse(CodeInvalidRequest,
+			"The subject_token is of one who acts for somebody else: send the actor's own token.")
 	}
 	if t.Claims.Tokens != nil {
-		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens already: send the one that it was made of, and all tokens.")
+		return claims.Set{}, refuse(CodeInvalidRequest,
+			"The subject_token encloses tokens already: send the one that it was made of, and all tokens.")
 	}
 	return g.narrower(ctx, t)
 }
@@ -175,8 +180,10 @@ var errNoDevice = errors.New("oauth: not a statement about a device")
 // Refusals of a device that a user's own key took in.
 var (
 	errDeviceKey   = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another key than that of the proof")}
-	errDeviceOther = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another device: its id, or its number under the delegation, is taken, or the key is another device's")}
-	errDeviceID    = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about a device whose id is none of this server's: 1 to 64 letters, digits, - and _ in the system of the domain")}
+	errDeviceOther = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another device: " +
+		"its id, or its number under the delegation, is taken, or the key is another device's")}
+	errDeviceID = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about a device whose id is none of this server's: " +
+		"1 to 64 letters, digits, - and _ in the system of the domain")}
 )
 
 // countersign makes the token of a device that a user's own key took in, by a statement under a delegation of this server,

@@ -22,14 +22,15 @@ var (
 	errActorActs   = refuse(CodeInvalidRequest, "The actor_token is of one who acts for somebody else: send the actor's own token.")
 	errActorNested = refuse(CodeInvalidRequest, "The actor_token encloses tokens: send the actor's own token alone.")
 	errActorNotLet = refuse(CodeInvalidRequest, "The subject_token does not let this actor act: its may_act names another, or nobody.")
-	errAbroad      = refuse(CodeInvalidRequest, "The subject is of a domain that this server does not issue in, or that the client is not registered for.")
+	errAbroad      = refuse(CodeInvalidRequest,
+		"The subject is of a domain that this server does not issue in, or that the client is not registered for.")
 )
 
 // An exchangeGrant makes a token of another one (RFC 8693). Without an actor it is a narrower one for the same key. With an
 // actor it is about the subject, and names the actor.
 type exchangeGrant struct{ derivation }
 
-func (g *exchangeGrant) check(ctx context.Context, _ storage.Reader) (*token, error) {
+func (g *exchangeGrant) check(ctx context.Context, _ Reader) (*token, error) {
 	return g.derive(ctx, g.exchange)
 }
 
@@ -44,7 +45,8 @@ func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
 	case (actor == "") != (g.r.Form.Get("actor_token_type") == ""):
 		return claims.Set{}, refuse(CodeInvalidRequest, "The parameters actor_token and actor_token_type go together.")
 	case actor != "" && g.r.Form.Get("actor_token_type") != typeAccessToken:
-		return claims.Set{}, refuse(CodeInvalidRequest, "The actor_token_type must be "+typeAccessToken+found(g.r.Form, "actor_token_type")+".")
+		return claims.Set{}, refuse(CodeInvalidRequest,
+			"The actor_token_type must be "+typeAccessToken+found(g.r.Form, "actor_token_type")+".")
 	case evidence != "" && evidence != "true" && evidence != "false":
 		return claims.Set{}, refuse(CodeInvalidRequest, "The im_evidence must be true or false"+found(g.r.Form, "im_evidence")+".")
 	case actor == "" && evidence == "true":
@@ -64,11 +66,14 @@ func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
 		return g.forSubject(ctx, t)
 	case typeJWT:
 		if actor == "" {
-			return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token lets somebody act: send the actor's own token as actor_token.")
+			return claims.Set{}, refuse(CodeInvalidRequest,
+				"The subject_token lets somebody act: send the actor's own token as actor_token.")
 		}
 		return g.byStatement(ctx, subject)
 	}
-	return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token_type must be "+typeAccessToken+" or, for a grant to an actor, "+typeJWT+found(g.r.Form, "subject_token_type")+".")
+	return claims.Set{}, refuse(CodeInvalidRequest,
+		"The subject_token_type must be "+typeAccessToken+" or, for a grant to an actor, "+typeJWT+
+			found(g.r.Form, "subject_token_type")+".")
 }
 
 // evidence reports whether the client wants the grant of the subject embedded.
@@ -85,10 +90,10 @@ func (g *exchangeGrant) actorOf(ctx context.Context) (*statements.Token, *claims
 	case !g.holds(t):
 		return nil, nil, errActorKey
 	case t.Claims.Actor != nil:
-		// Whoever let it act for her has let it do so much: not what others let her do.
+		// The subject allowed the actor to act for themselves, and not for others whom the subject may act for.
 		return nil, nil, errActorActs
 	case t.Claims.Tokens != nil:
-		// What it encloses would limit it, and what it stands on may be more than the session that act names.
+		// The enclosed tokens would limit it, and it may depend on more than the session that act names.
 		return nil, nil, errActorNested
 	}
 	act := &claims.Actor{Subject: t.Claims.Subject, Issuer: g.issuer}
@@ -118,7 +123,8 @@ func (g *exchangeGrant) forSubject(ctx context.Context, t *statements.Token) (cl
 		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token encloses tokens: send the one that it was made of.")
 	}
 	if g.evidence() {
-		return claims.Set{}, refuse(CodeInvalidRequest, "An access token is never embedded as evidence: send the grant of the subject as subject_token.")
+		return claims.Set{}, refuse(CodeInvalidRequest,
+			"An access token is never embedded as evidence: send the grant of the subject as subject_token.")
 	}
 	g.user = t.User
 	if !slices.Contains(g.r.client.Domains, t.User.Domain) {
@@ -162,13 +168,14 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 	if g.user, err = g.subject(ctx, g.r.client, grant.Subject); err != nil {
 		return claims.Set{}, err
 	}
-	// The statement that this server can withdraw: the grant itself or, of one by her own key, the delegation of the key.
+	// The statement that this server can withdraw: the grant itself or, if a key of the user's own signed it, the delegation.
 	root := tree.Root
 	for root.Issuer != g.issuer && len(root.Inner) > 0 {
 		root = root.Inner[0]
 	}
 	if root.Issuer != g.issuer {
-		return claims.Set{}, refuse(CodeInvalidRequest, "The subject_token is another issuer's: only a grant of this server, or under one of its delegations, can be exchanged.")
+		return claims.Set{}, refuse(CodeInvalidRequest,
+			"The subject_token is another issuer's: only a grant of this server, or under one of its delegations, can be exchanged.")
 	}
 	id, err := g.accounts.Identify(g.user, g.device)
 	if err != nil {
@@ -177,7 +184,7 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 	set := claims.Set{
 		Issuer: g.issuer, Subject: id.User, Handle: id.Handle, SID: root.JTI(), Gen: g.user.Gen, ClientID: g.r.client.ID,
 	}
-	// Her own key may have said more than an actor can do here.
+	// A grant by the user's own key may name more scopes than an actor can have.
 	if set.Scope, err = g.narrowedScope(common(grant.Scope, ScopeHandle+" "+ScopeIntrospect)); err != nil {
 		return claims.Set{}, err
 	}
@@ -186,7 +193,7 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 	}
 	set.Expires = tree.Until
 	set, err = g.actFor(set, actor, act)
-	// A grant by her own key stands nowhere here, so that it always goes along: only who sees it can ask about it.
+	// A grant by the user's own key is not stored here, so it is always embedded: only with it can others ask about it.
 	if err != nil || !g.evidence() && root == tree.Root {
 		return set, err
 	}
@@ -218,7 +225,7 @@ func (p *Provider) subject(ctx context.Context, client *clients.Client, uri stri
 	if !u.DisabledAt.IsZero() {
 		return u, errSubject
 	}
-	// What is compared as text elsewhere is spelled as this server spells it.
+	// URIs are compared as text elsewhere, so this one must be spelled as the server spells it.
 	if own, err := p.accounts.Identify(u, storage.Device{}); err != nil || own.User != uri {
 		return u, errSubject
 	}
@@ -229,10 +236,11 @@ func (p *Provider) subject(ctx context.Context, client *clients.Client, uri stri
 func (g *exchangeGrant) actFor(set claims.Set, actor *statements.Token, act *claims.Actor) (claims.Set, error) {
 	for _, s := range strings.Fields(set.Scope) {
 		if !g.r.client.HasScope(s) {
-			return claims.Set{}, refuse(CodeInvalidScope, "The client is not registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
+			return claims.Set{}, refuse(CodeInvalidScope,
+				"The client is not registered for the scope "+named(s)+" of the subject_token: ask for fewer.")
 		}
 	}
-	act.Actor = set.Actor // who acted before (RFC 8693 §4.1)
+	act.Actor = set.Actor // earlier actors (RFC 8693 §4.1)
 	set.Actor, set.JKT, set.ClientID = act, g.r.proof.JKT, g.r.client.ID
 	describeScope(&set)
 	g.setLifetime(&set, set.Expires, actor.Claims.Expires)

@@ -39,7 +39,7 @@ var newGrant = map[string]func(*Provider, *tokenRequest) grant{
 // A grant is one request of a grant type. Its client is authenticated, and its proof, if there is one, is verified but not spent.
 type grant interface {
 	// check decides on the token, from rows that it reads from db. It writes nothing. An error that is a [*reuse] ends a session.
-	check(ctx context.Context, db storage.Reader) (*token, error)
+	check(ctx context.Context, db Reader) (*token, error)
 	// commit writes the change that goes with the token, as a step of a transaction. Errors are those of check. It is called
 	// if the token says that there is such a change.
 	commit(ctx context.Context, tx storage.Tx) error
@@ -74,7 +74,7 @@ func (p *Provider) rotate(ctx context.Context, r *tokenRequest, g *refreshGrant)
 }
 
 // decide is prepare on the rows of db. A transaction may be run again: the request is counted and the proof spent once.
-func (p *Provider) decide(ctx context.Context, r *tokenRequest, db storage.Reader) (err error) {
+func (p *Provider) decide(ctx context.Context, r *tokenRequest, db Reader) (err error) {
 	if r.token, err = r.grant.check(ctx, db); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@
 package oauth
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -36,7 +37,7 @@ var Scopes = []string{ScopeHandle, ScopeDevice, ScopeAccount, ScopeIntrospect, S
 const (
 	ScopeHandle           = "im:handle"
 	ScopeDevice           = "im:device"
-	ScopeAccount          = "account" // what a person does with her own account, at /me
+	ScopeAccount          = "account" // the user's own account, at /me
 	ScopeIntrospect       = "introspect"
 	ScopeIntrospectDomain = "introspect:domain"
 	ScopeIntrospectReason = "introspect:reason" // why a token is not active
@@ -50,13 +51,29 @@ type Domain struct {
 	Providers []string
 }
 
+// A Store is the part of storage that a [Provider] uses.
+type Store interface {
+	Reader
+	Pushed(ctx context.Context, uri [32]byte) (storage.Pushed, error)
+	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]storage.Device, error)
+	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
+}
+
+// A Reader reads the rows that a token is issued from: those of a [Store], or of one of its transactions.
+type Reader interface {
+	Client(ctx context.Context, id string) (storage.Client, error)
+	Code(ctx context.Context, hash [32]byte) (storage.Code, error)
+	User(ctx context.Context, domain, id string) (storage.User, error)
+	Session(ctx context.Context, id string) (storage.Grant, storage.User, storage.Device, error)
+}
+
 // Keys sign access tokens.
 type Keys interface {
 	// Sign returns claims as a compact JWS with header typ, under the key that signs now.
 	Sign(typ string, claims []byte) (string, error)
 }
 
-// Lifetimes bound what is issued.
+// Lifetimes are those of what the server issues.
 type Lifetimes struct {
 	Access      time.Duration // of an access token
 	Code        time.Duration // of an authorization code
@@ -88,7 +105,7 @@ type Config struct {
 	Clients *clients.Registry
 	// Statements judges tokens of this server and enclosed tokens.
 	Statements *statements.Service
-	Store      storage.Store
+	Store      Store
 	Accounts   *account.Accounts
 	Keys       Keys
 	// Proofs checks DPoP proofs.
@@ -99,7 +116,7 @@ type Config struct {
 	// RefreshKey is the secret that refresh tokens are derived from.
 	RefreshKey [32]byte
 	Lifetimes  Lifetimes
-	// Limiter refuses who asks too often. Nil refuses nobody.
+	// Limiter refuses requests that come too often. Nil refuses none.
 	Limiter Limiter
 	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
 	Revoked func(...storage.Revocation)
@@ -117,7 +134,7 @@ type Provider struct {
 	domains    map[string]Domain
 	clients    *clients.Registry
 	statements *statements.Service
-	store      storage.Store
+	store      Store
 	accounts   *account.Accounts
 	keys       Keys
 	proofs     *dpop.Verifier

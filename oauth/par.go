@@ -24,7 +24,8 @@ const (
 	spentPushed = "request_uri"
 )
 
-var errRequestURI = refuse(CodeInvalidRequestURI, "The request_uri is unknown, used or expired, or another client's: push the request again.")
+var errRequestURI = refuse(CodeInvalidRequestURI,
+	"The request_uri is unknown, used or expired, or another client's: push the request again.")
 
 // A PushedAnswer is the answer to a pushed authorization request (RFC 9126 §2.2).
 type PushedAnswer struct {
@@ -128,7 +129,7 @@ func (p *Provider) unfold(ctx context.Context, client *clients.Client, params ur
 }
 
 // spendPushed is part of the transaction that makes the code: a pushed request leads to one code at most. It may have
-// expired since the login began, so that the record of what was spent decides.
+// expired since the login began, so the record of spent requests decides.
 func (p *Provider) spendPushed(ctx context.Context, tx storage.Tx, uri string) error {
 	if uri == "" {
 		return nil

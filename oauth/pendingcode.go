@@ -20,9 +20,6 @@ type Login struct {
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
-	// With is a step of the transaction of [Provider.Finish], which returns its error. It is told the location that Finish
-	// returns. Nil adds nothing.
-	With func(ctx context.Context, tx storage.Tx, location string) error
 }
 
 // A PendingCode is an authorization code that is not stored yet. The caller stores it by Insert, in the same transaction as
@@ -50,17 +47,17 @@ func (p *Provider) PrepareCode(ctx context.Context, request url.Values, login Lo
 	}
 	request, state := a.Request, a.Request.Get("state")
 	if needsConsent(client, redirect, request) && !login.Consented {
-		return nil, p.tell(errConsent, redirect, state)
+		return nil, p.toldAtRedirect(errConsent, redirect, state)
 	}
 	device, err := p.deviceOf(ctx, request, login.User)
 	if err != nil {
-		return nil, p.tell(err, redirect, state)
+		return nil, p.toldAtRedirect(err, redirect, state)
 	}
 	if request.Has("dpop_jkt") { // otherwise the key, and with it the device, is known when the code is redeemed
 		if full, err := p.full(ctx, login.User, device); err != nil {
 			return nil, err
 		} else if full {
-			return nil, p.tell(errDeviceLimit, redirect, state)
+			return nil, p.toldAtRedirect(errDeviceLimit, redirect, state)
 		}
 	}
 	audience, err := p.audience(client, a.Domain, request["resource"])
@@ -93,20 +90,12 @@ func (c *PendingCode) Location() string {
 // Insert stores the code as a step of the caller's transaction. Client and user must still be as PrepareCode read them, and
 // a pushed request leads to one code only. Pass errors of the transaction to [PendingCode.Refused].
 func (c *PendingCode) Insert(ctx context.Context, tx storage.Tx) error {
-	if err := c.unchanged(ctx, tx); err != nil {
-		return err
-	}
-	return c.store(ctx, tx)
-}
-
-func (c *PendingCode) unchanged(ctx context.Context, tx storage.Tx) error {
 	if err := c.client.Check(ctx, tx); err != nil {
 		return err
 	}
-	return statements.SameUser(ctx, tx, c.user)
-}
-
-func (c *PendingCode) store(ctx context.Context, tx storage.Tx) error {
+	if err := statements.SameUser(ctx, tx, c.user); err != nil {
+		return err
+	}
 	if err := c.provider.spendPushed(ctx, tx, c.pushed); err != nil {
 		return err
 	}
@@ -118,31 +107,7 @@ func (c *PendingCode) Refused(err error) error {
 	if errors.Is(err, clients.ErrRemoved) {
 		return &AuthorizeError{Err: refuse(CodeInvalidRequest, appGone)}
 	}
-	return c.provider.tell(err, c.redirect, c.state)
-}
-
-// Finish ends an authorization request whose user has logged in: it stores an authorization code and returns the location to
-// send the browser to. The request is checked again, against the client as it is now.
-func (p *Provider) Finish(ctx context.Context, request url.Values, login Login) (string, error) {
-	code, err := p.PrepareCode(ctx, request, login)
-	if err != nil {
-		return "", err
-	}
-	err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if err := code.unchanged(ctx, tx); err != nil {
-			return err
-		}
-		if login.With != nil {
-			if err := login.With(ctx, tx, code.Location()); err != nil {
-				return err
-			}
-		}
-		return code.store(ctx, tx)
-	})
-	if err != nil {
-		return "", code.Refused(err)
-	}
-	return code.Location(), nil
+	return c.provider.toldAtRedirect(err, c.redirect, c.state)
 }
 
 // appGone is shown to a user when the app that they logged in for was removed meanwhile.
@@ -156,7 +121,9 @@ func (p *Provider) known(ctx context.Context, request url.Values, user storage.U
 	}
 	redirect, _ := client.MatchRedirect(request.Get("redirect_uri"))
 	if a.Provider == "" || user.Domain != a.Domain { // domains are isolated from each other
-		return nil, nil, "", p.tell(refuse(CodeInvalidRequest, "The client was registered for other domains or OpenID providers meanwhile: begin a new login."), redirect, request.Get("state"))
+		return nil, nil, "", p.toldAtRedirect(refuse(CodeInvalidRequest,
+			"The client was registered for other domains or OpenID providers meanwhile: begin a new login."),
+			redirect, request.Get("state"))
 	}
 	return client, a, redirect, nil
 }

@@ -24,7 +24,7 @@ var (
 
 // refreshTokens writes and reads refresh tokens. A token is base64url of
 //
-//	version (1 octet) | grant id (16) | generation (8, big-endian) | HMAC-SHA-256 of all that (32)
+//	version (1 byte) | grant id (16) | generation (8, big-endian) | HMAC-SHA-256 of all that (32)
 //
 // so it names its grant's row, and every repeat of a refresh derives the same successor.
 type refreshTokens struct{ key [32]byte }
@@ -47,7 +47,7 @@ func (t refreshTokens) derive(grant string, gen int64) (string, error) {
 	return base64.RawURLEncoding.EncodeToString(t.mac(raw)), nil
 }
 
-// parse returns what a refresh token of ours names.
+// parse returns the grant and the generation of a refresh token of this server.
 func (t refreshTokens) parse(token string) (grant string, gen int64, ok bool) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
 	if err != nil || len(raw) != refreshSize || raw[0] != refreshVersion {
@@ -97,7 +97,7 @@ func (g *refreshGrant) readToken() error {
 	return nil
 }
 
-func (g *refreshGrant) check(ctx context.Context, db storage.Reader) (*token, error) {
+func (g *refreshGrant) check(ctx context.Context, db Reader) (*token, error) {
 	if err := g.readToken(); err != nil {
 		return nil, err
 	}

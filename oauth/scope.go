@@ -39,7 +39,9 @@ func (p *Provider) audience(c *clients.Client, domain string, resources []string
 	var list []string
 	for _, r := range resources {
 		if !slices.Contains(allowed, r) {
-			return nil, refuse(CodeInvalidTarget, "The client is not registered for the resource "+named(r)+": name a resource of the client, the URI of one of its domains, or this issuer.")
+			return nil, refuse(CodeInvalidTarget,
+				"The client is not registered for the resource "+named(r)+": name a resource of the client, the URI of "+
+					"one of its domains, or this issuer.")
 		}
 		if !slices.Contains(list, r) {
 			list = append(list, r)

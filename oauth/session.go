@@ -83,7 +83,8 @@ func (p *Provider) narrow(r *tokenRequest, g storage.Grant) (scopes, audience []
 		for _, resource := range asked {
 			// The server itself as the audience need not be granted before: no resource sees such a token.
 			if !slices.Contains(g.Audience, resource) && !(resource == p.issuer && forServer(scopes)) {
-				return nil, nil, refuse(CodeInvalidTarget, "The resource "+named(resource)+" was not granted. These were: "+listed(g.Audience)+".")
+				return nil, nil, refuse(CodeInvalidTarget,
+					"The resource "+named(resource)+" was not granted. These were: "+listed(g.Audience)+".")
 			}
 		}
 		audience = asked
@@ -91,7 +92,8 @@ func (p *Provider) narrow(r *tokenRequest, g storage.Grant) (scopes, audience []
 	// The client's registration may have shrunk since.
 	for _, s := range scopes {
 		if !r.client.HasScope(s) {
-			return nil, nil, refuse(CodeInvalidScope, "The client is no longer registered for the scope "+named(s)+": ask for fewer, or begin a new login.")
+			return nil, nil, refuse(CodeInvalidScope,
+				"The client is no longer registered for the scope "+named(s)+": ask for fewer, or begin a new login.")
 		}
 	}
 	audience, err = p.audience(r.client, g.Domain, audience)

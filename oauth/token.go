@@ -79,7 +79,8 @@ func (p *Provider) Token(ctx context.Context, in TokenRequest) (TokenAnswer, err
 		return TokenAnswer{}, refuse(CodeInvalidRequest, "The parameter grant_type is missing.")
 	}
 	if !slices.Contains(GrantTypes, types[0]) {
-		return TokenAnswer{}, refuse(CodeUnsupportedGrantType, "The grant_type "+named(types[0])+" is not supported. These are: "+listed(GrantTypes)+".")
+		return TokenAnswer{}, refuse(CodeUnsupportedGrantType,
+			"The grant_type "+named(types[0])+" is not supported. These are: "+listed(GrantTypes)+".")
 	}
 	// The proof comes first: one that is refused, above all for want of a nonce, costs neither code nor refresh token. Its
 	// signature is verified once the client is known.

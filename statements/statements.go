@@ -5,7 +5,7 @@
 // The decision reads the rows themselves and never the mirror of revocations in memory: a token that is issued from another
 // token must not outlive it by the time that a revocation takes to get around.
 //
-// Package nested has the form of statements and the rules of embedding; package account has the rules of what ends with what.
+// Package nested has the form of statements and the rules of embedding; package account has the rules by which statements end.
 package statements
 
 import (
@@ -149,7 +149,7 @@ func LiveSession(g storage.Grant, now time.Time) bool {
 }
 
 // SameUser returns an error for the client if the row of a user has changed since it was read, as far as tokens go. It is a step
-// of the transaction of what was decided on that row.
+// of the transaction that depends on that row.
 func SameUser(ctx context.Context, tx storage.Tx, user storage.User) error {
 	now, err := tx.User(ctx, user.Domain, user.ID)
 	if err == nil && (now.Gen != user.Gen || now.Handle != user.Handle || !now.DisabledAt.Equal(user.DisabledAt)) {

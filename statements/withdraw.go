@@ -107,8 +107,9 @@ func (s *Service) WithdrawSigned(ctx context.Context, who Person, statement stri
 	}
 	now := s.cfg.Now()
 	row := revocation.RevokeToken(root.RevocationKey(), revocation.Cause{Reason: "withdrawn", At: now, TokenLife: tree.Until.Sub(now)})
-	return root.JTI(), s.cfg.Accounts.RevokeSigned(ctx, who.Domain, who.User, delegation, row, func(ctx context.Context, tx storage.Tx) error {
+	live := func(ctx context.Context, tx storage.Tx) error {
 		_, _, _, err := s.person(ctx, tx, who)
 		return err
-	})
+	}
+	return root.JTI(), s.cfg.Accounts.RevokeSigned(ctx, who.Domain, who.User, delegation, row, live)
 }

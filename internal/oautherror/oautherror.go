@@ -38,7 +38,7 @@ type Error struct {
 	// Code is a registered OAuth error code.
 	Code string
 	// Description says what is wrong and what to do, in the characters that RFC 6749 §5.2 allows: printable ASCII
-	// without quotation mark and backslash. It repeats little of the request: what is wrong, cut short.
+	// without quotation mark and backslash. Of the request it repeats at most the wrong value, cut short.
 	Description string
 	// Basic tells that the client tried HTTP Basic authentication, and is challenged likewise (RFC 6749 §5.2).
 	Basic bool
@@ -80,7 +80,7 @@ const maxNamed = 80
 // Named quotes a value of a request for a description.
 func Named(value string) string { return errtext.Quote(value, maxNamed) }
 
-// Found ends a sentence that says what a parameter must be: it says what the parameter is.
+// Found ends a sentence about the value that a parameter must have, with the value that it has.
 func Found(params url.Values, name string) string {
 	if value := params.Get(name); value != "" {
 		return ", not " + Named(value)

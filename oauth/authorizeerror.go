@@ -8,11 +8,11 @@ import (
 	"github.com/imidentity/issuer/clients"
 )
 
-// Refuse ends an authorization request that the person, or her provider, did not go through with: code is an OAuth
+// Refuse ends an authorization request that the user, or their provider, did not complete: code is an OAuth
 // error code for the client. It returns where to send the browser, as an [*AuthorizeError].
 func (p *Provider) Refuse(request url.Values, code, description string) error {
 	client, _ := p.clients.Client(request.Get("client_id"))
-	return p.tellIfKnown(client, refuse(code, description), request)
+	return p.toldIfKnown(client, refuse(code, description), request)
 }
 
 // RedirectURI is where a request that was found good ends; "" if the client does not allow that any more.
@@ -25,22 +25,22 @@ func (p *Provider) RedirectURI(request url.Values) string {
 	return redirect
 }
 
-// tellIfKnown is tell where the request may not name a redirect URI of the client's.
-func (p *Provider) tellIfKnown(client *clients.Client, err error, request url.Values) error {
+// toldIfKnown is toldAtRedirect where the request may not name a redirect URI of the client's.
+func (p *Provider) toldIfKnown(client *clients.Client, err error, request url.Values) error {
 	var e *Error
 	if !errors.As(err, &e) {
 		return err
 	}
 	if client != nil {
 		if redirect, ok := client.MatchRedirect(request.Get("redirect_uri")); ok {
-			return p.tell(err, redirect, request.Get("state"))
+			return p.toldAtRedirect(err, redirect, request.Get("state"))
 		}
 	}
 	return &AuthorizeError{Err: e}
 }
 
-// tell makes of a refusal one that the client is told at its redirect URI (RFC 6749 §4.1.2.1).
-func (p *Provider) tell(err error, redirect, state string) error {
+// toldAtRedirect turns a refusal into one that the client is told at its redirect URI (RFC 6749 §4.1.2.1).
+func (p *Provider) toldAtRedirect(err error, redirect, state string) error {
 	var e *Error
 	if !errors.As(err, &e) {
 		return err

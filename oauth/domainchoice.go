@@ -9,12 +9,12 @@ import (
 	"github.com/imidentity/issuer/clients"
 )
 
-// place says in which domain a person logs in and at which of its OpenID providers. Both are empty, or the provider is,
-// where neither the request nor the client's registration says: then the person chooses.
+// chooseDomain returns the domain of a login and its OpenID provider. If neither the request nor the client's registration
+// decides, the provider is empty, or both are, and the user chooses.
 //
 // The domain is that of im_domain, else of login_hint, else that of the provider in im_provider (an id is of one domain
 // only), else the client's only one; the provider that of im_provider, else the domain's only one.
-func (p *Provider) place(c *clients.Client, params url.Values) (domain, provider string, err error) {
+func (p *Provider) chooseDomain(c *clients.Client, params url.Values) (domain, provider string, err error) {
 	domain, err = p.domainFor(c, params)
 	if err != nil {
 		return "", "", err
@@ -54,19 +54,21 @@ func (p *Provider) domainFor(c *clients.Client, form url.Values) (string, error)
 		return "", nil
 	}
 	if _, ok := p.domains[name]; !ok || !slices.Contains(c.Domains, name) {
-		return "", refuse(CodeInvalidRequest, "The client is not registered for the im_domain "+named(name)+". Its domains are: "+listed(c.Domains)+".")
+		return "", refuse(CodeInvalidRequest,
+			"The client is not registered for the im_domain "+named(name)+". Its domains are: "+listed(c.Domains)+".")
 	}
 	return name, nil
 }
 
-// wrongProvider refuses an im_provider that none of domains has. It names the providers that they have: whoever names none is
-// shown them to choose.
+// wrongProvider refuses an im_provider that none of domains has. It names the providers that they have, which a user
+// without im_provider is shown anyway.
 func (p *Provider) wrongProvider(provider string, domains []string) error {
 	var known []string
 	for _, name := range domains {
 		known = append(known, p.domains[name].Providers...)
 	}
-	return refuse(CodeInvalidRequest, "The im_provider "+named(provider)+" is not a provider of "+listed(domains)+". These are: "+listed(known)+".")
+	return refuse(CodeInvalidRequest,
+		"The im_provider "+named(provider)+" is not a provider of "+listed(domains)+". These are: "+listed(known)+".")
 }
 
 // hintedDomain returns the domain of a login_hint that is an identifier in one of domains, else "".
@@ -81,7 +83,7 @@ func hintedDomain(hint string, domains []string) string {
 	return id.Domain()
 }
 
-// Choices lists what a person may choose among for an authorization that names no OpenID provider yet: the domains of
+// Choices lists the choices of a user for an authorization that names no OpenID provider yet: the domains of
 // the client, or, once the domain is known, its providers. The other list is nil.
 func (p *Provider) Choices(a *Authorization) (domains, providers []string) {
 	switch {
@@ -93,8 +95,8 @@ func (p *Provider) Choices(a *Authorization) (domains, providers []string) {
 	return nil, nil
 }
 
-// Choose takes what the person chose for a request that was kept: domain and provider, each empty if she was not asked.
-// What the request itself says stays as it is. The request is checked again, against the client as it is now, and the
+// Choose adds a user's choice to a stored request: domain and provider, each empty if the user was not asked. Parameters of the
+// request itself stay. The request is checked again, against the client as it is now, and the
 // errors are those of [Provider.Authorize].
 func (p *Provider) Choose(ctx context.Context, request url.Values, domain, provider string) (*Authorization, error) {
 	chosen := make(url.Values, len(request)+2)
