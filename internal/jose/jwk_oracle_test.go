@@ -152,6 +152,7 @@ func FuzzJWK(f *testing.F) {
 		`{"kty":"EC","crv":"P-256","x":"ABYpWRBIBtcZJTRp3NcI8sXSLJxPhnEImRgV_G5vxhE","y":"6eO2r1XOjZbLwOYkmFCZtOr3Tw7O8KQF1tlPwG-iZ6I"}`,
 		`{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","use":"sig","key_ops":["verify"],"alg":"Ed25519"}`,
 		`{"kty":"OKP","crv":"Ed25519","x":"JuiVj8KyJ7BFw_SJ8u-Y8NXfrAXTxjM5sTgCiG1T_AU"}`,
+		`{"kty":"EC","crv":"P-256","d":"AQ","x":"l8tFrhx-34tV3hRICRDY9zCkDlpBhF42UQUfWVAWBFs","y":"9VE4jf_Ok_o64zbTTlcuNJajHmt6v9TDVrU0CdvGRDA"}`,
 		`{"kty":"oct","k":"c2VjcmV0"}`, `{"kty":"EC","kty":"RSA"}`, `{"KTY":"EC"}`, `null`, `{"kty":"RSA","n":"","e":""}`,
 	} {
 		f.Add([]byte(seed))
