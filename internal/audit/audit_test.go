@@ -33,8 +33,9 @@ func TestLine(t *testing.T) {
 		event audit.Event
 		want  string
 	}{
-		"every field": {full, `level=INFO msg="audit: device removed" audit=true event=device.removed actor=admin id=request-1 address=2001:db8::1 ` +
-			`domain=example.com user=u1 former_user=u0 handle=alice device=d1 client=app session=s1 statement=st1 key=k1 reason="found on a bus"`},
+		"every field": {full, `level=INFO msg="audit: device removed" audit=true event=device.removed actor=admin id=request-1 ` +
+			`address=2001:db8::1 domain=example.com user=u1 former_user=u0 handle=alice ` +
+			`device=d1 client=app session=s1 statement=st1 key=k1 reason="found on a bus"`},
 		"few fields": {audit.Event{Kind: audit.KeyRevoked, Actor: audit.ActorIssuer, Key: "k1"},
 			`level=WARN msg="audit: signing key revoked" audit=true event=key.revoked actor=issuer id=request-1 key=k1`},
 		"no kind": {audit.Event{}, `level=INFO msg=audit audit=true event=Kind(0) id=request-1`},
@@ -100,8 +101,9 @@ func TestOneLine(t *testing.T) {
 		for format, handler := range formats {
 			t.Run(format+" "+name, func(t *testing.T) {
 				hostile := audit.Event{
-					Kind: audit.DeviceRemoved, Actor: audit.Actor(value), Domain: value, User: value, FormerUser: value, Handle: value, Device: value,
-					Client: value, Session: value, Statement: value, Key: value, Reason: value, Address: netip.MustParseAddr("fe80::1%eth0").WithZone(value),
+					Kind: audit.DeviceRemoved, Actor: audit.Actor(value), Domain: value, User: value, FormerUser: value, Handle: value,
+					Device: value, Client: value, Session: value, Statement: value, Key: value, Reason: value,
+					Address: netip.MustParseAddr("fe80::1%eth0").WithZone(value),
 				}
 				var log bytes.Buffer
 				audit.New(slog.New(handler(&log))).Record(audit.WithRequestID(t.Context(), value), hostile)
