@@ -11,16 +11,17 @@ import (
 )
 
 const (
-	// logPages is how many pages the write-ahead log holds (32 MiB) before they are copied into the database. Many commits share
-	// the fsyncs of that.
-	logPages = 8000
+	// logPages is how many pages the write-ahead log holds (8 MiB) before they are copied into the database. Many commits share the
+	// fsyncs of that. A commit that overwrites an earlier log is faster than one that makes the file longer, and a short burst of
+	// copying delays the fsyncs of commits less than a long one.
+	logPages = 2000
 	// restPages is how many pages are left to the writer, unless after maxRounds more of them are still appended meanwhile.
-	restPages = 1000
+	restPages = 300
 	maxRounds = 4
 )
 
 // A checkpointer copies the write-ahead log into the database, on a connection of its own, while the writer appends to it. SQLite by
-// itself would do all of it after a commit, and make the updates that wait then wait for 32 MiB to be written and synced.
+// itself would do all of it after a commit, while all updates wait.
 //
 // Only what was appended meanwhile is left to the writer, which makes the log start again from its beginning. What is
 // durable does not depend on any of this: it is in the log.

@@ -17,7 +17,7 @@ import (
 	"github.com/imidentity/issuer/storage/sqlite"
 )
 
-// Values of sixteen pages each, so that the log is full after 500 updates.
+// Values of sixteen pages each, so that the log is full after 125 updates.
 const bulk, bulkNames = 16 * 4096, 100
 
 // bulkValue returns a value that holds n throughout, and count reads n from a whole one.
@@ -123,7 +123,7 @@ func TestLogStaysBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	const updates = 4000 // 64,000 pages, eight times what the log should hold
+	const updates = 2000 // 32,000 pages, sixteen times what the log should hold
 	ended := make(chan struct{})
 	var readers sync.WaitGroup
 	for i := range 2 {
