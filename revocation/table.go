@@ -17,7 +17,8 @@ type table struct {
 	rows map[key]row
 	// kinds counts the rows of each kind, by the index in the list of kinds: a kind without rows needs no look-up.
 	kinds [8]int
-	// reasons are the reasons of all rows so far, each once. There are few: they are words of the program.
+	// reasons are the reasons of all rows so far, each once, and first those that [ReasonOf] tells apart. There are few: most
+	// are words of the program.
 	reasons []string
 	// ends are the keys of the rows by the time at which they expire, in steps of endStep. Each is a list of blocks, so that
 	// growing one copies nothing. A key may be there more than once; its row says when it really expires.
@@ -73,6 +74,7 @@ func kindOf(k storage.RevocationKind) uint8 {
 
 func newTable() table {
 	t := table{rows: make(map[key]row), ends: make(map[int64][][]key), next: math.MaxInt64}
+	t.reasons = []string{"", string(introspect.DeviceRemoved), string(introspect.UserDisabled), string(introspect.HandleChanged)}
 	rand.Read(t.seed[:]) // it never fails
 	return t
 }
@@ -118,14 +120,17 @@ func (t *table) apply(keys []key, rows []storage.Revocation) {
 	}
 }
 
-// reasonOf returns the index of a reason.
+// maxReasons bounds the list of reasons, in which each new row looks for its own.
+const maxReasons = 256
+
+// reasonOf returns the index of a reason, and that of the empty one if there are too many.
 func (t *table) reasonOf(reason string) uint16 {
 	for i, have := range t.reasons {
 		if have == reason {
 			return uint16(i)
 		}
 	}
-	if len(t.reasons) == math.MaxUint16 {
+	if len(t.reasons) == maxReasons {
 		return 0
 	}
 	t.reasons = append(t.reasons, reason)

@@ -203,6 +203,26 @@ func TestManyExpireWhileLookedUp(t *testing.T) {
 	}
 }
 
+// However many reasons operators write, those that callers may know stay known.
+func TestManyReasons(t *testing.T) {
+	now := start
+	m := newMirror(nothing, &now)
+	read(t, m)
+	rows := tokenRows(1000, start.Add(time.Hour))
+	for i := range rows {
+		rows[i].Reason = fmt.Sprint("reason ", i)
+	}
+	m.Apply(rows...)
+	m.Apply(storage.Revocation{Seq: 1001, Kind: storage.RevokeGrant, Key: "session", Reason: "device_removed"})
+	for token, want := range map[introspect.Token]introspect.Reason{
+		{JTI: "1"}: introspect.Revoked, {JTI: "1000"}: introspect.Revoked, {SID: "session"}: introspect.DeviceRemoved, {JTI: "none"}: "",
+	} {
+		if got, err := m.Revoked(t.Context(), token); got != want || err != nil {
+			t.Errorf("Revoked(%+v) = %q, %v, want %q", token, got, err, want)
+		}
+	}
+}
+
 func heap() uint64 {
 	runtime.GC()
 	var stats runtime.MemStats
