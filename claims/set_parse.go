@@ -10,8 +10,8 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// names are the members of a set. One of these names in another case is refused, because readers that fold case would take it for the
-// claim.
+// names are the members of a set. One of these names in another case is refused, because readers that fold case would read it as
+// the claim.
 var names = []string{
 	"iss", "sub", "handle", "device", "aud", "client_id", "scope", "jti", "iat", "nbf", "exp", "auth_time", "acr", "amr",
 	"sid", "gen", "cnf", "act", "may_act", "home_iss", "tokens", "status",

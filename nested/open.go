@@ -112,7 +112,7 @@ func newOpener(o *Options) (*opener, error) {
 	if o.Types == nil {
 		o.Types = []string{TypeAccessToken}
 	}
-	op := &opener{Options: o, read: reader{njwt: o.NJWT, take: o.Relations}}
+	op := &opener{Options: o, read: reader{njwt: o.NJWT, accepted: o.Relations}}
 	if o.Now != nil {
 		op.now = o.Now()
 	} else {

@@ -13,14 +13,14 @@ import (
 // A reader reads a token and all tokens inside it, before any signature is checked. It reads the tokens in the order of the text, so
 // that every implementation reports the same first fault.
 type reader struct {
-	njwt    Relation          // the relation of a token in `njwt`; "": refused
-	take    []Relation        // the accepted relations; nil: all
-	along   map[digest]string // the tokens that entries may name by digest
-	partial bool              // a digest without its token is accepted
-	layers  []*Layer          // the tokens that were read, outer before inner
-	names   map[string]*Layer // by jti, including those of digests
-	size    int               // bytes so far
-	missing int               // how many digests had no token
+	njwt     Relation          // the relation of a token in `njwt`; "": refused
+	accepted []Relation        // the accepted relations; nil: all
+	along    map[digest]string // the tokens that entries may name by digest
+	partial  bool              // a digest without its token is accepted
+	layers   []*Layer          // the tokens that were read, outer before inner
+	names    map[string]*Layer // by jti, including those of digests
+	size     int               // bytes so far
+	missing  int               // how many digests had no token
 }
 
 func path(outer *Layer, i int) string {
@@ -182,7 +182,7 @@ func (r *reader) entry(l *Layer, e entry) error {
 func (r *reader) fits(l *Layer) error {
 	rule := l.Relation.lookup()
 	switch {
-	case rule == nil, r.take != nil && !slices.Contains(r.take, l.Relation):
+	case rule == nil, r.accepted != nil && !slices.Contains(r.accepted, l.Relation):
 		return l.refuse(CodeRelation, "rel is not accepted here")
 	case !slices.Contains(rule.outer, l.outer.Type):
 		return l.refuse(CodeType, "%s cannot be embedded in a token of this type", l.Relation)

@@ -49,7 +49,7 @@ func Object(data []byte, fn func(name string, value []byte) error) error {
 }
 
 // CheckCase returns an error if name differs from one of known only in the case of its letters. A reader that
-// folds case, as encoding/json does, would take such a member for the known one. Call it for every name that is not
+// folds case, as encoding/json does, would read such a member as the known one. Call it for every name that is not
 // known; [ReadMembers] does so by itself.
 func CheckCase(name string, known []string) error {
 	for _, k := range known {

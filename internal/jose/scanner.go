@@ -21,8 +21,8 @@ func (s *scanner) peek() byte {
 	return 0
 }
 
-// take skips c if it comes next, and reports whether it did.
-func (s *scanner) take(c byte) bool {
+// skip steps over c if it comes next, and reports whether it did.
+func (s *scanner) skip(c byte) bool {
 	if s.at < len(s.text) && s.text[s.at] == c {
 		s.at++
 		return true
@@ -82,7 +82,7 @@ func (s *scanner) object(depth int, fn func(name string, from, to int) error) er
 	}
 	s.at++ // {
 	s.space()
-	if s.take('}') {
+	if s.skip('}') {
 		return nil
 	}
 	var seen names
@@ -98,7 +98,7 @@ func (s *scanner) object(depth int, fn func(name string, from, to int) error) er
 			return errTwice
 		}
 		s.space()
-		if !s.take(':') {
+		if !s.skip(':') {
 			return errJSON
 		}
 		s.space()
@@ -112,10 +112,10 @@ func (s *scanner) object(depth int, fn func(name string, from, to int) error) er
 			}
 		}
 		s.space()
-		if s.take('}') {
+		if s.skip('}') {
 			return nil
 		}
-		if !s.take(',') {
+		if !s.skip(',') {
 			return errJSON
 		}
 		s.space()
@@ -126,7 +126,7 @@ func (s *scanner) object(depth int, fn func(name string, from, to int) error) er
 func (s *scanner) array(element func() error) error {
 	s.at++ // [
 	s.space()
-	if s.take(']') {
+	if s.skip(']') {
 		return nil
 	}
 	for {
@@ -134,10 +134,10 @@ func (s *scanner) array(element func() error) error {
 			return err
 		}
 		s.space()
-		if s.take(']') {
+		if s.skip(']') {
 			return nil
 		}
-		if !s.take(',') {
+		if !s.skip(',') {
 			return errJSON
 		}
 		s.space()
@@ -145,16 +145,16 @@ func (s *scanner) array(element func() error) error {
 }
 
 func (s *scanner) number() error {
-	s.take('-')
-	if !s.take('0') && !s.digits() {
+	s.skip('-')
+	if !s.skip('0') && !s.digits() {
 		return errJSON
 	}
-	if s.take('.') && !s.digits() {
+	if s.skip('.') && !s.digits() {
 		return errJSON
 	}
-	if s.take('e') || s.take('E') {
-		if !s.take('+') {
-			s.take('-')
+	if s.skip('e') || s.skip('E') {
+		if !s.skip('+') {
+			s.skip('-')
 		}
 		if !s.digits() {
 			return errJSON

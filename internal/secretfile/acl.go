@@ -14,9 +14,9 @@ const (
 	aclMask     = 0x10
 )
 
-// take reads an access control list in the form of the attribute system.posix_acl_access (acl(5)): a version, and entries
+// addACL reads an access control list in the form of the attribute system.posix_acl_access (acl(5)): a version, and entries
 // of tag, permissions and id. An empty list leaves a as it is.
-func (a *Attributes) take(list []byte) error {
+func (a *Attributes) addACL(list []byte) error {
 	if len(list) == 0 {
 		return nil
 	}

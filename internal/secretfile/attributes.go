@@ -70,7 +70,7 @@ func attributes(info fs.FileInfo, path string) (Attributes, error) {
 	if err != nil {
 		return a, fmt.Errorf("read the access control list: %w", err)
 	}
-	if err := a.take(acl); err != nil {
+	if err := a.addACL(acl); err != nil {
 		return a, fmt.Errorf("read the access control list: %w", err)
 	}
 	return a, nil
