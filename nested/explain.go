@@ -23,7 +23,8 @@ func (t *Tree) Explain() string {
 	}
 	switch root := t.person(t.Root); {
 	case t.Actor != nil && !t.Root.granted():
-		fmt.Fprintf(&b, "%s acts for %s until %s, as %s says.\n", t.Actor.possessive(), root, t.clock(t.Root.Until), issuerName(t.Root.Issuer))
+		fmt.Fprintf(&b, "%s acts for %s until %s, as %s says.\n", t.Actor.possessive(), root, t.clock(t.Root.Until),
+			issuerName(t.Root.Issuer))
 	case b.Len() == 0:
 		fmt.Fprintf(&b, "This is %s until %s.\n", root, t.clock(t.Until))
 	}

@@ -182,7 +182,8 @@ var (
 	errDeviceKey   = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another key than that of the proof")}
 	errDeviceOther = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another device: " +
 		"its id, or its number under the delegation, is taken, or the key is another device's")}
-	errDeviceID = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about a device whose id is none of this server's: " +
+	errDeviceID = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about a device whose id is none of this " +
+		"server's: " +
 		"1 to 64 letters, digits, - and _ in the system of the domain")}
 )
 

@@ -18,7 +18,8 @@ func bashCompletion(tree []completion) string {
 			args = append(args, quoted(bashKind(a)))
 		}
 		fmt.Fprintf(&at, "\t%s)\n", quoted(c.path))
-		fmt.Fprintf(&at, "\t\tcommands=%s flags=%s\n", quoted(strings.Join(commands, " ")), quoted(c.flagsOf(nothing, anything, oneOf, file, folder)))
+		fmt.Fprintf(&at, "\t\tcommands=%s flags=%s\n", quoted(strings.Join(commands, " ")),
+			quoted(c.flagsOf(nothing, anything, oneOf, file, folder)))
 		fmt.Fprintf(&at, "\t\tvalues=%s files=%s folders=%s args=(%s) ;;\n",
 			quoted(c.flagsOf(anything, oneOf, file, folder)), quoted(c.flagsOf(file)), quoted(c.flagsOf(folder)), strings.Join(args, " "))
 		for _, f := range c.flags {

@@ -108,7 +108,8 @@ func (c *idCmd) misread(s *streams, form string, wrong *claims.Error) error {
 		}
 		return &exit{code: exitNo}
 	}
-	return refused("not an identifier (read as %s): %s at byte %d: %s (%s)", form, wrong.Part, wrong.Offset, wrong.Code.Description(), wrong.Code)
+	return refused("not an identifier (read as %s): %s at byte %d: %s (%s)", form, wrong.Part, wrong.Offset, wrong.Code.Description(),
+		wrong.Code)
 }
 
 // print writes the explanation for people, one field a line.

@@ -76,7 +76,8 @@ func (c *loginCmd) Run(ctx context.Context, s *streams) error {
 	case err != nil:
 		var e *client.Error
 		if known && errors.As(err, &e) && !e.Temporary() && e.Code != "access_denied" {
-			return refused("%w. If the cause is the key of the session in %s, --new-device makes a new one", answered(session.Issuer, err), path)
+			return refused("%w. If the cause is the key of the session in %s, --new-device makes a new one", answered(session.Issuer, err),
+				path)
 		}
 		return answered(session.Issuer, err)
 	}

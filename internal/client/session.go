@@ -59,7 +59,8 @@ func (s *Session) Signer() (*dpop.Signer, error) {
 
 // Take stores tokens that were received at the time now.
 func (s *Session) Take(t Tokens, now time.Time) {
-	s.AccessToken, s.ExpiresAt, s.Scope = t.AccessToken, now.Add(time.Duration(t.ExpiresIn)*time.Second).UTC().Truncate(time.Second), t.Scope
+	s.AccessToken, s.ExpiresAt, s.Scope = t.AccessToken, now.Add(time.Duration(t.ExpiresIn)*time.Second).UTC().Truncate(time.Second),
+		t.Scope
 	if t.RefreshToken != "" { // RFC 6749 §6: without a new one, the old one stays
 		s.RefreshToken = t.RefreshToken
 	}
@@ -91,7 +92,8 @@ func readSession(f *os.File) (s Session, err error) {
 	case !info.Mode().IsRegular():
 		return s, &SessionError{f.Name(), "is not a file"}
 	case info.Mode().Perm()&0o077 != 0:
-		return s, &SessionError{f.Name(), fmt.Sprintf("is open to others than its owner (mode %04o): run `chmod 600 %s`; if somebody may have read it, log out and in again",
+		return s, &SessionError{f.Name(), fmt.Sprintf("is open to others than its owner (mode %04o): run `chmod 600 %s`; "+
+			"if somebody may have read it, log out and in again",
 			info.Mode().Perm(), f.Name())}
 	}
 	text, err := io.ReadAll(io.LimitReader(f, maxSession))

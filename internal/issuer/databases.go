@@ -77,7 +77,8 @@ func Restore(ctx context.Context, path, kekFile, from string) (Restored, error) 
 	return sqlite.Restore(ctx, path, from, sqlite.RestoreOptions{
 		Check: func(ctx context.Context, store storage.Store) error {
 			if _, err := keys.ClusterSecret(ctx, store, keys.NewSealer(kek), nil); err != nil {
-				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile, err)
+				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile,
+					err)
 			}
 			return nil
 		},

@@ -61,7 +61,8 @@ func (i *Instance) loops() []*follow.Loop {
 		follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Later: true, Log: i.log}),
 	}
 	if i.tls != nil {
-		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: i.tls.look, Interval: certificateEvery, Later: true}))
+		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: i.tls.look, Interval: certificateEvery,
+			Later: true}))
 	}
 	return list
 }

@@ -120,7 +120,8 @@ func writeJSON(c echo.Context, text []byte) error {
 func callerOf(client *clients.Client) (introspect.Caller, error) {
 	if client.Public() {
 		return introspect.Caller{}, &oauth.Error{
-			Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a key.",
+			Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a " +
+				"key.",
 		}
 	}
 	// Only callers that prove a key with each request may learn why a token is not active.

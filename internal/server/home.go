@@ -17,7 +17,8 @@ func (s *Server) home(c echo.Context) error {
 	}
 	page := web.Page{
 		Status: http.StatusOK, Title: "Sign-in service",
-		Text: name + " is the sign-in service of your messaging apps. There is nothing to do here: an app brings you here when you sign in.",
+		Text: name + " is the sign-in service of your messaging apps. " +
+			"There is nothing to do here: an app brings you here when you sign in.",
 	}
 	if err := s.showPage(c, page); err != nil {
 		s.Log.Debug("page not written", slog.String("id", requestID(c)), slog.Any("error", err))

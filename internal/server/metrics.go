@@ -37,7 +37,8 @@ type metrics struct {
 var (
 	methods    = []string{http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodDelete, http.MethodOptions}
 	proofParts = []string{
-		"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti", "nonce",
+		"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti",
+		"nonce",
 	}
 	limitKinds = []string{limitAddress, limitFailures, limitClient, limitUser, limitUserApp, limitProofs, limitLogins}
 )

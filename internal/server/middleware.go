@@ -55,7 +55,8 @@ func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
 			s.metrics.answered(c, c.Response().Status, took)
 			if ctx := c.Request().Context(); s.Log.Enabled(ctx, slog.LevelInfo) {
 				s.Log.LogAttrs(ctx, slog.LevelInfo, "request", slog.String("id", id), slog.String("method", c.Request().Method),
-					slog.String("route", c.Path()), slog.Int("status", c.Response().Status), slog.Float64("duration_ms", milliseconds(took)))
+					slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
+					slog.Float64("duration_ms", milliseconds(took)))
 			}
 		}()
 		return next(c)

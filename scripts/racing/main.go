@@ -154,7 +154,8 @@ func read(module fs.FS) (map[string]*source, error) {
 		}
 		if d.IsDir() {
 			_, err := fs.Stat(module, filepath.Join(path, "go.mod"))
-			if name := d.Name(); path != "." && (err == nil || name == "node_modules" || name == "testdata" || strings.HasPrefix(name, ".")) {
+			if name := d.Name(); path != "." && (err == nil || name == "node_modules" || name == "testdata" ||
+				strings.HasPrefix(name, ".")) {
 				return fs.SkipDir
 			}
 			return nil

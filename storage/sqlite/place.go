@@ -34,7 +34,8 @@ func newPlace(path string) (*place, error) {
 func (p *place) there() error {
 	for _, f := range p.files {
 		if info, err := os.Stat(f.name); err != nil || !os.SameFile(info, f.info) {
-			return fmt.Errorf("%s was removed or replaced while it is open: bring it back, or restart to go on with what is there now", f.name)
+			return fmt.Errorf("%s was removed or replaced while it is open: bring it back, or restart to go on with what is there now",
+				f.name)
 		}
 	}
 	return nil

@@ -107,7 +107,8 @@ var (
 	selectActiveDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ?1 AND user_id = ?2 AND removed_at = 0 " +
 		"AND id IN (SELECT device_id FROM grants WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 " +
 		"AND (idle_at = 0 OR idle_at > ?3) AND (expires_at = 0 OR expires_at > ?3) " +
-		"UNION ALL SELECT d.id FROM devices d INDEXED BY devices_delegated JOIN statements s ON s.jti = d.delegation AND s.domain = d.domain " +
+		"UNION ALL SELECT d.id FROM devices d INDEXED BY devices_delegated " +
+		"JOIN statements s ON s.jti = d.delegation AND s.domain = d.domain " +
 		"WHERE d.domain = ?1 AND d.user_id = ?2 AND d.removed_at = 0 AND d.delegation <> '' " +
 		"AND " + standing("s") + " AND (s.expires_at = 0 OR s.expires_at > ?3)) ORDER BY created_at, id")
 	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
@@ -128,7 +129,8 @@ var (
 		"ORDER BY jti LIMIT ?")
 	// Both are found by the index of statements that are not withdrawn.
 	selectStandingStatements = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ?1 AND user_id = ?2 " +
-		"AND " + standing("statements") + " AND (created_at, jti) > (?5, ?6) AND (?3 = '' OR typ = ?3) AND (expires_at = 0 OR expires_at > ?4) " +
+		"AND " + standing("statements") + " AND (created_at, jti) > (?5, ?6) " +
+		"AND (?3 = '' OR typ = ?3) AND (expires_at = 0 OR expires_at > ?4) " +
 		"ORDER BY created_at, jti LIMIT ?7")
 	countStatements = statement("SELECT count(*) FROM (SELECT 1 FROM statements WHERE domain = ?1 AND user_id = ?2 " +
 		"AND " + standing("statements") + " AND device <> '' AND (expires_at = 0 OR expires_at > ?3) LIMIT ?4)")

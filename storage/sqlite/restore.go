@@ -105,7 +105,8 @@ var carrying = []struct {
 		func(r *Restored) *int64 { return &r.Users }},
 	{"UPDATE clients SET removed_at = o.removed_at, removed_reason = o.removed_reason, secret = o.secret, " +
 		"old_secret = o.old_secret, old_until = o.old_until FROM old.clients o WHERE o.id = clients.id " +
-		"AND (o.removed_at <> 0 AND clients.removed_at = 0 OR o.secret IS NOT clients.secret)", func(r *Restored) *int64 { return &r.Clients }},
+		"AND (o.removed_at <> 0 AND clients.removed_at = 0 OR o.secret IS NOT clients.secret)",
+		func(r *Restored) *int64 { return &r.Clients }},
 	{"INSERT OR IGNORE INTO spent_ids SELECT * FROM old.spent_ids", nil},
 }
 

@@ -210,11 +210,13 @@ func explain(path string, err error) error {
 	if errors.As(err, &e) {
 		switch primary(e) {
 		case codeBusy, codeLocked:
-			return fmt.Errorf("sqlite: %w: %s is locked by another process: let that finish or end it: %w", storage.ErrUnavailable, path, err)
+			return fmt.Errorf("sqlite: %w: %s is locked by another process: let that finish or end it: %w", storage.ErrUnavailable, path,
+				err)
 		case codeFull:
 			return fmt.Errorf("sqlite: %w: the disk of %s is full: make room: %w", storage.ErrUnavailable, path, err)
 		case codeIOErr:
-			return fmt.Errorf("sqlite: %w: %s cannot be read or written: is its disk full, or failing? %w", storage.ErrUnavailable, path, err)
+			return fmt.Errorf("sqlite: %w: %s cannot be read or written: is its disk full, or failing? %w", storage.ErrUnavailable, path,
+				err)
 		}
 	}
 	return fmt.Errorf("sqlite: open %s: %w", strconv.Quote(path), err)

@@ -159,7 +159,8 @@ func testDevicesUnder(t *testing.T, s storage.Store) {
 
 func testCountRevocations(t *testing.T, s storage.Store) {
 	for i, r := range []storage.Revocation{
-		{Owner: "example.com/alice", ExpiresAt: at.Add(time.Hour)}, {Owner: "example.com/alice"}, {Owner: "example.com/alice", ExpiresAt: at},
+		{Owner: "example.com/alice", ExpiresAt: at.Add(time.Hour)}, {Owner: "example.com/alice"},
+		{Owner: "example.com/alice", ExpiresAt: at},
 		{Owner: "example.com/bob", ExpiresAt: at.Add(time.Hour)}, {ExpiresAt: at.Add(time.Hour)},
 	} {
 		r.Kind, r.Key, r.At = storage.RevokeToken, fmt.Sprint(i), at
@@ -190,7 +191,8 @@ func testSweepIsBounded(t *testing.T, s storage.Store) {
 			c.ExpiresAt, l.ExpiresAt, p.ExpiresAt, g.ExpiresAt, v.ExpiresAt = at, at, at, at, at
 			for _, err := range []error{
 				tx.InsertCode(ctx, c), tx.InsertLogin(ctx, l), tx.InsertPushed(ctx, p), tx.InsertGrant(ctx, g),
-				tx.InsertStatement(ctx, v), tx.InsertStatement(ctx, w), tx.SpendID(ctx, "assertion", digest(name), at.Add(-storage.SpentGrace)),
+				tx.InsertStatement(ctx, v), tx.InsertStatement(ctx, w),
+				tx.SpendID(ctx, "assertion", digest(name), at.Add(-storage.SpentGrace)),
 			} {
 				if err != nil {
 					return err
