@@ -77,7 +77,9 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return notOpened("restore", err)
 	}
-	audit.New(newLog(s, log)).Record(ctx, audit.Event{Kind: audit.BackupRestored, Actor: audit.ActorAdmin})
+	events, flush := newLog(s, log)
+	defer flush()
+	audit.New(events).Record(ctx, audit.Event{Kind: audit.BackupRestored, Actor: audit.ActorAdmin})
 	fmt.Fprintf(s.out, "Restored %s from %s, made at %s.\n", database, c.From, r.Taken.UTC().Format(time.RFC3339))
 	fmt.Fprintf(s.out, "Ended %s, revoked %s, withdrew %s. All users must log in again.\n",
 		count(int(r.Sessions), "session"), count(int(r.Keys), "signing key"), count(int(r.Statements), "statement"))

@@ -72,7 +72,8 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	log := newLog(s, cfg.Log)
+	log, flush := newLog(s, cfg.Log)
+	defer flush()
 	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: c.AcceptClock})
 	if err != nil {
 		return notOpened("start", err)
@@ -158,10 +159,11 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 			return usage("read the settings: %w", err)
 		}
 	}
-	log := slog.New(slog.DiscardHandler)
+	log, flush := slog.New(slog.DiscardHandler), func() {}
+	defer func() { flush() }()
 	dev, err := demo.Start(ctx, demo.Options{
 		Data: c.Data, Listen: c.Listen, ProviderListen: c.DevIDPListen, Overlay: overlay, Name: c.Config, Env: s.env,
-		AcceptClock: c.AcceptClock, Log: func(l config.Log) *slog.Logger { log = newLog(s, c.log(l)); return log },
+		AcceptClock: c.AcceptClock, Log: func(l config.Log) *slog.Logger { log, flush = newLog(s, c.log(l)); return log },
 	})
 	if faults := (config.Errors)(nil); errors.As(err, &faults) {
 		return faults
@@ -249,16 +251,6 @@ func (c *serveCmd) announce(a addresses) error {
 		return fmt.Errorf("write the address file: %w", err)
 	}
 	return os.Rename(temp, c.AddrFile)
-}
-
-func newLog(s *streams, l config.Log) *slog.Logger {
-	var level slog.Level
-	_ = level.UnmarshalText([]byte(l.Level)) // checked when it was read; info if empty
-	options := &slog.HandlerOptions{Level: level}
-	if l.Format == "json" {
-		return slog.New(slog.NewJSONHandler(s.err, options))
-	}
-	return slog.New(slog.NewTextHandler(s.err, options))
 }
 
 // load reads a settings file. Its error is a [config.Errors] for mistakes in the file.
