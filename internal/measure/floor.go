@@ -24,11 +24,13 @@ const floorArgument = "floor"
 
 // serveFloor is the process that shows what a request costs at least. It serves until stdin ends:
 //
-//	POST /verify?n=N   verifies N P-256 signatures
-//	POST /sign?n=N     makes N P-256 signatures
-//	POST /answer       the body becomes the answer to every other request
+//	POST /verify?n=N               verifies N P-256 signatures
+//	POST /sign?n=N                 makes N P-256 signatures
+//	POST /answer?verify=N&sign=N   the body becomes the answer to every other request
 //
-// Every other request is a bare exchange of net/http: the body is read, and the answer is written.
+// Every other request is a bare exchange of net/http: the body is read, N signatures are verified and made, and the answer is
+// written. Without the signatures the exchange itself would be cheaper than that of an issuer: a load that gets its answers as
+// fast as it can read them never sleeps, and to wake one that waits is a large part of the cost of a write.
 func serveFloor(stdin io.Reader, stdout io.Writer) error {
 	handler, err := floorHandler()
 	if err != nil {
@@ -60,47 +62,66 @@ func floorHandler() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	repeat := func(once func() error) http.HandlerFunc {
-		return func(w http.ResponseWriter, r *http.Request) {
-			n, err := strconv.Atoi(r.URL.Query().Get("n"))
-			for range n {
-				err = errors.Join(err, once())
-			}
-			if err != nil {
-				http.Error(w, err.Error(), http.StatusBadRequest)
-			}
-		}
-	}
-	var answer atomic.Pointer[[]byte]
-	answer.Store(new([]byte))
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /verify", repeat(func() error {
+	verify := func() error {
 		if !ecdsa.VerifyASN1(&key.PublicKey, digest[:], signature) {
 			return errors.New("the signature is not valid")
 		}
 		return nil
-	}))
-	mux.HandleFunc("POST /sign", repeat(func() error {
+	}
+	sign := func() error {
 		_, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
 		return err
-	}))
-	mux.HandleFunc("POST /answer", func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		answer.Store(&body)
-	})
-	bare := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		_, _ = io.Copy(io.Discard, r.Body)
-		w.Header().Set("Content-Type", "application/json")
-		_, _ = w.Write(*answer.Load())
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /verify", func(w http.ResponseWriter, r *http.Request) { refuse(w, repeat(times(r, "n"), verify)) })
+	mux.HandleFunc("POST /sign", func(w http.ResponseWriter, r *http.Request) { refuse(w, repeat(times(r, "n"), sign)) })
+	var bare atomic.Pointer[answer]
+	bare.Store(&answer{})
+	mux.HandleFunc("POST /answer", func(w http.ResponseWriter, r *http.Request) {
+		body, err := io.ReadAll(r.Body)
+		bare.Store(&answer{body, times(r, "verify"), times(r, "sign")})
+		refuse(w, err)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a mux would add its own cost to the exchange
 		switch r.URL.Path {
 		case "/verify", "/sign", "/answer":
 			mux.ServeHTTP(w, r)
 		default:
-			bare(w, r)
+			a := bare.Load()
+			_, err := io.Copy(io.Discard, r.Body)
+			if err = errors.Join(err, repeat(a.verify, verify), repeat(a.sign, sign)); err != nil {
+				refuse(w, err)
+				return
+			}
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write(a.body)
 		}
 	}), nil
+}
+
+// An answer is that of a bare exchange, with the cryptography before it.
+type answer struct {
+	body         []byte
+	verify, sign int
+}
+
+// times returns a number of the query, which the other side of the floor writes.
+func times(r *http.Request, name string) int {
+	n, _ := strconv.Atoi(r.URL.Query().Get(name))
+	return n
+}
+
+func repeat(n int, once func() error) (err error) {
+	for range n {
+		err = errors.Join(err, once())
+	}
+	return err
+}
+
+func refuse(w http.ResponseWriter, err error) {
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+	}
 }
 
 // A floorProcess is the other side of [serveFloor].
@@ -157,17 +178,18 @@ func (f *floorProcess) repeat(path string) func(ctx context.Context, n int) (act
 	}
 }
 
-// exchange returns windows of bare exchanges of the size that e tells.
-func (f *floorProcess) exchange(callers int, e *exchange) func(ctx context.Context, n int) (action, error) {
+// exchange returns windows of bare exchanges with the cryptography of w and the sizes of e.
+func (f *floorProcess) exchange(w *work, e *exchange) func(ctx context.Context, n int) (action, error) {
 	return func(ctx context.Context, n int) (action, error) {
 		if len(e.request) == 0 {
 			return nil, errors.New("no request to compare with")
 		}
-		conns, err := f.conns.take(ctx, callers)
+		conns, err := f.conns.take(ctx, w.callers)
 		if err != nil {
 			return nil, err
 		}
-		set := fmt.Appendf(nil, "POST /answer HTTP/1.1\r\nHost: floor\r\nContent-Length: %d\r\n\r\n", e.answer)
+		set := fmt.Appendf(nil, "POST /answer?verify=%d&sign=%d HTTP/1.1\r\nHost: floor\r\nContent-Length: %d\r\n\r\n",
+			w.verify+w.above, w.sign, e.answer)
 		if _, err := conns[0].do(append(set, bytes.Repeat([]byte("x"), e.answer)...)); err != nil {
 			return nil, err
 		}

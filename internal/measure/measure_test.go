@@ -254,7 +254,7 @@ func TestRow(t *testing.T) {
 	w := &work{
 		name: "a work", verify: 1, sign: 1, exchanges: true, goal: 1.5,
 		cost: []*series{{cpu: []float64{180, 400, 190}}, {cpu: []float64{90, 100, 95}}},
-		bare: &series{cpu: []float64{20, 40, 20}},
+		bare: &series{cpu: []float64{80, 200, 90}}, // with its signatures
 	}
 	r := w.row([]float64{50, 100, 50}, []float64{10, 60, 20})
 	if r.Over.Median != 2 || r.Ratio != 2 || r.Floor != "V + S + H" { // each round is 2 V above the floor
