@@ -5,7 +5,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
-	"sync/atomic"
+	"sync"
 )
 
 // heapFloor is the size below which the heap of a serving issuer is not collected. The runtime lets the heap grow to twice
@@ -23,21 +23,27 @@ func holdHeap(floor uint64) (release func()) {
 	h := &heldHeap{floor: floor, usual: debug.SetGCPercent(100)}
 	h.adjust()
 	return func() {
-		h.released.Store(true)
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.released = true
 		debug.SetGCPercent(h.usual)
 	}
 }
 
 // A heldHeap adjusts the percentage of the collector after each collection.
 type heldHeap struct {
-	floor    uint64
-	usual    int
-	released atomic.Bool
+	floor uint64
+	usual int
+
+	mu       sync.Mutex // held while the percentage is changed: an adjustment must not follow the release
+	released bool
 }
 
 // adjust chooses the percentage by which the heap may grow until it has the size of the floor, and at least the usual one.
 func (h *heldHeap) adjust() {
-	if h.released.Load() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.released {
 		return
 	}
 	live, roots := collected()
