@@ -230,13 +230,7 @@ func (mem *memory) sweep(current int64) bool {
 	return true
 }
 
-// counter returns the number of the counter of source: of the whole IPv4 address, or of the first 64 bits of an
-// IPv6 address.
+// counter returns the number of the counter of source, by its [Network].
 func (m *MemoryReplay) counter(source netip.Addr) uint16 {
-	source = source.Unmap()
-	if source.Is6() {
-		network, _ := source.Prefix(64) // no error: it is an IPv6 address
-		source = network.Addr()
-	}
-	return uint16(maphash.Comparable(m.seed, source) % sources)
+	return uint16(maphash.Comparable(m.seed, Network(source.Unmap())) % sources)
 }

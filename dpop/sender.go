@@ -17,6 +17,16 @@ var (
 	ErrForwarded = errors.New("dpop: the address in the X-Forwarded-For or Forwarded header of the proxy cannot be read")
 )
 
+// Network returns the part of an address that one customer holds, to count requests by: an IPv4 address as it is, and the first
+// 64 bits of an IPv6 address.
+func Network(addr netip.Addr) netip.Addr {
+	if !addr.Is6() {
+		return addr
+	}
+	network, _ := addr.Prefix(64) // no error: it is an IPv6 address
+	return network.Addr()
+}
+
 // Sender returns the address that a request came from: that of the connection or, behind trusted proxies, the last one
 // in X-Forwarded-For that is none of theirs. Forwarded (RFC 7239) is read if there is no X-Forwarded-For. A node may be
 // written with a port, and an IPv6 address in brackets. The zero Addr means that the connection has no address.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/follow"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -262,12 +263,5 @@ func (q *Quota) Follow(ctx context.Context, count func(context.Context) (int, er
 	}).Run(ctx)
 }
 
-// placeOf returns the place of a login that begins at an address: that of the IPv4 host, or of the IPv6 network, since a
-// customer has a whole one.
-func placeOf(from netip.Addr) place {
-	if from.Is6() {
-		p, _ := from.Prefix(64) // no error: it is an IPv6 address
-		from = p.Addr()
-	}
-	return place{holder: holder{network: from}}
-}
+// placeOf returns the place of a login that begins at an address.
+func placeOf(from netip.Addr) place { return place{holder: holder{network: dpop.Network(from)}} }

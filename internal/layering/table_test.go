@@ -43,7 +43,7 @@ var arrows = map[string][]string{
 	},
 	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
-		"account", "claims", "clients", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
+		"account", "claims", "clients", "dpop", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
 	"web": {"account", "claims", "oauth", "signin"},
 

@@ -93,7 +93,7 @@ const (
 func (l *Limits) Client(c *clients.Client, from netip.Addr) error {
 	key := clientKey{id: c.ID}
 	if c.Public() {
-		key.from = network(from)
+		key.from = dpop.Network(from)
 	}
 	return tooMany(limitClient, l.clients.Take(key))
 }
@@ -108,19 +108,19 @@ func (l *Limits) User(u storage.User, client string) error {
 
 // address admits a request of an address.
 func (l *Limits) address(from netip.Addr) error {
-	return tooMany(limitAddress, l.addresses.Take(network(from)))
+	return tooMany(limitAddress, l.addresses.Take(dpop.Network(from)))
 }
 
 // failing refuses an address that has failed too often. failed counts a failure of an address.
 func (l *Limits) failing(from netip.Addr) error {
-	return tooMany(limitFailures, l.failures.Wait(network(from)))
+	return tooMany(limitFailures, l.failures.Wait(dpop.Network(from)))
 }
 
-func (l *Limits) failed(from netip.Addr) { l.failures.Take(network(from)) }
+func (l *Limits) failed(from netip.Addr) { l.failures.Take(dpop.Network(from)) }
 
 // stale counts a proof with a missing or stale nonce. It is a failure once the allowance of the address is used up.
 func (l *Limits) stale(from netip.Addr) {
-	if l.nonces.Take(network(from)) > 0 {
+	if l.nonces.Take(dpop.Network(from)) > 0 {
 		l.failed(from)
 	}
 }
@@ -131,15 +131,6 @@ func staleNonces(r bucket.Limit) bucket.Limit {
 		r.Count = max(1, r.Count/10)
 	}
 	return r
-}
-
-// network returns an IPv4 address as it is, and the network of an IPv6 address, which one customer has whole.
-func network(a netip.Addr) netip.Addr {
-	if a.Is6() {
-		p, _ := a.Prefix(64) // no error: it is an IPv6 address
-		return p.Addr()
-	}
-	return a
 }
 
 // limited is the error of a request beyond a limit.
