@@ -36,7 +36,7 @@ type Config struct {
 	Registry   *clients.Registry
 	Keys       *keys.Ring
 	Clients    Clients
-	// Backup writes the database to a new file. Its error is [ErrBackupExists] for a file that exists. Nil if the database is
+	// Backup writes the database to a new file. Its error is [storage.ErrBackupExists] for a file that exists. Nil if the database is
 	// backed up with its own tools.
 	Backup func(ctx context.Context, to string) error
 	// Audit receives an event for every change. Nil discards them.

@@ -12,11 +12,9 @@ import (
 
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/types/api"
 )
-
-// ErrBackupExists is the error of [Config.Backup] for a file that exists.
-var ErrBackupExists = errors.New("admin: the file of the backup exists")
 
 // backup serves POST /admin/backup?to=…: the issuer writes its database to a new file, which only its own user can read.
 func (a *API) backup(c echo.Context) error {
@@ -34,7 +32,7 @@ func (a *API) backup(c echo.Context) error {
 	err := a.Backup(c.Request().Context(), to)
 	var errno syscall.Errno
 	switch {
-	case errors.Is(err, ErrBackupExists):
+	case errors.Is(err, storage.ErrBackupExists):
 		return httpapi.Conflict("backup_refused", "There is a file of that name already, and a backup takes the place of none.")
 	case errors.As(err, &errno):
 		return httpapi.Conflict("backup_refused", "The issuer cannot write there: "+errno.Error()+".")

@@ -2,12 +2,10 @@ package issuer
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/admin"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
@@ -33,14 +31,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
 		return nil, err
 	}
 	return &database{
-		store: db, queue: db, pages: db,
-		backup: func(ctx context.Context, to string) error {
-			err := db.Backup(ctx, to)
-			if errors.Is(err, sqlite.ErrBackupExists) {
-				return fmt.Errorf("%w: %w", admin.ErrBackupExists, err)
-			}
-			return err
-		},
+		store: db, queue: db, pages: db, backup: db.Backup,
 		replay: func(now func() time.Time) dpop.Replay { return db.Replay(sqlite.ReplayOptions{Now: now}) },
 	}, nil
 }

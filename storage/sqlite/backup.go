@@ -16,9 +16,6 @@ import (
 // revoked after it was made. [Restore] takes care of that.
 const backupID = 1768778082
 
-// ErrBackupExists is [storage.ErrBackupExists].
-var ErrBackupExists = storage.ErrBackupExists
-
 // Backup writes the database as it is at one moment to the new file to, with mode 0600. Reads and writes continue meanwhile. The
 // file appears complete and durable, or not at all. Keys in it are sealed as in the database: without the key-encryption key, which
 // is not in it, a backup is useless.
@@ -32,7 +29,7 @@ func (s *Store) Backup(ctx context.Context, to string) (err error) {
 		return err
 	}
 	if _, err := os.Lstat(to); err == nil {
-		return ErrBackupExists
+		return storage.ErrBackupExists
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
@@ -64,7 +61,7 @@ func (s *Store) Backup(ctx context.Context, to string) (err error) {
 		return err
 	}
 	if err := os.Link(part, to); errors.Is(err, fs.ErrExist) { // and not Rename, which would replace
-		return ErrBackupExists
+		return storage.ErrBackupExists
 	} else if err != nil {
 		return err
 	}

@@ -294,8 +294,8 @@ func TestBackup(t *testing.T) {
 		if a, b := count("a"), count("b"); a != b {
 			t.Errorf("the backup has %d first halves and %d second ones", a, b)
 		}
-		if err := s.Backup(t.Context(), to); !errors.Is(err, sqlite.ErrBackupExists) {
-			t.Errorf("Backup over a file = %v, want %v", err, sqlite.ErrBackupExists)
+		if err := s.Backup(t.Context(), to); !errors.Is(err, storage.ErrBackupExists) {
+			t.Errorf("Backup over a file = %v, want %v", err, storage.ErrBackupExists)
 		}
 		if _, err := sqlite.Open(t.Context(), to, sqlite.Options{}); err == nil || !strings.Contains(err.Error(), "restore it with `issuer restore --from`") {
 			t.Errorf("Open of a backup = %v, want what to do", err)
