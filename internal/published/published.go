@@ -50,6 +50,9 @@ type Config[T any] struct {
 	Fresh time.Duration
 	// Stale is how long a document is used while the publisher does not answer. Zero means [DefaultStale].
 	Stale time.Duration
+	// Life returns how long a document that was fetched at a time is used before it is fetched again, and while the publisher
+	// does not answer. Nil means Fresh and Stale for all.
+	Life func(document T, fetched time.Time) (fresh, stale time.Duration)
 	// Retry is how long a publisher that did not answer is not asked again. Zero means [DefaultRetry]; a negative value
 	// means that the next question asks it.
 	Retry time.Duration
@@ -79,6 +82,9 @@ func New[T any](cfg Config[T]) *Cache[T] {
 	if cfg.Stale == 0 {
 		cfg.Stale = DefaultStale
 	}
+	if cfg.Life == nil {
+		cfg.Life = func(T, time.Time) (fresh, stale time.Duration) { return cfg.Fresh, cfg.Stale }
+	}
 	if cfg.Retry == 0 {
 		cfg.Retry = DefaultRetry
 	}
@@ -107,7 +113,11 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 		}
 		now := c.cfg.Now()
 		value, age := c.value, now.Sub(c.fetched)
-		isFresh := fetches > 0 && age < c.cfg.Fresh
+		var fresh, stale time.Duration
+		if fetches > 0 {
+			fresh, stale = c.cfg.Life(value, c.fetched)
+		}
+		isFresh := age < fresh
 		switch {
 		case found && isFresh:
 			c.mu.Unlock()
@@ -118,7 +128,7 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 			cause := c.cause
 			c.mu.Unlock()
 			switch {
-			case found && age < c.cfg.Stale:
+			case found && age < stale:
 				return value, nil
 			case asked && cause == nil:
 				return none, ErrAbsent

@@ -74,6 +74,42 @@ func TestGet(t *testing.T) {
 	})
 }
 
+// TestLife checks that each document may say for itself how long it is used.
+func TestLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{words: []string{"a"}}
+		c := published.New(published.Config[[]string]{Fetch: p.fetch, Life: func(words []string, fetched time.Time) (fresh, stale time.Duration) {
+			if age := time.Since(fetched); age < 0 {
+				t.Errorf("fetched %v from now", -age)
+			}
+			return time.Duration(len(words)) * time.Second, time.Duration(len(words)) * time.Minute
+		}})
+		for i, step := range []struct {
+			wait  time.Duration
+			words []string // from now on; nil: the publisher is down
+			want  error
+			asked int
+		}{
+			{0, []string{"a"}, nil, 1},
+			{time.Second - 1, []string{"a", "b", "c"}, nil, 1},
+			{1, []string{"a", "b", "c"}, nil, 2},
+			{3*time.Second - 1, nil, nil, 2},
+			{1, nil, nil, 3},
+			{3*time.Minute - 3*time.Second - 1, nil, nil, 4},
+			{1, nil, published.ErrUnavailable, 4},
+		} {
+			time.Sleep(step.wait)
+			p.words, p.err = step.words, nil
+			if step.words == nil {
+				p.err = errors.New("outage")
+			}
+			if _, err := c.Get(t.Context(), has("a")); !errors.Is(err, step.want) || p.asked != step.asked {
+				t.Errorf("step %d: Get = %v after %d questions, want %v after %d", i, err, p.asked, step.want, step.asked)
+			}
+		}
+	})
+}
+
 // TestJoinedFetch checks that ErrAbsent is about a fetch that began after the question: an earlier one may have missed the value.
 func TestJoinedFetch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
