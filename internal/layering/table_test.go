@@ -28,6 +28,7 @@ var arrows = map[string][]string{
 	"trust":      {"claims", "internal/fetch", "internal/jose", "internal/published"},
 	"nested":     {"claims", "internal/jose"},
 	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
+	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
 
 	"types/api": {},
@@ -131,7 +132,7 @@ var confined = map[string][]string{
 
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
-	light = []string{"claims", "dpop", "gateway", "introspect", "nested", "trust"}
+	light = []string{"claims", "dpop", "gateway", "introspect", "nested", "statuslist", "trust"}
 	heavy = []string{
 		"database/sql",
 		"github.com/alecthomas/kong",

@@ -1,0 +1,100 @@
+package interop_test
+
+import (
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/statuslist"
+)
+
+// es256 signs status lists as an issuer does.
+type es256 struct{ keyring }
+
+func (s es256) Sign(typ string, claims []byte) (string, error) {
+	return jose.Sign(s.keyring["ES256"], "ES256", []byte(`{"typ":"`+typ+`","alg":"ES256","kid":"k1"}`), claims)
+}
+
+// npm @sd-jwt/jwt-status-list reads our lists of 1 and 2 bits, and we read its.
+func TestStatusListOfOthers(t *testing.T) {
+	const uri = "https://id.example.net/status/1"
+	der, err := x509.MarshalPKCS8PrivateKey(signers["ES256"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, bits := range []int{1, 2} {
+		t.Run(strconv.Itoa(bits), func(t *testing.T) {
+			// Ours: some statuses among 2^17.
+			list, err := statuslist.New(bits, 1<<17)
+			if err != nil {
+				t.Fatal(err)
+			}
+			top := statuslist.Status(1<<bits - 1)
+			set := [][2]int{{0, 1}, {9, int(top)}, {4711, 1}, {1<<17 - 1, int(top)}}
+			for _, s := range set {
+				if err := list.Set(uint64(s[0]), statuslist.Status(s[1])); err != nil {
+					t.Fatal(err)
+				}
+			}
+			now := time.Now()
+			token := statuslist.Token{Issuer: "https://id.example.net", Subject: uri, IssuedAt: now, Expires: now.Add(time.Hour), TTL: time.Minute, List: list}
+			ours, err := token.Sign(es256{signers})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ref := statuslist.Reference{Index: 4711, URI: uri}
+			referring, err := es256{signers}.Sign("at+jwt", append(ref.AppendJSON([]byte(`{"status":`)), '}'))
+			if err != nil {
+				t.Fatal(err)
+			}
+			values := []int{1, 0, int(top), 0, 0, 1, 1, 0, 1, 0, 0, int(top)}
+			text, err := json.Marshal(values)
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := node(t, t.Context(), "statuslist.mjs", map[string]string{
+				"LIST": ours, "TOKEN": referring, "KEY": base64.StdEncoding.EncodeToString(der), "VALUES": string(text), "BITS": strconv.Itoa(bits),
+			}).Output()
+			if err != nil {
+				t.Fatalf("statuslist.mjs: %v", err)
+			}
+			var got struct {
+				Status, Bits int
+				URI, List    string
+				Ones         [][2]int
+			}
+			if err := json.Unmarshal(out, &got); err != nil {
+				t.Fatal(err)
+			}
+			if got.Status != 1 || got.URI != uri || got.Bits != bits || !slices.Equal(got.Ones, set) {
+				t.Errorf("the library reads %+v, want %v", got, set)
+			}
+
+			// Its own: the statuses of a short list.
+			theirs, err := statuslist.Parse(got.List, statuslist.Limits{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := theirs.Verify("ES256", signers["ES256"].Public()); err != nil {
+				t.Error(err)
+			}
+			var read []int
+			for i := range uint64(len(values)) {
+				s, err := theirs.List.At(i)
+				if err != nil {
+					t.Fatal(err)
+				}
+				read = append(read, int(s))
+			}
+			if !slices.Equal(read, values) || theirs.Subject != uri || theirs.TTL != 5*time.Minute {
+				t.Errorf("Parse = %v of %+v, want %v", read, fmt.Sprint(theirs.Token), values)
+			}
+		})
+	}
+}
