@@ -7,7 +7,7 @@ import (
 	"os"
 	"time"
 
-	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/internal/issuer"
 )
 
 // database reads every page of the database, also while the issuer runs.
@@ -19,7 +19,7 @@ func (e *examination) database(ctx context.Context) {
 	}
 	began := time.Now()
 	if err == nil {
-		err = sqlite.CheckFile(ctx, path)
+		err = issuer.CheckDatabase(ctx, e.cfg)
 	}
 	switch {
 	case ctx.Err() != nil:
@@ -30,5 +30,28 @@ func (e *examination) database(ctx context.Context) {
 	default:
 		e.ok("database", "every page of %s (%d MiB) is well-formed; read in %s", path, info.Size()>>20,
 			time.Since(began).Round(time.Millisecond))
+	}
+}
+
+// replay checks the store of spent proofs.
+func (e *examination) replay(ctx context.Context) {
+	switch e.cfg.Replay {
+	case "memory":
+		e.ok("replay", "used proofs are stored in memory, for one process")
+		return
+	case "storage":
+		e.ok("replay", "used proofs are stored in the database")
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	switch err := issuer.CheckReplay(ctx, e.cfg); {
+	case errors.Is(err, issuer.ErrReplayEvicts):
+		e.found(Fail, "replay", "set maxmemory-policy to noeviction there", "%v", err)
+	case err != nil:
+		e.found(Fail, "replay", "check that it runs, and the URL in "+e.cfg.RedisURLFile, "the server of redis_url_file does not work: %v",
+			err)
+	default:
+		e.ok("replay", "the server of redis_url_file answers, and evicts nothing")
 	}
 }

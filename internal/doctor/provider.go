@@ -3,7 +3,6 @@ package doctor
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/login"
-	"github.com/imidentity/issuer/storage/redis"
 )
 
 // providers checks the OpenID providers.
@@ -146,29 +144,4 @@ func (e *examination) credentials(ctx context.Context, check string, p config.Pr
 		return false
 	}
 	return true
-}
-
-// replay checks the store of spent proofs.
-func (e *examination) replay(ctx context.Context) {
-	switch e.cfg.Replay {
-	case "memory":
-		e.ok("replay", "used proofs are stored in memory, for one process")
-		return
-	case "storage":
-		e.ok("replay", "used proofs are stored in the database")
-		return
-	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	r, err := redis.Open(ctx, string(e.cfg.RedisURL), redis.Options{Prefix: "issuer-dpop"})
-	switch {
-	case errors.Is(err, redis.ErrEvicts):
-		e.found(Fail, "replay", "set maxmemory-policy to noeviction there", "%v", err)
-	case err != nil:
-		e.found(Fail, "replay", "check that it runs, and the URL in "+e.cfg.RedisURLFile, "the server of redis_url_file does not work: %v",
-			err)
-	default:
-		_ = r.Close()
-		e.ok("replay", "the server of redis_url_file answers, and evicts nothing")
-	}
 }

@@ -13,7 +13,7 @@ import (
 	"github.com/imidentity/issuer/storage/sqlite"
 )
 
-// This file alone names the databases.
+// This file alone imports the databases. Programs that check or fill a database do so by the functions below.
 
 // A database is an opened store, and what that kind of store can do beyond [storage.Store].
 type database struct {
@@ -45,7 +45,7 @@ func openReplay(
 	case "storage":
 		return db.replay(now), nil, nil
 	case "redis":
-		r, err := redis.Open(ctx, string(cfg.RedisURL), redis.Options{Prefix: "issuer-dpop", Now: now})
+		r, err := openRedis(ctx, cfg, now)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -53,6 +53,38 @@ func openReplay(
 	}
 	m, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: cfg.Limits.ReplayProofs, Newest: newest, Now: now})
 	return m, nil, err
+}
+
+func openRedis(ctx context.Context, cfg *config.Config, now func() time.Time) (*redis.Replay, error) {
+	return redis.Open(ctx, string(cfg.RedisURL), redis.Options{Prefix: "issuer-dpop", Now: now})
+}
+
+// OpenBulk opens the database of an issuer that does not run, for a program that writes many rows and can start again: a loss of
+// power may undo the last updates.
+func OpenBulk(ctx context.Context, cfg *config.Config) (storage.Store, error) {
+	return sqlite.Open(ctx, cfg.Database(), sqlite.Options{RelaxedDurability: true})
+}
+
+// CheckDatabase reads the whole database of the settings, also while an issuer has it open, and changes nothing. The error is
+// [io/fs.ErrNotExist] if there is no database, [io/fs.ErrPermission] if this user cannot read it, or describes the damage.
+func CheckDatabase(ctx context.Context, cfg *config.Config) error {
+	return sqlite.CheckFile(ctx, cfg.Database())
+}
+
+// ErrReplayEvicts is returned by [CheckReplay] for a server that may forget spent proofs.
+var ErrReplayEvicts = redis.ErrEvicts
+
+// CheckReplay connects to the server of the settings that stores spent proofs. It does nothing if they are stored elsewhere. The
+// error is [ErrReplayEvicts], or tells why the server does not work.
+func CheckReplay(ctx context.Context, cfg *config.Config) error {
+	if cfg.Replay != "redis" {
+		return nil
+	}
+	r, err := openRedis(ctx, cfg, nil)
+	if err != nil {
+		return err
+	}
+	return r.Close()
 }
 
 // Restored says what [Restore] did.

@@ -8,11 +8,13 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/config"
+	assembly "github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/storage"
-	"github.com/imidentity/issuer/storage/sqlite"
 )
 
 // batch is how many users or revocations one transaction of a fill holds.
@@ -20,7 +22,11 @@ const batch = 2000
 
 // withStore opens the database of an issuer that does not run.
 func withStore(ctx context.Context, s *issuer, do func(storage.Store) error) error {
-	store, err := sqlite.Open(ctx, s.database(), sqlite.Options{RelaxedDurability: true})
+	cfg, err := config.Load(s.settings(), os.Environ())
+	if err != nil {
+		return err
+	}
+	store, err := assembly.OpenBulk(ctx, cfg)
 	if err != nil {
 		return err
 	}
@@ -65,7 +71,7 @@ func insertUser(provider string, expired func(i int) bool) func(ctx context.Cont
 		deviceID := hex.EncodeToString(device[:])
 		g := storage.Grant{
 			ID: rand.Text(), Domain: domainName, Client: appID, User: id, Device: deviceID, JKT: jkt,
-			Scopes: []string{"im:handle", "im:device"}, Audience: []string{"im:" + domainName}, Issuer: provider,
+			Scopes: []string{"im:handle", "im:device"}, Audience: []string{claims.DomainURI(domainName)}, Issuer: provider,
 			AuthTime: created, AMR: []string{"pwd"}, CreatedAt: created,
 			IdleAt: now.Add(14 * 24 * time.Hour), ExpiresAt: now.Add(180 * 24 * time.Hour),
 		}
