@@ -1,8 +1,9 @@
-// Command app is a native app that logs a person in with her browser (RFC 8252): golang.org/x/oauth2 for the authorization
-// code flow, and dpop.Transport for the proofs. It shows her token to a resource, twice: the second time it is a new one.
+// Command app is a native app in which a user signs in with the browser (RFC 8252). It uses golang.org/x/oauth2 for the
+// authorization code flow and dpop.Transport for the proofs. It sends the access token to a resource, refreshes it, and sends
+// the new one.
 //
-// In the environment: ISSUER; CLIENT_ID, a public client with the redirect URI http://127.0.0.1/callback; RESOURCE, a URL
-// that wants proven tokens.
+// Environment variables: ISSUER; CLIENT_ID, a public client with the redirect URI http://127.0.0.1/callback; RESOURCE, a URL
+// that requires DPoP.
 package main
 
 import (
@@ -30,7 +31,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	// The device's key. A real app makes it once and keeps it where it cannot be exported.
+	// The key of the device. A real app creates it once and stores it where it cannot be exported.
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return err
@@ -41,7 +42,7 @@ func run(ctx context.Context) error {
 	}
 	ctx = context.WithValue(ctx, oauth2.HTTPClient, &http.Client{Transport: &dpop.Transport{Signer: signer}})
 
-	// Any free port will do, by its address: the name localhost may mean somebody else (RFC 8252 §8.3).
+	// The issuer accepts any port of the loopback address. The name localhost may resolve to another host (RFC 8252 §8.3).
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return err
@@ -66,8 +67,8 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// It shows the token with a proof, and refreshes it in time. What it refreshed is lost with the process: an app
-	// that is to stay logged in keeps the newest refresh token.
+	// The client sends the token with a proof and refreshes it before it expires. An app that stays signed in after a restart
+	// also stores the newest refresh token.
 	client := config.Client(ctx, token)
 	if err := call(client); err != nil {
 		return err
@@ -79,14 +80,14 @@ func run(ctx context.Context) error {
 	return call(config.Client(ctx, token))
 }
 
-// callback waits for the browser to come back, and returns the code if the answer is one to this request (state) and of
-// this issuer (RFC 9207).
+// callback waits for the redirect of the browser and returns the code. It accepts only an answer to this request (state) and
+// from this issuer (RFC 9207).
 func callback(listener net.Listener, state, issuer string) (string, error) {
 	type answer struct {
 		code string
 		err  error
 	}
-	answers := make(chan answer, 1) // of whoever comes back first
+	answers := make(chan answer, 1)
 	server := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		q := r.URL.Query()
 		switch {

@@ -1,8 +1,8 @@
-// Command keyed gets a token for itself with a key (private_key_jwt, RFC 7523), by golang.org/x/oauth2, and shows it to a
-// resource with a proof.
+// Command keyed is a service that authenticates with a key (private_key_jwt, RFC 7523). It gets a token for itself with
+// golang.org/x/oauth2, and sends it to a resource with a proof.
 //
-// In the environment: ISSUER; CLIENT_ID; KEY, the file of a P-256 key as PKCS #8 in PEM, and KID, what the issuer knows it by;
-// RESOURCE, a URL that wants proven tokens.
+// Environment variables: ISSUER; CLIENT_ID; KEY, a file with a P-256 key (PKCS #8 in PEM); KID, the kid that the key is
+// registered with; RESOURCE, a URL that requires DPoP.
 package main
 
 import (
@@ -39,7 +39,7 @@ func run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // that of the proofs is another one
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // signs the proofs: not the key that authenticates the client
 	if err != nil {
 		return err
 	}
@@ -59,7 +59,7 @@ func run(ctx context.Context) error {
 	return err
 }
 
-// newAsserter reads the key that signs the assertions.
+// newAsserter returns a signer of assertions with the key in a file.
 func newAsserter(file, kid string) (jose.Signer, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -67,7 +67,7 @@ func newAsserter(file, kid string) (jose.Signer, error) {
 	}
 	block, _ := pem.Decode(text)
 	if block == nil {
-		return nil, fmt.Errorf("%s is no PEM file", file)
+		return nil, fmt.Errorf("%s is not a PEM file", file)
 	}
 	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	if err != nil {
@@ -83,7 +83,7 @@ type service struct {
 	asserter   jose.Signer
 }
 
-// Token asks for one with an assertion of its own: each counts once.
+// Token requests a token. Each request needs a new assertion, because an assertion is accepted once.
 func (s *service) Token() (*oauth2.Token, error) {
 	now := time.Now()
 	assertion, err := jwt.Signed(s.asserter).Claims(jwt.Claims{

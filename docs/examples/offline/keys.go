@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	keysLive  = 5 * time.Minute // as the issuer's Cache-Control says: a key that it revokes is used no longer than this
-	keysRetry = time.Minute     // between fetches for keys that are not in the set: anybody can make one up
+	keysLive  = 5 * time.Minute // as in the issuer's Cache-Control: a revoked key is used no longer than this
+	keysRetry = time.Minute     // between fetches for unknown keys: an attacker can make up a kid for each token
 )
 
 var client = &http.Client{Timeout: 5 * time.Second}
@@ -27,7 +27,7 @@ type keySet struct {
 	fetched time.Time
 }
 
-// find returns the key of that kid. It fetches the set when it is old, and when it lacks the key: that may be new.
+// find returns the key with that kid. It fetches the set if the set is old, or if the key is unknown and may be new.
 func (s *keySet) find(ctx context.Context, issuer, kid string, now time.Time) (any, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -46,7 +46,7 @@ func (s *keySet) find(ctx context.Context, issuer, kid string, now time.Time) (a
 	return key.Key, nil
 }
 
-// fetchKeys fetches the keys of an issuer for the pinned algorithm, by way of its metadata (RFC 8414 §3).
+// fetchKeys fetches the keys of an issuer for the pinned algorithm. Its metadata names their URL (RFC 8414 §3).
 func fetchKeys(ctx context.Context, issuer string) (map[string]jose.JSONWebKey, error) {
 	var metadata struct {
 		Issuer  string `json:"issuer"`

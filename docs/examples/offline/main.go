@@ -1,9 +1,9 @@
-// Command offline is a service that wants an access token of an issuer and a proof by the key of the token. It verifies
-// tokens by itself with the keys that the issuer publishes (RFC 9068 §4). A token that was revoked is accepted until it
-// expires, some minutes later; a service that cannot wait asks the issuer instead: see the example resource.
+// Command offline is a service that requires an access token of an issuer and a proof by the key of the token. It verifies
+// tokens itself with the keys that the issuer publishes (RFC 9068 §4). A revoked token is accepted until it expires, some
+// minutes later. A service that must refuse it at once asks the issuer instead: see the example resource.
 //
-// In the environment: ISSUER; AUDIENCE, the identifier of this service, which tokens must name in `aud`. It listens on
-// loopback and prints its URL.
+// Environment variables: ISSUER; AUDIENCE, the identifier of this service, which tokens must name in `aud`. The service listens
+// on loopback and prints its URL.
 package main
 
 import (
@@ -38,15 +38,15 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	publicURL := "http://" + listener.Addr().String() // in production from the settings: https://api.example.com/v1
+	publicURL := "http://" + listener.Addr().String() // in production a setting, such as https://api.example.com/v1
 
-	var secret [32]byte // every process of the service has the same one
+	var secret [32]byte // all processes of a service share it
 	rand.Read(secret[:])
 	nonces, err := dpop.NewNonces([][32]byte{secret}, nil)
 	if err != nil {
 		return err
 	}
-	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{}) // one process; for more: storage/redis
+	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{}) // for one process; several share a Redis: see storage/redis
 	if err != nil {
 		return err
 	}
@@ -78,8 +78,8 @@ func hello(w http.ResponseWriter, r *http.Request) {
 	fmt.Fprintf(w, "Hello %s, your key is %s\n", access.Claims, access.JKT)
 }
 
-// algorithm is the one that the issuer signs with (`signing.alg`). It is pinned: what the token says about itself does
-// not choose how it is verified (RFC 8725 §3.1).
+// algorithm is the algorithm that the issuer signs with (`signing.alg`). It is pinned: the header of a token does not choose
+// the algorithm that verifies it (RFC 8725 §3.1).
 const algorithm = jose.ES256
 
 // A verifier verifies access tokens of one issuer for one audience.
@@ -89,15 +89,14 @@ type verifier struct {
 	keys             keySet
 }
 
-// verify returns what a token is bound to. A token that is not valid is a [dpop.ErrInvalidToken]; any other error means
-// that the keys of the issuer are not available.
+// verify returns the key that a token is bound to, and the handle. The error is [dpop.ErrInvalidToken] for a token that is not
+// valid; any other error means that the keys of the issuer are not available.
 func (v *verifier) verify(ctx context.Context, token string) (dpop.Confirmation, error) {
 	parsed, err := jwt.ParseSigned(token, []jose.SignatureAlgorithm{algorithm})
 	if err != nil {
 		return dpop.Confirmation{}, invalid("not a JWT signed with " + string(algorithm))
 	}
-	// Statements, introspection answers and ID tokens are signed by the same keys: only the type tells them apart
-	// (RFC 8725 §3.11).
+	// The same keys sign statements and introspection answers: only the type tells them apart (RFC 8725 §3.11).
 	header := parsed.Headers[0]
 	if header.ExtraHeaders[jose.HeaderType] != "at+jwt" {
 		return dpop.Confirmation{}, invalid("not an access token")
@@ -118,10 +117,10 @@ func (v *verifier) verify(ctx context.Context, token string) (dpop.Confirmation,
 	}
 	expected := jwt.Expected{Issuer: v.issuer, AnyAudience: jwt.Audience{v.audience}, Time: v.now()}
 	if err := claims.ValidateWithLeeway(expected, 30*time.Second); err != nil || claims.Expiry == nil {
-		return dpop.Confirmation{}, invalid("of another issuer, for another audience, or expired")
+		return dpop.Confirmation{}, invalid("wrong issuer, wrong audience, or expired")
 	}
 	if more.Cnf.JKT == "" || claims.Subject == "" {
-		return dpop.Confirmation{}, invalid("bound to no key, or without a subject")
+		return dpop.Confirmation{}, invalid("not bound to a key, or without a subject")
 	}
 	if more.Handle == "" { // the token of a service
 		more.Handle = claims.Subject

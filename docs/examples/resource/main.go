@@ -1,8 +1,8 @@
-// Command resource is a service that wants an access token of an issuer and a proof by the key of the token. It asks the
-// issuer about each token (RFC 7662), so that a revoked one is refused at once.
+// Command resource is a service that requires an access token of an issuer and a proof by the key of the token. It asks the
+// issuer about each token (RFC 7662), so a revoked token is refused at once.
 //
-// In the environment: ISSUER; PEER_ID and PEER_SECRET, the credentials of a client that may introspect; AUDIENCE, the
-// identifier of this service, which tokens must name in `aud`. It listens on loopback and prints its URL.
+// Environment variables: ISSUER; PEER_ID and PEER_SECRET, the credentials of a client that may introspect; AUDIENCE, the
+// identifier of this service, which tokens must name in `aud`. The service listens on loopback and prints its URL.
 package main
 
 import (
@@ -41,15 +41,15 @@ func run() error {
 	if err != nil {
 		return err
 	}
-	publicURL := "http://" + listener.Addr().String() // in production from the settings: https://api.example.com/v1
+	publicURL := "http://" + listener.Addr().String() // in production a setting, such as https://api.example.com/v1
 
-	var secret [32]byte // every process of the service has the same one
+	var secret [32]byte // all processes of a service share it
 	rand.Read(secret[:])
 	nonces, err := dpop.NewNonces([][32]byte{secret}, nil)
 	if err != nil {
 		return err
 	}
-	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{}) // one process; for more: storage/redis
+	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{}) // for one process; several share a Redis: see storage/redis
 	if err != nil {
 		return err
 	}
@@ -83,8 +83,8 @@ func hello(w http.ResponseWriter, r *http.Request) {
 
 var client = &http.Client{Timeout: 5 * time.Second}
 
-// introspect asks the issuer about a token. An answer that is missing or malformed is an outage, never a verdict: only
-// [dpop.ErrInvalidToken] says that the token is not valid.
+// introspect asks the issuer about a token. The error is [dpop.ErrInvalidToken] for a token that is not valid. Any other error,
+// as for a missing or malformed answer, means that the issuer did not decide.
 func introspect(ctx context.Context, token string) (dpop.Confirmation, error) {
 	body := strings.NewReader(url.Values{"token": {token}}.Encode())
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, os.Getenv("ISSUER")+"/introspect", body)
@@ -115,8 +115,8 @@ func introspect(ctx context.Context, token string) (dpop.Confirmation, error) {
 	if err := json.NewDecoder(io.LimitReader(answer.Body, 1<<20)).Decode(&found); err != nil {
 		return dpop.Confirmation{}, fmt.Errorf("introspection: %w", err)
 	}
-	// The issuer tells this client about tokens for other services, too. Whoever runs one of those could show a token here
-	// that was meant for them (RFC 9068 §4).
+	// The issuer also answers for tokens of other services. Without this check, the operator of another service could send the
+	// tokens here that users sent there (RFC 9068 §4).
 	if !found.Active || found.TokenType != "DPoP" || found.Issuer != os.Getenv("ISSUER") ||
 		!slices.Contains(found.Audience, os.Getenv("AUDIENCE")) {
 		return dpop.Confirmation{}, dpop.ErrInvalidToken
@@ -124,7 +124,7 @@ func introspect(ctx context.Context, token string) (dpop.Confirmation, error) {
 	return dpop.Confirmation{JKT: found.Cnf.JKT, Claims: cmp.Or(found.Handle, found.Subject)}, nil
 }
 
-// An audience is the claim `aud`: a string, or an array of strings (RFC 7519 §4.1.3).
+// An audience is the claim `aud`: a string or an array of strings (RFC 7519 §4.1.3).
 type audience []string
 
 func (a *audience) UnmarshalJSON(text []byte) error {

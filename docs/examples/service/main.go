@@ -1,6 +1,7 @@
-// Command service gets a token for itself with a secret, by golang.org/x/oauth2, and shows it to a resource with a proof.
+// Command service is a service that authenticates with a secret. It gets a token for itself with golang.org/x/oauth2, and sends
+// it to a resource with a proof.
 //
-// In the environment: ISSUER; CLIENT_ID and CLIENT_SECRET; RESOURCE, a URL that wants proven tokens.
+// Environment variables: ISSUER; CLIENT_ID and CLIENT_SECRET; RESOURCE, a URL that requires DPoP.
 package main
 
 import (
@@ -27,7 +28,7 @@ func main() {
 }
 
 func run(ctx context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // a new one for each process will do
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader) // each process may use a new key
 	if err != nil {
 		return err
 	}
