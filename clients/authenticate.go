@@ -14,11 +14,17 @@ import (
 
 // Authenticate returns the client that sent a request to an endpoint for programs. A client authenticates by an assertion
 // (RFC 7521 §4.2), by HTTP Basic, by parameters of the form (RFC 6749 §2.3.1) or, if it is public, by client_id alone. Anything
-// else is an [*oautherror.Error] with invalid_client: the same one for an unknown client, a wrong secret and a wrong key.
+// else is an [*oautherror.Error] with invalid_client: the same one for an unknown client, a wrong secret and a wrong key. Any other
+// error means that this cannot be known now.
 //
 // An assertion is valid once. The caller spends it when every other check has passed, and before the request has an effect.
 // The assertion is nil if the client authenticated in another way.
 func (r *Registry) Authenticate(ctx context.Context, header http.Header, form url.Values) (*Client, *Assertion, error) {
+	for _, name := range []string{"client_id", "client_secret", "client_assertion", "client_assertion_type"} {
+		if len(form[name]) > 1 { // RFC 6749 §3.2
+			return nil, nil, oautherror.New(oautherror.InvalidRequest, "The parameter "+name+" is repeated.")
+		}
+	}
 	if form.Has("client_assertion") || form.Has("client_assertion_type") {
 		return r.byAssertion(ctx, header, form)
 	}
