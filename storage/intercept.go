@@ -14,17 +14,35 @@ import (
 type Intercepted struct {
 	// Store does the work.
 	Store Store
-	// Fail is called before each operation. An error that it returns is returned in place of the operation; within an update it
-	// dooms the transaction, unless it is [ErrNotFound] or [ErrConflict], as an error of a store does. There are two more
+	// Fail is called before each operation. An error that it returns is returned in place of the operation; within an update or a
+	// view it dooms the transaction, unless it is [ErrNotFound] or [ErrConflict], as an error of a store does. There are two more
 	// operations: "Commit" fails an update whose function has succeeded, which undoes it, and "Committed" fails an update that
 	// is durable, as when an answer is lost. Nil fails nothing, and then transactions are not intercepted at all.
 	Fail func(op string) error
 	// Took is called after each operation of the store with how long it took, whether it succeeded or not. The operations
-	// within an update count as part of it. Nil measures nothing.
+	// within an update or a view count as part of it. Nil measures nothing.
 	Took func(op string, took time.Duration)
 }
 
 var _ Store = Intercepted{}
+
+// View implements [Store].
+func (x Intercepted) View(ctx context.Context, fn func(ctx context.Context, r Reader) error) error {
+	if err := x.before("View"); err != nil {
+		return err
+	}
+	defer x.done("View", x.start())
+	if x.Fail == nil {
+		return x.Store.View(ctx, fn)
+	}
+	return x.Store.View(ctx, func(ctx context.Context, r Reader) error {
+		v := interceptedReader{r, doomed{x.Fail, new(error)}}
+		if err := fn(ctx, v); err != nil {
+			return err
+		}
+		return *v.fault
+	})
+}
 
 // Update implements [Store].
 func (x Intercepted) Update(ctx context.Context, fn func(ctx context.Context, tx Tx) error) error {
@@ -36,7 +54,7 @@ func (x Intercepted) Update(ctx context.Context, fn func(ctx context.Context, tx
 		return x.Store.Update(ctx, fn)
 	}
 	err := x.Store.Update(ctx, func(ctx context.Context, tx Tx) error {
-		t := interceptedTx{tx: tx, fail: x.Fail, fault: new(error)}
+		t := interceptedTx{interceptedReader{tx, doomed{x.Fail, new(error)}}, tx}
 		if err := fn(ctx, t); err != nil {
 			return err
 		}
@@ -69,16 +87,27 @@ func (x Intercepted) done(op string, began time.Time) {
 	}
 }
 
+// An interceptedReader is a snapshot whose operations can be made to fail.
+type interceptedReader struct {
+	reader Reader
+	doomed
+}
+
 // An interceptedTx is a transaction whose operations can be made to fail.
 type interceptedTx struct {
-	tx    Tx
-	fail  func(op string) error
-	fault *error // the error that dooms the transaction
+	interceptedReader
+	tx Tx
 }
 
 var _ Tx = interceptedTx{}
 
-func (x interceptedTx) before(op string) error {
+// A doomed transaction fails all operations after one that failed.
+type doomed struct {
+	fail  func(op string) error
+	fault *error // the error that dooms the transaction
+}
+
+func (x doomed) before(op string) error {
 	if *x.fault != nil {
 		return *x.fault
 	}

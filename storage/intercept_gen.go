@@ -334,226 +334,229 @@ func (x Intercepted) Close() (err error) {
 	return x.Store.Close()
 }
 
-func (x interceptedTx) Secret(ctx context.Context, name string) (r0 []byte, err error) {
+func (x interceptedReader) Secret(ctx context.Context, name string) (r0 []byte, err error) {
 	if err = x.before("Secret"); err != nil {
 		return r0, err
 	}
-	return x.tx.Secret(ctx, name)
+	return x.reader.Secret(ctx, name)
 }
 
-func (x interceptedTx) SigningKeys(ctx context.Context) (r0 []SigningKey, err error) {
+func (x interceptedReader) SigningKeys(ctx context.Context) (r0 []SigningKey, err error) {
 	if err = x.before("SigningKeys"); err != nil {
 		return r0, err
 	}
-	return x.tx.SigningKeys(ctx)
+	return x.reader.SigningKeys(ctx)
 }
 
-func (x interceptedTx) User(ctx context.Context, domain, id string) (r0 User, err error) {
+func (x interceptedReader) User(ctx context.Context, domain, id string) (r0 User, err error) {
 	if err = x.before("User"); err != nil {
 		return r0, err
 	}
-	return x.tx.User(ctx, domain, id)
+	return x.reader.User(ctx, domain, id)
 }
 
-func (x interceptedTx) Users(ctx context.Context, domain, after string, limit int) (r0 []User, err error) {
+func (x interceptedReader) Users(ctx context.Context, domain, after string, limit int) (r0 []User, err error) {
 	if err = x.before("Users"); err != nil {
 		return r0, err
 	}
-	return x.tx.Users(ctx, domain, after, limit)
+	return x.reader.Users(ctx, domain, after, limit)
 }
 
-func (x interceptedTx) Links(ctx context.Context, domain, user string) (r0 []Link, err error) {
+func (x interceptedReader) Links(ctx context.Context, domain, user string) (r0 []Link, err error) {
 	if err = x.before("Links"); err != nil {
 		return r0, err
 	}
-	return x.tx.Links(ctx, domain, user)
+	return x.reader.Links(ctx, domain, user)
 }
 
-func (x interceptedTx) Names(ctx context.Context, domain, user string) (r0 []Name, err error) {
+func (x interceptedReader) Names(ctx context.Context, domain, user string) (r0 []Name, err error) {
 	if err = x.before("Names"); err != nil {
 		return r0, err
 	}
-	return x.tx.Names(ctx, domain, user)
+	return x.reader.Names(ctx, domain, user)
 }
 
-func (x interceptedTx) Grants(ctx context.Context, domain, user string) (r0 []Grant, err error) {
+func (x interceptedReader) Grants(ctx context.Context, domain, user string) (r0 []Grant, err error) {
 	if err = x.before("Grants"); err != nil {
 		return r0, err
 	}
-	return x.tx.Grants(ctx, domain, user)
+	return x.reader.Grants(ctx, domain, user)
 }
 
-func (x interceptedTx) LinkedUser(ctx context.Context, domain, issuer, subject string) (r0 User, err error) {
+func (x interceptedReader) LinkedUser(ctx context.Context, domain, issuer, subject string) (r0 User, err error) {
 	if err = x.before("LinkedUser"); err != nil {
 		return r0, err
 	}
-	return x.tx.LinkedUser(ctx, domain, issuer, subject)
+	return x.reader.LinkedUser(ctx, domain, issuer, subject)
 }
 
-func (x interceptedTx) Name(ctx context.Context, domain, key string) (r0 Name, err error) {
+func (x interceptedReader) Name(ctx context.Context, domain, key string) (r0 Name, err error) {
 	if err = x.before("Name"); err != nil {
 		return r0, err
 	}
-	return x.tx.Name(ctx, domain, key)
+	return x.reader.Name(ctx, domain, key)
 }
 
-func (x interceptedTx) DevicesUnder(ctx context.Context, domain, delegation string, limit int) (r0 []Device, err error) {
+func (x interceptedReader) DevicesUnder(ctx context.Context, domain, delegation string, limit int) (
+	r0 []Device, err error) {
 	if err = x.before("DevicesUnder"); err != nil {
 		return r0, err
 	}
-	return x.tx.DevicesUnder(ctx, domain, delegation, limit)
+	return x.reader.DevicesUnder(ctx, domain, delegation, limit)
 }
 
-func (x interceptedTx) Device(ctx context.Context, domain, id string) (r0 Device, err error) {
+func (x interceptedReader) Device(ctx context.Context, domain, id string) (r0 Device, err error) {
 	if err = x.before("Device"); err != nil {
 		return r0, err
 	}
-	return x.tx.Device(ctx, domain, id)
+	return x.reader.Device(ctx, domain, id)
 }
 
-func (x interceptedTx) DeviceByKey(ctx context.Context, domain, jkt string) (r0 Device, err error) {
+func (x interceptedReader) DeviceByKey(ctx context.Context, domain, jkt string) (r0 Device, err error) {
 	if err = x.before("DeviceByKey"); err != nil {
 		return r0, err
 	}
-	return x.tx.DeviceByKey(ctx, domain, jkt)
+	return x.reader.DeviceByKey(ctx, domain, jkt)
 }
 
-func (x interceptedTx) Devices(ctx context.Context, domain, user string) (r0 []Device, err error) {
+func (x interceptedReader) Devices(ctx context.Context, domain, user string) (r0 []Device, err error) {
 	if err = x.before("Devices"); err != nil {
 		return r0, err
 	}
-	return x.tx.Devices(ctx, domain, user)
+	return x.reader.Devices(ctx, domain, user)
 }
 
-func (x interceptedTx) DevicesAfter(ctx context.Context, domain, user, after string, limit int) (
+func (x interceptedReader) DevicesAfter(ctx context.Context, domain, user, after string, limit int) (
 	r0 []Device, err error) {
 	if err = x.before("DevicesAfter"); err != nil {
 		return r0, err
 	}
-	return x.tx.DevicesAfter(ctx, domain, user, after, limit)
+	return x.reader.DevicesAfter(ctx, domain, user, after, limit)
 }
 
-func (x interceptedTx) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (r0 []Device, err error) {
+func (x interceptedReader) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (
+	r0 []Device, err error) {
 	if err = x.before("ActiveDevices"); err != nil {
 		return r0, err
 	}
-	return x.tx.ActiveDevices(ctx, domain, user, now)
+	return x.reader.ActiveDevices(ctx, domain, user, now)
 }
 
-func (x interceptedTx) Session(ctx context.Context, id string) (r0 Grant, r1 User, r2 Device, err error) {
+func (x interceptedReader) Session(ctx context.Context, id string) (r0 Grant, r1 User, r2 Device, err error) {
 	if err = x.before("Session"); err != nil {
 		return r0, r1, r2, err
 	}
-	return x.tx.Session(ctx, id)
+	return x.reader.Session(ctx, id)
 }
 
-func (x interceptedTx) Code(ctx context.Context, hash [32]byte) (r0 Code, err error) {
+func (x interceptedReader) Code(ctx context.Context, hash [32]byte) (r0 Code, err error) {
 	if err = x.before("Code"); err != nil {
 		return r0, err
 	}
-	return x.tx.Code(ctx, hash)
+	return x.reader.Code(ctx, hash)
 }
 
-func (x interceptedTx) Login(ctx context.Context, state [32]byte) (r0 Login, err error) {
+func (x interceptedReader) Login(ctx context.Context, state [32]byte) (r0 Login, err error) {
 	if err = x.before("Login"); err != nil {
 		return r0, err
 	}
-	return x.tx.Login(ctx, state)
+	return x.reader.Login(ctx, state)
 }
 
-func (x interceptedTx) Pushed(ctx context.Context, uri [32]byte) (r0 Pushed, err error) {
+func (x interceptedReader) Pushed(ctx context.Context, uri [32]byte) (r0 Pushed, err error) {
 	if err = x.before("Pushed"); err != nil {
 		return r0, err
 	}
-	return x.tx.Pushed(ctx, uri)
+	return x.reader.Pushed(ctx, uri)
 }
 
-func (x interceptedTx) Statement(ctx context.Context, jti string) (r0 Statement, err error) {
+func (x interceptedReader) Statement(ctx context.Context, jti string) (r0 Statement, err error) {
 	if err = x.before("Statement"); err != nil {
 		return r0, err
 	}
-	return x.tx.Statement(ctx, jti)
+	return x.reader.Statement(ctx, jti)
 }
 
-func (x interceptedTx) Statements(ctx context.Context, domain, user string) (r0 []Statement, err error) {
+func (x interceptedReader) Statements(ctx context.Context, domain, user string) (r0 []Statement, err error) {
 	if err = x.before("Statements"); err != nil {
 		return r0, err
 	}
-	return x.tx.Statements(ctx, domain, user)
+	return x.reader.Statements(ctx, domain, user)
 }
 
-func (x interceptedTx) StatementsAfter(ctx context.Context, domain, user, after string, limit int) (
+func (x interceptedReader) StatementsAfter(ctx context.Context, domain, user, after string, limit int) (
 	r0 []Statement, err error) {
 	if err = x.before("StatementsAfter"); err != nil {
 		return r0, err
 	}
-	return x.tx.StatementsAfter(ctx, domain, user, after, limit)
+	return x.reader.StatementsAfter(ctx, domain, user, after, limit)
 }
 
-func (x interceptedTx) StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after StatementCursor, limit int) (
+func (x interceptedReader) StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after StatementCursor, limit int) (
 	r0 []Statement, err error) {
 	if err = x.before("StandingStatements"); err != nil {
 		return r0, err
 	}
-	return x.tx.StandingStatements(ctx, domain, user, typ, now, after, limit)
+	return x.reader.StandingStatements(ctx, domain, user, typ, now, after, limit)
 }
 
-func (x interceptedTx) CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (
+func (x interceptedReader) CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (
 	r0 int, err error) {
 	if err = x.before("CountStatements"); err != nil {
 		return r0, err
 	}
-	return x.tx.CountStatements(ctx, domain, user, now, limit)
+	return x.reader.CountStatements(ctx, domain, user, now, limit)
 }
 
-func (x interceptedTx) Withdrawal(ctx context.Context) (r0 Withdrawal, err error) {
+func (x interceptedReader) Withdrawal(ctx context.Context) (r0 Withdrawal, err error) {
 	if err = x.before("Withdrawal"); err != nil {
 		return r0, err
 	}
-	return x.tx.Withdrawal(ctx)
+	return x.reader.Withdrawal(ctx)
 }
 
-func (x interceptedTx) Covered(ctx context.Context, w Withdrawal, limit int) (r0 []Statement, err error) {
+func (x interceptedReader) Covered(ctx context.Context, w Withdrawal, limit int) (r0 []Statement, err error) {
 	if err = x.before("Covered"); err != nil {
 		return r0, err
 	}
-	return x.tx.Covered(ctx, w, limit)
+	return x.reader.Covered(ctx, w, limit)
 }
 
-func (x interceptedTx) CountRevocations(ctx context.Context, owner string, now time.Time, limit int) (
+func (x interceptedReader) CountRevocations(ctx context.Context, owner string, now time.Time, limit int) (
 	r0 int, err error) {
 	if err = x.before("CountRevocations"); err != nil {
 		return r0, err
 	}
-	return x.tx.CountRevocations(ctx, owner, now, limit)
+	return x.reader.CountRevocations(ctx, owner, now, limit)
 }
 
-func (x interceptedTx) Client(ctx context.Context, id string) (r0 Client, err error) {
+func (x interceptedReader) Client(ctx context.Context, id string) (r0 Client, err error) {
 	if err = x.before("Client"); err != nil {
 		return r0, err
 	}
-	return x.tx.Client(ctx, id)
+	return x.reader.Client(ctx, id)
 }
 
-func (x interceptedTx) Clients(ctx context.Context, after int64) (r0 []Client, err error) {
+func (x interceptedReader) Clients(ctx context.Context, after int64) (r0 []Client, err error) {
 	if err = x.before("Clients"); err != nil {
 		return r0, err
 	}
-	return x.tx.Clients(ctx, after)
+	return x.reader.Clients(ctx, after)
 }
 
-func (x interceptedTx) Revocation(ctx context.Context, kind RevocationKind, key string) (r0 Revocation, err error) {
+func (x interceptedReader) Revocation(ctx context.Context, kind RevocationKind, key string) (r0 Revocation, err error) {
 	if err = x.before("Revocation"); err != nil {
 		return r0, err
 	}
-	return x.tx.Revocation(ctx, kind, key)
+	return x.reader.Revocation(ctx, kind, key)
 }
 
-func (x interceptedTx) Revocations(ctx context.Context, after int64, limit int) (r0 []Revocation, r1 int64, err error) {
+func (x interceptedReader) Revocations(ctx context.Context, after int64, limit int) (
+	r0 []Revocation, r1 int64, err error) {
 	if err = x.before("Revocations"); err != nil {
 		return r0, r1, err
 	}
-	return x.tx.Revocations(ctx, after, limit)
+	return x.reader.Revocations(ctx, after, limit)
 }
 
 func (x interceptedTx) Newest(ctx context.Context) (r0 time.Time, err error) {

@@ -1,9 +1,9 @@
 // Package storage declares the records that the issuer stores, their errors, and the [Store] contract that every database
 // implements. The databases are in the packages below this one; storagetest tests each of them against the contract.
 //
-// Reads go straight to the database and see everything that an [Store.Update] acknowledged before they began. Writes are
-// functions that are passed to Update: a store may put many of them into one durable transaction (group commit), so such a
-// function is short, computes nothing expensive and uses no network.
+// Reads go straight to the database and see everything that an [Store.Update] acknowledged before they began. Several reads that
+// belong together share a snapshot in [Store.View]. Writes are functions that are passed to Update: a store may put many of them
+// into one durable transaction (group commit), so such a function is short, computes nothing expensive and uses no network.
 //
 // Times are stored in whole milliseconds, in UTC; the zero time means "never". The package knows nothing of tokens, keys or
 // HTTP, and stores secrets hashed or sealed, never in plain text.
@@ -39,6 +39,17 @@ const SpentGrace = 15 * time.Minute
 type Store interface {
 	Reader
 	Maintainer
+
+	// View runs fn on one snapshot: all reads through r see the database at the same moment. It costs less than the same reads
+	// one by one. The moment is that of the first read: that one sees everything that an [Store.Update] acknowledged before it
+	// began, as it would outside of View, and none of the later reads sees anything newer. So what must not be outdated, such as
+	// whether a session has ended, is read first.
+	//
+	// View returns the error of fn. A read that fails with anything but [ErrNotFound] makes View fail, even if fn ignores the
+	// error. If ctx ends before fn begins, fn does not run. fn runs once, is short and uses no network, because the store keeps
+	// what the snapshot shows while it runs. r must not be used after fn has returned, nor by several goroutines at a time.
+	// Calling the store from fn, or View from the fn of an update, with fn's ctx, is an error.
+	View(ctx context.Context, fn func(ctx context.Context, r Reader) error) error
 
 	// Update runs fn in one transaction. Transactions are serializable. When Update returns nil, all that fn wrote is durable:
 	// it survives a crash of the process and of the machine. When fn returns an error, nothing that fn wrote remains, and Update

@@ -100,6 +100,37 @@ func BenchmarkSession(b *testing.B) {
 	}
 }
 
+// BenchmarkTwoReads is a session and one page of a list, as a request for one's own account reads them.
+func BenchmarkTwoReads(b *testing.B) {
+	s := filled(b, benchGrants)
+	at := time.Now()
+	read := func(ctx context.Context, r storage.Reader, i int) error {
+		id := grantID(i * 7919 % benchGrants)
+		if _, _, _, err := r.Session(ctx, id); err != nil {
+			return err
+		}
+		_, err := r.StandingStatements(ctx, "example.com", "u"+id, "link", at, storage.StatementCursor{}, 20)
+		return err
+	}
+	b.Run("apart", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			if err := read(b.Context(), s, i); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("view", func(b *testing.B) {
+		b.ReportAllocs()
+		for i := 0; b.Loop(); i++ {
+			err := s.View(b.Context(), func(ctx context.Context, r storage.Reader) error { return read(ctx, r, i) })
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
+
 // The limits are above the usual numbers, because they must hold under the race detector, too.
 func TestAllocations(t *testing.T) {
 	s := filled(t, 1)

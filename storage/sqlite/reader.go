@@ -9,13 +9,13 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A reader implements [storage.Reader]: for the Store on a pool of connections, for a tx on that of the writer. Each method is one
-// statement, so it sees one moment of the database.
+// A reader implements [storage.Reader]: for the Store on a pool of connections, for a tx on that of the writer, for a view on one
+// of the pool. Each method is one statement, so it sees one moment of the database.
 type reader struct {
-	conn *conn // of the writer, in a transaction
-	pool *pool // else
+	conn *conn // in a transaction: that of the writer, or one that the pool lent for a view
+	pool *pool // nil in a transaction of the writer
 	// fault, nil outside a transaction, keeps the first error that callers do not branch on. Such an error may have undone the
-	// transaction, so it must not continue: later statements would take effect by themselves.
+	// transaction, so it must not continue: later statements would take effect by themselves, or see another moment.
 	fault *error
 	// damaged is set when a damaged page is found.
 	damaged *atomic.Bool
@@ -48,11 +48,20 @@ func (r *reader) rows(ctx context.Context, s int, next func() []any, args ...any
 
 // begin returns the connection to use; end must be called.
 func (r *reader) begin(ctx context.Context) (*conn, error) {
-	if r.fault != nil {
+	if r.fault != nil && *r.fault != nil {
 		return r.conn, *r.fault
+	}
+	if r.pool == nil { // an update that has begun is completed, even if its context ends
+		return r.conn, nil
 	}
 	if err := ctx.Err(); err != nil {
 		return nil, err
+	}
+	if r.fault != nil {
+		return r.conn, nil
+	}
+	if ctx.Value(inView{}) == r.pool { // it could wait forever for a second connection
+		return nil, errInView
 	}
 	c, err := r.pool.take(ctx)
 	if err != nil && ctx.Err() == nil {

@@ -125,6 +125,9 @@ func (s *Store) release() error {
 // Update runs fn in a transaction; see [storage.Store]. It runs on the caller's goroutine while no other update runs, so calling
 // Update from fn is an error. A panic of fn undoes its writes and is returned as an error.
 func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error {
+	if ctx.Value(inView{}) == s.pool {
+		return errInView
+	}
 	return s.writer.update(ctx, fn)
 }
 

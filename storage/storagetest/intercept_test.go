@@ -47,6 +47,49 @@ func TestInterceptedTimesWhatFails(t *testing.T) {
 	}
 }
 
+// TestInterceptedView: a read of a view can be made to fail, which dooms the view, and the view is timed as one operation.
+func TestInterceptedView(t *testing.T) {
+	var ops []string
+	refused := errors.New("refused")
+	failing := ""
+	s := storage.Intercepted{Store: open(t),
+		Fail: func(op string) error {
+			if op == failing {
+				return refused
+			}
+			return nil
+		},
+		Took: func(op string, took time.Duration) { ops = append(ops, op) }}
+	reads := func(ctx context.Context, r storage.Reader) error {
+		_, _ = r.Secret(ctx, "none") // even if an error is ignored
+		_, err := r.User(ctx, "example.com", "none")
+		if err == storage.ErrNotFound {
+			return nil
+		}
+		return err
+	}
+	for _, test := range []struct {
+		failing string
+		want    error
+	}{{"", nil}, {"View", refused}, {"Secret", refused}, {"User", refused}, {"Device", nil}} {
+		failing = test.failing
+		if err := s.View(t.Context(), reads); err != test.want {
+			t.Errorf("View where %q fails = %v, want %v", failing, err, test.want)
+		}
+	}
+	failing = "Secret"
+	err := s.View(t.Context(), func(ctx context.Context, r storage.Reader) error {
+		_, _ = r.Secret(ctx, "none")
+		return nil
+	})
+	if err != refused {
+		t.Errorf("View that ignores an error = %v, want %v", err, refused)
+	}
+	if len(ops) != 5 || ops[0] != "View" {
+		t.Errorf("measured %q, want View five times", ops)
+	}
+}
+
 // TestInterceptedAllocatesNothing: the interceptor adds no allocation to a read or an update.
 func TestInterceptedAllocatesNothing(t *testing.T) {
 	bare := open(t)

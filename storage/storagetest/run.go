@@ -46,6 +46,18 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"UpdateInUpdateIsAnError", testUpdateInUpdateIsAnError},
 		{"TxIsOverAfterUpdate", testTxIsOverAfterUpdate},
 
+		{"ViewIsOneMoment", testViewIsOneMoment},
+		{"ViewIsOfItsFirstRead", testViewIsOfItsFirstRead},
+		{"ViewSeesWhatWasAcknowledged", testViewSeesWhatWasAcknowledged},
+		{"ViewsDoNotMixUpdates", testViewsDoNotMixUpdates},
+		{"ViewReturnsThatVeryError", testViewReturnsThatVeryError},
+		{"ViewGoesOnAfterNotFound", testViewGoesOnAfterNotFound},
+		{"ViewsThatPanic", testViewsThatPanic},
+		{"ViewEndsWithItsContext", testViewEndsWithItsContext},
+		{"ViewsAreNotNested", testViewsAreNotNested},
+		{"ReaderIsOverAfterView", testReaderIsOverAfterView},
+		{"CloseRefusesViews", testCloseRefusesViews},
+
 		{"SessionIsOneMoment", testSessionIsOneMoment},
 		{"RotateOnlyLiveGrants", testRotateOnlyLiveGrants},
 		{"RotateOnceInParallel", testRotateOnceInParallel},
