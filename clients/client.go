@@ -9,6 +9,7 @@ import (
 
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/internal/oautherror"
+	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/nested"
 )
 
@@ -50,6 +51,8 @@ type Client struct {
 	RequirePAR bool
 	// RequireDPoPJKT refuses authorization requests without dpop_jkt.
 	RequireDPoPJKT bool
+	// Release is what the client is told at introspection; nil for everything.
+	Release *introspect.Release
 }
 
 // Title is the name of the client for users.

@@ -90,7 +90,7 @@ type Layer struct {
 	ExpiresAt int64  `json:"exp"`
 }
 
-// Answer returns the verdict in the form of RFC 7662.
+// Answer returns the verdict in the form of RFC 7662 §2.2, without what the caller's [Release] withholds.
 func (v *Verdict) Answer() Answer {
 	if !v.Active {
 		return Answer{Reason: v.Reason, Path: v.Path}
@@ -111,6 +111,9 @@ func (v *Verdict) Answer() Answer {
 	}
 	for _, in := range v.Inner {
 		a.Tokens = append(a.Tokens, in.layer())
+	}
+	if v.veil != nil {
+		v.veil.over(&a)
 	}
 	return a
 }

@@ -13,17 +13,29 @@ const (
 	ScopeReason     = "introspect:reason" // to see why a token is not active
 )
 
-// A Caller is an authenticated client that asks, as it is registered.
+// A Caller is an authenticated client or user that asks.
 type Caller struct {
+	// Name tells callers apart, across clients, users and the issuers that they are from. It is required for a caller with pairwise
+	// ids, which are derived from it.
+	Name string
+	// ClientID is the client of this issuer that asks; empty for users, and for callers from another issuer.
 	ClientID  string
 	Resources []string // audiences that it serves
 	Domains   []string
 	Scopes    []string
+	// Release is what the caller is told about the tokens that it may see. Nil tells everything.
+	Release *Release
+	// JTI is that of the token of this issuer with which the caller authenticated, empty if there was none. The caller does not see
+	// that token: it cannot vouch for itself.
+	JTI string
 }
 
 // sees reports whether the caller may know about t: its own token, one that is meant for it, or one of its domains if it
 // has the scope for those.
 func (c Caller) sees(t *token) bool {
+	if c.JTI != "" && c.JTI == t.JTI {
+		return false
+	}
 	if c.ClientID != "" && c.ClientID == t.ClientID {
 		return true
 	}

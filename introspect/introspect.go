@@ -41,6 +41,8 @@ type Config struct {
 	// MaxAge is how long callers may cache an active answer, and so how late they may learn of a revocation. Zero means
 	// 5 s.
 	MaxAge time.Duration
+	// PairwiseKey is the secret from which the pairwise ids of users are derived. Required if a caller has a [Release] with them.
+	PairwiseKey [32]byte
 	// CacheBytes bounds the memory for tokens that were seen before, whose signatures are not verified again. Zero
 	// means 64 MiB, enough for some 40,000 tokens.
 	CacheBytes int
@@ -87,6 +89,9 @@ func (i *Introspector) Introspect(ctx context.Context, caller Caller, q Question
 	if !slices.Contains(caller.Scopes, ScopeIntrospect) {
 		return Verdict{}, ErrForbidden
 	}
+	if caller.Release != nil && caller.Release.pairwise && (caller.Name == "" || i.cfg.PairwiseKey == [32]byte{}) {
+		return Verdict{}, errNameless
+	}
 	// RFC 7662 §2.2: a caller must not learn which check failed. All of them are made for each question, also for a text
 	// that is no token.
 	t, f, err := i.judge(ctx, q)
@@ -97,12 +102,15 @@ func (i *Introspector) Introspect(ctx context.Context, caller Caller, q Question
 	case !caller.sees(t):
 		return Verdict{}, nil
 	case f.reason == "":
-		return i.active(t, f.at), nil
-	case slices.Contains(caller.Scopes, ScopeReason) && t.JTI != "":
+		return i.active(t, f.at, i.veil(caller)), nil
+	case slices.Contains(caller.Scopes, ScopeReason) && caller.Release.tellsReasons() && t.JTI != "":
 		return Verdict{Reason: f.reason, Path: f.path}, nil
 	}
 	return Verdict{}, nil
 }
+
+// errNameless is our own mistake: all callers without a name would get the same pairwise ids.
+var errNameless = errors.New("introspect: pairwise ids need the name of the caller and a key")
 
 // Own returns the claims of an active access token of the issuer, whatever its audience, and false for any other text. It
 // is for the issuer's own endpoints, which check audience, scope and proof. If the token encloses others, scope, expiry

@@ -60,12 +60,17 @@ const leeway = 5 * time.Minute
 
 func (i *Introspector) verify(text string) (*token, error) {
 	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxToken})
+	var kid string
+	if err == nil {
+		kid = jws.Header.Kid
+	}
+	// A key is looked up for a text that is no token, too: it costs as much as the token of another issuer.
+	key, alg, ok := i.cfg.Keys.Public(kid)
 	if err != nil {
 		return nil, err
 	}
 	// RFC 9068 §4: the type is pinned, or another object signed by the same key could pass for an access token. So are
 	// the key and its algorithm (RFC 8725 §3.1).
-	key, alg, ok := i.cfg.Keys.Public(jws.Header.Kid)
 	if !ok || jws.Header.Typ != jose.TypeAccessToken {
 		return nil, errNotOurs
 	}

@@ -7,9 +7,9 @@ import (
 	"github.com/imidentity/issuer/nested"
 )
 
-// A Verdict says whether a token is active at one moment, and if so its claims. It holds what the caller may know, in no
-// encoding. The zero Verdict is that of every token that is not active. Its slices and pointers are shared with other
-// verdicts: do not write to them.
+// A Verdict says whether a token is active at one moment, and if so its claims, in no encoding. What the caller's [Release] withholds
+// is in the fields, and left out by [Verdict.Answer]. The zero Verdict is that of every token that is not active. Its slices and
+// pointers are shared with other verdicts: do not write to them.
 type Verdict struct {
 	Active bool
 	// Reason says why the token is not active, and Path which enclosed token is at fault ("": the token itself). Both are
@@ -30,6 +30,8 @@ type Verdict struct {
 	// At is the moment of the verdict, and MaxAge how long it may be cached from then on.
 	At     time.Time
 	MaxAge time.Duration
+
+	veil *veil // nil withholds nothing
 }
 
 // An Inner is a token that an active one encloses.
@@ -46,8 +48,8 @@ type Holder string
 const Unverified Holder = "unverified"
 
 // active returns the verdict about a token that is active.
-func (i *Introspector) active(t *token, now time.Time) Verdict {
-	v := Verdict{Active: true, Claims: t.whole(), Username: t.username, Inner: t.shown, Holder: Unverified, At: now}
+func (i *Introspector) active(t *token, now time.Time, over *veil) Verdict {
+	v := Verdict{Active: true, Claims: t.whole(), Username: t.username, Inner: t.shown, Holder: Unverified, At: now, veil: over}
 	v.MaxAge = min(v.Claims.Expires.Sub(now), i.cfg.MaxAge)
 	return v
 }

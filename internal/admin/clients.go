@@ -147,6 +147,9 @@ func (a *API) client(k Client) api.Client {
 		Resources: e.Resources, Embed: e.Embed, DPoP: e.DPoP, RequirePAR: e.RequirePAR, RequireDPoPJKT: e.RequireDPoPJKT,
 		JWKS: e.JWKS, JWKSURI: e.JWKSURI,
 	}
+	if r := e.Introspection; r.Release != nil {
+		v.Introspection = &api.Release{Claims: r.Claims, Reasons: &r.Reasons, Pairwise: r.Pairwise}
+	}
 	if k.Fault != nil {
 		v.Fault = k.Fault.Error()
 	}

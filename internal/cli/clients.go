@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -121,6 +122,11 @@ func printClient(s *streams, k api.Client) error {
 	flag("require_dpop_jkt", k.RequireDPoPJKT)
 	line("jwks", k.JWKS)
 	line("jwks_uri", k.JWKSURI)
+	if r := k.Introspection; r != nil {
+		line("introspection.claims", r.Claims...)
+		line("introspection.reasons", strconv.FormatBool(r.Reasons == nil || *r.Reasons))
+		flag("introspection.pairwise", r.Pairwise)
+	}
 	moment("added", k.CreatedAt)
 	moment("old secret valid until", k.OldSecretUntil)
 	moment("removed", k.RemovedAt, "("+k.RemovedReason+")")
@@ -145,6 +151,9 @@ type clientsAddCmd struct {
 	RequireDPoPJKT bool     `name:"require-dpop-jkt" help:"Its authorization requests must name their key."`
 	JWKS           string   `name:"jwks" xor:"keys" placeholder:"FILE" help:"File with its public keys, a JWK Set."`
 	JWKSURI        string   `name:"jwks-uri" xor:"keys" placeholder:"URL" help:"The URL where it publishes them."`
+	ReleaseClaims  []string `name:"introspection-claim" sep:"none" placeholder:"MEMBER" help:"A member of answers that it gets at introspection (all)."`
+	HideReasons    bool     `name:"introspection-no-reasons" help:"It is never told why a token is not active."`
+	Pairwise       bool     `name:"introspection-pairwise" help:"It gets ids of users and devices that no other caller gets."`
 }
 
 func (*clientsAddCmd) Help() string {
@@ -161,6 +170,10 @@ func (c *clientsAddCmd) Run(ctx context.Context, s *streams) error {
 		ID: c.ID, Name: c.Name, Auth: c.Auth, FirstParty: c.FirstParty, RedirectURIs: c.RedirectURIs, Grants: c.Grants,
 		Scopes: c.Scopes, Domains: c.Domains, Resources: c.Resources, Embed: c.Embed, DPoP: c.DPoP,
 		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, JWKSURI: c.JWKSURI,
+	}
+	if c.ReleaseClaims != nil || c.HideReasons || c.Pairwise {
+		reasons := !c.HideReasons
+		registration.Introspection = &api.Release{Claims: c.ReleaseClaims, Reasons: &reasons, Pairwise: c.Pairwise}
 	}
 	if c.JWKS != "" {
 		text, err := os.ReadFile(c.JWKS)

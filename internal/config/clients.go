@@ -35,6 +35,7 @@ func (k *checker) client(c *Client, path string) {
 	}
 	k.credentials(c, path)
 	k.grants(c, path)
+	k.release(c, path)
 	for j, u := range c.RedirectURIs {
 		k.redirect(index(join(path, "redirect_uris"), j), u)
 	}

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/internal/assertion"
+	"github.com/imidentity/issuer/introspect"
 )
 
 // Example is a settings file with every key, its default and its meaning.
@@ -271,6 +272,21 @@ type Client struct {
 	RequirePAR bool `key:"require_par"`
 	// RequireDPoPJKT tells that its authorization requests must name their key (RFC 9449 §10).
 	RequireDPoPJKT bool `key:"require_dpop_jkt"`
+	// Introspection limits what the client is told about tokens.
+	Introspection ClientRelease `key:"introspection"`
+}
+
+// A ClientRelease says what a client is told at introspection about the tokens that it may see.
+type ClientRelease struct {
+	// Claims are the members of active answers that it gets, beside those that are in every answer: cnf, token_type, expires_in, max_age
+	// and holder.
+	Claims []string `key:"claims" default:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens" oneof:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens"`
+	// Reasons tells it why a token is not active, if it has the scope introspect:reason and proves a key.
+	Reasons bool `key:"reasons" default:"true"`
+	// Pairwise replaces users and devices by ids that no other caller gets, and leaves out handles.
+	Pairwise bool `key:"pairwise"`
+	// Release is the policy that these keys describe.
+	Release *introspect.Release `json:"-"`
 }
 
 // A Peer is an issuer that may speak for another domain.

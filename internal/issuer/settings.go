@@ -140,7 +140,7 @@ func oauthClient(c config.Client) clients.Client {
 		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
 		Domains: c.Domains, Resources: c.Resources,
 		FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional",
-		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT,
+		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, Release: c.Introspection.Release,
 	}
 	switch c.Auth {
 	case "secret":

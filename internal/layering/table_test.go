@@ -36,7 +36,7 @@ var arrows = map[string][]string{
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
 	"account":    {"claims", "revocation", "storage"},
 	"revocation": {"claims", "internal/follow", "introspect", "storage"},
-	"clients":    {"internal/assertion", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
+	"clients":    {"internal/assertion", "internal/oautherror", "internal/random", "introspect", "nested", "revocation", "storage"},
 	"statements": {"account", "claims", "clients", "internal/jose", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
 	"oauth": {
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "keys", "nested",
@@ -52,7 +52,7 @@ var arrows = map[string][]string{
 	"storage/postgres": {"dpop", "storage"},
 	"storage/redis":    {"dpop", "storage"},
 
-	"internal/config":  {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile"},
+	"internal/config":  {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
 	"internal/client":  {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},

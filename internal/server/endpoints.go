@@ -2,19 +2,11 @@ package server
 
 import (
 	"bytes"
-	"context"
-	"encoding/json"
 	"net/http"
-	"net/url"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/clients"
-	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -47,112 +39,6 @@ func (s *Server) push(c echo.Context) error {
 		return quotaLimit(err)
 	}
 	return c.JSON(http.StatusCreated, answer)
-}
-
-// introspect serves POST /introspect (RFC 7662 §2). An inactive token is an answer, not an error.
-func (s *Server) introspect(c echo.Context) error {
-	if showsToken(c.Request()) {
-		return s.bound(oauth.ScopeIntrospect, s.introspectFor)(c)
-	}
-	params, err := form(c)
-	if err != nil {
-		return err
-	}
-	client, assertion, err := s.Registry.Authenticate(c.Request().Context(), c.Request().Header, params)
-	if err != nil {
-		return err
-	}
-	caller, err := callerOf(client)
-	if err != nil {
-		return err
-	}
-	return s.answerQuestion(c, caller, params, func(ctx context.Context) error { return s.Registry.Spend(ctx, assertion) })
-}
-
-// introspectFor serves callers with an access token of their own that has the scope introspect: services, and apps of users.
-func (s *Server) introspectFor(c echo.Context, holder claims.Set) error {
-	params, err := form(c)
-	if err != nil {
-		return err
-	}
-	caller, err := s.callerWith(holder)
-	if err != nil {
-		return err
-	}
-	return s.answerQuestion(c, caller, params, func(context.Context) error { return nil })
-}
-
-// answerQuestion introspects a token. The caller's client assertion is consumed by spend, after the answer is computed and
-// before it is sent.
-func (s *Server) answerQuestion(c echo.Context, caller introspect.Caller, params url.Values, spend func(context.Context) error) error {
-	q := introspect.Question{Token: params.Get("token")}
-	if q.Token == "" {
-		return invalid("The parameter token is missing.")
-	}
-	if text := params.Get("im_along"); text != "" {
-		var along []string
-		if err := json.Unmarshal([]byte(text), &along); err != nil {
-			return invalid("The parameter im_along must be a JSON array of tokens.")
-		}
-		q.Along = along
-	}
-	verdict, err := s.Introspector.Introspect(c.Request().Context(), caller, q)
-	if err != nil {
-		return err
-	}
-	if err := spend(c.Request().Context()); err != nil {
-		return err
-	}
-	s.metrics.introspected(verdict.Active)
-	answer := verdict.Answer()
-	return writeJSON(c, append(answer.AppendJSON(make([]byte, 0, 1024)), '\n'))
-}
-
-// writeJSON answers 200 with a JSON text.
-func writeJSON(c echo.Context, text []byte) error {
-	c.Response().Header()[echo.HeaderContentType] = typeJSON
-	c.Response().WriteHeader(http.StatusOK)
-	_, err := c.Response().Write(text)
-	return err
-}
-
-// callerOf returns what a client may see. A public client cannot authenticate, so it may see nothing.
-func callerOf(client *clients.Client) (introspect.Caller, error) {
-	if client.Public() {
-		return introspect.Caller{}, &oauth.Error{
-			Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a " +
-				"key.",
-		}
-	}
-	// Only callers that prove a key with each request may learn why a token is not active.
-	scopes := client.Scopes
-	if slices.Contains(scopes, oauth.ScopeIntrospectReason) {
-		scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == oauth.ScopeIntrospectReason })
-	}
-	return introspect.Caller{
-		ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: scopes,
-	}, nil
-}
-
-// callerWith returns what the holder of an access token may see, with the scopes of that token. The token of a service sees
-// what its client may see. The token of a user sees what is for the domain of the user.
-func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
-	client, ok := s.OAuth.Client(holder.ClientID)
-	if !ok {
-		return introspect.Caller{}, introspect.ErrForbidden
-	}
-	caller := introspect.Caller{
-		ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: strings.Fields(holder.Scope),
-	}
-	if holder.Service() {
-		return caller, nil
-	}
-	id, err := holder.Identity()
-	if err != nil {
-		return introspect.Caller{}, err
-	}
-	caller.ClientID, caller.Resources, caller.Domains = "", nil, []string{id.User.Domain()}
-	return caller, nil
 }
 
 // revoke serves POST /revoke (RFC 7009 §2). Only an access token of a public client needs a proof.

@@ -16,7 +16,6 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
-	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/signin"
@@ -106,6 +105,8 @@ func classify(err error) failure {
 		scope   *scopeError
 		taken   *clients.TakenError
 		denied  *httpapi.RefusedError
+
+		unregistered *unregisteredError
 	)
 	switch {
 	case errors.As(err, &often):
@@ -138,9 +139,9 @@ func classify(err error) failure {
 			description: "Too many requests from this address.", retryAfter: "60"}
 	case errors.As(err, &refused):
 		return ofOAuth(refused)
-	case errors.Is(err, introspect.ErrForbidden):
+	case errors.As(err, &unregistered):
 		return failure{status: http.StatusForbidden, code: oauth.CodeUnauthorizedClient,
-			description: "The client is not registered for the scope introspect."}
+			description: "The client is not registered for the scope " + unregistered.scope + "."}
 	case errors.Is(err, account.ErrNoDevice):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
 	case errors.Is(err, account.ErrNoUser):

@@ -15,20 +15,22 @@ type Client struct {
 	Source string `json:"source"`
 	Auth   string `json:"auth,omitempty"`
 	// Secret is only in the answer that adds the client or replaces its secret.
-	Secret         string     `json:"secret,omitempty"`
-	Public         bool       `json:"public"`
-	FirstParty     bool       `json:"first_party,omitempty"`
-	RedirectURIs   []string   `json:"redirect_uris,omitempty"`
-	Grants         []string   `json:"grants"`
-	Scopes         []string   `json:"scopes"`
-	Domains        []string   `json:"domains"`
-	Resources      []string   `json:"resources,omitempty"`
-	Embed          []string   `json:"embed,omitempty"`
-	DPoP           string     `json:"dpop,omitempty"`
-	RequirePAR     bool       `json:"require_par,omitempty"`
-	RequireDPoPJKT bool       `json:"require_dpop_jkt,omitempty"`
-	JWKS           string     `json:"jwks,omitempty"`
-	JWKSURI        string     `json:"jwks_uri,omitempty"`
+	Secret         string   `json:"secret,omitempty"`
+	Public         bool     `json:"public"`
+	FirstParty     bool     `json:"first_party,omitempty"`
+	RedirectURIs   []string `json:"redirect_uris,omitempty"`
+	Grants         []string `json:"grants"`
+	Scopes         []string `json:"scopes"`
+	Domains        []string `json:"domains"`
+	Resources      []string `json:"resources,omitempty"`
+	Embed          []string `json:"embed,omitempty"`
+	DPoP           string   `json:"dpop,omitempty"`
+	RequirePAR     bool     `json:"require_par,omitempty"`
+	RequireDPoPJKT bool     `json:"require_dpop_jkt,omitempty"`
+	JWKS           string   `json:"jwks,omitempty"`
+	JWKSURI        string   `json:"jwks_uri,omitempty"`
+	// Introspection is what the client is told about tokens; absent if it is told everything.
+	Introspection  *Release   `json:"introspection,omitempty"`
 	CreatedAt      *time.Time `json:"created_at,omitempty"`
 	OldSecretUntil *time.Time `json:"old_secret_until,omitempty"`
 	RemovedAt      *time.Time `json:"removed_at,omitempty"`
@@ -54,4 +56,15 @@ type NewClient struct {
 	RequireDPoPJKT bool     `json:"require_dpop_jkt,omitempty"`
 	JWKS           string   `json:"jwks,omitempty"`
 	JWKSURI        string   `json:"jwks_uri,omitempty"`
+	Introspection  *Release `json:"introspection,omitempty"`
+}
+
+// A Release says what a client is told at introspection. In a registration, absent members have the defaults of the settings file.
+type Release struct {
+	// Claims are the members of active answers that the client gets, beside those that are in every answer.
+	Claims []string `json:"claims,omitzero"`
+	// Reasons tells it why a token is not active, if it has the scope for that.
+	Reasons *bool `json:"reasons,omitempty"`
+	// Pairwise replaces users and devices by ids that no other caller gets.
+	Pairwise bool `json:"pairwise,omitempty"`
 }

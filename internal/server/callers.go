@@ -1,0 +1,108 @@
+package server
+
+import (
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/oauth"
+)
+
+// A tokenCaller is an authenticated caller of an endpoint that tells about tokens.
+type tokenCaller struct {
+	introspect.Caller
+	// assertion is the client assertion that the caller authenticated with, nil if there was none. It is spent before the answer is
+	// sent.
+	assertion *clients.Assertion
+}
+
+// caller authenticates the caller of an endpoint that tells about tokens, and reads the parameters of the request. A caller is one of
+// these, and shows it in one way:
+//
+//   - a client of this issuer, by its secret or a client assertion, with the scopes that it is registered for,
+//   - a client or a user of this issuer, by an access token of theirs, with the scopes of that token and a proof by its key.
+//
+// The caller needs the scope. An error may have been answered already, as one of [Server.bound].
+func (s *Server) caller(
+	c echo.Context, scope string, read func(echo.Context) (url.Values, error),
+) (by tokenCaller, params url.Values, err error) {
+	if !showsToken(c.Request()) {
+		if params, err = read(c); err != nil {
+			return by, nil, err
+		}
+		client, assertion, err := s.Registry.Authenticate(c.Request().Context(), c.Request().Header, params)
+		if err != nil {
+			return by, nil, err
+		}
+		by.assertion = assertion
+		by.Caller, err = callerOf(client)
+		if err == nil && !slices.Contains(by.Scopes, scope) {
+			err = &unregisteredError{scope}
+		}
+		return by, params, err
+	}
+	err = s.bound(scope, func(c echo.Context, holder claims.Set) error {
+		if params, err = read(c); err != nil {
+			return err
+		}
+		if params.Has("client_secret") || params.Has("client_assertion") || params.Has("client_assertion_type") {
+			return invalid("The caller authenticates twice: use either an access token or the credentials of a client.")
+		}
+		by.Caller, err = s.callerWith(holder)
+		return err
+	})(c)
+	return by, params, err
+}
+
+// An unregisteredError refuses a client that is not registered for a scope, however it asks.
+type unregisteredError struct{ scope string }
+
+func (e *unregisteredError) Error() string {
+	return "server: the client is not registered for scope " + e.scope
+}
+
+// callerOf returns what a client may see. A public client cannot authenticate, so it may see nothing.
+func callerOf(client *clients.Client) (introspect.Caller, error) {
+	if client.Public() {
+		return introspect.Caller{}, &oauth.Error{
+			Code: oauth.CodeInvalidClient, Description: "A public client cannot introspect: authenticate as a client with a secret or a " +
+				"key.",
+		}
+	}
+	// Only callers that prove a key with each request may learn why a token is not active.
+	scopes := client.Scopes
+	if slices.Contains(scopes, oauth.ScopeIntrospectReason) {
+		scopes = slices.DeleteFunc(slices.Clone(scopes), func(s string) bool { return s == oauth.ScopeIntrospectReason })
+	}
+	return introspect.Caller{
+		Name: client.ID, ClientID: client.ID, Resources: client.Resources, Domains: client.Domains, Scopes: scopes,
+		Release: client.Release,
+	}, nil
+}
+
+// callerWith returns what the holder of an access token may see, with the scopes of that token. The token of a service sees
+// what its client may see. The token of a user sees what is for the domain of the user.
+func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
+	client, ok := s.OAuth.Client(holder.ClientID)
+	if !ok { // it was removed a moment ago
+		return introspect.Caller{}, clients.ErrRemoved
+	}
+	caller := introspect.Caller{
+		Name: holder.Subject, ClientID: client.ID, Resources: client.Resources, Domains: client.Domains,
+		Scopes: strings.Fields(holder.Scope), Release: client.Release, JTI: holder.JTI,
+	}
+	if holder.Service() {
+		return caller, nil
+	}
+	id, err := holder.Identity()
+	if err != nil {
+		return introspect.Caller{}, err
+	}
+	caller.ClientID, caller.Resources, caller.Domains = "", nil, []string{id.User.Domain()}
+	return caller, nil
+}
