@@ -7,6 +7,24 @@ import (
 	"time"
 )
 
+// StatusList implements [Store].
+func (x Intercepted) StatusList(ctx context.Context, id int64) (r0 StatusList, err error) {
+	if err = x.before("StatusList"); err != nil {
+		return r0, err
+	}
+	defer x.done("StatusList", x.start())
+	return x.Store.StatusList(ctx, id)
+}
+
+// EndedStatuses implements [Store].
+func (x Intercepted) EndedStatuses(ctx context.Context, list int64, now time.Time) (r0 []int, err error) {
+	if err = x.before("EndedStatuses"); err != nil {
+		return r0, err
+	}
+	defer x.done("EndedStatuses", x.start())
+	return x.Store.EndedStatuses(ctx, list, now)
+}
+
 // Secret implements [Store].
 func (x Intercepted) Secret(ctx context.Context, name string) (r0 []byte, err error) {
 	if err = x.before("Secret"); err != nil {
@@ -334,6 +352,20 @@ func (x Intercepted) Close() (err error) {
 	return x.Store.Close()
 }
 
+func (x interceptedReader) StatusList(ctx context.Context, id int64) (r0 StatusList, err error) {
+	if err = x.before("StatusList"); err != nil {
+		return r0, err
+	}
+	return x.reader.StatusList(ctx, id)
+}
+
+func (x interceptedReader) EndedStatuses(ctx context.Context, list int64, now time.Time) (r0 []int, err error) {
+	if err = x.before("EndedStatuses"); err != nil {
+		return r0, err
+	}
+	return x.reader.EndedStatuses(ctx, list, now)
+}
+
 func (x interceptedReader) Secret(ctx context.Context, name string) (r0 []byte, err error) {
 	if err = x.before("Secret"); err != nil {
 		return r0, err
@@ -557,6 +589,28 @@ func (x interceptedReader) Revocations(ctx context.Context, after int64, limit i
 		return r0, r1, err
 	}
 	return x.reader.Revocations(ctx, after, limit)
+}
+
+func (x interceptedTx) InsertStatusList(ctx context.Context, l StatusList) (err error) {
+	if err = x.before("InsertStatusList"); err != nil {
+		return err
+	}
+	return x.tx.InsertStatusList(ctx, l)
+}
+
+func (x interceptedTx) TakeStatusEntries(ctx context.Context, domain string, n int, until time.Time) (
+	r0 StatusList, err error) {
+	if err = x.before("TakeStatusEntries"); err != nil {
+		return r0, err
+	}
+	return x.tx.TakeStatusEntries(ctx, domain, n, until)
+}
+
+func (x interceptedTx) SetGrantStatus(ctx context.Context, grant string, e StatusEntry) (err error) {
+	if err = x.before("SetGrantStatus"); err != nil {
+		return err
+	}
+	return x.tx.SetGrantStatus(ctx, grant, e)
 }
 
 func (x interceptedTx) Newest(ctx context.Context) (r0 time.Time, err error) {

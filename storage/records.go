@@ -78,6 +78,8 @@ type Grant struct {
 	ExpiresAt   time.Time
 	EndedAt     time.Time
 	EndedReason string
+	// Status is the entry of the grant in a status list, zero if it has none.
+	Status StatusEntry
 }
 
 // A Code is an authorization code, identified by the SHA-256 of its text, with all data that its redemption needs.

@@ -10,6 +10,7 @@ import (
 // fn ignores the error.
 type Tx interface {
 	Reader
+	StatusWriter
 	Maintainer
 	TxMaintainer
 

@@ -59,19 +59,19 @@ func deviceDest(d *storage.Device) []any {
 }
 
 const grantColumns = "id, domain, client, user_id, device_id, jkt, scopes, audience, issuer, upstream_sid, auth_time, " +
-	"acr, amr, gen, rotated_at, created_at, idle_at, expires_at, ended_at, ended_reason"
+	"acr, amr, gen, rotated_at, created_at, idle_at, expires_at, ended_at, ended_reason, status"
 
 func grantArgs(g storage.Grant) []any {
 	return []any{g.ID, g.Domain, g.Client, g.User, g.Device, g.JKT, text(g.Scopes), text(g.Audience), g.Issuer,
 		g.UpstreamSID, millis(g.AuthTime), g.ACR, text(g.AMR), g.Gen, millis(g.RotatedAt), millis(g.CreatedAt),
-		millis(g.IdleAt), millis(g.ExpiresAt), millis(g.EndedAt), g.EndedReason}
+		millis(g.IdleAt), millis(g.ExpiresAt), millis(g.EndedAt), g.EndedReason, entryNumber(g.Status)}
 }
 
 func grantDest(g *storage.Grant) []any {
 	return []any{&g.ID, &g.Domain, &g.Client, &g.User, &g.Device, &g.JKT, (*list)(&g.Scopes), (*list)(&g.Audience),
 		&g.Issuer, &g.UpstreamSID, (*instant)(&g.AuthTime), &g.ACR, (*list)(&g.AMR), &g.Gen, (*instant)(&g.RotatedAt),
 		(*instant)(&g.CreatedAt), (*instant)(&g.IdleAt), (*instant)(&g.ExpiresAt), (*instant)(&g.EndedAt),
-		&g.EndedReason}
+		&g.EndedReason, (*entry)(&g.Status)}
 }
 
 const codeColumns = "hash, domain, client, user_id, redirect_uri, redirect_given, challenge, jkt, device_name, scopes, " +

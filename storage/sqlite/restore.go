@@ -44,25 +44,27 @@ const ages = 1_000_000_000
 // ended or spent after it was made, so everything that was issued before ends, too. A database with a table that is not listed
 // here is not restored.
 var decisions = map[string]string{
-	"secrets":      "kept: what is derived from them names sessions, which end",
-	"signing_keys": "revoked",
-	"users":        "kept; disabled if they were since",
-	"links":        "kept",
-	"names":        "kept",
-	"devices":      "kept; removed if they were since",
-	"grants":       "ended",
-	"codes":        "dropped",
-	"logins":       "dropped",
-	"pushed":       "dropped",
-	"statements":   "withdrawn",
-	"withdrawals":  "gone: all statements are withdrawn",
-	"spent_ids":    "kept, and those since",
-	"clients":      "kept; removed, or with another secret, if they were since",
-	"revocations":  "kept; their numbers jump ahead",
-	"replay_epoch": "dropped, so that another one begins",
-	"replays":      "kept",
-	"clock":        "set to now",
-	"pings":        "kept",
+	"secrets":        "kept: what is derived from them names sessions, which end",
+	"signing_keys":   "revoked",
+	"users":          "kept; disabled if they were since",
+	"links":          "kept",
+	"names":          "kept",
+	"devices":        "kept; removed if they were since",
+	"grants":         "ended",
+	"codes":          "dropped",
+	"logins":         "dropped",
+	"pushed":         "dropped",
+	"statements":     "withdrawn",
+	"withdrawals":    "gone: all statements are withdrawn",
+	"spent_ids":      "kept, and those since",
+	"clients":        "kept; removed, or with another secret, if they were since",
+	"revocations":    "kept; their numbers jump ahead",
+	"replay_epoch":   "dropped, so that another one begins",
+	"replays":        "kept",
+	"status_lists":   "ended, with those since: new entries come from new lists",
+	"ended_statuses": "kept",
+	"clock":          "set to now",
+	"pings":          "kept",
 }
 
 // ending are the statements that end everything in the copy of a backup; @now is the time.
@@ -86,6 +88,9 @@ var ending = []struct {
 		"SELECT 'kid', kid, 0, 'restored', @now, @now + max(life, 3600000) FROM signing_keys WHERE revoked_at = 0", nil},
 	{"UPDATE signing_keys SET revoked_at = @now, revoked_reason = 'restored' WHERE revoked_at = 0",
 		func(r *Restored) *int64 { return &r.Keys }},
+	// No access token lives longer than that grace. Which entries were given since the backup is not known.
+	{fmt.Sprintf("UPDATE status_lists SET used = available, ended_at = @now, expires_at = @now + %d",
+		storage.StatusGrace.Milliseconds()), nil},
 	{"INSERT INTO clock (id, newest) VALUES (1, @now) ON CONFLICT (id) DO UPDATE SET newest = @now", nil},
 }
 
@@ -108,6 +113,8 @@ var carrying = []struct {
 		"AND (o.removed_at <> 0 AND clients.removed_at = 0 OR o.secret IS NOT clients.secret)",
 		func(r *Restored) *int64 { return &r.Clients }},
 	{"INSERT OR IGNORE INTO spent_ids SELECT * FROM old.spent_ids", nil},
+	{"INSERT OR IGNORE INTO status_lists (" + statusListColumns + ") SELECT id, domain, seed, size, available, available, created_at, " +
+		fmt.Sprintf("@now + %d, @now FROM old.status_lists", storage.StatusGrace.Milliseconds()), nil},
 }
 
 // Restore replaces the database at path, which must not be open, by the backup from or by the file of a closed store. Everything that

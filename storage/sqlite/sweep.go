@@ -32,6 +32,8 @@ var sweeps = []sweep{
 	{expired("statements", "rowid", "withdrawn_at"), withdrawnGrace},
 	{expired("spent_ids", "kind, key", "expires_at"), storage.SpentGrace},
 	{expired("revocations", "rowid", "expires_at"), 0},
+	{expired("status_lists", "rowid", "expires_at"), 0},
+	{expired("ended_statuses", "rowid", "expires_at"), 0},
 }
 
 // Grants have no index on their times, which change with each refresh. So limit bounds how many are examined.

@@ -109,6 +109,10 @@ func (c *conn) scan(s uintptr, dest []any) error {
 			var v int64
 			v, err = c.integer(s, col)
 			*d = span(time.Duration(v) * time.Millisecond)
+		case *entry:
+			var v int64
+			v, err = c.integer(s, col)
+			*d = entryOf(v)
 		case *[]byte:
 			*d, err = c.blob(s, col)
 		case *digest:

@@ -3,6 +3,7 @@ package storagetest
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"net/url"
 	"time"
 
@@ -58,6 +59,7 @@ func liveGrant(name string) storage.Grant {
 func endedGrant(name string) storage.Grant {
 	g := liveGrant(name)
 	g.EndedAt, g.EndedReason = at.Add(time.Minute), "logout"
+	g.Status = storage.StatusEntry{List: statusList(name).ID, Index: storage.MaxStatusListSize - 1}
 	return g
 }
 
@@ -100,6 +102,13 @@ func client(name string) storage.Client {
 	return storage.Client{ID: "client/" + name, Registration: []byte(`{"id":"` + name + `"}`), Secret: []byte("secret " + name),
 		OldSecret: []byte("old secret " + name), OldUntil: at.Add(time.Hour), CreatedAt: at, RemovedAt: at.Add(time.Minute),
 		RemovedReason: "gone " + name}
+}
+
+func statusList(name string) storage.StatusList {
+	id := digest("status list " + name)
+	return storage.StatusList{ID: 1 + int64(binary.BigEndian.Uint64(id[:])%storage.MaxStatusListID), Domain: domain,
+		Seed: digest("seed " + name), Size: 1 << 17, Available: 1000, Used: 10, CreatedAt: at,
+		ExpiresAt: at.Add(24 * time.Hour), EndedAt: at.Add(time.Hour)}
 }
 
 // clientOf reads a client without its number, which the store gives.

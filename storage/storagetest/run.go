@@ -92,6 +92,14 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SpentIDsOutliveTheirExpiry", testSpentIDsOutliveTheirExpiry},
 		{"WithdrawStatementOnce", testWithdrawStatementOnce},
 
+		{"StatusEntriesAreTakenOnce", testStatusEntriesAreTakenOnce},
+		{"StatusEntriesAreTakenOnceInParallel", testStatusEntriesAreTakenOnceInParallel},
+		{"StatusEntriesEndWithGrants", testStatusEntriesEndWithGrants},
+		{"StatusEntriesEndWithGenerations", testStatusEntriesEndWithGenerations},
+		{"StatusEntriesEndUndone", testStatusEntriesEndUndone},
+		{"SetGrantStatus", testSetGrantStatus},
+		{"SweepTakesStatusLists", testSweepTakesStatusLists},
+
 		{"RevocationsAreNumbered", testRevocationsAreNumbered},
 		{"RevocationsAreFollowedWhileRacing", testRevocationsAreFollowedWhileRacing},
 		{"RevokeTwice", testRevokeTwice},
