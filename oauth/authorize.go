@@ -31,6 +31,8 @@ type Authorization struct {
 	MaxAge *time.Duration
 	// Request is to be stored, and passed to PrepareCode or Refuse when the user comes back.
 	Request url.Values
+
+	audience []string // of the tokens; nil if the domain is not known yet
 }
 
 // An AuthorizeError is a refused authorization request. Where the client may be told (its redirect URI is known to
@@ -189,7 +191,7 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 				"The client is not registered for the scope "+named(s)+". Its scopes are: "+listed(client.Scopes)+".")
 		}
 	}
-	if _, err := p.audience(client, a.Domain, params["resource"]); err != nil {
+	if a.audience, err = p.audience(client, a.Domain, params["resource"]); err != nil {
 		return nil, err
 	}
 	if err := checkKey(client, params); err != nil {

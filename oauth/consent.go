@@ -53,7 +53,7 @@ func (p *Provider) Consent(ctx context.Context, request url.Values, user storage
 	}
 	c := Consent{
 		Needed: needsConsent(client, redirect, a.Request), Client: *client, Redirect: redirect, Local: local(redirect),
-		DeviceName: a.Request.Get("im_device_name"), Scopes: loginScopes(client, a.Request),
+		DeviceName: a.Request.Get("im_device_name"), Scopes: loginScopes(client, a.Request), Audience: a.audience,
 	}
 	if c.Needed && Silent(a.Request) {
 		return Consent{}, p.toldAtRedirect(errConsent, redirect, a.Request.Get("state"))
@@ -69,9 +69,6 @@ func (p *Provider) Consent(ctx context.Context, request url.Values, user storage
 		return Consent{}, p.toldAtRedirect(errDeviceLimit, redirect, a.Request.Get("state"))
 	}
 	c.Needed = c.Needed || c.Full && !Silent(a.Request)
-	if c.Audience, err = p.audience(client, a.Domain, a.Request["resource"]); err != nil {
-		return Consent{}, err
-	}
 	if client.Allows(GrantRefresh) {
 		c.Life = p.lifetimes.RefreshMax
 	}

@@ -74,8 +74,7 @@ func TestEmbed(t *testing.T) {
 	}
 }
 
-// TestEmbedRefused holds every refusal that is the grant's own. Those of the enclosed tokens are tests of package nested and,
-// with the path of each, of internal/server.
+// TestEmbedRefused holds every refusal that is the grant's own. For those of the enclosed tokens see [TestEmbedRefusesEnclosed].
 func TestEmbedRefused(t *testing.T) {
 	const invalid, token = "invalid_request", "invalid_embedded_token"
 	i, phone, machine, laptop, taken := newIssuer(t, true), newDevice(t), newDevice(t), newDevice(t), newDevice(t)

@@ -212,21 +212,18 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 // subject finds the user whom a URI names, in a domain that the client may deal with.
 func (p *Provider) subject(ctx context.Context, client *clients.Client, uri string) (u storage.User, err error) {
 	id, err := claims.Parser{AllowSingleLabel: true}.Parse(uri)
-	if err != nil || !slices.Contains(client.Domains, id.Domain()) {
+	if _, ours := p.domains[id.Domain()]; err != nil || !ours || !slices.Contains(client.Domains, id.Domain()) {
 		return u, errAbroad
 	}
-	if _, ok := p.domains[id.Domain()]; !ok {
-		return u, errAbroad
-	}
-	u, err = p.store.User(ctx, id.Domain(), id.Local())
-	if err != nil {
+	if u, err = p.store.User(ctx, id.Domain(), id.Local()); err != nil {
 		return u, notFound(err, errSubject)
 	}
-	if !u.DisabledAt.IsZero() {
-		return u, errSubject
+	own, err := p.accounts.Identify(u, storage.Device{})
+	if err != nil {
+		return u, err
 	}
 	// URIs are compared as text elsewhere, so this one must be spelled as the server spells it.
-	if own, err := p.accounts.Identify(u, storage.Device{}); err != nil || own.User != uri {
+	if !u.DisabledAt.IsZero() || own.User != uri {
 		return u, errSubject
 	}
 	return u, nil

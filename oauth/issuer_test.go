@@ -9,6 +9,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -23,6 +24,8 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
@@ -30,6 +33,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
+	"github.com/imidentity/issuer/storage/storagetest"
 )
 
 const (
@@ -58,19 +62,24 @@ func (c *clock) advance(d time.Duration) {
 	c.at = c.at.Add(d)
 }
 
-// An issuer is a provider on a real database, without HTTP.
+// An issuer is a provider on a real database, without HTTP. What it asks of others can be made to fail: see faults.
 type issuer struct {
 	*oauth.Provider
 	path     string
-	store    *sqlite.Store
+	store    storage.Store
+	faults   *faults
+	log      *events
+	peers    *authority
 	accounts *account.Accounts
 	ring     *keys.Ring
-	proofs   *dpop.Verifier
+	proofs   *dpop.Verifier // makes nonces
 	clock    *clock
 	limits   *limiter
 	registry *clients.Registry
 	made     *statements.Service
 	clients  []clients.Client
+
+	assertions func(t *testing.T) string // of the client signing
 }
 
 // A limiter refuses what a test wants it to.
@@ -79,18 +88,34 @@ type limiter struct{ client, user error }
 func (l *limiter) Client(*clients.Client, netip.Addr) error { return l.client }
 func (l *limiter) User(storage.User, string) error          { return l.user }
 
-// An authority believes the issuer about example.com, and nobody else.
-type authority struct{ ring *keys.Ring }
+// An authority trusts the issuer for its own domains, and each peer for the domain of the peer.
+type authority struct {
+	ring   *keys.Ring
+	peers  map[string]*peer // by issuer
+	faults *faults
+}
 
-func (a authority) Key(_ context.Context, issuer, kid string) (crypto.PublicKey, string, error) {
+func (a *authority) Key(_ context.Context, issuer, kid string) (crypto.PublicKey, string, error) {
+	if err := a.faults.before("Key"); err != nil {
+		return nil, "", err
+	}
+	if p, ok := a.peers[issuer]; ok && kid == peerKID {
+		return p.key.Public(), jose.ES256, nil
+	}
 	if key, alg, ok := a.ring.Public(kid); ok && issuer == issuerURL {
 		return key, alg, nil
 	}
 	return nil, "", claims.ErrIssuer
 }
 
-func (authority) Speaks(_ context.Context, issuer, domain string) error {
+func (a *authority) Speaks(_ context.Context, issuer, domain string) error {
+	if err := a.faults.before("Speaks"); err != nil {
+		return err
+	}
 	if issuer == issuerURL && (domain == "example.com" || domain == "acme.example") {
+		return nil
+	}
+	if p, ok := a.peers[issuer]; ok && p.domain == domain {
 		return nil
 	}
 	return claims.ErrDomain
@@ -105,7 +130,7 @@ func clientList() []clients.Client {
 		Domains: []string{"example.com"}, FirstParty: true,
 	}
 	app.Grants = append([]string{oauth.GrantExchange, oauth.GrantEmbed}, app.Grants...)
-	app.Embed = []nested.Relation{nested.SameAs, nested.ActsFor, nested.AttestedBy}
+	app.Embed = []nested.Relation{nested.SameAs, nested.ActsFor, nested.AttestedBy, nested.MemberOf, nested.MovedFrom}
 	other, short := app, app
 	other.ID, other.Grants, other.Embed = "other", app.Grants[:3], nil // no refresh tokens
 	short.ID, short.Scopes = "short", []string{"im:handle"}
@@ -125,9 +150,20 @@ func clientList() []clients.Client {
 // transaction.
 func newIssuer(t *testing.T, inUpdate bool) *issuer {
 	t.Helper()
+	return startIssuer(t, setup{inUpdate: inUpdate})
+}
+
+// A setup is how an issuer is started.
+type setup struct {
+	inUpdate bool // refreshes spend their proofs within the transaction
+	nonceOff bool
+}
+
+func startIssuer(t *testing.T, s setup) *issuer {
+	t.Helper()
 	i := &issuer{
 		path: filepath.Join(t.TempDir(), "issuer.db"), clock: &clock{at: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}, limits: &limiter{},
-		clients: clientList(),
+		clients: clientList(), faults: &faults{}, log: &events{},
 	}
 	check := func(err error) {
 		t.Helper()
@@ -135,46 +171,54 @@ func newIssuer(t *testing.T, inUpdate bool) *issuer {
 			t.Fatal(err)
 		}
 	}
-	var err error
-	i.store, err = sqlite.Open(t.Context(), i.path, sqlite.Options{})
+	database, err := sqlite.Open(t.Context(), i.path, sqlite.Options{})
 	check(err)
-	t.Cleanup(func() { _ = i.store.Close() })
+	t.Cleanup(func() { _ = database.Close() })
+	i.store = storagetest.Faulty{Store: database, Fail: i.faults.before}
 	var domains []account.Domain
-	for _, name := range []string{"example.com", "acme.example"} {
+	for _, name := range []string{"example.com", "acme.example", "two.example"} {
 		d, err := account.NewDomain(name, "generic", false, true, nil)
 		check(err)
 		domains = append(domains, d)
 	}
 	i.accounts, err = account.New(account.Config{
-		Store: i.store, Domains: domains, TokenLife: 10 * time.Minute, MaxDevices: 4, Now: i.clock.now,
+		Store: i.store, Domains: domains, TokenLife: 10 * time.Minute, MaxDevices: 4, Now: i.clock.now, Rand: i.faults,
 	})
 	check(err)
 	i.ring, err = keys.OpenRing(t.Context(), i.store, keys.NewSealer([32]byte{1}), keys.RingConfig{Now: i.clock.now})
 	check(err)
-	replay, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Now: i.clock.now})
+	spent, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Now: i.clock.now})
 	check(err)
-	nonces, err := dpop.NewNonces([][32]byte{{2}}, i.clock.now)
+	var nonces *dpop.Nonces
+	if !s.nonceOff {
+		nonces, err = dpop.NewNonces([][32]byte{{2}}, i.clock.now)
+		check(err)
+	}
+	i.proofs, err = dpop.NewVerifier(dpop.Config{Replay: spent, Nonces: nonces, Now: i.clock.now})
 	check(err)
-	i.proofs, err = dpop.NewVerifier(dpop.Config{Replay: replay, Nonces: nonces, Now: i.clock.now})
+	proofs, err := dpop.NewVerifier(dpop.Config{Replay: replay{spent, i.faults}, Nonces: nonces, Now: i.clock.now})
 	check(err)
+	i.peers = &authority{ring: i.ring, peers: map[string]*peer{}, faults: i.faults}
 	i.registry, err = clients.New(clients.Config{Issuer: issuerURL, Store: i.store, TokenLife: 10 * time.Minute, Now: i.clock.now})
 	check(err)
 	i.made, err = statements.New(statements.Config{
 		Issuer: issuerURL, Domains: []string{"example.com", "acme.example"}, Clients: i.registry, Store: i.store, Accounts: i.accounts,
-		Keys: i.ring, Authority: authority{i.ring}, Development: true, Life: time.Hour, Limiter: i.limits, Now: i.clock.now,
+		Keys: i.ring, Authority: i.peers, Development: true, Life: time.Hour, Limiter: i.limits, Now: i.clock.now,
 	})
 	check(err)
 	i.Provider, err = oauth.New(oauth.Config{
 		Issuer: issuerURL,
 		Domains: []oauth.Domain{
 			{Name: "example.com", Providers: []string{"login"}}, {Name: "acme.example", Providers: []string{"acme"}},
+			{Name: "two.example", Providers: []string{"one", "two"}},
 		},
-		Clients: i.registry, Statements: i.made, Store: i.store, Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, SpendInUpdate: inUpdate,
-		RefreshKey: [32]byte{3},
+		Clients: i.registry, Statements: i.made, Store: i.store, Accounts: i.accounts, Keys: signer{i.ring, i.faults}, Proofs: proofs,
+		SpendInUpdate: s.inUpdate,
+		RefreshKey:    [32]byte{3},
 		Lifetimes: oauth.Lifetimes{
 			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour,
 		},
-		Limiter: i.limits, Now: i.clock.now,
+		Limiter: i.limits, Now: i.clock.now, Rand: i.faults, Audit: audit.New(slog.New(slog.NewJSONHandler(i.log, nil))),
 	})
 	check(err)
 	check(i.registry.Set(i.clients))
@@ -319,6 +363,9 @@ type refusal struct {
 func (want refusal) check(t *testing.T, err error) {
 	t.Helper()
 	var e *oauth.Error
+	if errors.As(err, &e) {
+		noteRefusal(e.Description)
+	}
 	switch {
 	case want.err != nil:
 		if !errors.Is(err, want.err) {

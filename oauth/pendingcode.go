@@ -60,10 +60,6 @@ func (p *Provider) PrepareCode(ctx context.Context, request url.Values, login Lo
 			return nil, p.toldAtRedirect(errDeviceLimit, redirect, state)
 		}
 	}
-	audience, err := p.audience(client, a.Domain, request["resource"])
-	if err != nil {
-		return nil, err
-	}
 	code, err := p.random()
 	if err != nil {
 		return nil, err
@@ -75,7 +71,7 @@ func (p *Provider) PrepareCode(ctx context.Context, request url.Values, login Lo
 			Hash: hash(code), Domain: a.Domain, Client: client.ID, User: login.User.ID,
 			RedirectURI: redirect, RedirectGiven: request.Has("redirect_uri"),
 			Challenge: request.Get("code_challenge"), JKT: request.Get("dpop_jkt"), DeviceName: request.Get("im_device_name"),
-			Scopes: loginScopes(client, request), Audience: audience,
+			Scopes: loginScopes(client, request), Audience: a.audience,
 			Issuer: login.Issuer, UpstreamSID: login.UpstreamSID, AuthTime: login.AuthTime, ACR: login.ACR, AMR: login.AMR,
 			CreatedAt: now, ExpiresAt: now.Add(p.lifetimes.Code),
 		},

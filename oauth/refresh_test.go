@@ -11,6 +11,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 // refreshForm continues a session.
@@ -212,5 +213,62 @@ func TestRefreshReplayed(t *testing.T) {
 			t.Fatal(err)
 		}
 		i.refuses(t, r, refusal{err: dpop.ErrReplayed})
+	})
+}
+
+// TestRefreshNonceOff does the same where proofs have no nonce: their iat tells when they were made, less what a clock may be ahead.
+func TestRefreshNonceOff(t *testing.T) {
+	for _, inUpdate := range []bool{true, false} {
+		i := startIssuer(t, setup{inUpdate: inUpdate, nonceOff: true})
+		d := newDevice(t)
+		i.advance(t, time.Minute) // proofs of the first seconds are refused
+		first := i.login(t, i.user(t, "alice"), d)
+		second := i.token(t, "app", d, refreshForm(first.RefreshToken))
+		third := i.token(t, "app", d, refreshForm(second.RefreshToken))
+		replaced := refusal{code: "invalid_grant", description: "was replaced"}
+
+		i.advance(t, time.Minute)
+		i.refuses(t, i.request(t, "app", d, refreshForm(first.RefreshToken)), replaced)
+		i.token(t, "app", d, refreshForm(third.RefreshToken))
+		i.advance(t, time.Minute+time.Second)
+		_, err := i.Token(t.Context(), i.request(t, "app", d, refreshForm(first.RefreshToken)))
+		replaced.check(t, err)
+		_, err = i.Token(t.Context(), i.request(t, "app", d, refreshForm(third.RefreshToken)))
+		refusal{code: "invalid_grant", description: "its session has ended"}.check(t, err)
+	}
+}
+
+// TestRefreshRestored holds that a token from after the time of a restored backup is refused, and that the session goes on with the
+// token of the backup.
+func TestRefreshRestored(t *testing.T) {
+	bothWays(t, func(t *testing.T, i *issuer) {
+		d := newDevice(t)
+		first := i.login(t, i.user(t, "alice"), d)
+		second := i.token(t, "app", d, refreshForm(first.RefreshToken))
+		third := i.token(t, "app", d, refreshForm(second.RefreshToken))
+		sqlitetest.Exec(t, i.path, "UPDATE grants SET gen = 1")
+		i.refuses(t, i.request(t, "app", d, refreshForm(third.RefreshToken)), refusal{code: "invalid_grant", description: "was replaced"})
+		i.token(t, "app", d, refreshForm(first.RefreshToken))
+	})
+}
+
+// TestRefreshEnd holds that no token outlives its session, and that a session ends at its time however often it is refreshed.
+func TestRefreshEnd(t *testing.T) {
+	bothWays(t, func(t *testing.T, i *issuer) {
+		d := newDevice(t)
+		held := i.login(t, i.user(t, "alice"), d)
+		end := i.clock.now().Add(72 * time.Hour)
+		for range 3 {
+			i.advance(t, 23*time.Hour)
+			held = i.token(t, "app", d, refreshForm(held.RefreshToken))
+		}
+		i.advance(t, 2*time.Hour+55*time.Minute)
+		held = i.token(t, "app", d, refreshForm(held.RefreshToken))
+		if set := claimsOf(t, held.AccessToken); !set.Expires.Equal(end) || held.ExpiresIn != 300 {
+			t.Errorf("exp = %v, in %d s, want the end of the session, %v", set.Expires, held.ExpiresIn, end)
+		}
+		i.advance(t, 5*time.Minute)
+		i.refuses(t, i.request(t, "app", d, refreshForm(held.RefreshToken)),
+			refusal{code: "invalid_grant", description: "its session has ended"})
 	})
 }

@@ -1,0 +1,120 @@
+package oauth_test
+
+import (
+	"errors"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/statements"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
+)
+
+// active reports whether the issuer takes an access token of its own.
+func (i *issuer) active(t *testing.T, token string) bool {
+	t.Helper()
+	_, err := i.made.OpenToken(t.Context(), token)
+	if err != nil && !errors.Is(err, statements.ErrInactive) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+// TestRevoke holds what a revocation ends, and that one which finds nothing to end is no error.
+func TestRevoke(t *testing.T) {
+	i, phone, machine := newIssuer(t, true), newDevice(t), newDevice(t)
+	alice := i.user(t, "alice")
+	held := i.login(t, alice, phone)
+	narrow := i.token(t, "app", phone, exchangeForm(held.AccessToken, accessToken, "")).AccessToken
+	service := i.token(t, "service", machine, serviceForm).AccessToken
+	bearer := i.token(t, "bearer", nil, serviceForm).AccessToken
+	revoke := func(client, token string) {
+		t.Helper()
+		before := sqlitetest.Rows(t, i.path)
+		if err := i.Revoke(t.Context(), i.request(t, client, nil, url.Values{"token": {token}})); err != nil {
+			t.Errorf("Revoke = %v", err)
+		}
+		if client == "short" || client == "wide" {
+			if changes := sqlitetest.Changes(before, sqlitetest.Rows(t, i.path)); len(changes) > 0 {
+				t.Errorf("rows changed: %v", changes)
+			}
+		}
+	}
+	for _, token := range []string{"unknown", held.RefreshToken, held.AccessToken, service, held.RefreshToken[:20], held.AccessToken + "x"} {
+		revoke("short", token) // that are not its own
+		revoke("wide", token)
+	}
+	if !i.active(t, held.AccessToken) || !i.active(t, service) {
+		t.Fatal("a client revoked the tokens of another")
+	}
+	if err := i.Revoke(t.Context(), i.revocation(t, "app", phone, narrow)); err != nil {
+		t.Fatal(err)
+	}
+	revoke("service", service)
+	revoke("bearer", bearer)
+	if i.active(t, narrow) || i.active(t, service) || i.active(t, bearer) || !i.active(t, held.AccessToken) {
+		t.Error("a revocation of a token ended another one, or none")
+	}
+	revoke("app", held.RefreshToken)
+	revoke("app", held.RefreshToken)
+	if i.active(t, held.AccessToken) {
+		t.Error("the revocation of a refresh token did not end the session")
+	}
+	i.advance(t, time.Hour)
+	revoke("app", held.AccessToken) // it has expired, so that no proof is asked for
+}
+
+// TestRevokeRefused holds every refusal of a revocation. The token stays active.
+func TestRevokeRefused(t *testing.T) {
+	wrong := refusal{code: "invalid_client", description: "The client is unknown or its credentials are wrong."}
+	for name, test := range map[string]struct {
+		change func(t *testing.T, i *issuer, phone *device, r *http.Header, form url.Values)
+		want   refusal
+	}{
+		"unknown client": {func(_ *testing.T, _ *issuer, _ *device, _ *http.Header, form url.Values) {
+			form.Set("client_id", "nobody")
+		}, wrong},
+		"no client": {func(_ *testing.T, _ *issuer, _ *device, _ *http.Header, form url.Values) { form.Del("client_id") },
+			refusal{code: "invalid_client", description: "The request names no client"}},
+		"no token": {func(_ *testing.T, _ *issuer, _ *device, _ *http.Header, form url.Values) { form.Del("token") },
+			refusal{code: "invalid_request", description: "The parameter token is missing."}},
+		"no proof": {func(_ *testing.T, _ *issuer, _ *device, h *http.Header, _ url.Values) { h.Del("DPoP") },
+			refusal{err: dpop.ErrNoProof}},
+		"a proof by another key": {func(t *testing.T, i *issuer, _ *device, h *http.Header, _ url.Values) {
+			*h = i.proofFor(t, newDevice(t), "/revoke")
+		}, refusal{code: "invalid_request",
+			description: "The access token is bound to another key: send a proof by the key that it was issued for."}},
+		"a proof for another endpoint": {func(t *testing.T, i *issuer, d *device, h *http.Header, _ url.Values) {
+			*h = i.proofFor(t, d, "/token")
+		}, refusal{err: dpop.ErrInvalidProof}},
+		"another signature": {func(_ *testing.T, _ *issuer, _ *device, h *http.Header, _ url.Values) {
+			p := h.Get("DPoP")
+			h.Set("DPoP", p[:len(p)-8]+"AAAAAAAA")
+		}, refusal{err: dpop.ErrInvalidProof}},
+		"a proof that was used": {func(t *testing.T, i *issuer, d *device, h *http.Header, form url.Values) {
+			other := i.login(t, i.user(t, "alice"), d).AccessToken
+			r := i.request(t, "app", nil, with(form, url.Values{"token": {other}}))
+			r.Header = *h
+			if err := i.Revoke(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+		}, refusal{err: dpop.ErrReplayed}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			i, phone := newIssuer(t, true), newDevice(t)
+			token := i.login(t, i.user(t, "alice"), phone).AccessToken
+			r := i.revocation(t, "app", phone, token)
+			test.change(t, i, phone, &r.Header, r.Form)
+			before := sqlitetest.Rows(t, i.path)
+			test.want.check(t, i.Revoke(t.Context(), r))
+			if changes := sqlitetest.Changes(before, sqlitetest.Rows(t, i.path)); len(changes) > 0 {
+				t.Errorf("the refusal changed rows: %v", changes)
+			}
+			if !i.active(t, token) {
+				t.Error("the token is not active any more")
+			}
+		})
+	}
+}
