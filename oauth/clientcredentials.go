@@ -3,12 +3,18 @@ package oauth
 import (
 	"context"
 
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/storage"
 )
 
 // errPublicService is about a client without credentials; the configuration admits none with this grant.
 var errPublicService = refuse(CodeInvalidGrant, "The grant is not valid for this client.")
+
+// severalDomains refuses a request for a token of a service that does not say in which domain.
+func severalDomains(c *clients.Client) error {
+	return refuse(CodeInvalidRequest, "The client has several domains: name one with im_domain. They are: "+listed(c.Domains)+".")
+}
 
 // A clientCredentialsGrant makes a token of a service, which acts for itself in one domain (RFC 6749 §4.4).
 type clientCredentialsGrant struct {
@@ -29,8 +35,7 @@ func (g *clientCredentialsGrant) check(context.Context, Reader) (*token, error) 
 		return nil, err
 	}
 	if domain == "" {
-		return nil, refuse(CodeInvalidRequest,
-			"The client has several domains: name one with im_domain. They are: "+listed(client.Domains)+".")
+		return nil, severalDomains(client)
 	}
 	granted := storage.Grant{Domain: domain}
 	for _, s := range client.Scopes {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/statements"
@@ -142,6 +143,14 @@ func TestEmbedScope(t *testing.T) {
 			t.Errorf("scope = %q for the scope %q, want %q", set.Scope, asked, want)
 		}
 	}
+	// Bob lets alice act with less scope than she needs to show her handle.
+	bobs := newDevice(t)
+	bob := c.login(t, c.user(t, "bob"), bobs)
+	grant := c.state(t, bob.AccessToken, nested.Statement{Type: nested.TypeActor, Party: c.alice.Subject, Scope: "introspect"})
+	hers := with(embedForm(entry(t, nested.ActsFor, grant.Token)), subjectForm(c.held))
+	if set := claimsOf(t, c.token(t, "app", c.phone, hers).AccessToken); set.Scope != "" || set.Handle != "" || set.Device != "" {
+		t.Errorf("claims = %+v, want none of alice's scope", set)
+	}
 }
 
 // TestCountersignRefused holds what a device of a user's own key is refused for, beside what [TestEmbedRefused] shows: the
@@ -167,4 +176,15 @@ func TestCountersignRefused(t *testing.T) {
 	})
 	c.refuses(t, c.request(t, "app", laptop, embedForm(entry(t, nested.AttestedBy, elsewhere))),
 		refusal{code: "invalid_embedded_token", description: "tokens[0].tokens[0]: outside_delegation: not a delegation of this server"})
+}
+
+// TestEmbedDomain holds that a service of several domains names the one that its token is for, as for a token of its own.
+func TestEmbedDomain(t *testing.T) {
+	c := newCast(t)
+	c.register(t, "wide", func(w *clients.Client) { w.Embed = []nested.Relation{nested.ActsFor} })
+	form := embedForm(entry(t, nested.ActsFor, c.state(t, c.held, grantTo("wide", "im:handle")).Token))
+	c.refuses(t, c.request(t, "wide", c.machine, form),
+		refusal{code: "invalid_request", description: "The client has several domains: name one with im_domain."})
+	c.token(t, "wide", c.machine, with(form, url.Values{"im_domain": {"example.com"}}))
+	c.token(t, "wide", c.machine, with(form, url.Values{"resource": {"https://rooms.example.com"}}))
 }

@@ -87,13 +87,13 @@ func (g *embedGrant) embed(ctx context.Context) (claims.Set, error) {
 			full = common(full, l.Statement.Scope)
 		}
 	}
-	if wanted || set.Scope == full {
+	if wanted {
 		return set, nil
 	}
-	set.Scope = full
 	bare := set
+	bare.Scope = full
 	if describeScope(&bare); bare.Handle == set.Handle && bare.Device == set.Device {
-		return set, nil
+		return bare, nil
 	}
 	// The narrower scope does not cover the handle or the device, which makes it another token: check that one.
 	_, err = g.checkNested(ctx, bare, along)
@@ -141,6 +141,9 @@ func (g *embedGrant) outer(ctx context.Context, entries []nested.Entry, along []
 	domain, err := g.domainFor(g.r.client, g.r.Form)
 	if err != nil {
 		return claims.Set{}, err
+	}
+	if domain == "" && len(g.targets()) == 0 {
+		return claims.Set{}, severalDomains(g.r.client)
 	}
 	set := claims.Set{Issuer: g.issuer, Subject: g.r.client.ID, ClientID: g.r.client.ID, JKT: g.r.proof.JKT}
 	if set.Scope, err = g.narrowedScope(strings.Join(g.r.client.Scopes, " ")); err != nil {
