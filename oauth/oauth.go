@@ -49,6 +49,8 @@ type Domain struct {
 	Name string
 	// Providers are the ids of its OpenID providers, in the order that people see them in. No two domains share one.
 	Providers []string
+
+	uri string // the domain's own
 }
 
 // A Store is the part of storage that a [Provider] uses.
@@ -187,6 +189,10 @@ func New(cfg Config) (*Provider, error) {
 	for _, d := range cfg.Domains {
 		if len(d.Providers) == 0 {
 			return nil, fmt.Errorf("oauth: domain %s has no OpenID provider", d.Name)
+		}
+		var err error
+		if d.uri, err = p.accounts.DomainURI(d.Name); err != nil {
+			return nil, fmt.Errorf("oauth: %w", err)
 		}
 		p.domains[d.Name] = d
 	}

@@ -25,20 +25,12 @@ func (p *Provider) audience(c *clients.Client, domain string, resources []string
 		return nil, nil
 	}
 	if len(resources) == 0 {
-		own, err := p.accounts.DomainURI(domain)
-		return []string{own}, err
+		return []string{p.domains[domain].uri}, nil
 	}
-	allowed := append(slices.Clone(c.Resources), p.issuer)
-	for _, d := range c.Domains {
-		uri, err := p.accounts.DomainURI(d)
-		if err != nil {
-			return nil, err
-		}
-		allowed = append(allowed, uri)
-	}
-	var list []string
+	list := make([]string, 0, len(resources))
 	for _, r := range resources {
-		if !slices.Contains(allowed, r) {
+		ofDomain := func(name string) bool { return p.domains[name].uri == r }
+		if r == "" || r != p.issuer && !slices.Contains(c.Resources, r) && !slices.ContainsFunc(c.Domains, ofDomain) {
 			return nil, refuse(CodeInvalidTarget,
 				"The client is not registered for the resource "+named(r)+": name a resource of the client, the URI of "+
 					"one of its domains, or this issuer.")
