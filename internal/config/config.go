@@ -300,6 +300,18 @@ type Peer struct {
 	JWKS []byte
 	// Suspended keeps the peer in the list without trusting its tokens.
 	Suspended bool `key:"suspended"`
+	// Introspection limits what the clients and users of the peer are told about tokens.
+	Introspection PeerRelease `key:"introspection"`
+}
+
+// A PeerRelease is a [ClientRelease] for callers that a peer vouches for.
+type PeerRelease struct {
+	Claims []string `key:"claims" default:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens" oneof:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens"`
+	// Reasons tells them why a token is not active, if the peer gave them the scope introspect:reason.
+	Reasons  bool `key:"reasons"`
+	Pairwise bool `key:"pairwise"`
+	// Release is the policy that these keys describe.
+	Release *introspect.Release `json:"-"`
 }
 
 // A Secret is printed and marshalled as [secret]; string(s) is its value.

@@ -4,6 +4,8 @@ import (
 	"os"
 	"slices"
 	"strings"
+
+	"github.com/imidentity/issuer/introspect"
 )
 
 // peers checks the issuers of other domains. All entries of one issuer must name the same keys.
@@ -35,5 +37,7 @@ func (k *checker) peers() {
 				"the same issuer has another one above: the keys of an issuer are the same for all its domains")
 		}
 		files[p.Issuer] = p.JWKSFile
+		r := &p.Introspection
+		r.Release = k.policy(join(path, "introspection"), introspect.Policy{Claims: r.Claims, Reasons: r.Reasons, Pairwise: r.Pairwise})
 	}
 }

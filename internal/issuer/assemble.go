@@ -167,8 +167,8 @@ func (i *Instance) openServer(
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
 		Registry: registry, Statements: made, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts,
-		Introspector: introspector,
-		Proofs:       proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
+		Introspector: introspector, Peers: i.trusted,
+		Proofs: proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
 		Now: i.now, Log: i.log, Audit: i.audit,

@@ -4,11 +4,14 @@ import (
 	"context"
 	"crypto"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/trust"
@@ -20,13 +23,26 @@ type authority struct {
 	issuer  string
 	domains []string
 	ring    *keys.Ring
-	peers   atomic.Pointer[trust.Table]
+	peers   atomic.Pointer[peers]
 }
 
-var _ nested.OtherKeySource = (*authority)(nil)
+// peers are the issuers of other domains, and what their callers are told at introspection.
+type peers struct {
+	*trust.Table
+	listed   []trust.Peer
+	releases map[speaker]*introspect.Release
+}
+
+// A speaker is an issuer and a domain that it may speak for.
+type speaker struct{ issuer, domain string }
+
+var (
+	_ nested.OtherKeySource = (*authority)(nil)
+	_ server.Peers          = (*authority)(nil)
+)
 
 func newAuthority(cfg *config.Config, ring *keys.Ring) (*authority, error) {
-	peers, err := newPeers(cfg)
+	peers, err := newPeers(cfg, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -68,15 +84,31 @@ func (a *authority) Speaks(ctx context.Context, issuer, domain string) error {
 	return a.peers.Load().Speaks(ctx, issuer, domain)
 }
 
-// newPeers returns the table of peers. Their keys are fetched under the rules for outbound requests.
-func newPeers(cfg *config.Config) (*trust.Table, error) {
+// Domains returns the domains that a peer may speak for.
+func (a *authority) Domains(issuer string) ([]string, error) { return a.peers.Load().Domains(issuer) }
+
+// Release returns what callers from a peer are told.
+func (a *authority) Release(issuer, domain string) (*introspect.Release, bool) {
+	r, listed := a.peers.Load().releases[speaker{issuer, domain}]
+	return r, listed
+}
+
+// newPeers returns the peers of the settings. Their keys are fetched under the rules for outbound requests. If the issuers are those of
+// before, the keys that were fetched from them are kept. Nil stands for none before.
+func newPeers(cfg *config.Config, before *peers) (*peers, error) {
 	client, err := outbound(cfg)
 	if err != nil {
 		return nil, err
 	}
-	peers := make([]trust.Peer, len(cfg.Peers))
-	for i, p := range cfg.Peers {
-		peers[i] = trust.Peer{Domain: p.Domain, Issuer: p.Issuer, JWKS: p.JWKS, Suspended: p.Suspended}
+	p := &peers{releases: make(map[speaker]*introspect.Release)}
+	for _, e := range cfg.Peers {
+		p.listed = append(p.listed, trust.Peer{Domain: e.Domain, Issuer: e.Issuer, JWKS: e.JWKS, Suspended: e.Suspended})
+		p.releases[speaker{e.Issuer, e.Domain}] = e.Introspection.Release
 	}
-	return trust.NewTable(trust.Config{Peers: peers, Client: client, Development: cfg.Development})
+	if before != nil && reflect.DeepEqual(p.listed, before.listed) {
+		p.Table = before.Table
+		return p, nil
+	}
+	p.Table, err = trust.NewTable(trust.Config{Peers: p.listed, Client: client, Development: cfg.Development})
+	return p, err
 }

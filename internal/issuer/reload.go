@@ -3,7 +3,6 @@ package issuer
 import (
 	"fmt"
 	"log/slog"
-	"reflect"
 
 	"github.com/imidentity/issuer/internal/config"
 )
@@ -19,11 +18,9 @@ func (i *Instance) Reload(next *config.Config) error {
 		return err
 	}
 	// Steps that can fail come first. Unchanged peers keep the keys that were fetched from them.
-	peers := i.trusted.peers.Load()
-	if !reflect.DeepEqual(cfg.Peers, i.cfg.Peers) {
-		if peers, err = newPeers(cfg); err != nil {
-			return fmt.Errorf("apply the peers: %w", err)
-		}
+	peers, err := newPeers(cfg, i.trusted.peers.Load())
+	if err != nil {
+		return fmt.Errorf("apply the peers: %w", err)
 	}
 	if err := i.clients.configure(cfg); err != nil {
 		return fmt.Errorf("apply the clients: %w", err)

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"context"
+	"errors"
 	"net/url"
 	"slices"
 	"strings"
@@ -9,6 +11,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/oauth"
 )
@@ -25,7 +28,8 @@ type tokenCaller struct {
 // these, and shows it in one way:
 //
 //   - a client of this issuer, by its secret or a client assertion, with the scopes that it is registered for,
-//   - a client or a user of this issuer, by an access token of theirs, with the scopes of that token and a proof by its key.
+//   - a client or a user of this issuer, by an access token of theirs, with the scopes of that token and a proof by its key,
+//   - a client or a user of a trusted peer issuer, likewise.
 //
 // The caller needs the scope. An error may have been answered already, as one of [Server.bound].
 func (s *Server) caller(
@@ -46,17 +50,55 @@ func (s *Server) caller(
 		}
 		return by, params, err
 	}
-	err = s.bound(scope, func(c echo.Context, holder claims.Set) error {
-		if params, err = read(c); err != nil {
-			return err
-		}
-		if params.Has("client_secret") || params.Has("client_assertion") || params.Has("client_assertion_type") {
-			return invalid("The caller authenticates twice: use either an access token or the credentials of a client.")
-		}
+	holder, err := s.admit(c, s.asked, scope)
+	if err != nil {
+		return by, nil, err
+	}
+	if params, err = read(c); err != nil {
+		return by, nil, err
+	}
+	if params.Has("client_secret") || params.Has("client_assertion") || params.Has("client_assertion_type") {
+		return by, nil, invalid("The caller authenticates twice: use either an access token or the credentials of a client.")
+	}
+	if holder.Issuer != s.Issuer {
+		by.Caller, err = s.callerFrom(holder)
+	} else {
 		by.Caller, err = s.callerWith(holder)
-		return err
-	})(c)
+	}
 	return by, params, err
+}
+
+// Peers are the issuers of other domains that this issuer trusts.
+type Peers interface {
+	// Domains returns the domains that an issuer may speak for. The error says that it may speak for none.
+	Domains(issuer string) ([]string, error)
+	// Release returns what callers from an issuer that speaks for a domain are told; nil is everything. It returns false if the issuer
+	// is not listed for the domain.
+	Release(issuer, domain string) (*introspect.Release, bool)
+}
+
+// newAsked makes the issuer a resource for callers that ask about tokens: it also lets in who holds a token of a trusted peer for this
+// issuer alone.
+func (s *Server) newAsked() (*dpop.Resource, error) {
+	return dpop.NewResource(dpop.ResourceConfig{
+		Verifier:  s.Proofs,
+		PublicURL: s.Issuer,
+		Realm:     "issuer",
+		Token: func(ctx context.Context, token string) (dpop.Confirmation, error) {
+			own, err := s.ownToken(ctx, token)
+			if s.Peers == nil || !errors.Is(err, dpop.ErrInvalidToken) {
+				return own, err
+			}
+			set, good, err := s.Introspector.Peer(ctx, token)
+			if err != nil {
+				return dpop.Confirmation{}, err
+			}
+			if !good {
+				return dpop.Confirmation{}, dpop.ErrInvalidToken
+			}
+			return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
+		},
+	})
 }
 
 // An unregisteredError refuses a client that is not registered for a scope, however it asks.
@@ -104,5 +146,33 @@ func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
 		return introspect.Caller{}, err
 	}
 	caller.ClientID, caller.Resources, caller.Domains = "", nil, []string{id.User.Domain()}
+	return caller, nil
+}
+
+// callerFrom returns what the holder of an access token of a peer may see: tokens for the domain of the user, or for a service those
+// for the domains of its issuer. Nothing that is registered here is theirs, whatever their client is called.
+func (s *Server) callerFrom(holder claims.Set) (introspect.Caller, error) {
+	caller := introspect.Caller{Name: holder.Issuer + " " + holder.Subject, Scopes: strings.Fields(holder.Scope)}
+	if holder.Service() {
+		domains, err := s.Peers.Domains(holder.Issuer)
+		if err != nil { // it lost them a moment ago
+			return introspect.Caller{}, clients.ErrRemoved
+		}
+		caller.Domains = domains
+	} else {
+		id, err := holder.Identity()
+		if err != nil {
+			return introspect.Caller{}, err
+		}
+		caller.Domains = []string{id.User.Domain()}
+	}
+	releases := make([]*introspect.Release, len(caller.Domains))
+	for i, domain := range caller.Domains {
+		var listed bool
+		if releases[i], listed = s.Peers.Release(holder.Issuer, domain); !listed {
+			return introspect.Caller{}, clients.ErrRemoved
+		}
+	}
+	caller.Release = introspect.Narrowest(releases...)
 	return caller, nil
 }

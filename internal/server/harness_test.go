@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -80,6 +81,12 @@ var withGuests = map[string]string{"guests": "too"}
 func start(t *testing.T, fill map[string]string) *site {
 	t.Helper()
 	t.Parallel()
+	return startBeside(t, fill)
+}
+
+// startBeside is start for a further site of a test. The settings are those of testdata/FILE.yaml where fill has the file.
+func startBeside(t *testing.T, fill map[string]string) *site {
+	t.Helper()
 	public, admin := listen(t, "127.0.0.1:0"), listen(t, "127.0.0.1:0")
 	transport := &http.Transport{MaxIdleConnsPerHost: 32}
 	origin := "http://" + public.Addr().String()
@@ -158,7 +165,7 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 // settings reads testdata/settings.yaml with what is filled in.
 func settings(t *testing.T, fill map[string]string) *config.Config {
 	t.Helper()
-	text, err := os.ReadFile("testdata/settings.yaml")
+	text, err := os.ReadFile("testdata/" + cmp.Or(fill["file"], "settings") + ".yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,37 +19,50 @@ func (s *Server) newSelf() (*dpop.Resource, error) {
 		Verifier:  s.Proofs,
 		PublicURL: s.Issuer, // with its path, which handlers do not see
 		Realm:     "issuer",
-		Token: func(ctx context.Context, token string) (dpop.Confirmation, error) {
-			set, active, err := s.Introspector.Own(ctx, token)
-			if err != nil {
-				return dpop.Confirmation{}, err
-			}
-			// A token that others are shown, too, is not for this: it has the issuer as its one audience.
-			if !active || !slices.Equal(set.Audience, []string{s.Issuer}) {
-				return dpop.Confirmation{}, dpop.ErrInvalidToken
-			}
-			return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
-		},
+		Token:     s.ownToken,
 	})
+}
+
+// ownToken returns what a token of the issuer, for the issuer alone, is bound to.
+func (s *Server) ownToken(ctx context.Context, token string) (dpop.Confirmation, error) {
+	set, active, err := s.Introspector.Own(ctx, token)
+	if err != nil {
+		return dpop.Confirmation{}, err
+	}
+	// A token that others are shown, too, is not for this: it has the issuer as its one audience.
+	if !active || !slices.Equal(set.Audience, []string{s.Issuer}) {
+		return dpop.Confirmation{}, dpop.ErrInvalidToken
+	}
+	return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
 }
 
 // bound serves a route to clients that have a token with a scope and prove that they hold its key. The handler gets the
 // claims of the token. If the error is not that of the handler or of the scope, it has been answered already.
 func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.Set) error) echo.HandlerFunc {
 	return func(c echo.Context) error {
-		access, err := s.self.Check(c.Request(), s.source(c))
+		holder, err := s.admit(c, s.self, scope)
 		if err != nil {
-			s.metrics.refused(err)
-			s.self.Refuse(c.Response(), c.Request(), err)
 			return err
-		}
-		holder := access.Claims.(claims.Set)
-		trailOf(c).holder(&holder)
-		if !slices.Contains(strings.Fields(holder.Scope), scope) {
-			return &scopeError{scope}
 		}
 		return handler(c, holder)
 	}
+}
+
+// admit returns the claims of the token with which a request comes, if the resource lets it in and the token has the scope. An error of
+// the resource has been answered already.
+func (s *Server) admit(c echo.Context, resource *dpop.Resource, scope string) (claims.Set, error) {
+	access, err := resource.Check(c.Request(), s.source(c))
+	if err != nil {
+		s.metrics.refused(err)
+		resource.Refuse(c.Response(), c.Request(), err)
+		return claims.Set{}, err
+	}
+	holder := access.Claims.(claims.Set)
+	trailOf(c).holder(&holder)
+	if !slices.Contains(strings.Fields(holder.Scope), scope) {
+		return claims.Set{}, &scopeError{scope}
+	}
+	return holder, nil
 }
 
 // showsToken reports whether a request comes with a token of its own, and not with the credentials of a client.

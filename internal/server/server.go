@@ -47,9 +47,11 @@ type Config struct {
 	OAuth        *oauth.Provider
 	Accounts     *account.Accounts
 	Introspector *introspect.Introspector
-	Proofs       *dpop.Verifier
-	Keys         *keys.Ring
-	Store        storage.Store
+	// Peers are the issuers of other domains. Their clients and users may ask about tokens. Nil means that there are none.
+	Peers  Peers
+	Proofs *dpop.Verifier
+	Keys   *keys.Ring
+	Store  storage.Store
 	// ChooseHandle has the domains whose users may choose their handles.
 	ChooseHandle map[string]bool
 	// Systems are the identifier systems of the domains.
@@ -96,6 +98,7 @@ type Server struct {
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
 	self     *dpop.Resource // the issuer as a resource of its own
+	asked    *dpop.Resource // the same for callers of introspection, who may be from a peer
 	public   *echo.Echo
 	admin    *echo.Echo
 }
@@ -144,6 +147,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.self, err = s.newSelf(); err != nil {
+		return nil, err
+	}
+	if s.asked, err = s.newAsked(); err != nil {
 		return nil, err
 	}
 	s.public = s.router(s.publicRoutes())
