@@ -22,7 +22,8 @@ import (
 
 const (
 	redirectURI  = "http://127.0.0.1/callback"
-	people       = 128 // users at the OpenID provider
+	accounts     = 1024 // users at the OpenID provider
+	people       = 128  // those of them who have signed in before the measurement
 	loginCallers = 4
 )
 
@@ -43,7 +44,7 @@ func startProvider(issuers ...string) (*provider, error) {
 		uri := "http://" + addr + "/login/callback/" + providerID
 		cfg.Clients[0].RedirectURIs = append(cfg.Clients[0].RedirectURIs, uri)
 	}
-	for i := range people {
+	for i := range accounts {
 		name := personName(i)
 		cfg.People = append(cfg.People, devidp.Person{Subject: "subject-" + name, Username: name, Name: name, Email: name + "@example.com"})
 	}
@@ -75,7 +76,7 @@ func (u *subject) login(ctx context.Context, person int) (*session, error) {
 	app := &client.Client{Server: meta, ID: appID, HTTP: h}
 	// The token is for the issuer itself, so that /me accepts it.
 	flow := app.Begin(redirectURI, url.Values{"scope": {"im:handle im:device account"}, "resource": {u.url}})
-	name := personName(person % people)
+	name := personName(person)
 	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirectURI), map[string]string{"text": name, "password": name})
 	if err != nil {
 		return nil, err
@@ -98,7 +99,7 @@ func (u *subject) logins() *series {
 			err := together(loginCallers, func(caller int) error {
 				for i := caller; i < n; i += loginCallers {
 					begin := time.Now()
-					if _, err := u.login(ctx, first+i); err != nil {
+					if _, err := u.login(ctx, (first+i)%people); err != nil {
 						return err
 					}
 					latencies[caller] = append(latencies[caller], float64(time.Since(begin).Nanoseconds())/1e3)

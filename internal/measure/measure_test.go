@@ -75,11 +75,13 @@ func TestRun(t *testing.T) {
 // TestRunScale measures a small database.
 func TestRunScale(t *testing.T) {
 	var out bytes.Buffer
-	if err := run(t.Context(), []string{"-scale", "3000", "-dir", t.TempDir()}, os.Stdin, &out, io.Discard); err != nil {
+	args := []string{"-scale", "3000", "-rounds", "2", "-window", "50ms", "-dir", t.TempDir()}
+	if err := run(t.Context(), args, os.Stdin, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	for _, work := range []string{
-		"start until ready, 3000 users, cold", "longest wait", "300 of 3000 sessions", "GET /admin/devices", "3000 live revocations",
+		"start until ready, 3000 users, cold", "the ratio of both", "longest wait", "300 of 3000 sessions", "GET /admin/devices",
+		"3000 live revocations",
 	} {
 		if !strings.Contains(out.String(), work) {
 			t.Errorf("no row for %s in\n%s", work, out.String())

@@ -46,7 +46,7 @@ func (w *work) floor() string {
 // works are the requests that are measured. Their goals are those of docs/performance.md.
 func works() []*work {
 	refresh := func(callers int) func(*subject, *exchange) *series {
-		return func(u *subject, e *exchange) *series { return u.refresh(e, callers) }
+		return func(u *subject, e *exchange) *series { return u.refresh(e, divide(u.sessions[:callers], callers)) }
 	}
 	introspect := func(unseen bool) func(*subject, *exchange) *series {
 		return func(u *subject, e *exchange) *series { return u.introspect(e, unseen) }

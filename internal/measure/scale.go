@@ -26,11 +26,14 @@ const (
 	waitGoal   = 100  // ms that housekeeping holds a writer up
 	memoryGoal = 250  // MB with a million live revocations
 	mirrorGoal = 2000 // ms until ready with them
+	largeGoal  = 1.10 // cost of a refresh, in that of a small database
 )
 
-// A scaled is a database of n users under measurement.
+// A scaled is a database of n users under measurement. Beside it is a small one with the same sessions, for comparison.
 type scaled struct {
 	*subject
+	small  *subject
+	o      options
 	n      int
 	stderr io.Writer
 	rows   []row
@@ -38,19 +41,22 @@ type scaled struct {
 
 // measureScale measures what depends on the size of the database.
 func measureScale(ctx context.Context, o options, c conditions, place placement, dir string, stdout, stderr io.Writer) error {
-	issuers, provider, err := newIssuers([]string{o.binary}, dir, place)
+	issuers, provider, err := newIssuers([]string{o.binary, o.binary}, dir, place)
 	if err != nil {
 		return err
 	}
 	defer provider.close()
-	s := &scaled{subject: &subject{issuer: issuers[0]}, n: o.scale, stderr: stderr}
+	s := &scaled{
+		subject: &subject{issuer: issuers[0]}, small: &subject{issuer: issuers[1]}, o: o, n: o.scale, stderr: stderr,
+	}
 	steps := []struct {
 		says string
 		do   func(context.Context) error
 	}{
-		{"Making the database, and signing a user in.", s.begin},
+		{"Making the databases, and signing users in.", s.begin},
 		{fmt.Sprintf("Adding %d users.", s.n), func(ctx context.Context) error { return s.addUsers(ctx, provider.url) }},
 		{"Starting.", s.starts},
+		{"Refreshing in the large and in the small database.", s.comparing},
 		{"Refreshing without housekeeping, and listing devices.", s.running},
 		{"Refreshing during housekeeping.", s.sweeping},
 		{fmt.Sprintf("Adding %d revocations, and starting.", s.n), s.revocations},
@@ -68,24 +74,37 @@ func (s *scaled) add(work, unit string, value, goal float64) {
 	s.rows = append(s.rows, row{Work: work, Unit: unit, Cost: spread{value, value, value}, Goal: goal})
 }
 
-// begin has the issuer make its database, with one user who is signed in.
+// begin has both issuers make their databases, with the users who are signed in. Their rows are spread over the large one, because ids
+// are random: one refresh hardly reads the pages of the next.
 func (s *scaled) begin(ctx context.Context) error {
-	return s.run(ctx, func(time.Duration) error {
-		signedIn, err := s.login(ctx, 0)
-		s.sessions = []*session{signedIn}
-		return err
-	})
+	signedIn := min(max(s.n/1000, callers), accounts)
+	for _, u := range []*subject{s.subject, s.small} {
+		err := u.during(ctx, func(time.Duration) error {
+			for i := range signedIn {
+				one, err := u.login(ctx, i)
+				if err != nil {
+					return err
+				}
+				u.sessions = append(u.sessions, one)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
-// run starts the issuer, does something, and stops it.
-func (s *scaled) run(ctx context.Context, do func(ready time.Duration) error) error {
-	ready, err := s.start(ctx)
+// during starts the issuer, does something, and stops it.
+func (u *subject) during(ctx context.Context, do func(ready time.Duration) error) error {
+	ready, err := u.start(ctx)
 	if err != nil {
 		return err
 	}
-	s.conns = pool{addr: s.addr}
-	defer s.conns.close()
-	return errors.Join(do(ready), s.stop())
+	u.conns = pool{addr: u.addr}
+	defer u.conns.close()
+	return errors.Join(do(ready), u.stop())
 }
 
 // expired tells whether the session of the user i has expired: those of the last tenth.
@@ -115,7 +134,7 @@ func (s *scaled) starts(ctx context.Context) error {
 		state string
 		goal  float64
 	}{{"cold", coldGoal}, {"warm", 0}} {
-		err := s.run(ctx, func(ready time.Duration) error {
+		err := s.during(ctx, func(ready time.Duration) error {
 			s.add(fmt.Sprintf("start until ready, %d users, %s", s.n, start.state), "ms", float64(ready.Nanoseconds())/1e6, start.goal)
 			return nil
 		})
@@ -126,8 +145,30 @@ func (s *scaled) starts(ctx context.Context) error {
 	return nil
 }
 
+// comparing refreshes in both databases in turn, by 16 callers.
+func (s *scaled) comparing(ctx context.Context) error {
+	return s.during(ctx, func(time.Duration) error {
+		return s.small.during(ctx, func(time.Duration) error {
+			var e exchange
+			large := s.refresh(&e, divide(s.sessions, callers))
+			small := s.small.refresh(&e, divide(s.small.sessions, callers))
+			if err := rotate(ctx, []*series{large, small}, s.o.rounds, s.o.window, func(int) {}); err != nil {
+				return err
+			}
+			s.rows = append(s.rows,
+				row{
+					Work: fmt.Sprintf("refresh, 16 callers, %d sessions of %d in turn", len(s.sessions), s.n), Unit: "µs",
+					Cost: spreadOf(large.cpu),
+				},
+				row{Work: "the same in a small database", Unit: "µs", Cost: spreadOf(small.cpu)})
+			s.add("the ratio of both", "times", median(ratios(large.cpu, small.cpu)), largeGoal)
+			return nil
+		})
+	})
+}
+
 func (s *scaled) running(ctx context.Context) error {
-	return s.run(ctx, func(time.Duration) error {
+	return s.during(ctx, func(time.Duration) error {
 		waits, err := s.refreshFor(ctx, s.slice())
 		if err != nil {
 			return err
@@ -146,7 +187,7 @@ func (s *scaled) slice() time.Duration {
 // refreshFor refreshes one session after the other for a while and returns the latencies in microseconds.
 func (s *scaled) refreshFor(ctx context.Context, long time.Duration) ([]float64, error) {
 	var e exchange
-	work := s.refresh(&e, 1)
+	work := s.refresh(&e, divide(s.sessions, 1))
 	var all []float64
 	for begin := time.Now(); time.Since(begin) < long; {
 		act, err := work.prepare(ctx, 100)
@@ -173,7 +214,7 @@ func (s *scaled) sweeping(ctx context.Context) error {
 	s.issuer.binary, s.issuer.args = self, []string{sweepingArgument}
 	var waits []float64
 	for range 20 {
-		err := s.run(ctx, func(time.Duration) error {
+		err := s.during(ctx, func(time.Duration) error {
 			more, err := s.refreshFor(ctx, s.slice())
 			waits = append(waits, more...)
 			return err
@@ -213,7 +254,7 @@ func (s *scaled) revocations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.run(ctx, func(ready time.Duration) error {
+	return s.during(ctx, func(ready time.Duration) error {
 		s.add(fmt.Sprintf("start until ready, %d live revocations", s.n), "ms", float64(ready.Nanoseconds())/1e6, mirrorGoal)
 		if _, err := s.refreshFor(ctx, time.Second); err != nil {
 			return err

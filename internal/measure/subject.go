@@ -240,8 +240,10 @@ func (u *subject) links(sample *exchange) *series {
 	}}
 }
 
-// refresh refreshes in several sessions at once. Each caller has a session and uses the refresh token of the last answer.
-func (u *subject) refresh(sample *exchange, callers int) *series {
+// refresh refreshes by several callers at once. Each has sessions of its own, which take turns, and uses the refresh tokens of their
+// last answers.
+func (u *subject) refresh(sample *exchange, owned [][]*session) *series {
+	callers := len(owned)
 	return &series{pid: u.pid(), least: 10 * callers, prepare: func(ctx context.Context, n int) (action, error) {
 		conns, err := u.conns.take(ctx, callers)
 		if err != nil {
@@ -250,15 +252,15 @@ func (u *subject) refresh(sample *exchange, callers int) *series {
 		proofs := make([][]string, callers)
 		for i := range proofs {
 			count := (n + callers - 1 - i) / callers // n in all
-			if proofs[i], err = u.proofs(ctx, u.sessions[i].signer, count, "POST", "/token", ""); err != nil {
+			if proofs[i], err = u.proofsOf(ctx, owned[i], count); err != nil {
 				return nil, err
 			}
 		}
 		return func(context.Context) ([]float64, error) {
 			latencies := make([][]float64, callers)
 			err := together(callers, func(i int) error {
-				s := u.sessions[i]
-				for _, proof := range proofs[i] {
+				for turn, proof := range proofs[i] {
+					s := owned[i][turn%len(owned[i])]
 					begin := time.Now()
 					request := u.request("/token", url.Values{
 						"grant_type": {"refresh_token"}, "client_id": {appID}, "refresh_token": {s.refresh},
@@ -278,4 +280,29 @@ func (u *subject) refresh(sample *exchange, callers int) *series {
 			return flatten(latencies), err
 		}, nil
 	}}
+}
+
+// proofsOf makes n proofs for the token endpoint, by the keys of the sessions in turn.
+func (u *subject) proofsOf(ctx context.Context, sessions []*session, n int) ([]string, error) {
+	proofs := make([]string, n)
+	for first := range sessions[:min(n, len(sessions))] {
+		count := (n + len(sessions) - 1 - first) / len(sessions) // n in all
+		list, err := u.proofs(ctx, sessions[first].signer, count, "POST", "/token", "")
+		if err != nil {
+			return nil, err
+		}
+		for i, proof := range list {
+			proofs[first+i*len(sessions)] = proof
+		}
+	}
+	return proofs, nil
+}
+
+// divide gives each of n callers its part of the sessions.
+func divide(sessions []*session, n int) [][]*session {
+	owned := make([][]*session, n)
+	for i, s := range sessions {
+		owned[i%n] = append(owned[i%n], s)
+	}
+	return owned
 }
