@@ -53,7 +53,7 @@ type Config struct {
 	Domains []Domain
 	// TokenLife is the longest life of an access token. Revocations last at least as long. Required.
 	TokenLife time.Duration
-	// MaxDevices is how many active devices a user may have: those with a live session or a standing delegation. Required.
+	// MaxDevices is how many active devices a user may have: those with a live session or a live delegation. Required.
 	MaxDevices int
 	// MaxStatements is how many live statements a user may have made. Zero means 1000.
 	MaxStatements int

@@ -76,27 +76,30 @@ func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 }
 
 // DeviceFits returns [ErrTooManyDevices] if d would be one device too many for its user. Only active devices count: those with a
-// live session or under a standing delegation. So a device that is active already always fits, and a device that was signed out
+// live session or under a live delegation. So a device that is active already always fits, and a device that was signed out
 // counts as a new one. DeviceFits uses d.Domain, d.User and d.ID; a new device has no ID yet.
 //
 // Call it with the store before the user is asked for consent, so that no code is issued that cannot be redeemed.
 // [Accounts.BindDevice] checks again in its transaction, which decides.
 func (a *Accounts) DeviceFits(ctx context.Context, r ActiveDevices, d storage.Device) error {
-	active, err := r.ActiveDevices(ctx, d.Domain, d.User, a.now())
+	now, limit := a.now(), int(a.maxDevices.Load())
+	active, err := r.CountActiveDevices(ctx, d.Domain, d.User, now, limit)
 	if err != nil {
 		return fmt.Errorf("account: count devices: %w", err)
 	}
-	others := int64(0)
-	for _, other := range active {
-		if other.ID == d.ID {
-			return nil // also if the limit was lowered since
+	if active < limit {
+		return nil
+	}
+	if d.ID != "" { // an active device fits, also if the limit was lowered since
+		fits, err := r.DeviceActive(ctx, d.Domain, d.ID, now)
+		if err != nil {
+			return fmt.Errorf("account: count devices: %w", err)
 		}
-		others++
+		if fits {
+			return nil
+		}
 	}
-	if others >= a.maxDevices.Load() {
-		return ErrTooManyDevices
-	}
-	return nil
+	return ErrTooManyDevices
 }
 
 // BindDevice makes d a live device of its user, in the transaction that redeems a login: it adds a new device, or checks one

@@ -29,9 +29,10 @@ type Store interface {
 	Withdrawal(ctx context.Context) (storage.Withdrawal, error)
 }
 
-// ActiveDevices reads the active devices of a user. Every [storage.Reader] does.
+// ActiveDevices counts the active devices of users. Every [storage.Reader] does.
 type ActiveDevices interface {
-	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]storage.Device, error)
+	CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+	DeviceActive(ctx context.Context, domain, id string, now time.Time) (bool, error)
 }
 
 // users reads users. Every [storage.Reader] does.

@@ -57,7 +57,7 @@ type Domain struct {
 type Store interface {
 	Reader
 	Pushed(ctx context.Context, uri [32]byte) (storage.Pushed, error)
-	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]storage.Device, error)
+	account.ActiveDevices
 	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
 }
 

@@ -151,13 +151,23 @@ func (x Intercepted) DevicesAfter(ctx context.Context, domain, user, after strin
 	return x.Store.DevicesAfter(ctx, domain, user, after, limit)
 }
 
-// ActiveDevices implements [Store].
-func (x Intercepted) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (r0 []Device, err error) {
-	if err = x.before("ActiveDevices"); err != nil {
+// CountActiveDevices implements [Store].
+func (x Intercepted) CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountActiveDevices"); err != nil {
 		return r0, err
 	}
-	defer x.done("ActiveDevices", x.start())
-	return x.Store.ActiveDevices(ctx, domain, user, now)
+	defer x.done("CountActiveDevices", x.start())
+	return x.Store.CountActiveDevices(ctx, domain, user, now, limit)
+}
+
+// DeviceActive implements [Store].
+func (x Intercepted) DeviceActive(ctx context.Context, domain, id string, now time.Time) (r0 bool, err error) {
+	if err = x.before("DeviceActive"); err != nil {
+		return r0, err
+	}
+	defer x.done("DeviceActive", x.start())
+	return x.Store.DeviceActive(ctx, domain, id, now)
 }
 
 // Session implements [Store].
@@ -466,12 +476,19 @@ func (x interceptedReader) DevicesAfter(ctx context.Context, domain, user, after
 	return x.reader.DevicesAfter(ctx, domain, user, after, limit)
 }
 
-func (x interceptedReader) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (
-	r0 []Device, err error) {
-	if err = x.before("ActiveDevices"); err != nil {
+func (x interceptedReader) CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountActiveDevices"); err != nil {
 		return r0, err
 	}
-	return x.reader.ActiveDevices(ctx, domain, user, now)
+	return x.reader.CountActiveDevices(ctx, domain, user, now, limit)
+}
+
+func (x interceptedReader) DeviceActive(ctx context.Context, domain, id string, now time.Time) (r0 bool, err error) {
+	if err = x.before("DeviceActive"); err != nil {
+		return r0, err
+	}
+	return x.reader.DeviceActive(ctx, domain, id, now)
 }
 
 func (x interceptedReader) Session(ctx context.Context, id string) (r0 Grant, r1 User, r2 Device, err error) {

@@ -53,9 +53,13 @@ type Reader interface {
 	// their ids; only those of user if user is not empty. A page that is not full is the last one.
 	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]Device, error)
 
-	// ActiveDevices returns the devices of user that can be used at now, oldest first: those that are not removed and have
-	// a live grant, or were added under a delegation that is neither withdrawn nor expired.
-	ActiveDevices(ctx context.Context, domain, user string, now time.Time) ([]Device, error)
+	// CountActiveDevices returns how many devices of user are active at now, at most limit: those that are not removed and have a
+	// live grant, or were added under a delegation that is neither withdrawn nor expired.
+	CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+
+	// DeviceActive reports whether the device of that id is active at now, as [Reader.CountActiveDevices] counts it. It is false
+	// if there is no such device.
+	DeviceActive(ctx context.Context, domain, id string, now time.Time) (bool, error)
 
 	// Session returns the grant of that id with its user and device, all read at one moment.
 	Session(ctx context.Context, id string) (Grant, User, Device, error)

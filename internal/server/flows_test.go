@@ -19,6 +19,7 @@ var stored = map[string]string{"replay": "storage"}
 var flows = []flow{
 	{"first login, pushed", stored, 40, firstLogin},
 	{"login of a known device", nil, 10, knownDevice},
+	{"login of a known device at the limit", map[string]string{"devices": "1"}, 10, knownDeviceAtLimit},
 	{"login with a choice of handle", map[string]string{"choose": "true"}, 25, choosingLogin},
 	{"choice of domain and provider", nil, 10, choosingPlace},
 	{"refresh", stored, 9, refreshing},
@@ -282,6 +283,24 @@ func knownDevice(t *testing.T, s *site) []step {
 		}
 	}
 	return []step{same, s.aliveStep(t, d, &held)}
+}
+
+// knownDeviceAtLimit is a login of the only device that its user may have.
+func knownDeviceAtLimit(t *testing.T, s *site) []step {
+	s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
+	ofDevice := url.Values{"dpop_jkt": {d.JKT()}}
+	code := s.code(t, "alice", ofDevice)
+	same := s.codeStep(t, d, &code, &held)
+	same.again = func(durable bool) answer {
+		if durable {
+			wantError(t, same.ask(), http.StatusBadRequest, "invalid_grant")
+			s.faults.quietly(func() { code = s.code(t, "alice", ofDevice) })
+		}
+		return same.ask()
+	}
+	return []step{same}
 }
 
 // choosingLogin is that of a person whose handle is taken, and who chooses another one on a page.

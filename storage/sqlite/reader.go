@@ -112,14 +112,6 @@ var (
 	selectDevicesAfter     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
 	selectUserDevicesAfter = statement("SELECT " + deviceColumns + " FROM devices INDEXED BY devices_user " +
 		"WHERE domain = ? AND user_id = ? AND id > ? ORDER BY id LIMIT ?")
-	// The cost grows with the grants and delegated devices of the user, not with all devices that they ever had.
-	selectActiveDevices = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ?1 AND user_id = ?2 AND removed_at = 0 " +
-		"AND id IN (SELECT device_id FROM grants WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 " +
-		"AND (idle_at = 0 OR idle_at > ?3) AND (expires_at = 0 OR expires_at > ?3) " +
-		"UNION ALL SELECT d.id FROM devices d INDEXED BY devices_delegated " +
-		"JOIN statements s ON s.jti = d.delegation AND s.domain = d.domain " +
-		"WHERE d.domain = ?1 AND d.user_id = ?2 AND d.removed_at = 0 AND d.delegation <> '' " +
-		"AND " + standing("s") + " AND (s.expires_at = 0 OR s.expires_at > ?3)) ORDER BY created_at, id")
 	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
 		of("d", deviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
 		"JOIN devices d ON d.domain = g.domain AND d.id = g.device_id WHERE g.id = ?")
@@ -218,14 +210,6 @@ func (r *reader) DevicesAfter(ctx context.Context, domain, user, after string, l
 	} else {
 		err = r.rows(ctx, selectUserDevicesAfter, next, domain, user, after, limit)
 	}
-	return devices, err
-}
-
-func (r *reader) ActiveDevices(ctx context.Context, domain, user string, now time.Time) (devices []storage.Device, err error) {
-	err = r.rows(ctx, selectActiveDevices, func() []any {
-		devices = append(devices, storage.Device{})
-		return deviceDest(&devices[len(devices)-1])
-	}, domain, user, millis(now))
 	return devices, err
 }
 

@@ -66,15 +66,39 @@ func testActiveDevices(t *testing.T, s storage.Store) {
 		granted("emigrant", func(g *storage.Grant) { g.Domain = "example.org" }))
 
 	want := []string{"device-delegated", "device-endless", "device-one", "device-twice"}
-	list, err := s.ActiveDevices(t.Context(), domain, user, at)
+	all, err := s.Devices(t.Context(), domain, user)
+	if err != nil {
+		t.Fatal(err)
+	}
 	var got []string
-	for _, d := range list {
-		got = append(got, d.ID)
+	for _, d := range all {
+		active, err := s.DeviceActive(t.Context(), domain, d.ID, at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if active {
+			got = append(got, d.ID)
+		}
 	}
-	if err != nil || !slices.Equal(got, want) {
-		t.Errorf("ActiveDevices = %q, %v, want %q", got, err, want)
+	if !slices.Equal(got, want) {
+		t.Errorf("active devices = %q, want %q", got, want)
 	}
-	if whole, err := s.Device(t.Context(), domain, "device-delegated"); err != nil || len(list) == 0 || list[0] != whole {
-		t.Errorf("ActiveDevices gives %+v, want %+v, %v", list, whole, err)
+	for _, test := range []struct {
+		domain, user string
+		limit, want  int
+	}{
+		{domain, user, 100, 4}, {domain, user, 4, 4}, {domain, user, 3, 3},
+		{domain, user, 1, 1}, {domain, user, 0, 0}, {domain, user, -1, 0},
+		{domain, "user-bob", 100, 1}, {"example.org", user, 100, 1}, {domain, "user-nobody", 100, 0},
+	} {
+		if n, err := s.CountActiveDevices(t.Context(), test.domain, test.user, at, test.limit); err != nil || n != test.want {
+			t.Errorf("CountActiveDevices(%s, %s, limit %d) = %d, %v, want %d", test.domain, test.user, test.limit, n, err, test.want)
+		}
+	}
+	if n, err := s.CountActiveDevices(t.Context(), domain, user, at.Add(ms), 100); err != nil || n != 3 {
+		t.Errorf("CountActiveDevices after the delegation has expired = %d, %v, want 3", n, err)
+	}
+	if active, err := s.DeviceActive(t.Context(), domain, "device-nobody", at); err != nil || active {
+		t.Errorf("DeviceActive of no device = %t, %v, want false", active, err)
 	}
 }
