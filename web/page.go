@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -59,7 +60,6 @@ type view struct {
 	Body      any // the values of the page in the frame
 	Service   Service
 	RequestID string
-	CSS       template.CSS
 }
 
 //go:embed page.css
@@ -71,11 +71,14 @@ var style = func() string {
 	return "'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) + "'"
 }()
 
+// pageSize is more than most pages have.
+const pageSize = 8 << 10
+
 // write renders the whole page before it sends any of it. The page's policy forbids everything but the style sheet, the inline
 // logo and, if targets is not nil, forms that are sent to the issuer and redirected from there to the targets.
 func write(w http.ResponseWriter, status int, t *template.Template, v view, targets []string) error {
-	v.CSS = template.CSS(css)
 	var body bytes.Buffer
+	body.Grow(pageSize)
 	if err := t.Execute(&body, v); err != nil {
 		return err
 	}
@@ -88,6 +91,7 @@ func write(w http.ResponseWriter, status int, t *template.Template, v view, targ
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src "+style+images+
 		"; base-uri 'none'; form-action "+formAction(targets)+"; frame-ancestors 'none'")
 	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Length", strconv.Itoa(body.Len())) // otherwise net/http sends it in chunks
 	w.WriteHeader(status)
 	_, err := w.Write(body.Bytes())
 	return err

@@ -21,7 +21,7 @@ type Form struct {
 	RequestID                      string
 }
 
-// parse makes a page from its part within the frame.
+// parse makes a page from its part within the frame. The style sheet is part of its text, so it is not escaped for each answer.
 func parse(body string) *template.Template {
 	frame := template.Must(template.New("frame").Parse(`<!doctype html>
 <html lang="en">
@@ -29,7 +29,7 @@ func parse(body string) *template.Template {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>{{.Title}}</title>
-<style>{{.CSS}}</style>
+<style>` + css + `</style>
 </head>
 <body>
 <main>
