@@ -31,8 +31,8 @@ var (
 	ErrUserID = errors.New("account: the provider's user id cannot be used")
 	// ErrHandleTaken is returned for a handle that another user has, or had before.
 	ErrHandleTaken = errors.New("account: handle is taken")
-	// ErrSignedIn is returned by [PendingSignIn.Insert] if the person has meanwhile become a user by another first login.
-	ErrSignedIn = errors.New("account: the person has signed in meanwhile")
+	// ErrSignedIn is returned by [PendingSignIn.Insert] if another first login of the same account has created the user meanwhile.
+	ErrSignedIn = errors.New("account: another first login has created the user meanwhile")
 	// ErrNoHandle is returned for a first login without a handle.
 	ErrNoHandle = errors.New("account: the provider names no handle")
 	// ErrKeyInUse is returned for a key that is bound to a device of another user or to a removed device.

@@ -94,7 +94,7 @@ func (a *Accounts) newUser(s SignIn) (PendingSignIn, error) {
 
 // Insert stores a new user with their link and their names, as a step of the caller's transaction, which must not commit after
 // an error. Without a new user it does nothing. A name conflict is [ErrHandleTaken] or, for an id that the provider names,
-// [ErrUserTaken]; it never leads to a suffix or a link. [ErrSignedIn] says that another first login of the same person was
+// [ErrUserTaken]; it never leads to a suffix or a link. [ErrSignedIn] says that another first login of the same account was
 // faster: the caller prepares the sign-in again.
 func (p PendingSignIn) Insert(ctx context.Context, tx storage.Tx) error {
 	if !p.New {

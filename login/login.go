@@ -1,4 +1,4 @@
-// Package login logs a person in at an OpenID provider (OpenID Connect Core 1.0 §3.1, the authorization code flow,
+// Package login logs a user in at an OpenID provider (OpenID Connect Core 1.0 §3.1, the authorization code flow,
 // with PKCE and RFC 9207).
 //
 // [Provider.Begin] returns the URL to send the browser to, and a [Pending] to store until the browser returns. [Provider.Finish]
@@ -70,7 +70,7 @@ func rejected(part, format string, args ...any) error {
 type Config struct {
 	// ID names the provider within the service, as in the callback's path. Required.
 	ID string
-	// Name is shown to people. Empty means ID.
+	// Name is shown to users. Empty means ID.
 	Name string
 	// Domain is the domain whose users log in at this provider.
 	Domain string
@@ -93,7 +93,7 @@ type Config struct {
 	Rand io.Reader
 }
 
-// A Provider logs people in at one OpenID provider. Its methods may be called by several goroutines.
+// A Provider logs users in at one OpenID provider. Its methods may be called by several goroutines.
 type Provider struct {
 	cfg    Config
 	client *http.Client
@@ -138,7 +138,7 @@ func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, erro
 // ID returns the provider's name within the service.
 func (p *Provider) ID() string { return p.cfg.ID }
 
-// Name returns the provider's name for people.
+// Name returns the provider's name for users.
 func (p *Provider) Name() string { return cmp.Or(p.cfg.Name, p.cfg.ID) }
 
 // Issuer returns the provider's issuer identifier, which is the Issuer of each [Identity].

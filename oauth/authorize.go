@@ -82,7 +82,7 @@ func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authoriza
 	}
 	if a.Provider == "" && Silent(a.Request) {
 		return nil, p.Refuse(a.Request, CodeInteractionRequired,
-			"The person has several domains or OpenID providers to choose among: "+
+			"The user has several domains or OpenID providers to choose from: "+
 				"name them with im_domain and im_provider, or ask again without prompt=none.")
 	}
 	if params.Has("request_uri") {

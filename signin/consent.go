@@ -94,7 +94,7 @@ func (s *Logins) decide(ctx context.Context, v *visit, in Decide) (Outcome, erro
 		return nil, err
 	}
 	if !in.Allow {
-		out, err := s.deny(ctx, v, oauth.CodeAccessDenied, "The person did not allow it.")
+		out, err := s.deny(ctx, v, oauth.CodeAccessDenied, "The user did not allow it.")
 		if err == nil {
 			s.record(ctx, v, audit.ConsentDenied)
 		}

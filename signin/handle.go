@@ -16,7 +16,7 @@ import (
 func (s *Logins) askHandle(ctx context.Context, v *visit, id login.Identity, refusal error) (Outcome, error) {
 	if oauth.Silent(v.row.Request) {
 		return s.deny(ctx, v, oauth.CodeInteractionRequired,
-			"The person has to choose a handle first: ask again without prompt=none.")
+			"The user has to choose a handle first: ask again without prompt=none.")
 	}
 	next, err := s.newPending("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
 		progress{Step: stepHandle, Identity: id})

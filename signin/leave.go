@@ -8,7 +8,7 @@ import (
 
 // cancel sends the user back to the app, which is told access_denied.
 func (s *Logins) cancel(ctx context.Context, v *visit, _ Cancel) (Outcome, error) {
-	return s.deny(ctx, v, oauth.CodeAccessDenied, "The person cancelled the sign-in.")
+	return s.deny(ctx, v, oauth.CodeAccessDenied, "The user cancelled the sign-in.")
 }
 
 // useAnother sends a user who wants to use another account back to the OpenID provider, to sign in anew. The step does not

@@ -134,9 +134,9 @@ type Option struct{ Value, Label string }
 type HandleQuestion struct {
 	// Handle is the text to begin with: the provider's proposal, or what was sent before.
 	Handle string
-	// Fault is why Handle cannot be had, as far as [account.HandleRefusal] has words for it. It is never nil.
+	// Fault is why Handle cannot be had, as far as [account.HandleRefusal] can say. It is never nil.
 	Fault error
-	// Result is what people would read of Handle; empty if it is not valid. Before and After are what stands around a handle.
+	// Result is Handle as people write it, with the domain; empty if it is not valid. Before and After are what stands around a handle.
 	Result, Before, After string
 	System                claims.System
 	// Targets are the URLs that the browser may be sent to after the choice.
@@ -146,7 +146,7 @@ type HandleQuestion struct {
 // A ConsentQuestion asks whether the app may act for the user.
 type ConsentQuestion struct {
 	oauth.Consent
-	// Person is what people read of the user's handle.
+	// Person is the handle of the user, as people write it.
 	Person string
 	// Provider is the URL of the OpenID provider; empty if the provider is no longer configured.
 	Provider string

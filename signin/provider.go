@@ -96,11 +96,11 @@ func (s *Logins) signIn(ctx context.Context, v *visit, id login.Identity, handle
 
 // providerRefused tells the app what the provider said, as far as OAuth has a word for it.
 func (s *Logins) providerRefused(ctx context.Context, v *visit, upstream *login.Refused) (Outcome, error) {
-	code, description := oauth.CodeAccessDenied, "The person or the sign-in service refused."
+	code, description := oauth.CodeAccessDenied, "The user or the sign-in service refused."
 	switch upstream.Code {
 	case "login_required", "interaction_required", "consent_required", "account_selection_required":
 		// OpenID Connect Core 1.0 §3.1.2.6: the app asked for prompt=none, and that was not enough.
-		code, description = upstream.Code, "The sign-in service must talk to the person: ask again without prompt=none."
+		code, description = upstream.Code, "The sign-in service must interact with the user: ask again without prompt=none."
 	case oauth.CodeTemporarilyUnavailable, oauth.CodeServerError:
 		code, description = oauth.CodeTemporarilyUnavailable, "The sign-in service cannot work now."
 	}

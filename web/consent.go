@@ -16,7 +16,7 @@ import (
 type Consent struct {
 	oauth.Consent
 	Form
-	// Person is what people read of the user's handle.
+	// Person is the handle of the user, as people write it.
 	Person string
 }
 
