@@ -51,6 +51,9 @@ type Client struct {
 	RequirePAR bool
 	// RequireDPoPJKT refuses authorization requests without dpop_jkt.
 	RequireDPoPJKT bool
+	// SignedResponseAlg is the algorithm of the signed answers that the client gets at introspection (RFC 9701 §6). Empty means that it
+	// gets JSON unless a request asks for a signed answer.
+	SignedResponseAlg string
 	// Release is what the client is told at introspection; nil for everything.
 	Release *introspect.Release
 }

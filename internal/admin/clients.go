@@ -145,7 +145,7 @@ func (a *API) client(k Client) api.Client {
 		ID: k.ID, Name: e.Name, Source: api.SourceSettings, Auth: e.Auth, Public: e.Auth == "none", FirstParty: e.FirstParty,
 		RedirectURIs: e.RedirectURIs, Grants: present(e.Grants), Scopes: present(e.Scopes), Domains: present(e.Domains),
 		Resources: e.Resources, Embed: e.Embed, DPoP: e.DPoP, RequirePAR: e.RequirePAR, RequireDPoPJKT: e.RequireDPoPJKT,
-		JWKS: e.JWKS, JWKSURI: e.JWKSURI,
+		JWKS: e.JWKS, JWKSURI: e.JWKSURI, SignedResponseAlg: e.SignedResponseAlg,
 	}
 	if r := e.Introspection; r.Release != nil {
 		v.Introspection = &api.Release{Claims: r.Claims, Reasons: &r.Reasons, Pairwise: r.Pairwise}

@@ -122,6 +122,7 @@ func printClient(s *streams, k api.Client) error {
 	flag("require_dpop_jkt", k.RequireDPoPJKT)
 	line("jwks", k.JWKS)
 	line("jwks_uri", k.JWKSURI)
+	line("introspection_signed_response_alg", k.SignedResponseAlg)
 	if r := k.Introspection; r != nil {
 		line("introspection.claims", r.Claims...)
 		line("introspection.reasons", strconv.FormatBool(r.Reasons == nil || *r.Reasons))
@@ -151,6 +152,7 @@ type clientsAddCmd struct {
 	RequireDPoPJKT bool     `name:"require-dpop-jkt" help:"Its authorization requests must name their key."`
 	JWKS           string   `name:"jwks" xor:"keys" placeholder:"FILE" help:"File with its public keys, a JWK Set."`
 	JWKSURI        string   `name:"jwks-uri" xor:"keys" placeholder:"URL" help:"The URL where it publishes them."`
+	SignedAlg      string   `name:"introspection-signed-response-alg" placeholder:"ALG" help:"The algorithm that all answers at introspection are signed with: that of signing.alg."`
 	ReleaseClaims  []string `name:"introspection-claim" sep:"none" placeholder:"MEMBER" help:"A member of answers that it gets at introspection (all)."`
 	HideReasons    bool     `name:"introspection-no-reasons" help:"It is never told why a token is not active."`
 	Pairwise       bool     `name:"introspection-pairwise" help:"It gets ids of users and devices that no other caller gets."`
@@ -169,7 +171,7 @@ func (c *clientsAddCmd) Run(ctx context.Context, s *streams) error {
 	registration := api.NewClient{
 		ID: c.ID, Name: c.Name, Auth: c.Auth, FirstParty: c.FirstParty, RedirectURIs: c.RedirectURIs, Grants: c.Grants,
 		Scopes: c.Scopes, Domains: c.Domains, Resources: c.Resources, Embed: c.Embed, DPoP: c.DPoP,
-		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, JWKSURI: c.JWKSURI,
+		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, JWKSURI: c.JWKSURI, SignedResponseAlg: c.SignedAlg,
 	}
 	if c.ReleaseClaims != nil || c.HideReasons || c.Pairwise {
 		reasons := !c.HideReasons

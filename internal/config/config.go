@@ -272,6 +272,8 @@ type Client struct {
 	RequirePAR bool `key:"require_par"`
 	// RequireDPoPJKT tells that its authorization requests must name their key (RFC 9449 §10).
 	RequireDPoPJKT bool `key:"require_dpop_jkt"`
+	// SignedResponseAlg has all answers at introspection signed with this algorithm (RFC 9701 §6), which is that of signing.alg.
+	SignedResponseAlg string `key:"introspection_signed_response_alg" oneof:"ES256,EdDSA,RS256"`
 	// Introspection limits what the client is told about tokens.
 	Introspection ClientRelease `key:"introspection"`
 }

@@ -13,7 +13,7 @@ func (c *Config) Registration(data []byte, secret [32]byte) (Client, error) {
 				d.report("secret_sha256", "cannot be set here: the issuer makes the secret")
 			}
 			client.SecretSHA256 = secret
-			(&checker{decoder: d, Config: &Config{Development: c.Development, Domains: c.Domains}}).client(&client, "")
+			(&checker{decoder: d, Config: &Config{Development: c.Development, Domains: c.Domains, Signing: c.Signing}}).client(&client, "")
 		}
 	}
 	if len(d.errs) > 0 {

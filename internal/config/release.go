@@ -12,6 +12,9 @@ func (k *checker) release(c *Client, path string) {
 	if _, given := k.where[key]; given && !slices.Contains(c.Scopes, introspect.ScopeIntrospect) && !slices.Contains(c.Scopes, "feed") {
 		k.warn(key, "has no effect without the scope introspect: add it or leave the key out")
 	}
+	if alg := join(path, "introspection_signed_response_alg"); c.SignedResponseAlg != "" && c.SignedResponseAlg != k.Signing.Alg {
+		k.report(alg, "%q is not what this issuer signs with: signing.alg is %s", c.SignedResponseAlg, k.Signing.Alg)
+	}
 	r := &c.Introspection
 	r.Release = k.policy(key, introspect.Policy{Claims: r.Claims, Reasons: r.Reasons, Pairwise: r.Pairwise})
 }

@@ -32,6 +32,12 @@ func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err err
 			}
 		}
 	}
+	for i, client := range m.Clients {
+		if alg := client.SignedResponseAlg; alg != "" && alg != c.Signing.Alg {
+			d.report(join(index("clients", i), "introspection_signed_response_alg"),
+				"%q is what this issuer signs with after a restart: restart the issuer to apply this file", alg)
+		}
+	}
 	for i, p := range m.Peers {
 		if served[p.Domain] {
 			d.report(join(index("peers", i), "domain"),

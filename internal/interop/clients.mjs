@@ -43,6 +43,15 @@ async function step(name, run) {
   console.log(`${name}: ${what}${refused ? ` (${refused} retry with a nonce)` : ''}`)
 }
 
+// altered is fetch, but that it changes the signature of a signed answer.
+async function altered(url, options) {
+  const response = await counted(url, options)
+  if (!/introspection.*jwt/.test(response.headers.get('content-type'))) return response
+  const [header, payload, signature] = (await response.text()).split('.')
+  const other = signature.replace(/^./, (c) => (c === 'A' ? 'B' : 'A'))
+  return new Response([header, payload, other].join('.'), { status: response.status, headers: response.headers })
+}
+
 const whose = (claims) => [claims.handle, claims.sub, claims.device, claims.cnf?.jkt].join()
 const decode = (token) => JSON.parse(Buffer.from(token.split('.')[1], 'base64url'))
 const expectInvalidGrant = (err) => {
@@ -106,6 +115,17 @@ async function openidClient() {
   await step('openid-client introspection', async () => {
     const answer = await oidc.tokenIntrospection(peer, tokens.access_token)
     return `active ${answer.active}, same identity ${whose(answer) === whose(claims)}`
+  })
+  await step('openid-client signed introspection', async () => {
+    const metadata = { introspection_signed_response_alg: app.serverMetadata().introspection_signing_alg_values_supported[0] }
+    const signed = await oidc.discovery(issuer, PEER_ID, metadata, oidc.ClientSecretBasic(PEER_SECRET), {
+      ...options, execute: [...execute, oidc.enableNonRepudiationChecks],
+    })
+    const answer = await oidc.tokenIntrospection(signed, tokens.access_token)
+    const none = await oidc.tokenIntrospection(signed, 'never-issued')
+    signed[oidc.customFetch] = altered
+    const changed = await oidc.tokenIntrospection(signed, tokens.access_token).then(() => 'accepted', (err) => err.code)
+    return `active ${answer.active}, same identity ${whose(answer) === whose(claims)}, no token ${JSON.stringify(none)}, another signature ${changed}`
   })
   await step('openid-client resource', async () => {
     const { resource, close } = await resourceServer(app.serverMetadata())
@@ -199,6 +219,19 @@ async function oauth4webapi() {
   await step('oauth4webapi introspection', async () => {
     const answer = await introspect()
     return `active ${answer.active}, same identity ${whose(answer) === whose(claims)}`
+  })
+  await step('oauth4webapi signed introspection', async () => {
+    const signed = { ...peer, introspection_signed_response_alg: as.introspection_signing_alg_values_supported[0] }
+    const ask = async (token, fetch) => {
+      const response = await oauth.introspectionRequest(as, signed, secret, token, { ...options, [oauth.customFetch]: fetch })
+      const answer = await oauth.processIntrospectionResponse(as, signed, response)
+      await oauth.validateApplicationLevelSignature(as, response, options)
+      return answer
+    }
+    const answer = await ask(tokens.access_token, counted)
+    const none = await ask('never-issued', counted)
+    const changed = await ask(tokens.access_token, altered).then(() => 'accepted', (err) => err.code)
+    return `active ${answer.active}, same identity ${whose(answer) === whose(claims)}, no token ${JSON.stringify(none)}, another signature ${changed}`
   })
   await step('oauth4webapi resource', async () => {
     const { resource, close } = await resourceServer(as)

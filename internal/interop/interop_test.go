@@ -148,6 +148,7 @@ func steps(library, handle, discovered string) []string {
 		"refresh: dpop token, same identity true, new tokens true",
 		"client_credentials: dpop token of peer (1 retry with a nonce)",
 		"introspection: active true, same identity true",
+		`signed introspection: active true, same identity true, no token {"active":false}, another signature OAUTH_INVALID_RESPONSE`,
 		"resource: validateJwtAccessToken, same identity true",
 		"revocation: without a proof invalid_dpop_proof, active false",
 		"end of session: the session has ended",

@@ -141,6 +141,7 @@ func oauthClient(c config.Client) clients.Client {
 		Domains: c.Domains, Resources: c.Resources,
 		FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional",
 		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, Release: c.Introspection.Release,
+		SignedResponseAlg: c.SignedResponseAlg,
 	}
 	switch c.Auth {
 	case "secret":

@@ -62,7 +62,7 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"internal/httpapi", "internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "statements", "storage", "types/api", "web",
+		"internal/httpapi", "internal/jose", "internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "statements", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli": {

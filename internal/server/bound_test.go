@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"testing"
@@ -53,6 +54,12 @@ type rawBody string
 // held sends a request with a token and a proof of its key. Values are sent as a form, and what is none as JSON.
 func (s *site) held(t *testing.T, d *device, token, method, path string, body any) answer {
 	t.Helper()
+	return s.heldWith(t, d, token, method, path, body, nil)
+}
+
+// heldWith is held with further headers.
+func (s *site) heldWith(t *testing.T, d *device, token, method, path string, body any, header http.Header) answer {
+	t.Helper()
 	text, contentType := "", ""
 	switch body := body.(type) {
 	case nil:
@@ -68,6 +75,7 @@ func (s *site) held(t *testing.T, d *device, token, method, path string, body an
 		text, contentType = string(data), "application/json"
 	}
 	req := s.request(t, method, path, text)
+	maps.Copy(req.Header, header)
 	if contentType != "" {
 		req.Header.Set("Content-Type", contentType)
 	}

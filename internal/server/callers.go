@@ -22,6 +22,20 @@ type tokenCaller struct {
 	// assertion is the client assertion that the caller authenticated with, nil if there was none. It is spent before the answer is
 	// sent.
 	assertion *clients.Assertion
+	// id and issuer name the caller in the aud of signed answers: the id of a client or the URI of a user, and the issuer of a client of
+	// a peer.
+	id, issuer string
+	// signedAlg is the algorithm of signed answers that the client is registered for, empty for none.
+	signedAlg string
+}
+
+// audience is the aud of answers that are signed for the caller. A client of a peer is named together with its issuer, since a client
+// here may have the same id.
+func (by *tokenCaller) audience() introspect.Audience {
+	if by.issuer != "" {
+		return introspect.Audience{by.id, by.issuer}
+	}
+	return introspect.Audience{by.id}
 }
 
 // caller authenticates the caller of an endpoint that tells about tokens, and reads the parameters of the request. A caller is one of
@@ -43,7 +57,7 @@ func (s *Server) caller(
 		if err != nil {
 			return by, nil, err
 		}
-		by.assertion = assertion
+		by.assertion, by.id, by.signedAlg = assertion, client.ID, client.SignedResponseAlg
 		by.Caller, err = callerOf(client)
 		if err == nil && !slices.Contains(by.Scopes, scope) {
 			err = &unregisteredError{scope}
@@ -60,11 +74,15 @@ func (s *Server) caller(
 	if params.Has("client_secret") || params.Has("client_assertion") || params.Has("client_assertion_type") {
 		return by, nil, invalid("The caller authenticates twice: use either an access token or the credentials of a client.")
 	}
-	if holder.Issuer != s.Issuer {
-		by.Caller, err = s.callerFrom(holder)
-	} else {
-		by.Caller, err = s.callerWith(holder)
+	by.id = holder.Subject
+	if holder.Issuer == s.Issuer {
+		err = s.callerWith(holder, &by)
+		return by, params, err
 	}
+	if holder.Service() {
+		by.issuer = holder.Issuer
+	}
+	by.Caller, err = s.callerFrom(holder)
 	return by, params, err
 }
 
@@ -127,26 +145,27 @@ func callerOf(client *clients.Client) (introspect.Caller, error) {
 	}, nil
 }
 
-// callerWith returns what the holder of an access token may see, with the scopes of that token. The token of a service sees
-// what its client may see. The token of a user sees what is for the domain of the user.
-func (s *Server) callerWith(holder claims.Set) (introspect.Caller, error) {
+// callerWith sets what the holder of an access token may see, with the scopes of that token. The token of a service sees what its
+// client may see. The token of a user sees what is for the domain of the user.
+func (s *Server) callerWith(holder claims.Set, by *tokenCaller) error {
 	client, ok := s.OAuth.Client(holder.ClientID)
 	if !ok { // it was removed a moment ago
-		return introspect.Caller{}, clients.ErrRemoved
+		return clients.ErrRemoved
 	}
-	caller := introspect.Caller{
+	by.Caller = introspect.Caller{
 		Name: holder.Subject, ClientID: client.ID, Resources: client.Resources, Domains: client.Domains,
 		Scopes: strings.Fields(holder.Scope), Release: client.Release, JTI: holder.JTI,
 	}
 	if holder.Service() {
-		return caller, nil
+		by.signedAlg = client.SignedResponseAlg
+		return nil
 	}
 	id, err := holder.Identity()
 	if err != nil {
-		return introspect.Caller{}, err
+		return err
 	}
-	caller.ClientID, caller.Resources, caller.Domains = "", nil, []string{id.User.Domain()}
-	return caller, nil
+	by.ClientID, by.Resources, by.Domains = "", nil, []string{id.User.Domain()}
+	return nil
 }
 
 // callerFrom returns what the holder of an access token of a peer may see: tokens for the domain of the user, or for a service those

@@ -21,16 +21,29 @@ func (s *Server) introspect(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	signed, err := s.signs(c, &by, introspect.MediaTypeSigned)
+	if err != nil {
+		return err
+	}
 	verdict, err := s.Introspector.Introspect(c.Request().Context(), by.Caller, q)
 	if err != nil {
 		return err
+	}
+	answer := verdict.Answer()
+	var jwt string
+	if signed {
+		if jwt, err = s.signAnswer(&by, &answer); err != nil {
+			return err
+		}
 	}
 	// The caller's client assertion is spent after the answer is computed and before it is sent.
 	if err := s.Registry.Spend(c.Request().Context(), by.assertion); err != nil {
 		return err
 	}
 	s.metrics.introspected(verdict.Active)
-	answer := verdict.Answer()
+	if signed {
+		return writeSigned(c, introspect.MediaTypeSigned, jwt)
+	}
 	return writeJSON(c, append(answer.AppendJSON(make([]byte, 0, 1024)), '\n'))
 }
 

@@ -30,6 +30,7 @@ type metadata struct {
 	IntrospectionEndpoint         string   `json:"introspection_endpoint"`
 	IntrospectionAuthMethods      []string `json:"introspection_endpoint_auth_methods_supported"`
 	IntrospectionAuthAlgs         []string `json:"introspection_endpoint_auth_signing_alg_values_supported"`
+	IntrospectionAlgs             []string `json:"introspection_signing_alg_values_supported"` // RFC 9701 §7
 	PAREndpoint                   string   `json:"pushed_authorization_request_endpoint"`
 	RequirePAR                    bool     `json:"require_pushed_authorization_requests"`
 	CodeChallengeMethods          []string `json:"code_challenge_methods_supported"`
@@ -39,6 +40,7 @@ type metadata struct {
 }
 
 func (s *Server) describe() ([]byte, error) {
+	_, alg, _ := s.Keys.Signer()
 	confidential := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	all := append([]string{"none"}, confidential...)
 	body, err := json.Marshal(metadata{
@@ -58,6 +60,7 @@ func (s *Server) describe() ([]byte, error) {
 		IntrospectionEndpoint:         s.Issuer + "/introspect",
 		IntrospectionAuthMethods:      confidential,
 		IntrospectionAuthAlgs:         assertion.Algorithms,
+		IntrospectionAlgs:             []string{alg},
 		PAREndpoint:                   s.Issuer + "/par",
 		CodeChallengeMethods:          []string{"S256"},
 		AuthorizationResponseIss:      true,

@@ -15,20 +15,21 @@ type Client struct {
 	Source string `json:"source"`
 	Auth   string `json:"auth,omitempty"`
 	// Secret is only in the answer that adds the client or replaces its secret.
-	Secret         string   `json:"secret,omitempty"`
-	Public         bool     `json:"public"`
-	FirstParty     bool     `json:"first_party,omitempty"`
-	RedirectURIs   []string `json:"redirect_uris,omitempty"`
-	Grants         []string `json:"grants"`
-	Scopes         []string `json:"scopes"`
-	Domains        []string `json:"domains"`
-	Resources      []string `json:"resources,omitempty"`
-	Embed          []string `json:"embed,omitempty"`
-	DPoP           string   `json:"dpop,omitempty"`
-	RequirePAR     bool     `json:"require_par,omitempty"`
-	RequireDPoPJKT bool     `json:"require_dpop_jkt,omitempty"`
-	JWKS           string   `json:"jwks,omitempty"`
-	JWKSURI        string   `json:"jwks_uri,omitempty"`
+	Secret            string   `json:"secret,omitempty"`
+	Public            bool     `json:"public"`
+	FirstParty        bool     `json:"first_party,omitempty"`
+	RedirectURIs      []string `json:"redirect_uris,omitempty"`
+	Grants            []string `json:"grants"`
+	Scopes            []string `json:"scopes"`
+	Domains           []string `json:"domains"`
+	Resources         []string `json:"resources,omitempty"`
+	Embed             []string `json:"embed,omitempty"`
+	DPoP              string   `json:"dpop,omitempty"`
+	RequirePAR        bool     `json:"require_par,omitempty"`
+	RequireDPoPJKT    bool     `json:"require_dpop_jkt,omitempty"`
+	JWKS              string   `json:"jwks,omitempty"`
+	JWKSURI           string   `json:"jwks_uri,omitempty"`
+	SignedResponseAlg string   `json:"introspection_signed_response_alg,omitempty"`
 	// Introspection is what the client is told about tokens; absent if it is told everything.
 	Introspection  *Release   `json:"introspection,omitempty"`
 	CreatedAt      *time.Time `json:"created_at,omitempty"`
@@ -41,22 +42,23 @@ type Client struct {
 
 // A NewClient is the registration of a client, with the keys that the settings file has for clients.
 type NewClient struct {
-	ID             string   `json:"id"`
-	Name           string   `json:"name,omitempty"`
-	Auth           string   `json:"auth"`
-	FirstParty     bool     `json:"first_party,omitempty"`
-	RedirectURIs   []string `json:"redirect_uris,omitempty"`
-	Grants         []string `json:"grants,omitempty"`
-	Scopes         []string `json:"scopes,omitempty"`
-	Domains        []string `json:"domains,omitempty"`
-	Resources      []string `json:"resources,omitempty"`
-	Embed          []string `json:"embed,omitempty"`
-	DPoP           string   `json:"dpop,omitempty"`
-	RequirePAR     bool     `json:"require_par,omitempty"`
-	RequireDPoPJKT bool     `json:"require_dpop_jkt,omitempty"`
-	JWKS           string   `json:"jwks,omitempty"`
-	JWKSURI        string   `json:"jwks_uri,omitempty"`
-	Introspection  *Release `json:"introspection,omitempty"`
+	ID                string   `json:"id"`
+	Name              string   `json:"name,omitempty"`
+	Auth              string   `json:"auth"`
+	FirstParty        bool     `json:"first_party,omitempty"`
+	RedirectURIs      []string `json:"redirect_uris,omitempty"`
+	Grants            []string `json:"grants,omitempty"`
+	Scopes            []string `json:"scopes,omitempty"`
+	Domains           []string `json:"domains,omitempty"`
+	Resources         []string `json:"resources,omitempty"`
+	Embed             []string `json:"embed,omitempty"`
+	DPoP              string   `json:"dpop,omitempty"`
+	RequirePAR        bool     `json:"require_par,omitempty"`
+	RequireDPoPJKT    bool     `json:"require_dpop_jkt,omitempty"`
+	JWKS              string   `json:"jwks,omitempty"`
+	JWKSURI           string   `json:"jwks_uri,omitempty"`
+	SignedResponseAlg string   `json:"introspection_signed_response_alg,omitempty"`
+	Introspection     *Release `json:"introspection,omitempty"`
 }
 
 // A Release says what a client is told at introspection. In a registration, absent members have the defaults of the settings file.

@@ -28,7 +28,9 @@ import (
 func init() {
 	// Media types of the document that the library does not know by itself.
 	openapi3filter.RegisterBodyDecoder("application/jwk-set+json", openapi3filter.JSONBodyDecoder)
-	openapi3filter.RegisterBodyDecoder("text/html", openapi3filter.PlainBodyDecoder)
+	for _, text := range []string{"text/html", "application/token-introspection+jwt", "application/im-introspection-batch+jwt"} {
+		openapi3filter.RegisterBodyDecoder(text, openapi3filter.PlainBodyDecoder)
+	}
 }
 
 // A Contract is an OpenAPI document and what was seen of it.
