@@ -27,6 +27,7 @@ package dpop
 
 import (
 	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -104,6 +105,22 @@ func named(value string) string { return errtext.Quote(value, maxNamed) }
 
 // ATH returns the `ath` claim for an access token: the base64url of its SHA-256 (RFC 9449 §4.2).
 func ATH(accessToken string) string {
-	sum := sha256.Sum256([]byte(accessToken))
-	return base64.RawURLEncoding.EncodeToString(sum[:])
+	var text [athSize]byte
+	encodeATH(&text, accessToken)
+	return string(text[:])
+}
+
+// isATH reports whether ath is that of an access token. It allocates nothing for a token of usual size.
+func isATH(ath, accessToken string) bool {
+	var want [athSize]byte
+	encodeATH(&want, accessToken)
+	return subtle.ConstantTimeCompare([]byte(ath), want[:]) == 1
+}
+
+const athSize = (sha256.Size*8 + 5) / 6 // characters of 6 bits
+
+func encodeATH(text *[athSize]byte, accessToken string) {
+	var buffer [1 << 10]byte
+	sum := sha256.Sum256(append(buffer[:0], accessToken...))
+	base64.RawURLEncoding.Encode(text[:], sum[:])
 }

@@ -12,7 +12,7 @@ import (
 // fit.
 func (s *Resource) origin(r *http.Request) (string, error) {
 	candidates := s.origins
-	if s.trusted(parseNode(r.RemoteAddr)) {
+	if len(s.cfg.TrustedProxies) > 0 && s.trusted(parseNode(r.RemoteAddr)) {
 		told, err := forwarded(r.Header)
 		if err != nil {
 			return "", err

@@ -181,6 +181,37 @@ func TestReviewA3TokenOfAnotherKey(t *testing.T) {
 	}
 }
 
+// A token that is bound to another key is refused wherever else it mentions the key of the proof.
+func TestTokenOfAnotherKeyMentionsTheKey(t *testing.T) {
+	g := newGuarded(t, true, nil)
+	resource, err := dpop.NewResource(dpop.ResourceConfig{
+		Verifier: g.Verifier, PublicURL: public,
+		Token: func(context.Context, string) (dpop.Confirmation, error) { return dpop.Confirmation{JKT: "other"}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.Handler = resource.Protect(http.NotFoundHandler())
+	signer := newSigner(t, p256(t))
+	for name, claims := range map[string]map[string]any{
+		"as a value":        {"cnf": map[string]any{"jkt": "other"}, "sub": signer.JKT()},
+		"as a name":         {"cnf": map[string]any{"jkt": "other"}, signer.JKT(): true},
+		"in act":            {"cnf": map[string]any{"jkt": "other"}, "act": map[string]any{"cnf": map[string]any{"jkt": signer.JKT()}}},
+		"in place of other": {"cnf": map[string]any{"jkt": signer.JKT()}},
+	} {
+		token := unsigned(t, map[string]any{"typ": "at+jwt", "alg": "ES256"}, claims)
+		proof, err := signer.Proof(dpop.ProofParams{
+			Method: "GET", URL: public + "/thing", Nonce: g.nonce(t), AccessToken: token, IssuedAt: g.clock.now(),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if w := g.ask(t, "DPoP "+token, proof); w.Code != 401 || !strings.Contains(w.Body.String(), `"error":"invalid_token"`) {
+			t.Errorf("%s: answer = %d %s, want invalid_token", name, w.Code, w.Body)
+		}
+	}
+}
+
 // BenchmarkRefused refuses proofs for each part and, in the same run, verifies bare P-256 signatures: x-bare-verify is
 // what a refusal costs. By default the most expensive one is a bad ES384 signature; ES512 shows what the setting costs.
 func BenchmarkRefused(b *testing.B) {

@@ -90,7 +90,7 @@ func (v *Verifier) CheckPresentation(ctx context.Context, r PresentationRequest)
 		return nil, refuse("aud", "not a name of this verifier")
 	case subtle.ConstantTimeCompare([]byte(p.Nonce), []byte(r.Nonce)) == 0:
 		return nil, refuse("nonce", "not the one that this verifier gave")
-	case subtle.ConstantTimeCompare([]byte(p.ATH), []byte(ATH(r.AccessToken))) == 0:
+	case !isATH(p.ATH, r.AccessToken):
 		return nil, refuse("ath", "not the hash of this access token")
 	}
 	if p.epoch, err = v.cfg.Replay.Epoch(ctx); err != nil {
@@ -122,5 +122,9 @@ func (p *Presentation) parseClaims(payload []byte) error {
 // [ErrReplayFull], or "cannot know".
 func (v *Verifier) SpendPresentation(ctx context.Context, p *Presentation, source netip.Addr) error {
 	key := replayKey(kindPresentation, v.cfg.Namespace, p.JKT, p.JTI)
-	return v.spent(v.cfg.Replay.Spend(ctx, p.epoch, key, p.until, source), refuse("iat", forgotten))
+	err := v.cfg.Replay.Spend(ctx, p.epoch, key, p.until, source)
+	if err == nil {
+		return nil
+	}
+	return notSpent(err, refuse("iat", forgotten))
 }

@@ -1,7 +1,9 @@
 package dpop
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"net/http"
@@ -148,8 +150,8 @@ func (s *Resource) Admit(ctx context.Context, r Request, source netip.Addr) (*Ac
 	if err != nil {
 		return nil, err
 	}
-	// Most tokens say themselves whose they are. One that names another key is refused before any signature is verified.
-	if jkt := claimedJKT(r.AccessToken); jkt != "" && jkt != claimed.JKT() {
+	// Most tokens name their key. One that names another is refused before any signature is verified.
+	if namesOtherKey(r.AccessToken, claimed.JKT()) {
 		return nil, errOtherKey
 	}
 	proof, err := claimed.Verify()
@@ -182,18 +184,25 @@ func (s *Resource) token(ctx context.Context, token string) (Confirmation, error
 
 var errOtherKey = invalidToken("bound to another key than that of the proof")
 
-// claimedJKT returns the `cnf.jkt` of an access token that is a JWT (RFC 9449 §6.1), and "" for any other. The token is
-// not verified, and of its parts only the claims are read: they can only count against it.
-func claimedJKT(token string) (jkt string) {
+// namesOtherKey reports whether an access token is a JWT whose `cnf.jkt` (RFC 9449 §6.1) is not jkt. The token is not verified:
+// its claims can only count against it.
+func namesOtherKey(token, jkt string) bool {
 	_, rest, _ := strings.Cut(token, ".")
 	encoded, signature, _ := strings.Cut(rest, ".")
 	if len(token) > maxClaimed || strings.Contains(signature, ".") {
-		return ""
+		return false
 	}
-	payload, err := jose.DecodeBase64(encoded)
-	if err != nil {
-		return ""
+	var buffer [1 << 10]byte
+	payload, err := base64.RawURLEncoding.AppendDecode(buffer[:0], []byte(encoded))
+	if err != nil || bytes.Contains(payload, []byte(jkt)) { // mostly as cnf.jkt; [ResourceConfig.Token] reads that
+		return false
 	}
+	claimed := claimedJKT(payload)
+	return claimed != "" && claimed != jkt
+}
+
+// claimedJKT returns the `cnf.jkt` of the claims of an access token, and "" if there is none.
+func claimedJKT(payload []byte) (jkt string) {
 	_ = jose.Object(payload, func(name string, value []byte) error { // [ResourceConfig.Token] refuses a malformed one
 		if name != "cnf" {
 			return nil

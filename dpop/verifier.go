@@ -2,7 +2,6 @@ package dpop
 
 import (
 	"context"
-	"crypto/subtle"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -109,8 +108,7 @@ func (u *Unverified) Verify() (*Proof, error) {
 	if err := verify(u.jws, u.proof.Key); err != nil { // check 6
 		return nil, err
 	}
-	p := u.proof
-	return &p, nil
+	return &u.proof, nil
 }
 
 // Read is the first part of [Verifier.Check]: every check but the signature. A caller that can refuse the request for
@@ -151,7 +149,7 @@ func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 	if err := v.checkTime(p); err != nil { // checks 10 and 11
 		return nil, err
 	}
-	if r.AccessToken != "" && subtle.ConstantTimeCompare([]byte(p.ATH), []byte(ATH(r.AccessToken))) == 0 { // check 12
+	if r.AccessToken != "" && !isATH(p.ATH, r.AccessToken) { // check 12
 		if p.ATH == "" {
 			return nil, refuse("ath", "missing")
 		}
@@ -219,19 +217,21 @@ func useNonce(p *Proof) error {
 // forgotten that since Check; [ErrReplayFull] if the store takes no more from source; any other error means
 // "cannot know".
 func (v *Verifier) Spend(ctx context.Context, p *Proof, source netip.Addr) error {
+	key := replayKey(kindProof, v.cfg.Namespace, p.JKT, p.JTI)
+	err := v.cfg.Replay.Spend(ctx, p.epoch, key, p.until, source)
+	if err == nil {
+		return nil
+	}
 	stale := refuse("iat", forgotten)
 	if v.cfg.Nonces != nil {
 		stale = useNonce(p)
 	}
-	key := replayKey(kindProof, v.cfg.Namespace, p.JKT, p.JTI)
-	return v.spent(v.cfg.Replay.Spend(ctx, p.epoch, key, p.until, source), stale)
+	return notSpent(err, stale)
 }
 
-// spent says what the store's answer means; stale is for one from another epoch.
-func (v *Verifier) spent(err, stale error) error {
+// notSpent returns the error of [Verifier.Spend] for an error of the store. It is stale if the store has a new epoch.
+func notSpent(err, stale error) error {
 	switch {
-	case err == nil:
-		return nil
 	case errors.Is(err, ErrReplayed):
 		return &ProofError{"jti", &reason{"this proof was used before", ErrReplayed}}
 	case errors.Is(err, ErrStaleEpoch):
