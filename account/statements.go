@@ -68,7 +68,8 @@ func (a *Accounts) AddStatement(ctx context.Context, tx storage.Tx, s storage.St
 // empty after the last page. If typ is not empty, it returns statements of this type only. An empty cursor asks for the first
 // page. A cursor stays valid when statements are made and end: no statement that is live all the time is left out or repeated.
 // The error is [ErrCursor] for a malformed cursor.
-func (a *Accounts) StatementPage(ctx context.Context, domain, user, typ, cursor string, limit int) ([]storage.Statement, string, error) {
+func (a *Accounts) StatementPage(ctx context.Context, r StandingStatements, domain, user, typ, cursor string,
+	limit int) ([]storage.Statement, string, error) {
 	var after storage.StatementCursor
 	if cursor != "" {
 		ms, jti, ok := strings.Cut(cursor, ".")
@@ -78,7 +79,7 @@ func (a *Accounts) StatementPage(ctx context.Context, domain, user, typ, cursor 
 		}
 		after = storage.StatementCursor{CreatedAt: time.UnixMilli(n), JTI: jti}
 	}
-	list, err := a.store.StandingStatements(ctx, domain, user, typ, a.now(), after, limit+1)
+	list, err := r.StandingStatements(ctx, domain, user, typ, a.now(), after, limit+1)
 	if err != nil {
 		return nil, "", fmt.Errorf("account: statements: %w", err)
 	}

@@ -71,7 +71,7 @@ func TestReviewA1StatementPages(t *testing.T) {
 		want = append(want, jti)
 	}
 	for cursor, pages := "", 0; ; pages++ {
-		list, next, err := a.StatementPage(t.Context(), domain, alice.ID, "im-actor+jwt", cursor, 3)
+		list, next, err := a.StatementPage(t.Context(), store, domain, alice.ID, "im-actor+jwt", cursor, 3)
 		if err != nil || len(list) > 3 {
 			t.Fatalf("StatementPage = %d statements, %v, want at most 3", len(list), err)
 		}
@@ -94,7 +94,7 @@ func TestReviewA1StatementPages(t *testing.T) {
 		t.Errorf("statements %q, want %q", got, want)
 	}
 	for _, bad := range []string{"x", ".", "1.", "!.jti"} {
-		if _, _, err := a.StatementPage(t.Context(), domain, alice.ID, "", bad, 3); !errors.Is(err, account.ErrCursor) {
+		if _, _, err := a.StatementPage(t.Context(), store, domain, alice.ID, "", bad, 3); !errors.Is(err, account.ErrCursor) {
 			t.Errorf("StatementPage from %q = %v, want %v", bad, err, account.ErrCursor)
 		}
 	}

@@ -23,8 +23,6 @@ type Store interface {
 	Devices(ctx context.Context, domain, user string) ([]storage.Device, error)
 	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Device, error)
 	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
-	StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
-		limit int) ([]storage.Statement, error)
 	StatementsAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Statement, error)
 	Withdrawal(ctx context.Context) (storage.Withdrawal, error)
 }
@@ -33,6 +31,12 @@ type Store interface {
 type ActiveDevices interface {
 	CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
 	DeviceActive(ctx context.Context, domain, id string, now time.Time) (bool, error)
+}
+
+// StandingStatements reads the live statements of a user. Every [storage.Reader] does.
+type StandingStatements interface {
+	StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
+		limit int) ([]storage.Statement, error)
 }
 
 // users reads users. Every [storage.Reader] does.

@@ -35,7 +35,7 @@ type Statement struct {
 //
 // A refusal is an [*oautherror.Error]; any other error means that nothing was decided.
 func (s *Service) Make(ctx context.Context, who Person, v nested.Statement) (Statement, error) {
-	user, device, err := s.counted(ctx, who)
+	user, device, err := s.counted(ctx, s.cfg.Store, who)
 	if err != nil {
 		return Statement{}, err
 	}

@@ -28,6 +28,7 @@ import (
 // A Store is the part of storage that a [Service] uses.
 type Store interface {
 	Reader
+	View(ctx context.Context, fn func(ctx context.Context, r storage.Reader) error) error
 	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
 }
 
@@ -121,8 +122,8 @@ var (
 )
 
 // counted returns the user and the device of a person, after the request was counted for the user.
-func (s *Service) counted(ctx context.Context, who Person) (storage.User, storage.Device, error) {
-	g, u, d, err := s.person(ctx, s.cfg.Store, who)
+func (s *Service) counted(ctx context.Context, r Reader, who Person) (storage.User, storage.Device, error) {
+	g, u, d, err := s.person(ctx, r, who)
 	if err == nil {
 		err = s.cfg.Limiter.User(u, g.Client)
 	}

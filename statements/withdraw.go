@@ -41,10 +41,16 @@ const MaxPage = 50
 // Own returns one page of the active statements of a type about a person, oldest first, without their tokens, and the cursor of
 // the next page; it is empty after the last one. The request counts for the user. Errors are those of [Service.Make].
 func (s *Service) Own(ctx context.Context, who Person, typ, cursor string, limit int) ([]nested.Statement, string, error) {
-	if _, _, err := s.counted(ctx, who); err != nil {
-		return nil, "", err
-	}
-	rows, next, err := s.cfg.Accounts.StatementPage(ctx, who.Domain, who.User, typ, cursor, min(limit, MaxPage))
+	var (
+		rows []storage.Statement
+		next string
+	)
+	err := s.cfg.Store.View(ctx, func(ctx context.Context, r storage.Reader) (err error) {
+		if _, _, err = s.counted(ctx, r, who); err == nil { // first, since the snapshot is that of the first read
+			rows, next, err = s.cfg.Accounts.StatementPage(ctx, r, who.Domain, who.User, typ, cursor, min(limit, MaxPage))
+		}
+		return err
+	})
 	if errors.Is(err, account.ErrCursor) {
 		return nil, "", oautherror.New(oautherror.InvalidRequest, "The parameter cursor is malformed: "+
 			"leave it out for the first page, and take it from the Link header for the next.")
@@ -58,7 +64,7 @@ func (s *Service) Own(ctx context.Context, who Person, typ, cursor string, limit
 // Withdraw ends a statement of a type about a person, with all that rests on it. The error is [account.ErrNoStatement] if there
 // is none; others are those of [Service.Make].
 func (s *Service) Withdraw(ctx context.Context, who Person, typ, jti string) error {
-	if _, _, err := s.counted(ctx, who); err != nil {
+	if _, _, err := s.counted(ctx, s.cfg.Store, who); err != nil {
 		return err
 	}
 	row, err := s.cfg.Store.Statement(ctx, jti)
@@ -75,7 +81,7 @@ func (s *Service) Withdraw(ctx context.Context, who Person, typ, jti string) err
 // refused from now on. The person sends the statement itself, since the server stores only its own, and along the tokens that the
 // statement names by digest. The result is the jti of the statement. Errors are those of [Service.Make].
 func (s *Service) WithdrawSigned(ctx context.Context, who Person, statement string, along []string) (jti string, err error) {
-	user, _, err := s.counted(ctx, who)
+	user, _, err := s.counted(ctx, s.cfg.Store, who)
 	if err != nil {
 		return "", err
 	}
