@@ -114,7 +114,7 @@ func (s *Server) newAsked() (*dpop.Resource, error) {
 			if !good {
 				return dpop.Confirmation{}, dpop.ErrInvalidToken
 			}
-			return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
+			return dpop.Confirmation{JKT: set.JKT, Claims: &set}, nil
 		},
 	})
 }

@@ -24,14 +24,11 @@ const (
 	preflightAge = "7200"
 )
 
-// share lets pages of other origins call the routes that are for programs (CORS: Fetch §3.2). It also covers refusals, because
-// a page must be able to read the reason and the nonce.
-//
-// Every origin is allowed, in every answer. These endpoints use no cookies and nothing else that a browser adds by itself, so
-// a page can do no more than a program elsewhere. Access-Control-Allow-Credentials is never sent, so a browser hides the
-// answers to requests with cookies. Routes that use cookies, /authorize and those that follow it, are not shared.
-func share(table []route) echo.MiddlewareFunc {
-	methods := make(map[string]string) // by path, as echo writes it
+// sharedRoutes are the methods of the routes that are shared, as a header has them, by path as echo writes it.
+type sharedRoutes map[string]string
+
+func sharedOf(table []route) sharedRoutes {
+	methods := make(sharedRoutes)
 	for _, r := range table {
 		if r.shared != anyOrigin {
 			continue
@@ -41,25 +38,35 @@ func share(table []route) echo.MiddlewareFunc {
 		}
 		methods[r.echoPath()] += r.method
 	}
-	origins, exposed := []string{"*"}, []string{sharedAnswerHeaders} // the same slices in every answer
-	return func(next echo.HandlerFunc) echo.HandlerFunc {
-		return func(c echo.Context) error {
-			allowed, shared := methods[c.Path()]
-			// The developer of a program must be able to read that a path is wrong.
-			missed := len(methods) > 0 && c.Path() == "" && !isPagePath(c.Request().URL.Path)
-			if !shared && !missed {
-				return next(c)
-			}
-			h := c.Response().Header()
-			h["Access-Control-Allow-Origin"], h["Access-Control-Expose-Headers"] = origins, exposed
-			if missed || c.Request().Method != http.MethodOptions {
-				return next(c)
-			}
-			h.Set("Access-Control-Allow-Methods", allowed)
-			h.Set("Access-Control-Allow-Headers", sharedRequestHeaders)
-			h.Set("Access-Control-Max-Age", preflightAge)
-			h.Set("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers") // Fetch §3.2.5: for caches
-			return next(c)                                                                 // echo answers 204 with Allow
-		}
+	return methods
+}
+
+// Values of headers that all shared answers have.
+var (
+	allOrigins = []string{"*"}
+	exposed    = []string{sharedAnswerHeaders}
+)
+
+// share lets pages of other origins call the routes that are for programs (CORS: Fetch §3.2). It also covers refusals, because
+// a page must be able to read the reason and the nonce.
+//
+// Every origin is allowed, in every answer. These endpoints use no cookies and nothing else that a browser adds by itself, so
+// a page can do no more than a program elsewhere. Access-Control-Allow-Credentials is never sent, so a browser hides the
+// answers to requests with cookies. Routes that use cookies, /authorize and those that follow it, are not shared.
+func (methods sharedRoutes) share(c echo.Context) {
+	allowed, shared := methods[c.Path()]
+	// The developer of a program must be able to read that a path is wrong.
+	missed := len(methods) > 0 && c.Path() == "" && !isPagePath(c.Request().URL.Path)
+	if !shared && !missed {
+		return
 	}
+	h := c.Response().Header()
+	h["Access-Control-Allow-Origin"], h["Access-Control-Expose-Headers"] = allOrigins, exposed
+	if missed || c.Request().Method != http.MethodOptions { // echo answers OPTIONS with 204 and Allow
+		return
+	}
+	h.Set("Access-Control-Allow-Methods", allowed)
+	h.Set("Access-Control-Allow-Headers", sharedRequestHeaders)
+	h.Set("Access-Control-Max-Age", preflightAge)
+	h.Set("Vary", "Access-Control-Request-Method, Access-Control-Request-Headers") // Fetch §3.2.5: for caches
 }

@@ -25,6 +25,10 @@ func newForwarded() *prometheus.CounterVec {
 
 // countForwarded counts how the header of a proxy is treated. See [dpop.Sender].
 func (s *Server) countForwarded(r *http.Request) {
+	named := len(r.Header["X-Forwarded-For"]) > 0 || len(r.Header["Forwarded"]) > 0
+	if !named && len(s.TrustedProxies) == 0 {
+		return
+	}
 	peer, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return // the admin socket has no addresses
@@ -32,7 +36,7 @@ func (s *Server) countForwarded(r *http.Request) {
 	count := func(outcome string) { s.metrics.forwarded.WithLabelValues(outcome).Inc() }
 	trusts := func(p netip.Prefix) bool { return p.Contains(peer.Addr().Unmap()) }
 	if !slices.ContainsFunc(s.TrustedProxies, trusts) {
-		if len(r.Header.Values("X-Forwarded-For")) > 0 || len(r.Header.Values("Forwarded")) > 0 {
+		if named {
 			count("ignored")
 		}
 		return

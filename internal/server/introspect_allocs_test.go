@@ -24,7 +24,7 @@ func (d *discarded) Write(b []byte) (int, error) { return len(b), nil }
 // TestIntrospectAllocations holds what the handler allocates for a question about a token that was seen before. net/http takes
 // some 20 allocations more for each request.
 func TestIntrospectAllocations(t *testing.T) {
-	const most = 26
+	const most = 18 // one more under the race detector than without
 	h := newBench(t)
 	var tokens client.Tokens
 	h.post(t, "/token", h.proofs(t, newSigner(t), 1)[0], url.Values{"grant_type": {"client_credentials"}}, &tokens)

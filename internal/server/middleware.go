@@ -17,7 +17,6 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
-	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -28,43 +27,63 @@ const (
 	headerNonce  = "Dpop-Nonce" // as net/http spells it
 )
 
-// observe gives each request an id, logs it when it is answered, and turns a panic into an answer. The log has the route,
-// never the URL, because a query may hold a code or a state.
-func (s *Server) observe(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) (err error) {
-		start := s.Now()
-		id, err := random.Text(s.Rand, 9)
-		if err != nil {
-			return fmt.Errorf("server: make a request id: %w", err)
-		}
-		c.Response().Header()[headerID] = []string{id}
-		s.countForwarded(c.Request())
-		defer func() {
-			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
-					panic(p)
-				}
-				s.Log.Error("panic", slog.String("id", id), slog.Any("value", p), slog.String("stack", string(debug.Stack())))
-				err = &oauth.Error{Code: oauth.CodeServerError, Description: "The server failed."}
-			}
+// A call is a request that is being served: the context of echo, with the trail of the request.
+type call struct {
+	echo.Context
+	trail trail
+}
+
+// observe returns the one middleware of a table of routes. It gives each request an id, sets the headers of every answer, logs the
+// request when it is answered, and turns a panic into an answer. The log has the route, never the URL, because a query may hold a
+// code or a state.
+func (s *Server) observe(shared sharedRoutes) echo.MiddlewareFunc {
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(routed echo.Context) (err error) {
+			start := time.Now()
+			id, err := s.ids.next()
 			if err != nil {
-				c.Error(err)
-				err = nil
+				return fmt.Errorf("server: make a request id: %w", err)
 			}
-			took := s.Now().Sub(start)
-			s.metrics.answered(c, c.Response().Status, took)
-			if ctx := c.Request().Context(); s.Log.Enabled(ctx, slog.LevelInfo) {
-				s.Log.LogAttrs(ctx, slog.LevelInfo, "request", slog.String("id", id), slog.String("method", c.Request().Method),
-					slog.String("route", c.Path()), slog.Int("status", c.Response().Status),
-					slog.Float64("duration_ms", milliseconds(took)))
-			}
-		}()
-		return next(c)
+			c := &call{Context: routed}
+			c.Response().Header()[headerID] = []string{id}
+			s.countForwarded(c.Request())
+			defer func() {
+				if p := recover(); p != nil {
+					if p == http.ErrAbortHandler {
+						panic(p)
+					}
+					s.Log.Error("panic", slog.String("id", id), slog.Any("value", p), slog.String("stack", string(debug.Stack())))
+					err = &oauth.Error{Code: oauth.CodeServerError, Description: "The server failed."}
+				}
+				if err != nil {
+					s.answerError(c, err)
+					err = nil
+				}
+				end := time.Now()
+				s.metrics.answered(c, c.Response().Status, end.Sub(start))
+				s.logAnswered(c, id, end, end.Sub(start))
+			}()
+			s.carry(c)
+			shared.share(c)
+			return next(c)
+		}
 	}
 }
 
-// identify puts the id of the request into its context, for audit events. It runs after routing, since echo routes the request
-// that it was called with, which [Server.mount] changes in place.
+// logAnswered writes the line of a request that was answered. It does not go through the methods of [slog.Logger], which look up the
+// position of their caller in the source, although no format of the log has it.
+func (s *Server) logAnswered(c echo.Context, id string, at time.Time, took time.Duration) {
+	ctx, h := c.Request().Context(), s.Log.Handler()
+	if !h.Enabled(ctx, slog.LevelInfo) {
+		return
+	}
+	line := slog.NewRecord(at, slog.LevelInfo, "request", 0)
+	line.AddAttrs(slog.String("id", id), slog.String("method", c.Request().Method), slog.String("route", c.Path()),
+		slog.Int("status", c.Response().Status), slog.Float64("duration_ms", milliseconds(took)))
+	_ = h.Handle(ctx, line)
+}
+
+// identify puts the id of the request into its context, for audit events.
 func identify(next echo.HandlerFunc) echo.HandlerFunc {
 	return func(c echo.Context) error {
 		r := c.Request()
@@ -86,18 +105,15 @@ var (
 
 // carry sets the headers of every answer: a nonce for the next proof, with no-store (RFC 9449 §8.2), and those that keep
 // browsers from guessing. A handler whose answer may be cached removes the nonce again: see cacheable.
-func (s *Server) carry(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		h := c.Response().Header()
-		h["Cache-Control"], h["X-Content-Type-Options"], h["Referrer-Policy"] = noStore, noSniff, noReferrer
-		if c.Request().Method == http.MethodOptions {
-			return next(c) // no client uses the nonce of a preflight, and a preflight must be cheap
-		}
-		if err := s.setNonce(c); err != nil {
-			// Requests that need a nonce fail by themselves. Keys and metadata are served without one.
-			s.Log.Error("make a nonce", slog.String("id", requestID(c)), slog.Any("error", err))
-		}
-		return next(c)
+func (s *Server) carry(c echo.Context) {
+	h := c.Response().Header()
+	h["Cache-Control"], h["X-Content-Type-Options"], h["Referrer-Policy"] = noStore, noSniff, noReferrer
+	if c.Request().Method == http.MethodOptions {
+		return // no client uses the nonce of a preflight, and a preflight must be cheap
+	}
+	if err := s.setNonce(c); err != nil {
+		// Requests that need a nonce fail by themselves. Keys and metadata are served without one.
+		s.Log.Error("make a nonce", slog.String("id", requestID(c)), slog.Any("error", err))
 	}
 }
 

@@ -10,24 +10,27 @@ import (
 // wellKnown is where a host describes its services (RFC 8615).
 const wellKnown = "/.well-known/"
 
-// mount serves the routes below the path of the issuer's URL, if that has one, and nothing elsewhere on the host. The path
-// stays out of routes, logs and metrics; a URL for browsers needs [Server.path].
+// mount returns a middleware that serves the routes below the path of the issuer's URL, if that has one, and nothing elsewhere on
+// the host. The path stays out of routes, logs and metrics; a URL for browsers needs [Server.path].
 //
 // The documents that RFC 8414 §3.1 puts under /.well-known/ of the host, followed by the issuer's path, are served there and,
 // as for an issuer without a path, below its URL.
-func (s *Server) mount(next echo.HandlerFunc) echo.HandlerFunc {
-	return func(c echo.Context) error {
-		r := c.Request()
-		path, ok := s.below(r.URL)
-		if !ok {
-			return echo.ErrNotFound
+func (s *Server) mount() echo.MiddlewareFunc {
+	outside := s.observe(nil)(echo.NotFoundHandler)
+	return func(next echo.HandlerFunc) echo.HandlerFunc {
+		return func(c echo.Context) error {
+			r := c.Request()
+			path, ok := s.below(r.URL)
+			if !ok {
+				return outside(c)
+			}
+			// In place: echo finds the route by the request that it was called with.
+			r.URL.Path, r.URL.RawPath = path, strings.TrimPrefix(r.URL.RawPath, s.prefix)
+			if r.URL.RawPath == path {
+				r.URL.RawPath = ""
+			}
+			return next(c)
 		}
-		// In place: echo finds the route by the request that it was called with, of which this one may be a copy.
-		r.URL.Path, r.URL.RawPath = path, strings.TrimPrefix(r.URL.RawPath, s.prefix)
-		if r.URL.RawPath == path {
-			r.URL.RawPath = ""
-		}
-		return next(c)
 	}
 }
 

@@ -33,7 +33,7 @@ func (s *Server) ownToken(ctx context.Context, token string) (dpop.Confirmation,
 	if !active || !slices.Equal(set.Audience, []string{s.Issuer}) {
 		return dpop.Confirmation{}, dpop.ErrInvalidToken
 	}
-	return dpop.Confirmation{JKT: set.JKT, Claims: set}, nil
+	return dpop.Confirmation{JKT: set.JKT, Claims: &set}, nil
 }
 
 // bound serves a route to clients that have a token with a scope and prove that they hold its key. The handler gets the
@@ -57,12 +57,12 @@ func (s *Server) admit(c echo.Context, resource *dpop.Resource, scope string) (c
 		resource.Refuse(c.Response(), c.Request(), err)
 		return claims.Set{}, err
 	}
-	holder := access.Claims.(claims.Set)
-	trailOf(c).holder(&holder)
+	holder := access.Claims.(*claims.Set)
+	trailOf(c).holder(holder)
 	if !slices.Contains(strings.Fields(holder.Scope), scope) {
 		return claims.Set{}, &scopeError{scope}
 	}
-	return holder, nil
+	return *holder, nil
 }
 
 // showsToken reports whether a request comes with a token of its own, and not with the credentials of a client.

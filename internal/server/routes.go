@@ -69,12 +69,14 @@ func (s *Server) router(table []route) *echo.Echo {
 	e.HideBanner, e.HidePort = true, true
 	e.IPExtractor = s.sender
 	e.HTTPErrorHandler = func(err error, c echo.Context) { s.answerError(c, err) }
-	e.Pre(s.observe, s.carry)
-	e.Use(identify, share(table))
+	e.Use(s.observe(sharedOf(table))) // one, because echo makes a closure of each for each request
 	for _, r := range table {
 		handler := s.counted(r)
 		if r.counts != notCounted {
 			handler = s.timely(handler)
+		}
+		if r.counts != eachFailure { // those routes only answer questions, so they record no event
+			handler = identify(handler)
 		}
 		e.Add(r.method, r.echoPath(), handler)
 		if r.method == http.MethodGet {

@@ -92,6 +92,7 @@ type Server struct {
 	Config
 
 	metrics  *metrics
+	ids      requestIDs
 	quota    *signin.Quota
 	signIn   *signin.Logins
 	secure   bool   // served by https
@@ -136,6 +137,7 @@ func New(cfg Config) (*Server, error) {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
 	s := &Server{Config: cfg, metrics: newMetrics(cfg.Metrics), secure: issuer.Scheme == "https", prefix: issuer.Path}
+	s.ids.source = cfg.Rand
 	for id := range cfg.Logins {
 		s.metrics.provider(id)
 	}
@@ -154,7 +156,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.public = s.router(s.publicRoutes())
 	if s.prefix != "" {
-		s.public.Pre(s.mount) // last, so that its answers have the headers of every answer
+		s.public.Pre(s.mount())
 	}
 	s.admin = s.router(s.adminRoutes())
 	return s, nil

@@ -27,16 +27,12 @@ type trail struct {
 	logged                 bool
 }
 
-const trailKey = "trail"
-
 // trailOf returns the trail of a request.
 func trailOf(c echo.Context) *trail {
-	t, ok := c.Get(trailKey).(*trail)
-	if !ok {
-		t = new(trail)
-		c.Set(trailKey, t)
+	if call, ok := c.(*call); ok {
+		return &call.trail
 	}
-	return t
+	return new(trail) // the request has no id, and its trail ends with its error
 }
 
 // noteRequest notes the client and the redirect URI that the parameters of a request name. Most requests name neither.
