@@ -2,6 +2,7 @@ package server
 
 import (
 	"bytes"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -23,7 +24,13 @@ func (s *Server) token(c echo.Context) error {
 		return err
 	}
 	s.metrics.issued(params.Get("grant_type"), answer)
-	return c.JSON(http.StatusOK, answer)
+	return encodeJSON(c, answer)
+}
+
+// encodeJSON answers 200 with v as JSON. Unlike the method JSON of c, it does not parse the query for a parameter pretty.
+func encodeJSON(c echo.Context, v any) error {
+	c.Response().Header()[echo.HeaderContentType] = typeJSON
+	return json.NewEncoder(c.Response()).Encode(v) // writes nothing if it fails
 }
 
 // push serves POST /par (RFC 9126 §2).

@@ -108,7 +108,7 @@ func (s *Server) listMine(k statementKind) func(echo.Context, statements.Person)
 			query := url.Values{"limit": {strconv.Itoa(limit)}, "cursor": {next}}
 			c.Response().Header().Set("Link", "<"+s.Issuer+"/me/"+k.path+"?"+query.Encode()+`>; rel="next"`)
 		}
-		return c.JSON(http.StatusOK, list)
+		return encodeJSON(c, list)
 	}
 }
 
