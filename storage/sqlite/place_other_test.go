@@ -1,0 +1,5 @@
+//go:build !linux
+
+package sqlite
+
+var identifiers = map[string]func(string) (fileID, error){"stat": identify}
