@@ -17,9 +17,13 @@ type conn struct {
 	tls   *libc.TLS
 	db    uintptr
 	stmts []stmt // by the numbers that statement gave; the zero stmt is not prepared yet
-	// text is C memory for the texts and blobs of the parameters of the running statement.
-	text     uintptr
-	textSize int
+	// params is C memory for the texts and blobs of the parameters of the running statement.
+	params     uintptr
+	paramsSize int
+	// row and ends are the texts of the row that is being read, and where each of them ends.
+	row     []byte
+	ends    []int
+	session sessionRow
 }
 
 // A stmt is a prepared statement.
@@ -44,6 +48,7 @@ var errMemory = errors.New("out of memory")
 // openConn opens the database at path, which must exist.
 func openConn(path string, pragmas []string) (_ *conn, err error) {
 	c := &conn{tls: libc.NewTLS(), stmts: make([]stmt, len(texts))}
+	c.session.init()
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, c.close())
@@ -93,8 +98,8 @@ func (c *conn) close() error {
 		}
 		c.db = 0
 	}
-	if c.text != 0 {
-		sqlite3.Xsqlite3_free(c.tls, c.text)
+	if c.params != 0 {
+		sqlite3.Xsqlite3_free(c.tls, c.params)
 	}
 	c.tls.Close()
 	return err
@@ -108,7 +113,7 @@ func (c *conn) one(n int, dest, args []any) (found bool, err error) {
 	}
 	found, err = c.step(s)
 	if found {
-		if err = c.scan(s, dest); err == nil {
+		if err = c.scan(s, dest, true); err == nil {
 			_, err = c.step(s) // a statement that writes must come to its end
 		}
 	}
@@ -123,7 +128,7 @@ func (c *conn) all(n int, next func() []any, args []any) error {
 	}
 	found, err := c.step(s)
 	for ; found && err == nil; found, err = c.step(s) {
-		if err = c.scan(s, next()); err != nil {
+		if err = c.scan(s, next(), false); err != nil {
 			break
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/url"
+	"reflect"
 	"strings"
 	"time"
 
@@ -25,15 +26,15 @@ func (c *conn) bind(s uintptr, args []any) error {
 			size += len(v)
 		}
 	}
-	if size >= c.textSize {
+	if size >= c.paramsSize {
 		size = 2*size + 1024
-		p := sqlite3.Xsqlite3_realloc(c.tls, c.text, int32(size))
+		p := sqlite3.Xsqlite3_realloc(c.tls, c.params, int32(size))
 		if p == 0 {
 			return errMemory
 		}
-		c.text, c.textSize = p, size
+		c.params, c.paramsSize = p, size
 	}
-	free := c.text
+	free := c.params
 	for i, arg := range args {
 		n, rc := int32(i+1), int32(sqlite3.SQLITE_OK)
 		switch v := arg.(type) {
@@ -60,7 +61,7 @@ func (c *conn) bind(s uintptr, args []any) error {
 			rc = sqlite3.Xsqlite3_bind_blob(c.tls, s, n, free, int32(len(v)), sqlite3.SQLITE_STATIC)
 			free += uintptr(len(v))
 		default:
-			return fmt.Errorf("parameter %d is a %T", n, arg)
+			return fmt.Errorf("parameter %d is a %v", n, reflect.TypeOf(arg))
 		}
 		if rc != sqlite3.SQLITE_OK {
 			return c.failure(rc)
@@ -69,27 +70,24 @@ func (c *conn) bind(s uintptr, args []any) error {
 	return nil
 }
 
-// scan reads the columns of a row into dest. A value of another type than the column should have is an error.
-func (c *conn) scan(s uintptr, dest []any) error {
+// scan reads the columns of a row into dest. A value of another type than the column should have is an error. If joined, the texts of
+// the row share one allocation, and none of them is freed before all are: for rows that do not live long.
+func (c *conn) scan(s uintptr, dest []any, joined bool) error {
+	c.row, c.ends = c.row[:0], c.ends[:0]
 	for i, d := range dest {
 		col := int32(i)
 		var err error
 		switch d := d.(type) {
-		case *string:
-			*d, err = c.str(s, col)
-		case *storage.RevocationKind:
-			var v string
-			v, err = c.str(s, col)
-			*d = storage.RevocationKind(v)
-		case *list:
-			var v string
-			if v, err = c.str(s, col); err == nil {
-				*d, err = parseList(v)
+		case *string, *storage.RevocationKind, *list, *form:
+			var raw []byte
+			if raw, err = c.text(s, col); err != nil {
+				break
 			}
-		case *form:
-			var v string
-			if v, err = c.str(s, col); err == nil {
-				*d, err = parseForm(v)
+			if joined {
+				c.row = append(c.row, raw...)
+				c.ends = append(c.ends, len(c.row))
+			} else {
+				err = setText(d, string(raw))
 			}
 		case *int64:
 			*d, err = c.integer(s, col)
@@ -122,13 +120,41 @@ func (c *conn) scan(s uintptr, dest []any) error {
 			}
 			copy(d[:], v)
 		default:
-			err = fmt.Errorf("cannot be read into a %T", d)
+			err = fmt.Errorf("cannot be read into a %v", reflect.TypeOf(d))
 		}
 		if err != nil {
 			return fmt.Errorf("column %d: %w", i, err)
 		}
 	}
+	if len(c.ends) == 0 {
+		return nil
+	}
+	texts, from, n := string(c.row), 0, 0
+	for i, d := range dest {
+		switch d.(type) {
+		case *string, *storage.RevocationKind, *list, *form:
+			if err := setText(d, texts[from:c.ends[n]]); err != nil {
+				return fmt.Errorf("column %d: %w", i, err)
+			}
+			from, n = c.ends[n], n+1
+		}
+	}
 	return nil
+}
+
+// setText stores the text of a column in one of the places for texts.
+func setText(d any, text string) (err error) {
+	switch d := d.(type) {
+	case *string:
+		*d = text
+	case *storage.RevocationKind:
+		*d = storage.RevocationKind(text)
+	case *list:
+		*d, err = parseList(text)
+	case *form:
+		*d, err = parseForm(text)
+	}
+	return err
 }
 
 func (c *conn) integer(s uintptr, col int32) (int64, error) {
@@ -138,15 +164,16 @@ func (c *conn) integer(s uintptr, col int32) (int64, error) {
 	return sqlite3.Xsqlite3_column_int64(c.tls, s, col), nil
 }
 
-func (c *conn) str(s uintptr, col int32) (string, error) {
+// text returns the bytes of a text, which are memory of SQLite until the next call of step.
+func (c *conn) text(s uintptr, col int32) ([]byte, error) {
 	if t := sqlite3.Xsqlite3_column_type(c.tls, s, col); t != sqlite3.SQLITE_TEXT {
-		return "", fmt.Errorf("a text is stored as type %d", t)
+		return nil, fmt.Errorf("a text is stored as type %d", t)
 	}
 	p := sqlite3.Xsqlite3_column_text(c.tls, s, col)
 	if p == 0 {
-		return "", errMemory
+		return nil, errMemory
 	}
-	return string(libc.GoBytes(p, int(sqlite3.Xsqlite3_column_bytes(c.tls, s, col)))), nil
+	return libc.GoBytes(p, int(sqlite3.Xsqlite3_column_bytes(c.tls, s, col))), nil
 }
 
 // blob returns a copy of a blob, nil for NULL.
