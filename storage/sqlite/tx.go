@@ -12,13 +12,14 @@ import (
 // A tx is the turn of one update in a transaction of the writer.
 type tx struct {
 	reader
-	ended chan error // tells the writer that the turn is over, and whether to undo it
+	broken error // where fault points to
 }
 
-// run calls fn and gives the turn back, whatever fn does. The ctx of fn does not end, so that the transaction is completed.
-func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error) (err error) {
+// run calls fn and gives the turn back to the writer by ended, whatever fn does. The ctx of fn does not end, so that the transaction
+// is completed.
+func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error, ended chan<- error) (err error) {
 	if err := ctx.Err(); err != nil {
-		t.ended <- err
+		ended <- err
 		return err
 	}
 	err = errExited // stays if fn calls runtime.Goexit
@@ -29,7 +30,7 @@ func (t *tx) run(ctx context.Context, fn func(context.Context, storage.Tx) error
 		if *t.fault == nil {
 			*t.fault = errOver
 		}
-		t.ended <- err
+		ended <- err
 	}()
 	err = fn(context.WithoutCancel(ctx), t)
 	if err == nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/bits"
 	"runtime"
+	"sync"
 	"sync/atomic"
 
 	"github.com/imidentity/issuer/storage"
@@ -27,7 +28,7 @@ const maxBatch = 256
 type writer struct {
 	conn    *conn
 	log     *checkpointer
-	jobs    chan job // unbuffered: a job that was received is answered
+	jobs    chan *job // unbuffered: a job that was received is answered
 	closing chan struct{}
 	stopped chan struct{}
 	place   *place
@@ -38,11 +39,16 @@ type writer struct {
 	updates atomic.Uint64
 }
 
-// A job is an update that waits for the writer.
+// A job is an update that waits for the writer. Each of its channels carries one value; then the job can be used again.
 type job struct {
-	turn    chan *tx   // hands over the transaction; closed if there is none
+	turn    chan *tx   // hands over the transaction, nil if there is none
+	ended   chan error // tells the writer that the turn is over, and whether to undo it
 	outcome chan error // how the batch ended
 }
+
+var freeJobs = sync.Pool{New: func() any {
+	return &job{turn: make(chan *tx), ended: make(chan error), outcome: make(chan error, 1)}
+}}
 
 var (
 	begin     = statement("BEGIN IMMEDIATE")
@@ -54,7 +60,7 @@ var (
 )
 
 func openWriter(path string, o Options, damaged *atomic.Bool) (_ *writer, err error) {
-	w := &writer{jobs: make(chan job), closing: make(chan struct{}), stopped: make(chan struct{}), damaged: damaged}
+	w := &writer{jobs: make(chan *job), closing: make(chan struct{}), stopped: make(chan struct{}), damaged: damaged}
 	connect := func() (*conn, error) { return openConn(path, append(writerPragmas(o), "wal_autocheckpoint(0)")) }
 	if w.conn, err = connect(); err != nil {
 		return nil, err
@@ -95,7 +101,7 @@ func (w *writer) update(ctx context.Context, fn func(context.Context, storage.Tx
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	j := job{turn: make(chan *tx), outcome: make(chan error, 1)}
+	j := freeJobs.Get().(*job)
 	w.waiting.Add(1)
 	select {
 	case w.jobs <- j:
@@ -106,16 +112,17 @@ func (w *writer) update(ctx context.Context, fn func(context.Context, storage.Tx
 		w.waiting.Add(-1)
 		return errClosed
 	}
-	t, ok := <-j.turn
+	t := <-j.turn
 	w.waiting.Add(-1)
-	if !ok {
-		return <-j.outcome
+	var err error
+	if t != nil {
+		err = t.run(context.WithValue(ctx, inUpdate{}, w), fn, j.ended)
 	}
-	err := t.run(context.WithValue(ctx, inUpdate{}, w), fn)
 	// Even an error waits for the end of the batch: fn may have seen what others wrote in it.
 	if lost := <-j.outcome; lost != nil {
-		return lost
+		err = lost
 	}
+	freeJobs.Put(j) // not if fn ended the goroutine: then the outcome is still in it
 	return err
 }
 
@@ -124,6 +131,7 @@ func (w *writer) run() {
 	for {
 		select {
 		case j := <-w.jobs:
+			w.gather()
 			w.batch(j)
 			// The callers that were just answered often have more to write: let them share the next transaction.
 			runtime.Gosched()
@@ -133,15 +141,23 @@ func (w *writer) run() {
 	}
 }
 
+// gather lets other goroutines run for as long as that brings more jobs for the next transaction. It does not wait for time to pass.
+func (w *writer) gather() {
+	for had, has := int64(0), w.waiting.Load(); has > had && has < maxBatch; {
+		runtime.Gosched()
+		had, has = has, w.waiting.Load()
+	}
+}
+
 // batch runs first and all jobs that wait behind it in one transaction.
-func (w *writer) batch(first job) {
-	var jobs []job
+func (w *writer) batch(first *job) {
+	var jobs []*job
 	begun := false // there is a transaction, in which a job succeeded
 	err := w.exec(begin)
 	for j, ok := first, true; ok; j, ok = w.next(len(jobs)) {
 		jobs = append(jobs, j)
 		if err != nil {
-			close(j.turn) // nobody can write now
+			j.turn <- nil // nobody can write now
 			continue
 		}
 		if begun {
@@ -185,21 +201,21 @@ func (w *writer) queue() storage.Queue {
 }
 
 // next returns a waiting job, if the transaction of n jobs has room for it.
-func (w *writer) next(n int) (job, bool) {
+func (w *writer) next(n int) (*job, bool) {
 	if n >= maxBatch {
-		return job{}, false
+		return nil, false
 	}
 	select {
 	case j := <-w.jobs:
 		return j, true
 	default:
-		return job{}, false
+		return nil, false
 	}
 }
 
 // firstStep gives j its turn in a transaction that is still empty, and reports whether the job succeeded. Its error undoes the
 // transaction, and begins another one: so it needs no savepoint.
-func (w *writer) firstStep(j job) (succeeded bool, err error) {
+func (w *writer) firstStep(j *job) (succeeded bool, err error) {
 	fault, err := w.turn(j)
 	if err == nil {
 		return true, nil
@@ -213,9 +229,9 @@ func (w *writer) firstStep(j job) (succeeded bool, err error) {
 
 // step gives j its turn beside others. An error of the job undoes the job alone; step returns an error if the whole transaction is
 // lost: some faults (a full disk, an I/O error) make SQLite roll everything back.
-func (w *writer) step(j job) error {
+func (w *writer) step(j *job) error {
 	if err := w.exec(savepoint); err != nil {
-		close(j.turn)
+		j.turn <- nil
 		return err
 	}
 	if fault, err := w.turn(j); err != nil {
@@ -227,11 +243,12 @@ func (w *writer) step(j job) error {
 }
 
 // turn runs j. It returns its error, and the fault of the transaction, if there was one.
-func (w *writer) turn(j job) (fault, err error) {
-	t := &tx{reader: reader{conn: w.conn, fault: new(error), damaged: w.damaged}, ended: make(chan error)}
+func (w *writer) turn(j *job) (fault, err error) {
+	t := &tx{reader: reader{conn: w.conn, damaged: w.damaged}}
+	t.fault = &t.broken
 	j.turn <- t
-	err = <-t.ended
-	return *t.fault, err
+	err = <-j.ended
+	return t.broken, err
 }
 
 func (w *writer) exec(s int) error {
