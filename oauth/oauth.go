@@ -143,7 +143,7 @@ type Provider struct {
 
 	spendInUpdate bool
 
-	refresh   refreshTokens
+	refresh   *refreshTokens
 	lifetimes Lifetimes
 	limiter   Limiter
 	revoked   func(...storage.Revocation)
@@ -178,7 +178,7 @@ func New(cfg Config) (*Provider, error) {
 
 		spendInUpdate: cfg.SpendInUpdate,
 
-		refresh:   refreshTokens{key: cfg.RefreshKey},
+		refresh:   newRefreshTokens(cfg.RefreshKey),
 		lifetimes: l,
 		limiter:   cfg.Limiter,
 		revoked:   cfg.Revoked,

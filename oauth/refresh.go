@@ -8,10 +8,13 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	hashes "hash"
+	"sync"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
@@ -27,7 +30,11 @@ var (
 //	version (1 byte) | grant id (16) | generation (8, big-endian) | HMAC-SHA-256 of all that (32)
 //
 // so it names its grant's row, and every repeat of a refresh derives the same successor.
-type refreshTokens struct{ key [32]byte }
+type refreshTokens struct{ macs sync.Pool }
+
+func newRefreshTokens(key [32]byte) *refreshTokens {
+	return &refreshTokens{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key[:]) }}}
+}
 
 const (
 	refreshVersion = 1
@@ -37,19 +44,19 @@ const (
 )
 
 // derive returns the refresh token of a grant and generation.
-func (t refreshTokens) derive(grant string, gen int64) (string, error) {
-	raw := make([]byte, refreshHead, refreshSize)
-	raw[0] = refreshVersion
-	if n, err := base64.RawURLEncoding.Decode(raw[1:], []byte(grant)); err != nil || n != grantIDSize {
+func (t *refreshTokens) derive(grant string, gen int64) (string, error) {
+	raw := append(make([]byte, 0, refreshSize), refreshVersion)
+	raw, err := base64.RawURLEncoding.AppendDecode(raw, []byte(grant))
+	if err != nil || len(raw) != 1+grantIDSize {
 		return "", fmt.Errorf("oauth: grant id is not %d bytes of base64url", grantIDSize)
 	}
-	binary.BigEndian.PutUint64(raw[1+grantIDSize:], uint64(gen))
+	raw = binary.BigEndian.AppendUint64(raw, uint64(gen))
 	return base64.RawURLEncoding.EncodeToString(t.mac(raw)), nil
 }
 
 // parse returns the grant and the generation of a refresh token of this server.
-func (t refreshTokens) parse(token string) (grant string, gen int64, ok bool) {
-	raw, err := base64.RawURLEncoding.Strict().DecodeString(token)
+func (t *refreshTokens) parse(token string) (grant string, gen int64, ok bool) {
+	raw, err := jose.DecodeBase64(token)
 	if err != nil || len(raw) != refreshSize || raw[0] != refreshVersion {
 		return "", 0, false
 	}
@@ -60,8 +67,10 @@ func (t refreshTokens) parse(token string) (grant string, gen int64, ok bool) {
 }
 
 // mac appends to head its MAC.
-func (t refreshTokens) mac(head []byte) []byte {
-	m := hmac.New(sha256.New, t.key[:])
+func (t *refreshTokens) mac(head []byte) []byte {
+	m := t.macs.Get().(hashes.Hash)
+	defer t.macs.Put(m)
+	m.Reset()
 	m.Write(head)
 	return m.Sum(head)
 }

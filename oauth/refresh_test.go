@@ -68,6 +68,9 @@ func TestRefreshRefused(t *testing.T) {
 		"garbage":   {change: func(string) url.Values { return url.Values{"refresh_token": {"garbage"}} }, want: unknown},
 		"cut short": {change: func(token string) url.Values { return url.Values{"refresh_token": {token[:len(token)-4]}} }, want: unknown},
 		"padded":    {change: func(token string) url.Values { return url.Values{"refresh_token": {token + "="}} }, want: unknown},
+		"in two lines": {change: func(token string) url.Values {
+			return url.Values{"refresh_token": {token[:20] + "\n" + token[20:]}}
+		}, want: unknown},
 		"another MAC": {change: func(token string) url.Values {
 			return url.Values{"refresh_token": {token[:60] + strings.Map(func(r rune) rune { return r ^ 1 }, token[60:61]) + token[61:]}}
 		}, want: unknown},
