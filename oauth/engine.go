@@ -8,39 +8,55 @@ import (
 	"github.com/ory/fosite"
 )
 
-// An engine is fosite's token endpoint for one request: its configuration, with the authentication of this request's client.
+// An engine is fosite's token endpoint for one grant type: its configuration with the one handler, and the request that it is given.
+// The parameters are read by the grants, from our own request.
 type engine struct {
+	config  *fosite.Config
+	request *http.Request
+}
+
+// newEngines returns the engine of each grant type.
+func newEngines(p *Provider) map[string]engine {
+	engines := make(map[string]engine, len(GrantTypes))
+	for _, grantType := range GrantTypes {
+		cfg := &fosite.Config{}
+		cfg.TokenEndpointHandlers.Append(&handler{p, grantType})
+		form := url.Values{"grant_type": {grantType}}
+		engines[grantType] = engine{cfg, &http.Request{
+			Method: http.MethodPost, URL: &url.URL{}, Body: http.NoBody, Form: form, PostForm: form,
+		}}
+	}
+	return engines
+}
+
+// A call is the configuration of an engine with the authentication of the client of one request.
+type call struct {
 	*fosite.Config
 	authenticate fosite.ClientAuthenticationStrategy
+	client       fosite.DefaultClient
 }
 
 // GetClientAuthenticationStrategy returns how the client of the request is authenticated.
-func (e engine) GetClientAuthenticationStrategy(context.Context) fosite.ClientAuthenticationStrategy {
-	return e.authenticate
+func (c *call) GetClientAuthenticationStrategy(context.Context) fosite.ClientAuthenticationStrategy {
+	return c.authenticate
 }
 
-// engineConfig returns the part of the engine that all requests share: a handler for each grant type.
-func engineConfig(p *Provider) *fosite.Config {
-	cfg := &fosite.Config{}
-	for _, grantType := range GrantTypes {
-		// Not by its method Append, which drops a second handler of one Go type.
-		cfg.TokenEndpointHandlers = append(cfg.TokenEndpointHandlers, &handler{p, grantType})
-	}
-	return cfg
-}
-
-// dispatch has fosite answer a request: it authenticates the client, finds the handler of the grant type, and has that check
-// the request and then complete the answer.
-func (p *Provider) dispatch(ctx context.Context, r *tokenRequest) (TokenAnswer, error) {
-	endpoint := fosite.Fosite{Config: engine{p.engine, func(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
+// dispatch has fosite answer a request of a grant type: it authenticates the client, and has the handler check the request and then
+// complete the answer.
+func (p *Provider) dispatch(ctx context.Context, grantType string, r *tokenRequest) (TokenAnswer, error) {
+	e, c := p.engines[grantType], &call{}
+	c.Config = e.config
+	c.authenticate = func(ctx context.Context, _ *http.Request, _ url.Values) (fosite.Client, error) {
 		if err := p.authenticate(ctx, r); err != nil {
 			return nil, err
 		}
-		return &fosite.DefaultClient{ID: r.client.ID, Public: r.client.Public(), GrantTypes: r.client.Grants, Scopes: r.client.Scopes}, nil
-	}}}
-	// The header was read already, and no grant looks at it again.
-	in := &http.Request{Method: http.MethodPost, URL: &url.URL{}, Body: http.NoBody, Form: r.Form, PostForm: r.Form}
-	request, err := endpoint.NewAccessRequest(ctx, in, r)
+		c.client = fosite.DefaultClient{
+			ID: r.client.ID, Public: r.client.Public(), GrantTypes: r.client.Grants, Scopes: r.client.Scopes,
+		}
+		return &c.client, nil
+	}
+	endpoint := fosite.Fosite{Config: c}
+	request, err := endpoint.NewAccessRequest(ctx, e.request, r)
 	if err != nil {
 		return TokenAnswer{}, err
 	}
@@ -72,11 +88,8 @@ func (h *handler) HandleTokenEndpointRequest(ctx context.Context, in fosite.Acce
 	return h.prepare(ctx, r)
 }
 
-// PopulateTokenEndpointResponse issues the token. fosite asks every handler.
+// PopulateTokenEndpointResponse issues the token.
 func (h *handler) PopulateTokenEndpointResponse(ctx context.Context, in fosite.AccessRequester, out fosite.AccessResponder) (err error) {
-	if !h.CanHandleTokenEndpointRequest(ctx, in) {
-		return fosite.ErrUnknownRequest
-	}
 	r := in.GetSession().(*tokenRequest)
 	if r.answer, err = h.issue(ctx, r); err != nil {
 		return err

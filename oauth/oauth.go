@@ -19,8 +19,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/ory/fosite"
-
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
@@ -150,7 +148,7 @@ type Provider struct {
 	now       func() time.Time
 	rand      io.Reader
 	audit     *audit.Recorder
-	engine    *fosite.Config // see dispatch
+	engines   map[string]engine // by grant type, see dispatch
 }
 
 // New returns a provider.
@@ -208,7 +206,7 @@ func New(cfg Config) (*Provider, error) {
 	if p.rand == nil {
 		p.rand = rand.Reader
 	}
-	p.engine = engineConfig(p)
+	p.engines = newEngines(p)
 	return p, nil
 }
 

@@ -88,7 +88,7 @@ func (p *Provider) Token(ctx context.Context, in TokenRequest) (TokenAnswer, err
 	if err != nil {
 		return TokenAnswer{}, err
 	}
-	return p.dispatch(ctx, &tokenRequest{TokenRequest: in, at: p.now(), unverified: unverified})
+	return p.dispatch(ctx, types[0], &tokenRequest{TokenRequest: in, at: p.now(), unverified: unverified})
 }
 
 // authenticate finds the client of a request, which must be registered for the grant type, and verifies the proof.
