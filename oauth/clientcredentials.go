@@ -37,7 +37,7 @@ func (g *clientCredentialsGrant) check(context.Context, Reader) (*token, error) 
 	if domain == "" {
 		return nil, severalDomains(client)
 	}
-	granted := storage.Grant{Domain: domain}
+	granted := storage.Grant{Domain: domain, Scopes: make([]string, 0, len(client.Scopes))}
 	for _, s := range client.Scopes {
 		if s != ScopeHandle && s != ScopeDevice { // a service has neither
 			granted.Scopes = append(granted.Scopes, s)

@@ -91,11 +91,7 @@ func (p *Provider) decide(ctx context.Context, r *tokenRequest, db Reader) (err 
 // issue signs the token of a request that was prepared, and commits the grant unless that is done. The signed token is not
 // handed out if the transaction fails.
 func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, error) {
-	body, err := r.token.claims.MarshalJSON()
-	if err != nil {
-		return TokenAnswer{}, fmt.Errorf("oauth: write claims: %w", err)
-	}
-	signed, err := p.keys.Sign(jose.TypeAccessToken, body)
+	signed, err := p.keys.Sign(jose.TypeAccessToken, r.token.claims.AppendJSON(make([]byte, 0, 768)))
 	if err != nil {
 		return TokenAnswer{}, fmt.Errorf("oauth: sign access token: %w", err)
 	}
@@ -165,6 +161,9 @@ func (e *reuse) Error() string { return e.answer.Error() }
 // endReused ends the session if err is a [*reuse], and returns the answer to the client. The proof is spent before that, so
 // that a proof that somebody repeats ends nothing. Any other error is returned as it is.
 func (p *Provider) endReused(ctx context.Context, r *tokenRequest, err error) error {
+	if err == nil {
+		return nil
+	}
 	var e *reuse
 	if !errors.As(err, &e) {
 		return err
