@@ -44,8 +44,8 @@ func (s *Set) UnmarshalJSON(data []byte) error {
 }
 
 // readObject calls fn for each member of a JSON object. The function returns false for a name that it does not know.
-func readObject(data []byte, names []string, fn func(name string, raw []byte) (bool, error)) error {
-	return jose.Object(data, func(name string, raw []byte) error {
+func readObject[T string | []byte](data T, names []string, fn func(name, raw string) (bool, error)) error {
+	return jose.ObjectText(data, func(name, raw string) error {
 		switch known, err := fn(name, raw); {
 		case err != nil:
 			return fmt.Errorf("%s: %w", name, err)
@@ -56,7 +56,7 @@ func readObject(data []byte, names []string, fn func(name string, raw []byte) (b
 	})
 }
 
-func (s *Set) member(name string, raw []byte) (known bool, err error) {
+func (s *Set) member(name, raw string) (known bool, err error) {
 	switch name {
 	case "iss":
 		s.Issuer, err = text(raw)
@@ -108,7 +108,7 @@ func (s *Set) member(name string, raw []byte) (known bool, err error) {
 	return true, err
 }
 
-func (s *Set) confirmation(name string, raw []byte) (known bool, err error) {
+func (s *Set) confirmation(name, raw string) (known bool, err error) {
 	if name == "jkt" {
 		s.JKT, err = text(raw)
 		return true, err
@@ -116,16 +116,16 @@ func (s *Set) confirmation(name string, raw []byte) (known bool, err error) {
 	return false, nil
 }
 
-func (s *Set) status(name string, raw []byte) (known bool, err error) {
+func (s *Set) status(name, raw string) (known bool, err error) {
 	if name != "status_list" {
 		return false, nil
 	}
 	var status Status
 	s.Status = &status
-	return true, readObject(raw, []string{"idx", "uri"}, func(name string, raw []byte) (known bool, err error) {
+	return true, readObject(raw, []string{"idx", "uri"}, func(name, raw string) (known bool, err error) {
 		switch name {
 		case "idx":
-			status.Index, err = strconv.ParseUint(string(raw), 10, 64)
+			status.Index, err = strconv.ParseUint(raw, 10, 64)
 			if err != nil {
 				err = errNotInteger
 			}
@@ -138,9 +138,9 @@ func (s *Set) status(name string, raw []byte) (known bool, err error) {
 	})
 }
 
-func actor(raw []byte) (*Actor, error) {
+func actor(raw string) (*Actor, error) {
 	a := new(Actor)
-	return a, readObject(raw, []string{"sub", "iss", "client_id", "sid", "act"}, func(name string, raw []byte) (known bool, err error) {
+	return a, readObject(raw, []string{"sub", "iss", "client_id", "sid", "act"}, func(name, raw string) (known bool, err error) {
 		switch name {
 		case "sub":
 			a.Subject, err = text(raw)
@@ -160,7 +160,7 @@ func actor(raw []byte) (*Actor, error) {
 }
 
 // text reads a string that must not be empty: an empty claim would look like an absent one.
-func text(raw []byte) (string, error) {
+func text(raw string) (string, error) {
 	s, err := jose.String(raw)
 	if err == nil && s == "" {
 		err = errEmpty
@@ -169,7 +169,7 @@ func text(raw []byte) (string, error) {
 }
 
 // audience reads a string or an array of strings (RFC 7519 §4.1.3).
-func audience(raw []byte) ([]string, error) {
+func audience(raw string) ([]string, error) {
 	if len(raw) > 0 && raw[0] == '"' {
 		s, err := text(raw)
 		return []string{s}, err
@@ -181,17 +181,17 @@ func audience(raw []byte) ([]string, error) {
 	return list, err
 }
 
-func integer(raw []byte) (int64, error) {
-	n, err := strconv.ParseInt(string(raw), 10, 64)
+func integer(raw string) (int64, error) {
+	n, err := strconv.ParseInt(raw, 10, 64)
 	if err != nil {
 		return 0, errNotInteger
 	}
 	return n, nil
 }
 
-func array(raw []byte) (json.RawMessage, error) {
+func array(raw string) (json.RawMessage, error) {
 	if len(raw) == 0 || raw[0] != '[' {
 		return nil, errNotArray
 	}
-	return append(json.RawMessage(nil), raw...), nil
+	return json.RawMessage(raw), nil
 }

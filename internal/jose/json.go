@@ -33,20 +33,33 @@ var (
 // the walk and is returned unchanged. A fault may be at the end of the text, so the values that fn received count only after
 // Object has returned nil.
 func Object(data []byte, fn func(name string, value []byte) error) error {
-	if !utf8.Valid(data) {
+	s := scanner{text: string(data)}
+	return s.whole(func(name string, from, to int) error { return fn(name, data[from:to:to]) })
+}
+
+// ObjectText is [Object] with the values as text. They are parts of one copy of data, so that [String] copies none of them again.
+func ObjectText[T rawJSON](data T, fn func(name, value string) error) error {
+	s := scanner{text: string(data)}
+	return s.whole(func(name string, from, to int) error { return fn(name, s.text[from:to]) })
+}
+
+// whole walks over a text that must be one object.
+func (s *scanner) whole(fn func(name string, from, to int) error) error {
+	if !utf8.ValidString(s.text) {
 		return errUTF8
 	}
-	s := scanner{text: string(data)}
 	s.space()
 	if s.peek() != '{' {
 		return errNotObject
 	}
-	err := s.object(1, func(name string, from, to int) error { return fn(name, data[from:to:to]) })
-	if err != nil {
+	if err := s.object(1, fn); err != nil {
 		return err
 	}
 	return s.end()
 }
+
+// rawJSON is the type of a raw value, as [Object] and [ObjectText] find it.
+type rawJSON interface{ ~string | ~[]byte }
 
 // CheckCase returns an error if name differs from one of known only in the case of its letters. A reader that
 // folds case, as encoding/json does, would read such a member as the known one. Call it for every name that is not
@@ -68,7 +81,7 @@ func checkCase(name, known string) error {
 }
 
 // String returns the value of raw, which must be one JSON string.
-func String(raw []byte) (string, error) {
+func String[T rawJSON](raw T) (string, error) {
 	s := scanner{text: string(raw)}
 	if s.peek() != '"' {
 		return "", errNotString
@@ -85,7 +98,7 @@ func String(raw []byte) (string, error) {
 
 // Strings returns the values of raw, which must be one JSON array of strings. An empty array is an empty,
 // non-nil slice.
-func Strings(raw []byte) ([]string, error) {
+func Strings[T rawJSON](raw T) ([]string, error) {
 	s := scanner{text: string(raw)}
 	if s.peek() != '[' {
 		return nil, errNotList
@@ -113,7 +126,7 @@ const lastSecond = 253402300799
 
 // NumericDate returns the time of raw, a NumericDate (RFC 7519 §2): a JSON number of seconds since 1970, from 0 to the end of the
 // year 9999, in any notation (1.6534558e9). It drops a fraction. The time is in UTC. Times in milliseconds are out of range.
-func NumericDate(raw []byte) (time.Time, error) {
+func NumericDate[T rawJSON](raw T) (time.Time, error) {
 	s := scanner{text: string(raw)}
 	if c := s.peek(); c < '0' || c > '9' {
 		return time.Time{}, errNotDate

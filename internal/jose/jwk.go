@@ -39,7 +39,7 @@ var jwkNames = []string{
 // Other members are ignored. The error is a *[ParseError].
 func ParseJWK(raw []byte) (Key, error) {
 	var w wireKey
-	if err := Object(raw, w.member); err != nil {
+	if err := ObjectText(raw, w.member); err != nil {
 		return Key{}, &ParseError{"jwk", err}
 	}
 	key, err := w.key()
@@ -54,7 +54,7 @@ type wireKey struct {
 	kty, crv, x, y, n, e, alg, kid string
 }
 
-func (w *wireKey) member(name string, value []byte) error {
+func (w *wireKey) member(name, value string) error {
 	var to *string
 	switch name {
 	case "kty":

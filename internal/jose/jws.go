@@ -101,8 +101,10 @@ func ParseCompact(token string, limits Limits) (*JWS, error) {
 }
 
 func (h *Header) parse(data []byte) error {
-	err := Object(data, func(name string, value []byte) error {
+	s := scanner{text: string(data)}
+	err := s.whole(func(name string, from, to int) error {
 		var err error
+		value := s.text[from:to]
 		switch name {
 		case "typ":
 			h.Typ, err = String(value)
@@ -113,7 +115,7 @@ func (h *Header) parse(data []byte) error {
 		case "cty":
 			h.Cty, err = String(value)
 		case "jwk":
-			h.JWK = value
+			h.JWK = data[from:to:to]
 		case "crit":
 			err = errors.New("no critical extension is supported")
 		default:

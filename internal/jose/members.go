@@ -28,7 +28,7 @@ type Member struct {
 // long; the last two are reported in the order of members. Any other error is about the JSON. After an error no stored value
 // counts.
 func ReadMembers(data []byte, members ...Member) error {
-	err := Object(data, func(name string, raw []byte) error {
+	err := ObjectText(data, func(name, raw string) error {
 		for i := range members {
 			if members[i].Name == name {
 				return members[i].store(raw)
@@ -52,7 +52,7 @@ func ReadMembers(data []byte, members ...Member) error {
 	return nil
 }
 
-func (m *Member) store(raw []byte) (err error) {
+func (m *Member) store(raw string) (err error) {
 	switch {
 	case m.Text != nil:
 		*m.Text, err = String(raw)
@@ -64,7 +64,7 @@ func (m *Member) store(raw []byte) (err error) {
 	case m.List != nil:
 		*m.List, err = Strings(raw)
 	default:
-		err = m.Read(raw)
+		err = m.Read([]byte(raw))
 	}
 	if err != nil {
 		return &ParseError{m.Name, err}
