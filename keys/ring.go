@@ -201,7 +201,8 @@ func (r *Ring) Sign(typ string, claims []byte) (string, error) {
 	if s.signer == nil {
 		return "", errors.New("keys: sign: there is no key that signs")
 	}
-	token, err := jose.Sign(s.signer, s.alg, []byte(`{"typ":"`+typ+s.suffix), claims)
+	header := append(append(append(make([]byte, 0, 128), `{"typ":"`...), typ...), s.suffix...)
+	token, err := jose.Sign(s.signer, s.alg, header, claims)
 	if err != nil {
 		return "", fmt.Errorf("keys: sign: %w", err)
 	}

@@ -103,11 +103,10 @@ func (w *wireKey) key() (Key, error) {
 	var buf [256]byte
 	switch w.kty {
 	case "EC":
-		key.Type = "EC " + w.crv
 		canonical = appendEC(buf[:0], w.crv, w.x, w.y)
-		key.Public, err = w.ec()
+		key.Type, key.Public, err = w.ec()
 	case "OKP":
-		key.Type = "OKP " + w.crv
+		key.Type = "OKP Ed25519" // there is no other
 		canonical = appendOKP(buf[:0], w.crv, w.x)
 		key.Public, err = w.okp()
 	case "RSA":
@@ -129,37 +128,35 @@ func (w *wireKey) key() (Key, error) {
 	return key, nil
 }
 
-func (w *wireKey) ec() (*ecdsa.PublicKey, error) {
+func (w *wireKey) ec() (typ string, pub *ecdsa.PublicKey, err error) {
 	var curve elliptic.Curve
 	switch w.crv {
 	case "P-256":
-		curve = elliptic.P256()
+		typ, curve = "EC P-256", elliptic.P256()
 	case "P-384":
-		curve = elliptic.P384()
+		typ, curve = "EC P-384", elliptic.P384()
 	case "P-521":
-		curve = elliptic.P521()
+		typ, curve = "EC P-521", elliptic.P521()
 	default:
-		return nil, errors.New("crv is not P-256, P-384 or P-521")
+		return "", nil, errors.New("crv is not P-256, P-384 or P-521")
 	}
 	size := (curve.Params().BitSize + 7) / 8
 	var buf [1 + 2*66]byte
 	point := append(buf[:0], 4) // uncompressed
 	for _, c := range [...]struct{ name, text string }{{"x", w.x}, {"y", w.y}} {
 		from := len(point)
-		var err error
 		if point, err = appendBase64(point, c.text); err != nil {
-			return nil, fmt.Errorf("%s: %w", c.name, err)
+			return "", nil, fmt.Errorf("%s: %w", c.name, err)
 		}
 		// RFC 7518 §6.2.1.2: a coordinate has the full size of the curve's field, leading zeros included.
 		if len(point)-from != size {
-			return nil, fmt.Errorf("%s is not %d bytes long: keep its leading zeros", c.name, size)
+			return "", nil, fmt.Errorf("%s is not %d bytes long: keep its leading zeros", c.name, size)
 		}
 	}
-	pub, err := ecdsa.ParseUncompressedPublicKey(curve, point)
-	if err != nil {
-		return nil, errors.New("the point is not on the curve")
+	if pub, err = ecdsa.ParseUncompressedPublicKey(curve, point); err != nil {
+		return "", nil, errors.New("the point is not on the curve")
 	}
-	return pub, nil
+	return typ, pub, nil
 }
 
 func (w *wireKey) okp() (ed25519.PublicKey, error) {
@@ -254,7 +251,9 @@ func IsThumbprint(s string) bool {
 
 func thumbprint(canonical []byte) string {
 	sum := sha256.Sum256(canonical)
-	return b64.EncodeToString(sum[:])
+	var text [43]byte
+	b64.Encode(text[:], sum[:])
+	return string(text[:])
 }
 
 // The three canonical forms follow. Their texts are base64url or the name of a curve, and need no escapes.

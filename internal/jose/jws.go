@@ -160,7 +160,7 @@ func Sign(signer crypto.Signer, alg string, header, payload []byte) (string, err
 	out = append(out, '.')
 	out = b64.AppendEncode(out, payload)
 
-	signature, err := signer.Sign(rand.Reader, a.digest(out), a.options())
+	signature, err := signer.Sign(rand.Reader, a.digest(nil, out), a.options())
 	if err == nil && a.curve != nil {
 		signature, err = rawSignature(signature, a.size)
 	}

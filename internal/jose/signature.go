@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rsa"
 	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -21,17 +22,17 @@ func Verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 	}
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
-		var der [maxDER]byte
+		digest := a.digest(make([]byte, 0, maxDigest+maxDER), input) // with room for the signature
 		// RFC 7518 §3.4: R and S each have the length of the curve's order.
 		ok = len(signature) == 2*a.size &&
-			ecdsa.VerifyASN1(key, a.digest(input), appendDER(der[:0], signature[:a.size], signature[a.size:]))
+			ecdsa.VerifyASN1(key, digest, appendDER(digest[len(digest):], signature[:a.size], signature[a.size:]))
 	case ed25519.PublicKey:
 		ok = ed25519.Verify(key, input, signature)
 	case *rsa.PublicKey:
 		if a.pss {
-			ok = rsa.VerifyPSS(key, a.hash, a.digest(input), signature, a.options().(*rsa.PSSOptions)) == nil
+			ok = rsa.VerifyPSS(key, a.hash, a.digest(nil, input), signature, a.options().(*rsa.PSSOptions)) == nil
 		} else {
-			ok = rsa.VerifyPKCS1v15(key, a.hash, a.digest(input), signature) == nil
+			ok = rsa.VerifyPKCS1v15(key, a.hash, a.digest(nil, input), signature) == nil
 		}
 	}
 	if !ok {
@@ -52,18 +53,21 @@ func (a algorithm) options() crypto.SignerOpts {
 // maxDER is the largest size of an ECDSA signature in DER: two integers of 66 bytes for P-521.
 const maxDER = 3 + 2*(2+66+1)
 
-// digest returns the hash of the input, or the input itself if the algorithm does not hash it first.
-func (a algorithm) digest(input []byte) []byte {
+// maxDigest is the largest size of a digest.
+const maxDigest = sha512.Size
+
+// digest appends the hash of the input to buf. It returns the input itself if the algorithm does not hash it first.
+func (a algorithm) digest(buf, input []byte) []byte {
 	switch a.hash {
 	case 0:
 		return input
 	case crypto.SHA256:
 		sum := sha256.Sum256(input)
-		return sum[:]
+		return append(buf, sum[:]...)
 	}
 	h := a.hash.New()
 	h.Write(input)
-	return h.Sum(nil)
+	return h.Sum(buf)
 }
 
 // maxSignature returns the largest size of a signature by the key of pub, in bytes.
