@@ -130,7 +130,7 @@ func TestAuthorizeRefused(t *testing.T) {
 			want: refusal{code: "invalid_request", description: "The client is registered to send dpop_jkt, and did not."}, told: true},
 		"a choice without a page": {client: func(c *clients.Client) { c.Domains = []string{"example.com", "acme.example"} },
 			change: url.Values{"prompt": {"none"}},
-			want:   refusal{code: "interaction_required", description: "several domains or OpenID providers to choose among"}, told: true},
+			want:   refusal{code: "interaction_required", description: "several domains or OpenID providers to choose"}, told: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			i := newIssuer(t, true)
