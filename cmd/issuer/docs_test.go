@@ -62,6 +62,11 @@ var promised = map[string][]string{
 		`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"`, `"error":"unauthorized_client"`,
 		`{"active":false}`, `{"active":false,"reason":"revoked","path":"tokens[0]"}`,
 	},
+	"sasl.md": {
+		"Signed in as ", `"result":"challenge"`, `"id":"2","result":"yes","account":"alice@example.com"`,
+		`"id":"3","result":"no"`, "use_dpop_nonce", `"id":"4","result":"no"`, "invalid-authzid", `"id":"5","result":"no"`, "invalid_dpop_proof",
+		`"id":"6","result":"unknown","condition":"temporary-auth-failure"`,
+	},
 	"dpop.md": {
 		"use_dpop_nonce", `"token_type":"DPoP"`, "use_dpop_nonce", "Hello im:%40alice@example.com", "invalid_dpop_proof",
 		"invalid_token", `"dpop_bound_access_tokens_required":true`,

@@ -24,28 +24,30 @@ const (
 
 // commands is the command line for kong. The Run methods are in the files of their subjects.
 type commands struct {
-	Serve      serveCmd      `cmd:"" help:"Run the issuer."`
-	Demo       demoCmd       `cmd:"" help:"Run the whole flow once, on loopback, without any setup."`
-	Doctor     doctorCmd     `cmd:"" help:"Check for common problems, and print how to fix them."`
-	Config     configCmd     `cmd:"" help:"Check a settings file, or print an example."`
-	Devices    devicesCmd    `cmd:"" help:"List or remove devices of a running issuer."`
-	Names      namesCmd      `cmd:"" help:"Free former handles of a running issuer."`
-	Users      usersCmd      `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
-	Clients    clientsCmd    `cmd:"" help:"List, show, add or remove clients of a running issuer."`
-	Keys       keysCmd       `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
-	Backup     backupCmd     `cmd:"" help:"Write the database of a running issuer to a file."`
-	Restore    restoreCmd    `cmd:"" help:"Replace the database of a stopped issuer with a backup."`
-	Statements statementsCmd `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
-	Login      loginCmd      `cmd:"" help:"Sign in at an issuer, with the browser."`
-	Token      tokenCmd      `cmd:"" help:"Print an access token of the session, refreshed as needed."`
-	Logout     logoutCmd     `cmd:"" help:"End the session."`
-	Introspect introspectCmd `cmd:"" help:"Ask an issuer about a token."`
-	Proof      proofCmd      `cmd:"" help:"Print a DPoP proof, for use with curl."`
-	Assertion  assertionCmd  `cmd:"" help:"Print a client assertion, for use with curl."`
-	Nested     nestedCmd     `cmd:"" help:"Explain tokens with several subjects."`
-	ID         idCmd         `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
-	Completion completionCmd `cmd:"" help:"Print a completion script for a shell."`
-	Version    versionCmd    `cmd:"" help:"Print the version."`
+	Serve        serveCmd        `cmd:"" help:"Run the issuer."`
+	Demo         demoCmd         `cmd:"" help:"Run the whole flow once, on loopback, without any setup."`
+	Doctor       doctorCmd       `cmd:"" help:"Check for common problems, and print how to fix them."`
+	Config       configCmd       `cmd:"" help:"Check a settings file, or print an example."`
+	Devices      devicesCmd      `cmd:"" help:"List or remove devices of a running issuer."`
+	Names        namesCmd        `cmd:"" help:"Free former handles of a running issuer."`
+	Users        usersCmd        `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
+	Clients      clientsCmd      `cmd:"" help:"List, show, add or remove clients of a running issuer."`
+	Keys         keysCmd         `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
+	Backup       backupCmd       `cmd:"" help:"Write the database of a running issuer to a file."`
+	Restore      restoreCmd      `cmd:"" help:"Replace the database of a stopped issuer with a backup."`
+	Statements   statementsCmd   `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
+	Login        loginCmd        `cmd:"" help:"Sign in at an issuer, with the browser."`
+	Token        tokenCmd        `cmd:"" help:"Print an access token of the session, refreshed as needed."`
+	Logout       logoutCmd       `cmd:"" help:"End the session."`
+	Introspect   introspectCmd   `cmd:"" help:"Ask an issuer about a token."`
+	Proof        proofCmd        `cmd:"" help:"Print a DPoP proof, for use with curl."`
+	Presentation presentationCmd `cmd:"" help:"Print a presentation, which shows a chat server who holds a token."`
+	SASLHelper   saslHelperCmd   `cmd:"" name:"sasl-helper" help:"Verify for a chat server who signs in with a token."`
+	Assertion    assertionCmd    `cmd:"" help:"Print a client assertion, for use with curl."`
+	Nested       nestedCmd       `cmd:"" help:"Explain tokens with several subjects."`
+	ID           idCmd           `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
+	Completion   completionCmd   `cmd:"" help:"Print a completion script for a shell."`
+	Version      versionCmd      `cmd:"" help:"Print the version."`
 }
 
 // streams are what a command reads from and writes to.

@@ -15,7 +15,12 @@ import (
 )
 
 type introspectCmd struct {
-	Token      string `arg:"" help:"The access token; - reads it from standard input."`
+	Token  string      `arg:"" help:"The access token; - reads it from standard input."`
+	Caller callerFlags `embed:""`
+}
+
+// callerFlags name an issuer, and the client that asks it about tokens.
+type callerFlags struct {
 	Issuer     string `placeholder:"URL" help:"The issuer to ask ($$ISSUER)."`
 	ClientID   string `placeholder:"ID" help:"Client to ask as ($$PEER_ID)."`
 	SecretFile string `placeholder:"FILE" xor:"credentials" help:"File with its secret; the default is $$PEER_SECRET."`
@@ -33,20 +38,7 @@ With the issuer of serve --dev:
 }
 
 func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
-	issuer, id := cmp.Or(c.Issuer, s.getenv("ISSUER")), cmp.Or(c.ClientID, s.getenv("PEER_ID"))
-	switch {
-	case issuer == "":
-		return usage("introspect needs the issuer to ask: --issuer URL, or ISSUER in the environment")
-	case id == "":
-		return usage("introspect needs a client to ask as: --client-id ID, or PEER_ID in the environment")
-	}
-	peer := &client.Client{ID: id}
-	var err error
-	if c.Key != "" {
-		peer.Key, peer.KID, err = readClientKey(c.Key, c.KID)
-	} else {
-		peer.Secret, err = c.secret(s)
-	}
+	issuer, peer, err := c.Caller.client(s, "introspect")
 	if err != nil {
 		return err
 	}
@@ -57,7 +49,7 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 		}
 	}
 	peer.HTTP = &http.Client{Timeout: 30 * time.Second}
-	peer.Server, err = client.Discover(ctx, peer.HTTP, strings.TrimSuffix(issuer, "/"))
+	peer.Server, err = client.Discover(ctx, peer.HTTP, issuer)
 	if err != nil {
 		return unknown("%w", err)
 	}
@@ -77,9 +69,26 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
+// client returns the URL of the issuer and the client of the flags, for the command with this name.
+func (c *callerFlags) client(s *streams, command string) (issuer string, peer *client.Client, err error) {
+	issuer = strings.TrimSuffix(cmp.Or(c.Issuer, s.getenv("ISSUER")), "/")
+	peer = &client.Client{ID: cmp.Or(c.ClientID, s.getenv("PEER_ID"))}
+	switch {
+	case issuer == "":
+		return "", nil, usage("%s needs the issuer to ask: --issuer URL, or ISSUER in the environment", command)
+	case peer.ID == "":
+		return "", nil, usage("%s needs a client to ask as: --client-id ID, or PEER_ID in the environment", command)
+	case c.Key != "":
+		peer.Key, peer.KID, err = readClientKey(c.Key, c.KID)
+	default:
+		peer.Secret, err = c.secret(s, command)
+	}
+	return issuer, peer, err
+}
+
 // secret reads the secret of the asking client, from a file or from the environment. It takes no argument for it, because others
 // on the machine could see that.
-func (c *introspectCmd) secret(s *streams) (string, error) {
+func (c *callerFlags) secret(s *streams, command string) (string, error) {
 	if c.SecretFile != "" {
 		text, err := os.ReadFile(c.SecretFile)
 		if err != nil {
@@ -90,7 +99,7 @@ func (c *introspectCmd) secret(s *streams) (string, error) {
 	if secret := s.getenv("PEER_SECRET"); secret != "" {
 		return secret, nil
 	}
-	return "", usage("introspect needs the credentials of the client: --key FILE, --secret-file FILE, or PEER_SECRET in the environment")
+	return "", usage("%s needs the credentials of the client: --key FILE, --secret-file FILE, or PEER_SECRET in the environment", command)
 }
 
 func readLine(r io.Reader) (string, error) {

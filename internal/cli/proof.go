@@ -18,13 +18,18 @@ import (
 )
 
 type proofCmd struct {
-	Key        string `required:"" xor:"key" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If it does not exist, it is created with a new P-256 key."`
-	Session    string `required:"" xor:"key" placeholder:"FILE" help:"Use the key of the session in this file instead of --key."`
-	Method     string `placeholder:"M" help:"Method of the request, such as POST."`
-	URL        string `name:"url" placeholder:"U" help:"URL of the request; query and fragment are ignored."`
-	Nonce      string `placeholder:"N" help:"The server's newest nonce: the DPoP-Nonce header of its last answer."`
-	Token      string `placeholder:"T" help:"Access token that goes with the request, at a resource."`
-	Thumbprint bool   `help:"Print the thumbprint of the key instead: the value of dpop_jkt and cnf.jkt."`
+	Device     deviceFlags `embed:""`
+	Method     string      `placeholder:"M" help:"Method of the request, such as POST."`
+	URL        string      `name:"url" placeholder:"U" help:"URL of the request; query and fragment are ignored."`
+	Nonce      string      `placeholder:"N" help:"The server's newest nonce: the DPoP-Nonce header of its last answer."`
+	Token      string      `placeholder:"T" help:"Access token that goes with the request, at a resource."`
+	Thumbprint bool        `help:"Print the thumbprint of the key instead: the value of dpop_jkt and cnf.jkt."`
+}
+
+// deviceFlags name the key of a device.
+type deviceFlags struct {
+	Key     string `required:"" xor:"key" placeholder:"FILE" help:"Private key, PEM (PKCS #8 or EC). If it does not exist, it is created with a new P-256 key."`
+	Session string `required:"" xor:"key" placeholder:"FILE" help:"Use the key of the session in this file instead of --key."`
 }
 
 func (*proofCmd) Help() string {
@@ -45,7 +50,7 @@ func (c *proofCmd) Run(ctx context.Context, s *streams) error {
 	if _, err := dpop.NormalizeHTU(c.URL); err != nil && !c.Thumbprint { // before a key is made
 		return usage("--url: %w", err)
 	}
-	signer, err := c.signer(ctx)
+	signer, err := c.Device.signer(ctx)
 	if err != nil {
 		return err
 	}
@@ -62,7 +67,7 @@ func (c *proofCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // signer returns a signer with the key of the flags.
-func (c *proofCmd) signer(ctx context.Context) (*dpop.Signer, error) {
+func (c *deviceFlags) signer(ctx context.Context) (*dpop.Signer, error) {
 	if c.Session != "" {
 		session, err := client.ReadSession(c.Session)
 		if err != nil {

@@ -54,6 +54,7 @@ var arrows = map[string][]string{
 
 	"internal/config":  {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
 	"internal/client":  {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
+	"internal/sasl":    {"claims", "dpop", "internal/client", "internal/jose"},
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
 	"internal/admin": {
@@ -68,7 +69,7 @@ var arrows = map[string][]string{
 	"internal/cli": {
 		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/fetch",
-		"internal/issuer", "internal/jose", "nested", "storage", "trust", "types/api", "web",
+		"internal/issuer", "internal/jose", "internal/sasl", "nested", "storage", "trust", "types/api", "web",
 	},
 	"internal/doctor": {
 		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
