@@ -82,12 +82,12 @@ func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 // Call it with the store before the user is asked for consent, so that no code is issued that cannot be redeemed.
 // [Accounts.BindDevice] checks again in its transaction, which decides.
 func (a *Accounts) DeviceFits(ctx context.Context, r ActiveDevices, d storage.Device) error {
-	now, limit := a.now(), int(a.maxDevices.Load())
-	active, err := r.CountActiveDevices(ctx, d.Domain, d.User, now, limit)
+	now := a.now()
+	full, err := r.DevicesReach(ctx, d.Domain, d.User, now, int(a.maxDevices.Load()))
 	if err != nil {
 		return fmt.Errorf("account: count devices: %w", err)
 	}
-	if active < limit {
+	if !full {
 		return nil
 	}
 	if d.ID != "" { // an active device fits, also if the limit was lowered since

@@ -29,7 +29,7 @@ type Store interface {
 
 // ActiveDevices counts the active devices of users. Every [storage.Reader] does.
 type ActiveDevices interface {
-	CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+	DevicesReach(ctx context.Context, domain, user string, now time.Time, n int) (bool, error)
 	DeviceActive(ctx context.Context, domain, id string, now time.Time) (bool, error)
 }
 

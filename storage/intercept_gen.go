@@ -151,14 +151,13 @@ func (x Intercepted) DevicesAfter(ctx context.Context, domain, user, after strin
 	return x.Store.DevicesAfter(ctx, domain, user, after, limit)
 }
 
-// CountActiveDevices implements [Store].
-func (x Intercepted) CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (
-	r0 int, err error) {
-	if err = x.before("CountActiveDevices"); err != nil {
+// DevicesReach implements [Store].
+func (x Intercepted) DevicesReach(ctx context.Context, domain, user string, now time.Time, n int) (r0 bool, err error) {
+	if err = x.before("DevicesReach"); err != nil {
 		return r0, err
 	}
-	defer x.done("CountActiveDevices", x.start())
-	return x.Store.CountActiveDevices(ctx, domain, user, now, limit)
+	defer x.done("DevicesReach", x.start())
+	return x.Store.DevicesReach(ctx, domain, user, now, n)
 }
 
 // DeviceActive implements [Store].
@@ -476,12 +475,12 @@ func (x interceptedReader) DevicesAfter(ctx context.Context, domain, user, after
 	return x.reader.DevicesAfter(ctx, domain, user, after, limit)
 }
 
-func (x interceptedReader) CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (
-	r0 int, err error) {
-	if err = x.before("CountActiveDevices"); err != nil {
+func (x interceptedReader) DevicesReach(ctx context.Context, domain, user string, now time.Time, n int) (
+	r0 bool, err error) {
+	if err = x.before("DevicesReach"); err != nil {
 		return r0, err
 	}
-	return x.reader.CountActiveDevices(ctx, domain, user, now, limit)
+	return x.reader.DevicesReach(ctx, domain, user, now, n)
 }
 
 func (x interceptedReader) DeviceActive(ctx context.Context, domain, id string, now time.Time) (r0 bool, err error) {

@@ -53,11 +53,11 @@ type Reader interface {
 	// their ids; only those of user if user is not empty. A page that is not full is the last one.
 	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]Device, error)
 
-	// CountActiveDevices returns how many devices of user are active at now, at most limit: those that are not removed and have a
-	// live grant, or were added under a delegation that is neither withdrawn nor expired.
-	CountActiveDevices(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+	// DevicesReach reports whether n or more devices of user are active at now: devices that are not removed and have a live grant,
+	// or were added under a delegation that is neither withdrawn nor expired.
+	DevicesReach(ctx context.Context, domain, user string, now time.Time, n int) (bool, error)
 
-	// DeviceActive reports whether the device of that id is active at now, as [Reader.CountActiveDevices] counts it. It is false
+	// DeviceActive reports whether the device of that id is active at now, as [Reader.DevicesReach] counts. It is false
 	// if there is no such device.
 	DeviceActive(ctx context.Context, domain, id string, now time.Time) (bool, error)
 

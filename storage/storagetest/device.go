@@ -85,18 +85,18 @@ func testActiveDevices(t *testing.T, s storage.Store) {
 	}
 	for _, test := range []struct {
 		domain, user string
-		limit, want  int
+		at           time.Time
+		active       int
 	}{
-		{domain, user, 100, 4}, {domain, user, 4, 4}, {domain, user, 3, 3},
-		{domain, user, 1, 1}, {domain, user, 0, 0}, {domain, user, -1, 0},
-		{domain, "user-bob", 100, 1}, {"example.org", user, 100, 1}, {domain, "user-nobody", 100, 0},
+		{domain, user, at, 4}, {domain, user, at.Add(ms), 3}, {domain, "user-bob", at, 1},
+		{"example.org", user, at, 1}, {domain, "user-nobody", at, 0},
 	} {
-		if n, err := s.CountActiveDevices(t.Context(), test.domain, test.user, at, test.limit); err != nil || n != test.want {
-			t.Errorf("CountActiveDevices(%s, %s, limit %d) = %d, %v, want %d", test.domain, test.user, test.limit, n, err, test.want)
+		for n := -1; n < 20; n++ {
+			want := test.active >= n
+			if reached, err := s.DevicesReach(t.Context(), test.domain, test.user, test.at, n); err != nil || reached != want {
+				t.Errorf("DevicesReach of %s in %s, %d = %t, %v, want %t", test.user, test.domain, n, reached, err, want)
+			}
 		}
-	}
-	if n, err := s.CountActiveDevices(t.Context(), domain, user, at.Add(ms), 100); err != nil || n != 3 {
-		t.Errorf("CountActiveDevices after the delegation has expired = %d, %v, want 3", n, err)
 	}
 	if active, err := s.DeviceActive(t.Context(), domain, "device-nobody", at); err != nil || active {
 		t.Errorf("DeviceActive of no device = %t, %v, want false", active, err)
