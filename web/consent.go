@@ -41,29 +41,53 @@ var consent = parse(`{{with .Body}}{{if .Full}}<p>You are signed in as <b><bdi>{
 <summary>What you allow</summary>
 <dl>
 <dt>The app</dt>
-<dd><bdi>{{.App}}</bdi>{{if ne .App .Client.ID}} <code>{{.Client.ID}}</code>{{end}}</dd>
+<dd><bdi>{{.App}}</bdi>{{with .ID}} <code>{{.}}</code>{{end}}</dd>
 <dt>You return to</dt>
 <dd>{{if .Local}}A program on this device{{with .Place}} <code>{{.}}</code>{{end}}{{else}}{{.Place}}{{end}}</dd>
 <dt>Your devices</dt>
-<dd>{{if .Device}}{{with .Device.Name}}“<bdi>{{.}}</bdi>”, which is one of your devices already{{else}}One of your devices, without a name{{end}}
-{{- else}}{{with .DeviceName}}“<bdi>{{.}}</bdi>” is added{{else}}A new device is added{{end}}{{if not .KeyNamed}}, unless it is one of your devices already{{end}}{{end}}</dd>
+<dd>{{if .Known}}{{with .Device}}“<bdi>{{.}}</bdi>”, which is one of your devices already{{else}}One of your devices, without a name{{end}}
+{{- else}}{{with .Device}}“<bdi>{{.}}</bdi>” is added{{else}}A new device is added{{end}}{{if not .KeyNamed}}, unless it is one of your devices already{{end}}{{end}}</dd>
 <dt>The app will be able to</dt>
 <dd><ul>
 {{range .Abilities}}<li>{{.}}</li>
 {{end}}</ul></dd>
 <dt>It can show this to</dt>
-<dd>{{range $i, $who := .Receivers}}{{if $i}}, {{end}}{{$who}}{{end}}</dd>
+<dd>{{.Receivers}}</dd>
 </dl>
 </details>{{end}}{{end}}`)
+
+// consentBody holds the values of the page. They are computed before, and none is in an embedded struct: a template takes long to
+// find and to call methods.
+type consentBody struct {
+	Person, App, ID        string // ID is empty if the app has no other name
+	Place                  string
+	Local, Full, KeyNamed  bool
+	Known                  bool   // Device is one of the user's already
+	Device                 string // may be empty
+	Abilities              []string
+	Receivers              string
+	Action, Another, State string
+}
 
 // ShowConsent writes the page that asks for consent.
 func ShowConsent(w http.ResponseWriter, q signin.ConsentQuestion, f Form) error {
 	c := Consent{Consent: q.Consent, Form: f, Person: q.Person}
-	title := "Allow " + c.App() + " to act as you?"
-	if c.Full {
-		title = "Device limit reached"
+	b := consentBody{
+		Person: c.Person, App: c.App(), Place: c.Place(), Local: c.Local, Full: c.Full, KeyNamed: c.KeyNamed, Device: c.DeviceName,
+		Action: f.Action, Another: f.Another, State: f.State,
 	}
-	v := view{Title: title, Body: c, Service: f.Service, RequestID: f.RequestID}
+	if b.App != c.Client.ID {
+		b.ID = c.Client.ID
+	}
+	if c.Device != nil {
+		b.Known, b.Device = true, c.Device.Name
+	}
+	title := "Device limit reached"
+	if !c.Full {
+		title = "Allow " + b.App + " to act as you?"
+		b.Abilities, b.Receivers = c.Abilities(), strings.Join(c.Receivers(), ", ")
+	}
+	v := view{Title: title, Body: &b, Service: f.Service, RequestID: f.RequestID}
 	return write(w, http.StatusOK, consent, v, []string{c.Redirect, q.Provider})
 }
 
