@@ -66,6 +66,12 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"token twice", "POST /token", form, "grant_type=refresh_token&grant_type=refresh_token&client_id=im-app", 400},
 
 		{"introspect nonsense", "POST /introspect", headers("Authorization", peer), "token=x", 200},
+		{"introspect nonsense, signed", "POST /introspect", headers("Authorization", peer, "Accept", "application/token-introspection+jwt"), "token=x", 200},
+		{"introspect several", "POST /introspect/batch", headers("Authorization", peer), "tokens=%5B%22x%22%2C%22y%22%5D", 200},
+		{"introspect several, signed", "POST /introspect/batch", headers("Authorization", peer, "Accept", "application/im-introspection-batch+jwt"), "tokens=%5B%22x%22%5D", 200},
+		{"introspect none of several", "POST /introspect/batch", headers("Authorization", peer), "tokens=%5B%5D", 400},
+		{"introspect several by nobody", "POST /introspect/batch", form, "tokens=%5B%22x%22%5D", 401},
+		{"introspect several at length", "POST /introspect/batch", headers("Authorization", peer), "tokens=" + strings.Repeat("x", 300<<10), 413},
 		{"introspect nothing", "POST /introspect", headers("Authorization", peer), "", 400},
 		{"introspect by nobody", "POST /introspect", form, "token=x", 401},
 		{"introspect by a public client", "POST /introspect", form, "token=x&client_id=im-app", 401},

@@ -24,6 +24,7 @@ var sharedPaths = map[string]bool{
 	"/par":                       true,
 	"/token":                     true,
 	"/introspect":                true,
+	"/introspect/batch":          true,
 	"/revoke":                    true,
 	"/nonce":                     true,
 	"/me/actors":                 true,

@@ -11,8 +11,8 @@ import (
 	"github.com/imidentity/issuer/oauth"
 )
 
-// metadata is the authorization server metadata (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1). The last member is our own: the
-// domains that the issuer speaks for, which the document of each domain must confirm.
+// metadata is the authorization server metadata (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1). The members with the prefix im_ are
+// our own. im_domains_supported are the domains that the issuer speaks for, which the document of each domain must confirm.
 type metadata struct {
 	Issuer                        string   `json:"issuer"`
 	AuthorizationEndpoint         string   `json:"authorization_endpoint"`
@@ -37,6 +37,7 @@ type metadata struct {
 	AuthorizationResponseIss      bool     `json:"authorization_response_iss_parameter_supported"`
 	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported"`
 	IMDomainsSupported            []string `json:"im_domains_supported"`
+	IMIntrospectionBatchEndpoint  string   `json:"im_introspection_batch_endpoint"`
 }
 
 func (s *Server) describe() ([]byte, error) {
@@ -66,6 +67,7 @@ func (s *Server) describe() ([]byte, error) {
 		AuthorizationResponseIss:      true,
 		DPoPSigningAlgValuesSupported: s.Algorithms,
 		IMDomainsSupported:            s.Domains,
+		IMIntrospectionBatchEndpoint:  s.Issuer + "/introspect/batch",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: write metadata: %w", err)

@@ -135,24 +135,33 @@ func cacheable(c echo.Context, maxAge string) {
 
 // form reads the parameters of a request from its body. Parameters in the URL are refused.
 func form(c echo.Context) (url.Values, error) {
-	r := c.Request()
-	if r.URL.RawQuery != "" {
-		return nil, invalid("Send parameters in the body, not in the URL, which logs keep.")
-	}
-	types := r.Header.Values("Content-Type")
-	if len(types) != 1 || !isForm(types[0]) {
-		return nil, invalid("The body must be of type application/x-www-form-urlencoded.")
-	}
-	body, err := httpapi.ReadAll(c, httpapi.MaxBody)
+	text, err := formText(c, httpapi.MaxBody)
 	if err != nil {
 		return nil, err
 	}
-	if bytes.IndexByte(body, ';') >= 0 { // forms encode it as %3B
-		return nil, invalid("The body has a semicolon that is not percent-encoded.")
-	}
-	params, err := parameters(string(body))
+	params, err := parameters(text)
 	noteRequest(c, params)
 	return params, err
+}
+
+// formText returns the body of a request that is a form, of at most limit bytes.
+func formText(c echo.Context, limit int64) (string, error) {
+	r := c.Request()
+	if r.URL.RawQuery != "" {
+		return "", invalid("Send parameters in the body, not in the URL, which logs keep.")
+	}
+	types := r.Header.Values("Content-Type")
+	if len(types) != 1 || !isForm(types[0]) {
+		return "", invalid("The body must be of type application/x-www-form-urlencoded.")
+	}
+	body, err := httpapi.ReadAll(c, limit)
+	if err != nil {
+		return "", err
+	}
+	if bytes.IndexByte(body, ';') >= 0 { // forms encode it as %3B
+		return "", invalid("The body has a semicolon that is not percent-encoded.")
+	}
+	return string(body), nil
 }
 
 // query reads the parameters of a request from its URL.

@@ -37,6 +37,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/par", s.push, anyOrigin, eachRequest},
 		{http.MethodPost, "/token", s.token, anyOrigin, eachRequest},
 		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
+		{http.MethodPost, "/introspect/batch", s.introspectBatch, anyOrigin, eachFailure},
 		{http.MethodPost, "/revoke", s.revoke, anyOrigin, eachRequest},
 		{http.MethodGet, "/nonce", s.nonce, anyOrigin, notCounted},
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
