@@ -24,6 +24,8 @@ type table struct {
 	// growing one copies nothing. A key may be there more than once; its row says when it really expires.
 	ends map[int64][][]key
 	next int64 // no list in ends is of an earlier time
+
+	changes uint64 // counts the rows that were added or replaced
 }
 
 // A key stands for the kind and the key of a revocation: 128 bits of a SHA-256 over a random seed and both.
@@ -117,6 +119,7 @@ func (t *table) apply(keys []key, rows []storage.Revocation) {
 			t.kinds[v.kind]++
 		}
 		t.rows[k] = v
+		t.changes++
 	}
 }
 
