@@ -21,6 +21,7 @@ var (
 	errNotInteger = errors.New("not a whole number")
 	errNotArray   = errors.New("not an array")
 	errEmpty      = errors.New("empty")
+	errReference  = errors.New("idx or uri is missing")
 )
 
 // ParseSet reads the payload of an access token. It refuses repeated members, members whose names differ from a claim's only in case,
@@ -121,10 +122,12 @@ func (s *Set) status(name, raw string) (known bool, err error) {
 		return false, nil
 	}
 	var status Status
+	hasIndex := false
 	s.Status = &status
-	return true, readObject(raw, []string{"idx", "uri"}, func(name, raw string) (known bool, err error) {
+	err = readObject(raw, []string{"idx", "uri"}, func(name, raw string) (known bool, err error) {
 		switch name {
 		case "idx":
+			hasIndex = true
 			status.Index, err = strconv.ParseUint(raw, 10, 64)
 			if err != nil {
 				err = errNotInteger
@@ -136,6 +139,10 @@ func (s *Set) status(name, raw string) (known bool, err error) {
 		}
 		return true, err
 	})
+	if err == nil && (!hasIndex || status.URI == "") { // draft-ietf-oauth-status-list-20 §6.2: both are required
+		err = errReference
+	}
+	return true, err
 }
 
 func actor(raw string) (*Actor, error) {
