@@ -28,7 +28,7 @@ func (i *Introspector) open(ctx context.Context, t *token, along []string) error
 	}
 	tree, err := nested.Check(ctx, t.Set, nested.Options{
 		Keys: i.cfg.Authority, Audience: t.Audience, Along: along, Now: i.cfg.Now, Leeway: leeway,
-		Development: i.cfg.Development,
+		Development: i.cfg.Development, Status: i.ownStatus,
 	})
 	if err != nil {
 		return err
@@ -42,6 +42,15 @@ func (i *Introspector) open(ctx context.Context, t *token, along []string) error
 		t.inner, t.shown = append(t.inner, in), append(t.shown, in.Inner)
 	}
 	return nil
+}
+
+// ownStatus tells package nested about the `status` of an enclosed token. Whether one of the issuer has ended is looked up for each
+// question. The status lists of other issuers are not read, so their tokens with a `status` are refused.
+func (i *Introspector) ownStatus(_ context.Context, l *nested.Layer) (bool, error) {
+	if l.Issuer != i.cfg.Issuer {
+		return false, nested.ErrNotAsked
+	}
+	return true, nil
 }
 
 // inner returns the identifiers by which an enclosed token may be revoked, and who knows about that.

@@ -128,3 +128,8 @@ func later(a, b time.Time) time.Time {
 	}
 	return a
 }
+
+// refersToList reports whether the token has a `status`.
+func (l *Layer) refersToList() bool {
+	return l.Access != nil && l.Access.Status != nil || l.Statement != nil && l.Statement.Status != nil
+}

@@ -51,6 +51,10 @@ type Options struct {
 	// it cannot be known now. It is called last, once for each token, outer before inner. Nil looks nothing up, as offline. The
 	// tree says whether all tokens were looked up.
 	Revoked func(ctx context.Context, l *Layer) (bool, error)
+	// Status reports whether the `status` of a token is valid: by the list that it refers to (package statuslist reads it), or by what
+	// the verifier knows about the token in another way. [ErrNotAsked] refuses the token, any other error means that the status
+	// cannot be known now. It is called for each token that has a `status`, after all other checks. Nil refuses such tokens.
+	Status func(ctx context.Context, l *Layer) (bool, error)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Leeway is how far clocks may differ. Zero is none.
@@ -157,6 +161,19 @@ func (op *opener) open(ctx context.Context) (*Tree, error) {
 			case revoked:
 				return nil, l.refuse(CodeRevoked, "")
 			}
+		}
+	}
+	for _, l := range layers {
+		if l.unsigned || !l.refersToList() {
+			continue
+		}
+		switch valid, err := op.Status(ctx, l); {
+		case errors.Is(err, ErrNotAsked):
+			return nil, l.refuse(CodeStatus, "")
+		case err != nil:
+			return nil, l.unknown("status", err)
+		case !valid:
+			return nil, l.refuse(CodeRevoked, "")
 		}
 	}
 	return op.tree(), nil

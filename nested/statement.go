@@ -25,8 +25,8 @@ type Statement struct {
 	// NotBefore is nbf; zero means IssuedAt.
 	NotBefore time.Time
 	Expires   time.Time
-	// Status is the status of a statement that was read. [Open] refuses such a statement, because status lists are not checked,
-	// and [Statement.Sign] does not sign one.
+	// Status is the status of a statement that was read. [Open] refuses such a statement unless [Options].Status checks it, and
+	// [Statement.Sign] does not sign one.
 	Status *claims.Status
 
 	// Handle is the handle of the subject, for display; in im-rename+jwt the new one. Only issuers may state handles.

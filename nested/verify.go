@@ -118,12 +118,12 @@ func (op *opener) verifyClaims(l *Layer) error {
 			return l.claim(err)
 		case l.unsigned:
 			return nil
-		case l.Access.Status != nil:
+		case l.Access.Status != nil && op.Status == nil:
 			return l.refuse(CodeStatus, "")
 		}
 		return l.claim(checkLife(l.Access.IssuedAt, l.Access.Expires))
 	}
-	if l.Statement.Status != nil {
+	if l.Statement.Status != nil && op.Status == nil {
 		return l.refuse(CodeStatus, "")
 	}
 	parser := claims.Parser{AllowSingleLabel: op.Development}

@@ -155,8 +155,18 @@ func inactive(err error) error {
 // Options returns the options to open tokens of some types that a client sent to this server.
 func (s *Service) Options(types ...string) nested.Options {
 	return nested.Options{
-		Keys: s.cfg.Authority, Audience: s.names(), Types: types, Revoked: s.revokedLayer, Now: s.cfg.Now, Development: s.cfg.Development,
+		Keys: s.cfg.Authority, Audience: s.names(), Types: types, Revoked: s.revokedLayer, Status: s.ownStatus, Now: s.cfg.Now,
+		Development: s.cfg.Development,
 	}
+}
+
+// ownStatus tells package nested about the status of an enclosed token: a token of this server is valid if [Service.revokedLayer] says
+// so. The lists of other issuers are not read.
+func (s *Service) ownStatus(_ context.Context, l *nested.Layer) (bool, error) {
+	if l.Issuer != s.cfg.Issuer {
+		return false, nested.ErrNotAsked
+	}
+	return true, nil
 }
 
 // revokedLayer tells package nested whether an enclosed token was revoked. Only their issuers know that of foreign tokens. A
