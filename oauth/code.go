@@ -78,7 +78,7 @@ func (g *codeGrant) check(ctx context.Context, db Reader) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.writes = true
+	t.writes, t.session = true, &g.session.grant
 	return t, nil
 }
 

@@ -48,10 +48,11 @@ type grant interface {
 // prepare decides on the token of a request, counts it for its user and spends the proof: after this, nothing but the loss of a
 // race or an outage keeps the token from being issued.
 func (p *Provider) prepare(ctx context.Context, r *tokenRequest) error {
+	decide := func() error { return p.decide(ctx, r, p.store) }
 	if g, ok := r.grant.(*refreshGrant); ok && p.spendInUpdate {
-		return p.endReused(ctx, r, p.rotate(ctx, r, g))
+		decide = func() error { return p.rotate(ctx, r, g) }
 	}
-	return p.endReused(ctx, r, p.decide(ctx, r, p.store))
+	return p.endReused(ctx, r, p.withEntries(ctx, r, decide))
 }
 
 // rotate is prepare and commit in one transaction: it reads the session, checks it, spends the proof and moves the session on.
@@ -85,7 +86,10 @@ func (p *Provider) decide(ctx context.Context, r *tokenRequest, db Reader) (err 
 		}
 		r.counted = true
 	}
-	return p.spendProof(ctx, r)
+	if err := p.spendProof(ctx, r); err != nil {
+		return err
+	}
+	return p.refer(r.token)
 }
 
 // issue signs the token of a request that was prepared, and commits the grant unless that is done. The signed token is not

@@ -77,6 +77,7 @@ type issuer struct {
 	limits   *limiter
 	registry *clients.Registry
 	made     *statements.Service
+	entries  *entries
 	clients  []clients.Client
 
 	assertions func(t *testing.T) string // of the client signing
@@ -157,6 +158,7 @@ func newIssuer(t *testing.T, inUpdate bool) *issuer {
 type setup struct {
 	inUpdate bool // refreshes spend their proofs within the transaction
 	nonceOff bool
+	statuses bool // the sessions of example.com have entries in status lists
 }
 
 func startIssuer(t *testing.T, s setup) *issuer {
@@ -218,7 +220,8 @@ func startIssuer(t *testing.T, s setup) *issuer {
 		Lifetimes: oauth.Lifetimes{
 			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour,
 		},
-		Limiter: i.limits, Now: i.clock.now, Rand: i.faults, Audit: audit.New(slog.New(slog.NewJSONHandler(i.log, nil))),
+		Statuses: i.newStatuses(t, s.statuses),
+		Limiter:  i.limits, Now: i.clock.now, Rand: i.faults, Audit: audit.New(slog.New(slog.NewJSONHandler(i.log, nil))),
 	})
 	check(err)
 	check(i.registry.Set(i.clients))

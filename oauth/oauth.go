@@ -116,6 +116,8 @@ type Config struct {
 	// RefreshKey is the secret that refresh tokens are derived from.
 	RefreshKey [32]byte
 	Lifetimes  Lifetimes
+	// Statuses gives the sessions of some domains entries in status lists. Nil gives none.
+	Statuses Statuses
 	// Limiter refuses requests that come too often. Nil refuses none.
 	Limiter Limiter
 	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
@@ -143,6 +145,7 @@ type Provider struct {
 
 	refresh   *refreshTokens
 	lifetimes Lifetimes
+	statuses  Statuses
 	limiter   Limiter
 	revoked   func(...storage.Revocation)
 	now       func() time.Time
@@ -178,6 +181,7 @@ func New(cfg Config) (*Provider, error) {
 
 		refresh:   newRefreshTokens(cfg.RefreshKey),
 		lifetimes: l,
+		statuses:  cfg.Statuses,
 		limiter:   cfg.Limiter,
 		revoked:   cfg.Revoked,
 		now:       cfg.Now,

@@ -138,13 +138,25 @@ func (g *refreshGrant) check(ctx context.Context, db Reader) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.writes = !repeated
+	t.writes, t.session = !repeated, &g.session.grant
 	return t, nil
 }
 
-// commit rotates the session, by one compare-and-set. When another request with the same token was first, the row is already
-// as this one would make it, and both get the same successor.
+// commit rotates the session, and stores the entry of a status list that it got.
 func (g *refreshGrant) commit(ctx context.Context, tx storage.Tx) error {
+	if err := g.succeed(ctx, tx); err != nil || !g.r.token.entered {
+		return err
+	}
+	err := tx.SetGrantStatus(ctx, g.id, g.session.grant.Status)
+	if errors.Is(err, storage.ErrConflict) {
+		return errStatusRaced
+	}
+	return err
+}
+
+// succeed rotates the session, by one compare-and-set. When another request with the same token was first, the row is already
+// as this one would make it, and both get the same successor.
+func (g *refreshGrant) succeed(ctx context.Context, tx storage.Tx) error {
 	err := tx.RotateGrant(ctx, g.id, g.gen, g.r.at, g.session.grant.IdleAt)
 	if !errors.Is(err, storage.ErrConflict) {
 		return notFound(err, errRefresh)

@@ -67,6 +67,10 @@ type token struct {
 	refresh string
 	// issuedType is the issued_token_type of the answer.
 	issuedType string
+	// session is the session that the token belongs to; nil for the tokens of services and those made of other tokens. Entered tells
+	// that it got an entry of a status list with this request.
+	session *storage.Grant
+	entered bool
 	// writes tells that the grant has something to commit.
 	writes bool
 }

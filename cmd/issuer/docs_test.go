@@ -67,6 +67,10 @@ var promised = map[string][]string{
 		`"id":"3","result":"no"`, "use_dpop_nonce", `"id":"4","result":"no"`, "invalid-authzid", `"id":"5","result":"no"`, "invalid_dpop_proof",
 		`"id":"6","result":"unknown","condition":"temporary-auth-failure"`,
 	},
+	"status-list.md": {
+		`"status":{"status_list":{"idx":`, "Content-Type: application/statuslist+jwt", "304\n", "valid\n", "Removed device ",
+		"not valid: statuslist: the status of the token is INVALID", "exit code 1\n",
+	},
 	"dpop.md": {
 		"use_dpop_nonce", `"token_type":"DPoP"`, "use_dpop_nonce", "Hello im:%40alice@example.com", "invalid_dpop_proof",
 		"invalid_token", `"dpop_bound_access_tokens_required":true`,

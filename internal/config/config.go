@@ -205,6 +205,8 @@ type Domain struct {
 	Protected []string `key:"protected"`
 	// Scripts limits how a new handle may mix scripts: a restriction level of UTS #39 §5.2.
 	Scripts string `key:"scripts" default:"moderately_restrictive" oneof:"ascii_only,single_script,highly_restrictive,moderately_restrictive,unrestricted"`
+	// StatusList gives each session an entry in a Token Status List, which the access tokens of the session refer to.
+	StatusList bool `key:"status_list"`
 	// Providers are the OpenID providers of the domain's users. If there are several, the user chooses one, unless the app has
 	// chosen (im_provider). Accounts at two providers are two users.
 	Providers []Provider `key:"providers,required"`

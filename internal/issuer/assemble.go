@@ -48,6 +48,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err := i.openAccounts(ctx); err != nil {
 		return err
 	}
+	if err := i.openStatuses(ctx); err != nil {
+		return err
+	}
 	if i.trusted, err = newAuthority(cfg, i.ring); err != nil {
 		return err
 	}
@@ -139,7 +142,7 @@ func (i *Instance) openProvider(
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
-		Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
+		Statuses: i.statuses, Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
 	})
 }
 
@@ -168,7 +171,7 @@ func (i *Instance) openServer(
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
 		Registry: registry, Statements: made, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted,
-		Proofs: proofs, Keys: i.ring, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
+		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
 		Now: i.now, Log: i.log, Audit: i.audit,

@@ -21,6 +21,7 @@ import (
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/internal/timed"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/revocation"
@@ -46,6 +47,7 @@ type Instance struct {
 	ring     *keys.Ring
 	metrics  *metrics
 	accounts *account.Accounts
+	statuses *statuses.Lists
 	limits   *server.Limits
 	server   *server.Server
 	clients  *register

@@ -15,6 +15,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
@@ -57,7 +58,7 @@ const clockSkew = 5 * time.Minute
 // longestLife is the longest life of anything that the issuer's keys sign. A key must be published for so long after it
 // has signed for the last time.
 func longestLife(cfg *config.Config) time.Duration {
-	return max(cfg.Lifetimes.Access, cfg.Lifetimes.Statement) + clockSkew
+	return max(cfg.Lifetimes.Access, cfg.Lifetimes.Statement, statuses.Life) + clockSkew
 }
 
 // outbound returns the HTTP client for URLs of the settings.

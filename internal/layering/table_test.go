@@ -42,7 +42,8 @@ var arrows = map[string][]string{
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "keys", "nested",
 		"revocation", "statements", "storage",
 	},
-	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
+	"internal/statuses": {"claims", "statuslist", "storage"},
+	"login":             {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
@@ -63,7 +64,8 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"internal/httpapi", "internal/jose", "internal/random", "introspect", "keys", "login", "nested", "oauth", "signin", "statements", "storage", "types/api", "web",
+		"internal/httpapi", "internal/jose", "internal/random", "internal/statuses", "introspect", "keys", "login", "nested", "oauth", "signin",
+		"statements", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli": {
@@ -84,6 +86,7 @@ var arrows = map[string][]string{
 	"docs/examples/offline":  {"dpop"},
 	"docs/examples/resource": {"dpop"},
 	"docs/examples/service":  {"dpop"},
+	"docs/examples/status":   {"statuslist", "trust"},
 
 	"internal/browser":  {},
 	"internal/bucket":   {},

@@ -27,6 +27,7 @@ var sharedPaths = map[string]bool{
 	"/introspect/batch":          true,
 	"/revoke":                    true,
 	"/nonce":                     true,
+	"/status/{id}":               true,
 	"/me/actors":                 true,
 	"/me/actors/{id}":            true,
 	"/me/delegations":            true,

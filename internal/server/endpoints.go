@@ -1,10 +1,8 @@
 package server
 
 import (
-	"bytes"
 	"encoding/json"
 	"net/http"
-	"time"
 
 	"github.com/labstack/echo/v4"
 
@@ -74,16 +72,7 @@ func (s *Server) nonce(c echo.Context) error {
 // jwks serves GET /jwks (RFC 7517 §5).
 func (s *Server) jwks(c echo.Context) error {
 	body, etag := s.Keys.JWKS()
-	cacheable(c, "300")
-	h := c.Response().Header()
-	h.Set("ETag", etag)
-	h.Set("Content-Type", "application/jwk-set+json")
-	r := c.Request().Clone(c.Request().Context())
-	for _, name := range []string{"Range", "If-Range", "If-Match", "If-Unmodified-Since"} {
-		r.Header.Del(name) // the set is served as a whole
-	}
-	http.ServeContent(c.Response(), r, "", time.Time{}, bytes.NewReader(body)) // knows If-None-Match
-	return nil
+	return serveDocument(c, "application/jwk-set+json", body, etag, "300")
 }
 
 // healthz serves GET /healthz: the process is alive.

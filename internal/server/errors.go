@@ -16,6 +16,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/signin"
@@ -155,6 +156,8 @@ func classify(err error) failure {
 	case errors.Is(err, errService):
 		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
 			description: "Only people can do this: the token belongs to a service, or to somebody who acts for another."}
+	case errors.Is(err, statuses.ErrNotFound):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such status list."}
 	case errors.Is(err, keys.ErrNoKey):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
 	case errors.As(err, &denied):

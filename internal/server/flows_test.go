@@ -155,6 +155,7 @@ var flows = []flow{
 			},
 		}}
 	}},
+	{"the entry of a session in a status list", withStatuses, 9, listed},
 	{"a service in storage", stored, 20, serviceInStorage},
 	{"an app in storage", nil, 30, appInStorage},
 	{"release of a former handle", nil, 8, func(t *testing.T, s *site) []step {

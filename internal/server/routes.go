@@ -39,6 +39,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
 		{http.MethodPost, "/introspect/batch", s.introspectBatch, anyOrigin, eachFailure},
 		{http.MethodPost, "/revoke", s.revoke, anyOrigin, eachRequest},
+		{http.MethodGet, "/status/{id}", s.statusList, anyOrigin, eachFailure},
 		{http.MethodGet, "/nonce", s.nonce, anyOrigin, notCounted},
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},

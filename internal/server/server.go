@@ -24,6 +24,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
@@ -51,7 +52,9 @@ type Config struct {
 	Peers  Peers
 	Proofs *dpop.Verifier
 	Keys   *keys.Ring
-	Store  storage.Store
+	// Statuses are the status lists of the issuer.
+	Statuses *statuses.Lists
+	Store    storage.Store
 	// ChooseHandle has the domains whose users may choose their handles.
 	ChooseHandle map[string]bool
 	// Systems are the identifier systems of the domains.
@@ -111,7 +114,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("server: Config.Issuer is not an absolute URL")
 	}
 	if cfg.Registry == nil || cfg.Statements == nil || cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil ||
-		cfg.Proofs == nil || cfg.Keys == nil ||
+		cfg.Proofs == nil || cfg.Keys == nil || cfg.Statuses == nil ||
 		cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}
