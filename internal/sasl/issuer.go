@@ -2,6 +2,7 @@ package sasl
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/imidentity/issuer/internal/client"
@@ -45,6 +46,9 @@ func (i *Issuer) ready(ctx context.Context) (*client.Client, error) {
 	server, err := client.Discover(ctx, c.HTTP, i.url)
 	if err != nil {
 		return nil, err
+	}
+	if !client.Safe(server.IntrospectionEndpoint) {
+		return nil, errors.New("sasl: the metadata of the issuer names no introspection endpoint with https")
 	}
 	c.Server = server
 	i.mu.Lock()
