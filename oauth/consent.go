@@ -47,6 +47,16 @@ type Consent struct {
 // A refusal is an [*AuthorizeError]; a request with prompt=none that needs an answer is refused, too
 // (OpenID Connect Core 1.0 §3.1.2.6).
 func (p *Provider) Consent(ctx context.Context, request url.Values, user storage.User) (Consent, error) {
+	return p.consent(ctx, request, user, true)
+}
+
+// ConsentNeeded is Consent for a caller that does not ask yet. Where the user has to be asked in any case and the request names no
+// key, it leaves Full out: the page that asks reads it.
+func (p *Provider) ConsentNeeded(ctx context.Context, request url.Values, user storage.User) (Consent, error) {
+	return p.consent(ctx, request, user, false)
+}
+
+func (p *Provider) consent(ctx context.Context, request url.Values, user storage.User, whole bool) (Consent, error) {
 	client, a, redirect, err := p.known(ctx, request, user)
 	if err != nil {
 		return Consent{}, err
@@ -62,8 +72,10 @@ func (p *Provider) Consent(ctx context.Context, request url.Values, user storage
 		return Consent{}, p.toldAtRedirect(err, redirect, a.Request.Get("state"))
 	}
 	c.KeyNamed = a.Request.Has("dpop_jkt")
-	if c.Full, err = p.full(ctx, user, c.Device); err != nil {
-		return Consent{}, err
+	if whole || c.KeyNamed || !c.Needed {
+		if c.Full, err = p.full(ctx, user, c.Device); err != nil {
+			return Consent{}, err
+		}
 	}
 	if c.Full && c.KeyNamed && Silent(a.Request) {
 		return Consent{}, p.toldAtRedirect(errDeviceLimit, redirect, a.Request.Get("state"))

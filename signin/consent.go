@@ -17,7 +17,7 @@ import (
 // user as they are now.
 func (s *Logins) proceed(ctx context.Context, v *visit, id login.Identity, user account.PendingSignIn, consented bool) (Outcome, error) {
 	if !consented {
-		asked, err := s.oauth.Consent(ctx, v.row.Request, user.User)
+		asked, err := s.oauth.ConsentNeeded(ctx, v.row.Request, user.User)
 		if err != nil {
 			return s.refuse(ctx, v, user, err)
 		}
