@@ -229,6 +229,7 @@ func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.De
 		rows = append(rows, revocation.RevokeGrant(s.JTI, cause))
 	}
 	device := revocation.RevokeDevice(d.Domain, d.ID, cause)
+	device.User = d.User
 	if len(rows) < batch {
 		return a.Revoke(ctx, tx, d.Domain, d.User, append([]storage.Revocation{device}, rows...)...)
 	}

@@ -163,7 +163,9 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (ChangedUse
 			ended = ended[:batch]
 		}
 		for _, sid := range ended {
-			row, err := tx.Revoke(ctx, revocation.RevokeGrant(sid, cause))
+			session := revocation.RevokeGrant(sid, cause)
+			session.Domain = domain
+			row, err := tx.Revoke(ctx, session)
 			if err != nil {
 				return err
 			}

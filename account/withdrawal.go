@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,6 +135,7 @@ func (a *Accounts) Revoke(ctx context.Context, tx storage.Tx, domain, user strin
 	}
 	written := make([]storage.Revocation, 0, len(rows))
 	for _, r := range rows {
+		r.Domain = cmp.Or(r.Domain, domain)
 		row, err := tx.Revoke(ctx, r)
 		if err != nil {
 			return nil, err
@@ -158,7 +160,7 @@ func (a *Accounts) RevokeSigned(ctx context.Context, domain, user, delegation st
 			return err
 		}
 		r := row
-		r.Owner = domain + "/" + user
+		r.Owner, r.Domain = domain+"/"+user, domain
 		limit := int(a.maxRevocations.Load())
 		n, err := tx.CountRevocations(ctx, r.Owner, a.now(), limit)
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/internal/random"
@@ -117,7 +118,12 @@ func (r *Registry) Remove(ctx context.Context, id, reason string) (c storage.Cli
 		for _, sid := range ended {
 			rows = append(rows, revocation.RevokeGrant(sid, cause))
 		}
+		domains := "" // all, for a client that is not served
+		if served, ok := r.Client(id); ok {
+			domains = strings.Join(served.Domains, " ")
+		}
 		for _, row := range rows {
+			row.Domain = domains
 			if row, err = tx.Revoke(ctx, row); err != nil {
 				return err
 			}

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"strings"
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
@@ -62,7 +63,11 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 				event.Domain, event.User = id.User.Domain(), id.User.Local()
 				event.Device = id.Device.Device()
 			}
-			err := p.revoke(ctx, event.Domain, event.User, revocation.RevokeToken(set.JTI, cause), once.Spend)
+			row := revocation.RevokeToken(set.JTI, cause)
+			if set.Service() {
+				row.Domain = strings.Join(client.Domains, " ")
+			}
+			err := p.revoke(ctx, event.Domain, event.User, row, once.Spend)
 			if err == nil {
 				p.audit.Record(ctx, event)
 			}

@@ -40,13 +40,15 @@ func RevokeGrant(sid string, c Cause) storage.Revocation { return c.row(storage.
 
 // RevokeDevice ends all tokens of a device.
 func RevokeDevice(domain, device string, c Cause) storage.Revocation {
-	return c.row(storage.RevokeDevice, domain+"/"+device)
+	r := c.row(storage.RevokeDevice, domain+"/"+device)
+	r.Domain = domain
+	return r
 }
 
 // RevokeBelow ends the tokens of a user that were made in a generation below gen.
 func RevokeBelow(domain, user string, gen int64, c Cause) storage.Revocation {
 	r := c.row(storage.RevokeGen, domain+"/"+user)
-	r.Gen = gen
+	r.Gen, r.Domain, r.User = gen, domain, user
 	return r
 }
 

@@ -231,11 +231,15 @@ const (
 
 // A Revocation makes tokens inactive. It expires when the last token that it can concern has expired.
 type Revocation struct {
-	Seq       int64
-	Kind      RevocationKind
-	Key       string
-	Gen       int64  // the lowest valid generation, for RevokeGen only
-	Owner     string // the user whose share of the rows it counts towards, as "domain/id"; may be empty
+	Seq   int64
+	Kind  RevocationKind
+	Key   string
+	Gen   int64  // the lowest valid generation, for RevokeGen only
+	Owner string // the user whose share of the rows it counts towards, as "domain/id"; may be empty
+	// Domain is the domain whose tokens it can end, or several separated by spaces; empty if any domain's. User is the id of the
+	// user that the key is about: of a device, its user; empty for kinds that name none.
+	Domain    string
+	User      string
 	Reason    string
 	At        time.Time
 	ExpiresAt time.Time

@@ -125,8 +125,8 @@ func statementDest(s *storage.Statement) []any {
 		(*instant)(&s.WithdrawnAt), &s.WithdrawnReason, &s.Device, &s.Gen, &s.TellsHandle, &s.JKT}
 }
 
-const revocationColumns = "seq, kind, key, gen, owner, reason, at, expires_at"
+const revocationColumns = "seq, kind, key, gen, owner, domain, user_id, reason, at, expires_at"
 
 func revocationDest(r *storage.Revocation) []any {
-	return []any{&r.Seq, &r.Kind, &r.Key, &r.Gen, &r.Owner, &r.Reason, (*instant)(&r.At), (*instant)(&r.ExpiresAt)}
+	return []any{&r.Seq, &r.Kind, &r.Key, &r.Gen, &r.Owner, &r.Domain, &r.User, &r.Reason, (*instant)(&r.At), (*instant)(&r.ExpiresAt)}
 }

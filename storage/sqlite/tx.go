@@ -240,8 +240,8 @@ func (t *tx) WithdrawStatement(ctx context.Context, jti string, at time.Time, re
 var (
 	deleteRevocation = statement("DELETE FROM revocations WHERE kind = ? AND key = ? RETURNING gen, expires_at")
 	selectRevocation = statement("SELECT " + revocationColumns + " FROM revocations WHERE kind = ? AND key = ?")
-	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, owner, reason, at, expires_at) " +
-		"VALUES (?, ?, ?, ?, ?, ?, ?) RETURNING " + revocationColumns)
+	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, owner, domain, user_id, reason, at, expires_at) " +
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING " + revocationColumns)
 )
 
 func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {
@@ -263,8 +263,8 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 	case err != storage.ErrNotFound:
 		return storage.Revocation{}, err
 	}
-	err = t.row(ctx, insertRevocation, revocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Owner, r.Reason, millis(r.At),
-		millis(r.ExpiresAt))
+	err = t.row(ctx, insertRevocation, revocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Owner, r.Domain, r.User, r.Reason,
+		millis(r.At), millis(r.ExpiresAt))
 	return r, err
 }
 

@@ -122,6 +122,24 @@ func testRevocationsAreFollowedWhileRacing(t *testing.T, s storage.Store) {
 	}
 }
 
+// A revocation keeps the domain and the user that it names, also when another one replaces it.
+func testRevocationsNameTheirDomain(t *testing.T, s storage.Store) {
+	r := revocation(storage.RevokeDevice, "example.com/1f")
+	r.Domain, r.User = "example.com example.org", "alice"
+	for range 2 {
+		got := revoke(t, s, r)
+		r.Seq = got.Seq
+		if got != r {
+			t.Errorf("Revoke = %+v, want %+v", got, r)
+		}
+		found, _, err := s.Revocations(t.Context(), 0, 0)
+		if err != nil || !slices.Equal(found, []storage.Revocation{r}) {
+			t.Errorf("Revocations = %+v, %v, want %+v alone", found, err, r)
+		}
+		r.Domain, r.User, r.ExpiresAt = "example.com", "bob", r.ExpiresAt.Add(time.Hour)
+	}
+}
+
 func testRevokeTwice(t *testing.T, s storage.Store) {
 	early, late := at.Add(time.Hour), at.Add(2*time.Hour)
 	for i, test := range []struct {

@@ -102,6 +102,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 
 		{"RevocationsAreNumbered", testRevocationsAreNumbered},
 		{"RevocationsAreFollowedWhileRacing", testRevocationsAreFollowedWhileRacing},
+		{"RevocationsNameTheirDomain", testRevocationsNameTheirDomain},
 		{"RevokeTwice", testRevokeTwice},
 		{"RevocationNumbersAreNotReused", testRevocationNumbersAreNotReused},
 		{"SweepTakesWhatExpired", testSweepTakesWhatExpired},
