@@ -29,7 +29,8 @@ import (
 
 // Scopes are all that the server knows (a closed list). The first two are the default of a request for people's
 // tokens; a service asks by default for all that it is registered for.
-var Scopes = []string{ScopeHandle, ScopeDevice, ScopeAccount, ScopeIntrospect, ScopeIntrospectDomain, ScopeIntrospectReason}
+var Scopes = []string{ScopeHandle, ScopeDevice, ScopeAccount, ScopeIntrospect, ScopeIntrospectDomain, ScopeIntrospectReason,
+	ScopeFeed}
 
 // The scopes by name.
 const (
@@ -39,6 +40,7 @@ const (
 	ScopeIntrospect       = "introspect"
 	ScopeIntrospectDomain = "introspect:domain"
 	ScopeIntrospectReason = "introspect:reason" // why a token is not active
+	ScopeFeed             = "feed"              // to follow the revocations
 )
 
 // A Domain is one that the server issues identities in.

@@ -39,6 +39,8 @@ type Config struct {
 	// Limit is how old the last read may be before the mirror is stale, and how long the read of one page may take. Zero
 	// means 2 s.
 	Limit time.Duration
+	// Kept is how many of the latest rows are kept in their order, for [Mirror.Follow]. Zero means 32768, some 8 MB.
+	Kept int
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Log receives a line when reading begins to fail and one when it works again. Nil discards them.
@@ -49,6 +51,7 @@ type Config struct {
 type Mirror struct {
 	cfg  Config
 	loop *follow.Loop
+	log  *log                      // the latest rows, for followers
 	read atomic.Pointer[time.Time] // when the last successful read began
 
 	mu    sync.RWMutex
@@ -64,10 +67,13 @@ func NewMirror(cfg Config) *Mirror {
 	if cfg.Limit == 0 {
 		cfg.Limit = 2 * time.Second
 	}
+	if cfg.Kept == 0 {
+		cfg.Kept = kept
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	m := &Mirror{cfg: cfg, table: newTable()}
+	m := &Mirror{cfg: cfg, table: newTable(), log: newLog(cfg.Kept)}
 	m.loop = follow.New(follow.Config{Name: "following the revocations", Do: m.Read, Interval: cfg.Interval, Log: cfg.Log})
 	return m
 }
@@ -117,6 +123,7 @@ func (m *Mirror) readPage(ctx context.Context) (more bool, err error) {
 	defer m.mu.Unlock()
 	m.table.apply(keys, rows)
 	m.after = max(m.after, highest)
+	m.log.add(rows, highest) // after the table: a token that a follower is told of is revoked
 	// Of two concurrent reads the later one counts. No read of a page takes longer than the limit, so if the last one is
 	// later by more, the clock was set back since.
 	if last := m.read.Load(); !more && (last == nil || began.After(*last) || last.Sub(began) > m.cfg.Limit) {
@@ -134,12 +141,16 @@ func (m *Mirror) expire(now time.Time) {
 	}
 }
 
-// Apply adds rows, as [storage.Tx.Revoke] returned them in an update that was acknowledged since.
+// Apply adds rows, as [storage.Tx.Revoke] returned them in an update that was acknowledged since. Followers get rows in the order
+// of their numbers, in which updates need not be acknowledged: if there are any, [Mirror.Run] reads the rows now.
 func (m *Mirror) Apply(rows ...storage.Revocation) {
 	keys := m.table.keysOf(rows)
 	m.mu.Lock()
-	defer m.mu.Unlock()
 	m.table.apply(keys, rows)
+	m.mu.Unlock()
+	if len(rows) > 0 && m.log.following() {
+		m.Nudge()
+	}
 }
 
 // Fresh returns nil if the mirror held, at most the limit before now, everything that was committed until then, and

@@ -130,6 +130,7 @@ var abilities = map[string]string{
 	oauth.ScopeIntrospect:       "Ask this service whether the identities of other people are valid",
 	oauth.ScopeIntrospectDomain: "Ask this about everybody in its domains",
 	oauth.ScopeIntrospectReason: "Learn why an identity is not valid",
+	oauth.ScopeFeed:             "Learn when identities in its domains end",
 }
 
 // Receivers names the audience of the app's tokens.

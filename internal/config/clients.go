@@ -69,7 +69,7 @@ func (k *checker) credentials(c *Client, path string) {
 		}
 	}
 	for j, s := range c.Scopes {
-		if strings.HasPrefix(s, "introspect") && !slices.Contains(c.Grants, "authorization_code") {
+		if (strings.HasPrefix(s, "introspect") || s == "feed") && !slices.Contains(c.Grants, "authorization_code") {
 			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), "+
 				"unless users log in with it and it asks with their tokens")
 		}

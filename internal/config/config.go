@@ -258,7 +258,7 @@ type Client struct {
 	RedirectURIs []string `key:"redirect_uris"`
 	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens"`
 	// Scopes are those that the client may request. Default: im:handle and im:device for clients with logins, otherwise none.
-	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason"`
+	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed"`
 	// Domains are names of entries of domains.
 	Domains []string `key:"domains,required"`
 	// Resources are audiences (RFC 8707) that it serves and may request tokens for: https URLs and im: domain URIs.

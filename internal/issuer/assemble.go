@@ -77,6 +77,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
+	if i.feed, err = newFeed(cfg, i.mirror, secret, i.now); err != nil {
+		return err
+	}
 	return i.openServer(ctx, registry, made, proofs, provider, introspector)
 }
 
@@ -170,7 +173,7 @@ func (i *Instance) openServer(
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
 		Registry: registry, Statements: made, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts,
-		Introspector: introspector, Peers: i.trusted,
+		Introspector: introspector, Peers: i.trusted, Feed: i.feed,
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,

@@ -44,6 +44,7 @@ type Instance struct {
 	pages    storage.Checked
 	backup   func(ctx context.Context, to string) error
 	mirror   *revocation.Mirror
+	feed     *revocation.Feed
 	ring     *keys.Ring
 	metrics  *metrics
 	accounts *account.Accounts

@@ -43,6 +43,7 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	i.feed.Close() // callers that wait for events would not let the server shut down
 	end, cancel := context.WithTimeout(work, shutdownTime)
 	defer cancel()
 	for _, s := range servers {

@@ -29,13 +29,14 @@ var arrows = map[string][]string{
 	"nested":     {"claims", "internal/jose"},
 	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
+	"feed":       {},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
 
 	"types/api": {},
 
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
 	"account":    {"claims", "revocation", "storage"},
-	"revocation": {"claims", "internal/follow", "introspect", "storage"},
+	"revocation": {"claims", "feed", "internal/follow", "introspect", "storage"},
 	"clients":    {"internal/assertion", "internal/oautherror", "internal/random", "introspect", "nested", "revocation", "storage"},
 	"statements": {"account", "claims", "clients", "internal/jose", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
 	"oauth": {
@@ -64,8 +65,8 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"internal/httpapi", "internal/jose", "internal/random", "internal/statuses", "introspect", "keys", "login", "nested", "oauth", "signin",
-		"statements", "storage", "types/api", "web",
+		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/statuses", "introspect", "keys", "login", "nested",
+		"oauth", "revocation", "signin", "statements", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/cli": {
@@ -131,7 +132,7 @@ var confined = map[string][]string{
 
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
-	light = []string{"claims", "dpop", "gateway", "introspect", "nested", "statuslist", "trust"}
+	light = []string{"claims", "dpop", "feed", "gateway", "introspect", "nested", "statuslist", "trust"}
 	heavy = []string{
 		"database/sql",
 		"github.com/alecthomas/kong",

@@ -144,7 +144,7 @@ func TestMetadata(t *testing.T) {
 		"response_modes_supported":                                 list("query"),
 		"code_challenge_methods_supported":                         list("S256"),
 		"grant_types_supported":                                    list("authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens"),
-		"scopes_supported":                                         list("im:handle", "im:device", "account", "introspect", "introspect:domain", "introspect:reason"),
+		"scopes_supported":                                         list("im:handle", "im:device", "account", "introspect", "introspect:domain", "introspect:reason", "feed"),
 		"dpop_signing_alg_values_supported":                        list("ES256", "EdDSA", "Ed25519", "ES384"),
 		"token_endpoint_auth_methods_supported":                    list("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),
 		"revocation_endpoint_auth_methods_supported":               list("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),

@@ -25,6 +25,7 @@ var sharedPaths = map[string]bool{
 	"/token":                     true,
 	"/introspect":                true,
 	"/introspect/batch":          true,
+	"/events":                    true,
 	"/revoke":                    true,
 	"/nonce":                     true,
 	"/status/{id}":               true,

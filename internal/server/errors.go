@@ -19,6 +19,7 @@ import (
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/types/api"
 	"github.com/imidentity/issuer/web"
@@ -140,6 +141,19 @@ func classify(err error) failure {
 			description: "Too many requests from this address.", retryAfter: "60"}
 	case errors.As(err, &refused):
 		return ofOAuth(refused)
+	case errors.Is(err, revocation.ErrCursor):
+		return failure{status: http.StatusBadRequest, code: "invalid_cursor",
+			description: "The cursor is not one that this issuer gave to this caller: leave out the parameter after, " +
+				"and discard all that is kept about tokens."}
+	case needsFreshStart(err) != "":
+		return failure{status: http.StatusGone, code: "fresh_start_required",
+			description: needsFreshStart(err) + ": leave out the parameter after, and discard all that is kept about tokens."}
+	case errors.Is(err, revocation.ErrCallerBusy):
+		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
+			description: "The caller has too many requests for events open: end one first.", retryAfter: "5"}
+	case errors.Is(err, revocation.ErrBusy):
+		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
+			description: "Too many callers follow the events now: try again later.", retryAfter: "30"}
 	case errors.As(err, &unregistered):
 		return failure{status: http.StatusForbidden, code: oauth.CodeUnauthorizedClient,
 			description: "The client is not registered for the scope " + unregistered.scope + "."}
@@ -179,6 +193,21 @@ func classify(err error) failure {
 	}
 	return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 		description: "The server cannot do this now. Nothing was changed: try again.", retryAfter: "1"}
+}
+
+// needsFreshStart returns why a cursor of the feed cannot be used any more, and "" if that is not the error.
+func needsFreshStart(err error) string {
+	switch {
+	case errors.Is(err, revocation.ErrCursorAge):
+		return "The cursor is too old"
+	case errors.Is(err, revocation.ErrCursorDomains):
+		return "The domains of the caller have changed since the cursor was given"
+	case errors.Is(err, revocation.ErrGap):
+		return "Events after the cursor are no longer kept"
+	case errors.Is(err, revocation.ErrAhead):
+		return "The cursor is ahead of this issuer, which was set back since it was given"
+	}
+	return ""
 }
 
 // isFailure reports whether a request was refused because of its content. A stale nonce does not count here.

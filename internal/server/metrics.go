@@ -13,6 +13,7 @@ import (
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/signin"
 )
 
@@ -31,6 +32,9 @@ type metrics struct {
 	active    prometheus.Counter // answers about tokens
 	inactive  prometheus.Counter
 	forwarded *prometheus.CounterVec // requests through proxies
+	waiting   *prometheus.GaugeVec   // requests for events
+	events    prometheus.Counter
+	delay     prometheus.Histogram
 }
 
 // The values of labels.
@@ -65,13 +69,24 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		replays: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "issuer_proofs_replayed_total", Help: "DPoP proofs refused because they had been used before.",
 		}),
-		tokens:   counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
-		logins:   counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
+		tokens: counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
+		logins: counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
+		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "issuer_feed_waiting", Help: "Open requests for events, by form.",
+		}, []string{"form"}),
+		events: prometheus.NewCounter(prometheus.CounterOpts{Name: "issuer_feed_events_total", Help: "Events sent to callers."}),
+		delay: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "issuer_feed_delay_seconds", Help: "Time from a revocation to its event, for waiting callers.",
+			Buckets: Seconds,
+		}),
 		active:   introspections.WithLabelValues("active"),
 		inactive: introspections.WithLabelValues("inactive"),
 	}
 	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.tokens,
-		m.logins, introspections, m.forwarded)
+		m.logins, introspections, m.forwarded, m.waiting, m.events, m.delay)
+	for _, form := range []string{formPoll, formStream} {
+		m.waiting.WithLabelValues(form)
+	}
 	for _, outcome := range forwardedOutcomes {
 		m.forwarded.WithLabelValues(outcome)
 	}
@@ -148,6 +163,22 @@ func (m *metrics) introspected(active bool) {
 		m.active.Inc()
 	} else {
 		m.inactive.Inc()
+	}
+}
+
+// The values of the label form of issuer_feed_waiting.
+const (
+	formPoll   = "poll"
+	formStream = "stream"
+)
+
+// told counts events that are sent at now. waited tells that their caller was waiting for them.
+func (m *metrics) told(news []revocation.News, now time.Time, waited bool) {
+	m.events.Add(float64(len(news)))
+	for _, n := range news {
+		if waited {
+			m.delay.Observe(max(0, now.Sub(n.At).Seconds()))
+		}
 	}
 }
 

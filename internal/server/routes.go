@@ -38,6 +38,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/token", s.token, anyOrigin, eachRequest},
 		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
 		{http.MethodPost, "/introspect/batch", s.introspectBatch, anyOrigin, eachFailure},
+		{http.MethodGet, "/events", s.events, anyOrigin, eachFailure},
 		{http.MethodPost, "/revoke", s.revoke, anyOrigin, eachRequest},
 		{http.MethodGet, "/status/{id}", s.statusList, anyOrigin, eachFailure},
 		{http.MethodGet, "/nonce", s.nonce, anyOrigin, notCounted},

@@ -29,6 +29,7 @@ import (
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
@@ -49,7 +50,9 @@ type Config struct {
 	Accounts     *account.Accounts
 	Introspector *introspect.Introspector
 	// Peers are the issuers of other domains. Their clients and users may ask about tokens. Nil means that there are none.
-	Peers  Peers
+	Peers Peers
+	// Feed tells callers of revocations.
+	Feed   *revocation.Feed
 	Proofs *dpop.Verifier
 	Keys   *keys.Ring
 	// Statuses are the status lists of the issuer.
@@ -115,7 +118,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	if cfg.Registry == nil || cfg.Statements == nil || cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil ||
 		cfg.Proofs == nil || cfg.Keys == nil || cfg.Statuses == nil ||
-		cfg.Store == nil || cfg.Ready == nil {
+		cfg.Feed == nil || cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}
 	if cfg.Time == nil {
