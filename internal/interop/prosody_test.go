@@ -198,7 +198,8 @@ func TestProsody(t *testing.T) {
 // startProsody starts a Prosody for example.com with the module of contrib, and returns its address.
 func startProsody(t *testing.T, ctx context.Context, dir string) string {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	const host = "127.0.0.57" // no other test takes the port there before Prosody does
+	free, err := net.Listen("tcp", host+":0")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -216,7 +217,7 @@ certificates = "%[1]s"
 plugin_paths = { "%[2]s" }
 modules_enabled = { "saslauth" }
 modules_disabled = { "s2s", "s2s_auth_certs", "tls" }
-c2s_interfaces = { "127.0.0.1" }
+c2s_interfaces = { "%[4]s" }
 c2s_ports = { %[3]s }
 c2s_require_encryption = false -- loopback only
 c2s_unauthed_stanza_size_limit = 65536
@@ -224,7 +225,7 @@ log = { { levels = { min = "info" }, to = "console" } }
 VirtualHost "example.com"
 	authentication = "im"
 	auth_im_socket = "%[1]s/socket"
-`, dir, modules, port)})
+`, dir, modules, port, host)})
 	if err := free.Close(); err != nil {
 		t.Fatal(err)
 	}
