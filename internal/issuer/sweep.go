@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/imidentity/issuer/storage"
 )
@@ -16,20 +17,37 @@ func (i *Instance) sweep(ctx context.Context) error {
 	return errors.Join(i.removeExpired(ctx), i.accounts.FinishWithdrawals(ctx))
 }
 
-// sweepBatch is how many rows one transaction of the sweep reads or removes, so that others can write in between.
-const sweepBatch = 500
-
-// removeExpired removes all expired rows, in many transactions.
+// removeExpired removes all expired rows, in many transactions, so that others can write in between.
 func (i *Instance) removeExpired(ctx context.Context) error {
 	now := i.now()
+	rows := minSlice
 	for at := (storage.SweepPosition{}); ; {
 		var next storage.SweepPosition
+		var began time.Duration
 		err := i.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
-			next, _, err = tx.Sweep(ctx, now, at, sweepBatch)
+			began = i.clock.elapsed(i.clock.wall())
+			next, _, err = tx.Sweep(ctx, now, at, rows)
 			return err
 		})
 		if at = next; err != nil || at == (storage.SweepPosition{}) {
 			return err
 		}
+		rows = nextSlice(rows, i.clock.elapsed(i.clock.wall())-began)
 	}
+}
+
+// One transaction of a sweep reads or removes between minSlice and maxSlice rows, as many as it is expected to manage within
+// sliceTime. An update that arrives during one waits for its end, and usually for that of another one which shares its own commit.
+const (
+	minSlice, maxSlice = 25, 200
+	sliceTime          = 15 * time.Millisecond
+)
+
+// nextSlice returns how many rows the next transaction is for, where one for so many rows took that long, with its commit. A slow
+// disk, or one that is busy with other writes, makes them fewer at once; a fast one makes them at most twice as many.
+func nextSlice(rows int, took time.Duration) int {
+	if took <= sliceTime/2 {
+		return min(2*rows, maxSlice)
+	}
+	return min(max(int(time.Duration(rows)*sliceTime/took), minSlice), maxSlice)
 }
