@@ -61,8 +61,8 @@ const (
 	maxDeviceName = 64
 )
 
-// Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 9449 §10). The parameters are each
-// there once, but resource. A refusal is an [*AuthorizeError]; any other error means that the server cannot know.
+// Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 9449 §10). Each parameter except resource
+// occurs once. A refusal is an [*AuthorizeError]; any other error means that the server cannot know.
 // With prompt=none, a request that leaves a choice to the user is refused.
 func (p *Provider) Authorize(ctx context.Context, params url.Values) (*Authorization, error) {
 	client, ok := p.clients.Client(params.Get("client_id"))

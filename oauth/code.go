@@ -18,7 +18,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Refusals of a code. A code that never was, is spent or has expired is the same to the client.
+// Refusals of a code. The client gets the same answer for a code that is unknown, spent or expired.
 var (
 	errCode     = refuse(CodeInvalidGrant, "The authorization code is unknown, spent or expired: begin a new login.")
 	errCodeKey  = refuse(CodeInvalidGrant, "The authorization code is bound to another key: send a proof by the key named in dpop_jkt.")
@@ -115,7 +115,7 @@ func (g *codeGrant) newSession(ctx context.Context, db Reader) (s session, err e
 func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
 	err := tx.SpendCode(ctx, g.code.Hash, g.r.at, g.session.grant.ID)
 	switch {
-	case errors.Is(err, storage.ErrConflict): // another request was faster, and this one is judged like a later one
+	case errors.Is(err, storage.ErrConflict): // another request was faster; this one is checked as if it had come later
 		c, err := tx.Code(ctx, g.code.Hash)
 		if err != nil {
 			return err
@@ -141,9 +141,9 @@ func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
 	return tx.InsertGrant(ctx, g.session.grant)
 }
 
-// spentBefore judges a spent code that comes with the right verifier. With the same key, a client repeats itself, and its
-// session lives. With another key, two parties hold code and verifier, so one of them is a thief: the session ends.
-// (RFC 6749 §4.1.2 would always end it, and so let anybody who has seen the redirect log the user out.)
+// spentBefore checks a spent code that comes with the right verifier. With the same key, a client repeats its request, and its
+// session goes on. With another key, two parties have the code and the verifier, so one of them is a thief: the session ends.
+// (RFC 6749 §4.1.2 would always end it. Then anybody who sees the redirect could log the user out.)
 func (g *codeGrant) spentBefore(ctx context.Context, db Reader, c storage.Code) error {
 	session, _, _, err := db.Session(ctx, c.Grant)
 	if err != nil {
@@ -155,7 +155,7 @@ func (g *codeGrant) spentBefore(ctx context.Context, db Reader, c storage.Code) 
 	return &reuse{session, audit.CodeReused, "code_reused", errCode}
 }
 
-// endGrant ends a session and every token that belongs to it, for a client whose assertion is spent with that.
+// endGrant ends a session and all its tokens. The client's assertion is spent in the same transaction.
 func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string, o *clients.Assertion) error {
 	now := p.now()
 	return p.revoke(ctx, g.Domain, g.User, revocation.RevokeGrant(g.ID, p.cause(reason, now)),
@@ -172,7 +172,7 @@ func (p *Provider) cause(reason string, now time.Time) revocation.Cause {
 }
 
 // revoke writes a revocation that ends tokens of a user, or of nobody if user is empty, after a step in the same transaction,
-// and tells of it once durable. It counts as [account.Accounts.Revoke] says.
+// and calls Revoked once it is durable. The revocation counts as [account.Accounts.Revoke] says.
 func (p *Provider) revoke(
 	ctx context.Context, domain, user string, r storage.Revocation, first func(context.Context, storage.Tx) error,
 ) error {
@@ -201,7 +201,7 @@ func verifies(verifier, challenge string) bool {
 	return subtle.ConstantTimeCompare([]byte(got), []byte(challenge)) == 1
 }
 
-// validVerifier holds a verifier to RFC 7636 §4.1: 43 to 128 unreserved characters.
+// validVerifier checks the form of a verifier (RFC 7636 §4.1): 43 to 128 unreserved characters.
 func validVerifier(v string) bool {
 	return len(v) >= 43 && len(v) <= 128 && strings.Trim(v, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~") == ""
 }

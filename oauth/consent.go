@@ -18,16 +18,15 @@ import (
 type Consent struct {
 	// Needed says that they must be asked.
 	Needed bool
-	// Full says that the user has as many devices as allowed, and that this one is not one of them or, where KeyNamed is
-	// false, may not be.
+	// Full says that the user has as many devices as allowed, and that this device is not among them or, if KeyNamed is false,
+	// need not be.
 	Full   bool
 	Client clients.Client
 	// Redirect is the URI that the browser goes to then. Local says that it leads to a program on the user's device, where any
 	// other program could listen instead.
 	Redirect string
 	Local    bool
-	// Device is the one that goes on being used, by the key that the request names. Nil if it will be a new one or, where
-	// KeyNamed is false, may be.
+	// Device is the stored device whose key the request names. Nil if the device is new or, if KeyNamed is false, not known.
 	Device   *storage.Device
 	KeyNamed bool
 	// DeviceName is the name that the app gives a new device; it may be empty.

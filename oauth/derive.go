@@ -30,7 +30,7 @@ type derivation struct {
 	device storage.Device // of the subject
 }
 
-// derive checks what both grants demand, and makes a token of the claims that from returns.
+// derive makes the checks of both grants, and then a token from the claims that from returns.
 func (d *derivation) derive(ctx context.Context, from func(context.Context) (claims.Set, error)) (*token, error) {
 	if d.r.proof == nil {
 		return nil, dpop.ErrNoProof
@@ -49,7 +49,7 @@ func (d *derivation) derive(ctx context.Context, from func(context.Context) (cla
 	return &token{claims: set, user: d.user, issuedType: typeAccessToken}, nil
 }
 
-// narrower makes a narrower token of the client's own one: never for more, never for longer.
+// narrower makes a token from the client's own one, with at most its rights and its life.
 func (d *derivation) narrower(ctx context.Context, t *statements.Token) (claims.Set, error) {
 	if !d.holds(t) {
 		return claims.Set{}, errSubjectKey
@@ -104,7 +104,7 @@ func (d *derivation) stillRegistered(user storage.User, set claims.Set) error {
 	return err
 }
 
-// setLifetime sets when a token was made and when it ends: after the usual time, and never after any of ends.
+// setLifetime sets iat and exp. The token expires after the usual lifetime, or at the earliest of ends if that is sooner.
 func (d *derivation) setLifetime(set *claims.Set, ends ...time.Time) {
 	set.IssuedAt = d.r.at.Truncate(time.Second)
 	set.Expires = d.r.at.Add(d.lifetimes.Access).Truncate(time.Second)

@@ -16,7 +16,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// errEmbed is about a relation that is none of the client's.
+// errEmbed refuses a relation that the client is not registered for.
 var errEmbed = refuse(CodeUnauthorizedClient,
 	"The client is not registered to embed tokens of a relation that this takes: see embed of its registration.")
 
@@ -27,8 +27,8 @@ var errEmbed = refuse(CodeUnauthorizedClient,
 type embedGrant struct {
 	derivation
 
-	// delegation is the one under which a device is countersigned, and entry the index of the device's statement among the
-	// tokens. Nil if none is.
+	// delegation is the delegation under which a device is countersigned, nil if there is no such device. entry is the index of
+	// the device's statement among the tokens.
 	delegation *nested.Layer
 	entry      int
 }
@@ -74,7 +74,8 @@ func (g *embedGrant) embed(ctx context.Context) (claims.Set, error) {
 	if !wanted {
 		set.Scope = "" // set below, to the part that the grants inside allow
 	}
-	// No inner token says that the outer one must live: so checked for a moment, it is good for as long as all are.
+	// An outer token that expires later than an inner one is refused. So it is checked with a life of one second, and then gets
+	// the earliest end of all.
 	set.Expires = set.IssuedAt.Add(time.Second)
 	tree, err := g.checkNested(ctx, set, along)
 	if err != nil {
@@ -95,12 +96,12 @@ func (g *embedGrant) embed(ctx context.Context) (claims.Set, error) {
 	if describeScope(&bare); bare.Handle == set.Handle && bare.Device == set.Device {
 		return bare, nil
 	}
-	// The narrower scope does not cover the handle or the device, which makes it another token: check that one.
+	// Without its handle or device it is another token, which is checked again.
 	_, err = g.checkNested(ctx, bare, along)
 	return bare, embedded(err)
 }
 
-// embedded makes of a refusal of nested the answer to the client, with the path of the token at fault.
+// embedded turns a refusal of package nested into the answer to the client, with the path of the token at fault.
 func embedded(err error) error {
 	var refused *nested.Error
 	if !errors.As(err, &refused) {
@@ -109,7 +110,7 @@ func embedded(err error) error {
 	return &Error{Code: CodeInvalidEmbeddedToken, Description: strings.TrimPrefix(plain(err), "nested: "), Cause: err}
 }
 
-// within makes of a refusal of a token that was opened by itself the answer to the client, for which it is the entry i.
+// within is [embedded] for a refusal of a token that was opened by itself. To the client that token is entry i.
 func within(i int, err error) error {
 	var refused *nested.Error
 	if !errors.As(err, &refused) {
@@ -154,7 +155,7 @@ func (g *embedGrant) outer(ctx context.Context, entries []nested.Entry, along []
 	return set, err
 }
 
-// outerOwn takes the client's own token for the outer one.
+// outerOwn returns the claims of the client's own token, narrowed, for the outer one.
 func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, error) {
 	if g.r.Form.Get("subject_token_type") != typeAccessToken {
 		return claims.Set{}, refuse(CodeInvalidRequest,
@@ -166,7 +167,7 @@ func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, 
 	} else if err != nil {
 		return claims.Set{}, err
 	}
-	if t.Claims.Actor != nil { // an actor cannot pass its rights on, nor show the subject's statements
+	if t.Claims.Actor != nil { // an actor can neither pass on its rights nor show the subject's statements
 		return claims.Set{}, refuse(CodeInvalidRequest,
 			"The subject_token is of one who acts for somebody else: send the actor's own token.")
 	}
@@ -180,7 +181,7 @@ func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, 
 // errNoDevice says that a token is no statement about a device.
 var errNoDevice = errors.New("oauth: not a statement about a device")
 
-// Refusals of a device that a user's own key took in.
+// Refusals of a device that a user's own key added.
 var (
 	errDeviceKey   = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another key than that of the proof")}
 	errDeviceOther = &nested.Error{Code: nested.CodeBinding, Err: errors.New("the statement is about another device: " +
@@ -190,13 +191,13 @@ var (
 		"1 to 64 letters, digits, - and _ in the system of the domain")}
 )
 
-// countersign makes the token of a device that a user's own key took in, by a statement under a delegation of this server,
-// which is entry i. The device comes to be in the transaction of this answer; it has no session, and asks again where others
-// refresh. It ends with the delegation. A refusal of the statement is an error of nested, as of a token by itself.
+// countersign makes the token of a device that a user's own key added, by a statement under a delegation of this server, which
+// is entry i. The device is stored in the transaction of this answer. It has no session, so it sends this request again where
+// other devices refresh, until the delegation ends. A refusal of the statement is an error of nested, as of a token by itself.
 func (g *embedGrant) countersign(ctx context.Context, i int, statement string, along []string) (claims.Set, error) {
 	o := g.statements.Options(nested.TypeDevice)
 	o.Along = along
-	o.Audience = append(o.Audience, g.targets()...) // like all that is embedded, it may be for whom the token is for
+	o.Audience = append(o.Audience, g.targets()...) // an enclosed token may be for the audience of the token around it
 	tree, err := nested.Open(ctx, statement, o)
 	var refused *nested.Error
 	switch {
@@ -254,7 +255,7 @@ func (g *embedGrant) countersign(ctx context.Context, i int, statement string, a
 	return set, err
 }
 
-// commit stores the device of a countersignature, if it is new, under a delegation that must not be withdrawn meanwhile.
+// commit stores the device of a countersignature, if it is new. It fails if the delegation was withdrawn meanwhile.
 func (g *embedGrant) commit(ctx context.Context, tx storage.Tx) error {
 	return within(g.entry, g.bindDevice(ctx, tx))
 }

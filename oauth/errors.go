@@ -7,8 +7,8 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// An Error is an answer of the protocol: the request is refused, and the client is told why. An error of this package that is
-// none, nor one of package dpop, means that the server cannot know or has failed.
+// An Error is an answer of the protocol: the request is refused, and the client is told why. Any error of this package that is
+// neither an Error nor an error of package dpop means that the server cannot know, or has failed.
 type Error = oautherror.Error
 
 // The error codes of the answers.

@@ -26,8 +26,8 @@ var (
 		"The subject is of a domain that this server does not issue in, or that the client is not registered for.")
 )
 
-// An exchangeGrant makes a token of another one (RFC 8693). Without an actor it is a narrower one for the same key. With an
-// actor it is about the subject, and names the actor.
+// An exchangeGrant makes a token from another one (RFC 8693). Without an actor it is a narrower token for the same key. With an
+// actor it is a token about the subject that names the actor.
 type exchangeGrant struct{ derivation }
 
 func (g *exchangeGrant) check(ctx context.Context, _ Reader) (*token, error) {
@@ -79,7 +79,7 @@ func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
 // evidence reports whether the client wants the grant of the subject embedded.
 func (g *exchangeGrant) evidence() bool { return g.r.Form.Get("im_evidence") == "true" }
 
-// actorOf opens the actor's own token, and says whom `act` will name.
+// actorOf opens the actor's own token. It also returns the actor that `act` will name.
 func (g *exchangeGrant) actorOf(ctx context.Context) (*statements.Token, *claims.Actor, error) {
 	t, err := g.statements.OpenToken(ctx, g.r.Form.Get("actor_token"))
 	switch {
@@ -90,7 +90,7 @@ func (g *exchangeGrant) actorOf(ctx context.Context) (*statements.Token, *claims
 	case !g.holds(t):
 		return nil, nil, errActorKey
 	case t.Claims.Actor != nil:
-		// The subject allowed the actor to act for themselves, and not for others whom the subject may act for.
+		// The actor may act for its subject, but not for those for whom that subject may act.
 		return nil, nil, errActorActs
 	case t.Claims.Tokens != nil:
 		// The enclosed tokens would limit it, and it may depend on more than the session that act names.
@@ -168,7 +168,7 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 	if g.user, err = g.subject(ctx, g.r.client, grant.Subject); err != nil {
 		return claims.Set{}, err
 	}
-	// The statement that this server can withdraw: the grant itself or, if a key of the user's own signed it, the delegation.
+	// root becomes the statement that this server can withdraw: the grant itself, or the delegation if the user's key signed it.
 	root := tree.Root
 	for root.Issuer != g.issuer && len(root.Inner) > 0 {
 		root = root.Inner[0]
@@ -209,7 +209,7 @@ func (g *exchangeGrant) byStatement(ctx context.Context, statement string) (clai
 	return set, nil
 }
 
-// subject finds the user whom a URI names, in a domain that the client may deal with.
+// subject finds the user of a URI, in a domain that the client is registered for.
 func (p *Provider) subject(ctx context.Context, client *clients.Client, uri string) (u storage.User, err error) {
 	id, err := claims.Parser{AllowSingleLabel: true}.Parse(uri)
 	if _, ours := p.domains[id.Domain()]; err != nil || !ours || !slices.Contains(client.Domains, id.Domain()) {

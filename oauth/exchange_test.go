@@ -36,14 +36,14 @@ func exchangeForm(subject, typ, actor string) url.Values {
 }
 
 // person is the user of an access token.
-func person(t *testing.T, token string) statements.Person {
+func person(t *testing.T, token string) statements.Holder {
 	t.Helper()
 	set := claimsOf(t, token)
 	id, err := set.Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return statements.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: set.SID}
+	return statements.Holder{Domain: id.User.Domain(), User: id.User.Local(), SID: set.SID}
 }
 
 // act names a client of the issuer as an actor.

@@ -45,8 +45,8 @@ type grant interface {
 	commit(ctx context.Context, tx storage.Tx) error
 }
 
-// prepare decides on the token of a request, counts it for its user and spends the proof: after this, nothing but the loss of a
-// race or an outage keeps the token from being issued.
+// prepare decides on the token of a request, counts it for its user and spends the proof. After this, only a lost race or an
+// outage prevents the token.
 func (p *Provider) prepare(ctx context.Context, r *tokenRequest) error {
 	decide := func() error { return p.decide(ctx, r, p.store) }
 	if g, ok := r.grant.(*refreshGrant); ok && p.spendInUpdate {
@@ -79,7 +79,7 @@ func (p *Provider) decide(ctx context.Context, r *tokenRequest, db Reader) (err 
 	if r.token, err = r.grant.check(ctx, db); err != nil {
 		return err
 	}
-	// An actor's request does not count for the user whom it acts for.
+	// An actor's request does not count for the user for whom it acts.
 	if u := r.token.user; u.ID != "" && r.token.claims.Actor == nil && !r.counted {
 		if err := p.limiter.User(u, r.client.ID); err != nil {
 			return err
@@ -151,8 +151,7 @@ func (p *Provider) write(ctx context.Context, tx storage.Tx, r *tokenRequest) er
 	return r.grant.commit(ctx, tx)
 }
 
-// A reuse is returned by a grant for a code or a refresh token that was used before, where only a copy of it explains that:
-// the session ends.
+// A reuse is returned by a grant for a code or a refresh token that was used before and must have been copied. The session ends.
 type reuse struct {
 	session storage.Grant
 	kind    audit.Kind
@@ -163,7 +162,7 @@ type reuse struct {
 func (e *reuse) Error() string { return e.answer.Error() }
 
 // endReused ends the session if err is a [*reuse], and returns the answer to the client. The proof is spent before that, so
-// that a proof that somebody repeats ends nothing. Any other error is returned as it is.
+// that a repeated proof ends nothing. Any other error is returned as it is.
 func (p *Provider) endReused(ctx context.Context, r *tokenRequest, err error) error {
 	if err == nil {
 		return nil

@@ -27,8 +27,8 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Scopes are all that the server knows (a closed list). The first two are the default of a request for people's
-// tokens; a service asks by default for all that it is registered for.
+// Scopes are all scopes that the server knows. The first two are the default of a login; a service gets by default all scopes
+// that it is registered for.
 var Scopes = []string{ScopeHandle, ScopeDevice, ScopeAccount, ScopeIntrospect, ScopeIntrospectDomain, ScopeIntrospectReason,
 	ScopeFeed}
 
@@ -43,11 +43,11 @@ const (
 	ScopeFeed             = "feed"              // to follow the revocations
 )
 
-// A Domain is one that the server issues identities in.
+// A Domain is a domain in which the server issues identities.
 type Domain struct {
 	// Name is the domain, in lower-case A-labels.
 	Name string
-	// Providers are the ids of its OpenID providers, in the order that people see them in. No two domains share one.
+	// Providers are the ids of its OpenID providers, in the order in which users see them. No two domains share one.
 	Providers []string
 
 	uri string // the domain's own
@@ -75,22 +75,20 @@ type Keys interface {
 	Sign(typ string, claims []byte) (string, error)
 }
 
-// Lifetimes are those of what the server issues.
+// Lifetimes are the lifetimes of the server's tokens, codes and sessions.
 type Lifetimes struct {
 	Access      time.Duration // of an access token
 	Code        time.Duration // of an authorization code
 	RefreshIdle time.Duration // of a session that is not refreshed
-	RefreshMax  time.Duration // of a session, whatever happens
+	RefreshMax  time.Duration // of any session
 }
 
-// A Limiter lets requests through or refuses them, before anything is spent or written. Its errors are those of the
-// method that was called.
+// A Limiter lets requests through or refuses them, before anything is spent or written. Its errors are returned as they are.
 type Limiter interface {
-	// Client is asked when the client of a request is known: one with a secret has proved to have it, a public one was
-	// only named.
+	// Client is asked when the client of a request is known. A client with credentials is authenticated by then; a public one
+	// is only named.
 	Client(c *clients.Client, from netip.Addr) error
-	// User is asked when everything about a request of a client for the tokens of a user was found good but that its proof is
-	// new.
+	// User is asked about a request of a client for tokens of a user after every other check, and before the proof is spent.
 	User(u storage.User, client string) error
 }
 
@@ -99,9 +97,9 @@ type noLimiter struct{}
 func (noLimiter) Client(*clients.Client, netip.Addr) error { return nil }
 func (noLimiter) User(storage.User, string) error          { return nil }
 
-// Config configures [New]. All fields are required but those that say otherwise.
+// Config configures [New]. All fields are required except where they say otherwise.
 type Config struct {
-	// Issuer is the server's own URL, without a slash at its end; endpoint URLs are made by adding a path.
+	// Issuer is the server's own URL, without a slash at its end. The URL of an endpoint is Issuer with a path.
 	Issuer  string
 	Domains []Domain
 	Clients *clients.Registry

@@ -14,11 +14,11 @@ import (
 
 const (
 	requestURIPrefix = "urn:ietf:params:oauth:request_uri:"
-	// pushedLife is how long a pushed request is stored, and can begin logins. It is spent when the app gets an answer, so
+	// pushedLife is how long a pushed request is stored and can begin logins. It is spent only when the app gets an answer, so
 	// that a page can be reloaded.
 	pushedLife = 5 * time.Minute
-	// PushedSpent is how long a spent one is remembered: a login that began with it in its last moment has up to four steps
-	// of ten minutes.
+	// PushedSpent is how long the id of a spent request is stored: a login that began in its last moment has up to four steps
+	// of ten minutes each.
 	PushedSpent = pushedLife + 45*time.Minute
 	// spentPushed is the kind of the single-use ids of spent requests.
 	spentPushed = "request_uri"

@@ -29,7 +29,7 @@ var (
 //
 //	version (1 byte) | grant id (16) | generation (8, big-endian) | HMAC-SHA-256 of all that (32)
 //
-// so it names its grant's row, and every repeat of a refresh derives the same successor.
+// so it names the row of its grant, and a repeated refresh derives the same successor.
 type refreshTokens struct{ macs sync.Pool }
 
 func newRefreshTokens(key [32]byte) *refreshTokens {
@@ -75,9 +75,9 @@ func (t *refreshTokens) mac(head []byte) []byte {
 	return m.Sum(head)
 }
 
-// A refreshGrant continues a session by its refresh token (RFC 6749 §6). The newest generation is rotated. The one before it
-// is answered with the same successor again, for as long as that has not been used. An older one is refused, and ends the
-// session where it can only be a copy.
+// A refreshGrant continues a session by its refresh token (RFC 6749 §6). A token of the newest generation is rotated. A token of
+// the generation before gets the same successor again, until that is used. An older one is refused, and ends the session if it
+// must be a copy.
 type refreshGrant struct {
 	*Provider
 	r *tokenRequest
@@ -154,8 +154,8 @@ func (g *refreshGrant) commit(ctx context.Context, tx storage.Tx) error {
 	return err
 }
 
-// succeed rotates the session, by one compare-and-set. When another request with the same token was first, the row is already
-// as this one would make it, and both get the same successor.
+// succeed rotates the session, by one compare-and-set. If another request with the same token was first, the row is already as
+// this request would write it, and both get the same successor.
 func (g *refreshGrant) succeed(ctx context.Context, tx storage.Tx) error {
 	err := tx.RotateGrant(ctx, g.id, g.gen, g.r.at, g.session.grant.IdleAt)
 	if !errors.Is(err, storage.ErrConflict) {
@@ -171,9 +171,9 @@ func (g *refreshGrant) succeed(ctx context.Context, tx storage.Tx) error {
 	return nil
 }
 
-// replaced judges a token of a generation that was replaced for good. It ends the session if it comes by the right key with a
-// nonce that was issued after the replacement: somebody refreshed since then with a copy, or the token was restored from one.
-// Otherwise it is an old request that arrives late, and the session lives.
+// replaced refuses a token of an older generation. The session ends if the request has the right key and a nonce that was issued
+// after the token was replaced: then somebody used a copy of the token, or restored one. Otherwise it is an old request that
+// arrives late, and the session goes on.
 func (g *refreshGrant) replaced(now storage.Grant) error {
 	if g.gen > now.Gen || !madeAfter(g.r.proof, now.RotatedAt) {
 		return errRefresh

@@ -17,7 +17,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A TokenRequest is a request to the token endpoint. The form comes from the body alone, and has each parameter but resource
+// A TokenRequest is a request to the token endpoint. The form comes from the body alone, and has each parameter except resource
 // at most once.
 type TokenRequest struct {
 	Header http.Header
@@ -86,8 +86,8 @@ func (p *Provider) Token(ctx context.Context, in TokenRequest) (TokenAnswer, err
 		return TokenAnswer{}, refuse(CodeUnsupportedGrantType,
 			"The grant_type "+named(types[0])+" is not supported. These are: "+listed(GrantTypes)+".")
 	}
-	// The proof comes first: one that is refused, above all for want of a nonce, costs neither code nor refresh token. Its
-	// signature is verified once the client is known.
+	// The proof is read first: if it is refused, for example because it lacks a nonce, the code or refresh token stays valid.
+	// Its signature is verified once the client is known.
 	unverified, err := p.readProof(ctx, in, "/token")
 	if err != nil {
 		return TokenAnswer{}, err

@@ -34,8 +34,8 @@ type Statement struct {
 // of the user, whose scope says whether they tell the handle.
 //
 // A refusal is an [*oautherror.Error]; any other error means that nothing was decided.
-func (s *Service) Make(ctx context.Context, who Person, v nested.Statement) (Statement, error) {
-	user, device, err := s.counted(ctx, s.cfg.Store, who)
+func (s *Service) Make(ctx context.Context, by Holder, v nested.Statement) (Statement, error) {
+	user, device, err := s.counted(ctx, s.cfg.Store, by)
 	if err != nil {
 		return Statement{}, err
 	}
@@ -57,7 +57,7 @@ func (s *Service) Make(ctx context.Context, who Person, v nested.Statement) (Sta
 	}
 	row := storage.Statement{Domain: user.Domain, User: user.ID, Device: device.ID}
 	return s.sign(ctx, v, row, func(ctx context.Context, tx storage.Tx) error {
-		_, now, _, err := s.person(ctx, tx, who)
+		_, now, _, err := s.holder(ctx, tx, by)
 		if err == nil && now.Handle != user.Handle {
 			err = errChanged
 		}
@@ -84,7 +84,7 @@ func (s *Service) checkDelegated(ctx context.Context, r Reader, jkt string) erro
 	return nil
 }
 
-// Attest signs a statement of the operator, who answers for it: about a user of a domain of the server, or about an
+// Attest signs a statement by the operator: about a user of a domain of the server, or about an
 // organisation, team or role of one. Errors are those of [Service.Make].
 func (s *Service) Attest(ctx context.Context, v nested.Statement) (Statement, error) {
 	invalid := func(description string) (Statement, error) {
@@ -195,7 +195,7 @@ func (s *Service) sign(
 		return s.cfg.Accounts.AddStatement(ctx, tx, row)
 	})
 	if errors.Is(err, account.ErrTooManyStatements) {
-		return Statement{}, oautherror.New(oautherror.InvalidRequest, "You have as many standing statements as allowed: "+
+		return Statement{}, oautherror.New(oautherror.InvalidRequest, "You have as many active statements as allowed: "+
 			"withdraw one that you no longer need, or wait until one expires.")
 	} else if err != nil {
 		return Statement{}, err

@@ -111,8 +111,8 @@ func New(cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// A Person is a user who asks about their own account, as their access token says: by a session that they logged in for.
-type Person struct{ Domain, User, SID string }
+// A Holder is a user who asks about their own account: the user and the session of their access token.
+type Holder struct{ Domain, User, SID string }
 
 var (
 	errLogin = oautherror.New(oautherror.AccessDenied,
@@ -121,24 +121,24 @@ var (
 		"The account has just changed: ask again, with a new proof where there was one.")
 )
 
-// counted returns the user and the device of a person, after the request was counted for the user.
-func (s *Service) counted(ctx context.Context, r Reader, who Person) (storage.User, storage.Device, error) {
-	g, u, d, err := s.person(ctx, r, who)
+// counted returns the user and the device of a holder, after the request was counted for the user.
+func (s *Service) counted(ctx context.Context, r Reader, by Holder) (storage.User, storage.Device, error) {
+	g, u, d, err := s.holder(ctx, r, by)
 	if err == nil {
 		err = s.cfg.Limiter.User(u, g.Client)
 	}
 	return u, d, err
 }
 
-// person returns the rows of a person, whose session must be live.
-func (s *Service) person(ctx context.Context, r Reader, who Person) (storage.Grant, storage.User, storage.Device, error) {
-	g, u, d, err := r.Session(ctx, who.SID)
+// holder returns the rows of a holder, whose session must be live.
+func (s *Service) holder(ctx context.Context, r Reader, by Holder) (storage.Grant, storage.User, storage.Device, error) {
+	g, u, d, err := r.Session(ctx, by.SID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return g, u, d, errLogin
 	} else if err != nil {
 		return g, u, d, err
 	}
-	if !LiveSession(g, s.cfg.Now()) || g.Domain != who.Domain || g.User != who.User || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero() {
+	if !LiveSession(g, s.cfg.Now()) || g.Domain != by.Domain || g.User != by.User || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero() {
 		return g, u, d, errLogin
 	}
 	return g, u, d, nil

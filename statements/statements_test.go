@@ -38,7 +38,7 @@ type world struct {
 	*statements.Service
 	store *sqlite.Store
 	user  storage.User
-	who   statements.Person
+	who   statements.Holder
 }
 
 func newWorld(t *testing.T) *world {
@@ -74,7 +74,7 @@ func newWorld(t *testing.T) *world {
 	device, err := accounts.DeviceFor(t.Context(), w.user, jkt)
 	check(err)
 	now := time.Now()
-	w.who = statements.Person{Domain: "example.com", User: w.user.ID, SID: "session"}
+	w.who = statements.Holder{Domain: "example.com", User: w.user.ID, SID: "session"}
 	w.update(t, func(ctx context.Context, tx storage.Tx) error {
 		if _, err := accounts.BindDevice(ctx, tx, device); err != nil {
 			return err
@@ -116,7 +116,7 @@ func TestMake(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = w.Make(t.Context(), w.who, grant)
-	wantRefused(t, err, "invalid_request", "as many standing statements as allowed")
+	wantRefused(t, err, "invalid_request", "as many active statements as allowed")
 
 	list, next, err := w.Own(t.Context(), w.who, nested.TypeActor, "", 1)
 	if err != nil || len(list) != 1 || next == "" {
@@ -143,11 +143,11 @@ func TestMakeRefused(t *testing.T) {
 	other := w.who
 	other.User = "somebody"
 	for name, test := range map[string]struct {
-		who        statements.Person
+		who        statements.Holder
 		change     func(s *nested.Statement)
 		code, says string
 	}{
-		"no session": {statements.Person{Domain: "example.com", User: w.user.ID, SID: "none"}, nil, "access_denied",
+		"no session": {statements.Holder{Domain: "example.com", User: w.user.ID, SID: "none"}, nil, "access_denied",
 			"whose session is alive"},
 		"another's session":   {other, nil, "access_denied", "whose session is alive"},
 		"a scope of the user": {w.who, func(s *nested.Statement) { s.Scope = "account" }, "invalid_scope", "An actor may have"},

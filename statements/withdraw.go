@@ -38,16 +38,16 @@ func parse(rows []storage.Statement) (list []nested.Statement, err error) {
 // answer.
 const MaxPage = 50
 
-// Own returns one page of the active statements of a type about a person, oldest first, without their tokens, and the cursor of
+// Own returns one page of the active statements of a type about a user, oldest first, without their tokens, and the cursor of
 // the next page; it is empty after the last one. The request counts for the user. Errors are those of [Service.Make].
-func (s *Service) Own(ctx context.Context, who Person, typ, cursor string, limit int) ([]nested.Statement, string, error) {
+func (s *Service) Own(ctx context.Context, by Holder, typ, cursor string, limit int) ([]nested.Statement, string, error) {
 	var (
 		rows []storage.Statement
 		next string
 	)
 	err := s.cfg.Store.View(ctx, func(ctx context.Context, r storage.Reader) (err error) {
-		if _, _, err = s.counted(ctx, r, who); err == nil { // first, since the snapshot is that of the first read
-			rows, next, err = s.cfg.Accounts.StatementPage(ctx, r, who.Domain, who.User, typ, cursor, min(limit, MaxPage))
+		if _, _, err = s.counted(ctx, r, by); err == nil { // first, since the snapshot is that of the first read
+			rows, next, err = s.cfg.Accounts.StatementPage(ctx, r, by.Domain, by.User, typ, cursor, min(limit, MaxPage))
 		}
 		return err
 	})
@@ -61,10 +61,10 @@ func (s *Service) Own(ctx context.Context, who Person, typ, cursor string, limit
 	return list, next, err
 }
 
-// Withdraw ends a statement of a type about a person, with all that rests on it. The error is [account.ErrNoStatement] if there
+// Withdraw ends a statement of a type about a user, with all that rests on it. The error is [account.ErrNoStatement] if there
 // is none; others are those of [Service.Make].
-func (s *Service) Withdraw(ctx context.Context, who Person, typ, jti string) error {
-	if _, _, err := s.counted(ctx, s.cfg.Store, who); err != nil {
+func (s *Service) Withdraw(ctx context.Context, by Holder, typ, jti string) error {
+	if _, _, err := s.counted(ctx, s.cfg.Store, by); err != nil {
 		return err
 	}
 	row, err := s.cfg.Store.Statement(ctx, jti)
@@ -73,15 +73,15 @@ func (s *Service) Withdraw(ctx context.Context, who Person, typ, jti string) err
 	} else if err != nil {
 		return err
 	}
-	_, err = s.cfg.Accounts.Withdraw(ctx, who.Domain, who.User, jti, "withdrawn")
+	_, err = s.cfg.Accounts.Withdraw(ctx, by.Domain, by.User, jti, "withdrawn")
 	return err
 }
 
-// WithdrawSigned ends a statement that a key of a person's own signed: a token that encloses it is inactive, and the statement is
-// refused from now on. The person sends the statement itself, since the server stores only its own, and along the tokens that the
+// WithdrawSigned ends a statement that a key of the user signed: a token that encloses it is inactive, and the statement is
+// refused from now on. The user sends the statement itself, since the server stores only its own, and along the tokens that the
 // statement names by digest. The result is the jti of the statement. Errors are those of [Service.Make].
-func (s *Service) WithdrawSigned(ctx context.Context, who Person, statement string, along []string) (jti string, err error) {
-	user, _, err := s.counted(ctx, s.cfg.Store, who)
+func (s *Service) WithdrawSigned(ctx context.Context, by Holder, statement string, along []string) (jti string, err error) {
+	user, _, err := s.counted(ctx, s.cfg.Store, by)
 	if err != nil {
 		return "", err
 	}
@@ -114,8 +114,8 @@ func (s *Service) WithdrawSigned(ctx context.Context, who Person, statement stri
 	now := s.cfg.Now()
 	row := revocation.RevokeToken(root.RevocationKey(), revocation.Cause{Reason: "withdrawn", At: now, TokenLife: tree.Until.Sub(now)})
 	live := func(ctx context.Context, tx storage.Tx) error {
-		_, _, _, err := s.person(ctx, tx, who)
+		_, _, _, err := s.holder(ctx, tx, by)
 		return err
 	}
-	return root.JTI(), s.cfg.Accounts.RevokeSigned(ctx, who.Domain, who.User, delegation, row, live)
+	return root.JTI(), s.cfg.Accounts.RevokeSigned(ctx, by.Domain, by.User, delegation, row, live)
 }

@@ -55,7 +55,7 @@ func (s *Server) ownRoutes() []route {
 }
 
 // mine serves users with a token for their own account.
-func (s *Server) mine(serve func(echo.Context, statements.Person) error) echo.HandlerFunc {
+func (s *Server) mine(serve func(echo.Context, statements.Holder) error) echo.HandlerFunc {
 	return s.bound(oauth.ScopeAccount, func(c echo.Context, holder claims.Set) error {
 		who, err := personOf(holder)
 		if err != nil {
@@ -66,15 +66,15 @@ func (s *Server) mine(serve func(echo.Context, statements.Person) error) echo.Ha
 }
 
 // personOf returns the user whose own account a token is for.
-func personOf(holder claims.Set) (statements.Person, error) {
+func personOf(holder claims.Set) (statements.Holder, error) {
 	if holder.Service() || holder.Actor != nil {
-		return statements.Person{}, errService
+		return statements.Holder{}, errService
 	}
 	id, err := holder.Identity()
 	if err != nil {
-		return statements.Person{}, err
+		return statements.Holder{}, err
 	}
-	return statements.Person{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
+	return statements.Holder{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
 }
 
 // defaultPage is how many statements a page has unless the request says otherwise.
@@ -82,8 +82,8 @@ const defaultPage = 20
 
 // listMine serves GET /me/actors, /me/delegations and /me/links?limit=N&cursor=C: a page of the user's live statements. The Link
 // header has the next page, if there is one (RFC 8288).
-func (s *Server) listMine(k statementKind) func(echo.Context, statements.Person) error {
-	return func(c echo.Context, who statements.Person) error {
+func (s *Server) listMine(k statementKind) func(echo.Context, statements.Holder) error {
+	return func(c echo.Context, who statements.Holder) error {
 		params, err := query(c)
 		if err != nil {
 			return err
@@ -113,8 +113,8 @@ func (s *Server) listMine(k statementKind) func(echo.Context, statements.Person)
 }
 
 // state serves POST /me/actors, /me/delegations and /me/links: the issuer signs a statement for the user.
-func (s *Server) state(k statementKind) func(echo.Context, statements.Person) error {
-	return func(c echo.Context, who statements.Person) error {
+func (s *Server) state(k statementKind) func(echo.Context, statements.Holder) error {
+	return func(c echo.Context, who statements.Holder) error {
 		b, err := httpapi.ReadBody(c)
 		if err != nil {
 			return err
@@ -137,8 +137,8 @@ func (s *Server) state(k statementKind) func(echo.Context, statements.Person) er
 }
 
 // withdraw serves DELETE /me/actors/{id}, /me/delegations/{id} and /me/links/{id}: the statement ends, and what rests on it.
-func (s *Server) withdraw(k statementKind) func(echo.Context, statements.Person) error {
-	return func(c echo.Context, who statements.Person) error {
+func (s *Server) withdraw(k statementKind) func(echo.Context, statements.Holder) error {
+	return func(c echo.Context, who statements.Holder) error {
 		id := c.Param("id")
 		if err := s.Statements.Withdraw(c.Request().Context(), who, k.typ, id); err != nil {
 			return err
@@ -149,7 +149,7 @@ func (s *Server) withdraw(k statementKind) func(echo.Context, statements.Person)
 }
 
 // withdrawSigned serves POST /me/withdrawals: a statement ends that a key of the user signed.
-func (s *Server) withdrawSigned(c echo.Context, who statements.Person) error {
+func (s *Server) withdrawSigned(c echo.Context, who statements.Holder) error {
 	b, err := httpapi.ReadBody(c)
 	if err != nil {
 		return err
@@ -167,7 +167,7 @@ func (s *Server) withdrawSigned(c echo.Context, who statements.Person) error {
 }
 
 // recordStatement records what a user did with a statement.
-func (s *Server) recordStatement(c echo.Context, kind audit.Kind, who statements.Person, id, reason string) {
+func (s *Server) recordStatement(c echo.Context, kind audit.Kind, who statements.Holder, id, reason string) {
 	s.Audit.Record(c.Request().Context(), audit.Event{
 		Kind: kind, Actor: audit.ActorUser, Domain: who.Domain, User: who.User, Client: trailOf(c).client, Session: who.SID,
 		Statement: id, Address: s.source(c), Reason: reason,
