@@ -73,12 +73,18 @@ func (id ID) Equal(other ID) bool { return id == other }
 
 // IM returns the canonical im: URI. It returns "" for a mimi: URI that is more than a domain, and for an XMPP resource without
 // localpart.
-func (id ID) IM() string { return string(id.appendIM(nil)) }
+func (id ID) IM() string {
+	var buf [256]byte
+	return string(id.appendIM(buf[:0]))
+}
 
 // MIMI returns the mimi: URI of draft-mahy-mimi-identity-05. It returns "" for a SIP contact, an XMPP resource without localpart, and
 // a name with a slash or dots that a mimi: segment cannot contain. The form does not keep the system, and does not tell a handle
 // from a user id.
-func (id ID) MIMI() string { return string(id.appendMIMI(nil)) }
+func (id ID) MIMI() string {
+	var buf [256]byte
+	return string(id.appendMIMI(buf[:0]))
+}
 
 // Native returns the native form of the system, and "" for mimi: URIs. XMPP, email and generic forms have U-labels, the others
 // A-labels. IRC forms omit the network.
