@@ -41,6 +41,7 @@ service: {name: Example Messenger, privacy_url: "https://example.com/privacy", t
 limits: {per_user: 40/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
+    status_list: true
     providers:
       - id: ` + provider + `
         issuer: ${foreign}
@@ -104,6 +105,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Indigo", func(t *testing.T) { indigo(t, ctx, issuer) })
 	t.Run("Page", func(t *testing.T) { page(t, ctx, issuer) })
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
+	t.Run("StatusList", func(t *testing.T) { statusLists(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 	t.Run("Pages", func(t *testing.T) { pages(t, ctx, issuer, web) })

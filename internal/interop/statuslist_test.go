@@ -1,15 +1,18 @@
 package interop_test
 
 import (
+	"context"
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/statuslist"
 )
@@ -96,5 +99,28 @@ func TestStatusListOfOthers(t *testing.T) {
 				t.Errorf("Parse = %v of %+v, want %v", read, fmt.Sprint(theirs.Token), values)
 			}
 		})
+	}
+}
+
+// statusLists runs the JavaScript of docs/status-list.md and npm @sd-jwt/jwt-status-list against the issuer: both see a session end.
+func statusLists(t *testing.T, ctx context.Context, issuer string) {
+	const verifier, challenge = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk", "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
+	query := url.Values{
+		"response_type": {"code"}, "client_id": {"im-app"}, "redirect_uri": {redirect},
+		"code_challenge": {challenge}, "code_challenge_method": {"S256"},
+	}
+	back, err := browser.New(nil).Login(ctx, issuer+"/authorize?"+query.Encode(), browser.To(redirect),
+		map[string]string{"login": "bob", "password": "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	script := node(t, ctx, "statuses.mjs", map[string]string{
+		"ISSUER": issuer, "CLIENT_ID": "im-app", "CODE": back.Query().Get("code"), "CODE_VERIFIER": verifier, "REDIRECT_URI": redirect,
+	})
+	script.Stderr = t.Output()
+	printed, err := script.Output()
+	const want = "before: valid 0\nafter: invalid 1\nindex unknown\nlist unknown\naddress unknown\nissuer unknown\nstatus unknown\nkeys unknown\n"
+	if err != nil || string(printed) != want {
+		t.Errorf("statuses.mjs = %v and\n%s\nwant\n%s", err, printed, want)
 	}
 }
