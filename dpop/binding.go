@@ -8,15 +8,15 @@ import (
 	"time"
 )
 
-// ErrUnproven is why a [Binding] ends whose client did not prove itself again in time.
+// ErrUnproven is the cause with which a [Binding] ends if its client did not prove its key again in time.
 var ErrUnproven = errors.New("dpop: the connection was not proven again in time")
 
 // A Binding ties a long-lived connection, such as a WebSocket or an XMPP stream, to the key that opened it. A proof
-// covers one request, but such a connection is one request for hours. So the client proves itself when it opens the
-// connection, and again before each interval is over, always with the same key; see docs/dpop.md.
+// covers one request, but such a connection is one request for hours. So the client proves its key when it opens the
+// connection, and again before each interval is over; see docs/dpop.md.
 //
-// What proves it is checked elsewhere: by [Resource.Admit], or by [Verifier.CheckPresentation] where there is no URL.
-// Both look at the access token anew, so that a connection outlives the end of its token by one interval at most.
+// The proofs are checked elsewhere: by [Resource.Admit], or by [Verifier.CheckPresentation] where there is no URL. Both
+// check the access token each time, so a connection outlives its token by at most one interval.
 type Binding struct {
 	jkt   string
 	every time.Duration
@@ -29,8 +29,8 @@ type Binding struct {
 	timer    *time.Timer
 }
 
-// Bind returns the binding of a connection that the key with thumbprint jkt has just proven to open. It ends with
-// parent, or when the key is not proven again within every.
+// Bind returns the binding of a connection that was just opened with a proof by the key with thumbprint jkt. The binding
+// ends with parent, or when the key is not proven again within every.
 func Bind(parent context.Context, jkt string, every time.Duration) *Binding {
 	b := &Binding{jkt: jkt, every: every, deadline: time.Now().Add(every)}
 	b.ctx, b.end = context.WithCancelCause(parent)
@@ -38,15 +38,15 @@ func Bind(parent context.Context, jkt string, every time.Duration) *Binding {
 	return b
 }
 
-// Context returns a context that ends with the binding: whoever serves the connection closes it then. [context.Cause]
-// tells why.
+// Context returns a context that ends with the binding. The server of the connection must close it then. [context.Cause]
+// returns the reason.
 func (b *Binding) Context() context.Context { return b.ctx }
 
 // JKT returns the thumbprint of the key that the connection belongs to.
 func (b *Binding) JKT() string { return b.jkt }
 
-// Renew starts the interval anew after the key with thumbprint jkt was proven again. Another key than that of the
-// connection ends the binding and is an [ErrInvalidProof]. If the binding has ended, Renew returns the cause.
+// Renew restarts the interval after the key with thumbprint jkt was proven again. If that is not the key of the
+// connection, the binding ends, and the error is an [ErrInvalidProof]. If the binding has ended, Renew returns the cause.
 func (b *Binding) Renew(jkt string) error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -70,7 +70,7 @@ func (b *Binding) End(cause error) {
 	b.end(cause)
 }
 
-// expire ends the binding, unless it was renewed in the moment when the timer rang.
+// expire ends the binding, unless it was renewed while the timer fired.
 func (b *Binding) expire() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -79,9 +79,9 @@ func (b *Binding) expire() {
 	}
 }
 
-// WebSocketURL returns the form in which the URL of a WebSocket stands in `htu`: https for wss, http for ws, as the
-// handshake is an HTTP request with the method GET (RFC 6455 §4.1). Browsers cannot add headers to it, so the proof
-// travels in the first message.
+// WebSocketURL returns the URL of a WebSocket as it is written in `htu`: with https for wss and http for ws, because the
+// handshake is an HTTP request with the method GET (RFC 6455 §4.1). Browsers cannot add headers to it, so the first
+// message contains the proof.
 func WebSocketURL(url string) (string, error) {
 	scheme, rest, _ := strings.Cut(url, "://")
 	switch strings.ToLower(scheme) {

@@ -9,21 +9,21 @@ import (
 	"github.com/imidentity/issuer/internal/errtext"
 )
 
-// A bearerError is about a token that came under the scheme Bearer.
+// A bearerError refuses a token that was sent under the scheme Bearer.
 type bearerError struct{ error }
 
 func (e *bearerError) Unwrap() error { return e.error }
 
-// A refusal is an error as the wire has it.
+// A refusal is an error in the form of its answer.
 type refusal struct {
 	status      int
-	code        string // "": the client did not try, so that nothing is told (RFC 6750 §3.1)
+	code        string // empty if the request has no token: the answer then has no error code (RFC 6750 §3.1)
 	description string
 	retryAfter  string // seconds
 }
 
-// classify returns the answer to an error. An error that is not declared for callers means that nothing was decided:
-// it is answered 503, never as a refusal.
+// classify returns the answer to an error. An error that this package does not declare means that nothing was decided, so
+// its answer is 503, never a refusal.
 func classify(err error) refusal {
 	var proof *ProofError
 	switch {
@@ -49,7 +49,7 @@ func classify(err error) refusal {
 		"The resource cannot check the request now. Try again with a new proof.", "1"}
 }
 
-// words returns what our own errors say, and something harmless for those of others.
+// words returns the reason of an error of this package, and a general text for any other error.
 func words(err error) string {
 	var r *reason
 	if errors.As(err, &r) {
@@ -66,7 +66,7 @@ func (s *Resource) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h := w.Header()
 	if again := errors.Is(err, ErrUseNonce); again || h.Get("DPoP-Nonce") == "" {
-		// Also if the server set a nonce before the check: the store may have begun a new epoch since, and then that nonce
+		// A nonce that the server set before the check is replaced, too: if the store has begun a new epoch since, that nonce
 		// is as stale as the one of the proof.
 		if failed := s.setNonce(r.Context(), h); failed != nil && again {
 			err = failed
@@ -86,14 +86,14 @@ func (s *Resource) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	}
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(f.status)
-	_ = json.NewEncoder(w).Encode(struct { // whoever went away misses it
+	_ = json.NewEncoder(w).Encode(struct { // an error means that the client has disconnected
 		Error       string `json:"error"`
 		Description string `json:"error_description"`
 	}{f.code, f.description})
 }
 
-// challenge adds the WWW-Authenticate headers. Where both schemes are accepted, the one that was tried tells what was
-// wrong (RFC 9449 §7.2).
+// challenge adds the WWW-Authenticate headers. If both schemes are accepted, the challenge of the scheme that the request
+// used contains the error (RFC 9449 §7.2).
 func (s *Resource) challenge(h http.Header, r *http.Request, f refusal, bearer bool) {
 	var common, fault []string
 	if s.cfg.Realm != "" {
@@ -127,5 +127,5 @@ func (s *Resource) challenge(h http.Header, r *http.Request, f refusal, bearer b
 	}
 }
 
-// quoted returns s as a quoted-string that holds only what RFC 6750 §3 lets stand in an error description.
+// quoted returns s as a quoted-string with only the characters that RFC 6750 §3 allows in an error description.
 func quoted(s string) string { return `"` + errtext.Clean(s) + `"` }

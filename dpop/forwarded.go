@@ -7,9 +7,9 @@ import (
 	"strings"
 )
 
-// origin returns which of the public origins a request is for: the first, unless a trusted proxy tells otherwise. What
-// the proxy tells only chooses. If it could name an origin, whoever gets a header past it would choose which proofs
-// fit.
+// origin returns the public origin that a request is for: the first, unless a trusted proxy names another. A proxy can only
+// choose among the configured origins. If it could name any origin, a client that gets a header past the proxy could
+// choose which proofs are valid.
 func (s *Resource) origin(r *http.Request) (string, error) {
 	candidates := s.origins
 	if len(s.cfg.TrustedProxies) > 0 && s.trusted(parseNode(r.RemoteAddr)) {
@@ -17,7 +17,7 @@ func (s *Resource) origin(r *http.Request) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		// Both kinds of headers count: a proxy that writes one may pass the other on as the client sent it.
+		// Both kinds of headers must match: a proxy that writes one may forward the other as the client sent it.
 		candidates = slices.Clone(candidates)
 		for _, t := range [...]origin{told, {last(r.Header, "X-Forwarded-Proto"), last(r.Header, "X-Forwarded-Host")}} {
 			candidates = slices.DeleteFunc(candidates, func(o string) bool { return !t.is(o) })
@@ -29,10 +29,10 @@ func (s *Resource) origin(r *http.Request) (string, error) {
 	return candidates[0], nil
 }
 
-// An origin is what a proxy tells of how the client reached it; what it does not tell is empty.
+// An origin holds the scheme and the host that a proxy reports for a request. A part that it does not report is empty.
 type origin struct{ proto, host string }
 
-// is reports whether o could be the public origin.
+// is reports whether the reported parts are those of a public origin.
 func (o origin) is(public string) bool {
 	scheme, _, _ := strings.Cut(public, "://")
 	if o.proto != "" && !strings.EqualFold(o.proto, scheme) {
@@ -51,7 +51,7 @@ func (o origin) is(public string) bool {
 // trusted reports whether addr is that of a trusted proxy.
 func (s *Resource) trusted(addr netip.Addr) bool { return within(addr, s.cfg.TrustedProxies) }
 
-// last returns the last value of a header that is a list: the one that the nearest proxy wrote.
+// last returns the last element of a header with a list, which the nearest proxy wrote.
 func last(h http.Header, name string) string {
 	values := h.Values(name)
 	if len(values) == 0 {
@@ -61,7 +61,7 @@ func last(h http.Header, name string) string {
 	return strings.TrimSpace(value[strings.LastIndexByte(value, ',')+1:])
 }
 
-// forwarded returns what the last element of the Forwarded header says.
+// forwarded returns the scheme and host in the last element of the Forwarded header.
 func forwarded(h http.Header) (origin, error) {
 	elements, err := forwardedElements(h)
 	if err != nil || len(elements) == 0 {
@@ -71,8 +71,8 @@ func forwarded(h http.Header) (origin, error) {
 	return origin{e["proto"], e["host"]}, nil
 }
 
-// forwardedElements reads the Forwarded header (RFC 7239 §4): its elements, each with its parameters by name in lower
-// case. The error means that it is malformed.
+// forwardedElements returns the elements of the Forwarded header (RFC 7239 §4), each with its parameters by name in lower
+// case. The error means that the header is malformed.
 func forwardedElements(h http.Header) ([]map[string]string, error) {
 	text := strings.Join(h.Values("Forwarded"), ",")
 	if text == "" {

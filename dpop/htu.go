@@ -9,15 +9,15 @@ import (
 	"strings"
 )
 
-// NormalizeHTU returns the form of an http or https URL in which two `htu` are compared (RFC 9449 §4.3, check
-// 9): syntax- and scheme-based normalisation (RFC 3986 §6.2.2, §6.2.3), without query and fragment. Scheme and
-// host become lower case, a default or empty port goes, an empty path becomes "/", dot segments go, and
-// percent-encodings are decoded if they stand for an unreserved character (%7E, but never %2F or %3F) and
-// otherwise written with capital digits. IPv6 addresses are written as RFC 5952 wants.
+// NormalizeHTU returns an http or https URL in the form in which two `htu` are compared (RFC 9449 §4.3, check 9): after
+// syntax-based and scheme-based normalization (RFC 3986 §6.2.2, §6.2.3), without query and fragment. It writes scheme and
+// host in lower case, removes a default or empty port and dot segments, and replaces an empty path by "/". It decodes the
+// percent-encoding of an unreserved character (%7E, but not %2F or %3F) and writes others with capital digits. It writes
+// IPv6 addresses as in RFC 5952.
 //
-// Refused are other schemes, URLs without a host, user information (RFC 9110 §4.2.4), percent signs that encode
-// nothing, and what no URI has (RFC 3986 §3.3): spaces, control characters, backslashes, any of "<>[]^`{|} outside
-// an IPv6 address, and bytes beyond ASCII (a client writes an IDN as A-labels, xn--).
+// It refuses other schemes, URLs without a host, user information (RFC 9110 §4.2.4), percent signs without two hexadecimal
+// digits, and characters that a URI cannot contain (RFC 3986 §3.3): spaces, control characters, backslashes, any of
+// "<>[]^`{|} outside an IPv6 address, and bytes beyond ASCII (a client writes an IDN as A-labels, xn--).
 func NormalizeHTU(url string) (string, error) {
 	var buf [256]byte
 	out := buf[:0]
@@ -49,7 +49,7 @@ func NormalizeHTU(url string) (string, error) {
 		return "", err
 	}
 	if string(out) == url {
-		return url, nil // mostly it is normal already, and this needs no memory
+		return url, nil // the usual case, without an allocation
 	}
 	return string(out), nil
 }
@@ -133,7 +133,7 @@ func appendPath(dst []byte, path string) ([]byte, error) {
 	return dst, nil
 }
 
-// appendDecoded appends s with its percent-encodings normalised (RFC 3986 §6.2.2.1, §6.2.2.2).
+// appendDecoded appends s with its percent-encodings normalized (RFC 3986 §6.2.2.1, §6.2.2.2).
 func appendDecoded(dst []byte, s string) ([]byte, error) {
 	for i := 0; i < len(s); i++ {
 		c := s[i]
@@ -157,9 +157,9 @@ func appendDecoded(dst []byte, s string) ([]byte, error) {
 	return dst, nil
 }
 
-// escapedPath returns the path of the URL that a request goes to, with everything percent-encoded that no path has (RFC
-// 3986 §3.3). Package net/url takes brackets as they come, and leaves them, so that a client and a resource would
-// have no URL for "/items[1]" that they can compare.
+// escapedPath returns the path of the URL of a request. It percent-encodes the characters that a path cannot contain (RFC
+// 3986 §3.3). Package net/url accepts brackets and does not encode them, so without this no proof could be made for
+// "/items[1]".
 func escapedPath(u *url.URL) string {
 	path := u.EscapedPath()
 	i := 0
@@ -180,10 +180,10 @@ func escapedPath(u *url.URL) string {
 	return string(out)
 }
 
-// digits are those of a percent-encoding (RFC 3986 §2.1).
+// digits are the hexadecimal digits of percent-encodings (RFC 3986 §2.1).
 const digits = "0123456789ABCDEF"
 
-// pchar reports whether c may stand in a segment of a path as it is (RFC 3986 §3.3).
+// pchar reports whether a segment of a path may contain c without encoding (RFC 3986 §3.3).
 func pchar(c byte) bool { return unreserved(c) || strings.IndexByte("!$&'()*+,;=:@", c) >= 0 }
 
 // unreserved reports whether c is one of RFC 3986 §2.3.

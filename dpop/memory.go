@@ -14,47 +14,46 @@ import (
 	"time"
 )
 
-// bucketWidth is by how much longer than needed a record may stay in memory. A minute's nonces all expire in
-// one bucket.
+// bucketWidth is how much longer than necessary a record may stay in memory. All nonces of a minute expire in one bucket.
 const bucketWidth = 15 // seconds
 
 const (
-	shards  = 64      // locks, and maps, that proofs are spread over
-	sources = 1 << 14 // counters that addresses are spread over
+	shards  = 64      // proofs are distributed over this many maps with locks
+	sources = 1 << 14 // addresses are distributed over this many counters
 )
 
 // MemoryConfig configures a [MemoryReplay].
 type MemoryConfig struct {
-	// Capacity is how many live proofs fit. Zero means 2^20, which is less than 48 MB when it is full.
+	// Capacity is how many live proofs the store holds at most. Zero means 2^20, which takes less than 48 MB.
 	Capacity int
-	// Newest is the newest time that is known from before a restart. The clock may have been set back since, so the
-	// first epoch is not born before it. Zero if none is known.
+	// Newest is the newest time that is known from before a restart, zero if none is known. The first epoch is not born
+	// before it, because the clock may have been set back since.
 	Newest time.Time
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
-	// Rand names epochs. Nil means [rand.Reader].
+	// Rand makes the ids of epochs. Nil means [rand.Reader].
 	Rand io.Reader
 }
 
-// MemoryReplay is a [Replay] in the memory of one process. It is for servers that are one process only: a
-// second process would accept every proof once more.
+// MemoryReplay is a [Replay] in the memory of one process. It is for servers with one process: a second process would
+// accept every proof once more.
 //
-// Its epoch begins when it is made, and anew when the clock goes back behind records that were dropped already. It is
-// born at the newest time at which a proof was spent, if the clock is behind that.
-// When it fills, a source (an IPv4 address, or an IPv6 network of 64 bits) may hold as many live proofs as
-// there are places left: one that floods the store gets half of it and no more, two get a third each, and
-// everybody else still finds a place.
+// An epoch begins when the store is made, and when the clock is set back to before the expiry of records that were
+// dropped. It is not born before the newest time at which a proof was spent.
+//
+// A source (an IPv4 address, or an IPv6 network of 64 bits) may hold at most as many live proofs as there are free
+// places. So one source that floods the store gets half of it, two get a third each, and there is room for others.
 type MemoryReplay struct {
 	capacity atomic.Int64
 	now      func() time.Time
 	rand     io.Reader
-	seed     maphash.Seed // so that nobody can aim at another one's counter
+	seed     maphash.Seed // secret: nobody can choose an address with the counter of another one
 
 	renew   sync.Mutex
 	current atomic.Pointer[memory]
 }
 
-// memory is what is remembered during one epoch.
+// A memory holds the spent proofs of one epoch.
 type memory struct {
 	epoch    Epoch
 	newest   atomic.Int64 // the newest time at which a proof was spent, in seconds since 1970
@@ -64,8 +63,8 @@ type memory struct {
 	shards   [shards]shard
 }
 
-// A shard holds the proofs whose key begins alike, in buckets by the time at which they may be forgotten. Of a
-// key 128 bits are kept: finding two that collide takes 2^64 signatures and yields one proof refused.
+// A shard holds a part of the proofs, in buckets by the time from which they may be dropped. It stores 128 bits of each
+// key. A collision takes 2^64 signatures to find, and its effect is that one proof is refused.
 type shard struct {
 	mu      sync.Mutex
 	horizon int64 // the buckets up to this one were dropped
@@ -77,7 +76,7 @@ type bucket struct {
 	spent  map[[16]byte]uint16 // key to counter of its source
 }
 
-// NewMemoryReplay returns an empty store with an epoch of its own. The error is one of cfg.Rand.
+// NewMemoryReplay returns an empty store with a new epoch. The error is that of cfg.Rand.
 func NewMemoryReplay(cfg MemoryConfig) (*MemoryReplay, error) {
 	m := &MemoryReplay{now: cfg.Now, rand: cfg.Rand, seed: maphash.MakeSeed()}
 	m.SetCapacity(cfg.Capacity)
@@ -90,8 +89,8 @@ func NewMemoryReplay(cfg MemoryConfig) (*MemoryReplay, error) {
 	return m, m.begin(nil, cfg.Newest)
 }
 
-// SetCapacity changes how many live proofs fit; zero means what it does in [MemoryConfig]. Nothing is forgotten by it:
-// where there are more than fit, proofs are refused until enough of them are over.
+// SetCapacity changes how many live proofs the store holds at most; zero has the same meaning as in [MemoryConfig]. It
+// drops nothing: a store that holds more refuses proofs until enough of them have expired.
 func (m *MemoryReplay) SetCapacity(n int) {
 	if n <= 0 {
 		n = 1 << 20
@@ -99,7 +98,7 @@ func (m *MemoryReplay) SetCapacity(n int) {
 	m.capacity.Store(int64(n))
 }
 
-// begin starts a new epoch, unless ended is not the current one any more. The epoch is not born before newest.
+// begin starts a new epoch if ended is still the current one. The new epoch is not born before newest.
 func (m *MemoryReplay) begin(ended *memory, newest time.Time) error {
 	m.renew.Lock()
 	defer m.renew.Unlock()
@@ -124,14 +123,13 @@ func (m *MemoryReplay) Epoch(context.Context) (Epoch, error) {
 	return m.current.Load().epoch, nil
 }
 
-// Len returns how many proofs the store holds now, some of which it could forget.
+// Len returns how many proofs the store holds now, including expired ones that it has not dropped yet.
 func (m *MemoryReplay) Len() int { return int(m.current.Load().live.Load()) }
 
-// Cap returns how many it can hold.
+// Cap returns how many live proofs the store holds at most.
 func (m *MemoryReplay) Cap() int { return int(m.capacity.Load()) }
 
-// Spend records key, see [Replay]. A proof that need not be remembered any more, as its `until` has passed, is
-// from a stale epoch.
+// Spend records key, see [Replay]. If until has passed, the error is [ErrStaleEpoch].
 func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until time.Time, source netip.Addr) error {
 	mem, now := m.current.Load(), m.now()
 	if e != mem.epoch || !until.After(now) {
@@ -154,7 +152,8 @@ func (m *MemoryReplay) Spend(_ context.Context, e Epoch, key [32]byte, until tim
 	return err
 }
 
-// see notes a time. It does so before the record is made, so that an epoch that ends meanwhile knows of it.
+// see notes the time at which a proof is spent. Its caller makes the record afterwards: if a new epoch begins meanwhile, it
+// is born after that time.
 func (mem *memory) see(now int64) {
 	for newest := mem.newest.Load(); newest < now; newest = mem.newest.Load() {
 		if mem.newest.CompareAndSwap(newest, now) {
@@ -163,10 +162,10 @@ func (mem *memory) see(now int64) {
 	}
 }
 
-// errForgotten means that the bucket of a proof that is still good was dropped already: the clock went back.
+// errForgotten means that the bucket of a proof that is still valid was dropped: the clock was set back.
 var errForgotten = errors.New("dpop: the clock went back")
 
-// spend records key in the bucket of that number; current is the bucket of this moment.
+// spend records key in the bucket with the given number. current is the number of the bucket of this moment.
 func (s *shard) spend(mem *memory, current, number int64, key [16]byte, source uint16, capacity int64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +196,7 @@ func (s *shard) spend(mem *memory, current, number int64, key [16]byte, source u
 	return nil
 }
 
-// drop forgets the buckets up to the one of this moment.
+// drop removes the buckets up to the one of this moment.
 func (s *shard) drop(mem *memory, current int64) {
 	if current <= s.horizon {
 		return
@@ -215,8 +214,8 @@ func (s *shard) drop(mem *memory, current int64) {
 	})
 }
 
-// sweep drops what is over in every shard, and reports whether that has not been done before for this moment. A
-// shard that gets no proofs keeps its old ones otherwise, and their places with them.
+// sweep drops the expired proofs of every shard, and returns false if that was done before for this moment. Otherwise a
+// shard that receives no proofs would keep its expired ones, which take up places.
 func (mem *memory) sweep(current int64) bool {
 	if mem.swept.Swap(current) == current {
 		return false
@@ -230,7 +229,7 @@ func (mem *memory) sweep(current int64) bool {
 	return true
 }
 
-// counter returns the number of the counter of source, by its [Network].
+// counter returns the number of the counter for the [Network] of source.
 func (m *MemoryReplay) counter(source netip.Addr) uint16 {
 	return uint16(maphash.Comparable(m.seed, Network(source.Unmap())) % sources)
 }

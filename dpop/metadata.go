@@ -5,9 +5,9 @@ import (
 	"net/http"
 )
 
-// ResourceMetadata is what a resource tells about itself (RFC 9728 §2), beside what [Resource.Metadata] knows.
+// ResourceMetadata is the metadata of a resource (RFC 9728 §2), without the members that [Resource.Metadata] adds.
 type ResourceMetadata struct {
-	// AuthorizationServers are the issuers whose tokens the resource takes.
+	// AuthorizationServers are the issuers whose tokens the resource accepts.
 	AuthorizationServers []string `json:"authorization_servers,omitempty"`
 	ScopesSupported      []string `json:"scopes_supported,omitempty"`
 	Name                 string   `json:"resource_name,omitempty"`          // for people
@@ -17,8 +17,8 @@ type ResourceMetadata struct {
 	JWKS                 string   `json:"jwks_uri,omitempty"`               // URL of the resource's own keys
 }
 
-// Metadata returns the pattern and the handler for the resource's metadata, as [http.ServeMux.Handle] takes them: the
-// path of PublicURL stands behind the well-known one (RFC 9728 §3.1), and clients ask without a token.
+// Metadata returns the pattern and the handler for the resource's metadata, for [http.ServeMux.Handle]. The path of
+// PublicURL follows the well-known path (RFC 9728 §3.1). Requests for the metadata need no token.
 func (s *Resource) Metadata() (pattern string, handler http.Handler) {
 	return "GET " + s.metadataPath(), http.HandlerFunc(s.serveMetadata)
 }
@@ -39,7 +39,7 @@ func (s *Resource) serveMetadata(w http.ResponseWriter, r *http.Request) {
 		Required   bool     `json:"dpop_bound_access_tokens_required"`
 	}{
 		Resource:   origin + s.prefix,
-		Bearer:     []string{}, // §2: none at all
+		Bearer:     []string{}, // RFC 9728 §2: bearer tokens are not supported
 		Algorithms: s.cfg.Verifier.Algorithms(),
 		Required:   !s.cfg.AllowBearer,
 	}
@@ -51,5 +51,5 @@ func (s *Resource) serveMetadata(w http.ResponseWriter, r *http.Request) {
 	}
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "max-age=300")
-	_ = json.NewEncoder(w).Encode(document) // whoever went away misses it
+	_ = json.NewEncoder(w).Encode(document) // an error means that the client has disconnected
 }

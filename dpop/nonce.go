@@ -11,24 +11,24 @@ import (
 	"time"
 )
 
-// step is how long a server hands out the same nonce. A nonce is accepted in the step it was made in, in the
-// one after, and, by nodes whose clock is behind, in the one before.
+// step is how long a server sends the same nonce. A nonce is accepted in the step in which it was made, in the next one
+// and, by nodes whose clock is behind, in the previous one.
 const step = time.Minute
 
-// nonceLife is how long after the start of its step a nonce may still be accepted somewhere: two steps, and one
-// more for a node whose clock is behind by as much.
+// nonceLife is how long after the start of its step a nonce may be accepted by some node: two steps, and a third one by a
+// node whose clock is one step behind.
 const nonceLife = 3 * step
 
-// Nonces makes and checks the nonces of RFC 9449 §8 without storing any: a nonce is a MAC over the number of
-// the minute. Whoever knows the secret accepts it, so nodes need to share nothing else. It tells nothing,
-// cannot be predicted, and consists of base64url, hence of NQCHARs (§8.1).
+// Nonces makes and checks the nonces of RFC 9449 §8 and stores none: a nonce is a MAC over the number of the minute. Every
+// node with the secret accepts it, so nodes share nothing else. A nonce contains no information, cannot be predicted, and
+// is base64url, which consists of NQCHARs (§8.1).
 type Nonces struct {
 	now     func() time.Time
 	secrets atomic.Pointer[[][32]byte]
 	window  atomic.Pointer[window]
 }
 
-// A window holds the nonces that are good in one step under one epoch.
+// A window holds the nonces that are valid in one step under one epoch.
 type window struct {
 	secrets *[][32]byte
 	epoch   [16]byte
@@ -41,8 +41,8 @@ type stepNonce struct {
 	step int64
 }
 
-// NewNonces returns the nonces that secrets, the newest first, make and accept; now reports the time and may be
-// nil for [time.Now]. There must be at least one secret, of 256 random bits.
+// NewNonces returns nonces that are made with the first of secrets and accepted with all of them. There must be at least
+// one secret, of 256 random bits. now reports the time; nil means [time.Now].
 func NewNonces(secrets [][32]byte, now func() time.Time) (*Nonces, error) {
 	if now == nil {
 		now = time.Now
@@ -54,9 +54,9 @@ func NewNonces(secrets [][32]byte, now func() time.Time) (*Nonces, error) {
 	return n, nil
 }
 
-// SetSecrets replaces the secrets while the server runs. The first makes new nonces, all of them accept. To
-// change a secret on several nodes, let each accept the new one as its second before any makes nonces with it,
-// and drop the old one three minutes after the last.
+// SetSecrets replaces the secrets while the server runs, see [NewNonces]. To change the secret of several nodes, first add
+// the new one as the second secret of each, then make it the first secret of each, and remove the old one three minutes
+// after that.
 func (n *Nonces) SetSecrets(secrets [][32]byte) error {
 	if len(secrets) == 0 {
 		return errors.New("dpop: nonces need at least one secret")
@@ -82,12 +82,12 @@ func (n *Nonces) current(e Epoch) *window {
 	return w
 }
 
-// newest returns the nonce to hand out.
+// newest returns the nonce to send.
 func (n *Nonces) newest(e Epoch) string {
 	return n.current(e).nonces[0].text
 }
 
-// check returns the start of the step in which nonce was made, and false if it is not good now.
+// check returns the start of the step in which nonce was made, and false if it is not valid now.
 func (n *Nonces) check(e Epoch, nonce string) (time.Time, bool) {
 	found, number := 0, int64(0)
 	for _, good := range n.current(e).nonces {
@@ -98,8 +98,8 @@ func (n *Nonces) check(e Epoch, nonce string) (time.Time, bool) {
 	return time.Unix(number*int64(step/time.Second), 0).UTC(), found == 1
 }
 
-// makeNonce returns the nonce of a step: HMAC-SHA-256 under a key of its own for this purpose and epoch, cut to
-// 128 bits.
+// makeNonce returns the nonce of a step: the first 128 bits of HMAC-SHA-256 under a key that is derived for nonces of this
+// epoch.
 func makeNonce(secret [32]byte, e Epoch, number int64) string {
 	derive := hmac.New(sha256.New, secret[:])
 	derive.Write([]byte("dpop nonce\x00"))

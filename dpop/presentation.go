@@ -13,18 +13,18 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// PresentationParams is what a presentation says.
+// PresentationParams are the claims of a presentation.
 type PresentationParams struct {
-	Audience    string    // whom it is shown to: the verifier's domain, device or room URI
+	Audience    string    // the verifier: the URI of its domain, device or room
 	Nonce       string    // the verifier's, 1 to 255 bytes
 	AccessToken string    // the token that it belongs to
 	IssuedAt    time.Time // zero: now
 	JTI         string    // "": 128 random bits
 }
 
-// Presentation returns an `im-presentation+jwt`: it shows a peer outside HTTP (an XMPP stream, a SASL exchange, a
-// room) who holds the access token that goes along. A token alone shows nothing, as whoever saw it can show it
-// again. The error is about an audience, nonce or token that is empty, or comes from the key.
+// Presentation returns an `im-presentation+jwt`. It proves to a peer outside HTTP (an XMPP stream, a SASL exchange, a room)
+// that its sender holds the key of the access token that is sent with it. A token alone proves nothing, because anybody
+// who has seen it can send it. The error is about an audience, nonce or token that is empty, or comes from the key.
 func (s *Signer) Presentation(p PresentationParams) (string, error) {
 	if p.Audience == "" || p.Nonce == "" || p.AccessToken == "" {
 		return "", errors.New("dpop: a presentation needs an audience, a nonce and an access token")
@@ -38,10 +38,10 @@ func (s *Signer) Presentation(p PresentationParams) (string, error) {
 	}{newJTI(p.JTI), p.Audience, issuedAt(p.IssuedAt), p.Nonce, ATH(p.AccessToken)})
 }
 
-// A Presentation is one that [Verifier.CheckPresentation] accepted.
+// A Presentation is a presentation that [Verifier.CheckPresentation] accepted.
 type Presentation struct {
 	JTI      string    // unique among the presentations of one key, 1 to 255 bytes
-	Audience string    // the one of [PresentationRequest.Audiences] that it is for
+	Audience string    // one of [PresentationRequest.Audiences]
 	Nonce    string    // the verifier's
 	ATH      string    // the hash of the access token, see [ATH]
 	IssuedAt time.Time // by the client's clock, whole seconds
@@ -53,21 +53,21 @@ type Presentation struct {
 	until time.Time
 }
 
-// A PresentationRequest is what a presentation is held against. All of it is required.
+// A PresentationRequest is a presentation with the values to check it against. All fields are required.
 type PresentationRequest struct {
 	Presentation string
-	// Audiences are the verifier's own names, as canonical URIs: `aud` is one of them, byte for byte.
+	// Audiences are the verifier's own names, as canonical URIs. `aud` must be one of them, byte for byte.
 	Audiences []string
-	// Nonce is what the verifier gave to this peer: unpredictable, 1 to 255 bytes, for one attempt.
+	// Nonce is the nonce that the verifier sent to this peer: unpredictable, 1 to 255 bytes, for one attempt.
 	Nonce string
-	// AccessToken is the token that came along, which the verifier checks by itself, and JKT its `cnf.jkt`.
+	// AccessToken is the token that was sent with the presentation, and JKT its `cnf.jkt`. The caller checks the token.
 	AccessToken string
 	JKT         string
 }
 
-// CheckPresentation holds a presentation to all rules but that it counts once, which is for
-// [Verifier.SpendPresentation]: typ, signature by the key that the token is bound to, audience, nonce, token, and
-// an `iat` from 60 s ago to 15 s ahead, whether the verifier's proofs need nonces or not. It changes nothing.
+// CheckPresentation checks everything except that a presentation is used once, which [Verifier.SpendPresentation] does:
+// typ, signature by the key that the token is bound to, audience, nonce, token, and an `iat` from 60 s ago to 15 s ahead,
+// also if the verifier's proofs need nonces. It changes nothing.
 //
 // A refusal is a *[ProofError] and an [ErrInvalidProof], never an [ErrUseNonce]; any other error means that the
 // replay store failed or that r is incomplete.
@@ -106,7 +106,7 @@ func (v *Verifier) CheckPresentation(ctx context.Context, r PresentationRequest)
 	return p, nil
 }
 
-// parseClaims reads the claims. None may be missing.
+// parseClaims reads the claims. All are required.
 func (p *Presentation) parseClaims(payload []byte) error {
 	return jose.ReadMembers(payload,
 		jose.Member{Name: "jti", Text: &p.JTI, Required: true, Max: maxName},
@@ -117,9 +117,9 @@ func (p *Presentation) parseClaims(payload []byte) error {
 	)
 }
 
-// SpendPresentation records that p was used, see [Verifier.Spend]: call it last. The error is [ErrReplayed] if p
-// was spent before, another ErrInvalidProof if the store may have forgotten that since the check,
-// [ErrReplayFull], or "cannot know".
+// SpendPresentation records that p was used. Call it last, as [Verifier.Spend]. The error is [ErrReplayed] if p was spent
+// before, another ErrInvalidProof if the store may have lost the record since the check, and [ErrReplayFull] if the store
+// is full for source. Any other error means that the store cannot know.
 func (v *Verifier) SpendPresentation(ctx context.Context, p *Presentation, source netip.Addr) error {
 	key := replayKey(kindPresentation, v.cfg.Namespace, p.JKT, p.JTI)
 	err := v.cfg.Replay.Spend(ctx, p.epoch, key, p.until, source)

@@ -14,29 +14,29 @@ import (
 type Proof struct {
 	JTI      string    // unique among the proofs of one key, 1 to 255 bytes
 	HTM      string    // the request's method
-	HTU      string    // as the client wrote it
+	HTU      string    // the request's URL, as the client wrote it
 	Nonce    string    // "" if there was none
 	ATH      string    // "" if there was none
 	IssuedAt time.Time // by the client's clock, whole seconds
-	JKT      string    // the key's thumbprint, to compare with the token's `cnf.jkt`
+	JKT      string    // the key's thumbprint, to be compared with the token's `cnf.jkt`
 	Key      crypto.PublicKey
 	Alg      string
 
-	// NonceTime is the start of the minute in which the server made the nonce: the proof was made after it, by
-	// the server's clock. It is zero with nonces off.
+	// NonceTime is the start of the minute in which the server made the nonce, by the server's clock. The proof was made
+	// later. It is zero with nonces off.
 	NonceTime time.Time
 
-	epoch Epoch     // the one it was checked under
-	until time.Time // when nobody will accept it any more
+	epoch Epoch     // in which it was checked
+	until time.Time // from then on no node accepts it
 }
 
-// maxProof bounds a proof in bytes. One with an RSA key of 4096 bits takes about 2 KiB.
+// maxProof is how many bytes a proof may have. A proof with an RSA key of 4096 bits takes about 2 KiB.
 const maxProof = 8 << 10
 
-// maxName bounds jti and nonce in bytes (RFC 9449 §11.1 asks for some bound).
+// maxName is how many bytes jti and nonce may have. RFC 9449 §11.1 asks for a limit.
 const maxName = 255
 
-// readProof reads text and checks what needs neither the request nor the signature: RFC 9449 §4.3, checks 2 to 5 and 7.
+// readProof reads text and makes the checks that need neither the request nor the signature: RFC 9449 §4.3, 2 to 5 and 7.
 func readProof(text string, algorithms []string) (*Unverified, error) {
 	jws, key, err := readSigned(text, jose.TypeProof, algorithms)
 	if err != nil {
@@ -49,8 +49,8 @@ func readProof(text string, algorithms []string) (*Unverified, error) {
 	return u, nil
 }
 
-// readSigned reads text, a JWS of that type with its key in the header. It verifies nothing: the caller does that with
-// [verify] after all other checks, because the sender chooses the key and with it the cost.
+// readSigned reads text, a JWS of the given type with its key in the header. It does not verify the signature. The caller
+// does that with [verify] after all other checks, because the sender chooses the key, and so the cost.
 func readSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, error) {
 	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxProof, Header: maxProof})
 	if err != nil {
@@ -79,11 +79,11 @@ func readSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, err
 	return jws, key, nil
 }
 
-// maxRSA bounds the RSA keys of proofs in bits. [jose.ParseJWK] admits larger keys and exponents, because its other
-// callers read keys that somebody they trust has published.
+// maxRSA is how many bits an RSA key of a proof may have. [jose.ParseJWK] accepts larger keys and exponents, because its
+// other callers read keys from trusted publishers.
 const maxRSA = 4096
 
-// verify is check 6. Nothing that jws says may be relied on before it returns nil.
+// verify is check 6. The contents of jws must not be relied on before it returns nil.
 func verify(jws *jose.JWS, key crypto.PublicKey) error {
 	if err := jws.Verify(jws.Header.Alg, key); err != nil {
 		return refuse("signature", "does not verify with the key in jwk")
@@ -91,7 +91,7 @@ func verify(jws *jose.JWS, key crypto.PublicKey) error {
 	return nil
 }
 
-// parseClaims reads the claims and checks 3, that none is missing.
+// parseClaims reads the claims. Check 3: no required one is missing.
 func (p *Proof) parseClaims(payload []byte) error {
 	return jose.ReadMembers(payload,
 		jose.Member{Name: "jti", Text: &p.JTI, Required: true, Max: maxName},
@@ -103,7 +103,7 @@ func (p *Proof) parseClaims(payload []byte) error {
 	)
 }
 
-// partOf makes a ProofError of err, which belongs to part unless it says better itself.
+// partOf returns err as a [ProofError] about part, or about the part that err names itself.
 func partOf(part string, err error) error {
 	if _, ok := err.(*ProofError); ok {
 		return err
@@ -114,10 +114,10 @@ func partOf(part string, err error) error {
 	return &ProofError{part, err}
 }
 
-// defaultAlgorithms are the ones whose verification is cheap, see [Config.Algorithms].
+// defaultAlgorithms are the algorithms with cheap verification, see [Config.Algorithms].
 var defaultAlgorithms = []string{jose.ES256, jose.EdDSA, jose.Ed25519, jose.ES384}
 
-// checkAlgorithms returns list, or the default for nil, if every name in it is known.
+// checkAlgorithms returns list, or the default for nil. The error is about an unknown name or an empty list.
 func checkAlgorithms(list []string) ([]string, error) {
 	if list == nil {
 		return defaultAlgorithms, nil

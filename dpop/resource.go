@@ -13,66 +13,66 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// ErrInvalidToken is returned by [ResourceConfig.Token] for an access token that is expired, revoked, malformed or of
-// an issuer that the resource does not believe, and by [Resource.Admit] for one that is not bound to the key of the
-// proof as well: `invalid_token` (RFC 6750 §3.1).
+// ErrInvalidToken is returned by [ResourceConfig.Token] for an access token that is expired, revoked, malformed or from an
+// issuer that the resource does not trust, and by [Resource.Admit] also for a token that is not bound to the key of the
+// proof: `invalid_token` (RFC 6750 §3.1).
 var ErrInvalidToken = errors.New("dpop: invalid access token")
 
 // ResourceConfig configures a [Resource].
 type ResourceConfig struct {
-	// Verifier checks and spends the proofs. Required.
+	// Verifier checks proofs and spends them. Required.
 	Verifier *Verifier
-	// Token tells what an access token is bound to, whether it finds that out by itself or asks the issuer. It checks
-	// everything else, too: signature, issuer, audience, lifetime, revocation. A token that is not good is an
-	// [ErrInvalidToken]; any other error means "cannot know" and is answered 503. It is called for tokens with a good
-	// proof only, or that came as bearer tokens where these are allowed. Required.
+	// Token returns the key that an access token is bound to. It checks everything about the token (signature, issuer,
+	// audience, lifetime, revocation), by itself or by asking the issuer. Its error is [ErrInvalidToken] for a token that
+	// is not valid. Any other error means that it cannot know, and is answered 503. It is called only for tokens with a
+	// valid proof, and for bearer tokens if these are allowed. Required.
 	Token func(ctx context.Context, token string) (Confirmation, error)
-	// PublicURL is what clients put before the path that the handler sees: scheme and host, and the path prefix that a
-	// proxy or [http.StripPrefix] takes away ("https://api.example.com/v1"). It is written in the form of
-	// [NormalizeHTU] without a slash at the end, and is the identifier of the resource in its metadata. Required.
+	// PublicURL is the part of the public URL before the path that the handler sees: scheme, host, and the path prefix that
+	// a proxy or [http.StripPrefix] removes ("https://api.example.com/v1"). It has the form of [NormalizeHTU] without a
+	// slash at the end, and is the identifier of the resource in its metadata. Required.
 	PublicURL string
-	// PublicOrigins are further schemes and hosts ("https://api.example.net") under which clients know the same
-	// resource. Which one a request is for is told by a trusted proxy.
+	// PublicOrigins are further schemes and hosts ("https://api.example.net") of the same resource. A trusted proxy reports
+	// which one a request is for.
 	PublicOrigins []string
-	// TrustedProxies are the networks whose Forwarded or X-Forwarded-Host and X-Forwarded-Proto headers choose among
-	// the origins above, and whose Forwarded or X-Forwarded-For headers name the client. A proxy in them that names
-	// any other origin is answered 403. From everybody else these headers mean nothing.
+	// TrustedProxies are the networks of proxies whose Forwarded or X-Forwarded-Host and X-Forwarded-Proto headers choose
+	// among the origins above, and whose Forwarded or X-Forwarded-For headers name the client. A request through such a
+	// proxy for any other origin is answered 403. These headers are ignored in requests from other addresses.
 	TrustedProxies []netip.Prefix
-	// AllowBearer lets tokens that are bound to no key in under the scheme Bearer, as long as there are such. Whoever
-	// steals one can use it.
+	// AllowBearer accepts tokens that are not bound to a key, under the scheme Bearer. Anybody who steals such a token can
+	// use it.
 	AllowBearer bool
-	// Realm is the `realm` of challenges, printable ASCII without quotes and backslashes. Empty: they have none.
+	// Realm is the `realm` of challenges, in printable ASCII without quotes and backslashes. Empty means none.
 	Realm string
-	// Metadata is what [Resource.Metadata] serves and challenges point to. Nil: they do not.
+	// Metadata is what [Resource.Metadata] serves. If it is not nil, challenges contain its URL.
 	Metadata *ResourceMetadata
-	// Report is told why a request was not let in. Nil: nobody is.
+	// Report is called with the reason when a request is refused. It may be nil.
 	Report func(r *http.Request, err error)
 }
 
-// A Confirmation is what an access token says about its holder.
+// A Confirmation is what an access token says about its key, and what the handler needs of its claims.
 type Confirmation struct {
-	// JKT is its `cnf.jkt`, the thumbprint of the key that it is bound to; empty if it is bound to none.
+	// JKT is `cnf.jkt`, the thumbprint of the key that the token is bound to. It is empty if there is none.
 	JKT string
-	// Claims is whatever the handler shall know of the token.
+	// Claims is for the handler.
 	Claims any
 }
 
-// An Access is a request that was let in.
+// An Access describes an admitted request.
 type Access struct {
 	Confirmation
-	// Proof is the spent proof, nil for a bearer token.
+	// Proof is the spent proof. It is nil for a bearer token.
 	Proof *Proof
 }
 
-// A Resource lets requests in that have an access token and prove that they come from the holder of its key (RFC 9449
-// §7). It may be used by several goroutines.
+// A Resource admits requests that have an access token and a proof by its key (RFC 9449 §7). It may be used by several
+// goroutines.
 type Resource struct {
 	cfg     ResourceConfig
-	origins []string // in normal form without a path; that of PublicURL first
-	prefix  string   // the path of PublicURL, "" or "/v1"
+	origins []string // in normal form, without a path; the first is that of PublicURL
+	prefix  string   // the path of PublicURL, such as "/v1"; may be empty
 }
 
-// NewResource returns an error if cfg lacks something or has a URL that is not in normal form.
+// NewResource returns a resource. The error is about a missing field, or a URL that is not in normal form.
 func NewResource(cfg ResourceConfig) (*Resource, error) {
 	if cfg.Verifier == nil || cfg.Token == nil {
 		return nil, errors.New("dpop: a resource needs a verifier and a function that knows tokens")
@@ -96,8 +96,8 @@ func NewResource(cfg ResourceConfig) (*Resource, error) {
 	return s, nil
 }
 
-// splitPublicURL splits a configured URL before its path. Such a URL is compared byte for byte by others (RFC 9728
-// §3.3), so that it must have its normal form from the start.
+// splitPublicURL splits a configured URL before its path. It must be in normal form, because clients compare it byte for
+// byte (RFC 9728 §3.3).
 func splitPublicURL(u string) (origin, path string, err error) {
 	normal, err := NormalizeHTU(u)
 	if err != nil {
@@ -112,13 +112,12 @@ func splitPublicURL(u string) (origin, path string, err error) {
 	return origin, path, nil
 }
 
-// Protect returns a handler that lets a request through to next if it has one Authorization header with an access
-// token under the scheme DPoP and one DPoP header with a good proof, by the key that the token is bound to, which was
-// not used before. [FromContext] tells next what is known. Everything else is answered as the table in docs/dpop.md
-// has it.
+// Protect returns a handler that calls next for a request with one Authorization header, which contains an access token
+// under the scheme DPoP, and one DPoP header, which contains a valid and unused proof by the key that the token is bound
+// to. next gets the [Access] by [FromContext]. The table in docs/dpop.md lists the answers to all other requests.
 //
-// With nonces every answer carries the newest one, and no-store with it. A handler that lets its answer be stored
-// deletes the header DPoP-Nonce.
+// With nonces, every answer has the newest nonce and no-store. A handler whose answer may be stored deletes the header
+// DPoP-Nonce.
 func (s *Resource) Protect(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		access, err := s.admit(w.Header(), r)
@@ -132,16 +131,16 @@ func (s *Resource) Protect(next http.Handler) http.Handler {
 
 type accessKey struct{}
 
-// FromContext returns what the [Resource] that let a request in knows of it, and false if none did.
+// FromContext returns the access of a request that a [Resource] admitted, and false for other requests.
 func FromContext(ctx context.Context) (*Access, bool) {
 	access, ok := ctx.Value(accessKey{}).(*Access)
 	return access, ok
 }
 
-// Admit is Protect for requests that come another way than HTTP, such as the first message of a WebSocket: it checks
-// the proof and the token, compares their keys, and spends the proof. r.AccessToken and r.URL are required; source is
-// where the request came from (the zero Addr: not known). The error is an [ErrInvalidToken], an [ErrInvalidProof], an
-// [ErrUseNonce], an [ErrReplayFull], or means "cannot know".
+// Admit is for requests outside HTTP, such as the first message of a WebSocket. It checks the proof and the token, compares
+// their keys, and spends the proof, as Protect does. r.AccessToken and r.URL are required. source is the address that the
+// request came from (the zero Addr if it is not known). The error is an [ErrInvalidToken], an [ErrInvalidProof], an
+// [ErrUseNonce] or an [ErrReplayFull]. Any other error means that the resource cannot know.
 func (s *Resource) Admit(ctx context.Context, r Request, source netip.Addr) (*Access, error) {
 	if r.AccessToken == "" {
 		return nil, invalidToken("missing")
@@ -173,7 +172,7 @@ func (s *Resource) Admit(ctx context.Context, r Request, source netip.Addr) (*Ac
 	return &Access{Confirmation: c, Proof: proof}, nil
 }
 
-// token asks the caller about a token.
+// token calls [ResourceConfig.Token].
 func (s *Resource) token(ctx context.Context, token string) (Confirmation, error) {
 	c, err := s.cfg.Token(ctx, token)
 	if err != nil {
@@ -217,21 +216,21 @@ func claimedJKT(payload []byte) (jkt string) {
 	return jkt
 }
 
-// maxClaimed bounds the access tokens whose claims are read before they are verified, in bytes.
+// maxClaimed is how many bytes an access token may have if its claims are to be read before it is verified.
 const maxClaimed = 16 << 10
 
 func invalidToken(words string) error {
 	return fmt.Errorf("dpop: access token: %w", &reason{words, ErrInvalidToken})
 }
 
-// What is wrong with a request beside its token and its proof.
+// Errors of a request that are not about its token or its proof.
 var (
 	errNoToken   = errors.New("dpop: no access token")
 	errMalformed = errors.New("dpop: malformed request")
 	errOrigin    = errors.New("dpop: the proxy names an origin that is not one of ours")
 )
 
-// admit checks r as [Resource.Protect] does, and sets the headers of the nonce in h, those of the answer.
+// admit checks r as [Resource.Protect] does, and sets the header with the nonce in h, the headers of the answer.
 func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	origin, err := s.origin(r)
 	if err != nil {
@@ -243,12 +242,12 @@ func (s *Resource) admit(h http.Header, r *http.Request) (*Access, error) {
 	return s.check(r, origin, s.source(r))
 }
 
-// Check checks r as [Resource.Protect] does: the Authorization and DPoP headers, the token, the proof and its key. It
-// is for servers with an error handler and a nonce header of their own. source is the address that the request came
-// from (the zero Addr: not known), whatever r.RemoteAddr and the headers of proxies say. The errors are those of
-// [Resource.Admit], and others that only [Resource.Refuse] tells apart.
+// Check checks r as [Resource.Protect] does: the Authorization and DPoP headers, the token, the proof and its key. It is for
+// servers with their own error handler and nonce header. source is the address that the request came from (the zero Addr
+// if it is not known); r.RemoteAddr and the headers of proxies are not used for that. The errors are those of
+// [Resource.Admit], and others for [Resource.Refuse].
 //
-// Check sets no header. With nonces the answer needs [Verifier.Nonce] in the header DPoP-Nonce, and no-store.
+// Check sets no header. With nonces, the answer needs no-store, and [Verifier.Nonce] in the header DPoP-Nonce.
 func (s *Resource) Check(r *http.Request, source netip.Addr) (*Access, error) {
 	origin, err := s.origin(r)
 	if err != nil {
@@ -257,7 +256,7 @@ func (s *Resource) Check(r *http.Request, source netip.Addr) (*Access, error) {
 	return s.check(r, origin, source)
 }
 
-// check checks r, which the client sent to that public origin.
+// check checks r, which the client sent to a public origin.
 func (s *Resource) check(r *http.Request, origin string, source netip.Addr) (*Access, error) {
 	scheme, token, err := credentials(r.Header)
 	if scheme == schemeBearer {
@@ -280,11 +279,11 @@ func (s *Resource) check(r *http.Request, origin string, source netip.Addr) (*Ac
 
 // source returns the address that a request came from, see [Sender].
 func (s *Resource) source(r *http.Request) netip.Addr {
-	addr, _ := Sender(r, s.cfg.TrustedProxies) // a proxy that hides addresses is the source itself
+	addr, _ := Sender(r, s.cfg.TrustedProxies) // with an error it is the address of the proxy
 	return addr
 }
 
-// setNonce sets the header that carries the newest nonce (RFC 9449 §8.2, §9).
+// setNonce sets the header with the newest nonce (RFC 9449 §8.2, §9), and no-store.
 func (s *Resource) setNonce(ctx context.Context, h http.Header) error {
 	nonce, err := s.cfg.Verifier.Nonce(ctx)
 	if err == nil && nonce != "" {
@@ -294,8 +293,8 @@ func (s *Resource) setNonce(ctx context.Context, h http.Header) error {
 	return err
 }
 
-// admitBearer decides about a token under the scheme Bearer. One that is bound to a key is refused there, or else
-// whoever stole it could leave the proof out (RFC 9449 §7.2).
+// admitBearer checks a token under the scheme Bearer. It refuses a token that is bound to a key, because a thief could
+// otherwise use it without a proof (RFC 9449 §7.2).
 func (s *Resource) admitBearer(ctx context.Context, token string) (*Access, error) {
 	if !s.cfg.AllowBearer {
 		return nil, &bearerError{invalidToken("tokens are bound to a key here: use the scheme DPoP and a proof")}
@@ -310,7 +309,7 @@ func (s *Resource) admitBearer(ctx context.Context, token string) (*Access, erro
 	return &Access{Confirmation: c}, nil
 }
 
-// The schemes that tokens come under.
+// The authentication schemes of access tokens.
 const (
 	schemeDPoP   = "DPoP"
 	schemeBearer = "Bearer"
@@ -335,10 +334,10 @@ func credentials(h http.Header) (scheme, token string, err error) {
 		}
 		return scheme, token, nil
 	}
-	return "", "", errNoToken // a scheme that tells us nothing
+	return "", "", errNoToken // another scheme
 }
 
-// token68 reports whether s is one (RFC 9110 §11.2).
+// token68 reports whether s is a token68 (RFC 9110 §11.2).
 func token68(s string) bool {
 	s = strings.TrimRight(s, "=")
 	for i := range len(s) {

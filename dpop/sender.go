@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// What [Sender] returns for a request through a trusted proxy that does not tell where the request came from.
+// Errors of [Sender] for a request through a trusted proxy that does not report the address of the client.
 var (
 	// ErrNotForwarded means that the proxy sent neither X-Forwarded-For nor Forwarded.
 	ErrNotForwarded = errors.New("dpop: the proxy sent neither X-Forwarded-For nor Forwarded")
-	// ErrForwarded means that what it sent holds no address where one is needed: the header is malformed, or the proxy
-	// hides the address behind "unknown" or an obfuscated identifier (RFC 7239 §6.2, §6.3).
+	// ErrForwarded means that its header has no address where one is needed: the header is malformed, or the proxy sent
+	// "unknown" or an obfuscated identifier instead (RFC 7239 §6.2, §6.3).
 	ErrForwarded = errors.New("dpop: the address in the X-Forwarded-For or Forwarded header of the proxy cannot be read")
 )
 
@@ -27,11 +27,11 @@ func Network(addr netip.Addr) netip.Addr {
 	return network.Addr()
 }
 
-// Sender returns the address that a request came from: that of the connection or, behind trusted proxies, the last one
-// in X-Forwarded-For that is none of theirs. Forwarded (RFC 7239) is read if there is no X-Forwarded-For. A node may be
-// written with a port, and an IPv6 address in brackets. The zero Addr means that the connection has no address.
+// Sender returns the address that a request came from: that of the connection or, behind trusted proxies, the last address
+// in X-Forwarded-For that is not one of a trusted proxy. It reads Forwarded (RFC 7239) if there is no X-Forwarded-For. An
+// address may have a port, and an IPv6 address may be in brackets. The zero Addr means that the connection has no address.
 //
-// With an error the address is the one of the last proxy that could be told: all that come through it look alike.
+// If there is an error, the address is that of the last known proxy, which all its clients then share.
 func Sender(r *http.Request, trusted []netip.Prefix) (netip.Addr, error) {
 	addr := parseNode(r.RemoteAddr)
 	if !within(addr, trusted) {
@@ -43,7 +43,7 @@ func Sender(r *http.Request, trusted []netip.Prefix) (netip.Addr, error) {
 	}
 	for _, node := range slices.Backward(nodes) {
 		next := parseNode(node)
-		if !next.IsValid() { // whatever stands before it was written by somebody unknown
+		if !next.IsValid() { // the elements before it may have been written by anybody
 			return addr, ErrForwarded
 		}
 		if addr = next; !within(addr, trusted) {
@@ -53,7 +53,7 @@ func Sender(r *http.Request, trusted []netip.Prefix) (netip.Addr, error) {
 	return addr, nil
 }
 
-// forwardedNodes returns the nodes that proxies say requests came to them from, that of the nearest proxy last.
+// forwardedNodes returns the senders that proxies report. The last one is reported by the nearest proxy.
 func forwardedNodes(h http.Header) ([]string, error) {
 	if values := h.Values("X-Forwarded-For"); len(values) > 0 {
 		return strings.Split(strings.Join(values, ","), ","), nil
@@ -76,7 +76,7 @@ func within(addr netip.Addr, networks []netip.Prefix) bool {
 	return slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// parseNode returns the address of a node (RFC 7239 §6), and the zero Addr if it has none that can be read.
+// parseNode returns the address of a node (RFC 7239 §6), and the zero Addr if it has no valid address.
 func parseNode(node string) netip.Addr {
 	host := strings.TrimSpace(node)
 	port := ""

@@ -20,9 +20,9 @@ type Signer struct {
 	presentation []byte // the header of presentations
 }
 
-// NewSigner returns a signer for key, whose public half is a *ecdsa.PublicKey, an ed25519.PublicKey or a
-// *rsa.PublicKey; the private half may be anywhere. An empty alg is the key's own: ES256, ES384 or ES512 by its
-// curve, EdDSA, PS256. The error is about an alg that does not fit the key.
+// NewSigner returns a signer for key, whose public key is an *ecdsa.PublicKey, an ed25519.PublicKey or an *rsa.PublicKey.
+// The private key may be in hardware. An empty alg means the usual one of the key: ES256, ES384 or ES512 by its curve,
+// EdDSA, PS256. The error is about an alg that does not fit the key.
 func NewSigner(key crypto.Signer, alg string) (*Signer, error) {
 	if alg == "" {
 		alg = jose.AlgorithmFor(key.Public())
@@ -45,12 +45,12 @@ func NewSigner(key crypto.Signer, alg string) (*Signer, error) {
 // JKT returns the thumbprint of the key, the value of `dpop_jkt` and `cnf.jkt`.
 func (s *Signer) JKT() string { return s.jkt }
 
-// ProofParams is what a proof says.
+// ProofParams are the claims of a proof.
 type ProofParams struct {
 	Method      string    // the request's method
-	URL         string    // the request's URL; query and fragment are left out of the proof
-	Nonce       string    // the newest nonce of the URL's origin; "" if it gave none
-	AccessToken string    // the token that goes along; "" if none does
+	URL         string    // the request's URL; the proof omits its query and fragment
+	Nonce       string    // the newest nonce of the URL's origin; "" if it sent none
+	AccessToken string    // the access token of the request; "" if it has none
 	IssuedAt    time.Time // zero: now
 	JTI         string    // "": 128 random bits
 }
@@ -91,7 +91,7 @@ func (s *Signer) sign(header []byte, claims any) (string, error) {
 	return text, nil
 }
 
-// newJTI returns jti, or 128 random bits in its place if it is empty.
+// newJTI returns jti, or 128 random bits if it is empty.
 func newJTI(jti string) string {
 	if jti == "" {
 		return rand.Text()
@@ -99,7 +99,7 @@ func newJTI(jti string) string {
 	return jti
 }
 
-// issuedAt returns t, or now in its place if it is zero, as `iat` is written.
+// issuedAt returns t, or the current time if t is zero, in the form of `iat`.
 func issuedAt(t time.Time) int64 {
 	if t.IsZero() {
 		t = time.Now()

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// A Transport is an [http.RoundTripper] that adds a proof to every request. It remembers the newest nonce of
-// each origin (RFC 9449 §8.2). When a server asks for a fresh one (§8, §9), or refuses a proof while its Date
-// header shows that the clocks differ, the request is sent once more with that nonce or by that clock, if its
-// body can be had again (see [http.Request.GetBody]). A request that has an Authorization header of the scheme
-// DPoP gets a proof with the `ath` of its token. A Transport may be used by several goroutines.
+// A Transport is an [http.RoundTripper] that adds a proof to every request. It remembers the newest nonce of each origin
+// (RFC 9449 §8.2). If a server asks for a fresh nonce (§8, §9), or refuses a proof and its Date header shows that the
+// clocks differ, the Transport repeats the request once with that nonce or time. A request with a body is repeated only
+// if it has [http.Request.GetBody]. If a request has an Authorization header of the scheme DPoP, its proof has the `ath`
+// of that token. A Transport may be used by several goroutines.
 type Transport struct {
 	// Signer makes the proofs. Required.
 	Signer *Signer
@@ -29,15 +29,15 @@ type Transport struct {
 	servers map[string]server
 }
 
-// A server is what a Transport knows of an origin.
+// A server holds what a Transport knows about an origin.
 type server struct {
 	nonce  string        // the newest one
 	offset time.Duration // how far the server's clock is ahead of ours
 }
 
 const (
-	maxErrorBody = 16 << 10        // how much of an error answer is read to find out what it asks for
-	minOffset    = 5 * time.Second // clocks that differ by less are not why a proof was refused
+	maxErrorBody = 16 << 10        // how many bytes of an error answer are read to find its code
+	minOffset    = 5 * time.Second // a smaller difference of the clocks is not the reason of a refusal
 )
 
 // RoundTrip sends a copy of r with a proof, see [Transport].
@@ -47,7 +47,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		closeBody(r)
 		return nil, fmt.Errorf("dpop: %w", err)
 	}
-	var askedNonce, askedClock bool // each is followed once: a server may never have enough
+	var askedNonce, askedClock bool // each request is repeated once for each, also if the server asks again
 	for {
 		known := t.server(origin)
 		answer, err := t.send(r, known)
@@ -56,7 +56,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		}
 		code := errorCode(answer)
 		fresh := t.learn(origin, answer, code)
-		// Only what the refusal taught is a reason to try again.
+		// The request is repeated only if the refusal brought a new nonce or time.
 		switch {
 		case code == "use_dpop_nonce" && fresh.nonce != known.nonce && !askedNonce:
 			askedNonce = true
@@ -71,7 +71,7 @@ func (t *Transport) RoundTrip(r *http.Request) (*http.Response, error) {
 				return answer, nil
 			}
 			if again.Body, err = r.GetBody(); err != nil {
-				return answer, nil // it is still the answer to the request
+				return answer, nil // the refusal is the answer
 			}
 		}
 		answer.Body.Close()
@@ -117,12 +117,12 @@ func (t *Transport) server(origin string) server {
 	return t.servers[origin]
 }
 
-// learn takes nonce and clock from an answer and returns what is known of the origin now.
+// learn stores the nonce and the clock of an answer, and returns what is known about the origin now.
 func (t *Transport) learn(origin string, answer *http.Response, code string) server {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	s := t.servers[origin]
-	// RFC 9449 §8: there is not more than one nonce.
+	// RFC 9449 §8: an answer has at most one nonce.
 	if values := answer.Header.Values("DPoP-Nonce"); len(values) == 1 && values[0] != "" && len(values[0]) <= maxName {
 		s.nonce = values[0]
 	}
@@ -138,8 +138,8 @@ func (t *Transport) learn(origin string, answer *http.Response, code string) ser
 	return s
 }
 
-// errorCode returns the DPoP error of an answer: of a resource in its challenge (401, RFC 9449 §7.1), of an
-// authorization server in its body (400, or 401, §5, §8). What is read of the body is put back.
+// errorCode returns the DPoP error of an answer. A resource sends it in its challenge (401, RFC 9449 §7.1), an
+// authorization server in its body (400 or 401, §5, §8). The body can still be read from its beginning.
 func errorCode(answer *http.Response) string {
 	if answer.StatusCode != http.StatusBadRequest && answer.StatusCode != http.StatusUnauthorized {
 		return ""

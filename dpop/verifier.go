@@ -12,30 +12,28 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 )
 
-// With nonces off a proof counts from 15 s before to 60 s after its `iat`, by the server's clock (RFC 9449
-// §11.1); with nonces `iat` only keeps out what is plainly wrong.
+// With nonces off, a proof is valid from 15 s before to 60 s after its `iat`, by the server's clock (RFC 9449 §11.1). With
+// nonces, `iat` may differ from that clock by a day.
 const (
 	maxAge    = 60 * time.Second
 	maxAhead  = 15 * time.Second
 	maxOffset = 24 * time.Hour
-	// maxSkew is by how much the clocks of two nodes may differ. Spent proofs are remembered for so much
-	// longer.
+	// maxSkew is how much the clocks of two nodes may differ. Records of spent proofs are kept longer by that.
 	maxSkew = 60 * time.Second
 )
 
 // Config configures a [Verifier].
 type Config struct {
-	// Algorithms are the accepted signature algorithms. Nil means ES256, EdDSA, Ed25519 and ES384. ES512, PS256 and
-	// RS256 may be added: anybody can then make the server verify the slow signatures of P-521, or RSA signatures by
-	// keys of up to 4096 bits. EdDSA and Ed25519 are one algorithm, each name stands for both.
+	// Algorithms are the accepted signature algorithms. Nil means ES256, EdDSA, Ed25519 and ES384. If ES512, PS256 or RS256
+	// is added, anybody can make the server verify slow signatures: by P-521, or by RSA keys of up to 4096 bits. EdDSA and
+	// Ed25519 are two names of one algorithm.
 	Algorithms []string
-	// Nonces are required in every proof. Nil turns nonces off: then `iat` must be within -60 s to +15 s of the
-	// server's clock.
+	// Nonces makes and checks the nonce of every proof. Nil turns nonces off: then `iat` must be from 60 s before to 15 s
+	// after the time of the server.
 	Nonces *Nonces
 	// Replay remembers spent proofs. Required; all nodes share it.
 	Replay Replay
-	// Namespace keeps apart the proofs of servers that share a store without being one origin. At most 255
-	// bytes.
+	// Namespace separates the proofs of servers that share a store and have different origins. It has at most 255 bytes.
 	Namespace string
 	// Offset is called with how far the client's clock is ahead of the server's (negative: behind), for each proof whose
 	// method and URL are those of the request, before its nonce, time and signature are checked. It may be nil.
@@ -49,7 +47,7 @@ type Verifier struct {
 	cfg Config
 }
 
-// NewVerifier returns an error if cfg has no replay store, an unknown algorithm or too long a namespace.
+// NewVerifier returns a verifier. The error is about a missing replay store, an unknown algorithm or a long namespace.
 func NewVerifier(cfg Config) (*Verifier, error) {
 	var err error
 	if cfg.Algorithms, err = checkAlgorithms(cfg.Algorithms); err != nil {
@@ -71,12 +69,12 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 // challenge.
 func (v *Verifier) Algorithms() []string { return slices.Clone(v.cfg.Algorithms) }
 
-// A Request is what a proof is checked against.
+// A Request is a request with a proof.
 type Request struct {
-	Method      string   // as it came, in its own case
-	URL         string   // the configured public URL of the endpoint; its query and fragment do not matter
+	Method      string   // as received; methods are case-sensitive
+	URL         string   // the configured public URL of the endpoint; its query and fragment are ignored
 	Proofs      []string // all values of the DPoP header, http.Header.Values("DPoP")
-	AccessToken string   // the token that came along; "" at endpoints that take none, else `ath` is required
+	AccessToken string   // the access token of the request, for which `ath` is required; "" at endpoints that need none
 }
 
 // Check checks the one proof in r.Proofs against every rule of RFC 9449 §4.3 but two: [Verifier.Spend] checks that it
@@ -92,8 +90,7 @@ func (v *Verifier) Check(ctx context.Context, r Request) (*Proof, error) {
 	return u.Verify()
 }
 
-// An Unverified is a proof that [Verifier.Read] accepted. Nobody has verified its signature yet: anybody may have
-// written it.
+// An Unverified is a proof that [Verifier.Read] accepted. Its signature is not verified, so anybody may have written it.
 type Unverified struct {
 	proof Proof
 	jws   *jose.JWS
@@ -158,7 +155,7 @@ func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 	return u, nil
 }
 
-// bare takes from something like a URL what may hold a secret: user information, query and fragment.
+// bare removes the parts of a URL that may contain secrets: user information, query and fragment.
 func bare(url string) string {
 	if i := strings.IndexAny(url, "?#"); i >= 0 {
 		url = url[:i]
@@ -166,8 +163,8 @@ func bare(url string) string {
 	return url[strings.LastIndexByte(url, '@')+1:]
 }
 
-// checkTime checks nonce and iat. The nonce comes first: a client whose clock is wrong is to learn about the
-// nonce, which cures it.
+// checkTime checks nonce and iat. The nonce is checked first, because with a nonce a client with a wrong clock can
+// succeed.
 func (v *Verifier) checkTime(p *Proof) error {
 	if v.cfg.Nonces == nil {
 		p.until = p.IssuedAt.Add(maxAge + maxSkew)
@@ -181,8 +178,8 @@ func (v *Verifier) checkTime(p *Proof) error {
 	return v.checkClock(p.IssuedAt, maxOffset, maxOffset)
 }
 
-// checkIssuedAt checks the `iat` of what no nonce of the server's bounds. From before the epoch it may have been
-// spent already: it could be dated up to maxAhead into the epoch.
+// checkIssuedAt checks the `iat` of a proof or presentation without a nonce of [Nonces]. One that was spent before the
+// epoch may be dated up to maxAhead after its birth, so all that are dated earlier than that are refused.
 func (v *Verifier) checkIssuedAt(iat time.Time, e Epoch) error {
 	if err := v.checkClock(iat, maxAge, maxAhead); err != nil {
 		return err
@@ -211,11 +208,10 @@ func useNonce(p *Proof) error {
 	return &ProofError{"nonce", &reason{words, ErrUseNonce}}
 }
 
-// Spend records that p was used, for a request from source (the zero Addr: not known). Call it last, when
-// nothing else can refuse the request any more, and before the first write. It returns an error that is
-// [ErrReplayed] if p was spent before; [ErrUseNonce] (with nonces off: ErrInvalidProof) if the store may have
-// forgotten that since Check; [ErrReplayFull] if the store takes no more from source; any other error means
-// "cannot know".
+// Spend records that p was used, for a request from source (the zero Addr if it is not known). Call it after all other
+// checks that can refuse the request, and before the first write. The error is [ErrReplayed] if p was spent before,
+// [ErrUseNonce] (with nonces off: ErrInvalidProof) if the store may have lost the record since Check, and [ErrReplayFull]
+// if the store accepts no more proofs from source. Any other error means that the store cannot know.
 func (v *Verifier) Spend(ctx context.Context, p *Proof, source netip.Addr) error {
 	key := replayKey(kindProof, v.cfg.Namespace, p.JKT, p.JTI)
 	err := v.cfg.Replay.Spend(ctx, p.epoch, key, p.until, source)
@@ -240,9 +236,8 @@ func notSpent(err, stale error) error {
 	return fmt.Errorf("dpop: replay store: %w", err)
 }
 
-// Nonce returns the newest nonce, for the DPoP-Nonce header of every answer (with Cache-Control: no-store, RFC
-// 9449 §8.2). It is "" with nonces off: then the header is never sent. The error means that the replay store
-// does not answer.
+// Nonce returns the newest nonce, for the DPoP-Nonce header of every answer (with Cache-Control: no-store, RFC 9449 §8.2).
+// It is empty with nonces off: then no answer has the header. The error means that the replay store does not answer.
 func (v *Verifier) Nonce(ctx context.Context) (string, error) {
 	if v.cfg.Nonces == nil {
 		return "", nil
