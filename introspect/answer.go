@@ -34,7 +34,7 @@ type Answer struct {
 	ExpiresIn int64 `json:"expires_in"`
 	// MaxAge is for how many seconds the answer may be cached.
 	MaxAge int64 `json:"max_age"`
-	// Holder is unverified: the answer says nothing about who showed the token.
+	// Holder is verified if the holder of the key showed the token, and unverified if the answer says nothing about that.
 	Holder Holder `json:"holder,omitempty"`
 	// Actor is who acts for the subject (RFC 8693 §4.1); nil if nobody does.
 	Actor *Actor `json:"act,omitempty"`

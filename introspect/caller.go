@@ -1,6 +1,7 @@
 package introspect
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/imidentity/issuer/claims"
@@ -18,6 +19,9 @@ type Caller struct {
 	// Name tells callers apart, across clients, users and the issuers that they are from. It is required for a caller with pairwise
 	// ids, which are derived from it.
 	Name string
+	// Owner is the party that runs the caller, as a client that several services use. What holders showed is spent once for each owner.
+	// Empty means Name.
+	Owner string
 	// ClientID is the client of this issuer that asks; empty for users, and for callers from another issuer.
 	ClientID  string
 	Resources []string // audiences that it serves
@@ -29,6 +33,9 @@ type Caller struct {
 	// that token: it cannot vouch for itself.
 	JTI string
 }
+
+// owner is the party that runs the caller.
+func (c *Caller) owner() string { return cmp.Or(c.Owner, c.Name, c.ClientID) }
 
 // sees reports whether the caller may know about t: its own token, one that is meant for it, or one of its domains if it
 // has the scope for those.

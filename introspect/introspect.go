@@ -7,7 +7,8 @@
 // revoked, of another issuer, meant for somebody else, or no token. One code path makes it.
 //
 // An active answer says that the token is valid. It does not say who showed it: tokens are shown to peers, so others have
-// seen it. Only a proof or a presentation says who holds the key of a token, so [Verdict.Holder] is "unverified".
+// seen it. Only a proof or a presentation says who holds the key of a token: [Verdict.Holder] is "unverified" unless the question
+// has one.
 package introspect
 
 import (
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/nested"
 )
 
@@ -43,6 +45,10 @@ type Config struct {
 	MaxAge time.Duration
 	// PairwiseKey is the secret from which the pairwise ids of users are derived. Required if a caller has a [Release] with them.
 	PairwiseKey [32]byte
+	// Replay remembers the proofs and presentations of holders that were used. Required for questions about holders.
+	Replay dpop.Replay
+	// ProofAlgorithms are the accepted algorithms of those, as in [dpop.Config].
+	ProofAlgorithms []string
 	// CacheBytes bounds the memory for tokens that were seen before, whose signatures are not verified again. Zero
 	// means 64 MiB, enough for some 40,000 tokens.
 	CacheBytes int
@@ -81,16 +87,26 @@ type Question struct {
 	Token string
 	// Along are the tokens that were sent along, for a token that encloses some by their digests.
 	Along []string
+	// Shown is what the holder showed to the caller. Without it the verdict says nothing about the holder. The answer to a question
+	// with it is for one use: it must not be cached, and equal questions must not be joined.
+	Shown Shown
 }
 
 // Introspect returns the verdict about an access token, as far as the caller may know it. An inactive token is a verdict
-// and not an error. The error is [ErrForbidden], or means that the issuer cannot know now.
+// and not an error. The error is [ErrForbidden], [ErrNotItsURL] or
+// [ErrNotItsName], or means that the issuer cannot know now.
 func (i *Introspector) Introspect(ctx context.Context, caller Caller, q Question) (Verdict, error) {
 	if !slices.Contains(caller.Scopes, ScopeIntrospect) {
 		return Verdict{}, ErrForbidden
 	}
 	if caller.Release != nil && caller.Release.pairwise && (caller.Name == "" || i.cfg.PairwiseKey == [32]byte{}) {
 		return Verdict{}, errNameless
+	}
+	shown := q.Shown.given()
+	if shown {
+		if err := q.Shown.mayAsk(&caller); err != nil {
+			return Verdict{}, err
+		}
 	}
 	// RFC 7662 §2.2: a caller must not learn which check failed. All of them are made for each question, also for a text
 	// that is no token.
@@ -101,9 +117,21 @@ func (i *Introspector) Introspect(ctx context.Context, caller Caller, q Question
 	switch {
 	case !caller.sees(t):
 		return Verdict{}, nil
-	case f.reason == "":
+	case f.reason == "" && !shown:
 		return i.active(t, f.at, i.veil(caller)), nil
-	case slices.Contains(caller.Scopes, ScopeReason) && caller.Release.tellsReasons() && t.JTI != "":
+	case f.reason == "":
+		verified, err := i.holds(ctx, &caller, t, q.Token, &q.Shown)
+		if err != nil {
+			return Verdict{}, err
+		}
+		if verified {
+			v := i.active(t, f.at, i.veil(caller))
+			v.Holder, v.MaxAge = Verified, 0
+			return v, nil
+		}
+		f = finding{reason: InvalidProof}
+	}
+	if slices.Contains(caller.Scopes, ScopeReason) && caller.Release.tellsReasons() && t.JTI != "" {
 		return Verdict{Reason: f.reason, Path: f.path}, nil
 	}
 	return Verdict{}, nil

@@ -51,4 +51,6 @@ const (
 	UserDisabled  Reason = "user_disabled"
 	HandleChanged Reason = "handle_changed"
 	Superseded    Reason = "superseded" // all tokens of the user from before some moment were ended
+	// InvalidProof is the reason for a token that is active, but not for the sender of what was shown.
+	InvalidProof Reason = "invalid_proof"
 )

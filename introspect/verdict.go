@@ -44,8 +44,13 @@ type Inner struct {
 // A Holder says what is known about the holder of a token's key.
 type Holder string
 
-// Unverified means that the verdict says nothing about who showed the token.
-const Unverified Holder = "unverified"
+// What is known about the holder.
+const (
+	// Unverified means that the verdict says nothing about who showed the token.
+	Unverified Holder = "unverified"
+	// Verified means that the holder of the key showed it to the caller.
+	Verified Holder = "verified"
+)
 
 // active returns the verdict about a token that is active.
 func (i *Introspector) active(t *token, now time.Time, over *veil) Verdict {

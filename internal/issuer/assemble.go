@@ -72,7 +72,8 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	introspector, err := introspect.New(introspect.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Keys: i.ring, Revocations: i.mirror, Records: records{i.store},
-		Authority: i.trusted, PairwiseKey: keys.Derive(secret, "pairwise ids"), Development: cfg.Development, Now: i.now,
+		Authority: i.trusted, PairwiseKey: keys.Derive(secret, "pairwise ids"),
+		Replay: replay, ProofAlgorithms: cfg.DPoP.Algorithms, Development: cfg.Development, Now: i.now,
 	})
 	if err != nil {
 		return err

@@ -171,7 +171,10 @@ func (s *Server) callerWith(holder claims.Set, by *tokenCaller) error {
 // callerFrom returns what the holder of an access token of a peer may see: tokens for the domain of the user, or for a service those
 // for the domains of its issuer. Nothing that is registered here is theirs, whatever their client is called.
 func (s *Server) callerFrom(holder claims.Set) (introspect.Caller, error) {
-	caller := introspect.Caller{Name: holder.Issuer + " " + holder.Subject, Scopes: strings.Fields(holder.Scope)}
+	caller := introspect.Caller{
+		Name: holder.Issuer + " " + holder.Subject, Owner: holder.Issuer, // which can make any number of users
+		Scopes: strings.Fields(holder.Scope),
+	}
 	if holder.Service() {
 		domains, err := s.Peers.Domains(holder.Issuer)
 		if err != nil { // it lost them a moment ago

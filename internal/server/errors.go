@@ -17,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/statuses"
+	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/revocation"
@@ -154,6 +155,12 @@ func classify(err error) failure {
 	case errors.Is(err, revocation.ErrBusy):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many callers follow the events now: try again later.", retryAfter: "30"}
+	case errors.Is(err, introspect.ErrNotItsURL):
+		return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest,
+			description: "The proof_htu is not under a URL among the resources of the client: ask the operator to register it."}
+	case errors.Is(err, introspect.ErrNotItsName):
+		return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest,
+			description: "The presentation_aud is neither a resource of the caller nor a URI in one of its domains."}
 	case errors.As(err, &unregistered):
 		return failure{status: http.StatusForbidden, code: oauth.CodeUnauthorizedClient,
 			description: "The client is not registered for the scope " + unregistered.scope + "."}

@@ -58,7 +58,38 @@ func question(params url.Values) (introspect.Question, error) {
 			return q, invalid("The parameter im_along must be a JSON array of tokens.")
 		}
 	}
-	return q, nil
+	return q, shown(params, &q.Shown)
+}
+
+// shown reads what the holder of the token showed to the caller.
+func shown(params url.Values, s *introspect.Shown) error {
+	if len(params) == 1 { // the token, and nothing that goes with it
+		return nil
+	}
+	s.Proof, s.Presentation = params.Get("proof"), params.Get("presentation")
+	for _, p := range [...]struct{ name, with, given string }{
+		{"proof_htm", "proof", s.Proof}, {"proof_htu", "proof", s.Proof}, {"proof_nonce", "proof", s.Proof},
+		{"presentation_nonce", "presentation", s.Presentation}, {"presentation_aud", "presentation", s.Presentation},
+	} {
+		if p.given == "" && params.Has(p.name) {
+			return invalid("The parameter " + p.name + " goes with " + p.with + ", which is missing.")
+		}
+	}
+	switch {
+	case s.Proof != "" && s.Presentation != "":
+		return invalid("There are a proof and a presentation: send the one that the holder showed.")
+	case s.Proof != "":
+		s.Method, s.URL, s.Nonce = params.Get("proof_htm"), params.Get("proof_htu"), params.Get("proof_nonce")
+		if s.Method == "" || s.URL == "" {
+			return invalid("A proof goes with proof_htm and proof_htu, the method and the URL of the request that it came with.")
+		}
+	case s.Presentation != "":
+		s.Audience, s.Nonce = params.Get("presentation_aud"), params.Get("presentation_nonce")
+		if s.Audience == "" || s.Nonce == "" {
+			return invalid("A presentation goes with presentation_aud and presentation_nonce, your name and the nonce that you gave.")
+		}
+	}
+	return nil
 }
 
 // writeJSON answers 200 with a JSON text.
