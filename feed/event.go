@@ -66,6 +66,12 @@ type Page struct {
 	Domains []string `json:"domains"`
 }
 
+// A Start is the data of the first event of a stream, whose type is start.
+type Start struct {
+	Key     Key      `json:"hash_key"`
+	Domains []string `json:"domains"`
+}
+
 // A Key is the key of a caller's hashes. In JSON it is base64url without padding.
 type Key [32]byte
 

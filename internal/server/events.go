@@ -105,12 +105,14 @@ func (s *Server) listener(c echo.Context, by tokenCaller) (listener, error) {
 		return l, &httpapi.RefusedError{Status: http.StatusForbidden, Code: oauth.CodeAccessDenied,
 			Description: "Use a token of your own: the token belongs to somebody who acts for another."}
 	}
-	if holder.Issuer != s.Issuer {
-		l.may = func(ctx context.Context) error { return s.stillPeer(ctx, token) }
-		return l, nil
-	}
 	registered := s.registered(holder.ClientID)
 	l.may = func(ctx context.Context) error {
+		if !s.Now().Before(holder.Expires) {
+			return dpop.ErrInvalidToken
+		}
+		if holder.Issuer != s.Issuer {
+			return s.stillPeer(ctx, token)
+		}
 		if _, active, err := s.Introspector.Own(ctx, token); err != nil {
 			return err
 		} else if !active {
@@ -153,7 +155,16 @@ func (s *Server) registered(id string) func(context.Context) error {
 
 // listen answers an authenticated request for events.
 func (s *Server) listen(c echo.Context, l listener, params url.Values) error {
-	wait, err := wholeNumber(params, "wait", 0, 0, maxWait)
+	streams := accepts(c.Request().Header["Accept"], typeEventStream)
+	shortest, wait := 0, 0
+	if streams {
+		shortest, wait = 1, defaultSilence
+	}
+	wait, err := wholeNumber(params, "wait", wait, shortest, maxWait)
+	if err != nil {
+		return err
+	}
+	from, err := position(c.Request(), params)
 	if err != nil {
 		return err
 	}
@@ -161,7 +172,7 @@ func (s *Server) listen(c echo.Context, l listener, params url.Values) error {
 	if err != nil {
 		return err
 	}
-	sub, err := s.Feed.Open(l.Caller, params.Get("after"))
+	sub, err := s.Feed.Open(l.Caller, from)
 	if err != nil {
 		return err
 	}
@@ -170,8 +181,10 @@ func (s *Server) listen(c echo.Context, l listener, params url.Values) error {
 		c.Response().Header()[echo.HeaderContentType] = typeJSON
 		return c.NoContent(http.StatusOK)
 	}
-	fresh := params.Get("after") == ""
-	return s.poll(c, l, sub, limit, time.Duration(wait)*time.Second, fresh)
+	if streams {
+		return s.stream(c, l, sub, time.Duration(wait)*time.Second)
+	}
+	return s.poll(c, l, sub, limit, time.Duration(wait)*time.Second, from == "")
 }
 
 // poll answers with a page of events, as soon as there are some or when the time is over. A fresh start is answered at once.

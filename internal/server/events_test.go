@@ -51,6 +51,18 @@ func wantEvents(t *testing.T, a answer) (p feed.Page) {
 	return p
 }
 
+// boundHeader is the header of a GET with a token and a proof by its key.
+func (s *site) boundHeader(t *testing.T, d *device, token, path string) http.Header {
+	t.Helper()
+	proof, err := d.Proof(dpop.ProofParams{
+		Method: http.MethodGet, URL: s.issuer + path, Nonce: s.nonce(t), AccessToken: token, IssuedAt: s.clock.now(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.Header{"Authorization": {"DPoP " + token}, "Dpop": {proof}}
+}
+
 // after is the query for the events after a page, for which the caller waits.
 func after(p feed.Page) url.Values { return url.Values{"after": {p.Cursor}, "wait": {"60"}} }
 
@@ -379,11 +391,7 @@ func TestEventsCallers(t *testing.T) {
 		wantRefused(t, a, http.StatusForbidden, "insufficient_scope")
 	})
 	t.Run("replayed proof", func(t *testing.T) {
-		proof, err := d.Proof(dpop.ProofParams{Method: http.MethodGet, URL: s.issuer + "/events", Nonce: s.nonce(t), AccessToken: token, IssuedAt: s.clock.now()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		header := http.Header{"Authorization": {"DPoP " + token}, "Dpop": {proof}}
+		header := s.boundHeader(t, d, token, "/events")
 		wantEvents(t, ask(header, ""))
 		wantRefused(t, ask(header, ""), http.StatusUnauthorized, "invalid_dpop_proof")
 	})
@@ -523,16 +531,9 @@ func TestEventsCutOff(t *testing.T) {
 	}
 	direct := func() answer { return s.askEvents(t, follower, after(s.events(t, follower, nil))) }
 	token := s.service(t, follower, d, url.Values{"resource": {s.issuer}})
-	proof := func() http.Header {
-		p, err := d.Proof(dpop.ProofParams{Method: http.MethodGet, URL: s.issuer + "/events", Nonce: s.nonce(t), AccessToken: token, IssuedAt: s.clock.now()})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return http.Header{"Authorization": {"DPoP " + token}, "Dpop": {p}}
-	}
 	bound := func(query url.Values) func() answer {
 		req := s.request(t, http.MethodGet, "/events?"+query.Encode(), "")
-		req.Header = proof()
+		req.Header = s.boundHeader(t, d, token, "/events")
 		return func() answer { return s.send(t, s.http, req) }
 	}
 
