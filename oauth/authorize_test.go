@@ -217,6 +217,13 @@ func TestPrepareRefused(t *testing.T) {
 			case err != nil || !c.Needed:
 				t.Errorf("Consent = %+v, %v, want that the user is asked", c, err)
 			}
+			needed, err := i.ConsentNeeded(t.Context(), a.Request, alice)
+			switch {
+			case test.asks != (refusal{}):
+				wantTold(t, err, test.asks, !test.page)
+			case err != nil || !needed.Needed:
+				t.Errorf("ConsentNeeded = %+v, %v, want that the user is asked", needed, err)
+			}
 			_, err = i.PrepareCode(t.Context(), a.Request, oauth.Login{User: alice, Issuer: provider, AuthTime: i.clock.now()})
 			wantTold(t, err, test.code, !test.page)
 			if test.code == full && !errors.Is(err, oauth.ErrDeviceLimit) {

@@ -446,6 +446,9 @@ func (i *issuer) authorized(t *testing.T, u storage.User, params url.Values) err
 	if err != nil {
 		return err
 	}
+	if _, err := i.ConsentNeeded(t.Context(), a.Request, u); err != nil {
+		return err
+	}
 	if _, err := i.Consent(t.Context(), a.Request, u); err != nil {
 		return err
 	}
