@@ -10,8 +10,10 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/statuslist"
 	"github.com/imidentity/issuer/trust"
 )
 
@@ -41,7 +43,7 @@ Check an access token or a statement together with a token that it names by its 
 
     issuer nested explain token --along grant --peer example.net=https://im-id.example.net
 
-The command does not check whether a token was revoked.`
+Of a token with a status, the command fetches the status list of its issuer. Otherwise it does not check whether a token was revoked.`
 }
 
 // explained are the types of tokens that can be explained.
@@ -59,8 +61,13 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
+	statuses, err := c.statuses(table)
+	if err != nil {
+		return err
+	}
 	o := nested.Options{
-		Keys: table, Audience: c.Audience, AnyAudience: len(c.Audience) == 0, Development: c.Development,
+		Status: statuses,
+		Keys:   table, Audience: c.Audience, AnyAudience: len(c.Audience) == 0, Development: c.Development,
 		Types: explained, NJWT: nested.Relation(c.NJWT),
 	}
 	for _, file := range c.Along {
@@ -99,11 +106,7 @@ func (c *explainCmd) read(s *streams) (string, error) {
 
 // table returns the trusted issuers of the flags.
 func (c *explainCmd) table() (*trust.Table, error) {
-	policy := fetch.Policy{AllowHTTP: c.Development}
-	if c.Development { // an issuer on this machine
-		policy.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	}
-	client, err := fetch.NewClient(policy)
+	client, err := fetch.NewClient(c.policy())
 	if err != nil {
 		return nil, err
 	}
@@ -134,4 +137,40 @@ func (c *explainCmd) table() (*trust.Table, error) {
 		return nil, usage("%w", err)
 	}
 	return table, nil
+}
+
+func (c *explainCmd) policy() fetch.Policy {
+	policy := fetch.Policy{AllowHTTP: c.Development}
+	if c.Development { // an issuer on this machine
+		policy.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+	}
+	return policy
+}
+
+// statuses returns a function that looks up the status of a token in the list of its issuer, as it is now.
+func (c *explainCmd) statuses(table *trust.Table) (func(context.Context, *nested.Layer) (bool, error), error) {
+	newClient := fetch.NewForeignClient // the address of a list comes from the token
+	if c.Development {
+		newClient = fetch.NewClient
+	}
+	policy := c.policy()
+	policy.MaxBody = statuslist.DefaultPacked
+	client, err := newClient(policy)
+	if err != nil {
+		return nil, err
+	}
+	lists, err := statuslist.NewReader(statuslist.ReaderConfig{Keys: table, Client: client, AllowHTTP: c.Development})
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, l *nested.Layer) (bool, error) {
+		var ref *claims.Status
+		if l.Access != nil {
+			ref = l.Access.Status
+		} else {
+			ref = l.Statement.Status
+		}
+		status, err := lists.Status(ctx, l.Issuer, statuslist.Reference{Index: ref.Index, URI: ref.URI})
+		return status == statuslist.Valid, err
+	}, nil
 }

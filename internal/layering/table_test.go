@@ -72,7 +72,7 @@ var arrows = map[string][]string{
 	"internal/cli": {
 		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/fetch",
-		"internal/issuer", "internal/jose", "internal/sasl", "nested", "storage", "trust", "types/api", "web",
+		"internal/issuer", "internal/jose", "internal/sasl", "nested", "statuslist", "storage", "trust", "types/api", "web",
 	},
 	"internal/doctor": {
 		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",

@@ -29,7 +29,7 @@ var noon = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
 // A world is the lists of an issuer on a real database, with a clock that is set by hand.
 type world struct {
 	*statuses.Lists
-	t      *testing.T
+	t      testing.TB
 	store  storage.Store
 	mirror *revocation.Mirror
 	at     atomic.Int64
@@ -55,7 +55,7 @@ func (w *world) Sign(typ string, claims []byte) (string, error) {
 func (w *world) Signer() (kid, alg string, signer crypto.Signer) { return "k1", jose.ES256, w.key }
 
 // open opens a database and lists on it of the smallest size, of which 768 entries may be given.
-func open(t *testing.T, domains ...string) *world {
+func open(t testing.TB, domains ...string) *world {
 	t.Helper()
 	w := &world{t: t}
 	w.at.Store(noon.UnixNano())
