@@ -13,7 +13,9 @@ import (
 // requests.
 const heapFloor = 64 << 20
 
-// holdHeap keeps the garbage collector from running before the heap has floor bytes. It changes nothing if the variable GOGC
+// holdHeap keeps the garbage collector from running before the heap has floor bytes. A larger heap may grow by as much as the
+// collector has to scan, which is its work, and at least by floor bytes; but not by more than the runtime lets it grow. Revocations,
+// which hold no pointers, are not scanned: a million of them must not cost twice their size. It changes nothing if the variable GOGC
 // is set: the operator has decided then. A memory limit (GOMEMLIMIT) goes before the floor, as it goes before every setting
 // of the collector. It returns a function that gives the collector back its former setting.
 func holdHeap(floor uint64) (release func()) {
@@ -39,19 +41,19 @@ type heldHeap struct {
 	released bool
 }
 
-// adjust chooses the percentage by which the heap may grow until it has the size of the floor, and at least the usual one.
+// adjust chooses the percentage by which the heap may grow.
 func (h *heldHeap) adjust() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.released {
 		return
 	}
-	live, roots := collected()
-	percent := h.usual
-	if live < h.floor {
-		percent = max(percent, int(min((h.floor-live)*100/max(live+roots, 1), maxPercent)))
+	last := collected()
+	growth := min(uint64(h.usual)*(last.live+last.roots)/100, max(h.floor, last.scanned))
+	if last.live < h.floor {
+		growth = max(growth, h.floor-last.live)
 	}
-	debug.SetGCPercent(percent)
+	debug.SetGCPercent(int(min(growth*100/max(last.live+last.roots, 1), maxPercent)))
 	// The mark is garbage from the beginning, so the next collection finds it.
 	mark := new([16]byte)
 	runtime.AddCleanup(mark, func(h *heldHeap) { h.adjust() }, h)
@@ -61,21 +63,23 @@ func (h *heldHeap) adjust() {
 // its least heap of 4 MB by the percentage, too: this is the floor of 64 MB.
 const maxPercent = 1600
 
-// collected returns what the last collection left: the bytes in use, and those of stacks and globals, by which the runtime
-// also counts the growth that it allows.
-func collected() (live, roots uint64) {
+// A collection is what the last one left, in bytes.
+type collection struct {
+	live    uint64 // in use
+	scanned uint64 // of these, what had to be read because it may hold pointers
+	roots   uint64 // stacks and globals, by which the runtime also counts the growth that it allows
+}
+
+func collected() collection {
 	samples := []metrics.Sample{
-		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
+		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/heap:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
 	}
 	metrics.Read(samples)
-	for i, s := range samples {
-		switch {
-		case s.Value.Kind() != metrics.KindUint64:
-		case i == 0:
-			live = s.Value.Uint64()
-		default:
-			roots += s.Value.Uint64()
+	size := func(i int) uint64 {
+		if samples[i].Value.Kind() != metrics.KindUint64 {
+			return 0 // a runtime without this metric
 		}
+		return samples[i].Value.Uint64()
 	}
-	return live, roots
+	return collection{live: size(0), scanned: size(1), roots: size(2) + size(3)}
 }

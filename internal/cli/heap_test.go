@@ -20,13 +20,15 @@ func TestHoldHeap(t *testing.T) {
 	}
 
 	release := holdHeap(heapFloor)
-	atFloor := func(goal uint64) bool { return goal > heapFloor*9/10 && goal < heapFloor*11/10 }
+	atFloor := between(heapFloor*9/10, heapFloor*11/10)
 	awaitGoal(t, "the floor", atFloor)
 	garbage = make([]byte, 20<<20)
 	awaitGoal(t, "the floor with 20 MB in use", atFloor)
 	garbage = make([]byte, 2*heapFloor)
-	awaitGoal(t, "more than the floor in use", func(goal uint64) bool { return goal > 4*heapFloor && goal < 5*heapFloor })
-	garbage = nil
+	awaitGoal(t, "more than the floor in use, without pointers", between(3*heapFloor, 3*heapFloor+heapFloor/2))
+	garbage, pointers = nil, make([]*byte, 2*heapFloor/8)
+	awaitGoal(t, "more than the floor in use, with pointers", between(4*heapFloor, 5*heapFloor))
+	pointers = nil
 	awaitGoal(t, "the floor again", atFloor)
 
 	limit := debug.SetMemoryLimit(heapFloor / 2)
@@ -47,7 +49,15 @@ func TestHoldHeap(t *testing.T) {
 	}
 }
 
-var garbage []byte // at package level, so that it is on the heap
+// At package level, so that they are on the heap.
+var (
+	garbage  []byte
+	pointers []*byte
+)
+
+func between(least, most uint64) func(uint64) bool {
+	return func(goal uint64) bool { return goal > least && goal < most }
+}
 
 // awaitGoal collects until the next collection begins at the wanted size: the floor is adjusted shortly after each.
 func awaitGoal(t *testing.T, state string, want func(goal uint64) bool) {
