@@ -102,6 +102,7 @@ clients:
     auth: none
     redirect_uris: ["http://127.0.0.1/callback"]
     grants: [authorization_code, refresh_token]
+    scopes: ["im:handle", "im:device", account]
     domains: [example.com]
   - id: peer
     auth: secret
@@ -170,8 +171,8 @@ func (h bench) proofs(b testing.TB, signer *dpop.Signer, n int) []string {
 	return list
 }
 
-// login logs alice in on a new device.
-func (h bench) login(b *testing.B, signer *dpop.Signer) (refreshToken string) {
+// login signs alice in on a new device. Extra has further parameters of the request.
+func (h bench) login(b testing.TB, signer *dpop.Signer, extra url.Values) client.Tokens {
 	b.Helper()
 	c := &http.Client{Transport: &dpop.Transport{Signer: signer}}
 	meta, err := client.Discover(b.Context(), c, h.issuer)
@@ -180,7 +181,7 @@ func (h bench) login(b *testing.B, signer *dpop.Signer) (refreshToken string) {
 	}
 	app := &client.Client{Server: meta, ID: "app", HTTP: c}
 	const back = "http://127.0.0.1:7777/callback"
-	flow := app.Begin(back, nil)
+	flow := app.Begin(back, extra)
 	to, err := browser.New(nil).Login(b.Context(), flow.URL, browser.To(back), map[string]string{"text": "alice", "password": "alice"})
 	if err != nil {
 		b.Fatal(err)
@@ -189,7 +190,7 @@ func (h bench) login(b *testing.B, signer *dpop.Signer) (refreshToken string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	return tokens.RefreshToken
+	return tokens
 }
 
 // post sends a form as the peer and reads the answer, which must be 200.
@@ -242,7 +243,7 @@ func benchRefresh(b *testing.B) {
 	for i := range callers {
 		signer := newSigner(b)
 		tokens[i] = make(chan string, 1)
-		tokens[i] <- h.login(b, signer)
+		tokens[i] <- h.login(b, signer, nil).RefreshToken
 		list := h.proofs(b, signer, b.N/callers+1)
 		proofs[i] = make(chan string, len(list))
 		for _, p := range list {
