@@ -28,17 +28,24 @@ func (s *Store) View(ctx context.Context, fn func(ctx context.Context, r storage
 	if _, err := c.exec(beginView, nil); err != nil {
 		return s.end(c, err)
 	}
-	v := &reader{conn: c, pool: s.pool, fault: new(error), damaged: s.damaged}
+	v := &view{reader: reader{conn: c, pool: s.pool, damaged: s.damaged}}
+	v.fault = &v.broken
 	defer func() { // also if fn panics
-		if *v.fault == nil {
-			*v.fault = errOver
+		if v.broken == nil {
+			v.broken = errOver
 		}
 		s.pool.give(c.endView())
 	}()
 	if err = fn(context.WithValue(ctx, inView{}, s.pool), v); err == nil {
-		err = *v.fault // fn must not make a success of it
+		err = v.broken // fn must not make a success of it
 	}
 	return err
+}
+
+// A view is the reader of one call of View.
+type view struct {
+	reader
+	broken error // where fault points to
 }
 
 // endView ends a read transaction. It returns the connection, or nil if it had to be closed.
