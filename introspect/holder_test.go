@@ -40,13 +40,18 @@ func (b *brokenReplay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, un
 	return b.Replay.Spend(ctx, e, key, until, source)
 }
 
-func newHolder(t testing.TB) *dpop.Signer {
+func newHolderKey(t testing.TB) *ecdsa.PrivateKey {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := dpop.NewSigner(key, "")
+	return key
+}
+
+func newHolder(t testing.TB) *dpop.Signer {
+	t.Helper()
+	signer, err := dpop.NewSigner(newHolderKey(t), "")
 	if err != nil {
 		t.Fatal(err)
 	}

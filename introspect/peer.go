@@ -2,7 +2,6 @@ package introspect
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"slices"
 	"time"
@@ -30,7 +29,7 @@ func (i *Introspector) Peer(ctx context.Context, accessToken string) (claims.Set
 	switch {
 	case err == nil:
 		return set, true, nil
-	case errors.Is(err, errNoCredential), errors.Is(err, claims.ErrIssuer), errors.Is(err, claims.ErrDomain):
+	case errors.Is(err, errNoCredential), errors.Is(err, errSignature), errors.Is(err, claims.ErrIssuer), errors.Is(err, claims.ErrDomain):
 		return claims.Set{}, false, nil
 	}
 	return claims.Set{}, false, err
@@ -59,7 +58,7 @@ func (i *Introspector) peer(ctx context.Context, text string) (claims.Set, error
 			return claims.Set{}, err
 		}
 	}
-	return set, i.verifyPeer(ctx, set.Issuer, jws)
+	return set, verifyIssued(ctx, i.cfg.Authority, set.Issuer, jws)
 }
 
 // checkPeer checks the claims of a peer's token, and returns the domain of the user, or "" for a service, which has none.
@@ -87,25 +86,29 @@ func (i *Introspector) checkPeer(set *claims.Set) (domain string, err error) {
 	return domain, nil
 }
 
-// verifyPeer verifies a signature with the key of an issuer. If it fails, the issuer may have published another key under that kid.
-func (i *Introspector) verifyPeer(ctx context.Context, issuer string, jws *jose.JWS) error {
-	key, alg, err := i.cfg.Authority.Key(ctx, issuer, jws.Header.Kid)
+// errSignature means that no key of the issuer made a signature.
+var errSignature = errors.New("introspect: no key of the issuer made the signature")
+
+// verifyIssued verifies a signature with the key of an issuer. If it fails, the issuer may have published another key under that kid.
+// The error is [errSignature], wraps [claims.ErrIssuer], or means that the keys cannot be known now.
+func verifyIssued(ctx context.Context, keys nested.KeySource, issuer string, jws *jose.JWS) error {
+	key, alg, err := keys.Key(ctx, issuer, jws.Header.Kid)
 	if err != nil {
 		return err
 	}
 	if jws.Verify(alg, key) == nil {
 		return nil
 	}
-	var other crypto.PublicKey
-	source, ok := i.cfg.Authority.(nested.OtherKeySource)
+	source, ok := keys.(nested.OtherKeySource)
 	if !ok {
-		return errNoCredential
+		return errSignature
 	}
-	if other, alg, err = source.OtherKey(ctx, issuer, jws.Header.Kid, key); err != nil {
+	other, alg, err := source.OtherKey(ctx, issuer, jws.Header.Kid, key)
+	if err != nil {
 		return err
 	}
 	if jws.Verify(alg, other) != nil {
-		return errNoCredential
+		return errSignature
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -83,13 +84,15 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		if resp.StatusCode != want {
 			t.Fatalf("%s %s = %d, want %d", method, path, resp.StatusCode, want)
 		}
-		if method == http.MethodPost && want != http.StatusNoContent {
+		if method == http.MethodPost && strings.HasPrefix(resp.Header.Get("Content-Type"), "application/json") {
 			if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
 				t.Fatal(err)
 			}
 		}
 		return answer
 	}
+	send(app, tokens.AccessToken, http.MethodPost, "/staple", "", nil, http.StatusOK)
+	send(app, "nonsense", http.MethodPost, "/staple", "", nil, http.StatusUnauthorized)
 	wallet, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)

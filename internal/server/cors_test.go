@@ -26,6 +26,7 @@ var sharedPaths = map[string]bool{
 	"/introspect":                true,
 	"/introspect/batch":          true,
 	"/events":                    true,
+	"/staple":                    true,
 	"/revoke":                    true,
 	"/nonce":                     true,
 	"/status/{id}":               true,

@@ -38,6 +38,7 @@ type metadata struct {
 	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported"`
 	IMDomainsSupported            []string `json:"im_domains_supported"`
 	IMIntrospectionBatchEndpoint  string   `json:"im_introspection_batch_endpoint"`
+	IMStapleEndpoint              string   `json:"im_staple_endpoint"`
 }
 
 func (s *Server) describe() ([]byte, error) {
@@ -68,6 +69,7 @@ func (s *Server) describe() ([]byte, error) {
 		DPoPSigningAlgValuesSupported: s.Algorithms,
 		IMDomainsSupported:            s.Domains,
 		IMIntrospectionBatchEndpoint:  s.Issuer + "/introspect/batch",
+		IMStapleEndpoint:              s.Issuer + "/staple",
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: write metadata: %w", err)

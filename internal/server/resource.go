@@ -51,18 +51,27 @@ func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.
 // admit returns the claims of the token with which a request comes, if the resource lets it in and the token has the scope. An error of
 // the resource has been answered already.
 func (s *Server) admit(c echo.Context, resource *dpop.Resource, scope string) (claims.Set, error) {
-	access, err := resource.Check(c.Request(), s.source(c))
+	_, holder, err := s.letIn(c, resource)
 	if err != nil {
-		s.metrics.refused(err)
-		resource.Refuse(c.Response(), c.Request(), err)
 		return claims.Set{}, err
 	}
-	holder := access.Claims.(*claims.Set)
-	trailOf(c).holder(holder)
 	if !slices.Contains(strings.Fields(holder.Scope), scope) {
 		return claims.Set{}, &scopeError{scope}
 	}
 	return *holder, nil
+}
+
+// letIn is admit for a token with any scope. The claims are shared: do not change them.
+func (s *Server) letIn(c echo.Context, resource *dpop.Resource) (*dpop.Access, *claims.Set, error) {
+	access, err := resource.Check(c.Request(), s.source(c))
+	if err != nil {
+		s.metrics.refused(err)
+		resource.Refuse(c.Response(), c.Request(), err)
+		return nil, nil, err
+	}
+	holder := access.Claims.(*claims.Set)
+	trailOf(c).holder(holder)
+	return access, holder, nil
 }
 
 // showsToken reports whether a request comes with a token of its own, and not with the credentials of a client.

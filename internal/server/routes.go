@@ -39,6 +39,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
 		{http.MethodPost, "/introspect/batch", s.introspectBatch, anyOrigin, eachFailure},
 		{http.MethodGet, "/events", s.events, anyOrigin, eachFailure},
+		{http.MethodPost, "/staple", s.staple, anyOrigin, eachRequest},
 		{http.MethodPost, "/revoke", s.revoke, anyOrigin, eachRequest},
 		{http.MethodGet, "/status/{id}", s.statusList, anyOrigin, eachFailure},
 		{http.MethodGet, "/nonce", s.nonce, anyOrigin, notCounted},

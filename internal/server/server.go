@@ -105,6 +105,7 @@ type Server struct {
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	metadata []byte
 	self     *dpop.Resource // the issuer as a resource of its own
+	holders  *dpop.Resource // the same for the holders of any token of the issuer
 	asked    *dpop.Resource // the same for callers of introspection, who may be from a peer
 	public   *echo.Echo
 	admin    *echo.Echo
@@ -155,6 +156,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.self, err = s.newSelf(); err != nil {
+		return nil, err
+	}
+	if s.holders, err = s.newHolders(); err != nil {
 		return nil, err
 	}
 	if s.asked, err = s.newAsked(); err != nil {

@@ -29,7 +29,8 @@ func init() {
 	// Media types of the document that the library does not know by itself.
 	openapi3filter.RegisterBodyDecoder("application/jwk-set+json", openapi3filter.JSONBodyDecoder)
 	for _, text := range []string{
-		"text/html", "application/token-introspection+jwt", "application/im-introspection-batch+jwt", "application/statuslist+jwt",
+		"text/html", "application/token-introspection+jwt", "application/im-introspection-batch+jwt", "application/im-staple+jwt",
+		"application/statuslist+jwt",
 	} {
 		openapi3filter.RegisterBodyDecoder(text, openapi3filter.PlainBodyDecoder)
 	}
