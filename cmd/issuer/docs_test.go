@@ -56,6 +56,11 @@ var promised = map[string][]string{
 		`"token_type":"DPoP"`, `"token_type":"DPoP"`, `"error":"invalid_client"`, "used before", "use_dpop_nonce",
 		`"token_type":"DPoP"`, `"active": true`, `"client_id": "gateway"`,
 	},
+	"introspection.md": {
+		`{"active":true,"iss":"http://127.0.0.1:8080","sub":"rooms"`, `"token_type":"DPoP"`,
+		`{"answers":[{"active":true,`, `},{"active":false}]}`,
+		"eyJ", "application/token-introspection+jwt", "eyJ", "application/im-staple+jwt",
+	},
 	"nested-clients.md": {
 		`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"`, `"act":{"sub":"bot"`,
 		`"rel":"acts_for"`, `"typ":"im-actor+jwt"`, `"revocation":"checked"`,
