@@ -138,13 +138,25 @@ func (s Subject) value(kind Kind) string {
 
 // Matches reports whether an event ends the token with these claims. An event of an unknown kind matches every token: an issuer
 // that has learned to revoke something else is not ignored.
-func (k Key) Matches(e Event, s Subject) bool {
-	if claims[e.Kind] == "" {
-		return true
+func (k Key) Matches(e Event, s Subject) bool { return k.matcher(s)(e) }
+
+// matcher returns [Key.Matches] for one token and many events: each hash is made once.
+func (k Key) matcher(s Subject) func(Event) bool {
+	hashes := make(map[string]string, len(claims)) // by claim
+	return func(e Event) bool {
+		claim := claims[e.Kind]
+		if claim == "" {
+			return true
+		}
+		value := s.value(e.Kind)
+		if value == "" || e.Kind == Generation && s.Gen >= e.Gen {
+			return false
+		}
+		hash, ok := hashes[claim]
+		if !ok {
+			hash = k.Hash(e.Kind, value)
+			hashes[claim] = hash
+		}
+		return hmac.Equal([]byte(hash), []byte(e.Hash))
 	}
-	value := s.value(e.Kind)
-	if value == "" || e.Kind == Generation && s.Gen >= e.Gen {
-		return false
-	}
-	return hmac.Equal([]byte(k.Hash(e.Kind, value)), []byte(e.Hash))
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"testing"
@@ -201,6 +202,7 @@ func FuzzCursor(f *testing.F) {
 	served, err := revocation.NewFeed(revocation.FeedConfig{
 		Mirror: m, Issuer: "https://issuer.example", Now: func() time.Time { return now }, CursorKey: [32]byte{1}, HashKey: [32]byte{2},
 		Identify: func(domain, user, device string) (string, string, error) { return user, device, nil },
+		Rand:     rand.NewChaCha8([32]byte{}), // each worker of the fuzzer is given the same
 	})
 	if err != nil {
 		f.Fatal(err)

@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"nested":     {"claims", "internal/jose"},
 	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
-	"feed":       {},
+	"feed":       {"internal/jose"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
 
 	"types/api": {},
