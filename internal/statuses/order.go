@@ -6,9 +6,9 @@ import (
 	"math/bits"
 )
 
-// An order is a permutation of the entries of a list that only who knows its seed can tell from a random one: a Feistel network of
-// four rounds over SHA-256. It is made of nothing but the seed and the size, so no list of free entries is stored, and it must
-// never change: entries would be given twice.
+// An order is a permutation of the entries of a list. Without its seed it cannot be told from a random one: it is a Feistel network of
+// four rounds over SHA-256. It follows from the seed and the size alone, so no list of free entries is stored. It must never change:
+// entries would be given twice.
 type order struct {
 	seed [32]byte
 	size uint32
