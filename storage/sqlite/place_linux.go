@@ -13,7 +13,7 @@ type fileID struct {
 }
 
 // identify finds the file of that name. It does not ask for the times of the file: once somebody did, Linux gives the file a new time
-// at the next write, and the fsync after it takes twice as long, because it must also commit the journal of the file system.
+// at the next write, and the fsync after it takes twice as long, because it must store the inode as well.
 func identify(name string) (fileID, error) {
 	for {
 		var s unix.Statx_t
