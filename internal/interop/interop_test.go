@@ -69,7 +69,7 @@ clients:
     auth: secret
     secret_sha256: ${hash}
     grants: [client_credentials]
-    scopes: [introspect, introspect:domain, introspect:reason]
+    scopes: [introspect, introspect:domain, introspect:reason, feed]
     domains: [example.com]
   - id: bot
     auth: secret

@@ -76,6 +76,10 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"introspect by nobody", "POST /introspect", form, "token=x", 401},
 		{"introspect by a public client", "POST /introspect", form, "token=x&client_id=im-app", 401},
 
+		{"events", "GET /events", headers("Authorization", peer), "", 200},
+		{"events from nowhere", "GET /events?after=x", headers("Authorization", peer), "", 400},
+		{"events by nobody", "GET /events", nil, "", 401},
+
 		{"revoke nonsense", "POST /revoke", form, "token=x&client_id=im-app", 200},
 		{"revoke nothing", "POST /revoke", form, "client_id=im-app", 400},
 		{"revoke by nobody", "POST /revoke", form, "token=x&client_id=nobody", 401},
