@@ -229,7 +229,7 @@ func BenchmarkIntrospectBatch(b *testing.B) {
 		var answer struct{ Answers []struct{ Active bool } }
 		h.post(b, "/introspect/batch", "", form, &answer)
 		if len(answer.Answers) != many || !answer.Answers[many-1].Active {
-			b.Fatal(fmt.Sprintf("%d answers, the last %v", len(answer.Answers), answer.Answers[many-1]))
+			b.Fatalf("%d answers, the last %v", len(answer.Answers), answer.Answers[many-1])
 		}
 	}
 	reportRatio(b, many*verify)

@@ -229,7 +229,7 @@ func testViewsAreNotNested(t *testing.T, s storage.Store) {
 	errs := race(16, func(int) error {
 		return s.View(t.Context(), func(ctx context.Context, r storage.Reader) error {
 			if _, err := r.User(ctx, domain, "x"); err != storage.ErrNotFound {
-				return fmt.Errorf("User of the view = %w, want %w", err, storage.ErrNotFound)
+				return fmt.Errorf("the user in the view: %w, want %w", err, storage.ErrNotFound)
 			}
 			for op, err := range map[string]error{
 				"View":   s.View(ctx, nothing),
