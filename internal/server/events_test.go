@@ -627,6 +627,9 @@ func TestEventsBounds(t *testing.T) {
 			t.Error("a caller who waited got no event")
 		}
 	}
+	if m := s.metrics(t); m["issuer_feed_events_total"] < 16 || m["issuer_feed_delay_seconds_count"] != m["issuer_feed_events_total"] {
+		t.Errorf("%v events with %v delays, want at least one for each caller who waited", m["issuer_feed_events_total"], m["issuer_feed_delay_seconds_count"])
+	}
 	s.events(t, follower, nil)
 }
 
