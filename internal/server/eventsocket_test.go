@@ -202,7 +202,7 @@ func TestEventsOfAPeer(t *testing.T) {
 	alice := home.login(t, newDevice(t), "alice")
 	kid := kidOf(t, alice.access)
 	home.remove(t, alice.set.Device)
-	own = home.events(t, follower, after(own)) // the issuer has come so far
+	home.events(t, follower, after(own)) // the issuer has come so far
 	if next := wantEvents(t, ask(url.Values{"after": {page.Cursor}})); len(next.Events) != 0 {
 		t.Errorf("events = %+v, want none about a user", next.Events)
 	}
