@@ -9,6 +9,8 @@
 // An active answer says that the token is valid. It does not say who showed it: tokens are shown to peers, so others have
 // seen it. Only a proof or a presentation says who holds the key of a token: [Verdict.Holder] is "unverified" unless the question
 // has one.
+//
+// A [Client] is the other side: it asks an issuer, for other programs.
 package introspect
 
 import (

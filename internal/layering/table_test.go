@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"dpop":       {"internal/errtext", "internal/jose"},
 	"trust":      {"claims", "internal/fetch", "internal/jose", "internal/published"},
 	"nested":     {"claims", "internal/jose"},
-	"introspect": {"claims", "dpop", "internal/jose", "nested", "trust"},
+	"introspect": {"claims", "dpop", "feed", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
 	"feed":       {"internal/jose"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
