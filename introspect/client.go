@@ -13,6 +13,7 @@ import (
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/feed"
+	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
 
@@ -100,7 +101,7 @@ type Client struct {
 	cfg   ClientConfig
 	http  *http.Client
 	meta  *published.Cache[*clientMetadata]
-	keys  *published.Cache[map[string]clientKey]
+	keys  *published.Cache[map[string]jose.Key]
 	salt  [sha256.Size]byte
 	cache answerCache
 

@@ -2,7 +2,6 @@ package introspect
 
 import (
 	"context"
-	"crypto"
 	"errors"
 	"fmt"
 	"net/http"
@@ -21,12 +20,6 @@ type clientMetadata struct {
 	jwks          string
 }
 
-// A clientKey is a key of the issuer.
-type clientKey struct {
-	public crypto.PublicKey
-	alg    string
-}
-
 // discover sets up the caches of the metadata and the keys of the issuer. Nothing is fetched yet.
 func (c *Client) discover(plain *http.Client) {
 	c.meta = published.New(published.Config[*clientMetadata]{
@@ -34,8 +27,8 @@ func (c *Client) discover(plain *http.Client) {
 		Now:   c.cfg.Now, Retry: -1,
 	})
 	// Keys are fetched again for an unknown kid, at most once a minute.
-	c.keys = published.New(published.Config[map[string]clientKey]{
-		Fetch: func(ctx context.Context) (map[string]clientKey, error) { return c.fetchKeys(ctx, plain) },
+	c.keys = published.New(published.Config[map[string]jose.Key]{
+		Fetch: func(ctx context.Context) (map[string]jose.Key, error) { return c.fetchKeys(ctx, plain) },
 		Now:   c.cfg.Now, Retry: -1,
 	})
 }
@@ -78,8 +71,8 @@ func (c *Client) fetchMetadata(ctx context.Context, plain *http.Client) (*client
 	return m, nil
 }
 
-// fetchKeys fetches the keys of the issuer, by kid. Those that cannot be used, or share their kid, are left out (RFC 7517 §5).
-func (c *Client) fetchKeys(ctx context.Context, plain *http.Client) (map[string]clientKey, error) {
+// fetchKeys fetches the keys of the issuer, by kid.
+func (c *Client) fetchKeys(ctx context.Context, plain *http.Client) (map[string]jose.Key, error) {
 	m, err := c.meta.Get(ctx, published.Any)
 	if err != nil {
 		return nil, err
@@ -93,33 +86,16 @@ func (c *Client) fetchKeys(ctx context.Context, plain *http.Client) (map[string]
 	if err != nil {
 		return nil, fmt.Errorf("keys of the issuer: %w", err)
 	}
-	list, err := jose.SplitJWKS(body)
+	keys, err := jose.KeysByKid(body)
 	if err != nil {
 		return nil, fmt.Errorf("keys of the issuer: %w", err)
-	}
-	keys, twice := make(map[string]clientKey, len(list)), make(map[string]bool)
-	for _, raw := range list {
-		key, err := jose.ParseJWK(raw)
-		if err != nil || key.Kid == "" {
-			continue
-		}
-		if _, known := keys[key.Kid]; known {
-			twice[key.Kid] = true
-		}
-		if key.Alg == "" {
-			key.Alg = jose.AlgorithmFor(key.Public)
-		}
-		keys[key.Kid] = clientKey{key.Public, key.Alg}
-	}
-	for kid := range twice {
-		delete(keys, kid)
 	}
 	return keys, nil
 }
 
 // key returns the key that the issuer publishes under a kid. An error means that this cannot be known now, or that there is none.
-func (c *Client) key(ctx context.Context, kid string) (clientKey, error) {
-	keys, err := c.keys.Get(ctx, func(keys map[string]clientKey) bool { _, ok := keys[kid]; return ok })
+func (c *Client) key(ctx context.Context, kid string) (jose.Key, error) {
+	keys, err := c.keys.Get(ctx, func(keys map[string]jose.Key) bool { _, ok := keys[kid]; return ok })
 	return keys[kid], err
 }
 

@@ -36,7 +36,7 @@ func (c *Client) open(ctx context.Context, r reply, typ string) (signedClaims, e
 	} else if err != nil {
 		return signedClaims{}, unknown(err)
 	}
-	if err := jws.Verify(key.alg, key.public); err != nil {
+	if err := jws.Verify(key.Alg, key.Public); err != nil {
 		return signedClaims{}, malformed("%w", err)
 	}
 	var (

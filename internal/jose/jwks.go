@@ -36,3 +36,32 @@ func SplitJWKS(data []byte) ([]json.RawMessage, error) {
 	}
 	return keys, nil
 }
+
+// KeysByKid returns the keys of a JWK Set that can verify signatures, by kid. A key without alg gets the algorithm that fits it. Other
+// keys are left out: a set may hold keys for other purposes and of future types (RFC 7517 §5). A key without a kid is left out too,
+// and so are keys that share a kid. A well-formed set without a usable key is not an error: its issuer has withdrawn all keys.
+func KeysByKid(data []byte) (map[string]Key, error) {
+	list, err := SplitJWKS(data)
+	if err != nil {
+		return nil, err
+	}
+	keys := make(map[string]Key, len(list))
+	twice := make(map[string]bool)
+	for _, raw := range list {
+		key, err := ParseJWK(raw)
+		if err != nil || key.Kid == "" {
+			continue
+		}
+		if _, known := keys[key.Kid]; known {
+			twice[key.Kid] = true
+		}
+		if key.Alg == "" {
+			key.Alg = AlgorithmFor(key.Public)
+		}
+		keys[key.Kid] = key
+	}
+	for kid := range twice {
+		delete(keys, kid)
+	}
+	return keys, nil
+}
