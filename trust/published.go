@@ -34,6 +34,12 @@ func (k issuerKeys) key(ctx context.Context, kid string, other crypto.PublicKey)
 	return keys[kid], nil
 }
 
+func (k issuerKeys) describe(s *PeerState) {
+	keys, _ := k.cache.Last()
+	state := k.cache.State()
+	s.Keys, s.Fetched, s.Failed, s.Err = len(keys), state.Fetched, state.Failed, state.Err
+}
+
 // A location is the place where an issuer publishes its keys.
 type location struct {
 	issuer          string

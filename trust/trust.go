@@ -16,6 +16,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -80,10 +82,14 @@ type Config struct {
 	Development bool
 }
 
-// A Table holds the peers, which do not change, and caches their keys. It is safe for concurrent use.
+// A Table holds the peers, which do not change, and caches their keys. [Table.Suspend] suspends a peer while the table is in use.
+// A Table is safe for concurrent use.
 type Table struct {
 	domains map[string][]peer  // by domain
 	issuers map[string]*issuer // by URL
+
+	suspending sync.Mutex // held while suspended is replaced
+	suspended  atomic.Pointer[map[string]bool]
 }
 
 // A peer is an issuer that is listed for a domain.
@@ -93,13 +99,14 @@ type peer struct {
 }
 
 type issuer struct {
-	domains []string // the domains that it may speak for; none: all its peers are suspended
+	domains []string // the domains that it may speak for, unless they are suspended while the table is in use
 	keys    keySource
 }
 
 // A keySource looks up a key of one issuer by its kid. A key that equals other counts as unknown; a nil other excludes no key.
 type keySource interface {
 	key(ctx context.Context, kid string, other crypto.PublicKey) (publicKey, error)
+	describe(*PeerState)
 }
 
 type publicKey struct {
@@ -113,6 +120,7 @@ func NewTable(cfg Config) (*Table, error) {
 		return nil, err
 	}
 	t := &Table{domains: make(map[string][]peer), issuers: make(map[string]*issuer)}
+	t.suspended.Store(new(map[string]bool))
 	given := make(map[string]string) // the configured key sets, by issuer
 	for i, p := range cfg.Peers {
 		domain, err := claims.CheckDomain(p.Domain, cfg.Development)
@@ -207,6 +215,8 @@ func (c configuredKeys) key(_ context.Context, kid string, other crypto.PublicKe
 	return k, nil
 }
 
+func (c configuredKeys) describe(s *PeerState) { s.Fixed, s.Keys = true, len(c) }
+
 // Issuers returns the URLs of the issuers that may speak for a domain in canonical form, in the order of the configuration. The
 // error is [ErrUntrusted] if the table lacks the domain, or [ErrSuspended].
 func (t *Table) Issuers(domain string) ([]string, error) {
@@ -216,7 +226,7 @@ func (t *Table) Issuers(domain string) ([]string, error) {
 	}
 	var urls []string
 	for _, p := range peers {
-		if !p.suspended {
+		if !p.suspended && !t.isSuspended(domain) {
 			urls = append(urls, p.issuer)
 		}
 	}
@@ -230,13 +240,14 @@ func (t *Table) Issuers(domain string) ([]string, error) {
 // [ErrUntrusted] or [ErrSuspended].
 func (t *Table) Domains(issuer string) ([]string, error) {
 	known := t.issuers[issuer]
-	switch {
-	case known == nil:
+	if known == nil {
 		return nil, ErrUntrusted
-	case len(known.domains) == 0:
+	}
+	domains := slices.DeleteFunc(slices.Clone(known.domains), t.isSuspended)
+	if len(domains) == 0 {
 		return nil, ErrSuspended
 	}
-	return slices.Clone(known.domains), nil
+	return domains, nil
 }
 
 // Speaks returns nil if the issuer may speak for a domain in canonical form, else [ErrUntrusted], [ErrSuspended] or
@@ -246,10 +257,10 @@ func (t *Table) Speaks(_ context.Context, issuer, domain string) error {
 	if known == nil {
 		return ErrUntrusted
 	}
-	if slices.Contains(known.domains, domain) {
+	switch {
+	case slices.Contains(known.domains, domain) && !t.isSuspended(domain):
 		return nil
-	}
-	if slices.Contains(t.domains[domain], peer{issuer, true}) {
+	case slices.ContainsFunc(t.domains[domain], func(p peer) bool { return p.issuer == issuer }):
 		return ErrSuspended
 	}
 	return ErrForeignDomain
@@ -268,9 +279,12 @@ func (t *Table) OtherKey(ctx context.Context, issuer, kid string, failed crypto.
 	switch {
 	case known == nil:
 		return nil, "", ErrUntrusted
-	case len(known.domains) == 0:
+	case t.allSuspended(known):
 		return nil, "", ErrSuspended
 	}
 	k, err := known.keys.key(ctx, kid, failed)
+	if err == nil && t.allSuspended(known) { // while the key was fetched
+		return nil, "", ErrSuspended
+	}
 	return k.key, k.alg, err
 }

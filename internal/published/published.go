@@ -170,6 +170,22 @@ func (c *Cache[T]) last() (value T, fetches int) {
 	return c.value, c.fetches
 }
 
+// A State tells how old a document is, and whether its publisher answers.
+type State struct {
+	// Fetched is when the document was fetched, and zero if that never succeeded.
+	Fetched time.Time
+	// Failed is when the publisher last did not answer, and Err the reason. They are zero after a fetch that succeeded.
+	Failed time.Time
+	Err    error
+}
+
+// State returns the state of the document. It fetches nothing.
+func (c *Cache[T]) State() State {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return State{c.fetched, c.failed, c.cause}
+}
+
 // refresh fetches the document and ends the flight. If it fails, the last document stays.
 func (c *Cache[T]) refresh(ctx context.Context, flight chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
