@@ -40,6 +40,18 @@ func userSet() claims.Set {
 	}
 }
 
+// chained makes the set that of a user of another domain, for a verifier of the issuer, and then changes both.
+func chained(change func(*claims.Set, *claims.Expect)) func(*claims.Set, *claims.Expect) {
+	return func(s *claims.Set, e *claims.Expect) {
+		s.HomeIss, s.SID, s.Gen = "https://id.home.example", "", 0
+		s.Subject, s.Handle = "im:BFuVxW5BfJc8R7Qw@home.example;id-type=user", "im:%40alice@home.example"
+		s.Device, e.Own = "im:BFuVxW5BfJc8R7Qw/72b@home.example", true
+		if change != nil {
+			change(s, e)
+		}
+	}
+}
+
 func serviceSet() claims.Set {
 	return claims.Set{
 		Issuer: "https://id.example.com", Subject: "gateway", ClientID: "gateway", Audience: []string{"https://id.example.com"},
@@ -213,6 +225,44 @@ func TestValidate(t *testing.T) {
 			claims.ErrNotForClient},
 		"service with device": {func(s *claims.Set, _ *claims.Expect) { s.Subject, s.Handle = s.ClientID, "" }, "device",
 			claims.ErrNotForClient},
+		"chained":            {chained(nil), "", nil},
+		"chained, elsewhere": {chained(func(_ *claims.Set, e *claims.Expect) { e.Own = false }), "home_iss", claims.ErrHomeIssuer},
+		"chained, trusted elsewhere": {chained(func(_ *claims.Set, e *claims.Expect) {
+			e.Own, e.Domains = false, append(e.Domains, "home.example")
+		}), "home_iss", claims.ErrHomeIssuer},
+		"chained by itself": {chained(func(s *claims.Set, _ *claims.Expect) { s.HomeIss = s.Issuer }), "home_iss", claims.ErrMismatch},
+		"chained for its own": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.Subject, s.Handle, s.Device = userSet().Subject, userSet().Handle, userSet().Device
+		}), "home_iss", claims.ErrMismatch},
+		"foreign without home": {chained(func(s *claims.Set, _ *claims.Expect) { s.HomeIss = "" }), "sub", claims.ErrDomain},
+		"chained, for another too": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.Audience = append(s.Audience, "im:home.example")
+		}), "aud", claims.ErrAudience},
+		"chained, as mimi too": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.Audience = append(s.Audience, "mimi://home.example")
+		}), "aud", claims.ErrAudience},
+		"chained, for the issuer": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.Audience = append(s.Audience, s.Issuer)
+		}), "aud", claims.ErrAudience},
+		"chained, for a URL too": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.Audience = append(s.Audience, "https://rooms.example.com")
+		}), "", nil},
+		"chained, with an actor": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.Actor = &claims.Actor{Subject: "bridge"}
+		}), "home_iss", claims.ErrMalformed},
+		"chained, to an actor": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.MayAct = &claims.Actor{Subject: "bridge"}
+		}), "home_iss", claims.ErrMalformed},
+		"chained, with tokens": {chained(func(s *claims.Set, _ *claims.Expect) {
+			s.Tokens = json.RawMessage("[]")
+		}), "home_iss", claims.ErrMalformed},
+		"chained, handle elsewhere": {chained(func(s *claims.Set, _ *claims.Expect) { s.Handle = "im:%40alice@example.com" }), "handle",
+			claims.ErrMismatch},
+		"chained, no key": {chained(func(s *claims.Set, _ *claims.Expect) { s.JKT = "" }), "cnf", claims.ErrMissing},
+		"chained service": {func(s *claims.Set, e *claims.Expect) {
+			*s, e.Audience, e.Own = serviceSet(), e.Issuer, true
+			s.HomeIss = "https://id.home.example"
+		}, "home_iss", claims.ErrNotForClient},
 		"service, broken bind": {func(s *claims.Set, e *claims.Expect) { *s, e.Audience = serviceSet(), e.Issuer; s.JKT = "x" }, "cnf",
 			claims.ErrMalformed},
 	} {

@@ -20,6 +20,7 @@ var (
 	ErrDomain       = errors.New("the issuer does not speak for this domain")
 	ErrMismatch     = errors.New("does not agree with the subject")
 	ErrNotForClient = errors.New("a service has neither handle nor device")
+	ErrHomeIssuer   = errors.New("a user of another domain, whose token only verifiers of its issuer accept")
 )
 
 // A ClaimError names the claim of a set that was refused, without its value.
@@ -46,6 +47,9 @@ type Expect struct {
 	AnyAudience bool
 	// Domains are the domains that the issuer may speak for, in canonical form. If empty, no user's token is accepted.
 	Domains []string
+	// Own says that Issuer is the verifier's own. Only such a verifier accepts the tokens that the issuer made by identity chaining for
+	// users of other domains: those with home_iss.
+	Own bool
 	// Now is the time of the check; zero means [time.Now].
 	Now time.Time
 	// Leeway is how far clocks may differ. Zero is none.
@@ -56,7 +60,11 @@ type Expect struct {
 
 // Validate checks a set whose signature has been verified: issuer, audience and times (RFC 9068 §4), and the identifiers. Handle, user
 // and device are in one domain that the issuer may speak for, the device belongs to the user, and the token is bound to a key. In
-// a service's token the subject is the client, and there is neither handle nor device. The error is a [*ClaimError].
+// a service's token the subject is the client, and there is neither handle nor device.
+//
+// A token with home_iss is about a user of another domain. It is accepted if [Expect].Own is set, and only for resources of the issuer:
+// not for the URI of a domain that the issuer does not speak for, and not for the issuer itself. Nobody acts for the user, and no
+// token is enclosed. The error is a [*ClaimError].
 func (s *Set) Validate(e Expect) error {
 	if err := s.validateEnvelope(e); err != nil {
 		return err
@@ -69,6 +77,8 @@ func (s *Set) Validate(e Expect) error {
 			return &ClaimError{"handle", ErrNotForClient}
 		case s.Device != "":
 			return &ClaimError{"device", ErrNotForClient}
+		case s.HomeIss != "":
+			return &ClaimError{"home_iss", ErrNotForClient}
 		}
 		return nil
 	}
@@ -83,10 +93,32 @@ func (s *Set) Validate(e Expect) error {
 	switch {
 	case reserved(domain, e.Development):
 		return &ClaimError{"sub", &Error{Code: CodeReservedDomain, Part: PartDomain}}
+	case s.HomeIss != "":
+		if err := s.validateChained(e, domain); err != nil {
+			return err
+		}
 	case !slices.Contains(e.Domains, domain):
 		return &ClaimError{"sub", ErrDomain}
 	}
 	return id.agree()
+}
+
+// validateChained checks a token that was made by identity chaining for a user of a domain.
+func (s *Set) validateChained(e Expect, domain string) error {
+	switch {
+	case !e.Own:
+		return &ClaimError{"home_iss", ErrHomeIssuer}
+	case s.HomeIss == s.Issuer, slices.Contains(e.Domains, domain): // the issuer gives its own users tokens of another kind
+		return &ClaimError{"home_iss", ErrMismatch}
+	case s.Actor != nil, s.MayAct != nil, s.Tokens != nil:
+		return &ClaimError{"home_iss", ErrMalformed}
+	}
+	for _, aud := range s.Audience {
+		if of, ok := DomainOf(aud); aud == s.Issuer || ok && !slices.Contains(e.Domains, of) {
+			return &ClaimError{"aud", ErrAudience}
+		}
+	}
+	return nil
 }
 
 // Service reports whether the token is a client's own (client_credentials).
