@@ -40,6 +40,8 @@ type Client struct {
 	// Resources are the audiences that its tokens may have, beside the URIs of its domains, and those for which it
 	// may introspect.
 	Resources []string
+	// PeerResources says that its tokens may also be for any peer: for the URI of the peer's domain, or the URL of its issuer.
+	PeerResources bool
 	// Embed are the relations of the tokens that it may have embedded in its own (package nested). None are by default.
 	Embed []nested.Relation
 	// FirstParty says that the operator runs the client: users are not asked for consent where nobody else can pretend to be

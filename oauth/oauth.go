@@ -110,6 +110,8 @@ type Config struct {
 	Keys       Keys
 	// Proofs checks DPoP proofs.
 	Proofs *dpop.Verifier
+	// Peers are the issuers of other domains. Nil means that there are none.
+	Peers Peers
 	// SpendInUpdate says that the replay store of Proofs is in memory, so that a proof can be spent within a transaction of
 	// Store: a refresh is then one transaction. A replay store that is a database must not be called there.
 	SpendInUpdate bool
@@ -140,6 +142,7 @@ type Provider struct {
 	accounts   *account.Accounts
 	keys       Keys
 	proofs     *dpop.Verifier
+	peers      Peers
 
 	spendInUpdate bool
 
@@ -176,6 +179,7 @@ func New(cfg Config) (*Provider, error) {
 		accounts:   cfg.Accounts,
 		keys:       cfg.Keys,
 		proofs:     cfg.Proofs,
+		peers:      cfg.Peers,
 
 		spendInUpdate: cfg.SpendInUpdate,
 
@@ -200,6 +204,9 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if p.limiter == nil {
 		p.limiter = noLimiter{}
+	}
+	if p.peers == nil {
+		p.peers = noPeers{}
 	}
 	if p.revoked == nil {
 		p.revoked = func(...storage.Revocation) {}

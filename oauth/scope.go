@@ -18,8 +18,8 @@ func scopeList(text string) []string {
 	return list
 }
 
-// audience returns the audience that resource parameters ask for (RFC 8707 §2): each is among the client's resources
-// or the URIs of its domains, or is this server; none means the domain's own URI.
+// audience returns the audience that resource parameters ask for (RFC 8707 §2): each is one that the client may
+// request; none means the domain's own URI.
 func (p *Provider) audience(c *clients.Client, domain string, resources []string) ([]string, error) {
 	if len(resources) == 0 && domain == "" { // the user chooses the domain, and then this is asked again
 		return nil, nil
@@ -29,11 +29,12 @@ func (p *Provider) audience(c *clients.Client, domain string, resources []string
 	}
 	list := make([]string, 0, len(resources))
 	for _, r := range resources {
-		ofDomain := func(name string) bool { return p.domains[name].uri == r }
-		if r == "" || r != p.issuer && !slices.Contains(c.Resources, r) && !slices.ContainsFunc(c.Domains, ofDomain) {
-			return nil, refuse(CodeInvalidTarget,
-				"The client is not registered for the resource "+named(r)+": name a resource of the client, the URI of "+
-					"one of its domains, or this issuer.")
+		if !p.mayRequest(c, r) {
+			words := ": name a resource of the client, the URI of one of its domains, or this issuer."
+			if c.PeerResources {
+				words = ": name a resource of the client, the URI of one of its domains or of a peer's domain, or this issuer."
+			}
+			return nil, refuse(CodeInvalidTarget, "The client is not registered for the resource "+named(r)+words)
 		}
 		if !slices.Contains(list, r) {
 			list = append(list, r)

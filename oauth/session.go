@@ -70,7 +70,7 @@ func (p *Provider) narrow(r *tokenRequest, g storage.Grant) (scopes, audience []
 	if !slices.Contains(r.client.Domains, g.Domain) {
 		return nil, nil, refuse(CodeInvalidGrant, "The client is no longer registered for the domain of this session.")
 	}
-	scopes, audience = g.Scopes, g.Audience
+	scopes, audience = g.Scopes, p.withoutLostPeers(r.client, g.Audience)
 	if asked := scopeList(r.Form.Get("scope")); len(asked) > 0 {
 		for _, s := range asked {
 			if !slices.Contains(g.Scopes, s) {

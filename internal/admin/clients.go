@@ -144,7 +144,8 @@ func (a *API) client(k Client) api.Client {
 	v := api.Client{
 		ID: k.ID, Name: e.Name, Source: api.SourceSettings, Auth: e.Auth, Public: e.Auth == "none", FirstParty: e.FirstParty,
 		RedirectURIs: e.RedirectURIs, Grants: present(e.Grants), Scopes: present(e.Scopes), Domains: present(e.Domains),
-		Resources: e.Resources, Embed: e.Embed, DPoP: e.DPoP, RequirePAR: e.RequirePAR, RequireDPoPJKT: e.RequireDPoPJKT,
+		Resources: e.Resources, PeerResources: e.PeerResources, Embed: e.Embed, DPoP: e.DPoP,
+		RequirePAR: e.RequirePAR, RequireDPoPJKT: e.RequireDPoPJKT,
 		JWKS: e.JWKS, JWKSURI: e.JWKSURI, SignedResponseAlg: e.SignedResponseAlg,
 	}
 	if r := e.Introspection; r.Release != nil {

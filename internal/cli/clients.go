@@ -116,6 +116,7 @@ func printClient(s *streams, k api.Client) error {
 	line("scopes", k.Scopes...)
 	line("domains", k.Domains...)
 	line("resources", k.Resources...)
+	flag("peer_resources", k.PeerResources)
 	line("embed", k.Embed...)
 	line("dpop", k.DPoP)
 	flag("require_par", k.RequirePAR)
@@ -145,6 +146,7 @@ type clientsAddCmd struct {
 	Scopes         []string `name:"scope" sep:"none" placeholder:"SCOPE" help:"A scope that it may ask for."`
 	Domains        []string `name:"domain" required:"" sep:"none" placeholder:"NAME" help:"A domain that it serves."`
 	Resources      []string `name:"resource" sep:"none" placeholder:"URI" help:"An audience that it serves and may request tokens for."`
+	PeerResources  bool     `help:"It may also request tokens for every peer."`
 	Embed          []string `name:"embed" sep:"none" placeholder:"RELATION" help:"A relation of tokens that it may embed in its own."`
 	DPoP           string   `name:"dpop" enum:"required,optional," default:"" placeholder:"required|optional" help:"Whether its tokens are bound to a key (required)."`
 	FirstParty     bool     `help:"You run it: users are not asked for consent."`
@@ -170,7 +172,7 @@ func (*clientsAddCmd) Help() string {
 func (c *clientsAddCmd) Run(ctx context.Context, s *streams) error {
 	registration := api.NewClient{
 		ID: c.ID, Name: c.Name, Auth: c.Auth, FirstParty: c.FirstParty, RedirectURIs: c.RedirectURIs, Grants: c.Grants,
-		Scopes: c.Scopes, Domains: c.Domains, Resources: c.Resources, Embed: c.Embed, DPoP: c.DPoP,
+		Scopes: c.Scopes, Domains: c.Domains, Resources: c.Resources, PeerResources: c.PeerResources, Embed: c.Embed, DPoP: c.DPoP,
 		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, JWKSURI: c.JWKSURI, SignedResponseAlg: c.SignedAlg,
 	}
 	if c.ReleaseClaims != nil || c.HideReasons || c.Pairwise {

@@ -263,6 +263,9 @@ type Client struct {
 	Domains []string `key:"domains,required"`
 	// Resources are audiences (RFC 8707) that it serves and may request tokens for: https URLs and im: domain URIs.
 	Resources []string `key:"resources"`
+	// PeerResources tells that it may also request tokens for every peer: for im: and mimi: URIs of the peer's domain, and for the
+	// URL of its issuer.
+	PeerResources bool `key:"peer_resources"`
 	// Embed are the relations of the tokens that it may have embedded in its own (docs/nested.md).
 	Embed []string `key:"embed" oneof:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by"`
 	// DPoP is required, or optional for a service that may get bearer tokens.

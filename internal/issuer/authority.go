@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"crypto"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
@@ -14,6 +15,7 @@ import (
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/trust"
 )
 
@@ -39,6 +41,7 @@ type speaker struct{ issuer, domain string }
 var (
 	_ nested.OtherKeySource = (*authority)(nil)
 	_ server.Peers          = (*authority)(nil)
+	_ oauth.Peers           = (*authority)(nil)
 )
 
 func newAuthority(cfg *config.Config, ring *keys.Ring) (*authority, error) {
@@ -91,6 +94,17 @@ func (a *authority) Domains(issuer string) ([]string, error) { return a.peers.Lo
 func (a *authority) Release(issuer, domain string) (*introspect.Release, bool) {
 	r, listed := a.peers.Load().releases[speaker{issuer, domain}]
 	return r, listed
+}
+
+// Resource reports whether a resource is a URI of the domain of a peer that is not suspended, or the URL of such a peer's issuer.
+func (a *authority) Resource(resource string) bool {
+	peers := a.peers.Load()
+	if domain, ok := claims.DomainOf(resource); ok {
+		_, err := peers.Issuers(domain)
+		return !errors.Is(err, claims.ErrIssuer)
+	}
+	_, err := peers.Domains(resource)
+	return !errors.Is(err, claims.ErrIssuer)
 }
 
 // newPeers returns the peers of the settings. Their keys are fetched under the rules for outbound requests. If the issuers are those of

@@ -139,7 +139,7 @@ func oauthDomains(cfg *config.Config) []oauth.Domain {
 func oauthClient(c config.Client) clients.Client {
 	k := clients.Client{
 		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Grants: c.Grants, Scopes: c.Scopes,
-		Domains: c.Domains, Resources: c.Resources,
+		Domains: c.Domains, Resources: c.Resources, PeerResources: c.PeerResources,
 		FirstParty: c.FirstParty, Embed: relations(c.Embed), Bearer: c.DPoP == "optional",
 		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, Release: c.Introspection.Release,
 		SignedResponseAlg: c.SignedResponseAlg,

@@ -41,6 +41,7 @@ var (
 	auditor   = caller{id: "auditor", secret: secret}
 	stranger  = caller{id: "stranger", secret: secret}
 	mute      = caller{id: "mute", secret: secret}
+	envoy     = caller{id: "envoy", secret: secret}
 )
 
 // What app may ask for, unless a test says otherwise.

@@ -23,6 +23,7 @@ type Client struct {
 	Scopes            []string `json:"scopes"`
 	Domains           []string `json:"domains"`
 	Resources         []string `json:"resources,omitempty"`
+	PeerResources     bool     `json:"peer_resources,omitempty"`
 	Embed             []string `json:"embed,omitempty"`
 	DPoP              string   `json:"dpop,omitempty"`
 	RequirePAR        bool     `json:"require_par,omitempty"`
@@ -51,6 +52,7 @@ type NewClient struct {
 	Scopes            []string `json:"scopes,omitempty"`
 	Domains           []string `json:"domains,omitempty"`
 	Resources         []string `json:"resources,omitempty"`
+	PeerResources     bool     `json:"peer_resources,omitempty"`
 	Embed             []string `json:"embed,omitempty"`
 	DPoP              string   `json:"dpop,omitempty"`
 	RequirePAR        bool     `json:"require_par,omitempty"`
