@@ -173,7 +173,8 @@ func TestClientErrors(t *testing.T) {
 		after  time.Duration
 		code   string
 	}{
-		"wrong credentials":    {fails(401, `{"error":"invalid_client"}`), introspect.ErrCaller, 0, "invalid_client"},
+		"wrong credentials": {fails(401, `{"error":"invalid_client","error_description":"check \"the\" id\u001b[31m"}`),
+			introspect.ErrCaller, 0, "invalid_client check 'the' id?[31m"},
 		"without the scope":    {fails(403, `{"error":"insufficient_scope"}`), introspect.ErrCaller, 0, "insufficient_scope"},
 		"a wrong parameter":    {fails(400, `{"error":"invalid_request"}`), introspect.ErrCaller, 0, "invalid_request"},
 		"an error with a tale": {fails(400, `{"error":"\u001b[31mtoken"}`), introspect.ErrCaller, 0, ""},
@@ -198,7 +199,7 @@ func TestClientErrors(t *testing.T) {
 			}
 			var unknown *introspect.UnknownError
 			var caller *introspect.CallerError
-			if errors.As(err, &unknown) && unknown.RetryAfter != test.after || errors.As(err, &caller) && caller.Code != test.code {
+			if errors.As(err, &unknown) && unknown.RetryAfter != test.after || errors.As(err, &caller) && strings.TrimSpace(caller.Code+" "+caller.Description) != test.code {
 				t.Errorf("Introspect = %#v, want %v and %q", err, test.after, test.code)
 			}
 			if strings.Contains(err.Error(), "the-token") || strings.Contains(err.Error(), "s3cret") {

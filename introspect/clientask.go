@@ -148,7 +148,7 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values, typ
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return reply{}, refusedStatus(resp, errorCode(resp.Body))
+		return reply{}, refusedStatus(resp)
 	}
 	if err := fetch.CheckType(resp, plain, signed); err != nil {
 		return reply{}, malformed("%w", err)
@@ -186,23 +186,4 @@ func (c *Client) authenticate(ctx context.Context, form url.Values) (header stri
 	r := http.Request{Header: make(http.Header)}
 	r.SetBasicAuth(url.QueryEscape(c.cfg.ClientID), url.QueryEscape(c.cfg.Secret)) // RFC 6749 §2.3.1
 	return r.Header.Get("Authorization"), nil
-}
-
-// maxErrorText bounds an answer that refuses a request, in bytes.
-const maxErrorText = 16 << 10
-
-// errorCode returns the code of an OAuth error (RFC 6749 §5.2), empty if there is none.
-func errorCode(body io.Reader) string {
-	text, err := io.ReadAll(io.LimitReader(body, maxErrorText))
-	if err != nil {
-		return ""
-	}
-	var code string
-	if err := jose.ReadMembers(text, jose.Member{Name: "error", Text: &code, Max: 64}); err != nil {
-		return ""
-	}
-	if strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") != "" {
-		return ""
-	}
-	return code
 }

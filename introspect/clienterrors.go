@@ -3,10 +3,14 @@ package introspect
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/imidentity/issuer/internal/errtext"
+	"github.com/imidentity/issuer/internal/jose"
 )
 
 var (
@@ -37,6 +41,9 @@ func (e *UnknownError) Unwrap() []error { return []error{ErrUnknown, e.Err} }
 type CallerError struct {
 	Status int
 	Code   string // of the OAuth error, such as invalid_client; empty if there is none
+	// Description is the issuer's explanation for developers (RFC 6749 §5.2), of printable ASCII; empty if there is none. It is not
+	// part of the text of the error.
+	Description string
 }
 
 func (e *CallerError) Error() string {
@@ -67,12 +74,31 @@ var (
 // maxRetryAfter bounds what an issuer may ask for.
 const maxRetryAfter = time.Hour
 
+// maxErrorText bounds an answer that refuses a request, in bytes.
+const maxErrorText = 16 << 10
+
+// oauthError returns the code and the description of an OAuth error, both empty if there is none, and without characters that
+// RFC 6749 §5.2 does not allow.
+func oauthError(body io.Reader) (code, description string) {
+	text, err := io.ReadAll(io.LimitReader(body, maxErrorText))
+	if err != nil {
+		return "", ""
+	}
+	err = jose.ReadMembers(text,
+		jose.Member{Name: "error", Text: &code, Max: 64}, jose.Member{Name: "error_description", Text: &description})
+	if err != nil || strings.Trim(code, "abcdefghijklmnopqrstuvwxyz_") != "" {
+		return "", ""
+	}
+	return code, errtext.Clean(description)
+}
+
 // refusedStatus returns the error for an answer with another status than 200.
-func refusedStatus(resp *http.Response, code string) error {
+func refusedStatus(resp *http.Response) error {
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotAcceptable,
 		http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType:
-		return &CallerError{resp.StatusCode, code}
+		code, description := oauthError(resp.Body)
+		return &CallerError{resp.StatusCode, code, description}
 	}
 	e := &UnknownError{Status: resp.StatusCode, Err: fmt.Errorf("the issuer answers with status %d", resp.StatusCode)}
 	if seconds, err := strconv.ParseUint(resp.Header.Get("Retry-After"), 10, 31); err == nil {

@@ -27,7 +27,7 @@ var arrows = map[string][]string{
 	"dpop":       {"internal/errtext", "internal/jose"},
 	"trust":      {"claims", "internal/fetch", "internal/jose", "internal/published"},
 	"nested":     {"claims", "internal/jose"},
-	"introspect": {"claims", "dpop", "feed", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
+	"introspect": {"claims", "dpop", "feed", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
 	"feed":       {"internal/jose"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
@@ -56,7 +56,7 @@ var arrows = map[string][]string{
 
 	"internal/config":  {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
 	"internal/client":  {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
-	"internal/sasl":    {"claims", "dpop", "internal/client", "internal/jose"},
+	"internal/sasl":    {"claims", "dpop", "internal/jose", "introspect"},
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
 	"internal/admin": {
@@ -72,13 +72,14 @@ var arrows = map[string][]string{
 	"internal/cli": {
 		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/fetch",
-		"internal/issuer", "internal/jose", "internal/sasl", "nested", "statuslist", "storage", "trust", "types/api", "web",
+		"internal/issuer", "internal/jose", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "web",
 	},
 	"internal/doctor": {
 		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
 	},
 	"internal/demo": {
 		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "internal/server",
+		"introspect",
 	},
 	"cmd/issuer": {"internal/cli"},
 
