@@ -17,6 +17,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
@@ -351,8 +352,12 @@ func (r *run) devices(v *victim) {
 // code is the OAuth error of an answer, or "" if there was none.
 func code(err error) string {
 	var refusal *client.Error
-	if errors.As(err, &refusal) {
+	var caller *introspect.CallerError
+	switch {
+	case errors.As(err, &refusal):
 		return refusal.Code
+	case errors.As(err, &caller):
+		return caller.Code
 	}
 	return ""
 }

@@ -253,8 +253,8 @@ func (v *victim) outage(t *testing.T, sessions []*login) int {
 		}
 	}
 	for i, s := range sessions {
-		if a, err := v.rooms(t).Introspect(t.Context(), s.AccessToken); err != nil || a["active"] != true {
-			t.Errorf("introspection of %s = %v, %v; want active", person(i), a, err)
+		if a, err := v.introspected(s.AccessToken); err != nil || !a.Active {
+			t.Errorf("introspection of %s = %+v, %v; want active", person(i), a, err)
 		}
 	}
 	return int(refused.Load())
@@ -266,8 +266,8 @@ func (v *victim) restarted(t *testing.T, sessions []*login) {
 	v.end(t)
 	v.start(t)
 	for i, s := range sessions {
-		if a, err := v.rooms(t).Introspect(t.Context(), s.AccessToken); err != nil || a["active"] != true {
-			t.Errorf("introspection of %s = %v, %v; want active", person(i), a, err)
+		if a, err := v.introspected(s.AccessToken); err != nil || !a.Active {
+			t.Errorf("introspection of %s = %+v, %v; want active", person(i), a, err)
 		}
 		s.refresh(t)
 	}

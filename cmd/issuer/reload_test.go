@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/hex"
@@ -67,11 +66,8 @@ func service(id, secret string) string {
 
 // asks whether a token is active, as a service.
 func asks(v *victim, id, secret, token string) (bool, error) {
-	c := client.Client{ID: id, Secret: secret, HTTP: &http.Client{Timeout: time.Minute}}
-	c.Server.IntrospectionEndpoint = v.issuer + "/introspect"
-	answer, err := c.Introspect(context.Background(), token)
-	active, _ := answer["active"].(bool)
-	return active, err
+	answer, err := answerTo(v, id, secret, token)
+	return answer.Active, err
 }
 
 // TestReload changes the settings again and again while people log in, refresh and are asked about: no request fails, and

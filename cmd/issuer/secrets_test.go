@@ -41,11 +41,11 @@ func TestNewSecrets(t *testing.T) {
 	v.start(t)
 	active := func(token string) bool {
 		t.Helper()
-		answer, err := v.rooms(t).Introspect(t.Context(), token)
+		answer, err := v.introspected(token)
 		if err != nil {
 			t.Fatal(err)
 		}
-		return answer["active"] == true
+		return answer.Active
 	}
 	if active(before.AccessToken) {
 		t.Error("a token of before is active")

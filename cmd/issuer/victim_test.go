@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -15,8 +16,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/devidp"
+	"github.com/imidentity/issuer/introspect"
 )
 
 // A victim is an issuer with a settings file, at an address that it keeps, which is killed and started again.
@@ -168,14 +169,21 @@ func (v *victim) end(t *testing.T, bad ...string) {
 // config is the settings file.
 func (v *victim) config() string { return filepath.Join(v.folder, "issuer.yaml") }
 
-// rooms is a service that asks about tokens.
-func (v *victim) rooms(t *testing.T) *client.Client {
-	t.Helper()
-	meta, err := client.Discover(t.Context(), http.DefaultClient, v.issuer)
+// introspected returns the answer about a token to the service rooms.
+func (v *victim) introspected(token string) (introspect.Answer, error) {
+	return answerTo(v, "rooms", "test", token)
+}
+
+// answerTo returns the answer about a token to a service.
+func answerTo(v *victim, id, secret, token string) (introspect.Answer, error) {
+	c, err := introspect.NewClient(introspect.ClientConfig{
+		Issuer: v.issuer, AllowLoopback: true, ClientID: id, Secret: secret, AllowUnproven: true, Timeout: time.Minute,
+	})
 	if err != nil {
-		t.Fatal(err)
+		return introspect.Answer{}, err
 	}
-	return &client.Client{Server: meta, ID: "rooms", Secret: "test"}
+	result, err := c.Introspect(context.Background(), introspect.Question{Token: token})
+	return result.Answer, err
 }
 
 // status returns how a GET request to the issuer is answered.

@@ -4,14 +4,16 @@ import (
 	"bufio"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
-	"net/http"
 	"os"
 	"strings"
 	"time"
 
-	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/internal/assertion"
+	"github.com/imidentity/issuer/introspect"
 )
 
 type introspectCmd struct {
@@ -38,7 +40,7 @@ With the issuer of serve --dev:
 }
 
 func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
-	issuer, peer, err := c.Caller.client(s, "introspect")
+	cfg, err := c.Caller.config(s, "introspect")
 	if err != nil {
 		return err
 	}
@@ -48,42 +50,65 @@ func (c *introspectCmd) Run(ctx context.Context, s *streams) error {
 			return usage("read the token: %w", err)
 		}
 	}
-	peer.HTTP = &http.Client{Timeout: 30 * time.Second}
-	peer.Server, err = client.Discover(ctx, peer.HTTP, issuer)
+	if token == "" {
+		return usage("the token is empty")
+	}
+	cfg.Timeout = 30 * time.Second
+	asker, err := introspect.NewClient(cfg)
 	if err != nil {
 		return unknown("%w", err)
 	}
-	answer, err := peer.Introspect(ctx, token)
-	var e *client.Error
-	if errors.As(err, &e) && e.Status < http.StatusInternalServerError {
-		return usage("%w", err)
+	result, err := asker.Introspect(ctx, introspect.Question{Token: token})
+	var refusal *introspect.CallerError
+	if errors.As(err, &refusal) {
+		return usage("%s", refusalText(refusal))
 	} else if err != nil {
 		return unknown("%w", err)
 	}
-	if err := printJSON(s, answer); err != nil {
+	if err := printAnswer(s, &result.Answer); err != nil {
 		return unknown("print the answer: %w", err)
 	}
-	if active, _ := answer["active"].(bool); !active {
+	if !result.Answer.Active {
 		return &exit{code: exitNo}
 	}
 	return nil
 }
 
-// client returns the URL of the issuer and the client of the flags, for the command with this name.
-func (c *callerFlags) client(s *streams, command string) (issuer string, peer *client.Client, err error) {
-	issuer = strings.TrimSuffix(cmp.Or(c.Issuer, s.getenv("ISSUER")), "/")
-	peer = &client.Client{ID: cmp.Or(c.ClientID, s.getenv("PEER_ID"))}
-	switch {
-	case issuer == "":
-		return "", nil, usage("%s needs the issuer to ask: --issuer URL, or ISSUER in the environment", command)
-	case peer.ID == "":
-		return "", nil, usage("%s needs a client to ask as: --client-id ID, or PEER_ID in the environment", command)
-	case c.Key != "":
-		peer.Key, peer.KID, err = readClientKey(c.Key, c.KID)
-	default:
-		peer.Secret, err = c.secret(s, command)
+// printAnswer prints an answer with its members in alphabetical order.
+func printAnswer(s *streams, a *introspect.Answer) error {
+	var members map[string]any
+	if err := json.Unmarshal(a.AppendJSON(nil), &members); err != nil {
+		return err
 	}
-	return issuer, peer, err
+	return printJSON(s, members)
+}
+
+// refusalText returns how the issuer refuses a client, in the issuer's words.
+func refusalText(e *introspect.CallerError) string {
+	return fmt.Sprintf("the issuer answered %d %s: %s", e.Status, cmp.Or(e.Code, "no OAuth error"), e.Description)
+}
+
+// config returns the configuration of a client that asks as the flags say, for the command with this name. It keeps no answers.
+func (c *callerFlags) config(s *streams, command string) (cfg introspect.ClientConfig, err error) {
+	cfg = introspect.ClientConfig{
+		Issuer:        strings.TrimSuffix(cmp.Or(c.Issuer, s.getenv("ISSUER")), "/"),
+		ClientID:      cmp.Or(c.ClientID, s.getenv("PEER_ID")),
+		AllowLoopback: true, AllowUnproven: true, MaxAge: -1, RefusalAge: -1,
+	}
+	switch {
+	case cfg.Issuer == "":
+		return cfg, usage("%s needs the issuer to ask: --issuer URL, or ISSUER in the environment", command)
+	case cfg.ClientID == "":
+		return cfg, usage("%s needs a client to ask as: --client-id ID, or PEER_ID in the environment", command)
+	case c.Key == "":
+		cfg.Secret, err = c.secret(s, command)
+		return cfg, err
+	}
+	key, kid, err := readClientKey(c.Key, c.KID)
+	cfg.Assertion = func(context.Context) (string, error) {
+		return assertion.Sign(key, kid, cfg.ClientID, cfg.Issuer, time.Now())
+	}
+	return cfg, err
 }
 
 // secret reads the secret of the asking client, from a file or from the environment. It takes no argument for it, because others

@@ -6,13 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"syscall"
-	"time"
 
 	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/sasl"
+	"github.com/imidentity/issuer/introspect"
 )
 
 type saslHelperCmd struct {
@@ -37,28 +36,24 @@ It runs until its input ends or it receives SIGTERM, and then exits with code 0.
 }
 
 func (c *saslHelperCmd) Run(ctx context.Context, s *streams) error {
-	issuer, peer, err := c.Caller.client(s, "sasl-helper")
+	cfg, err := c.Caller.config(s, "sasl-helper")
 	if err != nil {
 		return err
 	}
-	if !client.Safe(issuer) {
-		return usage("the issuer must be an https URL, or on this machine: %s", issuer)
+	if !client.Safe(cfg.Issuer) {
+		return usage("the issuer must be an https URL, or on this machine: %s", cfg.Issuer)
 	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.MaxIdleConnsPerHost = 64 // as many questions as there are at a time
-	peer.HTTP = &http.Client{
-		Timeout: 10 * time.Second, Transport: transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }, // it would get the token
+	cfg.Parallel = sasl.MaxRequests
+	issuer, err := introspect.NewClient(cfg)
+	if err != nil {
+		return usage("%w", err)
 	}
-	asked := sasl.NewIssuer(issuer, *peer)
-	checker, err := sasl.NewChecker(sasl.Config{
-		Issuer: issuer, Domains: c.Domain, Introspector: asked, Scopes: c.Scope, FollowHandles: c.FollowHandles,
-	})
+	checker, err := sasl.NewChecker(sasl.Config{Issuer: issuer, Domains: c.Domain, Scopes: c.Scope, FollowHandles: c.FollowHandles})
 	if err != nil {
 		return usage("%w", err)
 	}
 	if c.Check {
-		return c.check(ctx, s, asked)
+		return c.check(ctx, s, issuer)
 	}
 	var handler slog.Handler = slog.NewTextHandler(s.err, nil)
 	if c.LogFormat == "json" {
@@ -82,12 +77,12 @@ func (c *saslHelperCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // check asks the issuer about a text that is no token.
-func (c *saslHelperCmd) check(ctx context.Context, s *streams, asked *sasl.Issuer) error {
-	_, err := asked.Introspect(ctx, "check")
-	var refusal *client.Error
+func (c *saslHelperCmd) check(ctx context.Context, s *streams, issuer *introspect.Client) error {
+	_, err := issuer.Introspect(ctx, introspect.Question{Token: "check"})
+	var refusal *introspect.CallerError
 	switch {
-	case errors.As(err, &refusal) && !refusal.Temporary():
-		return refused("%w", err)
+	case errors.As(err, &refusal):
+		return refused("%s", refusalText(refusal))
 	case err != nil:
 		return unknown("%w", err)
 	}

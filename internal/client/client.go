@@ -1,8 +1,8 @@
 // Package client has the clients of the issuer that the command line and the demo use: a small OAuth client with its session file,
 // and the admin API at the Unix socket.
 //
-// The OAuth client knows discovery, the authorization code flow with PKCE and PAR, refresh, client credentials, introspection
-// and revocation. It makes no proofs: give it an http.Client with a dpop.Transport.
+// The OAuth client knows discovery, the authorization code flow with PKCE and PAR, refresh, client credentials and revocation.
+// It makes no proofs: give it an http.Client with a dpop.Transport.
 package client
 
 import (
@@ -48,7 +48,6 @@ type Metadata struct {
 	Issuer                string `json:"issuer"`
 	AuthorizationEndpoint string `json:"authorization_endpoint"`
 	TokenEndpoint         string `json:"token_endpoint"`
-	IntrospectionEndpoint string `json:"introspection_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint"`
 	PAREndpoint           string `json:"pushed_authorization_request_endpoint"` // empty if there is none
 	JWKSURI               string `json:"jwks_uri"`
@@ -204,18 +203,6 @@ func (c *Client) Token(ctx context.Context, form url.Values) (Tokens, error) {
 		return Tokens{}, errors.New("client: the answer of the token endpoint holds no token")
 	}
 	return t, nil
-}
-
-// Introspect asks about a token (RFC 7662) and returns the members of the answer.
-func (c *Client) Introspect(ctx context.Context, token string) (map[string]any, error) {
-	var answer map[string]any
-	if err := c.post(ctx, c.Server.IntrospectionEndpoint, url.Values{"token": {token}}, &answer); err != nil {
-		return nil, err
-	}
-	if _, ok := answer["active"].(bool); !ok {
-		return nil, errors.New("client: the answer of the introspection endpoint says neither active nor inactive")
-	}
-	return answer, nil
 }
 
 // Revoke revokes a token (RFC 7009).

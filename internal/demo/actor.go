@@ -84,22 +84,20 @@ func (t *telling) act(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	t.bot = &client.Client{Server: t.app.Server, ID: BotID, Secret: t.dev.BotSecret, HTTP: &http.Client{
+	t.bot = &client.Client{Server: t.server, ID: BotID, Secret: t.dev.BotSecret, HTTP: &http.Client{
 		Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer},
 	}}
 	if t.acting, err = t.exchange(ctx); err != nil {
 		return err
 	}
-	answer, err := t.peer.Introspect(ctx, t.acting.AccessToken)
+	a, err := t.answer(ctx, t.acting.AccessToken)
 	if err != nil {
 		return err
 	}
-	act, _ := answer["act"].(map[string]any)
-	layers, _ := answer["tokens"].([]any)
-	if answer["active"] != true || answer["handle"] != t.set.Handle || act["sub"] != BotID || answer["device"] != nil || len(layers) != 1 {
-		return fmt.Errorf("the answer does not name Alice and her bot, with her grant inside: %v", answer)
+	if !a.Active || a.Handle != t.set.Handle || a.Actor == nil || a.Actor.Subject != BotID || a.Device != "" || len(a.Tokens) != 1 {
+		return fmt.Errorf("the answer does not name Alice and her bot, with her grant inside: %+v", a)
 	}
-	t.ok("active: %v, and the client %v acts for her, as the grant inside the token proves", answer["handle"], act["sub"])
+	t.ok("active: %s, and the client %s acts for her, as the grant inside the token proves", a.Handle, a.Actor.Subject)
 	return nil
 }
 
@@ -119,11 +117,11 @@ func (t *telling) takeBack(ctx context.Context) error {
 	if err := t.mine(ctx, http.MethodDelete, "/me/actors/"+t.granted.ID, nil, nil); err != nil {
 		return err
 	}
-	answer, err := t.peer.Introspect(ctx, t.acting.AccessToken)
+	a, err := t.answer(ctx, t.acting.AccessToken)
 	if err != nil {
 		return err
 	}
-	if answer["active"] != false {
+	if a.Active {
 		return errors.New("the bot's token is still active")
 	}
 	t.ok("the peer asks again: inactive")

@@ -103,12 +103,12 @@ func (t *telling) remove(ctx context.Context) error {
 		return err
 	}
 	t.say("the demo uses the admin socket, like issuer devices remove")
-	answer, err := t.peer.Introspect(ctx, t.tokens.AccessToken)
+	a, err := t.answer(ctx, t.tokens.AccessToken)
 	if err != nil {
 		return err
 	}
-	if len(answer) != 1 || answer["active"] != false {
-		return fmt.Errorf("the answer about a removed device is %v", answer)
+	if a.Active || a.Reason != "" {
+		return fmt.Errorf("the answer about a removed device is %+v", a)
 	}
 	t.ok("the peer asks again: inactive, with no further details")
 	_, err = t.app.Refresh(ctx, t.tokens.RefreshToken)

@@ -59,19 +59,15 @@ func newVerifier() (*dpop.Verifier, error) {
 
 // introspected asks the issuer about a token and returns the key that it is bound to.
 func (t *telling) introspected(ctx context.Context, token string) (dpop.Confirmation, error) {
-	answer, err := t.peer.Introspect(ctx, token)
+	answer, err := t.answer(ctx, token)
 	if err != nil {
 		return dpop.Confirmation{}, err
 	}
 	// The issuer answers about tokens for other services, too. A room accepts those for its domain.
-	one, _ := answer["aud"].(string)
-	several, _ := answer["aud"].([]any)
-	if own := any(claims.DomainURI(Domain)); answer["active"] != true || one != own && !slices.Contains(several, own) {
+	if !answer.Active || answer.Confirmation == nil || !slices.Contains(answer.Audience, claims.DomainURI(Domain)) {
 		return dpop.Confirmation{}, dpop.ErrInvalidToken
 	}
-	cnf, _ := answer["cnf"].(map[string]any)
-	jkt, _ := cnf["jkt"].(string)
-	return dpop.Confirmation{JKT: jkt}, nil
+	return dpop.Confirmation{JKT: answer.Confirmation.JKT}, nil
 }
 
 // join sends a request with a token and a proof by signer. It returns the error code of the refusal, "" if it is accepted.

@@ -22,6 +22,7 @@ import (
 	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/introspect"
 )
 
 // A Story configures the demonstration.
@@ -71,9 +72,10 @@ type telling struct {
 	Story
 	dev *Dev
 
+	server client.Metadata
 	signer *dpop.Signer
 	app    *client.Client
-	peer   *client.Client
+	peer   *introspect.Client
 	tokens client.Tokens
 	set    claims.Set
 
@@ -124,12 +126,18 @@ func (t *telling) play(ctx context.Context, steps []step) error {
 func (t *telling) meet(ctx context.Context) error {
 	t.say("issuer            %s  (domain %s, SQLite in a temporary folder)", t.dev.Issuer, Domain)
 	t.say("OpenID provider   %s  (users alice and bob)", t.dev.Provider)
-	h := &http.Client{Timeout: 30 * time.Second}
-	meta, err := client.Discover(ctx, h, t.dev.Issuer)
+	var err error
+	if t.server, err = client.Discover(ctx, &http.Client{Timeout: 30 * time.Second}, t.dev.Issuer); err != nil {
+		return err
+	}
+	// The peer keeps no answers, so that it learns what each step changes.
+	t.peer, err = introspect.NewClient(introspect.ClientConfig{
+		Issuer: t.dev.Issuer, AllowLoopback: true, ClientID: PeerID, Secret: t.dev.PeerSecret,
+		AllowUnproven: true, MaxAge: -1, RefusalAge: -1, Timeout: 30 * time.Second,
+	})
 	if err != nil {
 		return err
 	}
-	t.peer = &client.Client{Server: meta, ID: PeerID, Secret: t.dev.PeerSecret, HTTP: h}
 	return t.device(ctx)
 }
 
@@ -142,7 +150,7 @@ func (t *telling) device(context.Context) error {
 	if t.signer, err = dpop.NewSigner(key, ""); err != nil {
 		return err
 	}
-	t.app = &client.Client{Server: t.peer.Server, ID: AppID, HTTP: &http.Client{
+	t.app = &client.Client{Server: t.server, ID: AppID, HTTP: &http.Client{
 		Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: t.signer},
 	}}
 	t.ok("the device made a P-256 key that never leaves it; thumbprint %s", t.signer.JKT())
@@ -227,15 +235,21 @@ func (t *telling) read(context.Context) error {
 }
 
 func (t *telling) ask(ctx context.Context) error {
-	answer, err := t.peer.Introspect(ctx, t.tokens.AccessToken)
+	a, err := t.answer(ctx, t.tokens.AccessToken)
 	if err != nil {
 		return err
 	}
-	if answer["active"] != true || answer["handle"] != t.set.Handle || answer["sub"] != t.set.Subject || answer["device"] != t.set.Device {
-		return fmt.Errorf("the answer is not active with the identity of the token: %v", answer)
+	if !a.Active || a.Handle != t.set.Handle || a.Subject != t.set.Subject || a.Device != t.set.Device {
+		return fmt.Errorf("the answer is not active with the identity of the token: %+v", a)
 	}
-	t.ok("active: %v on %v", answer["handle"], answer["device"])
+	t.ok("active: %s on %s", a.Handle, a.Device)
 	return nil
+}
+
+// answer returns the issuer's answer to the peer about a token.
+func (t *telling) answer(ctx context.Context, token string) (introspect.Answer, error) {
+	result, err := t.peer.Introspect(ctx, introspect.Question{Token: token})
+	return result.Answer, err
 }
 
 // invite prints what to try next, with the token of a device that is not removed.

@@ -11,22 +11,16 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/introspect"
 )
-
-// An Introspector asks the issuer about a token (RFC 7662) and returns the members of the answer. Any error means that the issuer
-// decided nothing.
-type Introspector interface {
-	Introspect(ctx context.Context, token string) (map[string]any, error)
-}
 
 // Config configures a [Checker].
 type Config struct {
-	// Issuer is the URL of the only issuer whose tokens are accepted. Required.
-	Issuer string
+	// Issuer asks the only issuer whose tokens are accepted. Required. It must permit questions without a presentation: the checker
+	// verifies that itself. If it keeps answers, a revoked token is accepted until they are too old.
+	Issuer *introspect.Client
 	// Domains are the domains of the chat server. At least one is required.
 	Domains []string
-	// Introspector asks the issuer. Required.
-	Introspector Introspector
 	// Scopes are the scopes that a token must have. Nil requires none.
 	Scopes []string
 	// FollowHandles accepts tokens whose handle is in another system than xmpp and sip: the account is the one of that name. A
@@ -45,8 +39,8 @@ type Checker struct {
 
 // NewChecker returns an error if cfg is incomplete or names something that is not a domain.
 func NewChecker(cfg Config) (*Checker, error) {
-	if cfg.Issuer == "" || len(cfg.Domains) == 0 || cfg.Introspector == nil {
-		return nil, errors.New("sasl: Config needs Issuer, Domains and Introspector")
+	if cfg.Issuer == nil || len(cfg.Domains) == 0 {
+		return nil, errors.New("sasl: Config needs Issuer and Domains")
 	}
 	cfg.Domains = slices.Clone(cfg.Domains)
 	for i, name := range cfg.Domains {
@@ -132,7 +126,7 @@ func (c *Checker) Check(ctx context.Context, nonce string, m Message, account st
 	if err != nil {
 		return nil, err
 	}
-	if err := c.checkPresentation(ctx, nonce, m, claims.DomainURI(domain), token.jkt); err != nil {
+	if err := c.checkPresentation(ctx, nonce, m, claims.DomainURI(domain), token.Confirmation.JKT); err != nil {
 		return nil, err
 	}
 	for _, asked := range []string{m.Authzid, account} {
@@ -154,31 +148,29 @@ func (c *Checker) Check(ctx context.Context, nonce string, m Message, account st
 func (c *Checker) Abandon(nonce string) { c.challenges.take(nonce, c.cfg.Now()) }
 
 // judge decides whether an active token lets its user sign in at the server of a domain, and as whom.
-func (c *Checker) judge(t *token, domain string) (*Identity, claims.ID, error) {
+func (c *Checker) judge(t *introspect.Answer, domain string) (*Identity, claims.ID, error) {
 	switch {
-	case !t.active:
+	case !t.Active:
 		return nil, claims.ID{}, refuse(codeToken, "The access token is not valid, or is not for this server.")
-	case t.issuer != c.cfg.Issuer:
-		return nil, claims.ID{}, refuse(codeToken, "The access token is of another issuer.")
-	case t.kind != "DPoP" || t.jkt == "":
+	case t.Confirmation == nil:
 		return nil, claims.ID{}, refuse(codeToken, "The access token is not bound to a key.")
-	case !slices.ContainsFunc(claims.DomainURIs(domain), func(uri string) bool { return slices.Contains(t.audience, uri) }):
+	case !slices.ContainsFunc(claims.DomainURIs(domain), func(uri string) bool { return slices.Contains(t.Audience, uri) }):
 		return nil, claims.ID{}, refuse(codeToken, "The access token is for another audience than "+claims.DomainURI(domain)+".")
-	case t.acted:
+	case t.Actor != nil:
 		return nil, claims.ID{}, refuse(codeToken, "The access token is held by an actor, not by the user.")
 	}
 	for _, scope := range c.cfg.Scopes {
-		if !slices.Contains(strings.Fields(t.scope), scope) {
+		if !slices.Contains(strings.Fields(t.Scope), scope) {
 			return nil, claims.ID{}, refuse(codeScope, "The access token lacks the scope "+scope+".")
 		}
 	}
-	id, err := accountOf(t.handle, t.user, domain, c.cfg.FollowHandles)
+	id, err := accountOf(t.Handle, t.Subject, domain, c.cfg.FollowHandles)
 	if err != nil {
 		return nil, claims.ID{}, err
 	}
 	return &Identity{
-		Account: id.Native(), Username: id.Local(), User: t.user, Handle: t.handle, Device: t.device,
-		Scope: t.scope, ExpiresIn: t.expiresIn,
+		Account: id.Native(), Username: id.Local(), User: t.Subject, Handle: t.Handle, Device: t.Device,
+		Scope: t.Scope, ExpiresIn: t.ExpiresIn,
 	}, id, nil
 }
 

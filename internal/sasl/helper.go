@@ -14,8 +14,8 @@ import (
 )
 
 const (
-	// maxRequests is how many requests a helper works on at a time. Others wait.
-	maxRequests = 64
+	// MaxRequests is how many requests a helper works on at a time. Others wait.
+	MaxRequests = 64
 	// patience is how long the issuer has for an answer. Chat servers wait a little longer.
 	patience = 15 * time.Second
 )
@@ -29,7 +29,7 @@ type Helper struct {
 
 // NewHelper returns a helper. The log gets each result, and never a token or a presentation.
 func NewHelper(c *Checker, log *slog.Logger) *Helper {
-	return &Helper{c, log, make(chan struct{}, maxRequests)}
+	return &Helper{c, log, make(chan struct{}, MaxRequests)}
 }
 
 // Serve reads requests from r and writes answers to w until r ends or ctx does. Requests are worked on concurrently, so answers may

@@ -11,6 +11,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -237,7 +238,7 @@ func TestInvalid(t *testing.T) {
 // FuzzHelper checks that every line that is not blank gets exactly one answer, which is a JSON object of version 1.
 func FuzzHelper(f *testing.F) {
 	checker, err := sasl.NewChecker(sasl.Config{
-		Issuer: issuerURL, Domains: []string{"example.com"}, Introspector: &answers{err: errors.New("down")},
+		Issuer: asker(f, &answers{err: errors.New("down")}), Domains: []string{"example.com"},
 	})
 	if err != nil {
 		f.Fatal(err)
@@ -275,7 +276,7 @@ func TestConcurrent(t *testing.T) {
 	d := newDesk(t, nil)
 	held, release := make(chan struct{}, 64), make(chan struct{})
 	slow := slowIssuer{d.issuer, held, release}
-	checker, err := sasl.NewChecker(sasl.Config{Issuer: issuerURL, Domains: []string{"example.com"}, Introspector: slow})
+	checker, err := sasl.NewChecker(sasl.Config{Issuer: asker(t, slow), Domains: []string{"example.com"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -322,10 +323,12 @@ type slowIssuer struct {
 	release <-chan struct{}
 }
 
-func (s slowIssuer) Introspect(ctx context.Context, token string) (map[string]any, error) {
-	s.held <- struct{}{}
-	<-s.release
-	return s.answers.Introspect(ctx, token)
+func (s slowIssuer) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.Method == http.MethodPost {
+		s.held <- struct{}{}
+		<-s.release
+	}
+	return s.answers.RoundTrip(r)
 }
 
 // TestListen serves two connections, and ends with its context.

@@ -14,6 +14,7 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/demo"
 	"github.com/imidentity/issuer/internal/sasl"
+	"github.com/imidentity/issuer/introspect"
 )
 
 // TestIssuer asks a real issuer: about the token of a user who is signed in, then after it was revoked, with wrong credentials, and
@@ -53,12 +54,14 @@ func TestIssuer(t *testing.T) {
 
 	checker := func(secret string) *sasl.Checker {
 		t.Helper()
-		c, err := sasl.NewChecker(sasl.Config{
-			Issuer: dev.Issuer, Domains: []string{demo.Domain},
-			Introspector: sasl.NewIssuer(dev.Issuer, client.Client{
-				ID: demo.PeerID, Secret: secret, HTTP: &http.Client{Timeout: time.Minute},
-			}),
+		asker, err := introspect.NewClient(introspect.ClientConfig{
+			Issuer: dev.Issuer, AllowLoopback: true, ClientID: demo.PeerID, Secret: secret,
+			AllowUnproven: true, MaxAge: -1, RefusalAge: -1, Timeout: time.Minute,
 		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := sasl.NewChecker(sasl.Config{Issuer: asker, Domains: []string{demo.Domain}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,8 +6,8 @@
 // stolen token is of no use. [ParseMessage] reads the client's message, a [Checker] makes challenges and decides, and a [Helper]
 // speaks the line protocol.
 //
-// A decision has three values. A [*Refusal] is a "no". Every other error means that nobody knows, because the issuer does not answer
-// for example: the server must report a temporary failure, never a wrong password.
+// A decision has three values. A [*Refusal] is a "no". Every other error means that the checker cannot know, because the issuer does not
+// answer for example: the server must report a temporary failure, never a wrong password.
 package sasl
 
 // Mechanism is the name of the mechanism (RFC 4422 §3.1).
