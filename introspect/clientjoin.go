@@ -95,12 +95,12 @@ func (c *Client) wait(ctx context.Context, a *asking) (Result, error) {
 
 // send sends the questions that wait, until there are none. Those that come while all senders are busy go together.
 func (c *Client) send() {
-	for {
+	for c.waiting() {
 		ctx, cancel := context.WithTimeout(context.Background(), c.cfg.Timeout)
 		meta, err := c.meta.Get(ctx, published.Any)
 		list := c.take(meta, err)
 		switch {
-		case len(list) == 0:
+		case len(list) == 0: // another sender has taken them
 		case err != nil:
 			for _, a := range list {
 				c.finish(a, Result{}, unknown(err))
@@ -111,13 +111,21 @@ func (c *Client) send() {
 			c.askSeveral(ctx, meta, list)
 		}
 		cancel()
-		if len(list) == 0 {
-			return
-		}
 	}
 }
 
-// take takes questions from the queue for one request: all of them if none can be sent. If there are none, the sender ends.
+// waiting reports whether questions wait. If there are none, the sender ends.
+func (c *Client) waiting() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.queue) == 0 {
+		c.senders--
+		return false
+	}
+	return true
+}
+
+// take takes questions from the queue for one request: all of them if none can be sent.
 func (c *Client) take(meta *clientMetadata, failed error) []*asking {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -132,9 +140,6 @@ func (c *Client) take(meta *clientMetadata, failed error) []*asking {
 	list := c.queue[:n:n]
 	if c.queue = c.queue[n:]; len(c.queue) == 0 {
 		c.queue = nil
-	}
-	if n == 0 {
-		c.senders--
 	}
 	generation, mark, now := c.cache.now(), c.mark(), c.cfg.Now()
 	for _, a := range list {
