@@ -21,6 +21,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/nested"
 )
 
@@ -60,9 +61,13 @@ type Config struct {
 
 // An Introspector answers questions about access tokens. It is safe for concurrent use.
 type Introspector struct {
-	cfg   Config
-	cache *cache
+	cfg    Config
+	cache  *cache
+	tables *jose.Tables // of the issuer's keys: all new tokens have the signatures of a few
 }
+
+// ownKeys is how many keys an issuer signs with at a time, with room for a rotation.
+const ownKeys = 8
 
 // New returns an Introspector.
 func New(cfg Config) (*Introspector, error) {
@@ -81,7 +86,7 @@ func New(cfg Config) (*Introspector, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Introspector{cfg: cfg, cache: newCache(cfg.CacheBytes)}, nil
+	return &Introspector{cfg: cfg, cache: newCache(cfg.CacheBytes), tables: jose.NewTables(ownKeys, nil)}, nil
 }
 
 // A Question is a token that a caller asks about.

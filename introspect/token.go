@@ -74,7 +74,7 @@ func (i *Introspector) verify(text string) (*token, error) {
 	if !ok || jws.Header.Typ != jose.TypeAccessToken {
 		return nil, errNotOurs
 	}
-	if err := jws.Verify(alg, key); err != nil {
+	if err := i.tables.VerifyJWS(jws, alg, key); err != nil {
 		return nil, err
 	}
 	set, err := claims.ParseSet(jws.Payload)

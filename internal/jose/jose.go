@@ -4,7 +4,8 @@
 // It is strict: an object has only one accepted spelling. [ParseCompact] accepts only three parts of canonical base64url,
 // [Object] refuses repeated member names and invalid UTF-8, and [ParseJWK] accepts only complete public keys on their curve. So
 // accepted objects can be hashed, cached and compared, and no other parser reads them differently (RFC 8725 §2.6, §3.7).
-// Because this code runs for every request, it uses only the standard library's cryptography.
+// Because this code runs for every request, it uses only the standard library's cryptography, and for keys that sign often ([Tables])
+// filippo.io/nistec: the same curve code, with the operations on points that the standard library keeps for itself.
 //
 // A caller checks the type and the algorithm, in that order, before it verifies:
 //

@@ -141,10 +141,7 @@ func (j *JWS) Encode() string {
 // verify, if the header names another algorithm (EdDSA and Ed25519 are the same), or if the type, curve or size of key does not
 // fit alg.
 func (j *JWS) Verify(alg string, key crypto.PublicKey) error {
-	if !Allows([]string{alg}, j.Header.Alg) {
-		return ErrSignature
-	}
-	return Verify(alg, key, j.input, j.signature)
+	return (*Tables)(nil).VerifyJWS(j, alg, key)
 }
 
 // Sign signs header and payload with alg and returns the compact serialization. Both are JSON; the caller puts alg into the header.

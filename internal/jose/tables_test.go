@@ -1,0 +1,227 @@
+package jose_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"errors"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// A signed is a JWS, and the key that signed it.
+type signed struct {
+	key *ecdsa.PrivateKey
+	jws *jose.JWS
+}
+
+func newSigned(t testing.TB) signed {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := jose.Sign(key, jose.ES256, []byte(accessToken.header), []byte(accessToken.payload))
+	if err != nil {
+		t.Fatal(err)
+	}
+	jws, err := jose.ParseCompact(text, jose.Limits{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return signed{key, jws}
+}
+
+// show verifies s so many times.
+func (s signed) show(t testing.TB, tables *jose.Tables, many int) {
+	t.Helper()
+	for range many {
+		if err := tables.VerifyJWS(s.jws, jose.ES256, s.key.Public()); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestWycheproofTables holds tables to the vectors of ES256, each key with its table made before.
+func TestWycheproofTables(t *testing.T) {
+	for _, group := range readWycheproof(t, "ecdsa_secp256r1_sha256_p1363_test.json").Groups {
+		key, err := jose.ParseJWK(group.JWK)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tables := jose.NewTables(1, nil)
+		if err := tables.Prepare(key.Public.(*ecdsa.PublicKey)); err != nil || tables.Len() != 1 {
+			t.Fatal(tables.Len(), err)
+		}
+		for _, tt := range group.Tests {
+			err := tables.Verify(group.Alg, key.Public, unhex(t, tt.Msg), unhex(t, tt.Sig))
+			if want := tt.Result == "valid"; (err == nil) != want || !want && !errors.Is(err, jose.ErrSignature) {
+				t.Errorf("test %d, %s: Verify = %v, want accepted: %v", tt.ID, tt.Comment, err, want)
+			}
+		}
+	}
+}
+
+// TestTables holds when a key gets a table, and when it loses it.
+func TestTables(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	tables := jose.NewTables(2, func() time.Time { return now })
+	want := func(n int) {
+		t.Helper()
+		if got := tables.Len(); got != n {
+			t.Fatalf("%d tables, want %d", got, n)
+		}
+	}
+	a, b, c := newSigned(t), newSigned(t), newSigned(t)
+	a.show(t, tables, 15)
+	want(0)
+	now = now.Add(time.Minute) // the signatures before that do not count
+	a.show(t, tables, 15)
+	want(0)
+	for range 100 { // and neither do those that do not verify
+		if err := tables.VerifyJWS(a.jws, jose.ES256, b.key.Public()); !errors.Is(err, jose.ErrSignature) {
+			t.Fatalf("a signature by another key: %v", err)
+		}
+	}
+	want(0)
+	a.show(t, tables, 1)
+	want(1)
+	b.show(t, tables, 16)
+	want(2)
+	for _, wrong := range []struct {
+		name, alg string
+		key       any
+	}{
+		{"another key", jose.ES256, b.key.Public()}, {"another algorithm", jose.ES384, a.key.Public()}, {"none", "none", a.key.Public()},
+		{"no key", jose.ES256, (*ecdsa.PublicKey)(nil)}, {"a private key", jose.ES256, a.key}, {"an empty key", jose.ES256, &ecdsa.PublicKey{}},
+	} {
+		if err := tables.VerifyJWS(a.jws, wrong.alg, wrong.key); !errors.Is(err, jose.ErrSignature) {
+			t.Errorf("%s: %v, want ErrSignature", wrong.name, err)
+		}
+	}
+	a.show(t, tables, 1)
+	c.show(t, tables, 16) // b, the one that was not used for longest, goes
+	want(2)
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	a.show(t, tables, 1)
+	c.show(t, tables, 1)
+	runtime.ReadMemStats(&after)
+	if made := after.TotalAlloc - before.TotalAlloc; made > jose.TableBytes/2 {
+		t.Errorf("%d bytes were allocated: a table was made again", made)
+	}
+	for name, s := range map[string]signed{"with a table": a, "without": b} {
+		text := s.jws.Encode()
+		other := []byte(text)
+		if other[len(other)-10]++; other[len(other)-10] > 'y' {
+			other[len(other)-10] = 'A'
+		}
+		jws, err := jose.ParseCompact(string(other), jose.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := tables.VerifyJWS(jws, jose.ES256, s.key.Public()); !errors.Is(err, jose.ErrSignature) {
+			t.Errorf("%s: a changed signature: %v, want ErrSignature", name, err)
+		}
+	}
+}
+
+// TestTablesMemory holds that keys which anybody can send take no more than [jose.TableBytes] for each table that there may be.
+func TestTablesMemory(t *testing.T) {
+	const keys = 32
+	tables := jose.NewTables(keys, nil)
+	keep := make([]signed, 3*keys)
+	for i := range keep {
+		keep[i] = newSigned(t)
+	}
+	heap := func() uint64 {
+		runtime.GC()
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for _, s := range keep {
+		s.show(t, tables, 16)
+	}
+	for range 20 * keys { // keys that are seen once
+		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := jose.Sign(key, jose.ES256, []byte(accessToken.header), []byte(accessToken.payload))
+		if err != nil {
+			t.Fatal(err)
+		}
+		jws, err := jose.ParseCompact(text, jose.Limits{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		signed{key, jws}.show(t, tables, 1)
+	}
+	used := int64(heap()) - int64(before)
+	runtime.KeepAlive(keep)
+	if tables.Len() != keys || used > keys*jose.TableBytes {
+		t.Errorf("%d tables take %d bytes, want %d, and at most %d", tables.Len(), used, keys, keys*jose.TableBytes)
+	}
+}
+
+// TestRaceTables verifies valid and other signatures by more keys than there are tables: tables come and go, and no answer is wrong.
+func TestRaceTables(t *testing.T) {
+	tables := jose.NewTables(2, nil)
+	keys := []signed{newSigned(t), newSigned(t), newSigned(t)}
+	var accepted, refused atomic.Int64
+	var wait sync.WaitGroup
+	for worker := range 4 {
+		wait.Go(func() {
+			for i := range 200 {
+				s, other := keys[(worker+i/40)%3], keys[(worker+i/40+1)%3]
+				if tables.VerifyJWS(s.jws, jose.ES256, s.key.Public()) == nil {
+					accepted.Add(1)
+				}
+				if tables.VerifyJWS(s.jws, jose.ES256, other.key.Public()) != nil {
+					refused.Add(1)
+				}
+			}
+		})
+	}
+	wait.Wait()
+	if accepted.Load() != 800 || refused.Load() != 800 {
+		t.Errorf("accepted %d, refused %d, want 800 of each", accepted.Load(), refused.Load())
+	}
+	if tables.Len() != 2 {
+		t.Errorf("%d tables, want 2", tables.Len())
+	}
+}
+
+// BenchmarkTables verifies an access token by a key that has a table and, in the same run, the bare signature by crypto/ecdsa.
+func BenchmarkTables(b *testing.B) {
+	s := newSigned(b)
+	tables := jose.NewTables(1, nil)
+	s.show(b, tables, 16)
+	compare(b, "x-bare-verify", func() { s.show(b, tables, 1) }, func() {
+		if err := s.jws.Verify(jose.ES256, s.key.Public()); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
+
+// BenchmarkTable makes a table and, in the same run, verifies a signature.
+func BenchmarkTable(b *testing.B) {
+	s := newSigned(b)
+	compare(b, "x-bare-verify", func() {
+		if err := jose.NewTables(1, nil).Prepare(&s.key.PublicKey); err != nil {
+			b.Fatal(err)
+		}
+	}, func() {
+		if err := s.jws.Verify(jose.ES256, s.key.Public()); err != nil {
+			b.Fatal(err)
+		}
+	})
+}
