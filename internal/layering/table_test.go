@@ -32,6 +32,8 @@ var arrows = map[string][]string{
 	"feed":       {"internal/jose"},
 	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
 
+	"gateway/forwardauth": {"dpop", "gateway", "internal/jose", "internal/published"},
+
 	"types/api": {},
 
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
