@@ -389,7 +389,7 @@ func examineOver(base []byte, name string, data []byte, env []string) (c *Config
 	d := newDecoder(name)
 	c = new(Config)
 	if root := d.under(base, d.document(data)); root != nil {
-		d.overlay(root, env)
+		d.overlay(root, "ISSUER_", env)
 		d.decode(root, c)
 		c.source = d
 		(&checker{decoder: d, Config: c, dir: filepath.Dir(name)}).check()

@@ -13,13 +13,13 @@ import (
 // those of a service called "issuer" or "issuer-…" begin with ISSUER_, too. No setting has such a name.
 var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_|$)|$)`)
 
-// overlay writes the ISSUER_ variables of env into the document before it is decoded, so that variables and keys obey the same
-// rules.
-func (d *decoder) overlay(root *yaml.Node, env []string) {
+// overlay writes the variables of env that begin with prefix into the document before it is decoded, so that variables and keys obey
+// the same rules.
+func (d *decoder) overlay(root *yaml.Node, prefix string, env []string) {
 	env = slices.Sorted(slices.Values(env))
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
-		rest, ok := strings.CutPrefix(name, "ISSUER_")
+		rest, ok := strings.CutPrefix(name, prefix)
 		if !ok || serviceLink.MatchString(name) {
 			continue
 		}

@@ -135,7 +135,7 @@ var confined = map[string][]string{
 
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
-	light = []string{"claims", "dpop", "feed", "gateway", "introspect", "nested", "statuslist", "trust"}
+	light = []string{"claims", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist", "trust"}
 	heavy = []string{
 		"database/sql",
 		"github.com/alecthomas/kong",
