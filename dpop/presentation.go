@@ -99,7 +99,7 @@ func (v *Verifier) CheckPresentation(ctx context.Context, r PresentationRequest)
 	if err := v.checkIssuedAt(p.IssuedAt, p.epoch); err != nil {
 		return nil, err
 	}
-	if err := verify(jws, key.Public); err != nil { // last, as in [Verifier.Check]
+	if err := verify(v.tables, jws, key.Public); err != nil { // last, as in [Verifier.Check]
 		return nil, err
 	}
 	p.until = p.IssuedAt.Add(maxAge + maxSkew)

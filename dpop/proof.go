@@ -84,8 +84,8 @@ func readSigned(text, typ string, algorithms []string) (*jose.JWS, jose.Key, err
 const maxRSA = 4096
 
 // verify is check 6. The contents of jws must not be relied on before it returns nil.
-func verify(jws *jose.JWS, key crypto.PublicKey) error {
-	if err := jws.Verify(jws.Header.Alg, key); err != nil {
+func verify(tables *jose.Tables, jws *jose.JWS, key crypto.PublicKey) error {
+	if err := tables.VerifyJWS(jws, jws.Header.Alg, key); err != nil {
 		return refuse("signature", "does not verify with the key in jwk")
 	}
 	return nil

@@ -141,7 +141,18 @@ func TestCheckAllocations(t *testing.T) {
 // BenchmarkCheck checks ES256 proofs and, in the same run, verifies bare P-256 signatures. It reports how many
 // verifications a check costs.
 func BenchmarkCheck(b *testing.B) {
+	b.Run("any key", func(b *testing.B) { benchmarkCheck(b, dpop.Config{}) })
+	b.Run("key with a table", func(b *testing.B) { benchmarkCheck(b, dpop.Config{KeyTables: 1}) })
+}
+
+func benchmarkCheck(b *testing.B, cfg dpop.Config) {
 	s, key, r := goodRequest(b)
+	s.configure(b, cfg)
+	for range 20 {
+		if _, err := s.Check(context.Background(), r); err != nil {
+			b.Fatal(err)
+		}
+	}
 	digest := sha256.Sum256([]byte("payload"))
 	signature, err := ecdsa.SignASN1(rand.Reader, key, digest[:])
 	if err != nil {
