@@ -222,9 +222,12 @@ func TestIntrospectClientRoom(t *testing.T) {
 	}
 }
 
-// TestIntrospectClientFeed holds that the removal of a device ends the answer that a client keeps, with the next event.
-func TestIntrospectClientFeed(t *testing.T) {
-	s := start(t, map[string]string{"feed": `[feed, introspect, "introspect:domain"]`})
+// withFeed are the scopes of the client follower in tests in which it also introspects.
+var withFeed = map[string]string{"feed": `[feed, introspect, "introspect:domain"]`}
+
+// follow has package feed follow the revocations as the client follower, until the end of the test. It returns the events that come.
+func (s *site) follow(t *testing.T) (*feed.Follower, <-chan feed.Event) {
+	t.Helper()
 	events, resets := make(chan feed.Event, 100), make(chan bool, 10)
 	follow, err := feed.NewFollower(feed.FollowerConfig{
 		Issuer: s.issuer, Client: &http.Client{Transport: s.transport}, Stream: true, Wait: time.Second, Now: s.clock.now,
@@ -237,15 +240,27 @@ func TestIntrospectClientFeed(t *testing.T) {
 	ctx, stop := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	go func() { ended <- follow.Run(ctx) }()
-	defer func() { stop(); <-ended }()
+	t.Cleanup(func() { stop(); <-ended })
 	<-resets
 	for !follow.Alive(s.clock.now(), time.Minute) {
 		time.Sleep(time.Millisecond)
 	}
-	now := s.clock.now() // answers stay fresh, however long the test takes
-	c, count := s.asker(t, func(c *introspect.ClientConfig) {
-		c.ClientID, c.Follower, c.Now = follower.id, follow, func() time.Time { return now }
-	})
+	return follow, events
+}
+
+// followed has a client ask as follower, and drop what an event has ended. Answers stay fresh however long the test takes.
+func (s *site) followed(f *feed.Follower) func(*introspect.ClientConfig) {
+	now := s.clock.now()
+	return func(c *introspect.ClientConfig) {
+		c.ClientID, c.Follower, c.Now = follower.id, f, func() time.Time { return now }
+	}
+}
+
+// TestIntrospectClientFeed holds that the removal of a device ends the answer that a client keeps, with the next event.
+func TestIntrospectClientFeed(t *testing.T) {
+	s := start(t, withFeed)
+	follow, events := s.follow(t)
+	c, count := s.asker(t, s.followed(follow))
 	alice, bob := s.login(t, newDevice(t), "alice"), s.login(t, newDevice(t), "bob")
 	wantSays(t, c, alice.access, true)
 	wantSays(t, c, bob.access, true)
@@ -258,7 +273,7 @@ func TestIntrospectClientFeed(t *testing.T) {
 	before := count.of("/introspect")
 	wantSays(t, c, bob.access, true)
 	if n := count.of("/introspect"); n != before {
-		t.Error("the event has ended the answer about somebody else")
+		t.Error("the event has ended the answer about another user")
 	}
 }
 
