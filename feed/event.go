@@ -2,7 +2,7 @@
 // tokens, and a client that keeps following.
 //
 // An [Event] names what was revoked by a keyed hash. The key is the caller's own and comes with each [Page], so that two callers
-// cannot compare what they see, and nobody else can read a copy. A caller that knows a token finds out with [Key.Matches] whether
+// cannot compare what they see, and a copy is of no use to others. A caller that knows a token finds out with [Key.Matches] whether
 // an event ends it. Events name no user, device, session or client by its id, and never a handle.
 //
 // The feed is complete in this sense: every token of the domains of a page that was valid at a cursor, was revoked since, and has

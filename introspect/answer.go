@@ -36,7 +36,7 @@ type Answer struct {
 	MaxAge int64 `json:"max_age"`
 	// Holder is verified if the holder of the key showed the token, and unverified if the answer says nothing about that.
 	Holder Holder `json:"holder,omitempty"`
-	// Actor is who acts for the subject (RFC 8693 §4.1); nil if nobody does.
+	// Actor is who acts for the subject (RFC 8693 §4.1); nil if there is no actor.
 	Actor *Actor `json:"act,omitempty"`
 	// Tokens are the enclosed tokens, outer before inner.
 	Tokens []Layer `json:"tokens,omitempty"`

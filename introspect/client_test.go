@@ -30,10 +30,10 @@ func TestClientConfig(t *testing.T) {
 		"no client id":           func(c *introspect.ClientConfig) { c.ClientID = "" },
 		"a token without a key":  func(c *introspect.ClientConfig) { c.Secret, c.Token = "", own },
 		"a key without a token":  func(c *introspect.ClientConfig) { c.Signer = newHolder(t) },
-		"signed for nobody":      func(c *introspect.ClientConfig) { c.Secret, c.Token, c.Signer, c.Signed = "", own, newHolder(t), true },
+		"signed, no audience":    func(c *introspect.ClientConfig) { c.Secret, c.Token, c.Signer, c.Signed = "", own, newHolder(t), true },
 		"a negative grace":       func(c *introspect.ClientConfig) { c.Grace = -1 },
 		"a negative bound":       func(c *introspect.ClientConfig) { c.CacheBytes = -1 },
-		"followed by nobody":     func(c *introspect.ClientConfig) { c.FollowedAge = time.Minute },
+		"followed, no follower":  func(c *introspect.ClientConfig) { c.FollowedAge = time.Minute },
 	} {
 		cfg := good
 		change(&cfg)

@@ -88,7 +88,7 @@ func TestClientFeed(t *testing.T) {
 			f.news <- event(feed.Device, "im:bob/d@example.com")
 			<-f.heard
 			wantActive(t, f.Client, "token")
-			f.wantAsked(t, 1, "the event is about somebody else")
+			f.wantAsked(t, 1, "the event is about another user")
 			f.news <- event(kind.kind, kind.value)
 			<-f.heard
 			f.change(func() { f.answer = says(inactive) })

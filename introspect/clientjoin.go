@@ -9,7 +9,7 @@ import (
 	"github.com/imidentity/issuer/internal/published"
 )
 
-// An asking is a question that waits for its answer. Everybody who asks the same meanwhile waits for it, too.
+// An asking is a question that waits for its answer. Callers that ask the same meanwhile wait for it, too.
 type asking struct {
 	key   answerKey
 	token string

@@ -57,7 +57,7 @@ func TestClientSigned(t *testing.T) {
 		"of another issuer":      {claims: replacing(`"iss":"`, `"iss":"https://id.example.org/`)},
 		"for another caller":     {claims: replacing(`"rooms"`, `"files"`)},
 		"for others, too":        {claims: replacing(`"rooms"`, `["rooms","files"]`)},
-		"for nobody":             {claims: replacing(`"aud":"rooms",`, ``)},
+		"no audience":            {claims: replacing(`"aud":"rooms",`, ``)},
 		"old":                    {claims: replacing(fmt.Sprint(start.Unix()), fmt.Sprint(start.Unix()-61))},
 		"of the future":          {claims: replacing(fmt.Sprint(start.Unix()), fmt.Sprint(start.Unix()+61))},
 		"without a time":         {claims: replacing(fmt.Sprintf(`"iat":%d,`, start.Unix()), ``)},

@@ -19,7 +19,7 @@ import (
 var (
 	// ErrNotItsURL is returned for a proof for a URL that is not under one of the caller's resources.
 	ErrNotItsURL = errors.New("introspect: the URL of the proof is not under a resource of the caller")
-	// ErrNotItsName is returned for a presentation to somebody else.
+	// ErrNotItsName is returned for a presentation to another verifier.
 	ErrNotItsName = errors.New("introspect: the audience of the presentation is not a name of the caller")
 )
 
@@ -82,7 +82,7 @@ const window = 75 * time.Second
 // holds reports whether what was shown proves that its sender holds the key of an active token, and records that it was used. An error
 // means that this cannot be known now.
 //
-// What was used is remembered for each owner of callers: nobody can use up a proof that was shown to somebody else. A store that is
+// What was used is remembered for each owner of callers: no caller can use up a proof that was shown to another. A store that is
 // full refuses the owners that fill it.
 func (i *Introspector) holds(ctx context.Context, c *Caller, t *token, text string, s *Shown) (bool, error) {
 	if i.cfg.Replay == nil {

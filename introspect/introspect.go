@@ -4,7 +4,7 @@
 // result is a [Verdict], which no encoding shapes; [Verdict.Answer] is the JSON of RFC 7662 §2.2.
 //
 // Every text that is not an active token of this issuer for this caller gets the same answer, {"active":false}: expired,
-// revoked, of another issuer, meant for somebody else, or no token. One code path makes it.
+// revoked, of another issuer, meant for another service, or no token. One code path makes it.
 //
 // An active answer says that the token is valid. It does not say who showed it: tokens are shown to peers, so others have
 // seen it. Only a proof or a presentation says who holds the key of a token: [Verdict.Holder] is "unverified" unless the question

@@ -63,7 +63,7 @@ func (i *Introspector) peer(ctx context.Context, text string) (claims.Set, error
 
 // checkPeer checks the claims of a peer's token, and returns the domain of the user, or "" for a service, which has none.
 func (i *Introspector) checkPeer(set *claims.Set) (domain string, err error) {
-	// A token for somebody else, too, has been shown to them. One that encloses others, or with which somebody acts for a user, is for
+	// A token for another audience, too, has been shown there. One that encloses others, or that an actor holds, is for
 	// those who judge all of that. This issuer knows its own tokens better.
 	if set.Issuer == i.cfg.Issuer || !slices.Equal(set.Audience, []string{i.cfg.Issuer}) || set.JKT == "" || set.Tokens != nil ||
 		set.Actor != nil || set.HomeIss != "" {

@@ -58,7 +58,7 @@ type Release struct {
 	pairwise bool
 }
 
-// errActor keeps the token of somebody who acts for a user from looking like the user's own.
+// errActor keeps the token of an actor from looking like the user's own.
 var errActor = errors.New("has no act: a token with which somebody acts for a user would look like the user's own; " +
 	"add act, or leave out sub, username, handle and device")
 

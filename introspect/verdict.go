@@ -25,7 +25,7 @@ type Verdict struct {
 	Username string
 	// Inner are the enclosed tokens, outer before inner.
 	Inner []Inner
-	// Holder says whether somebody proved to hold the key of the token.
+	// Holder says whether the holder of its key showed the token.
 	Holder Holder
 	// At is the moment of the verdict, and MaxAge how long it may be cached from then on.
 	At     time.Time

@@ -15,7 +15,7 @@ import (
 	"github.com/imidentity/issuer/internal/cli"
 )
 
-// TestSASLHelperOutage checks that the helper decides nothing if the issuer gives no usable answer, and sends the token to nobody else.
+// TestSASLHelperOutage checks that the helper decides nothing if the issuer gives no usable answer, and sends the token nowhere else.
 func TestSASLHelperOutage(t *testing.T) {
 	var strays atomic.Int64
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {

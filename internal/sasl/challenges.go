@@ -10,7 +10,7 @@ const (
 	// challengeLife is how long a client has to answer a challenge.
 	challengeLife = time.Minute
 	// maxChallenges is how many challenges are stored. A new one replaces the oldest: to push out that of a client which answers
-	// within a second, somebody would have to begin 65536 exchanges in that second.
+	// within a second, an attacker would have to begin 65536 exchanges in that second.
 	maxChallenges = 1 << 16
 )
 

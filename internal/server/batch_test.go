@@ -41,7 +41,7 @@ func timeless(answer any) string {
 	return string(encode(members))
 }
 
-// TestBatch holds that a question about several tokens is answered like a question about each, whoever asks.
+// TestBatch holds that a question about several tokens is answered like a question about each, for every kind of caller.
 func TestBatch(t *testing.T) {
 	home, far := startTwo(t, "")
 	code := home.code(t, "alice", url.Values{"resource": {"im:abroad.example"}})

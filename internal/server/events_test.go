@@ -347,7 +347,7 @@ func TestEventsCallers(t *testing.T) {
 		status int
 		code   string
 	}{
-		{"nobody", nil, "", 401, "invalid_client"},
+		{"no caller", nil, "", 401, "invalid_client"},
 		{"unknown", []string{basic("nobody", "wrong")}, "", 401, "invalid_client"},
 		{"wrong secret", []string{basic(follower.id, "wrong")}, "", 401, "invalid_client"},
 		{"public client", []string{basic(app.id, "")}, "", 401, "invalid_client"},

@@ -48,7 +48,7 @@ func (s *site) openStream(t *testing.T, req *http.Request) *eventStream {
 	t.Cleanup(func() { resp.Body.Close() })
 	if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "text/event-stream" ||
 		resp.Header.Get("Cache-Control") != "no-store, no-transform" || resp.Header.Get("X-Accel-Buffering") != "no" {
-		t.Fatalf("answer = %d %v, want a stream that nobody stores, changes or holds back", resp.StatusCode, resp.Header)
+		t.Fatalf("answer = %d %v, want a stream that no intermediary stores, changes or holds back", resp.StatusCode, resp.Header)
 	}
 	return &eventStream{resp.Header, resp.Body, bufio.NewReader(resp.Body)}
 }

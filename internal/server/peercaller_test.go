@@ -155,7 +155,7 @@ func TestPeerRefused(t *testing.T) {
 		"a user of this issuer":         credential(w.school, func(s *claims.Set) { s.Subject = alice.set.Subject }),
 		"the issuer itself":             credential(w.school, func(s *claims.Set) { s.Issuer = w.issuer }),
 		"no user":                       credential(w.school, func(s *claims.Set) { s.Subject = "nobody" }),
-		"somebody who acts for a user":  credential(w.school, func(s *claims.Set) { s.Actor = &claims.Actor{Subject: "bot"} }),
+		"an actor of a user":            credential(w.school, func(s *claims.Set) { s.Actor = &claims.Actor{Subject: "bot"} }),
 		"a user of a third issuer":      credential(w.school, func(s *claims.Set) { s.HomeIss = w.old.issuer }),
 		"a token that encloses another": credential(w.school, func(s *claims.Set) { s.Tokens = []byte(`[]`) }),
 		"a token that has expired":      credential(w.school, func(s *claims.Set) { s.Expires = now }),
@@ -167,7 +167,7 @@ func TestPeerRefused(t *testing.T) {
 		"a statement":            forged("im-actor+jwt", w.school.kid, w.school.key),
 		"an unknown key":         forged("at+jwt", "unknown", w.school.key),
 		"no kid":                 forged("at+jwt", "", w.school.key),
-		"the key of somebody":    forged("at+jwt", w.school.kid, d.key),
+		"a key of the caller":    forged("at+jwt", w.school.kid, d.key),
 		"the subject's token":    alice.access,
 		"a token without claims": "a.b.c",
 	} {
