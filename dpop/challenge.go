@@ -102,10 +102,8 @@ func (s *Resource) challenge(h http.Header, r *http.Request, f refusal, bearer b
 	if f.code != "" {
 		fault = []string{"error=" + quoted(f.code), "error_description=" + quoted(f.description)}
 	}
-	if s.cfg.Metadata != nil { // RFC 9728 §5.1; classify has no challenge for an origin that is not ours
-		if origin, err := s.origin(r); err == nil {
-			common = append(common, "resource_metadata="+quoted(origin+s.metadataPath()))
-		}
+	if url := s.MetadataURL(r); url != "" { // RFC 9728 §5.1; classify has no challenge for an origin that is not ours
+		common = append(common, "resource_metadata="+quoted(url))
 	}
 	algs := "algs=" + quoted(strings.Join(s.cfg.Verifier.Algorithms(), " "))
 	for _, c := range []struct {

@@ -23,6 +23,19 @@ func (s *Resource) Metadata() (pattern string, handler http.Handler) {
 	return "GET " + s.metadataPath(), http.HandlerFunc(s.serveMetadata)
 }
 
+// MetadataURL returns the URL of the resource's metadata at the public origin that a request is for (RFC 9728 §3.1). It is empty if the
+// resource has no metadata, or if a trusted proxy names another origin.
+func (s *Resource) MetadataURL(r *http.Request) string {
+	if s.cfg.Metadata == nil {
+		return ""
+	}
+	origin, err := s.origin(r)
+	if err != nil {
+		return ""
+	}
+	return origin + s.metadataPath()
+}
+
 func (s *Resource) metadataPath() string { return "/.well-known/oauth-protected-resource" + s.prefix }
 
 func (s *Resource) serveMetadata(w http.ResponseWriter, r *http.Request) {

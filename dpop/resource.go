@@ -268,13 +268,30 @@ func (s *Resource) check(r *http.Request, origin string, source netip.Addr) (*Ac
 	if err != nil {
 		return nil, err
 	}
+	url, err := s.urlAt(origin, r)
+	if err != nil {
+		return nil, err
+	}
+	return s.Admit(r.Context(), Request{Method: r.Method, URL: url, Proofs: r.Header.Values("DPoP"), AccessToken: token}, source)
+}
+
+// URL returns the public URL that a request is for, without its query: the one that its client makes the proof for. The error is one for
+// [Resource.Refuse]: a trusted proxy names another origin, or the request has no path. It is for servers that check tokens and proofs
+// in another way.
+func (s *Resource) URL(r *http.Request) (string, error) {
+	origin, err := s.origin(r)
+	if err != nil {
+		return "", err
+	}
+	return s.urlAt(origin, r)
+}
+
+func (s *Resource) urlAt(origin string, r *http.Request) (string, error) {
 	path := escapedPath(r.URL)
 	if path != "" && path[0] != '/' { // "OPTIONS *"
-		return nil, &reason{"the request has no path", errMalformed}
+		return "", &reason{"the request has no path", errMalformed}
 	}
-	return s.Admit(r.Context(), Request{
-		Method: r.Method, URL: origin + s.prefix + path, Proofs: r.Header.Values("DPoP"), AccessToken: token,
-	}, source)
+	return origin + s.prefix + path, nil
 }
 
 // source returns the address that a request came from, see [Sender].
