@@ -23,6 +23,7 @@ var contextValues = map[string]string{
 	"docs/examples/keyed":   "x/oauth2 takes its HTTP client from the context",
 	"docs/examples/service": "x/oauth2 takes its HTTP client from the context",
 	"dpop":                  "the middleware for resources hands the access of a request to any http.Handler",
+	"gateway":               "the middleware hands the identity of a request to any http.Handler",
 	"internal/audit":        "the id of a request, for audit events",
 	"storage/sqlite":        "an update within an update is recognized, which would wait for itself",
 }

@@ -30,7 +30,7 @@ var arrows = map[string][]string{
 	"introspect": {"claims", "dpop", "feed", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
 	"feed":       {"internal/jose"},
-	"gateway":    {"claims", "dpop", "internal/jose", "introspect", "nested", "trust"},
+	"gateway":    {"claims", "dpop", "feed", "internal/errtext", "internal/jose", "introspect", "nested", "statuslist", "trust"},
 
 	"gateway/forwardauth": {"dpop", "gateway", "internal/jose", "internal/published"},
 
