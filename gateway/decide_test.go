@@ -241,14 +241,10 @@ func TestClockSkew(t *testing.T) {
 // TestHome holds that a token for a user of another domain is accepted from an issuer of our own alone, while the home issuer speaks for
 // the domain.
 func TestHome(t *testing.T) {
-	own := newWorld(t)
-	v, err := gateway.New(gateway.Config{
+	own := newProviders(t)
+	own.use(t, gateway.Config{
 		Trust: own.table, Audience: []string{"im:a.example"}, OwnIssuers: []string{own.a.URL}, Now: own.clock.now, Development: true,
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	own.Verifier = v
 	chained := func(home string, changes ...func(*claims.Set)) string {
 		set := own.b.claimsOf(own.bob)
 		set.Issuer, set.HomeIss = own.a.URL, home

@@ -31,7 +31,9 @@ type Feed struct {
 	news   uint64 // grows with each event and each fresh start
 	starts uint64 // counts fresh starts
 	ended  []*endedSet
-	sweeps int // the number of revocations at which expired ones are dropped
+	sweeps int // the number of revocations at which expired ones are dropped, if it is more than minSweep
+
+	minSweep int
 }
 
 // An endedSet holds the revocations whose hashes have one key. An issuer changes the key when it replaces its secrets: then there are
@@ -48,7 +50,7 @@ type ending struct{ expires, gen int64 }
 
 // Follow returns a feed that is followed once [Feed.Run] is called. Of cfg the functions Event and Reset may be set: they are called, too.
 func Follow(cfg feed.FollowerConfig) (*Feed, error) {
-	f := &Feed{now: cfg.Now}
+	f := &Feed{now: cfg.Now, minSweep: minSweep}
 	if f.now == nil {
 		f.now = time.Now
 	}
@@ -110,7 +112,7 @@ func (f *Feed) take(key feed.Key, e feed.Event) {
 		f.starts++
 		return
 	}
-	if f.count() >= min(max(f.sweeps, minSweep), maxEnded) {
+	if f.count() >= min(max(f.sweeps, f.minSweep), maxEnded) {
 		f.sweep()
 		f.sweeps = 2 * f.count()
 		if f.count() >= maxEnded {

@@ -197,7 +197,7 @@ func (v *Verifier) checkSignature(ctx context.Context, t *token, jws *jose.JWS) 
 	if err != nil {
 		return fromTrust(err)
 	}
-	if jws.Verify(alg, key) != nil {
+	if v.tables.VerifyJWS(jws, alg, key) != nil {
 		key, alg, err = v.cfg.Trust.OtherKey(ctx, t.identity.Issuer, t.kid, key)
 		switch {
 		case errors.Is(err, trust.ErrSuspended):
@@ -206,7 +206,7 @@ func (v *Verifier) checkSignature(ctx context.Context, t *token, jws *jose.JWS) 
 			return refuse(ReasonBadSignature)
 		case err != nil:
 			return fromTrust(err)
-		case jws.Verify(alg, key) != nil:
+		case v.tables.VerifyJWS(jws, alg, key) != nil:
 			return refuse(ReasonBadSignature)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/statuslist"
@@ -79,7 +80,8 @@ type Config struct {
 // A Verifier decides about requests. It is safe for concurrent use.
 type Verifier struct {
 	cfg        Config
-	algorithms string // for challenges
+	algorithms string       // for challenges
+	tables     *jose.Tables // of the keys of issuers, which sign all new tokens
 	tokens     *recent[[32]byte, *token]
 	devices    *recent[device, time.Time] // when the issuer last called a token of the device active
 }
@@ -122,11 +124,17 @@ func New(cfg Config) (*Verifier, error) {
 		}
 	}
 	return &Verifier{
-		cfg: cfg, algorithms: strings.Join(cfg.Proofs.Algorithms(), " "),
+		cfg: cfg, algorithms: strings.Join(cfg.Proofs.Algorithms(), " "), tables: jose.NewTables(issuerTables, cfg.Now),
 		tokens:  newRecent[[32]byte, *token](cfg.CacheEntries, cfg.CacheBytes),
 		devices: newRecent[device, time.Time](cfg.CacheEntries, cfg.CacheBytes/4),
 	}, nil
 }
+
+// How many keys have tables of their multiples, of 90 kB each.
+const (
+	issuerTables = 32
+	clientTables = 64
+)
 
 // newProofs returns a verifier of proofs for one process.
 func newProofs(now func() time.Time) (*dpop.Verifier, error) {
@@ -140,7 +148,7 @@ func newProofs(now func() time.Time) (*dpop.Verifier, error) {
 	if err != nil {
 		return nil, err
 	}
-	return dpop.NewVerifier(dpop.Config{Nonces: nonces, Replay: replay, Now: now})
+	return dpop.NewVerifier(dpop.Config{Nonces: nonces, Replay: replay, KeyTables: clientTables, Now: now})
 }
 
 // Supports returns an error if the policy demands something for which the verifier is not configured. A request under such a policy

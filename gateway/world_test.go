@@ -18,6 +18,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/statuslist"
 	"github.com/imidentity/issuer/trust"
 )
 
@@ -35,10 +36,16 @@ type provider struct {
 	domain string
 	now    func() time.Time
 
-	mu    sync.Mutex
-	keys  map[string]*ecdsa.PrivateKey // published, by kid
-	down  bool
-	asked int // for keys
+	news chan string // the next events, as JSON
+
+	mu     sync.Mutex
+	keys   map[string]*ecdsa.PrivateKey // published, by kid
+	down   bool
+	lost   bool                                 // the next position in the feed
+	asked  int                                  // for keys
+	asks   int                                  // about tokens
+	answer func(token string) string            // about a token; nil: the token is active
+	status func(index uint64) statuslist.Status // in the list; nil: valid
 }
 
 func newKey(t testing.TB) *ecdsa.PrivateKey {
@@ -52,21 +59,41 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 
 func newProvider(t testing.TB, domain string, now func() time.Time) *provider {
 	t.Helper()
-	p := &provider{domain: domain, now: now, keys: map[string]*ecdsa.PrivateKey{"k1": newKey(t)}}
+	p := &provider{domain: domain, now: now, keys: map[string]*ecdsa.PrivateKey{"k1": newKey(t)}, news: make(chan string)}
 	p.Server = httptest.NewTLSServer(p)
 	t.Cleanup(p.Close)
 	return p
 }
 
 func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/events" && r.FormValue("after") != "" {
+		select {
+		case <-r.Context().Done():
+		case events := <-p.news:
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			if p.lost {
+				p.lost = false
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(http.StatusGone)
+				fmt.Fprint(w, `{"error":"fresh_start_required"}`)
+				return
+			}
+			p.page(w, events)
+		}
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	switch {
 	case p.down:
+		w.Header().Set("Retry-After", "7")
 		w.WriteHeader(http.StatusServiceUnavailable)
 	case r.URL.Path == "/.well-known/oauth-authorization-server":
-		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": p.URL, "jwks_uri": p.URL + "/jwks"})
+		_ = json.NewEncoder(w).Encode(map[string]string{
+			"issuer": p.URL, "jwks_uri": p.URL + "/jwks", "introspection_endpoint": p.URL + "/introspect",
+		})
 	case r.URL.Path == "/jwks":
 		p.asked++
 		var keys []string
@@ -78,9 +105,68 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			keys = append(keys, strings.TrimSuffix(string(jwk), "}")+fmt.Sprintf(`,"kid":%q,"alg":"ES256"}`, kid))
 		}
 		fmt.Fprintf(w, `{"keys":[%s]}`, strings.Join(keys, ","))
+	case r.URL.Path == "/introspect":
+		p.asks++
+		answer := p.active
+		if p.answer != nil {
+			answer = p.answer
+		}
+		fmt.Fprint(w, answer(r.FormValue("token")))
+	case r.URL.Path == "/status":
+		w.Header().Set("Content-Type", statuslist.MediaType)
+		fmt.Fprint(w, p.list())
+	case r.URL.Path == "/events":
+		p.page(w, "")
 	default:
 		w.WriteHeader(http.StatusNotFound)
 	}
+}
+
+// page answers with events.
+func (p *provider) page(w http.ResponseWriter, events string) {
+	w.Header().Set("Content-Type", "application/json")
+	fmt.Fprintf(w, `{"events":[%s],"cursor":"c","more":false,"hash_key":%q,"domains":[%q]}`, events, strings.Repeat("A", 43), p.domain)
+}
+
+// active is what an issuer says about an active token.
+func (p *provider) active(token string) string {
+	jws, err := jose.ParseCompact(token, jose.Limits{})
+	if err != nil {
+		return `{"active":false}`
+	}
+	set, err := claims.ParseSet(jws.Payload)
+	if err != nil {
+		return `{"active":false}`
+	}
+	return fmt.Sprintf(`{"active":true,"sub":%q,"cnf":{"jkt":%q},"token_type":"DPoP","expires_in":60,"max_age":5,"holder":"unverified"}`,
+		set.Subject, set.JKT)
+}
+
+// list is the signed status list.
+func (p *provider) list() string {
+	list, err := statuslist.New(2, 8)
+	for i := range uint64(8) {
+		if p.status != nil && err == nil {
+			err = list.Set(i, p.status(i))
+		}
+	}
+	if err != nil {
+		panic(err) // a status that does not fit
+	}
+	token := statuslist.Token{
+		Issuer: p.URL, Subject: p.URL + "/status", IssuedAt: p.now(), Expires: p.now().Add(time.Hour), TTL: 10 * time.Second, List: list,
+	}
+	text, err := token.Sign(listSigner{p.keys["k1"]})
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+type listSigner struct{ key *ecdsa.PrivateKey }
+
+func (s listSigner) Sign(typ string, payload []byte) (string, error) {
+	return jose.Sign(s.key, jose.ES256, fmt.Appendf(nil, `{"typ":%q,"alg":"ES256","kid":"k1"}`, typ), payload)
 }
 
 func (p *provider) change(change func()) {
@@ -93,6 +179,13 @@ func (p *provider) fetches() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.asked
+}
+
+// questions returns how often the issuer was asked about tokens.
+func (p *provider) questions() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asks
 }
 
 // peer is the entry of the provider in a table of trust.
@@ -172,6 +265,27 @@ type world struct {
 
 func newWorld(t testing.TB, changes ...func(*gateway.Config)) *world {
 	t.Helper()
+	w := newProviders(t)
+	cfg := gateway.Config{Trust: w.table, Audience: []string{"im:a.example"}, Now: w.clock.now, Development: true}
+	for _, change := range changes {
+		change(&cfg)
+	}
+	w.use(t, cfg)
+	return w
+}
+
+// use makes the verifier.
+func (w *world) use(t testing.TB, cfg gateway.Config) {
+	t.Helper()
+	var err error
+	if w.Verifier, err = gateway.New(cfg); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// newProviders returns a world without a verifier.
+func newProviders(t testing.TB) *world {
+	t.Helper()
 	w := &world{clock: new(clock), alice: newDevice(t, "alice"), bob: newDevice(t, "bob")}
 	w.a, w.b = newProvider(t, "a.example", w.clock.now), newProvider(t, "b.example", w.clock.now)
 	table, err := trust.NewTable(trust.Config{
@@ -181,13 +295,6 @@ func newWorld(t testing.TB, changes ...func(*gateway.Config)) *world {
 		t.Fatal(err)
 	}
 	w.table = table
-	cfg := gateway.Config{Trust: table, Audience: []string{"im:a.example"}, Now: w.clock.now, Development: true}
-	for _, change := range changes {
-		change(&cfg)
-	}
-	if w.Verifier, err = gateway.New(cfg); err != nil {
-		t.Fatal(err)
-	}
 	return w
 }
 
