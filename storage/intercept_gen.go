@@ -133,6 +133,15 @@ func (x Intercepted) DeviceByKey(ctx context.Context, domain, jkt string) (r0 De
 	return x.Store.DeviceByKey(ctx, domain, jkt)
 }
 
+// Rekeys implements [Store].
+func (x Intercepted) Rekeys(ctx context.Context, domain, device string) (r0 []Rekey, err error) {
+	if err = x.before("Rekeys"); err != nil {
+		return r0, err
+	}
+	defer x.done("Rekeys", x.start())
+	return x.Store.Rekeys(ctx, domain, device)
+}
+
 // Devices implements [Store].
 func (x Intercepted) Devices(ctx context.Context, domain, user string) (r0 []Device, err error) {
 	if err = x.before("Devices"); err != nil {
@@ -460,6 +469,13 @@ func (x interceptedReader) DeviceByKey(ctx context.Context, domain, jkt string) 
 	return x.reader.DeviceByKey(ctx, domain, jkt)
 }
 
+func (x interceptedReader) Rekeys(ctx context.Context, domain, device string) (r0 []Rekey, err error) {
+	if err = x.before("Rekeys"); err != nil {
+		return r0, err
+	}
+	return x.reader.Rekeys(ctx, domain, device)
+}
+
 func (x interceptedReader) Devices(ctx context.Context, domain, user string) (r0 []Device, err error) {
 	if err = x.before("Devices"); err != nil {
 		return r0, err
@@ -747,6 +763,13 @@ func (x interceptedTx) UpdateDevice(ctx context.Context, d Device) (err error) {
 		return err
 	}
 	return x.tx.UpdateDevice(ctx, d)
+}
+
+func (x interceptedTx) RekeyDevice(ctx context.Context, r Rekey) (err error) {
+	if err = x.before("RekeyDevice"); err != nil {
+		return err
+	}
+	return x.tx.RekeyDevice(ctx, r)
 }
 
 func (x interceptedTx) InsertGrant(ctx context.Context, g Grant) (err error) {

@@ -43,8 +43,12 @@ type Reader interface {
 	// Device returns the device of that id, including a removed one.
 	Device(ctx context.Context, domain, id string) (Device, error)
 
-	// DeviceByKey returns the device of domain, removed or not, that is bound to the key with thumbprint jkt.
+	// DeviceByKey returns the device of domain, removed or not, that is bound to the key with thumbprint jkt, or was until
+	// [Tx.RekeyDevice] replaced the key. Then the device has another JKT.
 	DeviceByKey(ctx context.Context, domain, jkt string) (Device, error)
+
+	// Rekeys returns the replacements of the key of a device, oldest first.
+	Rekeys(ctx context.Context, domain, device string) ([]Rekey, error)
 
 	// Devices returns the devices of domain, including removed ones, oldest first; only those of user if user is not empty.
 	Devices(ctx context.Context, domain, user string) ([]Device, error)

@@ -37,7 +37,7 @@ type Name struct {
 	ReleasedAt time.Time // zero while it is held; a released name is in quarantine
 }
 
-// A Device is one client of a user, bound to one key for its whole life.
+// A Device is one client of a user, bound to one key. Each replacement of the key is a [Rekey].
 type Device struct {
 	Domain string
 	ID     string
@@ -52,6 +52,16 @@ type Device struct {
 	CreatedAt     time.Time
 	RemovedAt     time.Time
 	RemovedReason string
+}
+
+// A Rekey is the replacement of the key of a device by another one. It is never deleted. Both keys are thumbprints like
+// [Device.JKT], and no other device of the domain ever had or gets one of them.
+type Rekey struct {
+	Domain string
+	Device string
+	OldJKT string
+	NewJKT string
+	At     time.Time
 }
 
 // A Grant is a session: one login of one device through one client. Its row carries the refresh state.

@@ -106,7 +106,6 @@ var (
 		"ON u.domain = l.domain AND u.id = l.user_id WHERE l.domain = ? AND l.issuer = ? AND l.subject = ?")
 	selectName        = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND key = ?")
 	selectDevice      = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id = ?")
-	selectDeviceByKey = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND jkt = ?")
 	selectDevices     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, id")
 	selectUserDevices = statement("SELECT " + deviceColumns + " FROM devices INDEXED BY devices_user WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
@@ -179,11 +178,6 @@ func (r *reader) Name(ctx context.Context, domain, key string) (n storage.Name, 
 
 func (r *reader) Device(ctx context.Context, domain, id string) (d storage.Device, err error) {
 	err = r.row(ctx, selectDevice, deviceDest(&d), domain, id)
-	return d, err
-}
-
-func (r *reader) DeviceByKey(ctx context.Context, domain, jkt string) (d storage.Device, err error) {
-	err = r.row(ctx, selectDeviceByKey, deviceDest(&d), domain, jkt)
 	return d, err
 }
 

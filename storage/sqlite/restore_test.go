@@ -150,6 +150,44 @@ func TestRestore(t *testing.T) {
 	}
 }
 
+// TestRestoreKeepsReplacedKeys holds that a device has the key after a restore that it had before, and no former one.
+func TestRestoreKeepsReplacedKeys(t *testing.T) {
+	dir := t.TempDir()
+	path, backup := filepath.Join(dir, "issuer.db"), filepath.Join(dir, "backup.db")
+	s := open(t, path)
+	rekey := func(from, to string) {
+		t.Helper()
+		err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+			return tx.RekeyDevice(ctx, storage.Rekey{Domain: "example.com", Device: "device-before", OldJKT: from, NewJKT: to, At: backupTime})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	issued(t, s, "before")
+	rekey("jkt-before", "second")
+	if err := s.Backup(t.Context(), backup); err != nil {
+		t.Fatalf("Backup = %v, want nil", err)
+	}
+	rekey("second", "third")
+	rekey("third", "fourth")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Restore(t.Context(), path, backup, sqlite.RestoreOptions{}); err != nil {
+		t.Fatalf("Restore = %v, want nil", err)
+	}
+	s = open(t, path)
+	for _, jkt := range []string{"jkt-before", "second", "third", "fourth"} {
+		if d, err := s.DeviceByKey(t.Context(), "example.com", jkt); err != nil || d.ID != "device-before" || d.JKT != "fourth" {
+			t.Errorf("DeviceByKey of %s = %+v, %v, want the device with its fourth key", jkt, d, err)
+		}
+	}
+	if list, err := s.Rekeys(t.Context(), "example.com", "device-before"); err != nil || len(list) != 3 {
+		t.Errorf("Rekeys = %+v, %v, want three", list, err)
+	}
+}
+
 // TestRestoreOverDamage restores where the database of before is gone, or cannot be read any more.
 func TestRestoreOverDamage(t *testing.T) {
 	dir := t.TempDir()

@@ -75,7 +75,6 @@ var (
 	insertLink       = insert("links", linkColumns)
 	insertName       = insert("names", nameColumns)
 	updateName       = update("names", nameColumns, 2)
-	insertDevice     = insert("devices", deviceColumns)
 	updateDevice     = update("devices", deviceColumns, 2)
 )
 
@@ -115,10 +114,6 @@ func (t *tx) InsertName(ctx context.Context, n storage.Name) error {
 
 func (t *tx) UpdateName(ctx context.Context, n storage.Name) error {
 	return t.update(ctx, updateName, 2, nameArgs(n))
-}
-
-func (t *tx) InsertDevice(ctx context.Context, d storage.Device) error {
-	return t.insert(ctx, insertDevice, deviceArgs(d))
 }
 
 func (t *tx) UpdateDevice(ctx context.Context, d storage.Device) error {

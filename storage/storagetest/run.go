@@ -80,6 +80,9 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"NameIsHeldOnce", testNameIsHeldOnce},
 		{"NameStaysTakenWhenReleased", testNameStaysTakenWhenReleased},
 		{"DeviceKeyStaysTakenWhenRemoved", testDeviceKeyStaysTakenWhenRemoved},
+		{"RekeyDevice", testRekeyDevice},
+		{"RekeyDeviceRefused", testRekeyDeviceRefused},
+		{"RekeyOnceInParallel", testRekeyOnceInParallel},
 		{"ActiveDevices", testActiveDevices},
 		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},
 
