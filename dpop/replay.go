@@ -57,14 +57,16 @@ type Replay interface {
 	Spend(ctx context.Context, e Epoch, key [32]byte, until time.Time, source netip.Addr) error
 }
 
-// Kinds of spent tokens. They differ because a proof and a presentation may have the same key and jti.
+// Kinds of spent tokens. They differ because two of different kinds may have the same key and jti.
 const (
 	kindProof        = 0
 	kindPresentation = 1
+	kindRekey        = 2
 )
 
-// replayKey returns the key of a spent proof or presentation: jti is unique among the proofs of one key (RFC 9449 §4.2). The
-// namespace follows its length, and all thumbprints have the same length, so different tuples have different encodings.
+// replayKey returns the key of a spent proof, presentation or statement of a new key: jti is unique among the proofs of one key
+// (RFC 9449 §4.2). The namespace follows its length, and all thumbprints have the same length, so different tuples have different
+// encodings.
 func replayKey(kind byte, namespace, jkt, jti string) [32]byte {
 	var buf [2 + 255 + 43 + 255]byte
 	b := append(buf[:0], kind, byte(len(namespace)))
