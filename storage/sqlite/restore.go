@@ -107,7 +107,8 @@ var carrying = []struct {
 	{"INSERT OR IGNORE INTO rekeys SELECT * FROM old.rekeys o WHERE EXISTS " +
 		"(SELECT 1 FROM devices d WHERE d.domain = o.domain AND d.id = o.device_id)", nil},
 	{"UPDATE OR IGNORE devices SET jkt = o.jkt FROM old.devices o WHERE o.domain = devices.domain AND o.id = devices.id " +
-		"AND EXISTS (SELECT 1 FROM rekeys k WHERE k.domain = devices.domain AND k.device_id = devices.id AND k.old_jkt = devices.jkt)", nil},
+		"AND EXISTS (SELECT 1 FROM rekeys k WHERE k.domain = devices.domain AND k.device_id = devices.id " +
+		"AND k.old_jkt = devices.jkt)", nil},
 	// Devices that were added and removed since: their keys stay refused.
 	{"INSERT OR IGNORE INTO devices SELECT * FROM old.devices o WHERE o.removed_at <> 0 AND EXISTS " +
 		"(SELECT 1 FROM users u WHERE u.domain = o.domain AND u.id = o.user_id)", func(r *Restored) *int64 { return &r.Devices }},

@@ -73,6 +73,8 @@ func testRekeyDeviceRefused(t *testing.T, s storage.Store) {
 		return errors.Join(tx.InsertUser(ctx, user("carol")), tx.InsertDevice(ctx, removed),
 			tx.RekeyDevice(ctx, rekey("alice", "jkt-alice", "jkt-2", 0)))
 	})
+	abroad := rekey("bob", "jkt-bob", "jkt-9", 0)
+	abroad.Domain = "example.org"
 	for name, test := range map[string]struct {
 		rekey storage.Rekey
 		want  error
@@ -85,7 +87,7 @@ func testRekeyDeviceRefused(t *testing.T, s storage.Store) {
 		"to the key of a removed device": {rekey("bob", "jkt-bob", "jkt-carol", 0), storage.ErrConflict},
 		"to a replaced key":              {rekey("bob", "jkt-bob", "jkt-alice", 0), storage.ErrConflict},
 		"to its own replaced key":        {rekey("alice", "jkt-2", "jkt-alice", 0), storage.ErrConflict},
-		"in another domain":              {storage.Rekey{Domain: "example.org", Device: "device-bob", OldJKT: "jkt-bob"}, storage.ErrNotFound},
+		"in another domain":              {abroad, storage.ErrNotFound},
 	} {
 		write(t, s, func(ctx context.Context, tx storage.Tx) error {
 			if err := tx.RekeyDevice(ctx, test.rekey); err != test.want {
