@@ -2,9 +2,9 @@
 // removals.
 //
 // A user is created at the first login with an account at an OpenID provider, and found again by the provider's (iss, sub),
-// never by name or email address. Handles and user ids of a domain share one namespace. A device is bound to one key for
-// ever: [Accounts.DeviceFor] returns the device of a key, and [Accounts.BindDevice] stores it in the transaction that redeems
-// the login.
+// never by name or email address. Handles and user ids of a domain share one namespace. A device is bound to one key:
+// [Accounts.DeviceFor] returns the device of a key, and [Accounts.BindDevice] stores it in the transaction that redeems the login.
+// Only [Accounts.Rekey] replaces the key, and records that.
 //
 // The package knows nothing of OAuth, tokens or HTTP, and writes no log: methods return what their callers record. Revocations
 // are rows of [storage.Revocation]; once they are durable, they are passed to [Config].Revoked.
@@ -35,7 +35,7 @@ var (
 	ErrSignedIn = errors.New("account: another first login has created the user meanwhile")
 	// ErrNoHandle is returned for a first login without a handle.
 	ErrNoHandle = errors.New("account: the provider names no handle")
-	// ErrKeyInUse is returned for a key that is bound to a device of another user or to a removed device.
+	// ErrKeyInUse is returned for a key that is bound to a device of another user or to a removed device, or that was replaced.
 	ErrKeyInUse = errors.New("account: the key belongs to another device")
 	// ErrDeviceID is returned for a device id that a delegate chose and that the domain does not allow.
 	ErrDeviceID = errors.New("account: no id of a device")

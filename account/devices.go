@@ -21,13 +21,13 @@ var plainID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 const reasonRemoved = "device_removed"
 
 // DeviceFor returns the device of the key with thumbprint jkt when user signs in with it: the stored device, or a new one that
-// [Accounts.BindDevice] will store. The error is [ErrKeyInUse] if the key belongs to another user or to a removed device: then
-// the app must make a new key.
+// [Accounts.BindDevice] will store. The error is [ErrKeyInUse] if the key belongs to another user or to a removed device, or if
+// [Accounts.Rekey] replaced it: then the app must make a new key.
 func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string) (storage.Device, error) {
 	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
 	switch {
 	case err == nil:
-		return d, usable(d, user.ID)
+		return d, usable(d, user.ID, jkt)
 	case !errors.Is(err, storage.ErrNotFound):
 		return storage.Device{}, fmt.Errorf("account: find the device of a key: %w", err)
 	}
@@ -60,11 +60,11 @@ func (a *Accounts) DeviceUnder(ctx context.Context, user storage.User, id, jkt, 
 	case d.ID != id || d.Delegation != delegation || d.Number != number:
 		return storage.Device{}, ErrKeyInUse
 	}
-	return d, usable(d, user.ID)
+	return d, usable(d, user.ID, jkt)
 }
 
-// KeyUsable returns [ErrKeyInUse] if the key with thumbprint jkt belongs to a removed device, so that a login with it fails
-// early. Whether the key belongs to another user is known only after the login.
+// KeyUsable returns [ErrKeyInUse] if the key with thumbprint jkt belongs to a removed device or was replaced, so that a login with it
+// fails early. Whether the key belongs to another user is known only after the login.
 func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 	d, err := a.store.DeviceByKey(ctx, domain, jkt)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -72,7 +72,7 @@ func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
 	} else if err != nil {
 		return fmt.Errorf("account: find the device of a key: %w", err)
 	}
-	return usable(d, d.User)
+	return usable(d, d.User, jkt)
 }
 
 // DeviceFits returns [ErrTooManyDevices] if d would be one device too many for its user. Only active devices count: those with a
@@ -113,7 +113,7 @@ func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Devi
 	case isNew:
 	case err != nil:
 		return false, err
-	case usable(there, d.User) != nil:
+	case usable(there, d.User, d.JKT) != nil:
 		return false, ErrKeyInUse
 	case there.ID != d.ID:
 		return false, storage.ErrConflict
@@ -127,8 +127,9 @@ func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Devi
 // SetMaxDevices changes how many active devices a user may have. A user who has more keeps them and cannot add any.
 func (a *Accounts) SetMaxDevices(n int) { a.maxDevices.Store(int64(n)) }
 
-func usable(d storage.Device, user string) error {
-	if d.User != user || !d.RemovedAt.IsZero() {
+// usable returns [ErrKeyInUse] unless d, which has or had the key with thumbprint jkt, is a device of the user with that key.
+func usable(d storage.Device, user, jkt string) error {
+	if d.User != user || !d.RemovedAt.IsZero() || d.JKT != jkt {
 		return ErrKeyInUse
 	}
 	return nil

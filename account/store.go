@@ -12,6 +12,9 @@ type Store interface {
 	// Update runs fn in a transaction. In it, accounts use all of [storage.Tx].
 	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
 
+	// View runs fn on one snapshot. In it, accounts use all of [storage.Reader].
+	View(ctx context.Context, fn func(ctx context.Context, r storage.Reader) error) error
+
 	User(ctx context.Context, domain, id string) (storage.User, error)
 	Users(ctx context.Context, domain, after string, limit int) ([]storage.User, error)
 	Links(ctx context.Context, domain, user string) ([]storage.Link, error)

@@ -141,9 +141,9 @@ func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
 	return tx.InsertGrant(ctx, g.session.grant)
 }
 
-// spentBefore checks a spent code that comes with the right verifier. With the same key, a client repeats its request, and its
-// session goes on. With another key, two parties have the code and the verifier, so one of them is a thief: the session ends.
-// (RFC 6749 §4.1.2 would always end it. Then anybody who sees the redirect could log the user out.)
+// spentBefore checks a spent code that comes with the right verifier. With the same key, or one that the same device had before, a
+// client repeats its request, and its session goes on. With another key, two parties have the code and the verifier, so one of them
+// is a thief: the session ends. (RFC 6749 §4.1.2 would always end it. Then anybody who sees the redirect could log the user out.)
 func (g *codeGrant) spentBefore(ctx context.Context, db Reader, c storage.Code) error {
 	session, _, _, err := db.Session(ctx, c.Grant)
 	if err != nil {
@@ -151,6 +151,12 @@ func (g *codeGrant) spentBefore(ctx context.Context, db Reader, c storage.Code) 
 	}
 	if session.JKT == g.r.proof.JKT {
 		return errCode
+	}
+	switch device, err := db.DeviceByKey(ctx, session.Domain, g.r.proof.JKT); {
+	case err == nil && device.ID == session.Device:
+		return errCode
+	case err != nil && !errors.Is(err, storage.ErrNotFound):
+		return err
 	}
 	return &reuse{session, audit.CodeReused, "code_reused", errCode}
 }

@@ -67,6 +67,7 @@ type Reader interface {
 	Code(ctx context.Context, hash [32]byte) (storage.Code, error)
 	User(ctx context.Context, domain, id string) (storage.User, error)
 	Session(ctx context.Context, id string) (storage.Grant, storage.User, storage.Device, error)
+	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
 }
 
 // Keys sign access tokens.

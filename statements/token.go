@@ -111,7 +111,7 @@ func (s *Service) activeByStatement(ctx context.Context, t *Token) (*Token, erro
 	if t.Device, err = s.cfg.Store.DeviceByKey(ctx, row.Domain, t.Claims.JKT); err != nil {
 		return nil, inactive(err)
 	}
-	if t.Device.Delegation != row.JTI || !t.Device.RemovedAt.IsZero() {
+	if t.Device.Delegation != row.JTI || !t.Device.RemovedAt.IsZero() || t.Device.JKT != t.Claims.JKT {
 		return nil, ErrInactive
 	}
 	return t, nil
@@ -170,11 +170,11 @@ func (s *Service) ownStatus(_ context.Context, l *nested.Layer) (bool, error) {
 }
 
 // revokedLayer tells package nested whether an enclosed token was revoked. Only their issuers know that of foreign tokens. A
-// delegation to the key of a removed device is revoked with the device, whoever signed it.
+// delegation to a key that a device had until it was removed or got another key is revoked, whoever signed it.
 func (s *Service) revokedLayer(ctx context.Context, l *nested.Layer) (bool, error) {
 	if l.Statement != nil && l.Type == nested.TypeDelegation {
-		if removed, err := s.removedKey(ctx, l.Statement.JKT); err != nil || removed {
-			return removed, err
+		if ended, err := s.endedKey(ctx, l.Statement.JKT); err != nil || ended {
+			return ended, err
 		}
 	}
 	var err error
@@ -194,11 +194,11 @@ func (s *Service) revokedLayer(ctx context.Context, l *nested.Layer) (bool, erro
 	return false, err
 }
 
-// removedKey reports whether a key was that of a removed device.
-func (s *Service) removedKey(ctx context.Context, jkt string) (bool, error) {
+// endedKey reports whether a key was that of a device that was removed or has another key now.
+func (s *Service) endedKey(ctx context.Context, jkt string) (bool, error) {
 	for domain := range s.domains {
 		d, err := s.cfg.Store.DeviceByKey(ctx, domain, jkt)
-		if err == nil && !d.RemovedAt.IsZero() {
+		if err == nil && (!d.RemovedAt.IsZero() || d.JKT != jkt) {
 			return true, nil
 		} else if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return false, fmt.Errorf("statements: read the device of a key: %w", err)

@@ -36,6 +36,8 @@ const (
 
 	// DeviceAdded: a key became a new device of a user.
 	DeviceAdded
+	// DeviceRekeyed: a device got another key in place of its old one.
+	DeviceRekeyed
 	// DeviceRemoved: a device was removed. Its sessions ended.
 	DeviceRemoved
 	// DeviceLimitReached: a login was refused because the user has as many devices as allowed.
@@ -90,6 +92,7 @@ var kinds = [ended]struct {
 	ConsentGiven:         {"consent.given", "consent given", false},
 	ConsentDenied:        {"consent.denied", "consent denied", false},
 	DeviceAdded:          {"device.added", "device added", false},
+	DeviceRekeyed:        {"device.rekeyed", "key of a device replaced", false},
 	DeviceRemoved:        {"device.removed", "device removed", false},
 	DeviceLimitReached:   {"device.limit_reached", "device limit reached", false},
 	CodeReused:           {"code.reused", "authorization code used again by another key: session ended", true},

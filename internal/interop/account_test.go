@@ -6,7 +6,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
 	"encoding/json"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -40,7 +42,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		}}
 	}
 	app := holder("im-app", "")
-	flow := app.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}})
+	flow := app.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}, "max_age": {"300"}})
 	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "bob", "password": "bob"})
 	if err != nil {
 		t.Fatal(err)
@@ -161,6 +163,54 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	}
 	send(app, tokens.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusUnauthorized) // not for the issuer alone
 	send(peer, asker.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusForbidden)
+
+	// At last her device gets another key.
+	next := holder("im-app", "")
+	device, statement := newKeyOf(t, ctx, tokens.AccessToken, app, next, issuer)
+	path := "/me/devices/" + device + "/key"
+	const asRekey = "application/im-rekey+jwt"
+	send(app, own.AccessToken, http.MethodPost, path, asRekey, "nonsense", http.StatusBadRequest)
+	send(peer, asker.AccessToken, http.MethodPost, path, asRekey, statement, http.StatusForbidden)
+	first := send(app, own.AccessToken, http.MethodPost, path, asRekey, statement, http.StatusOK)
+	if again := send(app, own.AccessToken, http.MethodPost, path, asRekey, statement, http.StatusOK); !maps.Equal(first, again) {
+		t.Errorf("the second answer = %v, want %v", again, first)
+	}
+	send(app, own.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusUnauthorized)
+	if _, err := next.Token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}}); err != nil {
+		t.Errorf("refresh with the new key = %v", err)
+	}
+}
+
+// newKeyOf returns the id of the device of an access token, and the statement of the key of next that it is to be the device's.
+func newKeyOf(t *testing.T, ctx context.Context, token string, app, next *client.Client, issuer string) (device, statement string) {
+	t.Helper()
+	signer := func(c *client.Client) *dpop.Signer { return c.HTTP.Transport.(*dpop.Transport).Signer }
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims struct{ Device string }
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, issuer+"/nonce", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	statement, err = signer(next).Rekey(dpop.RekeyParams{
+		Audience: issuer, Device: claims.Device, OldJKT: signer(app).JKT(), Nonce: resp.Header.Get("DPoP-Nonce"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, device, _ = strings.Cut(claims.Device, "/")
+	device, _, _ = strings.Cut(device, "@")
+	return device, statement
 }
 
 // signedByHer is half a link that a key of a person's own signs under a delegation.

@@ -229,6 +229,15 @@ func TestAudit(t *testing.T) {
 	wantStatus(t, s.held(t, laptop, own, http.MethodDelete, "/me/delegations/"+delegation, nil), http.StatusNoContent)
 	l.wants(t, "delegation withdrawn", event(audit.StatementWithdrawn, user, stated...))
 
+	replacing := s.rekeyingOf(t, laptop, newDevice(t), held, own)
+	for i := range 2 {
+		wantStatus(t, s.askRekey(t, replacing), http.StatusOK)
+		if i == 0 {
+			l.wants(t, "key of a device replaced", event(audit.DeviceRekeyed, user, session...))
+		}
+	}
+	l.wants(t, "key of a device replaced again")
+
 	about := object{"typ": nested.TypeMove, "sub": held.set.Subject, "moved_to": oldAlice}
 	made, _ := s.attested(t, about)
 	stated = []string{"domain", "example.com", "user", bob.Local(), "statement", made}

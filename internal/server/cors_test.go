@@ -37,6 +37,7 @@ var sharedPaths = map[string]bool{
 	"/me/links":                  true,
 	"/me/links/{id}":             true,
 	"/me/withdrawals":            true,
+	"/me/devices/{id}/key":       true,
 	"/healthz":                   false,
 	"/readyz":                    false,
 }

@@ -108,6 +108,7 @@ func classify(err error) failure {
 		scope   *scopeError
 		taken   *clients.TakenError
 		denied  *httpapi.RefusedError
+		rekey   *rekeyError
 
 		unregistered *unregisteredError
 	)
@@ -161,6 +162,8 @@ func classify(err error) failure {
 	case errors.Is(err, introspect.ErrNotItsName):
 		return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest,
 			description: "The presentation_aud is neither a resource of the caller nor a URI in one of its domains."}
+	case errors.As(err, &rekey):
+		return rekey.failure()
 	case errors.As(err, &unregistered):
 		return failure{status: http.StatusForbidden, code: oauth.CodeUnauthorizedClient,
 			description: "The client is not registered for the scope " + unregistered.scope + "."}

@@ -93,6 +93,7 @@ var flows = []flow{
 			},
 		}}
 	}},
+	{"replacement of the key of a device", stored, 14, rekeyingOnce},
 	{"rename", nil, 9, func(t *testing.T, s *site) []step {
 		s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
 		d := newDevice(t)

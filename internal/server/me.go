@@ -51,7 +51,9 @@ func (s *Server) ownRoutes() []route {
 			route{http.MethodPost, "/me/" + k.path, s.mine(s.state(k)), anyOrigin, eachRequest},
 			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.mine(s.withdraw(k)), anyOrigin, eachRequest})
 	}
-	return append(list, route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest})
+	return append(list,
+		route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest},
+		route{http.MethodPost, "/me/devices/{id}/key", s.rekey, anyOrigin, eachRequest})
 }
 
 // mine serves users with a token for their own account.

@@ -107,6 +107,7 @@ type Server struct {
 	self     *dpop.Resource // the issuer as a resource of its own
 	holders  *dpop.Resource // the same for the holders of any token of the issuer
 	asked    *dpop.Resource // the same for callers of introspection, who may be from a peer
+	rekeying *dpop.Resource // the same for devices that replace their key, also again
 	public   *echo.Echo
 	admin    *echo.Echo
 }
@@ -162,6 +163,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.asked, err = s.newAsked(); err != nil {
+		return nil, err
+	}
+	if s.rekeying, err = s.newRekeying(); err != nil {
 		return nil, err
 	}
 	s.public = s.router(s.publicRoutes())
