@@ -71,6 +71,7 @@ clients:
     grants: [client_credentials]
     scopes: [introspect, introspect:domain, introspect:reason, feed]
     domains: [example.com]
+    resources: ["https://rooms.example.com"]
   - id: bot
     auth: secret
     secret_sha256: ${hash}
@@ -105,6 +106,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Indigo", func(t *testing.T) { indigo(t, ctx, issuer) })
 	t.Run("Page", func(t *testing.T) { page(t, ctx, issuer) })
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
+	t.Run("Introspection", func(t *testing.T) { introspection(t, ctx, issuer) })
 	t.Run("StatusList", func(t *testing.T) { statusLists(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })

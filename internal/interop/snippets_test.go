@@ -57,22 +57,28 @@ func startResource(t *testing.T, ctx context.Context, issuer, name string) strin
 	t.Helper()
 	resource := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/"+name))
 	resource.Env = []string{"ISSUER=" + issuer, "PEER_ID=peer", "PEER_SECRET=" + peerSecret, "AUDIENCE=im:example.com"}
-	resource.Stderr = t.Output()
-	out, err := resource.StdoutPipe()
+	return started(t, resource) + "/hello"
+}
+
+// started starts a program that serves until the test ends, and is then killed. It returns the first line of its output.
+func started(t *testing.T, program *exec.Cmd) string {
+	t.Helper()
+	program.Stderr = t.Output()
+	out, err := program.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := resource.Start(); err != nil {
+	if err := program.Start(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		_ = resource.Process.Kill()
-		_ = resource.Wait() // it was killed
+		_ = program.Process.Kill()
+		_ = program.Wait() // it was killed
 	})
 	line := make([]byte, 256)
 	n, err := out.Read(line)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return strings.TrimSpace(string(line[:n])) + "/hello"
+	return strings.TrimSpace(string(line[:n]))
 }
