@@ -11,22 +11,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/internal/jose"
 )
 
 // IdentityLife is how long an identity may be used after it was signed.
 const IdentityLife = time.Minute
-
-// An Identity says who sent a request that was let through.
-type Identity struct {
-	// User, Handle and Device are URIs. For a service, User is its client id and the others are empty.
-	User, Handle, Device string
-	// Domain is the domain of the user, Issuer the issuer of the access token. HomeIssuer is the issuer of the user's own domain if the
-	// token was exchanged there, and empty otherwise.
-	Domain, Issuer, HomeIssuer string
-	ClientID                   string
-	Scope                      []string
-}
 
 // identityClaims are the claims of an `im-identity+jwt`.
 type identityClaims struct {
@@ -39,6 +29,8 @@ type identityClaims struct {
 	TokenIssuer string `json:"token_iss,omitempty"`
 	HomeIssuer  string `json:"home_iss,omitempty"`
 	ClientID    string `json:"client_id,omitempty"`
+	Service     bool   `json:"service,omitempty"`
+	Actor       string `json:"actor,omitempty"`
 	Scope       string `json:"scope,omitempty"`
 	Method      string `json:"htm"`
 	PathHash    string `json:"path_hash"`
@@ -127,11 +119,15 @@ func (s *Signer) JWKS() []byte { return s.jwks }
 func (s *Signer) Issuer() string { return s.issuer }
 
 // Sign returns an identity for one request to the upstream with that name. It expires after [IdentityLife].
-func (s *Signer) Sign(id *Identity, upstream string, t Target) (string, error) {
-	now := s.now().Unix()
+func (s *Signer) Sign(id *gateway.Identity, upstream string, t Target) (string, error) {
+	now, subject := s.now().Unix(), id.User
+	if id.Service {
+		subject = id.ClientID
+	}
 	payload, err := json.Marshal(identityClaims{
-		Issuer: s.issuer, Subject: id.User, Audience: upstream, Handle: id.Handle, Device: id.Device, Domain: id.Domain,
-		TokenIssuer: id.Issuer, HomeIssuer: id.HomeIssuer, ClientID: id.ClientID, Scope: strings.Join(id.Scope, " "),
+		Issuer: s.issuer, Subject: subject, Audience: upstream, Handle: id.Handle, Device: id.Device, Domain: id.Domain,
+		TokenIssuer: id.Issuer, HomeIssuer: id.HomeIssuer, ClientID: id.ClientID,
+		Service: id.Service, Actor: id.Actor, Scope: strings.Join(id.Scope, " "),
 		Method: t.Method, PathHash: pathHash(t.Path),
 		IssuedAt: now, Expires: now + int64(IdentityLife/time.Second), ID: rand.Text(),
 	})

@@ -18,13 +18,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/gateway/forwardauth"
 	"github.com/imidentity/issuer/internal/jose"
 )
 
 var (
 	now   = time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)
-	alice = forwardauth.Identity{
+	alice = gateway.Identity{
 		User: "im:u1@b.example;id-type=user", Handle: "im:%40alice@b.example", Device: "im:u1/d1@b.example", Domain: "b.example",
 		Issuer: "https://id.b.example", ClientID: "app", Scope: []string{"im:handle", "im:device"},
 	}
@@ -70,9 +71,11 @@ func TestIdentity(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	service := forwardauth.Identity{User: "bridge", Issuer: "https://id.b.example", ClientID: "bridge"}
+	service := gateway.Identity{Issuer: "https://id.b.example", ClientID: "bridge", Service: true}
+	bot := alice
+	bot.Actor = "bridge"
 	for name, key := range map[string]crypto.Signer{"ES256": ecKey(t), "EdDSA": edKey} {
-		for _, id := range []forwardauth.Identity{alice, service} {
+		for _, id := range []gateway.Identity{alice, service, bot} {
 			s := newSigner(t, key)
 			token, err := s.Sign(&id, "rooms", rooms)
 			if err != nil {
@@ -184,6 +187,7 @@ func TestOpenIdentityClaims(t *testing.T) {
 		"no jti":          sign("im-identity+jwt", map[string]any{"jti": nil}),
 		"no path":         sign("im-identity+jwt", map[string]any{"path_hash": nil}),
 		"two audiences":   sign("im-identity+jwt", map[string]any{"aud": []string{"rooms", "files"}}),
+		"service: 1":      sign("im-identity+jwt", map[string]any{"service": 1}),
 		"a number":        sign("im-identity+jwt", map[string]any{"handle": 7}),
 		"another case":    sign("im-identity+jwt", map[string]any{"SUB": "im:mallory@b.example;id-type=user"}),
 	} {

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
@@ -45,7 +46,7 @@ type Expected struct {
 
 // OpenRequest opens the identity in the header of a request that the proxy forwarded with an unchanged path. If the proxy changes the
 // path, use [OpenIdentity] with the public one.
-func OpenRequest(r *http.Request, e Expected) (*Identity, error) {
+func OpenRequest(r *http.Request, e Expected) (*gateway.Identity, error) {
 	values := r.Header[IdentityHeader]
 	if len(values) != 1 {
 		return nil, fmt.Errorf("%w: %d headers %s", ErrIdentity, len(values), IdentityHeader)
@@ -54,12 +55,13 @@ func OpenRequest(r *http.Request, e Expected) (*Identity, error) {
 	return OpenIdentity(r.Context(), values[0], e)
 }
 
-// OpenIdentity verifies an `im-identity+jwt` and returns what it says. The errors are [ErrIdentity] and [ErrKeys].
+// OpenIdentity verifies an `im-identity+jwt` and returns what it says: the names, the scope and the issuers of the identity, not what is
+// known about the login and the token. The errors are [ErrIdentity] and [ErrKeys].
 //
 // It checks the type, the signature by a key of the gateway, issuer, audience, times, method and path. It does not remember
 // identities: for a minute one can be sent again with a request of the same method and path, by those who can reach the service beside
 // the proxy.
-func OpenIdentity(ctx context.Context, token string, e Expected) (*Identity, error) {
+func OpenIdentity(ctx context.Context, token string, e Expected) (*gateway.Identity, error) {
 	if e.Issuer == "" || e.Upstream == "" || e.Keys == nil {
 		return nil, errors.New("forwardauth: Expected needs an issuer, an upstream and keys")
 	}
@@ -81,23 +83,23 @@ func OpenIdentity(ctx context.Context, token string, e Expected) (*Identity, err
 }
 
 // read reads and checks the claims of a verified identity.
-func (e *Expected) read(payload []byte) (*Identity, error) {
+func (e *Expected) read(payload []byte) (*gateway.Identity, error) {
 	var (
-		id                      Identity
+		id                      gateway.Identity
 		issuer, audience, scope string
-		method, hash, jti       string
+		subject, method, hash   string
+		jti                     string
 		issued, expires         time.Time
-		want                    = pathHash(e.Path)
-		refused                 = func(words string) error { return fmt.Errorf("%w: %s", ErrIdentity, words) }
-		now                     = time.Now
 	)
+	now := time.Now
 	if e.Now != nil {
 		now = e.Now
 	}
+	refused := func(words string) error { return fmt.Errorf("%w: %s", ErrIdentity, words) }
 	err := jose.ReadMembers(payload,
 		jose.Member{Name: "iss", Text: &issuer, Required: true},
 		jose.Member{Name: "aud", Text: &audience, Required: true},
-		jose.Member{Name: "sub", Text: &id.User, Required: true},
+		jose.Member{Name: "sub", Text: &subject, Required: true},
 		jose.Member{Name: "htm", Text: &method, Required: true},
 		jose.Member{Name: "path_hash", Text: &hash, Required: true},
 		jose.Member{Name: "iat", Date: &issued, Required: true},
@@ -109,6 +111,13 @@ func (e *Expected) read(payload []byte) (*Identity, error) {
 		jose.Member{Name: "token_iss", Text: &id.Issuer},
 		jose.Member{Name: "home_iss", Text: &id.HomeIssuer},
 		jose.Member{Name: "client_id", Text: &id.ClientID},
+		jose.Member{Name: "service", Read: func(raw []byte) error {
+			if id.Service = string(raw) == "true"; !id.Service && string(raw) != "false" {
+				return errors.New("not a boolean")
+			}
+			return nil
+		}},
+		jose.Member{Name: "actor", Text: &id.Actor},
 		jose.Member{Name: "scope", Text: &scope},
 	)
 	at := now()
@@ -119,12 +128,15 @@ func (e *Expected) read(payload []byte) (*Identity, error) {
 		return nil, refused("another issuer")
 	case audience != e.Upstream:
 		return nil, refused("for another service")
-	case method != e.Method || hash != want:
+	case method != e.Method || hash != pathHash(e.Path):
 		return nil, refused("for another request")
 	case !at.Before(expires.Add(identitySkew)):
 		return nil, refused("expired")
 	case issued.After(at.Add(identitySkew)) || expires.Sub(issued) > IdentityLife:
 		return nil, refused("not made now, or for too long")
+	}
+	if !id.Service {
+		id.User = subject
 	}
 	id.Scope = strings.Fields(scope)
 	return &id, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/gateway"
 )
 
 // A Kind is a kind of proxy: it decides where a [Reader] finds the request that the proxy asks about.
@@ -50,25 +51,13 @@ func (t Target) URL() string { return t.Origin + t.Path }
 
 // A TargetError is the error of a question that is refused before any policy is looked at. The answer to each is 403.
 type TargetError struct {
-	// Reason is one of ReasonProxy, ReasonHeaders, ReasonOrigin and ReasonTarget.
-	Reason string
+	// Reason is ReasonProxy, ReasonHeaders, [gateway.ReasonOrigin] or [gateway.ReasonTarget].
+	Reason gateway.Reason
 	// Text says what is wrong, in words that are fit for the client.
 	Text string
 }
 
 func (e *TargetError) Error() string { return "forwardauth: " + e.Text }
-
-// The reasons of a [TargetError].
-const (
-	// ReasonProxy: the question does not come from an address of a trusted proxy.
-	ReasonProxy = "proxy_not_listed"
-	// ReasonHeaders: a header of the proxy is missing, repeated or malformed.
-	ReasonHeaders = "proxy_headers"
-	// ReasonOrigin: the scheme and host are not one of the public origins.
-	ReasonOrigin = "origin"
-	// ReasonTarget: the request target is not in normal form.
-	ReasonTarget = "target"
-)
 
 // Config configures a [Reader].
 type Config struct {
@@ -147,7 +136,7 @@ func (r *Reader) asked(q *http.Request) (method, target, proto, host string, err
 	if r.cfg.Proxy == Envoy {
 		target, ok := strings.CutPrefix(q.RequestURI, VerifyPath)
 		if !ok {
-			return "", "", "", "", &TargetError{ReasonTarget, "the request target does not begin with the path of this service"}
+			return "", "", "", "", &TargetError{gateway.ReasonTarget, "the request target does not begin with the path of this service"}
 		}
 		proto, err := one(q.Header, r.in.proto)
 		return q.Method, target, proto, q.Host, err
@@ -182,24 +171,38 @@ func (r *Reader) direct(q *http.Request, source netip.Addr) (Target, error) {
 		proto = "https"
 	}
 	t, err := r.target(q.Method, q.RequestURI, proto, q.Host, source)
-	if wrong := (*TargetError)(nil); errors.As(err, &wrong) && wrong.Reason == ReasonOrigin && proto == "http" {
+	if wrong := (*TargetError)(nil); errors.As(err, &wrong) && wrong.Reason == gateway.ReasonOrigin && proto == "http" {
 		return r.target(q.Method, q.RequestURI, "https", q.Host, source) // something in front ends TLS
 	}
 	return t, err
 }
 
+// Parse returns the request with a method and a public URL, for questions that come from no proxy. The error is a *[TargetError].
+func (r *Reader) Parse(method, url string) (Target, error) {
+	proto, rest, _ := strings.Cut(url, "://")
+	end := strings.IndexAny(rest, "/?#")
+	if end < 0 {
+		end = len(rest)
+	}
+	path := rest[end:]
+	if path == "" {
+		path = "/"
+	}
+	return r.target(method, path, proto, rest[:end], netip.Addr{})
+}
+
 // target checks the parts of a request.
 func (r *Reader) target(method, target, proto, host string, source netip.Addr) (Target, error) {
 	if !isMethod(method) {
-		return Target{}, &TargetError{ReasonTarget, "the method is not accepted"}
+		return Target{}, &TargetError{gateway.ReasonTarget, "the method is not accepted"}
 	}
 	path, err := normalPath(target)
 	if err != nil {
-		return Target{}, &TargetError{ReasonTarget, err.Error()}
+		return Target{}, &TargetError{gateway.ReasonTarget, err.Error()}
 	}
 	origin, ok := r.origin(proto, host)
 	if !ok {
-		return Target{}, &TargetError{ReasonOrigin, "the host of the request is not one that is served here"}
+		return Target{}, &TargetError{gateway.ReasonOrigin, "the host of the request is not one that is served here"}
 	}
 	return Target{Method: method, Origin: origin, Path: path, Source: source}, nil
 }

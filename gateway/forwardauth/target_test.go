@@ -13,6 +13,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/gateway/forwardauth"
 )
 
@@ -99,7 +100,7 @@ func TestReadRefusesTargets(t *testing.T) {
 	} {
 		for _, kind := range everyKind {
 			got, err := newReader(t, kind).Read(question(kind, "GET", "https", "chat.a.example", target))
-			if want := reason(t, err); want != forwardauth.ReasonTarget && !(target == "" && want == forwardauth.ReasonHeaders) {
+			if want := reason(t, err); want != gateway.ReasonTarget && !(target == "" && want == forwardauth.ReasonHeaders) {
 				t.Errorf("%s: Read(%q) = %v, %v, want a refusal of the target", kind, target, got, err)
 			}
 		}
@@ -107,7 +108,7 @@ func TestReadRefusesTargets(t *testing.T) {
 }
 
 // reason returns the reason of an error of Read.
-func reason(t *testing.T, err error) string {
+func reason(t *testing.T, err error) gateway.Reason {
 	t.Helper()
 	if err == nil {
 		return ""
@@ -122,7 +123,7 @@ func reason(t *testing.T, err error) string {
 func TestReadRefusesMethods(t *testing.T) {
 	for _, method := range []string{"CONNECT", "GET /", "GÉT", "G\nET", "GET,POST", strings.Repeat("A", 33)} {
 		for _, kind := range everyKind {
-			if _, err := newReader(t, kind).Read(question(kind, method, "https", "chat.a.example", "/")); reason(t, err) != forwardauth.ReasonTarget {
+			if _, err := newReader(t, kind).Read(question(kind, method, "https", "chat.a.example", "/")); reason(t, err) != gateway.ReasonTarget {
 				t.Errorf("%s: Read(%q) = %v, want a refusal", kind, method, err)
 			}
 		}
@@ -142,7 +143,7 @@ func TestReadRefusesOrigins(t *testing.T) {
 			if kind == forwardauth.Direct && v[0] != "https" || v[1] == "chat.a.example:" {
 				continue // it has no other schemes; an empty port is the default one
 			}
-			if got, err := newReader(t, kind).Read(question(kind, "GET", v[0], v[1], "/")); reason(t, err) != forwardauth.ReasonOrigin {
+			if got, err := newReader(t, kind).Read(question(kind, "GET", v[0], v[1], "/")); reason(t, err) != gateway.ReasonOrigin {
 				t.Errorf("%s: Read(%s://%s) = %v, %v, want a refusal of the origin", kind, v[0], v[1], got, err)
 			}
 		}

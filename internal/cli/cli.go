@@ -44,6 +44,7 @@ type commands struct {
 	Presentation presentationCmd `cmd:"" help:"Print a presentation, which shows a chat server who holds a token."`
 	SASLHelper   saslHelperCmd   `cmd:"" name:"sasl-helper" help:"Verify for a chat server who signs in with a token."`
 	Assertion    assertionCmd    `cmd:"" help:"Print a client assertion, for use with curl."`
+	Gateway      gatewayCmd      `cmd:"" help:"Let only requests with a valid token through to your services."`
 	Nested       nestedCmd       `cmd:"" help:"Explain tokens with several subjects."`
 	ID           idCmd           `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
 	Completion   completionCmd   `cmd:"" help:"Print a completion script for a shell."`

@@ -137,18 +137,23 @@ func (c *serveCmd) follow(ctx context.Context, s *streams, instance *issuer.Inst
 		if err == nil {
 			err = instance.Reload(cfg)
 		}
-		var faults config.Errors
-		if errors.As(err, &faults) {
-			for _, e := range faults {
-				log.Error("settings", slog.Any("error", e))
-			}
-		} else if err != nil {
-			log.Error("settings", slog.Any("error", err))
-		}
-		if err != nil {
-			log.Error("settings not read again: the previous settings stay in effect")
-		}
+		logUnread(log, err)
 	}
+}
+
+// logUnread logs why settings were not read again; nil logs nothing.
+func logUnread(log *slog.Logger, err error) {
+	if err == nil {
+		return
+	}
+	if faults := (config.Errors)(nil); errors.As(err, &faults) {
+		for _, e := range faults {
+			log.Error("settings", slog.Any("error", e))
+		}
+	} else {
+		log.Error("settings", slog.Any("error", err))
+	}
+	log.Error("settings not read again: the previous settings stay in effect")
 }
 
 func (c *serveCmd) dev(ctx context.Context, s *streams) error {
@@ -246,11 +251,16 @@ func (c *serveCmd) announce(a addresses) error {
 	if err != nil {
 		return err
 	}
-	temp := c.AddrFile + ".part"
+	return writeAddresses(c.AddrFile, body)
+}
+
+// writeAddresses writes an address file, so that its readers see the whole of it or nothing.
+func writeAddresses(file string, body []byte) error {
+	temp := file + ".part"
 	if err := os.WriteFile(temp, append(body, '\n'), 0o600); err != nil {
 		return fmt.Errorf("write the address file: %w", err)
 	}
-	return os.Rename(temp, c.AddrFile)
+	return os.Rename(temp, file)
 }
 
 // load reads a settings file. Its error is a [config.Errors] for mistakes in the file.

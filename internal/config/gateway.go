@@ -72,6 +72,8 @@ type Home struct {
 	Secret     Secret
 	KeyFile    string        `key:"key_file"`
 	Key        crypto.Signer `json:"-"`
+	// Feed follows the revocations of the issuer, so that they end tokens at once. The client then has the scope feed.
+	Feed bool `key:"feed"`
 }
 
 // A GatewayIdentity is what identities for the services are signed with.

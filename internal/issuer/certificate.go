@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imidentity/issuer/internal/follow"
 	"github.com/imidentity/issuer/internal/secretfile"
 )
 
@@ -98,6 +99,26 @@ func (c *certificate) use(cert, key []byte, err error) error {
 			slog.Time("not_after", pair.Leaf.NotAfter))
 	}
 	return nil
+}
+
+// A Certificate is the TLS certificate of a server that is not an issuer's. It is read again when its files change.
+type Certificate struct{ *certificate }
+
+// OpenCertificate reads a certificate, which must be valid. Without a file name it returns nil.
+func OpenCertificate(certFile, keyFile string, log *slog.Logger) (*Certificate, error) {
+	c, err := openCertificate(certFile, keyFile, log)
+	if c == nil || err != nil {
+		return nil, err
+	}
+	return &Certificate{c}, nil
+}
+
+// TLS returns the server's TLS settings.
+func (c *Certificate) TLS() *tls.Config { return c.config() }
+
+// Follow reads the files again when they change, until ctx ends.
+func (c *Certificate) Follow(ctx context.Context) {
+	follow.New(follow.Config{Name: "following the certificate", Do: c.look, Interval: certificateEvery, Later: true}).Run(ctx)
 }
 
 // files reads certificate and key. It refuses a key that others have access to.

@@ -59,6 +59,22 @@ func openRedis(ctx context.Context, cfg *config.Config, now func() time.Time) (*
 	return redis.Open(ctx, string(cfg.RedisURL), redis.Options{Prefix: "issuer-dpop", Now: now})
 }
 
+// OpenGatewayReplay opens the store of spent proofs of a gateway: on the Redis server at url, which several gateways share, or in memory
+// with a capacity if url is empty. It returns how to close the store.
+func OpenGatewayReplay(
+	ctx context.Context, url string, capacity int, now func() time.Time,
+) (dpop.Replay, func() error, error) {
+	if url == "" {
+		m, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Capacity: capacity, Now: now})
+		return m, func() error { return nil }, err
+	}
+	r, err := redis.Open(ctx, url, redis.Options{Prefix: "gateway-dpop", Now: now})
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, r.Close, nil
+}
+
 // OpenBulk opens the database of an issuer that does not run, for a program that writes many rows and can start again: a loss of
 // power may undo the last updates.
 func OpenBulk(ctx context.Context, cfg *config.Config) (storage.Store, error) {

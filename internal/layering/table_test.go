@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	// Libraries for other programs, too (see light).
 	"claims":     {"internal/jose"},
 	"dpop":       {"internal/errtext", "internal/jose"},
-	"trust":      {"claims", "internal/bucket", "internal/fetch", "internal/jose", "internal/published"},
+	"trust":      {"claims", "internal/fetch", "internal/jose", "internal/published"},
 	"nested":     {"claims", "internal/jose"},
 	"introspect": {"claims", "dpop", "feed", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
@@ -71,9 +71,13 @@ var arrows = map[string][]string{
 		"oauth", "revocation", "signin", "statements", "storage", "types/api", "web",
 	},
 	"internal/issuer": {all},
+	"internal/edge": {
+		"claims", "dpop", "feed", "gateway", "gateway/forwardauth", "internal/assertion", "internal/client", "internal/config", "internal/fetch",
+		"internal/issuer", "internal/jose", "introspect", "nested", "statuslist", "trust",
+	},
 	"internal/cli": {
 		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
-		"internal/fetch",
+		"internal/edge", "internal/fetch",
 		"internal/issuer", "internal/jose", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "web",
 	},
 	"internal/doctor": {

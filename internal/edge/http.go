@@ -1,0 +1,97 @@
+package edge
+
+import (
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/gateway"
+	"github.com/imidentity/issuer/gateway/forwardauth"
+)
+
+// JWKSPath is the path of the keys of identities.
+const JWKSPath = "/jwks"
+
+const headerID = "X-Request-Id"
+
+// A call is a request that is being answered.
+type call struct {
+	id    string
+	start time.Time
+}
+
+// ServeHTTP answers requests at the public address: the questions of proxies or, with an upstream, the requests of clients.
+func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s := i.state.Load()
+	c := &call{id: rand.Text()[:16], start: time.Now()}
+	h := w.Header()
+	h.Set(headerID, c.id)
+	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	switch {
+	case r.URL.Path == JWKSPath && read:
+		h.Set("Content-Type", "application/jwk-set+json")
+		h.Set("Cache-Control", "max-age=300")
+		_, _ = w.Write(s.signer.JWKS()) // an error means that the client has disconnected
+	case r.URL.Path == forwardauth.MetadataPath && read:
+		origin, ok := s.reader.Origin(r)
+		if !ok {
+			http.Error(w, "The host of the request is not one that is served here.", http.StatusForbidden)
+			return
+		}
+		s.metadata.Write(w, origin)
+	case s.proxy != nil:
+		a := s.handler.Ask(r)
+		i.report(r.Context(), c, a)
+		s.proxy.Forward(w, r, a)
+	case r.URL.Path == forwardauth.VerifyPath, strings.HasPrefix(r.URL.Path, forwardauth.VerifyPath+"/"):
+		a := s.handler.Ask(r)
+		i.report(r.Context(), c, a)
+		a.Write(w)
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+// report logs and counts a decision. The log has the path of the route and never that of the request, which may name people.
+func (i *Instance) report(ctx context.Context, c *call, a *forwardauth.Answer) {
+	d := &a.Decision
+	took := time.Since(c.start)
+	i.metrics.decided(a, took)
+	level := slog.LevelInfo
+	if d.Outcome == gateway.Unknown {
+		level = slog.LevelWarn
+	}
+	if !i.log.Enabled(ctx, level) {
+		return
+	}
+	attrs := []slog.Attr{
+		slog.String("id", c.id), slog.String("outcome", d.Outcome.String()), slog.String("reason", string(d.Reason)),
+		slog.String("method", logged(a.Target.Method)), slog.String("origin", a.Target.Origin),
+	}
+	if a.Route != nil {
+		attrs = append(attrs, slog.String("route", a.Route.Path), slog.String("upstream", a.Route.Upstream))
+	}
+	if d.Issuer != "" {
+		attrs = append(attrs, slog.String("issuer", d.Issuer))
+	}
+	if d.Shadowed {
+		attrs = append(attrs, slog.Bool("shadowed", true))
+	}
+	if d.Err != nil {
+		attrs = append(attrs, slog.Any("error", d.Err))
+	}
+	attrs = append(attrs, slog.Float64("duration_ms", float64(took.Microseconds())/1000))
+	i.log.LogAttrs(ctx, level, "decision", attrs...)
+}
+
+// logged returns a method for the log, which has only known ones.
+func logged(method string) string {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodOptions, "":
+		return method
+	}
+	return "other"
+}

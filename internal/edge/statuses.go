@@ -1,0 +1,52 @@
+package edge
+
+import (
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/fetch"
+	"github.com/imidentity/issuer/statuslist"
+)
+
+// newStatuses makes the reader of status lists.
+func newStatuses(s *state, policy fetch.Policy, client *http.Client, now func() time.Time) (*statuslist.Reader, error) {
+	policy.AllowAnyPort = s.cfg.Development
+	foreign, err := fetch.NewForeignClient(policy)
+	if err != nil {
+		return nil, err
+	}
+	return statuslist.NewReader(statuslist.ReaderConfig{
+		Keys: s.table, AllowHTTP: s.cfg.Development, Now: now,
+		Client: &http.Client{
+			Transport: byOrigin{origins: issuerOrigins(s.cfg), listed: client.Transport, foreign: foreign.Transport},
+			Timeout:   client.Timeout, CheckRedirect: client.CheckRedirect,
+		},
+	})
+}
+
+// A byOrigin sends requests for the origins of issuers in the settings as the settings allow, and others under the strictest rules: their
+// URLs come from tokens.
+type byOrigin struct {
+	origins         map[string]bool
+	listed, foreign http.RoundTripper
+}
+
+// RoundTrip sends a request.
+func (t byOrigin) RoundTrip(r *http.Request) (*http.Response, error) {
+	if t.origins[r.URL.Scheme+"://"+r.URL.Host] {
+		return t.listed.RoundTrip(r)
+	}
+	return t.foreign.RoundTrip(r)
+}
+
+func issuerOrigins(cfg *config.Gateway) map[string]bool {
+	origins := make(map[string]bool)
+	for _, p := range cfg.Peers {
+		if u, err := url.Parse(p.Issuer); err == nil && u.Host != "" {
+			origins[u.Scheme+"://"+u.Host] = true
+		}
+	}
+	return origins
+}
