@@ -3,18 +3,34 @@
 // A [Table] is made from configured peers. The keys of a peer are configured too, or are fetched by way of the issuer's metadata
 // (RFC 8414) and cached. An issuer is trusted for the domains that it is listed with and for no others, whatever its tokens say.
 //
-// A refusal differs from an outage: [ErrUntrusted], [ErrSuspended], [ErrForeignDomain] and [ErrUnknownKey] are final, and
-// [ErrUnavailable] means that an issuer could not be asked, so that the same question may have another answer in a minute.
-// Signatures and claims are not checked here.
+// # Discovery
+//
+// The issuer of a peer may also be discovered. It must be named in both directions: the domain names it at [DocumentPath], and the
+// member im_domains_supported of its metadata names the domain. Domains that are not listed are discovered only if [Config.Open]
+// admits them. A configured issuer, or key set, always wins.
+//
+// The first issuers that are found are pinned. A domain that wants another issuer names both for [Config.Overlap]. An issuer that comes
+// instead of the pinned ones is never believed, until an operator lists it or calls [Table.Forget]; the pinned ones are not believed
+// either while the domain does not name them. A domain whose document cannot be read keeps its issuers for [Config.Pinned].
+//
+// Call [Table.Speaks] with the domain of a token before [Table.Key]: only a domain leads to an issuer. For the issuers of listed
+// domains, Key finds them by itself.
+//
+// # Refusals and outages
+//
+// A refusal differs from an outage: [ErrUntrusted], [ErrSuspended], [ErrForeignDomain], [ErrChanged] and [ErrUnknownKey] are final, and
+// [ErrUnavailable] means that an issuer or a domain could not be asked, so that the same question may have another answer in a
+// minute. Signatures and claims are not checked here.
 package trust
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
-	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -25,8 +41,8 @@ import (
 	"github.com/imidentity/issuer/internal/published"
 )
 
-// ErrUnavailable is returned if the keys of an issuer cannot be known now: the issuer does not answer, or was asked so recently
-// that it is not asked again. It says nothing about any token.
+// ErrUnavailable is returned if the keys of an issuer, or the issuers of a domain, cannot be known now: the party does not answer, was
+// asked so recently that it is not asked again, or too many others are new. It says nothing about any token.
 var ErrUnavailable = errors.New("trust: the keys of the issuer are not available")
 
 // The refusals. Those about issuers and keys wrap [claims.ErrIssuer], the one about domains wraps [claims.ErrDomain], so that the
@@ -36,6 +52,8 @@ var (
 	ErrSuspended     error = refusal{"trust: the peer is suspended", claims.ErrIssuer}
 	ErrUnknownKey    error = refusal{"trust: the issuer publishes no such key", claims.ErrIssuer}
 	ErrForeignDomain error = refusal{"trust: the issuer does not speak for this domain", claims.ErrDomain}
+	// ErrChanged is about an issuer that a domain names, but that is not believed: it came instead of the pinned one, or lately.
+	ErrChanged error = refusal{"trust: the domain names another issuer than before", claims.ErrDomain}
 )
 
 type refusal struct {
@@ -50,7 +68,7 @@ func (r refusal) Unwrap() error { return r.kind }
 type Peer struct {
 	// Domain is the domain, in any spelling.
 	Domain string
-	// Issuer is the URL of the issuer, exactly as in `iss`.
+	// Issuer is the URL of the issuer, exactly as in `iss`. Empty means that it is discovered.
 	Issuer string
 	// JWKS is the issuer's JWK Set (RFC 7517 §5). Empty means that it is fetched from the place that the issuer's metadata names.
 	// It is the same for all peers with one issuer.
@@ -61,21 +79,39 @@ type Peer struct {
 
 // Defaults for the zero values of [Config].
 const (
-	DefaultFresh = published.DefaultFresh
-	DefaultStale = published.DefaultStale
+	DefaultFresh   = published.DefaultFresh
+	DefaultStale   = published.DefaultStale
+	DefaultPinned  = 72 * time.Hour
+	DefaultOverlap = 24 * time.Hour
 )
 
 // Config configures a [Table].
 type Config struct {
 	Peers []Peer
-	// Client sends requests to the configured issuers. Nil means the strictest client of internal/fetch.
+	// Open admits domains that are not among Peers. Nil admits none.
+	Open *Open
+	// Client sends requests to the configured issuers and to the domains of peers. Nil means the strictest client of internal/fetch.
 	Client *http.Client
-	// ForeignClient fetches key sets that metadata places at another origin than the issuer's. Nil means the strictest client.
+	// ForeignClient sends requests to URLs of other parties: key sets that metadata places at another origin than the issuer's, issuers
+	// that domains name, and domains that are not listed. Nil means the strictest client.
 	ForeignClient *http.Client
-	// Fresh is how long fetched keys are used before they are fetched again. Zero means [DefaultFresh].
+	// Fresh is how long fetched keys and documents are used before they are fetched again. Zero means [DefaultFresh].
 	Fresh time.Duration
-	// Stale is how long they are used while the issuer does not answer. Zero means [DefaultStale].
+	// Stale is how long keys are used while the issuer does not answer. Zero means [DefaultStale].
 	Stale time.Duration
+	// Ahead is how long before the end of Fresh what is in use is fetched again, in the background, so that no caller waits for it. In an
+	// outage, too, callers then use what is still valid without waiting. Zero means never: the first caller waits.
+	Ahead time.Duration
+	// Pinned is how long a domain keeps the issuers that it named while its document cannot be read. Zero means [DefaultPinned].
+	Pinned time.Duration
+	// Overlap is how long a domain must name another issuer beside a pinned one until that is pinned too. Zero means [DefaultOverlap].
+	Overlap time.Duration
+	// PinFile is the file that stores the pins. Empty means that they last as long as the table.
+	PinFile string
+	// Previous is a table that the new one replaces. Its pins, and suspensions by [Table.Suspend] of domains that the new one knows, go on.
+	Previous *Table
+	// Log receives the pins that are made, and changes of issuers. Nil discards them.
+	Log *slog.Logger
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Development also accepts domains that are reserved for tests, and issuers with http URLs.
@@ -90,6 +126,8 @@ type Table struct {
 
 	suspending sync.Mutex // held while suspended is replaced
 	suspended  atomic.Pointer[map[string]bool]
+
+	discovery *discovery // nil: the issuers of all domains are configured
 }
 
 // A peer is an issuer that is listed for a domain.
@@ -121,6 +159,7 @@ func NewTable(cfg Config) (*Table, error) {
 	}
 	t := &Table{domains: make(map[string][]peer), issuers: make(map[string]*issuer)}
 	t.suspended.Store(new(map[string]bool))
+	discovered := make(map[string]Peer)
 	given := make(map[string]string) // the configured key sets, by issuer
 	for i, p := range cfg.Peers {
 		domain, err := claims.CheckDomain(p.Domain, cfg.Development)
@@ -129,6 +168,16 @@ func NewTable(cfg Config) (*Table, error) {
 		}
 		if slices.ContainsFunc(t.domains[domain], func(l peer) bool { return l.issuer == p.Issuer }) {
 			return nil, fmt.Errorf("trust: peer %d: %s is listed twice with this issuer", i+1, domain)
+		}
+		if _, twice := discovered[domain]; twice || p.Issuer == "" && t.domains[domain] != nil {
+			return nil, fmt.Errorf("trust: peer %d: %s is listed without an issuer, and again", i+1, domain)
+		}
+		if p.Issuer == "" {
+			if len(p.JWKS) > 0 {
+				return nil, fmt.Errorf("trust: peer %d: keys without their issuer", i+1)
+			}
+			discovered[domain] = p
+			continue
 		}
 		known := t.issuers[p.Issuer]
 		if known == nil {
@@ -147,21 +196,56 @@ func NewTable(cfg Config) (*Table, error) {
 			known.domains = append(known.domains, domain)
 		}
 	}
+	if err := t.follow(&cfg, discovered); err != nil {
+		return nil, err
+	}
 	return t, nil
 }
 
+// follow makes the discovery of the domains without a configured issuer, and takes over from an earlier table.
+func (t *Table) follow(cfg *Config, discovered map[string]Peer) error {
+	if len(discovered) > 0 || cfg.Open != nil {
+		gate, err := newGate(cfg.Open, cfg.Development, cfg.Now)
+		if err != nil {
+			return err
+		}
+		d := &discovery{
+			Config: cfg, table: t, gate: gate, domains: make(map[string]*domain), issuers: make(map[string]*learned),
+		}
+		for name, p := range discovered {
+			d.add(name, true, p.Suspended)
+		}
+		if err := d.restore(cfg.Previous); err != nil {
+			return err
+		}
+		d.own()
+		t.discovery = d
+	}
+	if cfg.Previous != nil {
+		for name := range *cfg.Previous.suspended.Load() {
+			_ = t.Suspend(name, true) // unless the domain is not known any more
+		}
+		cfg.Previous = nil // so that it can be collected
+	}
+	return nil
+}
+
 func (cfg *Config) complete() error {
-	if cfg.Fresh == 0 {
-		cfg.Fresh = DefaultFresh
-	}
-	if cfg.Stale == 0 {
-		cfg.Stale = DefaultStale
-	}
+	cfg.Fresh = cmp.Or(cfg.Fresh, DefaultFresh)
+	cfg.Stale = cmp.Or(cfg.Stale, DefaultStale)
+	cfg.Pinned = cmp.Or(cfg.Pinned, DefaultPinned)
+	cfg.Overlap = cmp.Or(cfg.Overlap, DefaultOverlap)
 	if cfg.Fresh < 0 || cfg.Stale < cfg.Fresh {
 		return errors.New("trust: Fresh and Stale must not be negative, nor Stale less than Fresh")
 	}
+	if cfg.Pinned < cfg.Fresh || cfg.Overlap < 0 || cfg.Ahead < 0 {
+		return errors.New("trust: Ahead, Pinned and Overlap must not be negative, nor Pinned less than Fresh")
+	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	policy := fetch.Policy{AllowHTTP: cfg.Development}
 	var err error
@@ -171,22 +255,29 @@ func (cfg *Config) complete() error {
 	if cfg.ForeignClient == nil && err == nil {
 		cfg.ForeignClient, err = fetch.NewForeignClient(policy)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	cfg.Client, cfg.ForeignClient = withoutRedirects(cfg.Client), withoutRedirects(cfg.ForeignClient)
+	return nil
+}
+
+// withoutRedirects returns a client that follows no redirects. Those of internal/fetch refuse them anyway.
+func withoutRedirects(c *http.Client) *http.Client {
+	strict := *c
+	strict.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	return &strict
 }
 
 // source returns the source of the keys of a peer's issuer.
 func (cfg *Config) source(p Peer) (keySource, error) {
-	u, err := url.Parse(p.Issuer)
-	// RFC 8414 §2: https, without query and fragment.
-	if err != nil || u.Host == "" || u.User != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" ||
-		u.Scheme != "https" && !(cfg.Development && u.Scheme == "http") {
-		return nil, errors.New("issuer: must be an https URL without user, query or fragment")
+	u, err := checkIssuer(p.Issuer, cfg.Development)
+	if err != nil {
+		return nil, err
 	}
 	if len(p.JWKS) == 0 {
 		at := location{issuer: p.Issuer, at: u, client: cfg.Client, foreign: cfg.ForeignClient}
-		return issuerKeys{published.New(published.Config[map[string]publicKey]{
-			Fetch: at.fetch, Fresh: cfg.Fresh, Stale: cfg.Stale, Now: cfg.Now,
-		})}, nil
+		return cfg.newIssuerKeys(at.fetch, 0), nil
 	}
 	keys, err := parseJWKS(p.JWKS)
 	if err != nil {
@@ -217,12 +308,13 @@ func (c configuredKeys) key(_ context.Context, kid string, other crypto.PublicKe
 
 func (c configuredKeys) describe(s *PeerState) { s.Fixed, s.Keys = true, len(c) }
 
-// Issuers returns the URLs of the issuers that may speak for a domain in canonical form, in the order of the configuration. The
-// error is [ErrUntrusted] if the table lacks the domain, or [ErrSuspended].
+// Issuers returns the URLs of the issuers that may speak for a domain in canonical form, in the order of the configuration, or of the
+// domain's document as it was last read. It sends no request; see [Table.Discover]. The error is [ErrUntrusted] if the table lacks the
+// domain, [ErrSuspended], or [ErrUnavailable] if they were not discovered yet.
 func (t *Table) Issuers(domain string) ([]string, error) {
 	peers := t.domains[domain]
 	if len(peers) == 0 {
-		return nil, ErrUntrusted
+		return t.discovery.lastIssuers(domain)
 	}
 	var urls []string
 	for _, p := range peers {
@@ -236,25 +328,57 @@ func (t *Table) Issuers(domain string) ([]string, error) {
 	return urls, nil
 }
 
-// Domains returns the domains that an issuer may speak for, in canonical form, to compare with those of its tokens. The error is
-// [ErrUntrusted] or [ErrSuspended].
+// Discover is like [Table.Issuers] for a domain in any spelling, and finds the issuers if they are not known. The error is also
+// [ErrChanged] if the domain names other issuers than before, or [ErrUnavailable] or that of the context if they cannot be known now.
+func (t *Table) Discover(ctx context.Context, domain string) ([]string, error) {
+	name, err := claims.CheckDomain(domain, true)
+	if err != nil {
+		return nil, fmt.Errorf("trust: domain: %w", err)
+	}
+	if t.discovers(name) {
+		return t.discovery.issuersOf(ctx, name)
+	}
+	return t.Issuers(name)
+}
+
+// discovers reports whether the issuers of a domain are discovered.
+func (t *Table) discovers(domain string) bool {
+	return len(t.domains[domain]) == 0 && t.discovery.covers(domain)
+}
+
+// Domains returns the domains that an issuer may speak for, in canonical form, to compare with those of its tokens. Of the domains
+// whose issuers are discovered it has those that were asked about. The error is [ErrUntrusted] or [ErrSuspended].
 func (t *Table) Domains(issuer string) ([]string, error) {
+	found, err := t.discovery.domainsOf(issuer)
 	known := t.issuers[issuer]
 	if known == nil {
-		return nil, ErrUntrusted
+		return found, err
 	}
-	domains := slices.DeleteFunc(slices.Clone(known.domains), t.isSuspended)
+	domains := append(slices.DeleteFunc(slices.Clone(known.domains), t.isSuspended), found...)
 	if len(domains) == 0 {
 		return nil, ErrSuspended
 	}
 	return domains, nil
 }
 
-// Speaks returns nil if the issuer may speak for a domain in canonical form, else [ErrUntrusted], [ErrSuspended] or
-// [ErrForeignDomain]. It sends no request.
-func (t *Table) Speaks(_ context.Context, issuer, domain string) error {
+// Speaks returns nil if the issuer may speak for a domain in canonical form, else [ErrUntrusted], [ErrSuspended],
+// [ErrForeignDomain] or [ErrChanged]. Only for a domain whose issuers are discovered it may send requests, and then the error may also
+// be [ErrUnavailable] or that of the context.
+func (t *Table) Speaks(ctx context.Context, issuer, domain string) error {
+	return t.SpeaksFor(ctx, "", issuer, domain)
+}
+
+// SpeaksFor is [Table.Speaks] for a question that source caused: a client or an address, by any name. One source can use up only its own
+// part of what [Open] allows to all; [Table.Speaks] has one part for all its callers.
+func (t *Table) SpeaksFor(ctx context.Context, source, issuer, domain string) error {
+	if t.discovers(domain) {
+		return t.discovery.speaks(ctx, source, issuer, domain)
+	}
 	known := t.issuers[issuer]
 	if known == nil {
+		if _, err := t.discovery.domainsOf(issuer); err != ErrUntrusted {
+			return ErrForeignDomain
+		}
 		return ErrUntrusted
 	}
 	switch {
@@ -266,8 +390,9 @@ func (t *Table) Speaks(_ context.Context, issuer, domain string) error {
 	return ErrForeignDomain
 }
 
-// Key returns the public key that an issuer publishes under kid, and its algorithm. The errors [ErrUntrusted], [ErrSuspended] and
-// [ErrUnknownKey] are final. Any other error means that the key cannot be known now: [ErrUnavailable], or that of the context.
+// Key returns the public key that an issuer publishes under kid, and its algorithm. The errors [ErrUntrusted], [ErrSuspended],
+// [ErrChanged] and [ErrUnknownKey] are final. Any other error means that the key cannot be known now: [ErrUnavailable], or that of the
+// context.
 func (t *Table) Key(ctx context.Context, issuer, kid string) (key crypto.PublicKey, alg string, err error) {
 	return t.OtherKey(ctx, issuer, kid, nil)
 }
@@ -277,8 +402,11 @@ func (t *Table) Key(ctx context.Context, issuer, kid string) (key crypto.PublicK
 func (t *Table) OtherKey(ctx context.Context, issuer, kid string, failed crypto.PublicKey) (key crypto.PublicKey, alg string, err error) {
 	known := t.issuers[issuer]
 	switch {
-	case known == nil:
+	case known == nil && t.discovery == nil:
 		return nil, "", ErrUntrusted
+	case known == nil:
+		k, err := t.discovery.key(ctx, issuer, kid, failed)
+		return k.key, k.alg, err
 	case t.allSuspended(known):
 		return nil, "", ErrSuspended
 	}
@@ -287,4 +415,17 @@ func (t *Table) OtherKey(ctx context.Context, issuer, kid string, failed crypto.
 		return nil, "", ErrSuspended
 	}
 	return k.key, k.alg, err
+}
+
+// Forget drops what is pinned for a domain, in any spelling, so that the issuers that it names next are pinned. It is for an operator who
+// has made sure that a change of issuer is right. The error is [ErrUntrusted] if the issuers of the domain are not discovered.
+func (t *Table) Forget(domain string) error {
+	name, err := claims.CheckDomain(domain, true)
+	if err != nil {
+		return fmt.Errorf("trust: domain: %w", err)
+	}
+	if !t.discovery.forget(name) {
+		return ErrUntrusted
+	}
+	return nil
 }

@@ -298,9 +298,10 @@ type ClientRelease struct {
 
 // A Peer is an issuer that may speak for another domain.
 type Peer struct {
-	// Domain is in lower-case A-labels. Issuer is the URL of its issuer, exactly as in iss.
+	// Domain is in lower-case A-labels. Issuer is the URL of its issuer, exactly as in iss. If it is empty, the issuer is discovered
+	// through the domain.
 	Domain string `key:"domain,required"`
-	Issuer string `key:"issuer,required"`
+	Issuer string `key:"issuer"`
 	// JWKSFile holds the issuer's JWK Set. If it is empty, the keys are found through the issuer's metadata.
 	JWKSFile string `key:"jwks_file"`
 	// JWKS is the content of JWKSFile.

@@ -8,21 +8,36 @@ import (
 	"github.com/imidentity/issuer/introspect"
 )
 
-// peers checks the issuers of other domains. All entries of one issuer must name the same keys.
+// peers checks the issuers of other domains. All entries of one issuer must name the same keys. A domain has issuers that are listed, or
+// one entry without an issuer.
 func (k *checker) peers() {
 	pairs, files := make(map[string]string), make(map[string]string)
+	entries := make(map[string]int) // by domain
+	for _, p := range k.Peers {
+		entries[p.Domain]++
+	}
 	for i := range k.Peers {
 		p, path := &k.Peers[i], index("peers", i)
 		k.domain(join(path, "domain"), p.Domain)
-		k.secureURL(join(path, "issuer"), p.Issuer)
+		switch {
+		case p.Issuer != "":
+			k.secureURL(join(path, "issuer"), p.Issuer)
+		case entries[p.Domain] > 1:
+			k.report(path, "%q is listed without an issuer, and again: leave one of them out, for a configured issuer is not discovered",
+				p.Domain)
+		case p.JWKSFile != "":
+			k.report(join(path, "jwks_file"), "needs the issuer whose keys these are: add it, or leave the keys out")
+		}
 		if p.Issuer == k.Issuer {
 			k.report(join(path, "issuer"), "is this issuer: it is trusted for its own domains without being listed")
 		}
 		if slices.ContainsFunc(k.Domains, func(d Domain) bool { return d.Name == p.Domain }) {
 			k.report(join(path, "domain"), "%q is among the domains of these settings: no other issuer speaks for it", p.Domain)
 		}
-		k.unique(pairs, join(path, "issuer"), p.Domain+" by "+p.Issuer)
-		if p.JWKSFile != "" {
+		if p.Issuer != "" {
+			k.unique(pairs, join(path, "issuer"), p.Domain+" by "+p.Issuer)
+		}
+		if p.JWKSFile != "" && p.Issuer != "" {
 			p.JWKSFile = k.resolve(p.JWKSFile)
 			var err error
 			if p.JWKS, err = os.ReadFile(p.JWKSFile); err != nil {
@@ -32,7 +47,7 @@ func (k *checker) peers() {
 					p.JWKSFile)
 			}
 		}
-		if other, known := files[p.Issuer]; known && other != p.JWKSFile {
+		if other, known := files[p.Issuer]; known && p.Issuer != "" && other != p.JWKSFile {
 			k.report(join(path, "jwks_file"),
 				"the same issuer has another one above: the keys of an issuer are the same for all its domains")
 		}

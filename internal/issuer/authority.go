@@ -5,12 +5,16 @@ import (
 	"crypto"
 	"errors"
 	"fmt"
+	"log/slog"
+	"path/filepath"
 	"reflect"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -44,8 +48,8 @@ var (
 	_ oauth.Peers           = (*authority)(nil)
 )
 
-func newAuthority(cfg *config.Config, ring *keys.Ring) (*authority, error) {
-	peers, err := newPeers(cfg, nil)
+func newAuthority(cfg *config.Config, ring *keys.Ring, log *slog.Logger) (*authority, error) {
+	peers, err := newPeers(cfg, nil, log)
 	if err != nil {
 		return nil, err
 	}
@@ -92,9 +96,16 @@ func (a *authority) Domains(issuer string) ([]string, error) { return a.peers.Lo
 
 // Release returns what callers from a peer are told.
 func (a *authority) Release(issuer, domain string) (*introspect.Release, bool) {
-	r, listed := a.peers.Load().releases[speaker{issuer, domain}]
+	releases := a.peers.Load().releases
+	r, listed := releases[speaker{issuer, domain}]
+	if !listed {
+		r, listed = releases[speaker{"", domain}] // its issuer was discovered
+	}
 	return r, listed
 }
+
+// pinsName is the file of the pinned issuers in the data folder.
+const pinsName = "pins.json"
 
 // Resource reports whether a resource is a URI of the domain of a peer that is not suspended, or the URL of such a peer's issuer.
 func (a *authority) Resource(resource string) bool {
@@ -109,8 +120,17 @@ func (a *authority) Resource(resource string) bool {
 
 // newPeers returns the peers of the settings. Their keys are fetched under the rules for outbound requests. If the issuers are those of
 // before, the keys that were fetched from them are kept. Nil stands for none before.
-func newPeers(cfg *config.Config, before *peers) (*peers, error) {
-	client, err := outbound(cfg)
+func newPeers(cfg *config.Config, before *peers, log *slog.Logger) (*peers, error) {
+	policy, err := cfg.FetchPolicy()
+	if err != nil {
+		return nil, err
+	}
+	client, err := fetch.NewClient(policy)
+	if err != nil {
+		return nil, err
+	}
+	policy.AllowAnyPort = cfg.Development
+	foreign, err := fetch.NewForeignClient(policy)
 	if err != nil {
 		return nil, err
 	}
@@ -123,6 +143,13 @@ func newPeers(cfg *config.Config, before *peers) (*peers, error) {
 		p.Table = before.Table
 		return p, nil
 	}
-	p.Table, err = trust.NewTable(trust.Config{Peers: p.listed, Client: client, Development: cfg.Development})
+	table := trust.Config{
+		Peers: p.listed, Client: client, ForeignClient: foreign, Ahead: time.Minute, PinFile: filepath.Join(cfg.Data, pinsName),
+		Development: cfg.Development, Log: log,
+	}
+	if before != nil {
+		table.Previous = before.Table
+	}
+	p.Table, err = trust.NewTable(table)
 	return p, err
 }

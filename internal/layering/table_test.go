@@ -25,7 +25,7 @@ var arrows = map[string][]string{
 	// Libraries for other programs, too (see light).
 	"claims":     {"internal/jose"},
 	"dpop":       {"internal/errtext", "internal/jose"},
-	"trust":      {"claims", "internal/fetch", "internal/jose", "internal/published"},
+	"trust":      {"claims", "internal/bucket", "internal/fetch", "internal/jose", "internal/published"},
 	"nested":     {"claims", "internal/jose"},
 	"introspect": {"claims", "dpop", "feed", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},

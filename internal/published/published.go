@@ -56,6 +56,9 @@ type Config[T any] struct {
 	// Retry is how long a publisher that did not answer is not asked again. Zero means [DefaultRetry]; a negative value
 	// means that the next question asks it.
 	Retry time.Duration
+	// Ahead is how long before a document is too old it is fetched again, while callers go on with it. In an outage, too, they
+	// do not wait for the next attempt. Zero means that the first caller who needs a newer document waits for it.
+	Ahead time.Duration
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 }
@@ -119,7 +122,10 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 		}
 		isFresh := age < fresh
 		switch {
-		case found && isFresh:
+		case found && (isFresh || c.cfg.Ahead > 0 && c.cause != nil && age < stale):
+			if c.cfg.Ahead > 0 && age >= fresh-c.cfg.Ahead && c.flight == nil && now.Sub(c.failed) >= c.cfg.Retry {
+				c.start(ctx)
+			}
 			c.mu.Unlock()
 			return value, nil
 		case asked || joined && c.cause != nil || now.Sub(c.failed) < c.cfg.Retry:
@@ -142,9 +148,8 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 			if isFresh {
 				c.forced = now
 			}
-			asked, c.flight = true, make(chan struct{})
-			// Other callers wait for the same fetch, so it does not end with the context of the first.
-			go c.refresh(context.WithoutCancel(ctx), c.flight)
+			asked = true
+			c.start(ctx)
 		}
 		// A fetch that another caller started does not count as asked: the value may have been published after it began.
 		joined = true
@@ -186,6 +191,12 @@ func (c *Cache[T]) State() State {
 	return State{c.fetched, c.failed, c.cause}
 }
 
+// start begins a fetch. Other callers wait for the same one, so it does not end with the context of the first.
+func (c *Cache[T]) start(ctx context.Context) {
+	c.flight = make(chan struct{})
+	go c.refresh(context.WithoutCancel(ctx), c.flight)
+}
+
 // refresh fetches the document and ends the flight. If it fails, the last document stays.
 func (c *Cache[T]) refresh(ctx context.Context, flight chan struct{}) {
 	ctx, cancel := context.WithTimeout(ctx, maxTime)
@@ -205,8 +216,18 @@ func (c *Cache[T]) refresh(ctx context.Context, flight chan struct{}) {
 	close(flight)
 }
 
+// A StatusError is the error of [Read] for an answer whose status is not 200.
+type StatusError struct{ Status int }
+
+func (e *StatusError) Error() string { return fmt.Sprintf("answered with status %d", e.Status) }
+
 // Read fetches one JSON document of at most 256 KiB. Its content type must be one of types.
 func Read(ctx context.Context, client *http.Client, url string, types ...string) ([]byte, error) {
+	return ReadAtMost(ctx, client, maxBody, url, types...)
+}
+
+// ReadAtMost is [Read] for a document of at most size bytes.
+func ReadAtMost(ctx context.Context, client *http.Client, size int64, url string, types ...string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return nil, err
@@ -218,14 +239,14 @@ func Read(ctx context.Context, client *http.Client, url string, types ...string)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("answered with status %d", resp.StatusCode)
+		return nil, &StatusError{resp.StatusCode}
 	}
 	if err := fetch.CheckType(resp, types...); err != nil {
 		return nil, err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxBody+1))
-	if err == nil && len(body) > maxBody {
-		err = errors.New("longer than 256 KiB")
+	body, err := io.ReadAll(io.LimitReader(resp.Body, size+1))
+	if err == nil && int64(len(body)) > size {
+		err = fmt.Errorf("longer than %d KiB", size>>10)
 	}
 	return body, err
 }

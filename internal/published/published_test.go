@@ -237,3 +237,53 @@ func TestOutageIsShared(t *testing.T) {
 		}
 	})
 }
+
+// TestAhead checks that callers go on with a document while it is fetched again, before its end and in an outage, but not beyond.
+func TestAhead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &publisher{words: []string{"a"}}
+		c := published.New(published.Config[[]string]{Ahead: time.Minute, Fetch: func(ctx context.Context) ([]string, error) {
+			words, err := p.fetch(ctx)
+			time.Sleep(time.Second)
+			return words, err
+		}})
+		for i, step := range []struct {
+			wait  time.Duration
+			words []string // from now on; nil: the publisher is down
+			want  string   // "": none
+			waits bool
+			asked int // when the fetch in the background has ended
+		}{
+			{0, []string{"a"}, "a", true, 1},
+			{4*time.Minute - 3*time.Second, []string{"b"}, "a", false, 1},
+			{2 * time.Second, []string{"b"}, "a", false, 2},
+			{time.Second, nil, "b", false, 2},
+			{4 * time.Minute, nil, "b", false, 3},
+			{5 * time.Second, nil, "b", false, 3}, // left alone
+			{5 * time.Minute, nil, "b", false, 4}, // too old, in an outage
+			{time.Minute, []string{"c"}, "b", false, 5},
+			{time.Second, []string{"c"}, "c", false, 5},
+			{5 * time.Minute, []string{"d"}, "d", true, 6}, // nobody asked meanwhile
+			{4 * time.Minute, nil, "d", false, 7},
+			{time.Hour, nil, "", true, 8},
+		} {
+			time.Sleep(step.wait)
+			p.words, p.err = step.words, nil
+			if step.words == nil {
+				p.err = errors.New("outage")
+			}
+			begin := time.Now()
+			words, err := c.Get(t.Context(), published.Any)
+			if got := strings.Join(words, " "); got != step.want || (err != nil) != (step.want == "") {
+				t.Errorf("step %d: Get = %q, %v, want %q", i, got, err, step.want)
+			}
+			if waited := time.Since(begin) > 0; waited != step.waits {
+				t.Errorf("step %d: Get waited: %v, want %v", i, waited, step.waits)
+			}
+			time.Sleep(2 * time.Second)
+			if p.asked != step.asked {
+				t.Errorf("step %d: asked %d times, want %d", i, p.asked, step.asked)
+			}
+		}
+	})
+}
