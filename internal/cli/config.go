@@ -12,6 +12,7 @@ import (
 type configCmd struct {
 	Check   configCheckCmd   `cmd:"" help:"List every error in a settings file."`
 	Example configExampleCmd `cmd:"" help:"Print a settings file with every key, its default and its meaning."`
+	Issuer  imIssuerCmd      `cmd:"" name:"im-issuer" help:"Print the document with which a domain names its issuer."`
 }
 
 type configCheckCmd struct {

@@ -240,6 +240,7 @@ func (k *checker) domains() {
 			k.report(join(path, "claims.handle"), "is empty: name the claim that holds the handle")
 		}
 		k.claims(path, d)
+		k.otherIssuers(join(path, "other_issuers"), d.OtherIssuers)
 		if len(d.Providers) == 0 {
 			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")
 		}

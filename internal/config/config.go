@@ -207,6 +207,8 @@ type Domain struct {
 	Scripts string `key:"scripts" default:"moderately_restrictive" oneof:"ascii_only,single_script,highly_restrictive,moderately_restrictive,unrestricted"`
 	// StatusList gives each session an entry in a Token Status List, which the access tokens of the session refer to.
 	StatusList bool `key:"status_list"`
+	// OtherIssuers are issuers that the document of the domain names beside this one, while the domain moves from one to another.
+	OtherIssuers []string `key:"other_issuers"`
 	// Providers are the OpenID providers of the domain's users. If there are several, the user chooses one, unless the app has
 	// chosen (im_provider). Accounts at two providers are two users.
 	Providers []Provider `key:"providers,required"`

@@ -8,6 +8,23 @@ import (
 	"github.com/imidentity/issuer/introspect"
 )
 
+// maxOtherIssuers is how many issuers the document of a domain may name beside this one.
+const maxOtherIssuers = 7
+
+// otherIssuers checks the issuers that the document of a domain names beside this one.
+func (k *checker) otherIssuers(path string, issuers []string) {
+	if len(issuers) > maxOtherIssuers {
+		k.report(path, "has more than %d issuers", maxOtherIssuers)
+	}
+	for i, issuer := range issuers {
+		at := index(path, i)
+		k.secureURL(at, issuer)
+		if issuer == k.Issuer {
+			k.report(at, "is this issuer, which the document names anyway")
+		}
+	}
+}
+
 // peers checks the issuers of other domains. All entries of one issuer must name the same keys. A domain has issuers that are listed, or
 // one entry without an issuer.
 func (k *checker) peers() {

@@ -42,7 +42,7 @@ func TestOperate(t *testing.T) {
 	}
 	dir := t.TempDir()
 	own := strings.NewReplacer("your-domain.tld", strange, "/etc/issuer", dir+"/etc", "/var/lib/issuer", dir+"/var",
-		"/usr/local/bin/issuer", dir+"/bin/issuer",
+		"/usr/local/bin/issuer", dir+"/bin/issuer", "/etc/ssl/certs/ca-certificates.crt", dir+"/ca.pem",
 		"0.0.0.0:443", "127.0.0.3:443", "listen 443", "listen 127.0.0.3:443") // the provider has another address of this machine
 	blocks := make(map[string]string)
 	for _, m := range fences.FindAllStringSubmatch(string(text), -1) {
@@ -68,7 +68,7 @@ func TestOperate(t *testing.T) {
 	}
 	provider := node(t, ctx, "provider.mjs", nil)
 	write(t, dir, map[string]string{
-		"hosts":        "127.0.0.1 localhost\n127.0.0.2 login." + strange + "\n127.0.0.3 im-id." + strange + "\n",
+		"hosts":        "127.0.0.1 localhost\n127.0.0.2 login." + strange + "\n127.0.0.3 im-id." + strange + " " + strange + "\n",
 		"first-day":    blocks["sh"],
 		"nginx.conf":   "daemon off;\npid " + dir + "/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n" + temporary(dir) + blocks["nginx"] + "}\n",
 		"Caddyfile":    "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.3\n}\n" + blocks["caddy"],
@@ -117,8 +117,8 @@ func TestOperate(t *testing.T) {
 	at := 0
 	for _, want := range []string{
 		"issuer.yaml is valid", "im:%40alice.liddell@" + strange,
-		"nginx: a token of 8 KiB is answered by the issuer", "im:%40alice.liddell@" + strange,
-		"caddy: a token of 8 KiB is answered by the issuer", "im:%40alice.liddell@" + strange,
+		"nginx: the domain names its issuer", "nginx: a token of 8 KiB is answered by the issuer", "im:%40alice.liddell@" + strange,
+		"caddy: the domain names its issuer", "caddy: a token of 8 KiB is answered by the issuer", "im:%40alice.liddell@" + strange,
 	} {
 		i := strings.Index(string(out)[at:], want)
 		if i < 0 {
@@ -196,6 +196,7 @@ func certificates(t *testing.T, dir string) {
 	files := map[string]string{"ca.pem": sign(ca, ca, &caKey.PublicKey, caKey)}
 	for i, host := range []struct{ name, cert, key string }{
 		{"im-id." + strange, "etc/cert.pem", "etc/key.pem"}, {"login." + strange, "login.pem", "login.key"},
+		{strange, "etc/web.pem", "etc/web.key"},
 	} {
 		k := key()
 		files[host.cert] = sign(&x509.Certificate{

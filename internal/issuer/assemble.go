@@ -160,9 +160,9 @@ func (i *Instance) openServer(
 	if err != nil {
 		return err
 	}
-	choose, systems := make(map[string]bool), make(map[string]claims.System)
+	choose, systems, others := make(map[string]bool), make(map[string]claims.System), make(map[string][]string)
 	for _, d := range cfg.Domains {
-		choose[d.Name], systems[d.Name] = d.ChooseHandle, claims.System(d.System)
+		choose[d.Name], systems[d.Name], others[d.Name] = d.ChooseHandle, claims.System(d.System), d.OtherIssuers
 	}
 	operators, err := admin.New(admin.Config{
 		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, Statements: made, Keys: i.ring,
@@ -172,7 +172,7 @@ func (i *Instance) openServer(
 		return err
 	}
 	i.server, err = server.New(server.Config{
-		Issuer: cfg.Issuer, Domains: domainNames(cfg), Algorithms: cfg.DPoP.Algorithms,
+		Issuer: cfg.Issuer, Domains: domainNames(cfg), OtherIssuers: others, Algorithms: cfg.DPoP.Algorithms,
 		Registry: registry, Statements: made, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Feed: i.feed,
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,

@@ -68,7 +68,7 @@ var arrows = map[string][]string{
 	"internal/server": {
 		"account", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
 		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/statuses", "introspect", "keys", "login", "nested",
-		"oauth", "revocation", "signin", "statements", "storage", "types/api", "web",
+		"oauth", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/edge": {

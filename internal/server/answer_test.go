@@ -21,6 +21,8 @@ func TestEveryAnswer(t *testing.T) {
 		cached       bool
 	}{
 		{"GET", "/.well-known/oauth-authorization-server", 200, true},
+		{"GET", "/.well-known/im-issuer?domain=example.com", 200, true},
+		{"GET", "/.well-known/im-issuer?domain=other.example", 404, false},
 		{"HEAD", "/.well-known/oauth-authorization-server", 200, true},
 		{"GET", "/jwks", 200, true},
 		{"HEAD", "/jwks", 200, true},

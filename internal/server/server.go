@@ -42,6 +42,8 @@ type Config struct {
 	Issuer string
 	// Domains are the domains that the issuer speaks for.
 	Domains []string
+	// OtherIssuers are the issuers that the document of a domain names beside this one, by domain.
+	OtherIssuers map[string][]string
 	// Algorithms are the accepted algorithms of proofs, for the metadata.
 	Algorithms   []string
 	Registry     *clients.Registry
@@ -103,13 +105,16 @@ type Server struct {
 	signIn   *signin.Logins
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
+	host     string // of the issuer's URL
 	metadata []byte
-	self     *dpop.Resource // the issuer as a resource of its own
-	holders  *dpop.Resource // the same for the holders of any token of the issuer
-	asked    *dpop.Resource // the same for callers of introspection, who may be from a peer
-	rekeying *dpop.Resource // the same for devices that replace their key, also again
-	public   *echo.Echo
-	admin    *echo.Echo
+	// documents are the documents of the domains, which name their issuers.
+	documents map[string]tagged
+	self      *dpop.Resource // the issuer as a resource of its own
+	holders   *dpop.Resource // the same for the holders of any token of the issuer
+	asked     *dpop.Resource // the same for callers of introspection, who may be from a peer
+	rekeying  *dpop.Resource // the same for devices that replace their key, also again
+	public    *echo.Echo
+	admin     *echo.Echo
 }
 
 // New returns a server.
@@ -144,7 +149,10 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Metrics == nil {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	s := &Server{Config: cfg, metrics: newMetrics(cfg.Metrics), secure: issuer.Scheme == "https", prefix: issuer.Path}
+	s := &Server{
+		Config: cfg, metrics: newMetrics(cfg.Metrics),
+		secure: issuer.Scheme == "https", prefix: issuer.Path, host: issuer.Hostname(),
+	}
 	s.ids.source = cfg.Rand
 	for id := range cfg.Logins {
 		s.metrics.provider(id)
@@ -154,6 +162,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.metadata, err = s.describe(); err != nil {
+		return nil, err
+	}
+	if s.documents, err = s.documentsOfDomains(); err != nil {
 		return nil, err
 	}
 	if s.self, err = s.newSelf(); err != nil {

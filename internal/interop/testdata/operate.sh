@@ -21,8 +21,11 @@ issuer serve --config etc/issuer.yaml --addr-file var/addr.json 2>> var/log &
 server=$!
 until [ -f var/addr.json ]; do sleep 0.1; done
 
-# whole NAME: an 8 KiB token reaches the issuer, which refuses it as one, in JSON; and a session goes on.
+# whole NAME: the domain names its issuer; an 8 KiB token reaches the issuer, which refuses it as one, in JSON; and a session goes on.
 whole() {
+  curl -sf https://acme.im/.well-known/im-issuer > document
+  [ "$(cat document)" = '{"domain":"acme.im","issuers":["https://im-id.acme.im"]}' ] || { echo "$1: $(cat document)"; exit 1; }
+  echo "$1: the domain names its issuer"
   long=$(head -c 6100 /dev/zero | base64 -w 0 | tr -d =)
   status=$(curl -s -o answer -w '%{http_code}' https://im-id.acme.im/me/actors -H "Authorization: DPoP eyJ.$long.x" -H "DPoP: $long")
   [ "$status" = 401 ] && grep -q '"error":"invalid_dpop_proof"' answer || { echo "$1 answered $status: $(cat answer)"; exit 1; }
