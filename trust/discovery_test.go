@@ -77,8 +77,7 @@ func TestDiscoveryRefuses(t *testing.T) {
 		return func(w *world) { w.host("id.example", answer("application/json", body)) }
 	}
 	const right = `{"domain":"a.example","issuers":["https://id.example"]`
-	hold := make(chan struct{})
-	defer close(hold)
+	slow := func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 	for name, v := range map[string]struct {
 		change func(w *world)
 		want   error
@@ -102,13 +101,13 @@ func TestDiscoveryRefuses(t *testing.T) {
 		"the document is a page":              {func(w *world) { w.host("a.example", answer("text/html", right+"}")) }, trust.ErrUnavailable, 0},
 		"the document has no type":            {func(w *world) { w.host("a.example", answer("application/octet-stream", right+"}")) }, trust.ErrUnavailable, 0},
 		"the document is elsewhere":           {func(w *world) { w.host("a.example", redirectTo("https://b.example"+trust.DocumentPath)) }, trust.ErrUnavailable, 0},
-		"the document is slow":                {func(w *world) { w.host("a.example", func(http.ResponseWriter, *http.Request) { <-hold }) }, trust.ErrUnavailable, 0},
+		"the document is slow":                {func(w *world) { w.host("a.example", slow) }, trust.ErrUnavailable, 0},
 		"the issuer does not name it":         {func(w *world) { w.issuer("id.example", "b.example") }, trust.ErrForeignDomain, 2},
 		"the issuer names none":               {func(w *world) { w.issuer("id.example") }, trust.ErrForeignDomain, 2},
 		"the issuer names a domain above it":  {func(w *world) { w.issuer("id.example", "example") }, trust.ErrForeignDomain, 2},
 		"the issuer is down":                  {func(w *world) { w.host("id.example", nil) }, trust.ErrUnavailable, 1},
 		"the issuer has no metadata":          {func(w *world) { w.host("id.example", http.NotFound) }, trust.ErrUnavailable, 1},
-		"the issuer's metadata are slow":      {func(w *world) { w.host("id.example", func(http.ResponseWriter, *http.Request) { <-hold }) }, trust.ErrUnavailable, 1},
+		"the issuer's metadata are slow":      {func(w *world) { w.host("id.example", slow) }, trust.ErrUnavailable, 1},
 		"the issuer's metadata are elsewhere": {func(w *world) { w.host("id.example", redirectTo("https://other.example/")) }, trust.ErrUnavailable, 1},
 		"the issuer's metadata are a page":    {func(w *world) { w.host("id.example", answer("text/html", "{}")) }, trust.ErrUnavailable, 1},
 		"the issuer's metadata are huge":      {metadata(`{"issuer":"https://id.example","x":"` + strings.Repeat("a", 300<<10) + `"}`), trust.ErrUnavailable, 1},
@@ -119,9 +118,8 @@ func TestDiscoveryRefuses(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.policy.Timeout = 2 * time.Second
 			if strings.Contains(name, "slow") {
-				w.policy.Timeout = 100 * time.Millisecond
+				w.policy.Timeout = 3 * time.Second // for the rest, which is not
 			}
 			w.domain("a.example", w.issuer("id.example", "a.example"))
 			v.change(w)
