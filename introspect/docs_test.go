@@ -6,27 +6,29 @@ import (
 	"testing"
 )
 
-// TestDocsSnippets holds that each Go snippet of docs/introspection.md stands in an example that is run.
+// TestDocsSnippets holds that each Go snippet of a page stands in an example that is run.
 func TestDocsSnippets(t *testing.T) {
-	page, err := os.ReadFile("../docs/introspection.md")
-	if err != nil {
-		t.Fatal(err)
-	}
-	examples, err := os.ReadFile("example_client_test.go")
-	if err != nil {
-		t.Fatal(err)
-	}
-	found := 0
-	for block := range strings.SplitSeq(string(page), "\n```") {
-		if text, isGo := strings.CutPrefix(block, "go\n"); isGo {
-			found++
-			if !strings.Contains(unindented(string(examples)), unindented(text)) {
-				t.Errorf("no example has the snippet\n%s", text)
+	for page, file := range map[string]string{"introspection.md": "example_client_test.go", "feed.md": "example_feed_test.go"} {
+		text, err := os.ReadFile("../docs/" + page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		examples, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := 0
+		for block := range strings.SplitSeq(string(text), "\n```") {
+			if snippet, isGo := strings.CutPrefix(block, "go\n"); isGo {
+				found++
+				if !strings.Contains(unindented(string(examples)), unindented(snippet)) {
+					t.Errorf("no example has the snippet of %s\n%s", page, snippet)
+				}
 			}
 		}
-	}
-	if found == 0 {
-		t.Error("the page has no snippets")
+		if found == 0 {
+			t.Errorf("%s has no snippets", page)
+		}
 	}
 }
 

@@ -61,6 +61,10 @@ var promised = map[string][]string{
 		`{"answers":[{"active":true,`, `},{"active":false}]}`,
 		"eyJ", "application/token-introspection+jwt", "eyJ", "application/im-staple+jwt",
 	},
+	"feed.md": {
+		`{"active":true,`, `{"events":[],"cursor":"`, `"domains":["example.com"]}`, "Removed device ", `{"events":[{"kind":"device","hash":"`,
+		`"kind":"device","hash":"`, "event: start\n", `data: {"kind":"device",`, "event: end\n", `data: {"reason":"shutdown"}`,
+	},
 	"nested-clients.md": {
 		`"issued_token_type":"urn:ietf:params:oauth:token-type:access_token"`, `"act":{"sub":"bot"`,
 		`"rel":"acts_for"`, `"typ":"im-actor+jwt"`, `"revocation":"checked"`,

@@ -7,6 +7,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/feed"
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/oauth"
 )
@@ -39,6 +40,7 @@ type metadata struct {
 	IMDomainsSupported            []string `json:"im_domains_supported"`
 	IMIntrospectionBatchEndpoint  string   `json:"im_introspection_batch_endpoint"`
 	IMStapleEndpoint              string   `json:"im_staple_endpoint"`
+	IMEventsEndpoint              string   `json:"im_events_endpoint"`
 }
 
 func (s *Server) describe() ([]byte, error) {
@@ -70,6 +72,7 @@ func (s *Server) describe() ([]byte, error) {
 		IMDomainsSupported:            s.Domains,
 		IMIntrospectionBatchEndpoint:  s.Issuer + "/introspect/batch",
 		IMStapleEndpoint:              s.Issuer + "/staple",
+		IMEventsEndpoint:              s.Issuer + feed.Path,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: write metadata: %w", err)
