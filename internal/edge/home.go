@@ -168,10 +168,9 @@ type ownToken struct {
 // renewBefore is how long before its end a token is renewed.
 const renewBefore = 30 * time.Second
 
-// token returns a function that returns the gateway's own token with a scope for one issuer (RFC 8707), renewed as needed.
+// token returns a function that returns the gateway's own token with a scope for one issuer (RFC 8707), renewed as needed. The caller
+// holds h.mu, or has not shared h yet.
 func (h *home) token(resource, scope string) func(context.Context) (string, error) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
 	key := scope + " " + resource
 	own := h.tokens[key]
 	if own == nil {
