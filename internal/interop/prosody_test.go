@@ -266,6 +266,12 @@ type device struct {
 
 func newDevice(t *testing.T, ctx context.Context, issuer, user string) *device {
 	t.Helper()
+	return newDeviceFor(t, ctx, issuer, user, url.Values{})
+}
+
+// newDeviceFor is newDevice with further parameters of the authorization request.
+func newDeviceFor(t *testing.T, ctx context.Context, issuer, user string, extra url.Values) *device {
+	t.Helper()
 	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
 	if err != nil {
 		t.Fatal(err)
@@ -279,7 +285,7 @@ func newDevice(t *testing.T, ctx context.Context, issuer, user string) *device {
 		t.Fatal(err)
 	}
 	app := &client.Client{Server: meta, ID: "im-app", HTTP: &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer}}}
-	flow := app.Begin(redirect, url.Values{})
+	flow := app.Begin(redirect, extra)
 	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"text": user, "password": user})
 	if err != nil {
 		t.Fatal(err)
