@@ -112,9 +112,12 @@ func (i *Instance) openReplay(ctx context.Context, cfg *config.Gateway) (err err
 	return nil
 }
 
+// proofKeys is how many keys of devices may have a table: 23 MB in all, if that many devices send requests often.
+const proofKeys = 256
+
 // openProofs makes the verifiers of proofs.
 func (i *Instance) openProofs(cfg *config.Gateway) error {
-	c := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: i.replay, Now: i.now}
+	c := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: i.replay, KeyTables: proofKeys, Now: i.now}
 	if cfg.DPoP.Nonce == "required" && i.replay != (dpop.Replay)(noReplay{}) {
 		secret := cfg.Secret
 		if secret == [32]byte{} {

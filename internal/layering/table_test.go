@@ -100,7 +100,8 @@ var arrows = map[string][]string{
 	"internal/bucket":   {},
 	"internal/layering": {},
 	"internal/measure": {
-		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "storage",
+		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/edge", "internal/issuer",
+		"internal/jose", "storage",
 	},
 	"internal/timed":      {"storage"},
 	"storage/generate":    {},

@@ -16,6 +16,7 @@ import (
 type conn struct {
 	to   net.Conn
 	in   *bufio.Reader
+	head int // bytes before the body of the last answer
 	body []byte
 }
 
@@ -67,11 +68,13 @@ func (c *conn) read() (status int, err error) {
 	if status, err = strconv.Atoi(string(line[9:12])); err != nil {
 		return 0, errors.New("the answer has no status")
 	}
+	c.head = len(line)
 	length := -1
 	for {
 		if line, err = c.in.ReadSlice('\n'); err != nil {
 			return 0, err
 		}
+		c.head += len(line)
 		if line = bytes.TrimRight(line, "\r\n"); len(line) == 0 {
 			break
 		}

@@ -83,8 +83,8 @@ func floorHandler() (http.Handler, error) {
 		refuse(w, err)
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // a mux would add its own cost to the exchange
-		switch r.URL.Path {
-		case "/verify", "/sign", "/answer":
+		switch path := r.URL.Path; {
+		case r.Method == http.MethodPost && (path == "/verify" || path == "/sign" || path == "/answer"):
 			mux.ServeHTTP(w, r)
 		default:
 			a := bare.Load()

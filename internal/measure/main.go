@@ -51,7 +51,10 @@ type options struct {
 	quick   bool
 	json    bool
 	scale   int
+	gateway bool
 }
+
+const usualWindow = 300 * time.Millisecond
 
 const usage = `Usage: measure [flags]
 
@@ -62,6 +65,7 @@ Measures the CPU time of requests to "issuer serve", in the module's folder. See
   measure -only refresh        some of the works
   measure -against OLD         two builds in the same run, with the ratio of their costs
   measure -scale 1000000       a database of a million users instead: start, housekeeping, memory, lists
+  measure -gateway             "issuer gateway" instead: questions of a proxy, and its memory under load
 
 Variables such as ISSUER_LOG__LEVEL=warn override the settings of the issuer.
 
@@ -79,11 +83,12 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.StringVar(&o.against, "against", "", "compare with this other build of the issuer, a `file`, in the same run")
 	flags.StringVar(&o.dir, "dir", "", "keep the databases in this `folder`, on a real disk (default: the system's temporary folder)")
 	flags.IntVar(&o.rounds, "rounds", 25, "how often each work is measured")
-	flags.DurationVar(&o.window, "window", 300*time.Millisecond, "how long one measurement of a work takes")
+	flags.DurationVar(&o.window, "window", usualWindow, "how long one measurement of a work takes")
 	flags.IntVar(&o.starts, "starts", 11, "how often the issuer is started for the time until it is ready")
 	only := flags.String("only", "", "measure only the works whose names match this regular `expression`")
 	flags.BoolVar(&o.quick, "quick", false, "measure 7 rounds and 5 starts")
 	flags.BoolVar(&o.json, "json", false, "write JSON")
+	flags.BoolVar(&o.gateway, "gateway", false, "measure a gateway instead of an issuer")
 	flags.IntVar(&o.scale, "scale", 0, "measure a database of `N` users instead of requests")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -111,6 +116,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		wrong = "-starts must not be negative"
 	case o.scale < 0:
 		wrong = "-scale must not be negative"
+	case o.gateway && (o.scale > 0 || o.against != ""):
+		wrong = "-gateway goes neither with -scale nor with -against"
 	case o.scale > 0 && o.against != "":
 		wrong = "-scale measures one build: leave out -against"
 	default:
@@ -120,13 +127,17 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	return o, errUsage
 }
 
-// run is the command. It also is the processes that the command starts: the floor, and an issuer that sweeps all the time.
+// run is the command. It also is the processes that the command starts: the floor, an issuer that sweeps all the time, and a
+// gateway that tells its heap.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	if len(args) == 1 && args[0] == floorArgument {
 		return serveFloor(stdin, stdout)
 	}
 	if len(args) == 2 && args[0] == sweepingArgument {
 		return serveSweeping(ctx, args[1])
+	}
+	if len(args) == 2 && args[0] == heapArgument {
+		return serveHeap(ctx, args[1])
 	}
 	o, err := parse(args, stderr)
 	if err != nil {
@@ -154,6 +165,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	if o.scale > 0 {
 		return measureScale(ctx, o, c, place, dir, stdout, stderr)
+	}
+	if o.gateway {
+		return measureGateway(ctx, o, c, place, dir, stdout, stderr)
 	}
 	return measureRequests(ctx, o, c, place, dir, stdout, stderr)
 }

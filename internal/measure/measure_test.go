@@ -13,6 +13,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -21,7 +22,12 @@ import (
 
 // TestMain is also the processes that the command starts.
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && (os.Args[1] == floorArgument || os.Args[1] == sweepingArgument) {
+	if len(os.Args) > 1 && slices.Contains([]string{floorArgument, sweepingArgument, heapArgument}, os.Args[1]) {
+		main()
+		return
+	}
+	if len(os.Args) == 4 && os.Args[1] == "gateway" { // in place of the issuer's command, so that nothing has to be built
+		os.Args = []string{os.Args[0], heapArgument, os.Args[3]}
 		main()
 		return
 	}
@@ -89,6 +95,27 @@ func TestRunScale(t *testing.T) {
 	}
 }
 
+// TestRunGateway measures a gateway for a moment.
+func TestRunGateway(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	args := []string{"-gateway", "-binary", self, "-rounds", "1", "-window", "1ms", "-dir", t.TempDir()}
+	if err := run(t.Context(), args, os.Stdin, &out, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	for _, work := range []string{
+		"| gateway, token seen  ", "| gateway, token seen, key seen often", "| gateway, first sight", "H: a bare exchange, as gateway, first sight",
+		"heap in use after a collection", "the same at 30 s", "the difference",
+	} {
+		if !strings.Contains(out.String(), work) {
+			t.Errorf("no row for %s in\n%s", work, out.String())
+		}
+	}
+}
+
 // TestRunRefused holds the command to saying why an issuer does not start.
 func TestRunRefused(t *testing.T) {
 	binary := filepath.Join(t.TempDir(), "issuer")
@@ -107,13 +134,14 @@ func TestParse(t *testing.T) {
 		t.Errorf("parse = %+v, %v", o, err)
 	}
 	for args, want := range map[string]string{
-		"-rounds 0":    "-rounds must be",
-		"-window 0s":   "-window must be",
-		"-starts -1":   "-starts must",
-		"-only (":      "-only: error parsing regexp",
-		"now":          `unexpected argument "now"`,
-		"-rounds many": "invalid value",
-		"-speed":       "not defined",
+		"-rounds 0":         "-rounds must be",
+		"-window 0s":        "-window must be",
+		"-starts -1":        "-starts must",
+		"-only (":           "-only: error parsing regexp",
+		"-gateway -scale 9": "-gateway goes neither",
+		"now":               `unexpected argument "now"`,
+		"-rounds many":      "invalid value",
+		"-speed":            "not defined",
 	} {
 		var says strings.Builder
 		if _, err := parse(strings.Fields(args), &says); !errors.Is(err, errUsage) || !strings.Contains(says.String(), want) {

@@ -86,7 +86,10 @@ func (r report) writeJSON(w io.Writer) error {
 func (r report) writeText(w io.Writer) error {
 	fmt.Fprintf(w, "%s, %s, %s; %s", r.Date, r.Go, r.System, r.Placement)
 	if r.Rounds > 0 {
-		fmt.Fprintf(w, "; medians of %d rounds of %s windows and %d starts", r.Rounds, r.Window, r.Starts)
+		fmt.Fprintf(w, "; medians of %d rounds of %s windows", r.Rounds, r.Window)
+	}
+	if r.Starts > 0 {
+		fmt.Fprintf(w, " and %d starts", r.Starts)
 	}
 	fmt.Fprint(w, ".\n\n")
 	compared := false

@@ -22,8 +22,9 @@ type work struct {
 	goal         float64 // the highest cost above the floor, in V
 	at           func(*subject, *exchange) *series
 
-	cost []*series // by subject
-	bare *series   // the exchange with the same cryptography, at the floor
+	cost   []*series // by subject
+	sample exchange  // one of its exchanges
+	bare   *series   // the exchange with the same cryptography, at the floor
 }
 
 // floor writes the floor as a sum.
@@ -149,30 +150,40 @@ type measured struct {
 
 // plan makes the series of the works whose names match.
 func (m *measured) plan(only *regexp.Regexp) {
-	pid := m.floor.cmd.Process.Pid
-	m.verify = &series{name: "V", pid: pid, least: 100, prepare: m.floor.repeat("verify")}
-	m.sign = &series{name: "S", pid: pid, least: 100, prepare: m.floor.repeat("sign")}
+	m.planFloor()
 	m.append, m.overwrite = m.disk.append(), m.disk.overwrite()
-	m.all = []*series{m.verify, m.sign}
 	for _, w := range works() {
 		if !only.MatchString(w.name) {
 			continue
 		}
-		m.works = append(m.works, w)
-		var e exchange
 		for _, u := range m.subjects {
-			s := w.at(u, &e)
-			s.name = w.name
-			w.cost = append(w.cost, s)
-			m.all = append(m.all, s)
+			w.cost = append(w.cost, w.at(u, &w.sample))
 		}
-		if w.exchanges {
-			w.bare = &series{name: "H of " + w.name, pid: pid, least: 200, prepare: m.floor.exchange(w, &e)}
-			m.all = append(m.all, w.bare)
-		}
+		m.add(w)
 		if w.name == oneRefresh {
 			m.all = append(m.all, m.append, m.overwrite)
 		}
+	}
+}
+
+// planFloor makes the series of bare verifications and signatures.
+func (m *measured) planFloor() {
+	pid := m.floor.cmd.Process.Pid
+	m.verify = &series{name: "V", pid: pid, least: 100, prepare: m.floor.repeat("verify")}
+	m.sign = &series{name: "S", pid: pid, least: 100, prepare: m.floor.repeat("sign")}
+	m.all = []*series{m.verify, m.sign}
+}
+
+// add adds a work that has its series, and that of the bare exchange beside it.
+func (m *measured) add(w *work) {
+	m.works = append(m.works, w)
+	for _, s := range w.cost {
+		s.name = w.name
+		m.all = append(m.all, s)
+	}
+	if w.exchanges {
+		w.bare = &series{name: "H of " + w.name, pid: m.floor.cmd.Process.Pid, least: 200, prepare: m.floor.exchange(w, &w.sample)}
+		m.all = append(m.all, w.bare)
 	}
 }
 
