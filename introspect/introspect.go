@@ -41,6 +41,8 @@ type Config struct {
 	Keys        Keys
 	Revocations Revocations
 	Records     Records
+	// History is what the issuer knows of the past. Required for questions about successors.
+	History History
 	// Authority finds the keys of the issuers of enclosed tokens. Nil: no token that encloses others is active.
 	Authority nested.KeySource
 	// MaxAge is how long callers may cache an active answer, and so how late they may learn of a revocation. Zero means

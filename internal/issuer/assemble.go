@@ -72,6 +72,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	introspector, err := introspect.New(introspect.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Keys: i.ring, Revocations: i.mirror, Records: records{i.store},
+		History:   history{i.ring, i.store, i.now},
 		Authority: i.trusted, PairwiseKey: keys.Derive(secret, "pairwise ids"),
 		Replay: replay, ProofAlgorithms: cfg.DPoP.Algorithms, Development: cfg.Development, Now: i.now,
 	})

@@ -24,6 +24,7 @@ const (
 	TypePresentation       = "im-presentation+jwt"        // shows a peer outside HTTP who holds a token
 	TypeIntrospection      = "token-introspection+jwt"    // introspection answer (RFC 9701 §5)
 	TypeIntrospectionBatch = "im-introspection-batch+jwt" // introspection answer for several tokens
+	TypeSuccessor          = "im-successor+jwt"           // answer about two tokens
 	TypeStaple             = "im-staple+jwt"              // "still good at T"
 	TypeStatusList         = "statuslist+jwt"             // token status list
 	TypeActor              = "im-actor+jwt"               // statement: grant to an actor
