@@ -176,9 +176,25 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		t.Errorf("the second answer = %v, want %v", again, first)
 	}
 	send(app, own.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusUnauthorized)
-	if _, err := next.Token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}}); err != nil {
-		t.Errorf("refresh with the new key = %v", err)
+	renewed, err := next.Token(ctx, url.Values{"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}})
+	if err != nil {
+		t.Fatalf("refresh with the new key = %v", err)
 	}
+	for _, pair := range []struct {
+		first, second string
+		want          map[string]any
+	}{
+		{tokens.AccessToken, renewed.AccessToken, map[string]any{"successor": true, "same_client": true, "state": "superseded", "max_age": 5.0}},
+		{renewed.AccessToken, tokens.AccessToken, map[string]any{"successor": false, "reason": "superseded", "path": "successor_token"}},
+		{"never-issued", renewed.AccessToken, map[string]any{"successor": false}},
+	} {
+		form := url.Values{"token": {pair.first}, "successor_token": {pair.second}}
+		answer := send(peer, asker.AccessToken, http.MethodPost, "/successor", asForm, form.Encode(), http.StatusOK)
+		if !maps.Equal(answer, pair.want) {
+			t.Errorf("POST /successor = %v, want %v", answer, pair.want)
+		}
+	}
+	send(peer, asker.AccessToken, http.MethodPost, "/successor", asForm, "token=one", http.StatusBadRequest)
 }
 
 // newKeyOf returns the id of the device of an access token, and the statement of the key of next that it is to be the device's.

@@ -27,6 +27,7 @@ var sharedPaths = map[string]bool{
 	"/introspect":                             true,
 	"/introspect/batch":                       true,
 	"/events":                                 true,
+	"/successor":                              true,
 	"/staple":                                 true,
 	"/revoke":                                 true,
 	"/nonce":                                  true,

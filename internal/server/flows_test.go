@@ -52,6 +52,7 @@ var flows = []flow{
 	}},
 	{"introspection with a proof of the holder", stored, 3, heldByProof()},
 	{"staple", stored, 3, stapled},
+	{"question about a successor", nil, 7, successors},
 	{"revocation of a refresh token", nil, 7, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
 		held := s.login(t, d, "alice")

@@ -53,12 +53,21 @@ func question(params url.Values) (introspect.Question, error) {
 	if q.Token == "" {
 		return q, invalid("The parameter token is missing.")
 	}
-	if text := params.Get("im_along"); text != "" {
-		if err := json.Unmarshal([]byte(text), &q.Along); err != nil {
-			return q, invalid("The parameter im_along must be a JSON array of tokens.")
-		}
+	var err error
+	if q.Along, err = along(params); err != nil {
+		return q, err
 	}
 	return q, shown(params, &q.Shown)
+}
+
+// along reads the tokens that were sent along with one that names them by their digests.
+func along(params url.Values) (list []string, err error) {
+	if text := params.Get("im_along"); text != "" {
+		if err := json.Unmarshal([]byte(text), &list); err != nil {
+			return nil, invalid("The parameter im_along must be a JSON array of tokens.")
+		}
+	}
+	return list, nil
 }
 
 // shown reads what the holder of the token showed to the caller.

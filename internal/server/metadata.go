@@ -39,6 +39,7 @@ type metadata struct {
 	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported"`
 	IMDomainsSupported            []string `json:"im_domains_supported"`
 	IMIntrospectionBatchEndpoint  string   `json:"im_introspection_batch_endpoint"`
+	IMSuccessorEndpoint           string   `json:"im_successor_endpoint"`
 	IMStapleEndpoint              string   `json:"im_staple_endpoint"`
 	IMEventsEndpoint              string   `json:"im_events_endpoint"`
 }
@@ -71,6 +72,7 @@ func (s *Server) describe() ([]byte, error) {
 		DPoPSigningAlgValuesSupported: s.Algorithms,
 		IMDomainsSupported:            s.Domains,
 		IMIntrospectionBatchEndpoint:  s.Issuer + "/introspect/batch",
+		IMSuccessorEndpoint:           s.Issuer + "/successor",
 		IMStapleEndpoint:              s.Issuer + "/staple",
 		IMEventsEndpoint:              s.Issuer + feed.Path,
 	})

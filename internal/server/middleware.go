@@ -207,7 +207,8 @@ func parameters(encoded string) (url.Values, error) {
 			return nil, invalid("There are more than 32 values of one parameter.")
 		}
 		limit := maxParameter
-		if name == "tokens" || name == "im_along" || name == "token" { // several tokens, or one that encloses others
+		switch name {
+		case "tokens", "im_along", "token", "successor_token": // several tokens, or one that encloses others
 			limit = maxTokens
 		}
 		for _, v := range list {
