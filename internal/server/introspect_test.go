@@ -67,6 +67,24 @@ func TestActive(t *testing.T) {
 			t.Errorf("answer = %v, want active: a hint may be wrong", a)
 		}
 	})
+	t.Run("an unknown hint", func(t *testing.T) { // RFC 7662 §2.1: it may be ignored
+		for _, hint := range []string{"", "urn:example:none", "ACCESS_TOKEN", strings.Repeat("x", 4<<10)} {
+			with := func(token string) answer {
+				return s.asking(t, peer, "/introspect", url.Values{"token": {token}, "token_type_hint": {hint}})
+			}
+			if a := with(held.access); a.json["active"] != true {
+				t.Errorf("%.20q: answer = %v, want active", hint, a)
+			}
+			if a := with("never-issued"); a.status != http.StatusOK || a.body != "{\"active\":false}\n" {
+				t.Errorf("%.20q: answer = %v, want 200 {\"active\":false}", hint, a)
+			}
+			form := batch(held.access)
+			form.Set("token_type_hint", hint)
+			if got := answers(t, s.asking(t, peer, "/introspect/batch", form)); len(got) != 1 || !strings.Contains(got[0], `"active":true`) {
+				t.Errorf("%.20q: answers = %v, want one that is active", hint, got)
+			}
+		}
+	})
 	t.Run("bearer", func(t *testing.T) {
 		token := s.token(t, mute, nil, url.Values{"grant_type": {"client_credentials"}}).text("access_token")
 		a := s.introspect(t, peer, token)
