@@ -88,7 +88,7 @@ func (v *Verifier) decide(ctx context.Context, r *Request, p *Policy, d *Decisio
 	}
 	var u *unverified
 	if !seen {
-		if u, f = readToken(text); f != nil {
+		if u, f = v.readToken(text); f != nil {
 			return f
 		}
 		steps.passed(checkToken, "The token has the form and the type of an access token.")

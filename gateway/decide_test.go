@@ -158,7 +158,13 @@ func TestTokens(t *testing.T) {
 			token := w.a.issue(t, w.alice)
 			return token[:strings.LastIndex(token, ".")+1]
 		}, gateway.ReasonBadSignature},
-		"unsecured": {func() string { return "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0Iiwia2lkIjoiazEifQ.e30." }, gateway.ReasonOtherKey},
+		"unsecured": {func() string { return "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0Iiwia2lkIjoiazEifQ.e30." }, gateway.ReasonWrongAlgorithm},
+		"HMAC": {func() string {
+			return strings.Replace(w.a.issue(t, w.alice), "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6ImsxIn0", "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJIUzI1NiIsImtpZCI6ImsxIn0", 1)
+		}, gateway.ReasonWrongAlgorithm},
+		"algorithm of another key": {func() string {
+			return strings.Replace(w.a.issue(t, w.alice), "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJFUzI1NiIsImtpZCI6ImsxIn0", "eyJ0eXAiOiJhdCtqd3QiLCJhbGciOiJSUzI1NiIsImtpZCI6ImsxIn0", 1)
+		}, gateway.ReasonBadSignature},
 		"repeated claim": {func() string {
 			payload := string(good.AppendJSON(nil))
 			return w.a.sign(t, jose.TypeAccessToken, "k1", []byte(strings.Replace(payload, `{`, `{"sub":"im:mallory@a.example",`, 1)))

@@ -220,12 +220,12 @@ func TestOutage(t *testing.T) {
 	want(t, w.ask(t, w.alice, known, cache), gateway.ReasonNoAnswer)
 }
 
-// follow makes a verifier that follows the feed of a.example, from a fresh start on.
-func (w *world) follow(t *testing.T) (f *gateway.Feed, heard chan feed.Event, resets chan bool) {
+// follow makes a verifier that follows the feed of a provider, from a fresh start on.
+func (w *world) follow(t *testing.T, p *provider) (f *gateway.Feed, heard chan feed.Event, resets chan bool) {
 	t.Helper()
 	heard, resets = make(chan feed.Event, 100), make(chan bool, 100)
 	f, err := gateway.Follow(feed.FollowerConfig{
-		Issuer: w.a.URL, Client: w.a.Client(), Now: w.clock.now, Authorize: func(*http.Request) error { return nil },
+		Issuer: p.URL, Client: p.Client(), Now: w.clock.now, Authorize: func(*http.Request) error { return nil },
 		Event: func(_ feed.Key, e feed.Event) { heard <- e }, Reset: func() { resets <- true },
 		After: func(d time.Duration) <-chan time.Time {
 			if d < 30*time.Second {
@@ -247,7 +247,7 @@ func (w *world) follow(t *testing.T) (f *gateway.Feed, heard chan feed.Event, re
 	}
 	w.online(t, func(c *gateway.Config) {
 		c.Feed = func(issuer string) *gateway.Feed {
-			if issuer == w.a.URL {
+			if issuer == p.URL {
 				return f
 			}
 			return nil
@@ -268,7 +268,7 @@ func event(kind feed.Kind, value string, more string) string {
 // TestFeed holds that an event ends the tokens that it matches at once, seen or not, and no others.
 func TestFeed(t *testing.T) {
 	w := newProviders(t)
-	_, heard, _ := w.follow(t)
+	_, heard, _ := w.follow(t, w.a)
 	set := w.a.claimsOf(w.alice)
 	for name, test := range map[string]struct {
 		kind  feed.Kind
@@ -315,7 +315,7 @@ func TestFeed(t *testing.T) {
 // TestFeedKeeps holds how long revocations are remembered: until the last token that they end has expired, also across fresh starts.
 func TestFeedKeeps(t *testing.T) {
 	w := newProviders(t)
-	f, heard, resets := w.follow(t)
+	f, heard, resets := w.follow(t, w.a)
 	ends := func(n int, after time.Duration) {
 		for i := range n {
 			w.a.news <- event(feed.Token, fmt.Sprint("old", after, i), fmt.Sprintf(`,"exp":%d`, w.clock.now().Add(after).Unix()))
@@ -347,7 +347,7 @@ func TestFeedKeeps(t *testing.T) {
 // start, and when the issuer falls silent.
 func TestFeedFresh(t *testing.T) {
 	w := newProviders(t)
-	_, heard, resets := w.follow(t)
+	_, heard, resets := w.follow(t, w.a)
 	p := policy(t, gateway.PolicyConfig{Mode: gateway.Introspect, Freshness: time.Minute, Outage: gateway.Cache, MaxOutage: 5 * time.Minute})
 	token := w.a.issue(t, w.alice)
 	asked := func(n int, why string) {

@@ -154,6 +154,7 @@ func TestContradictions(t *testing.T) {
 		"Config.Trust":      {Audience: []string{"im:a.example"}},
 		"Config.Audience":   {Trust: w.table},
 		"Config.Audience: ": {Trust: w.table, Audience: []string{""}},
+		"Config.Algorithms": {Trust: w.table, Audience: []string{"im:a.example"}, Algorithms: []string{"HS256"}},
 		"Config.OwnIssuers": {Trust: w.table, Audience: []string{"im:a.example"}, OwnIssuers: []string{""}},
 	} {
 		if _, err := gateway.New(cfg); err == nil || !strings.Contains(err.Error(), name) {

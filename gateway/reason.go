@@ -62,6 +62,7 @@ const (
 	ReasonOtherKey       Reason = "other_key"        // the token is bound to another key than that of the proof, or to none
 	ReasonMalformed      Reason = "malformed_token"  // not a JWT, or one with malformed claims
 	ReasonWrongType      Reason = "wrong_type"       // another signed object than an access token
+	ReasonWrongAlgorithm Reason = "wrong_algorithm"  // signed by an algorithm that is not accepted
 	ReasonBadClaims      Reason = "bad_claims"       // a claim is missing, or contradicts another
 	ReasonUntrusted      Reason = "untrusted_issuer" // the issuer is not trusted
 	ReasonSuspended      Reason = "suspended_issuer" // the operator has suspended the peer
@@ -155,6 +156,7 @@ var rules = []rule{
 	{ReasonOtherKey, Unauthenticated, codeToken, checkBinding, "The token is not bound to the key of the proof."},
 	{ReasonMalformed, Unauthenticated, codeToken, checkToken, "The token is malformed"},
 	{ReasonWrongType, Unauthenticated, codeToken, checkToken, "The token is not an access token: its typ is not at+jwt."},
+	{ReasonWrongAlgorithm, Unauthenticated, codeToken, checkToken, "The token is signed by an algorithm that is not accepted here."},
 	{ReasonBadClaims, Unauthenticated, codeToken, checkClaims, "The claims of the token are not valid"},
 	{ReasonUntrusted, Unauthenticated, codeToken, checkIssuer, "The issuer of the token is not trusted here."},
 	{ReasonSuspended, Unauthenticated, codeToken, checkIssuer, "The issuer of the token is suspended here."},

@@ -30,7 +30,7 @@ type unverified struct {
 
 // readToken reads an access token. The type is pinned, or another object that the issuer has signed could pass for an access token (RFC
 // 9068 §4, RFC 8725 §3.11). No header parameter chooses the key (RFC 8725 §3.10).
-func readToken(text string) (*unverified, *refusal) {
+func (v *Verifier) readToken(text string) (*unverified, *refusal) {
 	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxToken})
 	if err != nil {
 		return nil, refuseFor(ReasonMalformed, plain(err))
@@ -41,6 +41,8 @@ func readToken(text string) (*unverified, *refusal) {
 		return nil, refuse(ReasonWrongType)
 	}
 	switch {
+	case !jose.Allows(v.cfg.Algorithms, h.Alg): // and [jose.Tables.VerifyJWS] demands that of the key
+		return nil, refuse(ReasonWrongAlgorithm)
 	case h.Kid == "":
 		return nil, refuseFor(ReasonMalformed, "kid is missing")
 	case h.JWK != nil:

@@ -52,6 +52,9 @@ type Config struct {
 	// OwnIssuers are the issuers of this provider. Tokens for users of other domains (`home_iss`) are accepted from them alone, and
 	// only if Trust lets the home issuer speak for the domain of the user.
 	OwnIssuers []string
+	// Algorithms are the accepted signature algorithms of tokens. A token is verified by the algorithm of its key, which must be one of
+	// them, whatever its header says. Nil means ES256, EdDSA and RS256, those of this project's issuer.
+	Algorithms []string
 	// Proofs checks proofs and remembers those that were used. Several processes share its replay store and its nonce secret. Nil means
 	// a verifier of its own, with nonces and a store in memory: for one process.
 	Proofs *dpop.Verifier
@@ -100,6 +103,15 @@ func New(cfg Config) (*Verifier, error) {
 		return nil, errors.New("gateway: Config.Audience: a name is empty")
 	}
 	cfg.Audience, cfg.OwnIssuers = slices.Clone(cfg.Audience), slices.Clone(cfg.OwnIssuers)
+	if cfg.Algorithms == nil {
+		cfg.Algorithms = []string{jose.ES256, jose.EdDSA, jose.RS256}
+	}
+	cfg.Algorithms = slices.Clone(cfg.Algorithms)
+	for _, alg := range cfg.Algorithms {
+		if !slices.Contains([]string{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.Ed25519, jose.PS256, jose.RS256}, alg) {
+			return nil, fmt.Errorf("gateway: Config.Algorithms: %q is not a signature algorithm that can be verified", alg)
+		}
+	}
 	for _, issuer := range cfg.OwnIssuers {
 		if issuer == "" {
 			return nil, errors.New("gateway: Config.OwnIssuers: a URL is empty")

@@ -91,7 +91,7 @@ var arrows = map[string][]string{
 
 	"docs/examples/app":      {"dpop"},
 	"docs/examples/keyed":    {"dpop"},
-	"docs/examples/offline":  {"dpop"},
+	"docs/examples/offline":  {"dpop", "gateway", "trust"},
 	"docs/examples/resource": {"dpop"},
 	"docs/examples/service":  {"dpop"},
 	"docs/examples/status":   {"statuslist", "trust"},

@@ -5,7 +5,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"encoding/json"
-	"errors"
 	"maps"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +14,8 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/gateway"
+	"github.com/imidentity/issuer/trust"
 )
 
 // TestReviewD3OfflineVerification: a token that is signed by the issuer is accepted only if it is an access token of that
@@ -38,17 +39,38 @@ func TestReviewD3OfflineVerification(t *testing.T) {
 			w.WriteHeader(http.StatusServiceUnavailable)
 			return
 		}
+		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(map[string]string{"issuer": issuer.URL, "jwks_uri": issuer.URL + "/jwks"})
 	})
 	mux.HandleFunc("/jwks", func(w http.ResponseWriter, r *http.Request) {
 		fetches++
+		w.Header().Set("Content-Type", "application/json")
 		_ = json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
 			{Key: key.Public(), KeyID: "1", Algorithm: "ES256", Use: "sig"},
 			{Key: other.Public(), KeyID: "2", Algorithm: "ES384", Use: "sig"},
 		}})
 	})
 	now := time.Unix(1767323045, 0)
-	v := &verifier{issuer: issuer.URL, audience: "https://api.example.com", now: func() time.Time { return now }}
+	v, err := newVerifier(issuer.URL, "example.com", "https://api.example.com", func() time.Time { return now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	device, err := dpop.NewSigner(newKey(t), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	const url = "https://api.example.com/hello"
+	verify := func(token string) gateway.Decision {
+		t.Helper()
+		nonce := v.Decide(t.Context(), gateway.Request{Method: "GET", URL: url}, nil).Nonce
+		proof, err := device.Proof(dpop.ProofParams{Method: "GET", URL: url, Nonce: nonce, AccessToken: token, IssuedAt: now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v.Decide(t.Context(), gateway.Request{
+			Method: "GET", URL: url, Authorization: []string{"DPoP " + token}, DPoP: []string{proof},
+		}, nil)
+	}
 	sign := func(alg jose.SignatureAlgorithm, key any, kid, typ string, claims map[string]any) string {
 		t.Helper()
 		options := &jose.SignerOptions{}
@@ -73,8 +95,9 @@ func TestReviewD3OfflineVerification(t *testing.T) {
 	}
 	claims := func(edit func(c map[string]any)) map[string]any {
 		c := map[string]any{
-			"iss": issuer.URL, "sub": "im:alice@example.com", "aud": []string{"https://api.example.com", "im:example.com"},
-			"iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(), "cnf": map[string]string{"jkt": "thumbprint"},
+			"iss": issuer.URL, "sub": "im:alice@example.com;id-type=user", "aud": []string{"https://api.example.com", "im:example.com"},
+			"iat": now.Unix(), "exp": now.Add(10 * time.Minute).Unix(), "cnf": map[string]string{"jkt": device.JKT()},
+			"client_id": "app", "jti": "1",
 		}
 		edit(c)
 		return maps.Clone(c)
@@ -84,8 +107,8 @@ func TestReviewD3OfflineVerification(t *testing.T) {
 		return sign("ES256", key, "1", "at+jwt", claims(func(c map[string]any) { c[name] = value }))
 	}
 	good := with("handle", "im:%40alice@example.com")
-	if c, err := v.verify(t.Context(), good); err != nil || c.JKT != "thumbprint" || c.Claims != "im:%40alice@example.com" {
-		t.Fatalf("verify = %+v, %v", c, err)
+	if d := verify(good); d.Outcome != gateway.Allowed || d.Identity.JKT != device.JKT() || d.Identity.Handle != "im:%40alice@example.com" {
+		t.Fatalf("Decide = %+v", d)
 	}
 	for name, token := range map[string]string{
 		"ID token":            sign("ES256", key, "1", "JWT", claims(same)),
@@ -101,7 +124,7 @@ func TestReviewD3OfflineVerification(t *testing.T) {
 		"no audience":         with("aud", nil),
 		"expired":             with("exp", now.Add(-time.Minute).Unix()),
 		"without end":         with("exp", nil),
-		"not yet valid":       with("nbf", now.Add(time.Minute).Unix()),
+		"not yet valid":       with("nbf", now.Add(5*time.Minute).Unix()),
 		"bound to no key":     with("cnf", nil),
 		"without a subject":   with("sub", nil),
 		"no token":            "token",
@@ -109,21 +132,26 @@ func TestReviewD3OfflineVerification(t *testing.T) {
 		"unsecured":           "eyJhbGciOiJub25lIiwidHlwIjoiYXQrand0In0.e30.",
 		"two dots at its end": good + "..",
 	} {
-		if c, err := v.verify(t.Context(), token); !errors.Is(err, dpop.ErrInvalidToken) {
-			t.Errorf("%s: verify = %+v, %v, want %v", name, c, err, dpop.ErrInvalidToken)
+		if name == "another key" || name == "unknown key" || name == "no signature" {
+			now = now.Add(time.Minute) // made-up keys cause one fetch a minute, and 503 in between
+		}
+		if d := verify(token); d.Status() != http.StatusUnauthorized {
+			t.Errorf("%s: Decide = %d %s, want 401", name, d.Status(), d.Reason)
 		}
 	}
-	if fetches != 1 {
-		t.Errorf("%d fetches of the keys, want 1: made-up key IDs cause none", fetches)
+	if fetches > 4 {
+		t.Errorf("%d fetches of the keys, want at most 4: made-up keys cause one a minute", fetches)
 	}
-	now = now.Add(keysLive + time.Second)
+	now = now.Add(trust.DefaultStale + time.Second)
 	down = true
-	if _, err := v.verify(t.Context(), good); err == nil || errors.Is(err, dpop.ErrInvalidToken) {
-		t.Errorf("verify during an outage = %v, want an error that is not a verdict", err)
+	good = with("handle", "im:%40alice@example.com")
+	if d := verify(good); d.Status() != http.StatusServiceUnavailable {
+		t.Errorf("Decide during an outage = %d %s, want 503", d.Status(), d.Reason)
 	}
 	down = false
-	if _, err := v.verify(t.Context(), good); err != nil {
-		t.Errorf("verify after the outage = %v", err)
+	now = now.Add(10 * time.Second)
+	if d := verify(good); d.Outcome != gateway.Allowed {
+		t.Errorf("Decide after the outage = %d %s", d.Status(), d.Reason)
 	}
 }
 
