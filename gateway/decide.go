@@ -117,7 +117,7 @@ func (v *Verifier) decide(ctx context.Context, r *Request, p *Policy, d *Decisio
 	if seen {
 		steps.passed(checkSignature, "The token was verified before, and its issuer and key are still trusted.")
 	} else {
-		if t, f = v.verify(ctx, text, u, steps); f != nil {
+		if t, f = v.verify(ctx, r, text, u, steps); f != nil {
 			return f
 		}
 		v.tokens.put(key, t, t.size)

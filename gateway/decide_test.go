@@ -1,8 +1,10 @@
 package gateway_test
 
 import (
+	"context"
 	"crypto/rand"
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -11,6 +13,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/trust"
 )
 
 // TestAllowed holds that the tokens of both providers pass with a proof, for the first time and later, and who the sender is.
@@ -366,5 +369,32 @@ func TestUnknownKeyFlood(t *testing.T) {
 	want(t, w.ask(t, w.alice, forged(), nil), gateway.ReasonUnknownKey)
 	if got := w.a.fetches(); got != 3 {
 		t.Errorf("the keys were fetched %d times, want 3", got)
+	}
+}
+
+// sourcedTable notes for whom the table of trust was asked.
+type sourcedTable struct {
+	*trust.Table
+	sources []string
+}
+
+func (s *sourcedTable) SpeaksFor(ctx context.Context, source, issuer, domain string) error {
+	s.sources = append(s.sources, source)
+	return s.Table.SpeaksFor(ctx, source, issuer, domain)
+}
+
+// TestSources holds that what a new token has the table discover is counted for the network of the client.
+func TestSources(t *testing.T) {
+	w := newProviders(t)
+	table := &sourcedTable{Table: w.table}
+	w.use(t, gateway.Config{Trust: table, Audience: []string{"im:a.example"}, Now: w.clock.now, Development: true})
+	token := w.a.issue(t, w.alice)
+	for range 2 {
+		r := w.request(t, w.alice, "GET", token)
+		r.Source = netip.MustParseAddr("2001:db8::1:2:3:4")
+		want(t, w.Decide(t.Context(), r, nil), gateway.ReasonAllowed)
+	}
+	if len(table.sources) != 1 || table.sources[0] != "2001:db8::" {
+		t.Errorf("sources = %v, want the network of the client, once", table.sources)
 	}
 }

@@ -224,6 +224,9 @@ func (cfg *PolicyConfig) checkOnline() error {
 // nobody is the policy of a nil *Policy: the zero PolicyConfig.
 var nobody = &Policy{PolicyConfig{Mode: Offline, Outage: Deny}}
 
+// maxLoginAhead is how far the clock of the OpenID provider that the user logged in at may be ahead.
+const maxLoginAhead = 5 * time.Minute
+
 // check checks who a verified token is about. The function domains returns those that an issuer may speak for.
 func (p *Policy) check(id *Identity, now time.Time, domains func(issuer string) ([]string, error)) *refusal {
 	cfg := &p.cfg
@@ -254,6 +257,8 @@ func (p *Policy) check(id *Identity, now time.Time, domains func(issuer string) 
 		switch {
 		case id.AuthTime.IsZero():
 			return refuseFor(ReasonAuthentication, "the token does not tell when the user logged in")
+		case id.AuthTime.Sub(now) > maxLoginAhead:
+			return refuseFor(ReasonAuthentication, "the time of the last one is in the future")
 		case now.Sub(id.AuthTime) > cfg.MaxLoginAge:
 			return refuseFor(ReasonAuthentication, "the last one was too long ago")
 		}

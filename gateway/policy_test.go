@@ -18,6 +18,7 @@ func TestPolicy(t *testing.T) {
 		s.ACR, s.AuthTime, s.IssuedAt = "high", start.Add(-time.Hour), start.Add(-2*time.Minute)
 	}
 	alice := w.a.issue(t, w.alice, login)
+	future := w.a.issue(t, w.alice, func(s *claims.Set) { s.AuthTime = start.Add(time.Hour) })
 	bob := w.b.issue(t, w.bob)
 	actor := w.a.issue(t, w.alice, func(s *claims.Set) { s.Actor = &claims.Actor{Subject: "bridge", Issuer: w.a.URL} })
 	set := w.a.serviceClaims(w.alice.JKT())
@@ -41,6 +42,7 @@ func TestPolicy(t *testing.T) {
 		"no acr":                    {w.bob, bob, gateway.PolicyConfig{ACR: []string{"high"}}, gateway.ReasonAuthentication, `error="insufficient_user_authentication"`},
 		"login":                     {w.alice, alice, gateway.PolicyConfig{MaxLoginAge: time.Hour}, gateway.ReasonAllowed, ""},
 		"old login":                 {w.alice, alice, gateway.PolicyConfig{MaxLoginAge: time.Hour - time.Second}, gateway.ReasonAuthentication, `max_age="3599"`},
+		"login in the future":       {w.alice, future, gateway.PolicyConfig{MaxLoginAge: time.Hour}, gateway.ReasonAuthentication, `max_age="3600"`},
 		"no login":                  {w.bob, bob, gateway.PolicyConfig{MaxLoginAge: time.Hour}, gateway.ReasonAuthentication, `max_age="3600"`},
 		"token age":                 {w.alice, alice, gateway.PolicyConfig{MaxTokenAge: 2 * time.Minute}, gateway.ReasonAllowed, ""},
 		"old token":                 {w.alice, alice, gateway.PolicyConfig{MaxTokenAge: 2*time.Minute - 1}, gateway.ReasonTooOld, `error="invalid_token"`},

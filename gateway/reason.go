@@ -66,6 +66,7 @@ const (
 	ReasonBadClaims      Reason = "bad_claims"       // a claim is missing, or contradicts another
 	ReasonUntrusted      Reason = "untrusted_issuer" // the issuer is not trusted
 	ReasonSuspended      Reason = "suspended_issuer" // the operator has suspended the peer
+	ReasonChanged        Reason = "issuer_changed"   // the domain suddenly names another issuer; the operator decides
 	ReasonForeignDomain  Reason = "foreign_domain"   // the issuer may not speak for the domain of the user
 	ReasonForeignHome    Reason = "foreign_home"     // home_iss in a token of an issuer that is not one of our own
 	ReasonUnknownKey     Reason = "unknown_key"      // the issuer publishes no key with this kid
@@ -160,6 +161,7 @@ var rules = []rule{
 	{ReasonBadClaims, Unauthenticated, codeToken, checkClaims, "The claims of the token are not valid"},
 	{ReasonUntrusted, Unauthenticated, codeToken, checkIssuer, "The issuer of the token is not trusted here."},
 	{ReasonSuspended, Unauthenticated, codeToken, checkIssuer, "The issuer of the token is suspended here."},
+	{ReasonChanged, Unauthenticated, codeToken, checkIssuer, "The domain of the user names another issuer than before."},
 	{ReasonForeignDomain, Unauthenticated, codeToken, checkIssuer, "The issuer may not speak for the domain of the user."},
 	{ReasonForeignHome, Unauthenticated, codeToken, checkIssuer, "The token names a home issuer, and its issuer is not one of our own."},
 	{ReasonUnknownKey, Unauthenticated, codeToken, checkSignature, "The issuer publishes no key with the kid of the token."},

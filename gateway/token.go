@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/statuslist"
@@ -87,13 +88,13 @@ type reference struct {
 }
 
 // verify verifies a token that is seen for the first time.
-func (v *Verifier) verify(ctx context.Context, text string, u *unverified, steps *trace) (*token, *refusal) {
+func (v *Verifier) verify(ctx context.Context, r *Request, text string, u *unverified, steps *trace) (*token, *refusal) {
 	t, f := v.checkClaims(u)
 	if f != nil {
 		return nil, f
 	}
 	steps.passed(checkClaims, "The token is for this service and valid now, and its identifiers agree.")
-	if f := v.checkIssuer(ctx, t); f != nil {
+	if f := v.checkIssuer(ctx, r, t); f != nil {
 		return nil, f
 	}
 	steps.passed(checkIssuer, "The issuer may speak for the domain of the user.")
@@ -181,12 +182,24 @@ func (v *Verifier) speaker(set *claims.Set, domain string) (issuer string, domai
 	return set.HomeIss, domains, nil
 }
 
-// checkIssuer checks that the issuer may speak for the domain of the user. A service belongs to its issuer.
-func (v *Verifier) checkIssuer(ctx context.Context, t *token) *refusal {
+// sourced is a Trust that shares out among sources what tokens may have it discover: see [trust.Table.SpeaksFor].
+type sourced interface {
+	SpeaksFor(ctx context.Context, source, issuer, domain string) error
+}
+
+// checkIssuer checks that the issuer may speak for the domain of the user. A service belongs to its issuer. A token that is seen for the
+// first time, in r, may have the issuer of its domain discovered.
+func (v *Verifier) checkIssuer(ctx context.Context, r *Request, t *token) *refusal {
 	if t.identity.Domain == "" {
 		return nil
 	}
-	if err := v.cfg.Trust.Speaks(ctx, t.speaker, t.identity.Domain); err != nil {
+	var err error
+	if discovers, ok := v.cfg.Trust.(sourced); ok && r != nil {
+		err = discovers.SpeaksFor(ctx, dpop.Network(r.Source).String(), t.speaker, t.identity.Domain)
+	} else {
+		err = v.cfg.Trust.Speaks(ctx, t.speaker, t.identity.Domain)
+	}
+	if err != nil {
 		return fromTrust(err)
 	}
 	return nil
@@ -268,7 +281,7 @@ func (v *Verifier) recheck(ctx context.Context, t *token) *refusal {
 	case now.Add(v.cfg.Leeway).Before(t.from):
 		return refuse(ReasonNotYetValid)
 	}
-	if f := v.checkIssuer(ctx, t); f != nil {
+	if f := v.checkIssuer(ctx, nil, t); f != nil {
 		return f
 	}
 	key, _, err := v.cfg.Trust.Key(ctx, t.identity.Issuer, t.kid)
@@ -315,6 +328,8 @@ func fromTrust(err error) *refusal {
 	switch {
 	case errors.Is(err, trust.ErrSuspended):
 		return refuse(ReasonSuspended)
+	case errors.Is(err, trust.ErrChanged):
+		return refuse(ReasonChanged)
 	case errors.Is(err, trust.ErrUnknownKey):
 		return refuse(ReasonUnknownKey)
 	case errors.Is(err, claims.ErrDomain):

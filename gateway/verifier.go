@@ -17,7 +17,8 @@ import (
 	"github.com/imidentity/issuer/statuslist"
 )
 
-// Trust knows the trusted issuers, their domains and their keys: a *[trust.Table]. Its errors wrap those of package trust or, for a
+// Trust knows the trusted issuers, their domains and their keys: a *[trust.Table]. If it has a method SpeaksFor, that is asked about new
+// tokens, with the network of the client as the source. Its errors wrap those of package trust or, for a
 // refusal, [claims.ErrIssuer] or [claims.ErrDomain]. Any other error means that the answer cannot be known now.
 type Trust interface {
 	nested.OtherKeySource // Key, OtherKey and Speaks
