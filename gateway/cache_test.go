@@ -84,6 +84,9 @@ func TestKeysUnavailable(t *testing.T) {
 		w.clock.advance(time.Hour)
 		down(long)
 		down(w.a.issue(t, w.alice))
+		if tokens, _, _ := w.Kept(); tokens == 0 {
+			t.Error("the outage dropped the token")
+		}
 	}
 	want(t, w.ask(t, w.bob, w.b.issue(t, w.bob), nil), gateway.ReasonAllowed)
 	w.a.change(func() { w.a.down = false })

@@ -79,6 +79,9 @@ func (v *Verifier) decide(ctx context.Context, r *Request, p *Policy, d *Decisio
 	t, seen := v.tokens.get(key)
 	if seen {
 		if f := v.recheck(ctx, t); f != nil {
+			if f.reason != reasonReverify && f.reason.Outcome() == Unknown {
+				return f // the token is not at fault, and what is known about it is kept
+			}
 			v.tokens.drop(key)
 			if f.reason != reasonReverify {
 				return f

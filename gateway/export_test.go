@@ -12,9 +12,9 @@ func (v *Verifier) Kept() (tokens, devices, bytes int) {
 	return len(v.tokens.young) + len(v.tokens.old), v.devices.count(), bytes
 }
 
-// SetSweep has the feed drop expired revocations at the next event that makes more than n.
-func (f *Feed) SetSweep(n int) {
+// SetBounds has the feed drop expired revocations at the next event that makes more than least, and keep at most most.
+func (f *Feed) SetBounds(least, most int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.minSweep = n
+	f.minSweep, f.most = least, most
 }

@@ -16,6 +16,8 @@ const (
 	maxEnded = 1 << 18
 	// minSweep is how many are kept before expired ones are dropped.
 	minSweep = 1 << 10
+	// sweepEvery is how often a feed with too many revocations looks for expired ones.
+	sweepEvery = 5 * time.Second
 )
 
 // A Feed follows the revocations of an issuer for a [Verifier], and remembers each of them until the last token that it ends has
@@ -33,7 +35,8 @@ type Feed struct {
 	ended  []*endedSet
 	sweeps int // the number of revocations at which expired ones are dropped, if it is more than minSweep
 
-	minSweep int
+	minSweep, most int // the two constants
+	swept          time.Time
 }
 
 // An endedSet holds the revocations whose hashes have one key. An issuer changes the key when it replaces its secrets: then there are
@@ -50,7 +53,7 @@ type ending struct{ expires, gen int64 }
 
 // Follow returns a feed that is followed once [Feed.Run] is called. Of cfg the functions Event and Reset may be set: they are called, too.
 func Follow(cfg feed.FollowerConfig) (*Feed, error) {
-	f := &Feed{now: cfg.Now, minSweep: minSweep}
+	f := &Feed{now: cfg.Now, minSweep: minSweep, most: maxEnded}
 	if f.now == nil {
 		f.now = time.Now
 	}
@@ -112,10 +115,10 @@ func (f *Feed) take(key feed.Key, e feed.Event) {
 		f.starts++
 		return
 	}
-	if f.count() >= min(max(f.sweeps, f.minSweep), maxEnded) {
+	if f.count() >= min(max(f.sweeps, f.minSweep), f.most) {
 		f.sweep()
 		f.sweeps = 2 * f.count()
-		if f.count() >= maxEnded {
+		if f.count() >= f.most {
 			f.starts++ // one that is not kept may end any token: see full
 			return
 		}
@@ -152,7 +155,8 @@ func (f *Feed) setOf(key feed.Key) *endedSet {
 
 // sweep drops the revocations whose last token has expired. The caller holds mu.
 func (f *Feed) sweep() {
-	now := f.now().Add(-time.Minute).Unix() // clocks may differ
+	f.swept = f.now()
+	now := f.swept.Add(-time.Minute).Unix() // clocks may differ
 	kept := f.ended[:0]
 	for _, set := range f.ended {
 		for _, hashes := range set.events {
@@ -178,11 +182,21 @@ func (f *Feed) state() (news, starts uint64) {
 	return f.news, f.starts
 }
 
-// full reports whether there are more revocations than can be kept, so that those of a token may be missing.
+// full reports whether there are more revocations than can be kept, so that those of a token may be missing. It looks for expired ones
+// every few seconds.
 func (f *Feed) full() bool {
 	f.mu.RLock()
-	defer f.mu.RUnlock()
-	return f.count() >= maxEnded
+	full := f.count() >= f.most
+	f.mu.RUnlock()
+	if !full {
+		return false
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if now := f.now(); now.Sub(f.swept) >= sweepEvery || now.Before(f.swept) {
+		f.sweep()
+	}
+	return f.count() >= f.most
 }
 
 // ends reports whether a revocation ends the token with these claims.

@@ -17,8 +17,13 @@ type confirmation struct {
 	starts uint64
 }
 
-// A device is one of an issuer.
-type device struct{ issuer, uri string }
+// A device is one of an issuer, which called it active in the answers of a mode.
+type device struct {
+	mode        Mode
+	issuer, uri string
+}
+
+func (t *token) device(m Mode) device { return device{m, t.identity.Issuer, t.identity.Device} }
 
 // online finds out by the mode of the policy whether a token was revoked. It returns nil if the token is active, and a reason of [Allowed]
 // if it may pass in an outage.
@@ -39,14 +44,14 @@ func (v *Verifier) online(ctx context.Context, r *Request, p *Policy, t *token, 
 	}
 	switch {
 	case failed == nil:
-		t.confirmed.Store(&confirmation{now, starts})
-		if id := t.identity; id.Device != "" {
-			d := device{id.Issuer, id.Device}
+		t.confirmed(p.cfg.Mode).Store(&confirmation{now, starts})
+		if d := t.device(p.cfg.Mode); d.uri != "" {
 			v.devices.put(d, now, overheadDevice+len(d.issuer)+len(d.uri))
 		}
 		return v.checkFeeds(t)
 	case failed.reason == ReasonInactive, failed.reason == ReasonRevoked:
-		v.devices.drop(device{t.identity.Issuer, t.identity.Device}) // it may have been removed
+		v.devices.drop(t.device(Introspect)) // it may have been removed
+		v.devices.drop(t.device(Status))
 	case failed.reason == ReasonNoAnswer, failed.reason == ReasonNoList:
 		return v.outage(r, p, t, failed)
 	}
@@ -54,7 +59,7 @@ func (v *Verifier) online(ctx context.Context, r *Request, p *Policy, t *token, 
 }
 
 // overheadDevice is how many bytes a known device takes beside its strings.
-const overheadDevice = 160
+const overheadDevice = 192
 
 func (v *Verifier) feedOf(t *token) *Feed {
 	if v.cfg.Feed == nil {
@@ -65,7 +70,7 @@ func (v *Verifier) feedOf(t *token) *Feed {
 
 // fresh reports whether the token need not be asked about again.
 func (v *Verifier) fresh(p *Policy, t *token) bool {
-	c := t.confirmed.Load()
+	c := t.confirmed(p.cfg.Mode).Load()
 	if c == nil || p.cfg.Freshness == 0 {
 		return false
 	}
@@ -144,7 +149,7 @@ func (v *Verifier) outage(r *Request, p *Policy, t *token, failed *refusal) *ref
 		age := v.cfg.Now().Sub(at)
 		return age >= 0 && age <= p.cfg.MaxOutage
 	}
-	c := t.confirmed.Load()
+	c := t.confirmed(p.cfg.Mode).Load()
 	switch p.cfg.Outage {
 	case Cache:
 		if c != nil && within(c.at) {
@@ -154,7 +159,7 @@ func (v *Verifier) outage(r *Request, p *Policy, t *token, failed *refusal) *ref
 		if r.Method != http.MethodGet && r.Method != http.MethodHead && r.Method != http.MethodOptions {
 			return failed
 		}
-		at, known := v.devices.get(device{t.identity.Issuer, t.identity.Device})
+		at, known := v.devices.get(t.device(p.cfg.Mode))
 		if c != nil && within(c.at) || known && within(at) {
 			return &refusal{reason: ReasonGrace, err: failed.err}
 		}

@@ -146,6 +146,28 @@ func TestStatus(t *testing.T) {
 	want(t, w.ask(t, w.alice, at(2), nil), gateway.ReasonAllowed) // offline
 }
 
+// TestModesApart holds that a status list, which may be behind, does not stand in for an answer of the issuer.
+func TestModesApart(t *testing.T) {
+	w := newProviders(t)
+	w.online(t)
+	of := func(mode gateway.Mode) *gateway.Policy {
+		return policy(t, gateway.PolicyConfig{Mode: mode, Freshness: time.Minute, Outage: gateway.Grace, MaxOutage: 5 * time.Minute})
+	}
+	token := w.a.issue(t, w.alice, func(s *claims.Set) { s.Status = &claims.Status{Index: 1, URI: w.a.URL + "/status"} })
+	want(t, w.ask(t, w.alice, token, of(gateway.Status)), gateway.ReasonAllowed)
+	want(t, w.ask(t, w.alice, token, of(gateway.Introspect)), gateway.ReasonAllowed)
+	if n := w.a.questions(); n != 1 {
+		t.Errorf("the issuer was asked %d times, want once", n)
+	}
+
+	w.online(t)
+	want(t, w.ask(t, w.alice, token, of(gateway.Status)), gateway.ReasonAllowed)
+	w.a.change(func() { w.a.down = true })
+	w.clock.advance(2 * time.Minute)
+	want(t, w.ask(t, w.alice, token, of(gateway.Introspect)), gateway.ReasonNoAnswer)
+	want(t, w.ask(t, w.alice, token, of(gateway.Status)), gateway.ReasonGrace)
+}
+
 // TestOutage holds what each policy lets through while the issuer does not answer questions about tokens.
 func TestOutage(t *testing.T) {
 	w := newProviders(t)
@@ -328,7 +350,7 @@ func TestFeedKeeps(t *testing.T) {
 	if n := f.Len(); n != 21 {
 		t.Errorf("%d revocations are kept, want 21", n)
 	}
-	f.SetSweep(10)
+	f.SetBounds(10, 1000)
 	w.clock.advance(3 * time.Minute)
 	ends(1, time.Hour)
 	if n := f.Len(); n != 2 {
@@ -341,6 +363,35 @@ func TestFeedKeeps(t *testing.T) {
 	revoked := w.a.issue(t, w.alice, func(s *claims.Set) { s.JTI = "j1" })
 	want(t, w.ask(t, w.alice, revoked, nil), gateway.ReasonRevoked)
 	want(t, w.ask(t, w.alice, w.a.issue(t, w.alice), nil), gateway.ReasonAllowed)
+}
+
+// TestFeedFull holds that a feed that tells of more than can be kept is an outage, in every mode, until revocations have expired.
+func TestFeedFull(t *testing.T) {
+	w := newProviders(t)
+	f, heard, _ := w.follow(t, w.a)
+	f.SetBounds(10, 20)
+	for i := range 25 {
+		w.a.news <- event(feed.Token, fmt.Sprint("j", i), fmt.Sprintf(`,"exp":%d`, w.clock.now().Add(5*time.Minute).Unix()))
+		<-heard
+	}
+	if n := f.Len(); n != 20 {
+		t.Errorf("%d revocations are kept, want 20", n)
+	}
+	token := w.a.issue(t, w.alice)
+	for range 2 {
+		d := w.ask(t, w.alice, token, nil)
+		want(t, d, gateway.ReasonNoFeed)
+		if d.Status() != 503 || d.RetryAfter <= 0 {
+			t.Errorf("Decide = %+v, want 503 with Retry-After", d)
+		}
+	}
+	want(t, w.ask(t, w.alice, w.a.issue(t, w.alice, func(s *claims.Set) { s.JTI = "j3" }), nil), gateway.ReasonRevoked)
+	want(t, w.ask(t, w.bob, w.b.issue(t, w.bob), nil), gateway.ReasonAllowed)
+	w.clock.advance(7 * time.Minute)
+	want(t, w.ask(t, w.alice, token, nil), gateway.ReasonAllowed)
+	if n := f.Len(); n != 0 {
+		t.Errorf("%d revocations are kept, want none", n)
+	}
 }
 
 // TestFeedFresh holds that a token need not be asked about again while the feed is followed, and that it is asked about after a fresh

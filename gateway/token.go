@@ -76,8 +76,17 @@ type token struct {
 	subjects []subject        // what events of feeds may match
 	size     int
 
-	feeds     atomic.Uint64 // the number of the newest event that was compared
-	confirmed atomic.Pointer[confirmation]
+	feeds atomic.Uint64 // the number of the newest event that was compared
+	// By the issuer, and by its status lists, which may be behind.
+	introspected, listed atomic.Pointer[confirmation]
+}
+
+// confirmed is the last confirmation by the mode of a policy.
+func (t *token) confirmed(m Mode) *atomic.Pointer[confirmation] {
+	if m == Status {
+		return &t.listed
+	}
+	return &t.introspected
 }
 
 // A reference is a place in a status list of an issuer. The first one of a token is its own, if it has one.
