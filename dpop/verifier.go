@@ -36,8 +36,9 @@ type Config struct {
 	// Namespace separates the proofs of servers that share a store and have different origins. It has at most 255 bytes.
 	Namespace string
 	// KeyTables is how many P-256 keys may have a table, with which a proof takes half the time. A key gets one when it signed often
-	// within a minute. Use it where the same clients send many requests: a gateway or a resource. A table takes 90 kB. Zero means none.
-	// What is accepted does not depend on it.
+	// within a minute, if there is a place, and loses it to another one if it has not signed for a minute. Use it where the same
+	// clients send many requests: a gateway or a resource. A table takes 90 kB. Zero means none. What is accepted does not depend on
+	// it.
 	KeyTables int
 	// Offset is called with how far the client's clock is ahead of the server's (negative: behind), for each proof whose
 	// method and URL are those of the request, before its nonce, time and signature are checked. It may be nil.

@@ -23,3 +23,11 @@ func VerifyMultiples(key *ecdsa.PublicKey, digest, signature []byte) (bool, erro
 	}
 	return m.verify(digest, signature), nil
 }
+
+// Has reports whether key has a table, and does not count as a use.
+func (t *Tables) Has(key *ecdsa.PublicKey) bool {
+	encoded, err := key.Bytes()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return err == nil && t.ready[point(encoded)] != nil
+}

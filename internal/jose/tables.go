@@ -9,10 +9,13 @@ import (
 	"time"
 )
 
-// A key gets a table after so many signatures within a minute. A table costs as much as five verifications and saves half of each.
+// A key gets a table after so many signatures within a minute. A table costs as much as five verifications and saves half of each. A
+// table that is used at least once a minute keeps its place: if more keys were used often than have a table, and each took the place of
+// another one, making tables would cost more than they save.
 const (
 	sightsForTable = 16
 	sightsWithin   = time.Minute
+	keepsPlace     = time.Minute
 )
 
 // sightsPerTable is how many keys are counted at a time, for each table that there may be.
@@ -25,7 +28,7 @@ const TableBytes = multiplesBytes + 8<<10
 // multiples, with which a verification takes about half the time. A nil *Tables has no tables. Tables are safe for concurrent use.
 //
 // Senders choose the keys of proofs, so the cost of keys that are not seen again is bounded: only a signature that verifies counts, one
-// table is made at a time, and making one costs less than a third of the verifications that led to it.
+// table is made at a time, and making one costs a third of the verifications that led to it.
 type Tables struct {
 	max int
 	now func() time.Time
@@ -42,12 +45,13 @@ type Tables struct {
 type point [65]byte
 
 type table struct {
-	key point
+	key  point
+	used time.Time
 	*multiples
 }
 
-// NewTables returns Tables for at most keys keys. They take up to [TableBytes] each. If there are more, the one that was not used for
-// longest is dropped. now reports the time; nil means [time.Now].
+// NewTables returns Tables for at most keys keys. They take up to [TableBytes] each. A key that was not used for a minute makes room for
+// another one, the one that was not used for longest first. now reports the time; nil means [time.Now].
 func NewTables(keys int, now func() time.Time) *Tables {
 	if now == nil {
 		now = time.Now
@@ -101,6 +105,7 @@ func (t *Tables) Verify(alg string, key crypto.PublicKey, input, signature []byt
 
 // find returns the multiples of the key p, nil if there are none.
 func (t *Tables) find(p point) *multiples {
+	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.ready[p]
@@ -108,7 +113,9 @@ func (t *Tables) find(p point) *multiples {
 		return nil
 	}
 	t.order.MoveToFront(e)
-	return e.Value.(*table).multiples
+	found := e.Value.(*table)
+	found.used = now
+	return found.multiples
 }
 
 // due counts a signature by the key p, and reports whether the caller shall make its table now.
@@ -125,7 +132,7 @@ func (t *Tables) due(p point) bool {
 		clear(t.sights)
 	}
 	t.sights[p] = n + 1
-	if n+1 < sightsForTable || t.making || t.ready[p] != nil {
+	if n+1 < sightsForTable || t.making || t.ready[p] != nil || !t.room(now) {
 		return false
 	}
 	t.making = true
@@ -133,9 +140,19 @@ func (t *Tables) due(p point) bool {
 	return true
 }
 
+// room reports whether there is a place for another table. The caller holds mu.
+func (t *Tables) room(now time.Time) bool {
+	if len(t.ready) < t.max {
+		return true
+	}
+	used := t.order.Back().Value.(*table).used
+	return now.Sub(used) >= keepsPlace || now.Before(used)
+}
+
 // make makes the table of the key p.
 func (t *Tables) make(p point) {
 	m, err := newMultiples(p[:])
+	now := t.now()
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.making = false
@@ -146,5 +163,5 @@ func (t *Tables) make(p point) {
 		oldest := t.order.Back()
 		delete(t.ready, t.order.Remove(oldest).(*table).key)
 	}
-	t.ready[p] = t.order.PushFront(&table{p, m})
+	t.ready[p] = t.order.PushFront(&table{p, now, m})
 }
