@@ -12,10 +12,11 @@ var special = prefixes(
 	"0.0.0.0/8", "10.0.0.0/8", "100.64.0.0/10", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12",
 	"192.0.0.0/24", "192.0.2.0/24", "192.88.99.0/24", "192.168.0.0/16", "198.18.0.0/15",
 	"198.51.100.0/24", "203.0.113.0/24", "224.0.0.0/4", "240.0.0.0/4",
-	"2001::/23",     // IETF protocol assignments, Teredo among them
-	"2001:db8::/32", // documentation
-	"2002::/16",     // 6to4: carries an IPv4 address that a relay would connect to
-	"3fff::/20",     // documentation
+	"168.63.129.16/32", // the host of a virtual machine at Azure answers there, although the address looks public
+	"2001::/23",        // IETF protocol assignments, Teredo among them
+	"2001:db8::/32",    // documentation
+	"2002::/16",        // 6to4: carries an IPv4 address that a relay would connect to
+	"3fff::/20",        // documentation
 )
 
 // global6 is all of IPv6 that is assigned as global unicast. Loopback, link-local, unique-local, multicast,

@@ -79,10 +79,10 @@ func NewClient(p Policy) (*http.Client, error) { return newClient(p, false) }
 // the policy.
 func NewForeignClient(p Policy) (*http.Client, error) {
 	p.AllowNetworks, p.Proxy = nil, nil
-	return newClient(p, !p.AllowAnyPort)
+	return newClient(p, true)
 }
 
-func newClient(p Policy, wellKnownPorts bool) (*http.Client, error) {
+func newClient(p Policy, foreign bool) (*http.Client, error) {
 	if p.Timeout == 0 {
 		p.Timeout = DefaultTimeout
 	}
@@ -118,7 +118,7 @@ func newClient(p Policy, wellKnownPorts bool) (*http.Client, error) {
 		base.Proxy = http.ProxyURL(p.Proxy) // never the proxy of the environment
 	}
 	return &http.Client{
-		Transport: &transport{base: base, policy: p, wellKnownPorts: wellKnownPorts},
+		Transport: &transport{base: base, policy: p, foreign: foreign},
 		Timeout:   p.Timeout,
 	}, nil
 }

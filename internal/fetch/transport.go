@@ -13,9 +13,9 @@ import (
 
 // transport checks requests and responses against the policy. Its base transport checks the addresses that it dials.
 type transport struct {
-	base           *http.Transport
-	policy         Policy
-	wellKnownPorts bool // only the default port of the scheme
+	base    *http.Transport
+	policy  Policy
+	foreign bool // for URLs of other parties
 }
 
 // RoundTrip implements [http.RoundTripper].
@@ -49,12 +49,49 @@ func (t *transport) checkURL(u *url.URL) error {
 	if host == "" || u.User != nil {
 		return refused("host", "a URL must have a host and no user name")
 	}
-	if t.wellKnownPorts && port(u) != defaultPorts[u.Scheme] {
+	if err := t.checkHost(host); err != nil {
+		return err
+	}
+	if t.foreign && !t.policy.AllowAnyPort && port(u) != defaultPorts[u.Scheme] {
 		return refused("port", "%s is not the port of %s", u.Port(), u.Scheme)
 	}
 	// The dialer checks every address, but behind a proxy it sees only the proxy's.
 	if ip, err := netip.ParseAddr(host); err == nil {
 		return t.policy.checkAddr(ip)
+	}
+	return nil
+}
+
+// unreachable are the names that lead to no host of another party: special-use domains (RFC 6761, RFC 6762, RFC 7686, RFC 8375,
+// RFC 9476), and those that clouds and home networks use inside.
+var unreachable = []string{
+	"localhost", "localdomain", "local", "internal", "intranet", "lan", "home", "corp", "private", "invalid", "onion", "alt", "arpa",
+}
+
+// checkHost refuses hosts that a resolver, a proxy or net/http could take for another one. Hosts that other parties name must also look
+// like a host of the Internet. The address is checked in any case.
+func (t *transport) checkHost(host string) error {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return nil
+	}
+	if _, mapped := t.policy.DevHosts[strings.ToLower(host)]; mapped {
+		return nil
+	}
+	for _, r := range host {
+		// net/http maps other characters, such as digits of full width.
+		if r >= 0x80 || !(r == '-' || r == '.' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') {
+			return refused("host", "%.64q is not a name in ASCII (A-labels)", host)
+		}
+	}
+	last := strings.ToLower(host[strings.LastIndexByte(host, '.')+1:])
+	switch {
+	case last == "":
+		return refused("host", "%.64q ends with a dot", host)
+	case strings.Trim(last, "0123456789") == "", strings.HasPrefix(last, "0x"):
+		// The resolver of the system may read 0x7f.1, 0177.0.0.1 or 2130706433 as an IPv4 address.
+		return refused("host", "%.64q looks like an IP address in an odd form", host)
+	case t.foreign && (!strings.Contains(host, ".") || slices.Contains(unreachable, last)):
+		return refused("host", "%.64q is not a name of the public Internet", host)
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ import (
 var servers = map[string][]string{
 	"cmd/issuer":      {"serveDev"},
 	"internal/doctor": {"run", "serve"},
-	"internal/fetch":  {"resolver"},
+	"internal/fetch":  {"resolver", "zone"},
 	"internal/server": {"serve", "startProvider"},
 	"storage/redis":   {"start"},
 }
