@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/hex"
@@ -43,7 +44,7 @@ ${shared}
 development: true
 log: {format: json, level: debug}
 outbound: {allow_networks: [127.0.0.0/8]}
-home: {issuer: "${home}", client_id: peer, secret_file: "${secret}"}
+home: {issuer: "${home}", client_id: gateway, secret_file: "${secret}", feed: true}
 identity: {key_file: "${key}"}
 peers:
   - {domain: a.example, issuer: "${a.example}"}
@@ -53,6 +54,22 @@ routes:
   - {path: /own, upstream: chat, domains: ["${domain}"]}
   - {path: /now, upstream: chat, mode: introspect}
   - {path: /scoped, upstream: chat, scopes: [introspect]}
+`
+
+// federatedSettings are what an issuer of the test has beside the development settings, as docs/federation.md says.
+const federatedSettings = `
+peers: [{domain: ${other}, issuer: "${issuer}"}]
+clients:
+  - {id: im-app, domains: ["${domain}"], peer_resources: true}
+  - {id: peer, domains: ["${domain}"]}
+  - {id: bot, domains: ["${domain}"]}
+  - id: gateway
+    auth: secret
+    secret_sha256: ${hash}
+    grants: [client_credentials]
+    scopes: [introspect, feed]
+    domains: [${domain}]
+    peer_resources: true
 `
 
 // A federation is two issuers that know each other, and the guarded services of both.
@@ -75,6 +92,7 @@ type guarded struct {
 	address            string // of the proxy
 	gateways           []*process
 	addresses          []string // of the gateways
+	settings           []string // their files
 	proxy              *process
 	service            *echoService
 }
@@ -114,14 +132,11 @@ func newFederation(t *testing.T, ctx context.Context) *federation {
 func (f *federation) startIssuer(t *testing.T, ctx context.Context, domain, other string) {
 	t.Helper()
 	i := f.issuers[domain]
-	settings := filepath.Join(f.dir, domain+".yaml")
-	write(t, f.dir, map[string]string{domain + ".yaml": fmt.Sprintf("peers: [{domain: %s, issuer: %q}]\n", other, f.issuers[other].url)})
-	cmd := exec.CommandContext(ctx, f.binary, "serve", "--dev", "--config", settings, "--data", i.data, "--listen", strings.TrimPrefix(i.url, "http://"),
-		"--dev-idp-listen", f.ports.take(t), "--log-format", "json")
+	fill := map[string]string{"domain": domain, "other": other, "issuer": f.issuers[other].url, "hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret)))}
+	write(t, f.dir, map[string]string{domain + ".yaml": os.Expand(federatedSettings, func(name string) string { return fill[name] })})
+	cmd := exec.CommandContext(ctx, f.binary, "serve", "--dev", "--config", filepath.Join(f.dir, domain+".yaml"), "--data", i.data,
+		"--listen", strings.TrimPrefix(i.url, "http://"), "--dev-idp-listen", f.ports.take(t), "--log-format", "json")
 	cmd.Env = append(os.Environ(), "ISSUER_DOMAINS__0__NAME="+domain)
-	for c := range 3 { // the clients of the development issuer
-		cmd.Env = append(cmd.Env, fmt.Sprintf("ISSUER_CLIENTS__%d__DOMAINS__0=%s", c, domain), fmt.Sprintf("ISSUER_CLIENTS__%d__PEER_RESOURCES=true", c))
-	}
 	i.process = startProcess(t, cmd, `"issuer":"http`)
 }
 
@@ -142,12 +157,13 @@ func (f *federation) startGuarded(t *testing.T, ctx context.Context, kind, domai
 		addresses = append(addresses, f.ports.take(t))
 		fill["replay"], fill["shared"] = "redis", "redis_url_file: "+f.dir+"/redis-url\nsecret_file: "+f.dir+"/shared-secret\n"
 	}
-	write(t, f.dir, map[string]string{id + ".secret": peerSecretOf(t, f.issuers[domain].data), id + ".key": identityKey(t)})
+	write(t, f.dir, map[string]string{id + ".secret": peerSecret, id + ".key": identityKey(t)})
 	for i, listen := range addresses {
 		fill["listen"], fill["data"] = listen, filepath.Join(f.dir, fmt.Sprintf("%s-%d", id, i))
 		settings := fmt.Sprintf("%s-%d.yaml", id, i)
 		write(t, f.dir, map[string]string{settings: os.Expand(gatewaySettings, func(name string) string { return fill[name] })})
 		cmd := exec.CommandContext(ctx, f.binary, "gateway", "--config", filepath.Join(f.dir, settings))
+		s.settings = append(s.settings, filepath.Join(f.dir, settings))
 		s.gateways = append(s.gateways, startProcess(t, cmd, `"listen":`))
 	}
 	s.addresses = addresses
@@ -156,6 +172,21 @@ func (f *federation) startGuarded(t *testing.T, ctx context.Context, kind, domai
 	})
 	s.proxy = f.startProxy(t, ctx, s)
 	return s
+}
+
+// run runs a command of the issuer that must succeed.
+func (f *federation) run(t *testing.T, ctx context.Context, arguments ...string) {
+	t.Helper()
+	cmd := exec.CommandContext(ctx, f.binary, arguments...)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
+	}
+}
+
+// removeDevice removes the device of a visitor at the issuer of domain.
+func (f *federation) removeDevice(t *testing.T, ctx context.Context, domain string, v *visitor) {
+	t.Helper()
+	f.run(t, ctx, "devices", "remove", v.id(t), "--data", f.issuers[domain].data, "--reason", "lost")
 }
 
 // certificates makes an authority, and a certificate for the service of each domain.
@@ -222,16 +253,4 @@ func identityKey(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
-}
-
-// peerSecretOf returns the secret of the client peer of a development issuer.
-func peerSecretOf(t *testing.T, data string) string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join(data, "dev.env"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "PEER_SECRET=")
-	secret, _, _ := strings.Cut(rest, "\n")
-	return secret
 }
