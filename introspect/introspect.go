@@ -55,7 +55,7 @@ type Config struct {
 	// ProofAlgorithms are the accepted algorithms of those, as in [dpop.Config].
 	ProofAlgorithms []string
 	// CacheBytes bounds the memory for tokens that were seen before, whose signatures are not verified again. Zero
-	// means 64 MiB, enough for some 40,000 tokens.
+	// means 64 MiB, enough for some 40,000 tokens. Tokens of callers from peers have a sixteenth beside it.
 	CacheBytes int
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
@@ -64,8 +64,9 @@ type Config struct {
 // An Introspector answers questions about access tokens. It is safe for concurrent use.
 type Introspector struct {
 	cfg    Config
-	cache  *cache
-	tables *jose.Tables // of the issuer's keys: all new tokens have the signatures of a few
+	cache  *cache[token]
+	peers  *cache[credential] // apart from the others: a peer's token is none of the issuer
+	tables *jose.Tables       // of the issuer's keys: all new tokens have the signatures of a few
 }
 
 // ownKeys is how many keys an issuer signs with at a time, with room for a rotation.
@@ -88,7 +89,10 @@ func New(cfg Config) (*Introspector, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	return &Introspector{cfg: cfg, cache: newCache(cfg.CacheBytes), tables: jose.NewTables(ownKeys, nil)}, nil
+	return &Introspector{
+		cfg: cfg, cache: newCache[token](cfg.CacheBytes), peers: newCache[credential](cfg.CacheBytes / 16),
+		tables: jose.NewTables(ownKeys, nil),
+	}, nil
 }
 
 // A Question is a token that a caller asks about.

@@ -2,6 +2,7 @@ package introspect
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"slices"
 	"time"
@@ -35,9 +36,42 @@ func (i *Introspector) Peer(ctx context.Context, accessToken string) (claims.Set
 	return claims.Set{}, false, err
 }
 
+// A credential is a token of a peer whose signature was valid, and the key that made it. Everything else about it is checked for each
+// request, and the signature again once the peer publishes another key under that kid.
+type credential struct {
+	claims.Set
+	kid string
+	key signingKey
+}
+
+// A signingKey is a public key and its algorithm.
+type signingKey struct {
+	public crypto.PublicKey
+	alg    string
+}
+
+func (k signingKey) equal(other signingKey) bool {
+	public, ok := k.public.(interface{ Equal(crypto.PublicKey) bool })
+	return ok && k.alg == other.alg && public.Equal(other.public)
+}
+
 func (i *Introspector) peer(ctx context.Context, text string) (claims.Set, error) {
-	if i.cfg.Authority == nil {
+	if i.cfg.Authority == nil || len(text) > maxToken {
 		return claims.Set{}, errNoCredential
+	}
+	seen := cacheKey(text)
+	if c, ok := i.peers.get(seen); ok {
+		if err := i.trustPeer(ctx, &c.Set); err != nil {
+			return claims.Set{}, err
+		}
+		var now signingKey
+		var err error
+		if now.public, now.alg, err = i.cfg.Authority.Key(ctx, c.Issuer, c.kid); err != nil {
+			return claims.Set{}, err
+		}
+		if c.key.equal(now) {
+			return c.Set, nil
+		}
 	}
 	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxToken})
 	// RFC 8725 §3.11: the type is pinned. RFC 8725 §3.10: a token cannot say by itself which key to trust.
@@ -49,16 +83,24 @@ func (i *Introspector) peer(ctx context.Context, text string) (claims.Set, error
 		return claims.Set{}, errNoCredential
 	}
 	// Everything that costs no request is checked before the keys of the peer are looked up.
-	domain, err := i.checkPeer(&set)
+	if err := i.trustPeer(ctx, &set); err != nil {
+		return claims.Set{}, err
+	}
+	key, err := verifyIssued(ctx, i.cfg.Authority, set.Issuer, jws)
 	if err != nil {
 		return claims.Set{}, err
 	}
-	if domain != "" {
-		if err := i.cfg.Authority.Speaks(ctx, set.Issuer, domain); err != nil {
-			return claims.Set{}, err
-		}
+	i.peers.add(seen, &credential{set, jws.Header.Kid, key}, len(text))
+	return set, nil
+}
+
+// trustPeer checks the claims of a peer's token, and that the peer speaks for the domain of its user.
+func (i *Introspector) trustPeer(ctx context.Context, set *claims.Set) error {
+	domain, err := i.checkPeer(set)
+	if err != nil || domain == "" {
+		return err
 	}
-	return set, verifyIssued(ctx, i.cfg.Authority, set.Issuer, jws)
+	return i.cfg.Authority.Speaks(ctx, set.Issuer, domain)
 }
 
 // checkPeer checks the claims of a peer's token, and returns the domain of the user, or "" for a service, which has none.
@@ -89,26 +131,26 @@ func (i *Introspector) checkPeer(set *claims.Set) (domain string, err error) {
 // errSignature means that no key of the issuer made a signature.
 var errSignature = errors.New("introspect: no key of the issuer made the signature")
 
-// verifyIssued verifies a signature with the key of an issuer. If it fails, the issuer may have published another key under that kid.
-// The error is [errSignature], wraps [claims.ErrIssuer], or means that the keys cannot be known now.
-func verifyIssued(ctx context.Context, keys nested.KeySource, issuer string, jws *jose.JWS) error {
+// verifyIssued verifies a signature with the key of an issuer, and returns that key. If it fails, the issuer may have published another
+// key under that kid. The error is [errSignature], wraps [claims.ErrIssuer], or means that the keys cannot be known now.
+func verifyIssued(ctx context.Context, keys nested.KeySource, issuer string, jws *jose.JWS) (signingKey, error) {
 	key, alg, err := keys.Key(ctx, issuer, jws.Header.Kid)
 	if err != nil {
-		return err
+		return signingKey{}, err
 	}
 	if jws.Verify(alg, key) == nil {
-		return nil
+		return signingKey{key, alg}, nil
 	}
 	source, ok := keys.(nested.OtherKeySource)
 	if !ok {
-		return errSignature
+		return signingKey{}, errSignature
 	}
 	other, alg, err := source.OtherKey(ctx, issuer, jws.Header.Kid, key)
 	if err != nil {
-		return err
+		return signingKey{}, err
 	}
 	if jws.Verify(alg, other) != nil {
-		return errSignature
+		return signingKey{}, errSignature
 	}
-	return nil
+	return signingKey{other, alg}, nil
 }

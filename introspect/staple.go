@@ -104,7 +104,7 @@ func OpenStaple(ctx context.Context, staple, accessToken string, o StapleOptions
 	case !t.Before(s.Expires.Add(o.Leeway)), s.Expires.Sub(s.IssuedAt) > StapleLife:
 		return refuse("exp")
 	}
-	switch err := verifyIssued(ctx, o.Keys, s.Issuer, jws); {
+	switch _, err := verifyIssued(ctx, o.Keys, s.Issuer, jws); {
 	case errors.Is(err, errSignature), errors.Is(err, claims.ErrIssuer):
 		return refuse("signature")
 	case err != nil:
