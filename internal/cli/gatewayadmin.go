@@ -85,7 +85,8 @@ func (c *gatewayPeersCmd) Run(ctx context.Context, s *streams) error {
 		} else if p.Fetched != nil {
 			fetched = p.Fetched.Format(time.RFC3339)
 		}
-		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", p.Domain, p.Issuer, state, p.Keys, fetched, cmp.Or(p.Problem, "-"))
+		fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%s\t%s\n", p.Domain, cmp.Or(p.Issuer, "not found yet"), state, p.Keys, fetched,
+			cmp.Or(p.Problem, "-"))
 	}
 	return w.Flush()
 }

@@ -99,9 +99,10 @@ type GatewayLimits struct {
 
 // A GatewayPeer is an issuer that may speak for a domain, the gateway's own domain included.
 type GatewayPeer struct {
-	// Domain is in lower-case A-labels. Issuer is the URL of its issuer, exactly as in iss.
+	// Domain is in lower-case A-labels. Issuer is the URL of its issuer, exactly as in iss. If it is empty, the issuer is discovered
+	// through the domain.
 	Domain string `key:"domain,required"`
-	Issuer string `key:"issuer,required"`
+	Issuer string `key:"issuer"`
 	// JWKSFile holds the issuer's JWK Set. If it is empty, the keys are found through the issuer's metadata. JWKS is its content.
 	JWKSFile string `key:"jwks_file"`
 	JWKS     []byte

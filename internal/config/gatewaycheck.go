@@ -211,16 +211,29 @@ func (k *gatewayChecker) privateKey(path string, file *string) crypto.Signer {
 	return signer
 }
 
-// peers checks the issuers that are trusted. All entries of one issuer must name the same keys.
+// peers checks the issuers that are trusted, by the rules of [checker.peers].
 func (k *gatewayChecker) peers() {
 	g := k.Gateway
 	if len(g.Peers) == 0 {
 		k.report("peers", "is empty: name the domains whose users may come, and their issuers")
 	}
 	pairs, files := make(map[string]string), make(map[string]string)
+	entries := make(map[string]int) // by domain
+	for _, p := range g.Peers {
+		entries[p.Domain]++
+	}
 	for i := range g.Peers {
 		p, path := &g.Peers[i], index("peers", i)
 		k.domain(join(path, "domain"), p.Domain)
+		if p.Issuer == "" { // it is discovered
+			if entries[p.Domain] > 1 {
+				k.report(path, "%q is listed without an issuer, and again: leave one out, because a configured issuer is not discovered",
+					p.Domain)
+			} else if p.JWKSFile != "" {
+				k.report(join(path, "jwks_file"), "needs the issuer whose keys these are: add it, or leave the keys out")
+			}
+			continue
+		}
 		k.secureURL(join(path, "issuer"), p.Issuer)
 		k.unique(pairs, join(path, "issuer"), p.Domain+" by "+p.Issuer)
 		if p.JWKSFile != "" {

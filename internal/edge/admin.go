@@ -60,8 +60,10 @@ const maxCheck = 256 << 10
 // A Peer is the state of a peer, as JSON.
 type Peer struct {
 	Domain    string `json:"domain"`
-	Issuer    string `json:"issuer"`
+	Issuer    string `json:"issuer"` // empty if it is to be discovered, and none is believed now
 	Suspended bool   `json:"suspended"`
+	// Discovered is true if the domain names the issuer.
+	Discovered bool `json:"discovered"`
 	// Fixed is true if the keys are in the settings.
 	Fixed bool `json:"keys_in_settings"`
 	Keys  int  `json:"keys"`
@@ -75,7 +77,7 @@ type Peer struct {
 func (i *Instance) Peers() []Peer {
 	list := []Peer{}
 	for _, s := range i.state.Load().table.Peers() {
-		p := Peer{Domain: s.Domain, Issuer: s.Issuer, Suspended: s.Suspended, Fixed: s.Fixed, Keys: s.Keys}
+		p := Peer{Domain: s.Domain, Issuer: s.Issuer, Suspended: s.Suspended, Discovered: s.Discovered, Fixed: s.Fixed, Keys: s.Keys}
 		if !s.Fetched.IsZero() {
 			p.Fetched = &s.Fetched
 		}

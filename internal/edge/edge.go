@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type Instance struct {
 	now  func() time.Time
 	tls  *issuer.Certificate // nil without TLS
 	made *keyFromStart       // signs identities if the settings name no key
+	pins string              // the file of the discovered issuers; empty for none
 
 	replay       dpop.Replay
 	memoryReplay *dpop.MemoryReplay // the same store, if it is in memory
@@ -68,6 +70,7 @@ func Open(ctx context.Context, cfg *config.Gateway, o Options) (*Instance, error
 		if err := os.MkdirAll(cfg.Data, 0o700); err != nil {
 			return nil, fmt.Errorf("make the data folder: %w", err)
 		}
+		i.pins = filepath.Join(cfg.Data, "pins.json")
 	}
 	if err := i.open(ctx, cfg, o.CheckOnly); err != nil {
 		return nil, errors.Join(err, i.Close())

@@ -25,7 +25,7 @@ import (
 type home struct {
 	cfg         config.Home
 	development bool
-	known       func(issuer string) bool // whether the issuer is one of the settings
+	known       func(issuer string) bool // whether the issuer is trusted
 	kid         string                   // of cfg.Key
 	signer      *dpop.Signer             // the key that the gateway's own tokens are bound to
 	plain       *http.Client             // without proofs
@@ -45,11 +45,11 @@ func (i *Instance) openHome(s, before *state, plain *http.Client) error {
 		return nil
 	}
 	known := func(issuer string) bool {
-		_, err := s.table.Domains(issuer)
+		_, err := i.state.Load().table.Domains(issuer)
 		return err == nil
 	}
 	if before != nil && before.home != nil && reflect.DeepEqual(cfg, before.home.cfg) &&
-		reflect.DeepEqual(s.cfg.Outbound, before.cfg.Outbound) && s.table == before.table {
+		reflect.DeepEqual(s.cfg.Outbound, before.cfg.Outbound) {
 		s.home = before.home
 		return nil
 	}
@@ -125,7 +125,7 @@ func (h *home) ask(issuer string) gateway.Asker {
 	if asker := h.askers[issuer]; asker != nil {
 		return asker
 	}
-	if issuer != h.cfg.Issuer && !h.known(issuer) { // the number of clients stays that of the settings
+	if issuer != h.cfg.Issuer && !h.known(issuer) { // there is a client for each trusted issuer at most
 		return nil
 	}
 	asker, err := h.newAsker(issuer)

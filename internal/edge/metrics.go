@@ -118,7 +118,7 @@ func (p peerStates) Collect(to chan<- prometheus.Metric) {
 	var issuers []string
 	for _, s := range p.i.state.Load().table.Peers() {
 		gauge(peerSuspended, oneIf(s.Suspended), s.Domain, s.Issuer)
-		if slices.Contains(issuers, s.Issuer) {
+		if s.Issuer == "" || slices.Contains(issuers, s.Issuer) {
 			continue
 		}
 		issuers = append(issuers, s.Issuer)

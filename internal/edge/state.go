@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"time"
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/gateway"
@@ -55,7 +56,12 @@ func (i *Instance) newState(cfg *config.Gateway, before *state) (*state, error) 
 	if err != nil {
 		return nil, fmt.Errorf("outbound: %w", err)
 	}
-	if err := i.openTrust(s, before, client); err != nil {
+	policy.AllowAnyPort = cfg.Development
+	foreign, err := fetch.NewForeignClient(policy)
+	if err != nil {
+		return nil, fmt.Errorf("outbound: %w", err)
+	}
+	if err := i.openTrust(s, before, client, foreign); err != nil {
 		return nil, err
 	}
 	if err := i.openHome(s, before, client); err != nil {
@@ -64,11 +70,11 @@ func (i *Instance) newState(cfg *config.Gateway, before *state) (*state, error) 
 	if err := i.openSigner(s, before); err != nil {
 		return nil, err
 	}
-	return s, i.openHandlers(s, policy, client)
+	return s, i.openHandlers(s, client, foreign)
 }
 
 // openTrust makes the table of trusted issuers, with the suspensions in force. Unchanged peers keep the keys that were fetched.
-func (i *Instance) openTrust(s, before *state, client *http.Client) error {
+func (i *Instance) openTrust(s, before *state, client, foreign *http.Client) error {
 	if before != nil && reflect.DeepEqual(s.cfg.Peers, before.cfg.Peers) && reflect.DeepEqual(s.cfg.Outbound, before.cfg.Outbound) {
 		s.table = before.table
 		return nil
@@ -77,9 +83,15 @@ func (i *Instance) openTrust(s, before *state, client *http.Client) error {
 	for _, p := range s.cfg.Peers {
 		peers = append(peers, trust.Peer{Domain: p.Domain, Issuer: p.Issuer, JWKS: p.JWKS, Suspended: p.Suspended})
 	}
+	cfg := trust.Config{
+		Peers: peers, Client: client, ForeignClient: foreign, Ahead: time.Minute, PinFile: i.pins, Log: i.log, Now: i.now,
+		Development: s.cfg.Development,
+	}
+	if before != nil {
+		cfg.Previous = before.table
+	}
 	var err error
-	s.table, err = trust.NewTable(trust.Config{Peers: peers, Client: client, Now: i.now, Development: s.cfg.Development})
-	if err != nil {
+	if s.table, err = trust.NewTable(cfg); err != nil {
 		return config.Errors{s.cfg.Fault("peers", "%v", err)}
 	}
 	for _, domain := range i.stops.domains {
@@ -112,7 +124,7 @@ func (i *Instance) openSigner(s, before *state) error {
 }
 
 // openHandlers makes what answers requests.
-func (i *Instance) openHandlers(s *state, policy fetch.Policy, client *http.Client) error {
+func (i *Instance) openHandlers(s *state, client, foreign *http.Client) error {
 	cfg := s.cfg
 	kind := forwardauth.Kind(cfg.Proxy)
 	if cfg.Upstream != "" {
@@ -123,7 +135,7 @@ func (i *Instance) openHandlers(s *state, policy fetch.Policy, client *http.Clie
 	if err != nil {
 		return err
 	}
-	statuses, err := newStatuses(s, policy, client, i.now)
+	statuses, err := newStatuses(s, client, foreign, i.now)
 	if err != nil {
 		return err
 	}

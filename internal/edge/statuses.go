@@ -6,17 +6,11 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/internal/config"
-	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/statuslist"
 )
 
 // newStatuses makes the reader of status lists.
-func newStatuses(s *state, policy fetch.Policy, client *http.Client, now func() time.Time) (*statuslist.Reader, error) {
-	policy.AllowAnyPort = s.cfg.Development
-	foreign, err := fetch.NewForeignClient(policy)
-	if err != nil {
-		return nil, err
-	}
+func newStatuses(s *state, client, foreign *http.Client, now func() time.Time) (*statuslist.Reader, error) {
 	return statuslist.NewReader(statuslist.ReaderConfig{
 		Keys: s.table, AllowHTTP: s.cfg.Development, Now: now,
 		Client: &http.Client{
