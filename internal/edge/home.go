@@ -17,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/published"
 	"github.com/imidentity/issuer/introspect"
 )
 
@@ -35,7 +36,6 @@ type home struct {
 
 	mu     sync.Mutex
 	askers map[string]*introspect.Client // by issuer
-	tokens map[string]*ownToken          // by resource
 }
 
 // openHome makes the client of the settings. It keeps the one before, with its tokens and its feed, if nothing about it has changed.
@@ -63,7 +63,7 @@ func (i *Instance) openHome(s, before *state, plain *http.Client) error {
 	}
 	h := &home{
 		cfg: cfg, development: s.cfg.Development, known: known, signer: signer, plain: plain, now: i.now,
-		askers: make(map[string]*introspect.Client), tokens: make(map[string]*ownToken),
+		askers: make(map[string]*introspect.Client),
 	}
 	h.proven = &http.Client{
 		Transport: &dpop.Transport{Signer: signer, Base: plain.Transport, Now: i.now},
@@ -158,38 +158,26 @@ func (h *home) newAsker(issuer string) (*introspect.Client, error) {
 	return introspect.NewClient(cfg)
 }
 
-// An ownToken is a token of the gateway's own, for one issuer alone.
-type ownToken struct {
-	mu      sync.Mutex // held while it is renewed
-	text    string
-	expires time.Time
-}
-
 // renewBefore is how long before its end a token is renewed.
 const renewBefore = 30 * time.Second
 
-// token returns a function that returns the gateway's own token with a scope for one issuer (RFC 8707), renewed as needed. The caller
-// holds h.mu, or has not shared h yet.
+// token returns a function that returns the gateway's own token with a scope for one issuer (RFC 8707). The token is renewed as needed, by
+// one request for all callers.
 func (h *home) token(resource, scope string) func(context.Context) (string, error) {
-	key := scope + " " + resource
-	own := h.tokens[key]
-	if own == nil {
-		own = new(ownToken)
-		h.tokens[key] = own
-	}
+	tokens := published.New(published.Config[client.Tokens]{
+		Fetch: func(ctx context.Context) (client.Tokens, error) { return h.request(ctx, resource, scope) },
+		Life: func(t client.Tokens, _ time.Time) (fresh, stale time.Duration) {
+			life := time.Duration(t.ExpiresIn) * time.Second
+			return life - renewBefore, life - renewBefore/3
+		},
+		Retry: time.Second, Now: h.now,
+	})
 	return func(ctx context.Context) (string, error) {
-		own.mu.Lock()
-		defer own.mu.Unlock()
-		if h.now().Before(own.expires.Add(-renewBefore)) {
-			return own.text, nil
-		}
-		asked := h.now()
-		tokens, err := h.request(ctx, resource, scope)
+		t, err := tokens.Get(ctx, published.Any)
 		if err != nil {
 			return "", fmt.Errorf("get a token for %s from %s: %w", resource, h.cfg.Issuer, err)
 		}
-		own.text, own.expires = tokens.AccessToken, asked.Add(time.Duration(tokens.ExpiresIn)*time.Second)
-		return own.text, nil
+		return t.AccessToken, nil
 	}
 }
 

@@ -59,7 +59,9 @@ func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	end, cancel := context.WithTimeout(work, shutdownTime)
 	defer cancel()
 	for _, s := range servers {
-		err = errors.Join(err, s.Shutdown(end))
+		if stuck := s.Shutdown(end); stuck != nil {
+			err = errors.Join(err, stuck, s.Close())
+		}
 	}
 	stop()
 	background.Wait()

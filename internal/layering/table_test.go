@@ -73,7 +73,7 @@ var arrows = map[string][]string{
 	"internal/issuer": {all},
 	"internal/edge": {
 		"claims", "dpop", "feed", "gateway", "gateway/forwardauth", "internal/assertion", "internal/client", "internal/config", "internal/fetch",
-		"internal/issuer", "internal/jose", "introspect", "nested", "statuslist", "trust",
+		"internal/issuer", "internal/jose", "internal/published", "introspect", "nested", "statuslist", "trust",
 	},
 	"internal/cli": {
 		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
