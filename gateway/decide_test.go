@@ -3,6 +3,7 @@ package gateway_test
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -13,6 +14,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/trust"
 )
 
@@ -176,7 +178,19 @@ func TestTokens(t *testing.T) {
 			payload := string(good.AppendJSON(nil))
 			return w.a.sign(t, jose.TypeAccessToken, "k1", []byte(strings.Replace(payload, `{`, `{"SUB":"im:mallory@a.example",`, 1)))
 		}, gateway.ReasonMalformed},
-		"no kid":           {func() string { return signWith(t, newKey(t), jose.TypeAccessToken, "", good.AppendJSON(nil)) }, gateway.ReasonMalformed},
+		"no kid": {func() string { return signWith(t, newKey(t), jose.TypeAccessToken, "", good.AppendJSON(nil)) }, gateway.ReasonMalformed},
+		"key in the header": {func() string {
+			key := newKey(t)
+			jwk, err := jose.MarshalJWK(key.Public())
+			if err != nil {
+				t.Fatal(err)
+			}
+			token, err := jose.Sign(key, jose.ES256, fmt.Appendf(nil, `{"typ":"at+jwt","alg":"ES256","kid":"k1","jwk":%s}`, jwk), good.AppendJSON(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return token
+		}, gateway.ReasonMalformed},
 		"another key":      {func() string { return signWith(t, newKey(t), jose.TypeAccessToken, "k1", good.AppendJSON(nil)) }, gateway.ReasonBadSignature},
 		"key of the other": {func() string { return w.b.sign(t, jose.TypeAccessToken, "k1", good.AppendJSON(nil)) }, gateway.ReasonBadSignature},
 		"stranger":         {func() string { return stranger.issue(t, w.alice) }, gateway.ReasonUntrusted},
@@ -396,5 +410,105 @@ func TestSources(t *testing.T) {
 	}
 	if len(table.sources) != 1 || table.sources[0] != "2001:db8::" {
 		t.Errorf("sources = %v, want the network of the client, once", table.sources)
+	}
+}
+
+// A failingReplay is a store of spent proofs that fails when a test says so.
+type failingReplay struct {
+	dpop.Replay
+	spend error // of Spend
+	then  bool  // Epoch fails after a proof was spent
+	down  bool  // Epoch fails
+}
+
+var errFire = errors.New("the store is on fire")
+
+func (r *failingReplay) Epoch(ctx context.Context) (dpop.Epoch, error) {
+	if r.down {
+		return dpop.Epoch{}, errFire
+	}
+	return r.Replay.Epoch(ctx)
+}
+
+func (r *failingReplay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until time.Time, source netip.Addr) error {
+	if r.spend != nil {
+		return r.spend
+	}
+	r.down = r.then
+	return r.Replay.Spend(ctx, e, key, until, source)
+}
+
+// TestReplayStoreFails holds that a store of spent proofs that fails or is full lets nothing through, and is never a refusal.
+func TestReplayStoreFails(t *testing.T) {
+	w := newProviders(t)
+	memory, err := dpop.NewMemoryReplay(dpop.MemoryConfig{Now: w.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	store := &failingReplay{Replay: memory}
+	nonces, err := dpop.NewNonces([][32]byte{{1}}, w.clock.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	proofs, err := dpop.NewVerifier(dpop.Config{Nonces: nonces, Replay: store, Now: w.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.use(t, gateway.Config{Trust: w.table, Audience: []string{"im:a.example"}, Proofs: proofs, Now: w.clock.now, Development: true})
+	token := w.a.issue(t, w.alice)
+	for name, test := range map[string]struct {
+		fail   func()
+		reason gateway.Reason
+		wait   time.Duration
+	}{
+		"down":            {func() { store.down = true }, gateway.ReasonNoReplay, time.Second},
+		"down at the end": {func() { store.then = true }, gateway.ReasonNoReplay, time.Second},
+		"cannot spend":    {func() { store.spend = errFire }, gateway.ReasonNoReplay, time.Second},
+		"full":            {func() { store.spend = dpop.ErrReplayFull }, gateway.ReasonBusy, time.Minute},
+		"emptied":         {func() { store.spend = dpop.ErrStaleEpoch }, gateway.ReasonUseNonce, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := w.request(t, w.alice, "GET", token)
+			test.fail()
+			d := w.Decide(t.Context(), r, nil)
+			*store = failingReplay{Replay: memory}
+			want(t, d, test.reason)
+			if d.Identity != nil || d.RetryAfter != test.wait {
+				t.Errorf("Decide = %+v, want no identity and Retry-After %v", d, test.wait)
+			}
+		})
+	}
+	want(t, w.ask(t, w.alice, token, nil), gateway.ReasonAllowed)
+}
+
+// TestOneOfTwoDomains holds that the suspension of one domain of an issuer ends the tokens of its users, and those that enclose a
+// statement of the domain, while the issuer still speaks for another.
+func TestOneOfTwoDomains(t *testing.T) {
+	w := newProviders(t)
+	table, err := trust.NewTable(trust.Config{
+		Peers:  []trust.Peer{w.a.peer(), w.b.peer(), {Domain: "a2.example", Issuer: w.a.URL}, {Domain: "b2.example", Issuer: w.b.URL}},
+		Client: w.a.Client(), ForeignClient: w.a.Client(), Now: w.clock.now, Development: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.use(t, gateway.Config{Trust: table, Audience: []string{"im:a.example"}, Now: w.clock.now, Development: true})
+	accept := policy(t, gateway.PolicyConfig{Relations: []nested.Relation{nested.MemberOf}})
+	token := w.a.issue(t, w.alice, enclosed(t, nested.MemberOf, w.member(t)))
+	plain := w.a.issue(t, w.alice)
+	want(t, w.ask(t, w.alice, token, accept), gateway.ReasonAllowed)
+	want(t, w.ask(t, w.alice, plain, accept), gateway.ReasonAllowed)
+	for domain, reason := range map[string]gateway.Reason{"b.example": gateway.ReasonBadNested, "a.example": gateway.ReasonSuspended} {
+		if err := table.Suspend(domain, true); err != nil {
+			t.Fatal(err)
+		}
+		want(t, w.ask(t, w.alice, token, accept), reason)
+		if domain == "a.example" {
+			want(t, w.ask(t, w.alice, plain, accept), reason)
+		}
+		if err := table.Suspend(domain, false); err != nil {
+			t.Fatal(err)
+		}
+		want(t, w.ask(t, w.alice, token, accept), gateway.ReasonAllowed)
 	}
 }

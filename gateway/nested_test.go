@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"encoding/json"
 	"strings"
 	"testing"
 	"time"
@@ -132,6 +133,31 @@ func TestNestedFalls(t *testing.T) {
 	}
 }
 
+// TestNestedDepth holds a policy to the levels of tokens that it accepts.
+func TestNestedDepth(t *testing.T) {
+	w := newWorld(t)
+	renamed := func(handle, old, jti string, inner json.RawMessage) string {
+		token, err := nested.Statement{
+			Type: nested.TypeRename, Issuer: w.a.URL, Subject: w.a.claimsOf(w.alice).Subject, Handle: "im:%40" + handle + "@a.example",
+			OldHandle: "im:%40" + old + "@a.example", Audience: []string{"im:a.example"}, JTI: jti, IssuedAt: w.clock.now(),
+			Expires: w.clock.now().Add(time.Hour), Tokens: inner,
+		}.Sign(func(typ string, payload []byte) (string, error) { return w.a.sign(t, typ, "k1", payload), nil })
+		if err != nil {
+			t.Fatal(err)
+		}
+		return token
+	}
+	tokens, err := nested.Build(nested.Entry{Relation: nested.RenamedFrom, Token: renamed("ally", "al", "r1", nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token := w.a.issue(t, w.alice, enclosed(t, nested.RenamedFrom, renamed("alice", "ally", "r2", tokens)))
+	for depth, reason := range map[int]gateway.Reason{2: gateway.ReasonDepth, 3: gateway.ReasonAllowed} {
+		p := policy(t, gateway.PolicyConfig{Relations: []nested.Relation{nested.RenamedFrom}, MaxDepth: depth})
+		want(t, w.ask(t, w.alice, token, p), reason)
+	}
+}
+
 // TestNestedStatus holds that the status of each enclosed token is looked up.
 func TestNestedStatus(t *testing.T) {
 	w := newProviders(t)
@@ -142,6 +168,8 @@ func TestNestedStatus(t *testing.T) {
 	p := policy(t, gateway.PolicyConfig{Mode: gateway.Status, Relations: []nested.Relation{nested.AttestedBy}})
 	token := w.a.issue(t, w.alice, listed(w.a), enclosed(t, nested.AttestedBy, w.b.issue(t, w.alice, listed(w.b))))
 	want(t, w.ask(t, w.alice, token, p), gateway.ReasonAllowed)
+	inner := w.a.issue(t, w.alice, enclosed(t, nested.AttestedBy, w.b.issue(t, w.alice, listed(w.b))))
+	want(t, w.ask(t, w.alice, inner, p), gateway.ReasonNoStatus)
 	w.b.change(func() { w.b.status = func(uint64) statuslist.Status { return statuslist.Suspended } })
 	w.clock.advance(10 * time.Second)
 	want(t, w.ask(t, w.alice, token, p), gateway.ReasonRevoked)

@@ -11,6 +11,7 @@ import (
 	"github.com/imidentity/issuer/feed"
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/statuslist"
 )
 
@@ -69,10 +70,14 @@ func TestIntrospect(t *testing.T) {
 	w.clock.advance(time.Second)
 	want(t, w.ask(t, w.alice, token, minute), gateway.ReasonAllowed)
 	asked(4)
+	w.clock.advance(-time.Second)
+	want(t, w.ask(t, w.alice, token, minute), gateway.ReasonAllowed)
+	asked(5) // an answer from the future is none
+	w.clock.advance(time.Second)
 	// A request that is refused for another reason is no question.
 	strict := policy(t, gateway.PolicyConfig{Mode: gateway.Introspect, Scopes: []string{"more"}})
 	want(t, w.ask(t, w.alice, token, strict), gateway.ReasonScope)
-	asked(4)
+	asked(5)
 
 	w.a.change(func() { w.a.answer = func(string) string { return inactive } })
 	want(t, w.ask(t, w.alice, token, minute), gateway.ReasonAllowed) // for a minute
@@ -92,11 +97,37 @@ func TestAnswerForAnotherKey(t *testing.T) {
 	w.online(t)
 	other := w.a.issue(t, w.bob)
 	w.a.change(func() { w.a.answer = func(string) string { return w.a.active(other) } })
-	d := w.ask(t, w.alice, w.a.issue(t, w.alice), policy(t, gateway.PolicyConfig{Mode: gateway.Introspect}))
-	want(t, d, gateway.ReasonMisconfigured)
-	if d.Status() != 503 || d.Err == nil {
-		t.Errorf("Decide = %+v, want 503 with a cause", d)
+	for _, answer := range []string{"", `{"active":true,"token_type":"Bearer","expires_in":60,"max_age":5,"holder":"unverified"}`} {
+		if answer != "" {
+			w.a.change(func() { w.a.answer = func(string) string { return answer } })
+		}
+		d := w.ask(t, w.alice, w.a.issue(t, w.alice), policy(t, gateway.PolicyConfig{Mode: gateway.Introspect}))
+		want(t, d, gateway.ReasonMisconfigured)
+		if d.Status() != 503 || d.Err == nil {
+			t.Errorf("Decide = %+v, want 503 with a cause", d)
+		}
 	}
+}
+
+// TestStaleAnswer holds that an answer that a client keeps for an outage is one only where the policy says so.
+func TestStaleAnswer(t *testing.T) {
+	w := newProviders(t)
+	client, err := introspect.NewClient(introspect.ClientConfig{
+		Issuer: w.a.URL, HTTP: w.a.Client(), ClientID: "gate", Secret: "s3cret", AllowUnproven: true, Grace: time.Hour, Now: w.clock.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.online(t, func(c *gateway.Config) { c.Ask = func(string) gateway.Asker { return client } })
+	token := w.a.issue(t, w.alice)
+	deny := policy(t, gateway.PolicyConfig{Mode: gateway.Introspect})
+	want(t, w.ask(t, w.alice, token, deny), gateway.ReasonAllowed)
+	w.a.change(func() { w.a.down = true })
+	want(t, w.ask(t, w.alice, token, deny), gateway.ReasonAllowed) // the client keeps the answer for its max_age
+	w.clock.advance(6 * time.Second)
+	want(t, w.ask(t, w.alice, token, deny), gateway.ReasonNoAnswer)
+	cache := policy(t, gateway.PolicyConfig{Mode: gateway.Introspect, Outage: gateway.Cache, MaxOutage: time.Minute})
+	want(t, w.ask(t, w.alice, token, cache), gateway.ReasonCached)
 }
 
 // TestNotConfigured holds that a question that cannot be asked is no refusal.
@@ -436,4 +467,55 @@ func TestFeedFresh(t *testing.T) {
 	<-heard
 	w.a.change(func() { w.a.down = true })
 	want(t, w.ask(t, w.alice, token, p), gateway.ReasonRevoked)
+}
+
+// TestFeedOvertakes holds that an event that comes while the issuer answers ends the token.
+func TestFeedOvertakes(t *testing.T) {
+	w := newProviders(t)
+	_, heard, _ := w.follow(t, w.a)
+	w.a.change(func() {
+		w.a.answer = func(token string) string {
+			w.a.news <- event(feed.Session, "s1", "")
+			<-heard
+			return w.a.active(token)
+		}
+	})
+	want(t, w.ask(t, w.alice, w.a.issue(t, w.alice), policy(t, gateway.PolicyConfig{Mode: gateway.Introspect})), gateway.ReasonRevoked)
+}
+
+// TestFeedNotEnough holds for which tokens the feed is not enough: those of domains that it does not cover, and those of which not every
+// end is an event.
+func TestFeedNotEnough(t *testing.T) {
+	for name, test := range map[string]struct {
+		covers string
+		change func(*testing.T, *world) func(*claims.Set)
+		asked  int
+	}{
+		"plain":          {"", func(*testing.T, *world) func(*claims.Set) { return func(*claims.Set) {} }, 1},
+		"another domain": {"c.example", func(*testing.T, *world) func(*claims.Set) { return func(*claims.Set) {} }, 2},
+		"actor": {"", func(*testing.T, *world) func(*claims.Set) {
+			return func(s *claims.Set) { s.Actor = &claims.Actor{Subject: "bot"} }
+		}, 2},
+		"enclosed token": {"", func(t *testing.T, w *world) func(*claims.Set) { return enclosed(t, nested.MemberOf, w.member(t)) }, 2},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newProviders(t)
+			w.a.covers = test.covers
+			_, heard, _ := w.follow(t, w.a)
+			p := policy(t, gateway.PolicyConfig{
+				Mode: gateway.Introspect, Freshness: time.Minute, Bots: true, Relations: []nested.Relation{nested.MemberOf},
+			})
+			token := w.a.issue(t, w.alice, test.change(t, w))
+			want(t, w.ask(t, w.alice, token, p), gateway.ReasonAllowed)
+			w.clock.advance(2 * time.Minute)
+			for range 2 { // the second is sent only after the page before it was taken
+				w.a.news <- event(feed.Token, "another", "")
+				<-heard
+			}
+			want(t, w.ask(t, w.alice, token, p), gateway.ReasonAllowed)
+			if n := w.a.questions(); n != test.asked {
+				t.Errorf("the issuer was asked %d times, want %d", n, test.asked)
+			}
+		})
+	}
 }

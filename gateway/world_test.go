@@ -1,6 +1,7 @@
 package gateway_test
 
 import (
+	"cmp"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -36,7 +37,8 @@ type provider struct {
 	domain string
 	now    func() time.Time
 
-	news chan string // the next events, as JSON
+	news   chan string // the next events, as JSON
+	covers string      // the domain of the feed, if it is another
 
 	mu     sync.Mutex
 	keys   map[string]*ecdsa.PrivateKey // published, by kid
@@ -84,6 +86,17 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.mu.Lock()
+	if r.URL.Path == "/introspect" && !p.down {
+		p.asks++
+		answer := p.active
+		if p.answer != nil {
+			answer = p.answer
+		}
+		p.mu.Unlock()
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, answer(r.FormValue("token")))
+		return
+	}
 	defer p.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
 	switch {
@@ -105,13 +118,6 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			keys = append(keys, strings.TrimSuffix(string(jwk), "}")+fmt.Sprintf(`,"kid":%q,"alg":"ES256"}`, kid))
 		}
 		fmt.Fprintf(w, `{"keys":[%s]}`, strings.Join(keys, ","))
-	case r.URL.Path == "/introspect":
-		p.asks++
-		answer := p.active
-		if p.answer != nil {
-			answer = p.answer
-		}
-		fmt.Fprint(w, answer(r.FormValue("token")))
 	case r.URL.Path == "/status":
 		w.Header().Set("Content-Type", statuslist.MediaType)
 		fmt.Fprint(w, p.list())
@@ -125,7 +131,8 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // page answers with events.
 func (p *provider) page(w http.ResponseWriter, events string) {
 	w.Header().Set("Content-Type", "application/json")
-	fmt.Fprintf(w, `{"events":[%s],"cursor":"c","more":false,"hash_key":%q,"domains":[%q]}`, events, strings.Repeat("A", 43), p.domain)
+	fmt.Fprintf(w, `{"events":[%s],"cursor":"c","more":false,"hash_key":%q,"domains":[%q]}`, events, strings.Repeat("A", 43),
+		cmp.Or(p.covers, p.domain))
 }
 
 // active is what an issuer says about an active token.
