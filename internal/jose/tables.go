@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"sync"
 	"time"
 )
@@ -25,7 +26,8 @@ const sightsPerTable = 16
 const TableBytes = multiplesBytes + 8<<10
 
 // Tables verify signatures like [Verify]: they accept and refuse the same. P-256 keys that signed often of late get a table of
-// multiples, with which a verification takes about half the time. A nil *Tables has no tables. Tables are safe for concurrent use.
+// multiples, with which a verification takes about half the time. A nil *Tables has no tables, and nor has any in FIPS 140-3 mode, where
+// the standard library is the validated module. Tables are safe for concurrent use.
 //
 // Senders choose the keys of proofs, so the cost of keys that are not seen again is bounded: only a signature that verifies counts, one
 // table is made at a time, and making one costs a third of the verifications that led to it.
@@ -80,7 +82,7 @@ func (t *Tables) VerifyJWS(j *JWS, alg string, key crypto.PublicKey) error {
 // Verify is the function [Verify].
 func (t *Tables) Verify(alg string, key crypto.PublicKey, input, signature []byte) error {
 	pub, ok := key.(*ecdsa.PublicKey)
-	if t == nil || !ok || alg != ES256 || pub == nil || pub.Curve != elliptic.P256() {
+	if t == nil || fips140.Enabled() || !ok || alg != ES256 || pub == nil || pub.Curve != elliptic.P256() {
 		return Verify(alg, key, input, signature)
 	}
 	encoded, err := pub.Bytes()

@@ -1,10 +1,14 @@
 package jose_test
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
+	"os"
+	"os/exec"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -188,6 +192,23 @@ func TestTablesMemory(t *testing.T) {
 	runtime.KeepAlive(keep)
 	if tables.Len() != keys || used > keys*jose.TableBytes {
 		t.Errorf("%d tables take %d bytes, want %d, and at most %d", tables.Len(), used, keys, keys*jose.TableBytes)
+	}
+}
+
+// TestTablesInFIPSMode runs itself in FIPS 140-3 mode, in which no key gets a table.
+func TestTablesInFIPSMode(t *testing.T) {
+	if !fips140.Enabled() {
+		cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestTablesInFIPSMode$", "-test.v")
+		cmd.Env = append(os.Environ(), "GODEBUG=fips140=on")
+		if out, err := cmd.CombinedOutput(); err != nil || !bytes.Contains(out, []byte("--- PASS: TestTablesInFIPSMode")) {
+			t.Fatalf("%v\n%s", err, out)
+		}
+		return
+	}
+	tables := jose.NewTables(1, nil)
+	newSigned(t).show(t, tables, 40)
+	if tables.Len() != 0 {
+		t.Errorf("%d tables, want none", tables.Len())
 	}
 }
 
