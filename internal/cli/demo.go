@@ -17,7 +17,8 @@ type demoCmd struct {
 }
 
 func (*demoCmd) Help() string {
-	return `It runs an issuer, an OpenID provider, an app and a service in a temporary folder, and tries three attacks, which must fail:
+	return `It runs an issuer, an OpenID provider, an app, a service and the gateway of another provider in a temporary folder, and tries attacks, which
+must fail:
 
     issuer demo
     issuer demo --keep`

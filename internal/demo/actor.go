@@ -3,9 +3,6 @@ package demo
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -76,11 +73,7 @@ func (t *telling) grant(ctx context.Context) error {
 }
 
 func (t *telling) act(ctx context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	signer, err := dpop.NewSigner(key, "")
+	signer, err := newSigner()
 	if err != nil {
 		return err
 	}

@@ -2,9 +2,6 @@ package demo
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/http"
@@ -16,11 +13,7 @@ import (
 )
 
 func (t *telling) steal(ctx context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	thief, err := dpop.NewSigner(key, "")
+	thief, err := newSigner()
 	if err != nil {
 		return err
 	}
@@ -38,23 +31,23 @@ func (t *telling) steal(ctx context.Context) error {
 	}
 	defer room.close()
 	// First the device itself: a resource that refused every token would prove nothing.
-	if code, err := room.join(ctx, t.signer, t.tokens.AccessToken); err != nil {
+	if _, refused, err := room.join(ctx, t.signer, t.tokens.AccessToken); err != nil {
 		return err
-	} else if code != "" {
-		return fmt.Errorf("the resource refuses the device that holds the key: %s", code)
+	} else if refused != nil {
+		return fmt.Errorf("the resource refuses the device that holds the key: %s", refused.Code)
 	}
 	t.ok("the access token at a resource, with the device's own key: accepted")
-	code, err := room.join(ctx, thief, t.tokens.AccessToken)
+	_, refused, err := room.join(ctx, thief, t.tokens.AccessToken)
 	switch {
 	case err != nil:
 		return err
-	case code == "":
+	case refused == nil:
 		return errors.New("the resource accepted the thief; expected invalid_token")
-	case code != "invalid_token":
-		return fmt.Errorf("expected invalid_token, got: %s", code)
+	case refused.Code != "invalid_token":
+		return fmt.Errorf("expected invalid_token, got: %s", refused.Code)
 	}
-	t.ok("the stolen access token at a resource: refused, %s, the proof has key %.12s…, the token is bound to %.12s…", code, thief.JKT(),
-		t.set.JKT)
+	t.ok("the stolen access token at a resource: refused, %s, the proof has key %.12s…, the token is bound to %.12s…", refused.Code,
+		thief.JKT(), t.set.JKT)
 	return nil
 }
 

@@ -13,34 +13,45 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/types/api"
 )
 
-// A room is a resource server: a Go service that uses package dpop.
+// A room is a resource server: a Go service.
 type room struct {
 	url  string
 	http *http.Server
 }
 
-// openRoom starts a room that asks the issuer about tokens.
-func (t *telling) openRoom() (*room, error) {
-	verifier, err := newVerifier()
-	if err != nil {
-		return nil, err
-	}
+// open starts a room. The handler gets its URL.
+func open(handler func(url string) (http.Handler, error)) (*room, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	r := &room{url: "http://" + listener.Addr().String()}
-	resource, err := dpop.NewResource(dpop.ResourceConfig{Verifier: verifier, PublicURL: r.url, Token: t.introspected})
+	h, err := handler(r.url)
 	if err != nil {
 		_ = listener.Close() // it was not used
 		return nil, err
 	}
-	joined := http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
-	r.http = &http.Server{Handler: resource.Protect(joined), ReadHeaderTimeout: 30 * time.Second}
+	r.http = &http.Server{Handler: h, ReadHeaderTimeout: 30 * time.Second}
 	go func() { _ = r.http.Serve(listener) }() // until close; requests fail if it ends earlier
 	return r, nil
+}
+
+// openRoom starts a room that uses package dpop, and asks the issuer about tokens.
+func (t *telling) openRoom() (*room, error) {
+	verifier, err := newVerifier()
+	if err != nil {
+		return nil, err
+	}
+	return open(func(url string) (http.Handler, error) {
+		resource, err := dpop.NewResource(dpop.ResourceConfig{Verifier: verifier, PublicURL: url, Token: t.introspected})
+		if err != nil {
+			return nil, err
+		}
+		return resource.Protect(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })), nil
+	})
 }
 
 func newVerifier() (*dpop.Verifier, error) {
@@ -70,30 +81,29 @@ func (t *telling) introspected(ctx context.Context, token string) (dpop.Confirma
 	return dpop.Confirmation{JKT: answer.Confirmation.JKT}, nil
 }
 
-// join sends a request with a token and a proof by signer. It returns the error code of the refusal, "" if it is accepted.
-func (r *room) join(ctx context.Context, signer *dpop.Signer, token string) (string, error) {
+// join sends a request with a token and a proof by signer. It returns the answer, or how it is refused.
+func (r *room) join(ctx context.Context, signer *dpop.Signer, token string) (answer string, refused *api.Error, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, r.url+"/join", nil)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	req.Header.Set("Authorization", "DPoP "+token)
 	base := &http.Transport{DisableKeepAlives: true}
 	client := &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer, Base: base}}
 	resp, err := client.Do(req)
 	if err != nil {
-		return "", err
+		return "", nil, err
 	}
 	defer func() { _ = resp.Body.Close() }()
-	if resp.StatusCode < http.StatusBadRequest {
-		return "", nil
+	text, err := io.ReadAll(io.LimitReader(resp.Body, 1<<16))
+	if err != nil || resp.StatusCode < http.StatusBadRequest {
+		return string(text), nil, err
 	}
-	var refusal struct {
-		Error string `json:"error"`
+	refused = new(api.Error)
+	if err := json.Unmarshal(text, refused); err != nil || refused.Code == "" {
+		return "", nil, fmt.Errorf("the resource answered %d without an error code", resp.StatusCode)
 	}
-	if err := json.NewDecoder(io.LimitReader(resp.Body, 1<<16)).Decode(&refusal); err != nil || refusal.Error == "" {
-		return "", fmt.Errorf("the resource answered %d without an error code", resp.StatusCode)
-	}
-	return refusal.Error, nil
+	return "", refused, nil
 }
 
 func (r *room) close() { _ = r.http.Close() }

@@ -40,14 +40,14 @@ const (
 )
 
 // Run starts a development issuer in a temporary folder and plays the story over HTTP: a login, the bound token, a question of a
-// peer, three attacks that must fail, and a bot that acts for a user. The error names the step that failed.
+// peer, attacks that must fail, a bot that acts for a user, and the gateway of another provider. The error names the step that failed.
 func Run(ctx context.Context, s Story) error {
 	folder, err := os.MkdirTemp("", "issuer-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0",
+	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0", Overlay: []byte(visits),
 		Log: func(config.Log) *slog.Logger { return s.Log }}
 	if s.Keep {
 		options.Listen, options.ProviderListen = "", ""
@@ -82,6 +82,9 @@ type telling struct {
 	bot     *client.Client
 	granted actorGrant
 	acting  client.Tokens // the bot's, about Alice
+
+	gateway *room  // of the other provider; nil before Alice visits it
+	visitor string // the token that is shown there
 }
 
 // A step is a part of the story.
@@ -103,8 +106,13 @@ func (t *telling) tell(ctx context.Context) error {
 		{"Alice lets a bot act for her", t.grant},
 		{"the bot acts for Alice, and a peer sees it", t.act},
 		{"Alice revokes the grant", t.takeBack},
+		{"another provider's gateway lets Alice's device in, and not the thief", t.visit},
 		{"the operator removes the device", t.remove},
+		{"the other provider's gateway refuses the old token", t.turnAway},
 	})
+	if t.gateway != nil {
+		t.gateway.close()
+	}
 	if err == nil {
 		fmt.Fprintf(t.Out, "\n%s\n", t.paint("1;32", "Every step worked as expected."))
 	}
@@ -142,12 +150,8 @@ func (t *telling) meet(ctx context.Context) error {
 }
 
 // device makes the app on a new device.
-func (t *telling) device(context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
-	}
-	if t.signer, err = dpop.NewSigner(key, ""); err != nil {
+func (t *telling) device(context.Context) (err error) {
+	if t.signer, err = newSigner(); err != nil {
 		return err
 	}
 	t.app = &client.Client{Server: t.server, ID: AppID, HTTP: &http.Client{
@@ -157,9 +161,18 @@ func (t *telling) device(context.Context) error {
 	return nil
 }
 
+// newSigner makes a key.
+func newSigner() (*dpop.Signer, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return nil, err
+	}
+	return dpop.NewSigner(key, "")
+}
+
 func (t *telling) login(ctx context.Context) (err error) {
 	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"},
-		"scope": {"im:handle im:device account"}})
+		"scope": {"im:handle im:device account"}, "resource": {claims.DomainURI(Domain), claims.DomainURI(otherDomain)}})
 	alices := browser.New(nil)
 	asked, err := alices.Login(ctx, flow.URL, browser.To(t.dev.Issuer+"/login/consent"),
 		map[string]string{"text": person, "password": person})

@@ -85,7 +85,7 @@ var arrows = map[string][]string{
 	},
 	"internal/demo": {
 		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "internal/server",
-		"introspect",
+		"gateway", "introspect", "trust", "types/api",
 	},
 	"cmd/issuer": {"internal/cli"},
 
