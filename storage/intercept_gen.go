@@ -160,6 +160,16 @@ func (x Intercepted) DevicesAfter(ctx context.Context, domain, user, after strin
 	return x.Store.DevicesAfter(ctx, domain, user, after, limit)
 }
 
+// DevicesInUse implements [Store].
+func (x Intercepted) DevicesInUse(ctx context.Context, domain, user, after string, now time.Time, limit int) (
+	r0 []DeviceUse, err error) {
+	if err = x.before("DevicesInUse"); err != nil {
+		return r0, err
+	}
+	defer x.done("DevicesInUse", x.start())
+	return x.Store.DevicesInUse(ctx, domain, user, after, now, limit)
+}
+
 // DevicesReach implements [Store].
 func (x Intercepted) DevicesReach(ctx context.Context, domain, user string, now time.Time, n int) (r0 bool, err error) {
 	if err = x.before("DevicesReach"); err != nil {
@@ -489,6 +499,14 @@ func (x interceptedReader) DevicesAfter(ctx context.Context, domain, user, after
 		return r0, err
 	}
 	return x.reader.DevicesAfter(ctx, domain, user, after, limit)
+}
+
+func (x interceptedReader) DevicesInUse(ctx context.Context, domain, user, after string, now time.Time, limit int) (
+	r0 []DeviceUse, err error) {
+	if err = x.before("DevicesInUse"); err != nil {
+		return r0, err
+	}
+	return x.reader.DevicesInUse(ctx, domain, user, after, now, limit)
 }
 
 func (x interceptedReader) DevicesReach(ctx context.Context, domain, user string, now time.Time, n int) (

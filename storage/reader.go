@@ -57,6 +57,10 @@ type Reader interface {
 	// their ids; only those of user if user is not empty. A page that is not full is the last one.
 	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]Device, error)
 
+	// DevicesInUse returns at most limit devices of user that are not removed, with their use at now, whose ids come after after, in
+	// the byte order of their ids. A page that is not full is the last one.
+	DevicesInUse(ctx context.Context, domain, user, after string, now time.Time, limit int) ([]DeviceUse, error)
+
 	// DevicesReach reports whether n or more devices of user are active at now: devices that are not removed and have a live grant,
 	// or were added under a delegation that is neither withdrawn nor expired.
 	DevicesReach(ctx context.Context, domain, user string, now time.Time, n int) (bool, error)

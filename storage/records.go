@@ -43,6 +43,7 @@ type Device struct {
 	ID     string
 	User   string
 	JKT    string // RFC 7638 thumbprint of its key, SHA-256, base64url
+	Alg    string // the JOSE algorithm that its key signs with; empty if that was not stored
 	Name   string // given by the user; may be empty
 	Client string // the OAuth client that it first logged in with
 	// Delegation is the jti of the delegation under which a key of the user added the device, and Number is its number under
@@ -61,7 +62,17 @@ type Rekey struct {
 	Device string
 	OldJKT string
 	NewJKT string
+	Alg    string // the JOSE algorithm that the new key signs with
 	At     time.Time
+}
+
+// A DeviceUse is a device with its use.
+type DeviceUse struct {
+	Device
+	// SeenAt is when the device last logged in or refreshed, as far as its stored grants tell; zero if none is left.
+	SeenAt time.Time
+	// Active is as [Reader.DeviceActive] says.
+	Active bool
 }
 
 // A Grant is a session: one login of one device through one client. Its row carries the refresh state.

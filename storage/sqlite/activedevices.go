@@ -3,6 +3,8 @@ package sqlite
 import (
 	"context"
 	"time"
+
+	"github.com/imidentity/issuer/storage"
 )
 
 // What makes a device active. ?3 is the time.
@@ -18,10 +20,16 @@ var (
 		"(SELECT count(*) FROM (SELECT 1 FROM devices INDEXED BY devices_delegated " +
 		"WHERE domain = ?1 AND user_id = ?2 AND removed_at = 0 AND delegation <> '' LIMIT ?4)) < ?4, " +
 		"0, (" + countActiveDevices + ") >= ?4)")
-	deviceActive = statement("SELECT count(*) > 0 FROM devices d WHERE d.domain = ?1 AND d.id = ?2 AND d.removed_at = 0 AND (" +
-		"EXISTS (SELECT 1 FROM grants WHERE domain = ?1 AND user_id = d.user_id AND device_id = ?2 AND " + liveGrant + ") " +
-		"OR d.delegation <> '' AND EXISTS (SELECT 1 FROM statements s WHERE " + liveDelegation + "))")
+	deviceActive = statement("SELECT count(*) > 0 FROM devices d WHERE d.domain = ?1 AND d.id = ?2 AND d.removed_at = 0 AND " + isActive)
+	devicesInUse = statement("SELECT " + of("d", deviceColumns) + ", ifnull((SELECT max(max(created_at, rotated_at)) FROM grants " +
+		"INDEXED BY grants_user_device WHERE domain = ?1 AND user_id = ?2 AND device_id = d.id), 0), " + isActive +
+		" FROM devices d INDEXED BY devices_present WHERE d.domain = ?1 AND d.user_id = ?2 AND d.removed_at = 0 AND d.id > ?4 " +
+		"ORDER BY d.id LIMIT ?5")
 )
+
+// isActive is true for an active device d of domain ?1 that is not removed.
+var isActive = "(EXISTS (SELECT 1 FROM grants WHERE domain = ?1 AND user_id = d.user_id AND device_id = d.id AND " + liveGrant + ") " +
+	"OR d.delegation <> '' AND EXISTS (SELECT 1 FROM statements s WHERE " + liveDelegation + "))"
 
 // countActiveDevices selects the number of active devices, or a number of at least ?4 if there are more. Each step of the recursion
 // finds the next device with a live grant by an index, so the cost grows with the active devices of the user up to ?4, and neither
@@ -52,4 +60,15 @@ func (r *reader) DevicesReach(ctx context.Context, domain, user string, now time
 func (r *reader) DeviceActive(ctx context.Context, domain, id string, now time.Time) (active bool, err error) {
 	err = r.row(ctx, deviceActive, []any{&active}, domain, id, millis(now))
 	return active, err
+}
+
+func (r *reader) DevicesInUse(
+	ctx context.Context, domain, user, after string, now time.Time, limit int,
+) (list []storage.DeviceUse, err error) {
+	err = r.rows(ctx, devicesInUse, func() []any {
+		list = append(list, storage.DeviceUse{})
+		d := &list[len(list)-1]
+		return append(deviceDest(&d.Device), (*instant)(&d.SeenAt), &d.Active)
+	}, domain, user, millis(now), after, max(limit, 0)) // SQLite takes a negative limit for none
+	return list, err
 }

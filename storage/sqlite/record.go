@@ -46,16 +46,16 @@ func nameDest(n *storage.Name) []any {
 	return []any{&n.Domain, &n.Key, &n.Local, &n.User, (*instant)(&n.TakenAt), (*instant)(&n.ReleasedAt), &n.Tables}
 }
 
-const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason, delegation, number"
+const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason, delegation, number, alg"
 
 func deviceArgs(d storage.Device) []any {
 	return []any{d.Domain, d.ID, d.User, d.JKT, d.Name, d.Client, millis(d.CreatedAt), millis(d.RemovedAt),
-		d.RemovedReason, d.Delegation, d.Number}
+		d.RemovedReason, d.Delegation, d.Number, d.Alg}
 }
 
 func deviceDest(d *storage.Device) []any {
 	return []any{&d.Domain, &d.ID, &d.User, &d.JKT, &d.Name, &d.Client, (*instant)(&d.CreatedAt),
-		(*instant)(&d.RemovedAt), &d.RemovedReason, &d.Delegation, &d.Number}
+		(*instant)(&d.RemovedAt), &d.RemovedReason, &d.Delegation, &d.Number, &d.Alg}
 }
 
 const grantColumns = "id, domain, client, user_id, device_id, jkt, scopes, audience, issuer, upstream_sid, auth_time, " +

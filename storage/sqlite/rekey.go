@@ -7,10 +7,10 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-const rekeyColumns = "domain, device_id, old_jkt, new_jkt, at"
+const rekeyColumns = "domain, device_id, old_jkt, new_jkt, at, alg"
 
 func rekeyDest(r *storage.Rekey) []any {
-	return []any{&r.Domain, &r.Device, &r.OldJKT, &r.NewJKT, (*instant)(&r.At)}
+	return []any{&r.Domain, &r.Device, &r.OldJKT, &r.NewJKT, (*instant)(&r.At), &r.Alg}
 }
 
 var (
@@ -24,10 +24,10 @@ var (
 	insertDevice = statement("INSERT INTO devices (" + deviceColumns + ") SELECT ?" +
 		strings.Repeat(", ?", strings.Count(deviceColumns, ",")) +
 		" WHERE NOT EXISTS (SELECT 1 FROM rekeys WHERE domain = ?1 AND old_jkt = ?4)")
-	rekeyDevice = statement("UPDATE devices SET jkt = ?4 WHERE domain = ?1 AND id = ?2 AND jkt = ?3 AND removed_at = 0 " +
+	rekeyDevice = statement("UPDATE devices SET jkt = ?4, alg = ?5 WHERE domain = ?1 AND id = ?2 AND jkt = ?3 AND removed_at = 0 " +
 		"AND NOT EXISTS (SELECT 1 FROM rekeys WHERE domain = ?1 AND old_jkt = ?4)")
 	rekeyGrants = statement("UPDATE grants SET jkt = ?3 WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0")
-	insertRekey = statement("INSERT INTO rekeys (" + rekeyColumns + ", number) SELECT ?1, ?2, ?3, ?4, ?5, " +
+	insertRekey = statement("INSERT INTO rekeys (" + rekeyColumns + ", number) SELECT ?1, ?2, ?3, ?4, ?5, ?6, " +
 		"1 + count(*) FROM rekeys WHERE domain = ?1 AND device_id = ?2")
 )
 
@@ -53,7 +53,7 @@ func (t *tx) InsertDevice(ctx context.Context, d storage.Device) error {
 }
 
 func (t *tx) RekeyDevice(ctx context.Context, k storage.Rekey) error {
-	n, err := t.exec(ctx, rekeyDevice, k.Domain, k.Device, k.OldJKT, k.NewJKT)
+	n, err := t.exec(ctx, rekeyDevice, k.Domain, k.Device, k.OldJKT, k.NewJKT, k.Alg)
 	if err != nil {
 		return err
 	}
@@ -64,7 +64,7 @@ func (t *tx) RekeyDevice(ctx context.Context, k storage.Rekey) error {
 		return storage.ErrConflict
 	}
 	// The key was that of the device, so no record has it as the old one, and the number is free.
-	if _, err := t.exec(ctx, insertRekey, k.Domain, k.Device, k.OldJKT, k.NewJKT, millis(k.At)); err != nil {
+	if _, err := t.exec(ctx, insertRekey, k.Domain, k.Device, k.OldJKT, k.NewJKT, millis(k.At), k.Alg); err != nil {
 		return err
 	}
 	_, err = t.exec(ctx, rekeyGrants, k.Domain, k.Device, k.NewJKT)

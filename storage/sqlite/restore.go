@@ -106,7 +106,7 @@ var carrying = []struct {
 	// Keys that were replaced since stay replaced: they may have been stolen.
 	{"INSERT OR IGNORE INTO rekeys SELECT * FROM old.rekeys o WHERE EXISTS " +
 		"(SELECT 1 FROM devices d WHERE d.domain = o.domain AND d.id = o.device_id)", nil},
-	{"UPDATE OR IGNORE devices SET jkt = o.jkt FROM old.devices o WHERE o.domain = devices.domain AND o.id = devices.id " +
+	{"UPDATE OR IGNORE devices SET jkt = o.jkt, alg = o.alg FROM old.devices o WHERE o.domain = devices.domain AND o.id = devices.id " +
 		"AND EXISTS (SELECT 1 FROM rekeys k WHERE k.domain = devices.domain AND k.device_id = devices.id " +
 		"AND k.old_jkt = devices.jkt)", nil},
 	// Devices that were added and removed since: their keys stay refused.

@@ -41,7 +41,7 @@ func nameOf(name string) storage.Name {
 }
 
 func device(name string) storage.Device {
-	return storage.Device{Domain: domain, ID: "device-" + name, User: "user-" + name, JKT: "jkt-" + name,
+	return storage.Device{Domain: domain, ID: "device-" + name, User: "user-" + name, JKT: "jkt-" + name, Alg: "alg-" + name,
 		Name: "phone of " + name, Client: "im-app", CreatedAt: at, RemovedAt: at.Add(time.Hour), RemovedReason: "lost",
 		Delegation: "delegation-" + name, Number: 2}
 }
@@ -320,7 +320,7 @@ func otherName(name string) storage.Name {
 }
 
 func otherDevice(name string) storage.Device {
-	return storage.Device{Domain: domain, ID: "device-" + name, User: "somebody", JKT: "other-" + name, Name: "",
+	return storage.Device{Domain: domain, ID: "device-" + name, User: "somebody", JKT: "other-" + name, Alg: "other", Name: "",
 		Client: "web", CreatedAt: at.Add(time.Hour)}
 }
 

@@ -13,7 +13,7 @@ import (
 
 // rekey replaces the key of the device of a name.
 func rekey(name, from, to string, after time.Duration) storage.Rekey {
-	return storage.Rekey{Domain: domain, Device: "device-" + name, OldJKT: from, NewJKT: to, At: at.Add(after)}
+	return storage.Rekey{Domain: domain, Device: "device-" + name, OldJKT: from, NewJKT: to, Alg: "alg of " + to, At: at.Add(after)}
 }
 
 // withDevices adds devices that are not removed.
@@ -44,7 +44,7 @@ func testRekeyDevice(t *testing.T, s storage.Store) {
 		return errors.Join(tx.RekeyDevice(ctx, first), tx.RekeyDevice(ctx, second))
 	})
 	want := device("alice")
-	want.JKT, want.RemovedAt, want.RemovedReason = "jkt-3", time.Time{}, ""
+	want.JKT, want.Alg, want.RemovedAt, want.RemovedReason = "jkt-3", "alg of jkt-3", time.Time{}, ""
 	for _, jkt := range []string{"jkt-alice", "jkt-2", "jkt-3"} {
 		if got, err := s.DeviceByKey(t.Context(), domain, jkt); err != nil || got != want {
 			t.Errorf("DeviceByKey of %s = %+v, %v, want %+v", jkt, got, err, want)

@@ -84,6 +84,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RekeyDeviceRefused", testRekeyDeviceRefused},
 		{"RekeyOnceInParallel", testRekeyOnceInParallel},
 		{"ActiveDevices", testActiveDevices},
+		{"DevicesInUse", testDevicesInUse},
 		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},
 
 		{"StatementsAreOldestFirst", testStatementsAreOldestFirst},
