@@ -165,6 +165,12 @@ type RemovedDevice struct {
 // again. Removing it again changes nothing. The reason is stored with the device. The error is [ErrNoDevice] if the domain has
 // no such device.
 func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (RemovedDevice, error) {
+	return a.removeIf(ctx, domain, id, reason, func(context.Context, storage.Tx) error { return nil })
+}
+
+// removeIf is [Accounts.RemoveDevice] after a check at the beginning of the transaction.
+func (a *Accounts) removeIf(ctx context.Context, domain, id, reason string,
+	check func(ctx context.Context, tx storage.Tx) error) (RemovedDevice, error) {
 	var (
 		device  storage.Device
 		changed bool
@@ -173,6 +179,9 @@ func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) 
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
 		changed, revoked, more = false, nil, false
+		if err := check(ctx, tx); err != nil {
+			return err
+		}
 		if device, err = tx.Device(ctx, domain, id); errors.Is(err, storage.ErrNotFound) {
 			return ErrNoDevice
 		} else if err != nil || !device.RemovedAt.IsZero() {

@@ -47,6 +47,8 @@ type Rekey struct {
 	// URI, OldJKT and NewJKT are those of the statement that the new key signed: the URI of the device and the thumbprints of both
 	// keys.
 	URI, OldJKT, NewJKT string
+	// Alg is the algorithm of that statement.
+	Alg string
 }
 
 // A Rekeyed is the outcome of [Accounts.Rekey].
@@ -92,7 +94,7 @@ func (a *Accounts) Rekey(ctx context.Context, r Rekey) (Rekeyed, error) {
 			return nil
 		}
 		done.Changed, done.Rekey = true, storage.Rekey{
-			Domain: r.Domain, Device: r.Device, OldJKT: r.OldJKT, NewJKT: r.NewJKT,
+			Domain: r.Domain, Device: r.Device, OldJKT: r.OldJKT, NewJKT: r.NewJKT, Alg: r.Alg,
 			At: a.now().Truncate(time.Millisecond), // as it is stored
 		}
 		if err := tx.RekeyDevice(ctx, done.Rekey); err != nil {
@@ -139,11 +141,10 @@ func (a *Accounts) checkRekey(ctx context.Context, db storage.Reader, r Rekey) (
 	} else if err != nil {
 		return u, nil, err
 	}
-	now := a.now()
 	switch {
 	case u.Domain != r.Domain || u.ID != r.User || d.ID != r.Device:
 		return u, nil, ErrOtherDevice
-	case !g.EndedAt.IsZero() || !now.Before(g.IdleAt) || !now.Before(g.ExpiresAt) || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero():
+	case !a.goesOn(g, u, d):
 		return u, nil, ErrEnded
 	}
 	id, err := a.Identify(u, d)
@@ -162,7 +163,7 @@ func (a *Accounts) checkRekey(ctx context.Context, db storage.Reader, r Rekey) (
 			return u, &last, nil
 		}
 	}
-	switch age := now.Sub(r.AuthTime); {
+	switch age := a.now().Sub(r.AuthTime); {
 	case u.Gen != r.Gen || d.JKT != r.Holder:
 		return u, nil, ErrEnded
 	case r.OldJKT != d.JKT:

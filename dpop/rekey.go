@@ -47,6 +47,7 @@ type Rekey struct {
 	Nonce    string    // "" if there was none
 	IssuedAt time.Time // by the client's clock, whole seconds
 	JKT      string    // the thumbprint of the new key, which signed the statement
+	Alg      string    // by which it did
 
 	epoch Epoch
 	until time.Time
@@ -61,7 +62,7 @@ func (v *Verifier) CheckRekey(ctx context.Context, statement, audience string) (
 	if err != nil {
 		return nil, err
 	}
-	k := &Rekey{JKT: key.JKT}
+	k := &Rekey{JKT: key.JKT, Alg: jws.Header.Alg}
 	if err := k.parseClaims(jws.Payload); err != nil {
 		return nil, partOf("payload", err)
 	}

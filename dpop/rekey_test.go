@@ -46,7 +46,7 @@ func TestRekey(t *testing.T) {
 		if err != nil {
 			t.Fatalf("CheckRekey = %v", err)
 		}
-		if k.JKT != signer.JKT() || k.OldJKT != "old" || k.Device != phone || k.Audience != audience || k.JTI != "one" ||
+		if k.JKT != signer.JKT() || k.OldJKT != "old" || k.Device != phone || k.Audience != audience || k.JTI != "one" || k.Alg != "ES256" ||
 			k.Nonce != params.Nonce || !k.IssuedAt.Equal(s.clock.now()) {
 			t.Errorf("CheckRekey = %+v", k)
 		}

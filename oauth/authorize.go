@@ -10,8 +10,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/clients"
@@ -56,9 +54,8 @@ var authorizeParameters = []string{
 var prompts = []string{"none", "login", "consent", "select_account", "create"}
 
 const (
-	maxState      = 4096
-	maxHint       = 1024
-	maxDeviceName = 64
+	maxState = 4096
+	maxHint  = 1024
 )
 
 // Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 9449 §10). Each parameter except resource
@@ -182,7 +179,7 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 		limit := time.Duration(seconds) * time.Second
 		a.MaxAge = &limit
 	}
-	if name, ok := params["im_device_name"]; ok && !validDeviceName(name[0]) {
+	if name, ok := params["im_device_name"]; ok && !account.ValidDeviceName(name[0]) {
 		return nil, refuse(CodeInvalidRequest, "im_device_name must be 1 to 64 printable characters.")
 	}
 	for _, s := range scopeList(params.Get("scope")) {
@@ -246,10 +243,4 @@ func (p *Provider) keyUsable(ctx context.Context, domain, jkt string) error {
 func isSHA256(s string) bool {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(s)
 	return err == nil && len(raw) == 32 && !strings.ContainsAny(s, "\r\n")
-}
-
-func validDeviceName(name string) bool {
-	n := utf8.RuneCountInString(name)
-	return utf8.ValidString(name) && n >= 1 && n <= maxDeviceName &&
-		strings.IndexFunc(name, func(r rune) bool { return !unicode.IsPrint(r) }) < 0
 }

@@ -98,7 +98,7 @@ func (g *codeGrant) newSession(ctx context.Context, db Reader) (s session, err e
 		return s, err
 	}
 	if s.device.Client == "" { // a new one
-		s.device.Client, s.device.Name = r.client.ID, c.DeviceName
+		s.device.Client, s.device.Name, s.device.Alg = r.client.ID, c.DeviceName, r.proof.Alg
 	}
 	id, err := g.newGrantID()
 	s.grant = storage.Grant{

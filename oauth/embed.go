@@ -228,7 +228,7 @@ func (g *embedGrant) countersign(ctx context.Context, i int, statement string, a
 		return claims.Set{}, err
 	}
 	if g.device.Client == "" { // a new one
-		g.device.Client = g.r.client.ID
+		g.device.Client, g.device.Alg = g.r.client.ID, g.r.proof.Alg
 	}
 	g.delegation, g.entry = root, i
 

@@ -44,9 +44,9 @@ type Tx interface {
 	InsertDevice(ctx context.Context, d Device) error
 	// UpdateDevice writes all but domain and id of a device.
 	UpdateDevice(ctx context.Context, d Device) error
-	// RekeyDevice replaces the key of a device and its algorithm as r says, stores r, and binds the grants of the device that have
-	// not ended to the new key. [ErrConflict] if the device has another key than r.OldJKT or was removed, or if r.NewJKT was ever used in the
-	// domain; [ErrNotFound] if there is no such device.
+	// RekeyDevice replaces the key of a device and its algorithm as r says, stores r, and binds the grants of the device that
+	// have not ended to the new key. [ErrConflict] if the device has another key than r.OldJKT or was removed, or if r.NewJKT
+	// was ever used in the domain; [ErrNotFound] if there is no such device.
 	RekeyDevice(ctx context.Context, r Rekey) error
 
 	// InsertGrant adds a grant; [ErrConflict] if its id exists.

@@ -36,6 +36,8 @@ const (
 
 	// DeviceAdded: a key became a new device of a user.
 	DeviceAdded
+	// DeviceRenamed: a user gave a device of theirs another name.
+	DeviceRenamed
 	// DeviceRekeyed: a device got another key in place of its old one.
 	DeviceRekeyed
 	// DeviceRemoved: a device was removed. Its sessions ended.
@@ -92,6 +94,7 @@ var kinds = [ended]struct {
 	ConsentGiven:         {"consent.given", "consent given", false},
 	ConsentDenied:        {"consent.denied", "consent denied", false},
 	DeviceAdded:          {"device.added", "device added", false},
+	DeviceRenamed:        {"device.renamed", "device renamed", false},
 	DeviceRekeyed:        {"device.rekeyed", "key of a device replaced", false},
 	DeviceRemoved:        {"device.removed", "device removed", false},
 	DeviceLimitReached:   {"device.limit_reached", "device limit reached", false},

@@ -195,6 +195,23 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		}
 	}
 	send(peer, asker.AccessToken, http.MethodPost, "/successor", asForm, "token=one", http.StatusBadRequest)
+
+	// She looks at her devices, and ends with none.
+	own, err = next.Token(ctx, url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {renewed.RefreshToken}, "scope": {"account"}, "resource": {issuer},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(next, own.AccessToken, http.MethodGet, "/me/devices?limit=1", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodGet, "/me/devices?limit=0", "", nil, http.StatusBadRequest)
+	send(next, own.AccessToken, http.MethodPatch, "/me/devices/"+device, asJSON, map[string]any{"name": "Phone of Bob"}, http.StatusNoContent)
+	send(next, own.AccessToken, http.MethodPatch, "/me/devices/"+device, asJSON, map[string]any{"name": ""}, http.StatusBadRequest)
+	send(next, own.AccessToken, http.MethodPatch, "/me/devices/1", asJSON, map[string]any{"name": "x"}, http.StatusNotFound)
+	send(next, own.AccessToken, http.MethodDelete, "/me/devices?except=current", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodDelete, "/me/devices", "", nil, http.StatusBadRequest)
+	send(next, own.AccessToken, http.MethodDelete, "/me/devices/"+device, "", nil, http.StatusNoContent)
+	send(next, own.AccessToken, http.MethodGet, "/me/devices", "", nil, http.StatusUnauthorized)
 }
 
 // newKeyOf returns the id of the device of an access token, and the statement of the key of next that it is to be the device's.

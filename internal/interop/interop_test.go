@@ -38,7 +38,7 @@ log: {format: json}
 outbound:
   allow_networks: [127.0.0.0/8]
 service: {name: Example Messenger, privacy_url: "https://example.com/privacy", terms_url: "https://example.com/terms", logo_file: "${logo}"}
-limits: {per_user: 40/1h} # enough for all but who means to meet it
+limits: {per_user: 50/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
     status_list: true

@@ -229,6 +229,8 @@ func TestAudit(t *testing.T) {
 	wantStatus(t, s.held(t, laptop, own, http.MethodDelete, "/me/delegations/"+delegation, nil), http.StatusNoContent)
 	l.wants(t, "delegation withdrawn", event(audit.StatementWithdrawn, user, stated...))
 
+	wantStatus(t, s.held(t, laptop, own, http.MethodPatch, "/me/devices/"+bob.Device(), object{"name": "Laptop"}), http.StatusNoContent)
+	l.wants(t, "device renamed", event(audit.DeviceRenamed, user, session...))
 	replacing := s.rekeyingOf(t, laptop, newDevice(t), held, own)
 	for i := range 2 {
 		wantStatus(t, s.askRekey(t, replacing), http.StatusOK)

@@ -39,6 +39,8 @@ var sharedPaths = map[string]bool{
 	"/me/links":                               true,
 	"/me/links/{id}":                          true,
 	"/me/withdrawals":                         true,
+	"/me/devices":                             true,
+	"/me/devices/{id}":                        true,
 	"/me/devices/{id}/key":                    true,
 	"/healthz":                                false,
 	"/readyz":                                 false,

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -167,6 +168,12 @@ func classify(err error) failure {
 	case errors.As(err, &unregistered):
 		return failure{status: http.StatusForbidden, code: oauth.CodeUnauthorizedClient,
 			description: "The client is not registered for the scope " + unregistered.scope + "."}
+	case errors.Is(err, account.ErrNoSession):
+		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
+			description: "This is for a device that logged in, and whose session is alive: log in again."}
+	case errors.Is(err, account.ErrDeviceName):
+		return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest,
+			description: fmt.Sprintf("The name of a device must be 1 to %d printable characters.", account.MaxDeviceName)}
 	case errors.Is(err, account.ErrNoDevice):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
 	case errors.Is(err, account.ErrNoUser):

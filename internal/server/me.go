@@ -53,6 +53,10 @@ func (s *Server) ownRoutes() []route {
 	}
 	return append(list,
 		route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest},
+		route{http.MethodGet, "/me/devices", s.mine(s.listDevices), anyOrigin, eachFailure},
+		route{http.MethodDelete, "/me/devices", s.mine(s.removeOtherDevices), anyOrigin, eachRequest},
+		route{http.MethodPatch, "/me/devices/{id}", s.mine(s.renameDevice), anyOrigin, eachRequest},
+		route{http.MethodDelete, "/me/devices/{id}", s.mine(s.removeDevice), anyOrigin, eachRequest},
 		route{http.MethodPost, "/me/devices/{id}/key", s.rekey, anyOrigin, eachRequest})
 }
 
@@ -79,7 +83,7 @@ func personOf(holder claims.Set) (statements.Holder, error) {
 	return statements.Holder{Domain: id.User.Domain(), User: id.User.Local(), SID: holder.SID}, nil
 }
 
-// defaultPage is how many statements a page has unless the request says otherwise.
+// defaultPage is how many elements a page has unless the request says otherwise.
 const defaultPage = 20
 
 // listMine serves GET /me/actors, /me/delegations and /me/links?limit=N&cursor=C: a page of the user's live statements. The Link
@@ -90,13 +94,9 @@ func (s *Server) listMine(k statementKind) func(echo.Context, statements.Holder)
 		if err != nil {
 			return err
 		}
-		limit := defaultPage
-		if text := params.Get("limit"); text != "" {
-			n, err := strconv.Atoi(text)
-			if err != nil || n < 1 || n > statements.MaxPage {
-				return invalid(fmt.Sprintf("The parameter limit must be a whole number from 1 to %d.", statements.MaxPage))
-			}
-			limit = n
+		limit, err := pageLimit(params)
+		if err != nil {
+			return err
 		}
 		page, next, err := s.Statements.Own(c.Request().Context(), who, k.typ, params.Get("cursor"), limit)
 		if err != nil {
@@ -106,11 +106,29 @@ func (s *Server) listMine(k statementKind) func(echo.Context, statements.Holder)
 		for i, v := range page {
 			list[i] = httpapi.Statement(v, "")
 		}
-		if next != "" {
-			query := url.Values{"limit": {strconv.Itoa(limit)}, "cursor": {next}}
-			c.Response().Header().Set("Link", "<"+s.Issuer+"/me/"+k.path+"?"+query.Encode()+`>; rel="next"`)
-		}
+		s.linkNext(c, "/me/"+k.path, limit, next)
 		return encodeJSON(c, list)
+	}
+}
+
+// pageLimit reads how many elements a page may have.
+func pageLimit(params url.Values) (int, error) {
+	text := params.Get("limit")
+	if text == "" {
+		return defaultPage, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > statements.MaxPage {
+		return 0, invalid(fmt.Sprintf("The parameter limit must be a whole number from 1 to %d.", statements.MaxPage))
+	}
+	return n, nil
+}
+
+// linkNext writes the Link to the next page, unless its cursor is empty.
+func (s *Server) linkNext(c echo.Context, path string, limit int, cursor string) {
+	if cursor != "" {
+		query := url.Values{"limit": {strconv.Itoa(limit)}, "cursor": {cursor}}
+		c.Response().Header().Set("Link", "<"+s.Issuer+path+"?"+query.Encode()+`>; rel="next"`)
 	}
 }
 

@@ -66,7 +66,7 @@ func (s *Server) rekey(c echo.Context) error {
 	ctx, id := c.Request().Context(), c.Param("id")
 	request := account.Rekey{
 		Domain: who.Domain, User: who.User, Device: id, SID: who.SID, Gen: holder.Gen, AuthTime: holder.AuthTime, Holder: holder.JKT,
-		URI: statement.Device, OldJKT: statement.OldJKT, NewJKT: statement.JKT,
+		URI: statement.Device, OldJKT: statement.OldJKT, NewJKT: statement.JKT, Alg: statement.Alg,
 	}
 	repeated, err := s.Accounts.MayRekey(ctx, request)
 	if err == nil && !repeated {

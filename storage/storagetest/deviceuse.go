@@ -42,7 +42,9 @@ func testDevicesInUse(t *testing.T, s storage.Store) {
 			removed.Number, others.Number = 100+n, 200+n
 			abroad.Domain = "example.org"
 			want[id] = use
-			errs = append(errs, tx.InsertDevice(ctx, d), tx.InsertDevice(ctx, removed), tx.InsertDevice(ctx, others), tx.InsertDevice(ctx, abroad))
+			for _, d := range []storage.Device{d, removed, others, abroad} {
+				errs = append(errs, tx.InsertDevice(ctx, d))
+			}
 		}
 		return errors.Join(errs...)
 	})

@@ -2,6 +2,30 @@ package api
 
 import "time"
 
+// An OwnDevice is a device as its user sees it.
+type OwnDevice struct {
+	ID     string `json:"id"`
+	Device string `json:"device"` // its URI
+	Name   string `json:"name,omitempty"`
+	// ClientID is the app that it first logged in with, and Delegation the statement under which a key of the user added it.
+	ClientID   string `json:"client_id,omitempty"`
+	Delegation string `json:"delegation,omitempty"`
+	KeyAlg     string `json:"key_alg,omitempty"`
+	JKT        string `json:"jkt"` // the thumbprint of its key
+	// FirstSeen and LastSeen are days, as 2026-11-27 in UTC.
+	FirstSeen string `json:"first_seen"`
+	LastSeen  string `json:"last_seen,omitempty"`
+	// Active says that it is signed in, or stands under a live delegation.
+	Active  bool `json:"active"`
+	Current bool `json:"current"` // it is the device that asks
+}
+
+// A DeviceRemoval is the answer to a user who removed all other devices.
+type DeviceRemoval struct {
+	Removed int  `json:"removed"`
+	More    bool `json:"more"` // there are more than one request removes: ask again
+}
+
 // A Rekeyed is the answer to a device that replaced its key.
 type Rekeyed struct {
 	Device     string    `json:"device"`  // the URI of the device

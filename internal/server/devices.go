@@ -1,0 +1,125 @@
+package server
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/statements"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/types/api"
+)
+
+// ownerOf returns a user who manages their devices.
+func ownerOf(who statements.Holder) account.Owner {
+	return account.Owner{Domain: who.Domain, User: who.User, SID: who.SID}
+}
+
+// listDevices serves GET /me/devices?limit=N&cursor=C: a page of the user's devices. The Link header has the next page, if there is one.
+func (s *Server) listDevices(c echo.Context, who statements.Holder) error {
+	params, err := query(c)
+	if err != nil {
+		return err
+	}
+	limit, err := pageLimit(params)
+	if err != nil {
+		return err
+	}
+	page, err := s.Accounts.OwnDevices(c.Request().Context(), ownerOf(who), params.Get("cursor"), limit+1)
+	if err != nil {
+		return err
+	}
+	if len(page) > limit {
+		page = page[:limit]
+		s.linkNext(c, "/me/devices", limit, page[limit-1].ID)
+	}
+	list := make([]api.OwnDevice, len(page))
+	for i := range page {
+		list[i] = ownDevice(&page[i])
+	}
+	return encodeJSON(c, list)
+}
+
+// ownDevice returns a device as its user sees it.
+func ownDevice(d *account.OwnDevice) api.OwnDevice {
+	return api.OwnDevice{
+		ID: d.ID, Device: d.URI, Name: d.Name, ClientID: d.Client, Delegation: d.Delegation, KeyAlg: d.Alg, JKT: d.JKT,
+		FirstSeen: day(d.CreatedAt), LastSeen: day(d.SeenAt), Active: d.Active, Current: d.Current,
+	}
+}
+
+// day returns the day of a time, empty for the zero time. Nobody needs to know when a user did something more exactly.
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.UTC().Format(time.DateOnly)
+}
+
+// renameDevice serves PATCH /me/devices/{id}: a user gives a device another name.
+func (s *Server) renameDevice(c echo.Context, who statements.Holder) error {
+	b, err := httpapi.ReadBody(c)
+	if err != nil {
+		return err
+	}
+	name := b.String("name")
+	if err := b.Done(); err != nil {
+		return err
+	}
+	done, err := s.Accounts.RenameDevice(c.Request().Context(), ownerOf(who), c.Param("id"), name)
+	if err != nil {
+		return err
+	}
+	if done.Changed {
+		s.recordDevice(c, audit.DeviceRenamed, who, done.Device, "")
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// reasonUser is the reason of a removal by the user.
+const reasonUser = "removed by the user"
+
+// removeDevice serves DELETE /me/devices/{id}: a user removes a device, which may be the one that asks. Removing it again changes
+// nothing.
+func (s *Server) removeDevice(c echo.Context, who statements.Holder) error {
+	done, err := s.Accounts.RemoveOwnDevice(c.Request().Context(), ownerOf(who), c.Param("id"), reasonUser)
+	if err != nil {
+		return err
+	}
+	if done.Changed {
+		s.recordDevice(c, audit.DeviceRemoved, who, done.Device, reasonUser)
+	}
+	return c.NoContent(http.StatusNoContent)
+}
+
+// removeOtherDevices serves DELETE /me/devices?except=current: a user removes all devices but the one that asks. Without the parameter,
+// a client that has lost the id of a device would remove all of them.
+func (s *Server) removeOtherDevices(c echo.Context, who statements.Holder) error {
+	params, err := query(c)
+	if err != nil {
+		return err
+	}
+	if params.Get("except") != "current" {
+		return invalid("Name a device in the path, or say except=current to remove all devices but this one.")
+	}
+	removed, more, err := s.Accounts.RemoveOtherDevices(c.Request().Context(), ownerOf(who), reasonUser)
+	for _, d := range removed { // also before an error
+		s.recordDevice(c, audit.DeviceRemoved, who, d, reasonUser)
+	}
+	if err != nil {
+		return err
+	}
+	return encodeJSON(c, api.DeviceRemoval{Removed: len(removed), More: more})
+}
+
+// recordDevice records what a user did with a device.
+func (s *Server) recordDevice(c echo.Context, kind audit.Kind, who statements.Holder, d storage.Device, reason string) {
+	s.Audit.Record(c.Request().Context(), audit.Event{
+		Kind: kind, Actor: audit.ActorUser, Domain: who.Domain, User: who.User, Device: d.ID, Client: trailOf(c).client, Session: who.SID,
+		Address: s.source(c), Reason: reason,
+	})
+}
