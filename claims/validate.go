@@ -20,7 +20,7 @@ var (
 	ErrDomain       = errors.New("the issuer does not speak for this domain")
 	ErrMismatch     = errors.New("does not agree with the subject")
 	ErrNotForClient = errors.New("a service has neither handle nor device")
-	ErrHomeIssuer   = errors.New("a user of another domain, whose token only verifiers of its issuer accept")
+	ErrHomeIssuer   = errors.New("made for a user of another domain: only verifiers of its issuer accept the token")
 )
 
 // A ClaimError names the claim of a set that was refused, without its value.

@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"introspect": {"claims", "dpop", "feed", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
 	"feed":       {"internal/jose"},
+	"chaining":   {"claims", "internal/jose", "nested"},
 	"gateway":    {"claims", "dpop", "feed", "internal/errtext", "internal/jose", "introspect", "nested", "statuslist", "trust"},
 
 	"gateway/forwardauth": {"dpop", "gateway", "internal/jose", "internal/published"},
@@ -42,8 +43,8 @@ var arrows = map[string][]string{
 	"clients":    {"internal/assertion", "internal/oautherror", "internal/random", "introspect", "nested", "revocation", "storage"},
 	"statements": {"account", "claims", "clients", "internal/jose", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
 	"oauth": {
-		"account", "claims", "clients", "dpop", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "keys", "nested",
-		"revocation", "statements", "storage",
+		"account", "chaining", "claims", "clients", "dpop", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "keys",
+		"nested", "revocation", "statements", "storage",
 	},
 	"internal/statuses": {"claims", "statuslist", "storage"},
 	"login":             {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
@@ -66,7 +67,7 @@ var arrows = map[string][]string{
 		"storage", "types/api",
 	},
 	"internal/server": {
-		"account", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
+		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
 		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/statuses", "introspect", "keys", "login", "nested",
 		"oauth", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",
 	},
@@ -140,7 +141,7 @@ var confined = map[string][]string{
 
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
-	light = []string{"claims", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist", "trust"}
+	light = []string{"chaining", "claims", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist", "trust"}
 	heavy = []string{
 		"database/sql",
 		"github.com/alecthomas/kong",
