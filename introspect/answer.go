@@ -36,6 +36,8 @@ type Answer struct {
 	MaxAge int64 `json:"max_age"`
 	// Holder is verified if the holder of the key showed the token, and unverified if the answer says nothing about that.
 	Holder Holder `json:"holder,omitempty"`
+	// HomeIssuer is the issuer of a user of another domain (home_iss), for whom the token was made by identity chaining; else empty.
+	HomeIssuer string `json:"home_iss,omitempty"`
 	// Actor is who acts for the subject (RFC 8693 §4.1); nil if there is no actor.
 	Actor *Actor `json:"act,omitempty"`
 	// Tokens are the enclosed tokens, outer before inner.
@@ -101,7 +103,7 @@ func (v *Verdict) Answer() Answer {
 		Audience: set.Audience, ClientID: set.ClientID, Scope: set.Scope, ExpiresAt: set.Expires.Unix(), IssuedAt: set.IssuedAt.Unix(),
 		JTI: set.JTI, ACR: set.ACR, SID: set.SID, TokenType: "Bearer",
 		ExpiresIn: wholeSeconds(set.Expires.Sub(v.At)), MaxAge: wholeSeconds(v.MaxAge), Holder: v.Holder,
-		Actor: newActor(set.Actor),
+		HomeIssuer: set.HomeIss, Actor: newActor(set.Actor),
 	}
 	if !set.AuthTime.IsZero() {
 		a.AuthTime = set.AuthTime.Unix()

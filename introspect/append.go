@@ -43,6 +43,7 @@ func (a *Answer) AppendJSON(b []byte) []byte {
 	o.b = strconv.AppendInt(o.name("expires_in"), a.ExpiresIn, 10)
 	o.b = strconv.AppendInt(o.name("max_age"), a.MaxAge, 10)
 	o.string("holder", string(a.Holder))
+	o.string("home_iss", a.HomeIssuer)
 	o.actor("act", a.Actor)
 	if len(a.Tokens) > 0 {
 		b := append(o.name("tokens"), '[')

@@ -54,5 +54,6 @@ func (c Caller) sees(t *token) bool {
 			return true
 		}
 	}
-	return slices.Contains(c.Scopes, ScopeDomain) && slices.Contains(c.Domains, t.ids.Domain)
+	// A user of another domain is not one of the caller's, whichever domains these are.
+	return t.HomeIss == "" && slices.Contains(c.Scopes, ScopeDomain) && slices.Contains(c.Domains, t.ids.Domain)
 }

@@ -122,6 +122,19 @@ func (i *Introspector) judgeInner(
 	return "", "", nil
 }
 
+// judgeHome checks whether the home issuer of a user of another domain is still trusted for that domain: a token that was made by
+// identity chaining ends when the peer is suspended or removed. It returns an empty reason if all is well.
+func (i *Introspector) judgeHome(ctx context.Context, t *token) (Reason, error) {
+	if i.cfg.Authority == nil {
+		return Revoked, nil
+	}
+	err := i.cfg.Authority.Speaks(ctx, t.HomeIss, t.ids.Domain)
+	if errors.Is(err, claims.ErrIssuer) || errors.Is(err, claims.ErrDomain) {
+		return Revoked, nil
+	}
+	return "", err
+}
+
 // ended returns the reason of a revocation that matches ids, or else the reason in the record of that id. A nil record means
 // that there is none to read.
 func (i *Introspector) ended(

@@ -188,6 +188,8 @@ func (i *Introspector) judge(ctx context.Context, q Question) (*token, finding, 
 		f.reason = reason
 	case refused != nil:
 		f.reason, f.path = Reason(refused.Code), refused.Path
+	case t.HomeIss != "":
+		f.reason, err = i.judgeHome(ctx, t)
 	default:
 		f.reason, f.path, err = i.judgeInner(ctx, t, f.at)
 	}

@@ -117,6 +117,7 @@ func (v *veil) over(a *Answer) {
 		v.names.replace(a)
 	}
 	withhold(v, withIssuer, &a.Issuer)
+	withhold(v, withIssuer, &a.HomeIssuer)
 	withhold(v, withSubject, &a.Subject)
 	withhold(v, withUsername, &a.Username)
 	withhold(v, withHandle, &a.Handle)

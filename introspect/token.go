@@ -82,7 +82,7 @@ func (i *Introspector) verify(text string) (*token, error) {
 		return nil, err
 	}
 	err = set.Validate(claims.Expect{
-		Issuer: i.cfg.Issuer, AnyAudience: true, Domains: i.cfg.Domains, Development: i.cfg.Development,
+		Issuer: i.cfg.Issuer, AnyAudience: true, Domains: i.cfg.Domains, Own: true, Development: i.cfg.Development,
 		Now: i.cfg.Now(), Leeway: leeway,
 	})
 	if err != nil {

@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -47,6 +48,18 @@ func (d *derivation) derive(ctx context.Context, from func(context.Context) (cla
 		return nil, err
 	}
 	return &token{claims: set, user: d.user, issuedType: typeAccessToken}, nil
+}
+
+// subjectToken opens an access token of this server from which another token is to be made.
+func (d *derivation) subjectToken(ctx context.Context, text string) (*statements.Token, error) {
+	t, err := d.statements.OpenToken(ctx, text)
+	switch {
+	case errors.Is(err, statements.ErrChained):
+		return nil, errChained
+	case errors.Is(err, statements.ErrInactive):
+		return nil, errSubject
+	}
+	return t, err
 }
 
 // narrower makes a token from the client's own one, with at most its rights and its life.

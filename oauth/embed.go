@@ -12,7 +12,6 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/nested"
-	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -161,10 +160,8 @@ func (g *embedGrant) outerOwn(ctx context.Context, subject string) (claims.Set, 
 		return claims.Set{}, refuse(CodeInvalidRequest,
 			"The subject_token_type must be "+typeAccessToken+found(g.r.Form, "subject_token_type")+".")
 	}
-	t, err := g.statements.OpenToken(ctx, subject)
-	if errors.Is(err, statements.ErrInactive) {
-		return claims.Set{}, errSubject
-	} else if err != nil {
+	t, err := g.subjectToken(ctx, subject)
+	if err != nil {
 		return claims.Set{}, err
 	}
 	if t.Claims.Actor != nil { // an actor can neither pass on its rights nor show the subject's statements

@@ -27,10 +27,14 @@ var (
 )
 
 // An exchangeGrant makes a token from another one (RFC 8693). Without an actor it is a narrower token for the same key. With an
-// actor it is a token about the subject that names the actor.
+// actor it is a token about the subject that names the actor. If the client requests a JWT, it is an authorization grant for another
+// issuer.
 type exchangeGrant struct{ derivation }
 
 func (g *exchangeGrant) check(ctx context.Context, _ Reader) (*token, error) {
+	if g.r.Form.Get("requested_token_type") == typeJWT {
+		return g.authorizationGrant(ctx)
+	}
 	return g.derive(ctx, g.exchange)
 }
 
@@ -54,10 +58,8 @@ func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
 	}
 	switch g.r.Form.Get("subject_token_type") {
 	case typeAccessToken:
-		t, err := g.statements.OpenToken(ctx, subject)
-		if errors.Is(err, statements.ErrInactive) {
-			return claims.Set{}, errSubject
-		} else if err != nil {
+		t, err := g.subjectToken(ctx, subject)
+		if err != nil {
 			return claims.Set{}, err
 		}
 		if actor == "" {

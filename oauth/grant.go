@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -20,10 +21,11 @@ const (
 	GrantClientCredentials = "client_credentials"
 	GrantExchange          = "urn:ietf:params:oauth:grant-type:token-exchange"  // RFC 8693
 	GrantEmbed             = "urn:ietf:params:oauth:grant-type:embedded-tokens" // draft-yusef-oauth-nested-jwt-08
+	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"      // RFC 7523 §2.1
 )
 
 // GrantTypes are all grant types of the token endpoint.
-var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed}
+var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed, GrantJWTBearer}
 
 // newGrant makes the grant of each type for one request.
 var newGrant = map[string]func(*Provider, *tokenRequest) grant{
@@ -34,6 +36,7 @@ var newGrant = map[string]func(*Provider, *tokenRequest) grant{
 	GrantEmbed: func(p *Provider, r *tokenRequest) grant {
 		return &embedGrant{derivation: derivation{Provider: p, r: r}}
 	},
+	GrantJWTBearer: func(p *Provider, r *tokenRequest) grant { return &chainedGrant{Provider: p, r: r} },
 }
 
 // A grant is one request of a grant type. Its client is authenticated, and its proof, if there is one, is verified but not spent.
@@ -95,9 +98,10 @@ func (p *Provider) decide(ctx context.Context, r *tokenRequest, db Reader) (err 
 // issue signs the token of a request that was prepared, and commits the grant unless that is done. The signed token is not
 // handed out if the transaction fails.
 func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, error) {
-	signed, err := p.keys.Sign(jose.TypeAccessToken, r.token.claims.AppendJSON(make([]byte, 0, 768)))
+	typ := cmp.Or(r.token.typ, jose.TypeAccessToken)
+	signed, err := p.keys.Sign(typ, r.token.claims.AppendJSON(make([]byte, 0, 768)))
 	if err != nil {
-		return TokenAnswer{}, fmt.Errorf("oauth: sign access token: %w", err)
+		return TokenAnswer{}, fmt.Errorf("oauth: sign %s: %w", typ, err)
 	}
 	if !r.committed {
 		if err := p.commit(ctx, r); err != nil {
@@ -115,7 +119,10 @@ func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, err
 		Scope:           r.token.claims.Scope,
 		IssuedTokenType: r.token.issuedType,
 	}
-	if r.proof == nil {
+	switch {
+	case typ != jose.TypeAccessToken:
+		answer.TokenType = "N_A" // RFC 8693 §2.2.1
+	case r.proof == nil:
 		answer.TokenType = "Bearer" // RFC 6750
 	}
 	return answer, nil

@@ -144,7 +144,12 @@ func clientList() []clients.Client {
 	bearer, wide := service, service
 	bearer.ID, bearer.Bearer = "bearer", true
 	wide.ID, wide.Domains = "wide", []string{"example.com", "acme.example"}
-	return []clients.Client{app, other, short, service, bearer, wide}
+	visitors := clients.Client{
+		ID: "visitors", Grants: []string{oauth.GrantJWTBearer, oauth.GrantExchange, oauth.GrantEmbed}, Scopes: []string{"im:handle", "im:device",
+			"account"}, Domains: []string{"example.com"}, Resources: []string{"https://rooms.example.com", "im:away.example",
+			"https://id.away.example"}, PeerResources: true, Embed: []nested.Relation{nested.ActsFor, nested.AttestedBy},
+	}
+	return []clients.Client{app, other, short, service, bearer, wide, visitors}
 }
 
 // newIssuer starts an issuer on an empty database. Spent proofs are in memory; inUpdate lets refreshes spend them within the
@@ -215,6 +220,7 @@ func startIssuer(t *testing.T, s setup) *issuer {
 			{Name: "two.example", Providers: []string{"one", "two"}},
 		},
 		Clients: i.registry, Statements: i.made, Store: i.store, Accounts: i.accounts, Keys: signer{i.ring, i.faults}, Proofs: proofs,
+		Peers: i.peers, Development: true,
 		SpendInUpdate: s.inUpdate,
 		RefreshKey:    [32]byte{3},
 		Lifetimes: oauth.Lifetimes{

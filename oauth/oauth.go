@@ -111,8 +111,9 @@ type Config struct {
 	Keys       Keys
 	// Proofs checks DPoP proofs.
 	Proofs *dpop.Verifier
-	// Peers are the issuers of other domains. Nil means that there are none.
-	Peers Peers
+	// Peers are the issuers of other domains. Nil means that there are none. Development admits reserved domains in what they sign.
+	Peers       Peers
+	Development bool
 	// SpendInUpdate says that the replay store of Proofs is in memory, so that a proof can be spent within a transaction of
 	// Store: a refresh is then one transaction. A replay store that is a database must not be called there.
 	SpendInUpdate bool
@@ -145,6 +146,7 @@ type Provider struct {
 	proofs     *dpop.Verifier
 	peers      Peers
 
+	development   bool
 	spendInUpdate bool
 
 	refresh   *refreshTokens
@@ -182,6 +184,7 @@ func New(cfg Config) (*Provider, error) {
 		proofs:     cfg.Proofs,
 		peers:      cfg.Peers,
 
+		development:   cfg.Development,
 		spendInUpdate: cfg.SpendInUpdate,
 
 		refresh:   newRefreshTokens(cfg.RefreshKey),

@@ -136,6 +136,21 @@ func outages() map[string]outage {
 			},
 			least: 20,
 		},
+		"authorization grant for another issuer": {
+			begin: func(t *testing.T, i *issuer, alice storage.User) func() error {
+				d := newDevice(t)
+				i.peer(t, "away.example")
+				return i.asking(t, "app", d, chainForm(i.login(t, alice, d).AccessToken, "https://id.away.example"))
+			},
+			least: 7,
+		},
+		"authorization grant of another issuer": {
+			begin: func(t *testing.T, i *issuer, _ storage.User) func() error {
+				d := newDevice(t)
+				return i.asking(t, "visitors", d, bearerForm(i.peer(t, "away.example").grants(t, d.JKT(), nil)))
+			},
+			lost: refusal{code: "invalid_grant", description: "The assertion was used before"}, least: 7,
+		},
 		"embedding of a grant": {
 			begin: func(t *testing.T, i *issuer, alice storage.User) func() error {
 				grant := i.state(t, i.login(t, alice, newDevice(t)).AccessToken, grantTo("service", "im:handle"))
@@ -181,6 +196,14 @@ func outages() map[string]outage {
 				return func() error { return i.Revoke(t.Context(), i.revocation(t, "app", d, held)) }
 			},
 			least: 5,
+		},
+		"revocation of an access token of a user of another domain": {
+			begin: func(t *testing.T, i *issuer, _ storage.User) func() error {
+				d := newDevice(t)
+				held := i.token(t, "visitors", d, bearerForm(i.peer(t, "away.example").grants(t, d.JKT(), nil))).AccessToken
+				return func() error { return i.Revoke(t.Context(), i.revocation(t, "visitors", d, held)) }
+			},
+			least: 4,
 		},
 		"revocation of nothing, with an assertion": {
 			begin: func(t *testing.T, i *issuer, _ storage.User) func() error {

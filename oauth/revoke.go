@@ -64,10 +64,12 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 				event.Device = id.Device.Device()
 			}
 			row := revocation.RevokeToken(set.JTI, cause)
-			if set.Service() {
+			domain, user := event.Domain, event.User
+			if set.Service() || set.HomeIss != "" { // the user of another domain has no row here
+				domain, user = "", ""
 				row.Domain = strings.Join(client.Domains, " ")
 			}
-			err := p.revoke(ctx, event.Domain, event.User, row, once.Spend)
+			err := p.revoke(ctx, domain, user, row, once.Spend)
 			if err == nil {
 				p.audit.Record(ctx, event)
 			}

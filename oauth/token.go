@@ -28,6 +28,7 @@ type TokenRequest struct {
 
 // A TokenAnswer is a successful answer of the token endpoint (RFC 6749 §5.1, RFC 9449 §5).
 type TokenAnswer struct {
+	// AccessToken is the access token or, with the TokenType N_A, an authorization grant for another issuer (RFC 8693 §2.2.1).
 	AccessToken  string `json:"access_token"`
 	TokenType    string `json:"token_type"`
 	ExpiresIn    int64  `json:"expires_in"`
@@ -58,7 +59,8 @@ type tokenRequest struct {
 	answer    TokenAnswer
 }
 
-// A token is the decision of a grant: the access token to sign, and the rest of the answer.
+// A token is the decision of a grant: the access token to sign, or the authorization grant for another issuer, and the rest of the
+// answer.
 type token struct {
 	claims claims.Set
 	// user is the subject; zero for a service. Their row must still be the same when the grant is committed.
@@ -67,6 +69,8 @@ type token struct {
 	refresh string
 	// issuedType is the issued_token_type of the answer.
 	issuedType string
+	// typ is the typ of what is signed; empty for an access token.
+	typ string
 	// session is the session that the token belongs to; nil for the tokens of services and those made of other tokens. Entered tells
 	// that it got an entry of a status list with this request.
 	session *storage.Grant

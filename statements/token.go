@@ -15,6 +15,10 @@ import (
 // ErrInactive is returned for a token of this server that is not valid, or not any more.
 var ErrInactive = errors.New("statements: expired, revoked, or not a token of this server")
 
+// ErrChained is returned for a token of this server that was made by identity chaining for a user of another domain. It wraps
+// [ErrInactive]: no token is made from such a token.
+var ErrChained = fmt.Errorf("%w: made for a user of another domain", ErrInactive)
+
 // A Token is an access token of this server that is active, with the rows that it depends on: those of its session, or of the
 // delegation under which its device came. A service's token has none.
 type Token struct {
@@ -38,7 +42,8 @@ func (s *Service) ReadToken(token string) (claims.Set, bool) {
 	return set, err == nil && set.Issuer == s.cfg.Issuer
 }
 
-// OpenToken returns an active access token of this server. The error is [ErrInactive], or means that this cannot be known.
+// OpenToken returns an active access token of this server. The error is [ErrInactive] or [ErrChained], or means that this cannot be
+// known.
 func (s *Service) OpenToken(ctx context.Context, token string) (*Token, error) {
 	set, ok := s.ReadToken(token)
 	if !ok {
@@ -49,6 +54,9 @@ func (s *Service) OpenToken(ctx context.Context, token string) (*Token, error) {
 
 // active checks time and rows of a token whose signature was verified.
 func (s *Service) active(ctx context.Context, set claims.Set) (*Token, error) {
+	if set.HomeIss != "" {
+		return nil, ErrChained
+	}
 	t, now := &Token{Claims: set}, s.cfg.Now()
 	if !now.Before(set.Expires) {
 		return nil, ErrInactive

@@ -76,6 +76,11 @@ var promised = map[string][]string{
 		`"id":"3","result":"no"`, "use_dpop_nonce", `"id":"4","result":"no"`, "invalid-authzid", `"id":"5","result":"no"`, "invalid_dpop_proof",
 		`"id":"6","result":"unknown","condition":"temporary-auth-failure"`,
 	},
+	"chaining.md": {
+		`"token_type":"N_A"`, `"issued_token_type":"urn:ietf:params:oauth:token-type:jwt"`, `"iss":"http://127.0.0.1:8090"`,
+		`"handle":"im:%40alice@example.com"`, `"home_iss":"http://127.0.0.1:8080"`, `"token_type":"DPoP"`,
+		`"error":"invalid_grant"`, "used before",
+	},
 	"status-list.md": {
 		`"status":{"status_list":{"idx":`, "Content-Type: application/statuslist+jwt", "304\n", "valid\n", "Removed device ",
 		"not valid: statuslist: the status of the token is INVALID", "exit code 1\n",

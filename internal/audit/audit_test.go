@@ -25,7 +25,7 @@ var formats = map[string]func(io.Writer) slog.Handler{
 // full has every field.
 var full = audit.Event{
 	Kind: audit.DeviceRemoved, Actor: audit.ActorAdmin, Domain: "example.com", User: "u1", FormerUser: "u0", Handle: "alice", Device: "d1",
-	Client: "app", Session: "s1", Statement: "st1", Key: "k1", Address: netip.MustParseAddr("2001:db8::1"), Reason: "found on a bus",
+	Client: "app", Session: "s1", Statement: "st1", Key: "k1", Peer: "p1", Address: netip.MustParseAddr("2001:db8::1"), Reason: "found on a bus",
 }
 
 func TestLine(t *testing.T) {
@@ -35,7 +35,7 @@ func TestLine(t *testing.T) {
 	}{
 		"every field": {full, `level=INFO msg="audit: device removed" audit=true event=device.removed actor=admin id=request-1 ` +
 			`address=2001:db8::1 domain=example.com user=u1 former_user=u0 handle=alice ` +
-			`device=d1 client=app session=s1 statement=st1 key=k1 reason="found on a bus"`},
+			`device=d1 client=app session=s1 statement=st1 key=k1 peer=p1 reason="found on a bus"`},
 		"few fields": {audit.Event{Kind: audit.KeyRevoked, Actor: audit.ActorIssuer, Key: "k1"},
 			`level=WARN msg="audit: signing key revoked" audit=true event=key.revoked actor=issuer id=request-1 key=k1`},
 		"no kind": {audit.Event{}, `level=INFO msg=audit audit=true event=Kind(0) id=request-1`},

@@ -59,6 +59,11 @@ const (
 	// StatementWithdrawn: a statement was withdrawn, with the statements that rest on it.
 	StatementWithdrawn
 
+	// ChainingGranted: a client got an authorization grant for another issuer.
+	ChainingGranted
+	// ChainingRedeemed: a client got an access token for a user of another domain by an authorization grant of the user's issuer.
+	ChainingRedeemed
+
 	// ClientAdded: an operator registered a client.
 	ClientAdded
 	// ClientRemoved: an operator removed a client.
@@ -104,6 +109,8 @@ var kinds = [ended]struct {
 	TokenRevoked:         {"token.revoked", "access token revoked", false},
 	StatementMade:        {"statement.made", "statement made", false},
 	StatementWithdrawn:   {"statement.withdrawn", "statement withdrawn", false},
+	ChainingGranted:      {"chaining.granted", "authorization grant for another issuer given", false},
+	ChainingRedeemed:     {"chaining.redeemed", "authorization grant of another issuer redeemed", false},
 	ClientAdded:          {"client.added", "client added", false},
 	ClientRemoved:        {"client.removed", "client removed", false},
 	ClientSecretReplaced: {"client.secret_replaced", "client secret replaced", false},
@@ -166,6 +173,8 @@ type Event struct {
 	Statement string
 	// Key is the kid of a signing key.
 	Key string
+	// Peer is the URL of another issuer.
+	Peer string
 
 	// Address is that of the request. The zero Addr means that there was none, as at the admin socket.
 	Address netip.Addr

@@ -46,6 +46,7 @@ func (r *Recorder) Record(ctx context.Context, e Event) {
 	add("session", e.Session)
 	add("statement", e.Statement)
 	add("key", e.Key)
+	add("peer", e.Peer)
 	add("reason", e.Reason)
 
 	level, text := slog.LevelInfo, "audit"

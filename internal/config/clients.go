@@ -119,7 +119,8 @@ func (k *checker) grants(c *Client, path string) {
 		k.report(join(path, "embed"),
 			"is required with the grant embedded-tokens: name the relations of the tokens that the client may embed")
 	}
-	if _, given := k.where[join(path, "scopes")]; !given && logsIn {
+	redeems := slices.Contains(c.Grants, grantJWTBearer)
+	if _, given := k.where[join(path, "scopes")]; !given && (logsIn || redeems) {
 		c.Scopes = []string{"im:handle", "im:device"}
 	}
 	if c.Auth == "none" && len(c.Grants) == 0 {

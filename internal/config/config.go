@@ -258,8 +258,9 @@ type Client struct {
 	Keys []assertion.Key `json:"-"`
 	// RedirectURIs are compared byte by byte, except for the port of a loopback URI, which may differ (RFC 8252 §7.3).
 	RedirectURIs []string `key:"redirect_uris"`
-	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens"`
-	// Scopes are those that the client may request. Default: im:handle and im:device for clients with logins, otherwise none.
+	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens,urn:ietf:params:oauth:grant-type:jwt-bearer"`
+	// Scopes are those that the client may request. Default: im:handle and im:device for clients with logins, and for those that redeem
+	// the grants of peers; otherwise none.
 	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed"`
 	// Domains are names of entries of domains.
 	Domains []string `key:"domains,required"`
@@ -312,6 +313,25 @@ type Peer struct {
 	Suspended bool `key:"suspended"`
 	// Introspection limits what the clients and users of the peer are told about tokens.
 	Introspection PeerRelease `key:"introspection"`
+	// Chaining lets users of one domain get tokens of the issuer of the other.
+	Chaining Chaining `key:"chaining"`
+}
+
+// Chaining is identity chaining with a peer (draft-ietf-oauth-identity-chaining).
+type Chaining struct {
+	// Give are the clients that may get authorization grants for the peer's issuer, for users of this issuer.
+	Give []GivenClient `key:"give"`
+	// Take are the ids of the clients that may use authorization grants of the peer's issuer, for users of the peer's domain.
+	Take []string `key:"take"`
+	// Lifetime is the longest life of the tokens that they get, 1m to 60m.
+	Lifetime time.Duration `key:"lifetime" default:"10m"`
+}
+
+// A GivenClient is a client that may get authorization grants.
+type GivenClient struct {
+	// Client is its id here, As the id under which the peer's issuer knows it. Default: the same.
+	Client string `key:"client,required"`
+	As     string `key:"as"`
 }
 
 // A PeerRelease is a [ClientRelease] for callers that a peer vouches for.

@@ -69,6 +69,7 @@ func (k *checker) peers() {
 				"the same issuer has another one above: the keys of an issuer are the same for all its domains")
 		}
 		files[p.Issuer] = p.JWKSFile
+		k.chaining(join(path, "chaining"), p)
 		r := &p.Introspection
 		r.Release = k.policy(join(path, "introspection"), introspect.Policy{Claims: r.Claims, Reasons: r.Reasons, Pairwise: r.Pairwise})
 	}

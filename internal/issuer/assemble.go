@@ -141,7 +141,7 @@ func (i *Instance) openProvider(
 	return oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
 		Clients: registry, Statements: made, Store: i.store, Accounts: i.accounts, Keys: i.ring,
-		Proofs: proofs, Peers: i.trusted, SpendInUpdate: i.memoryReplay != nil,
+		Proofs: proofs, Peers: i.trusted, Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
 		RefreshKey: refreshKey,
 		Lifetimes: oauth.Lifetimes{
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,

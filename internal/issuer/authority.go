@@ -32,9 +32,10 @@ type authority struct {
 	peers   atomic.Pointer[peers]
 }
 
-// peers are the issuers of other domains, and what their callers are told at introspection.
+// peers are the issuers of other domains, what their callers are told at introspection, and their entries in the settings.
 type peers struct {
 	*trust.Table
+	entries  []config.Peer
 	listed   []trust.Peer
 	releases map[speaker]*introspect.Release
 }
@@ -118,6 +119,41 @@ func (a *authority) Resource(resource string) bool {
 	return !errors.Is(err, claims.ErrIssuer)
 }
 
+// Give returns the issuer that target names, by its URL or by a URI of its domain, and the id under which it knows a client, if the
+// settings let the client get authorization grants for it. The issuers of a peer that is listed without one are discovered.
+func (a *authority) Give(ctx context.Context, target, client string) (issuer, as string, err error) {
+	peers := a.peers.Load()
+	domain, byDomain := claims.DomainOf(target)
+	unknown := claims.ErrIssuer
+	for _, e := range peers.entries {
+		i := slices.IndexFunc(e.Chaining.Give, func(c config.GivenClient) bool { return c.Client == client })
+		if i < 0 || byDomain && e.Domain != domain {
+			continue
+		}
+		issuers, err := peers.Discover(ctx, e.Domain) // those that are not suspended
+		if err != nil && !errors.Is(err, claims.ErrIssuer) {
+			unknown = err
+		}
+		for _, url := range issuers {
+			if (e.Issuer == url || e.Issuer == "") && (byDomain || url == target) {
+				return url, e.Chaining.Give[i].As, nil
+			}
+		}
+	}
+	return "", "", unknown
+}
+
+// Take returns the longest life of the tokens that a client gets by authorization grants of an issuer for users of a domain, if the
+// settings let it use them. Whether the issuer speaks for the domain is not checked.
+func (a *authority) Take(issuer, domain, client string) (time.Duration, error) {
+	for _, e := range a.peers.Load().entries {
+		if e.Domain == domain && (e.Issuer == issuer || e.Issuer == "") && slices.Contains(e.Chaining.Take, client) {
+			return e.Chaining.Lifetime, nil
+		}
+	}
+	return 0, claims.ErrIssuer
+}
+
 // newPeers returns the peers of the settings. Their keys are fetched under the rules for outbound requests. If the issuers are those of
 // before, the keys that were fetched from them are kept. Nil stands for none before.
 func newPeers(cfg *config.Config, before *peers, log *slog.Logger) (*peers, error) {
@@ -134,7 +170,7 @@ func newPeers(cfg *config.Config, before *peers, log *slog.Logger) (*peers, erro
 	if err != nil {
 		return nil, err
 	}
-	p := &peers{releases: make(map[speaker]*introspect.Release)}
+	p := &peers{entries: cfg.Peers, releases: make(map[speaker]*introspect.Release)}
 	for _, e := range cfg.Peers {
 		p.listed = append(p.listed, trust.Peer{Domain: e.Domain, Issuer: e.Issuer, JWKS: e.JWKS, Suspended: e.Suspended})
 		p.releases[speaker{e.Issuer, e.Domain}] = e.Introspection.Release

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/chaining"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/nested"
 )
@@ -288,6 +289,21 @@ func TestAudit(t *testing.T) {
 	l.wants(t, "link not moved")
 	move("domain=example.com")
 	l.wants(t, "link moved", event(audit.LinkMoved, operator, append(slices.Clone(subject), "former_user", id.Local())...))
+
+	// Another issuer.
+	school := s.chainedPeer(t)
+	carol := newDevice(t)
+	travels := s.travel(t, carol, "alice", "example.com")
+	l.seen = len(s.witness.audited(t))
+	s.grantFor(t, carol, travels, school.issuer)
+	away := deviceOf(t, travels)
+	l.wants(t, "grant for another issuer", event(audit.ChainingGranted, client, "domain", "example.com", "user", away.Local(),
+		"device", away.Device(), "client", travelApp.id, "session", travels.set.SID, "peer", school.issuer))
+	wantChained(t, s.bearer(t, travelApp, carol, school.grants(t, carol.JKT(), s.issuer, func(g *chaining.Grant) {
+		g.ClientID, g.Device = travelApp.id, "im:n0b0dy/7@school.example"
+	}), url.Values{"im_domain": {"example.com"}}))
+	l.wants(t, "grant of another issuer", event(audit.ChainingRedeemed, client, "domain", "school.example", "user", "n0b0dy",
+		"device", "7", "client", travelApp.id, "peer", school.issuer))
 
 	// Clients.
 	service := s.registered(t, newService("gateway"))

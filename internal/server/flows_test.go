@@ -79,6 +79,7 @@ var flows = []flow{
 		}}
 	}},
 	{"client that signs assertions", stored, 50, asserted},
+	{"identity chaining, both ends", stored, 15, chainedFlow},
 	{"code used by another key", nil, 9, stolenCode},
 	{"refresh token used long after", map[string]string{"devices": "100"}, 9, replacedLongAgo()},
 	{"removal of a device", nil, 9, func(t *testing.T, s *site) []step {

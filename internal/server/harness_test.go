@@ -42,6 +42,7 @@ var (
 	stranger  = caller{id: "stranger", secret: secret}
 	mute      = caller{id: "mute", secret: secret}
 	envoy     = caller{id: "envoy", secret: secret}
+	travelApp = caller{id: "travel-app"}
 )
 
 // What app may ask for, unless a test says otherwise.

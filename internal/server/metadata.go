@@ -7,12 +7,14 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/chaining"
 	"github.com/imidentity/issuer/feed"
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/oauth"
 )
 
-// metadata is the authorization server metadata (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1). The members with the prefix im_ are
+// metadata is the authorization server metadata (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1;
+// draft-ietf-oauth-identity-chaining-17 §3). The members with the prefix im_ are
 // our own. im_domains_supported are the domains that the issuer speaks for, which the document of each domain must confirm.
 type metadata struct {
 	Issuer                        string   `json:"issuer"`
@@ -37,6 +39,7 @@ type metadata struct {
 	CodeChallengeMethods          []string `json:"code_challenge_methods_supported"`
 	AuthorizationResponseIss      bool     `json:"authorization_response_iss_parameter_supported"`
 	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported"`
+	ChainingTokenTypes            []string `json:"identity_chaining_requested_token_types_supported"`
 	IMDomainsSupported            []string `json:"im_domains_supported"`
 	IMIntrospectionBatchEndpoint  string   `json:"im_introspection_batch_endpoint"`
 	IMSuccessorEndpoint           string   `json:"im_successor_endpoint"`
@@ -70,6 +73,7 @@ func (s *Server) describe() ([]byte, error) {
 		CodeChallengeMethods:          []string{"S256"},
 		AuthorizationResponseIss:      true,
 		DPoPSigningAlgValuesSupported: s.Algorithms,
+		ChainingTokenTypes:            []string{chaining.TokenType},
 		IMDomainsSupported:            s.Domains,
 		IMIntrospectionBatchEndpoint:  s.Issuer + "/introspect/batch",
 		IMSuccessorEndpoint:           s.Issuer + "/successor",
