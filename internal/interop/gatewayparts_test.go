@@ -143,11 +143,8 @@ func (f *federation) startProxy(t *testing.T, ctx context.Context, s *guarded) *
 		"chat.a.example", s.name,
 		"listen 443", "listen " + s.address, "bind :443", "bind " + s.address, "\n:443", "\nhttps://",
 	}
-	if s.kind == "nginx" { // asks both gateways in turn
-		replace = append(replace, "127.0.0.1:9090", "gateways")
-	} else {
-		replace = append(replace, "127.0.0.1:9090", s.addresses[0])
-	}
+	replace = append(replace, "server 127.0.0.1:9090;", "server "+strings.Join(s.addresses, ";\n    server ")+";", // asks each in turn
+		"127.0.0.1:9090", s.addresses[0])
 	shipped := func(name string) string {
 		text, err := os.ReadFile("../../contrib/gateway/" + name)
 		if err != nil {
@@ -160,7 +157,7 @@ func (f *federation) startProxy(t *testing.T, ctx context.Context, s *guarded) *
 	case "nginx":
 		write(t, dir, map[string]string{"site.conf": shipped("nginx/im-gateway.conf"), "nginx.conf": "daemon off;\npid " + dir + "/nginx.pid;\n" +
 			"error_log stderr;\nevents {}\nhttp {\naccess_log off;\n" + temporary(dir) +
-			"upstream gateways {\nserver " + strings.Join(s.addresses, ";\nserver ") + ";\n}\ninclude " + dir + "/site.conf;\n}\n"})
+			"include " + dir + "/site.conf;\n}\n"})
 		return startProcess(t, exec.CommandContext(ctx, "/usr/sbin/nginx", "-c", dir+"/nginx.conf"), "")
 	case "caddy":
 		write(t, dir, map[string]string{"Caddyfile": "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind " + host + "\n\thttps_port " + port + "\n}\n" +

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -169,6 +171,7 @@ func refusedInputs(t *testing.T, f *federation, s *guarded, bob, mallory *visito
 			m.host = other
 			m.proofs = []string{bob.proof(t, s.domain, "GET", "https://"+other+"/rooms", m.nonce)}
 		}, 421, nil},
+		{"a name in capitals", func(m *message) { m.host = strings.ToUpper(s.name) + ":443" }, 200, nil},
 		{"absolute form", func(m *message) { m.target = "https://" + s.name + "/rooms" }, 403, nil},
 		{"absolute form for another host", func(m *message) { m.target = "https://" + other + "/rooms" }, 421, map[string]int{"haproxy": 400}},
 		{"two slashes", func(m *message) { m.target = "//rooms" }, 403, nil},
@@ -201,6 +204,9 @@ func refusedInputs(t *testing.T, f *federation, s *guarded, bob, mallory *visito
 			f.refuses(t, s, m, want)
 		})
 	}
+	if s.kind != "nginx" {
+		t.Run("HTTP/2", func(t *testing.T) { refusedByHTTP2(t, f, s, bob, mallory) })
+	}
 	t.Run("question from another address", func(t *testing.T) {
 		m := bob.message(t, f, s, "/rooms")
 		for _, address := range s.addresses {
@@ -212,6 +218,49 @@ func refusedInputs(t *testing.T, f *federation, s *guarded, bob, mallory *visito
 			}
 		}
 	})
+}
+
+// refusedByHTTP2 sends over HTTP/2 what the proxy could read in another way there.
+func refusedByHTTP2(t *testing.T, f *federation, s *guarded, bob, mallory *visitor) {
+	for name, test := range map[string]struct {
+		change func(m *message)
+		want   string
+	}{
+		"nothing wrong": {func(*message) {}, "200"},
+		"two tokens":    {func(m *message) { m.authorization = append(m.authorization, "DPoP "+mallory.tokens[s.domain]) }, "401"},
+		"two proofs": {func(m *message) {
+			m.proofs = append(m.proofs, mallory.proof(t, s.domain, "GET", "https://"+s.name+"/rooms", m.nonce))
+		}, "401"},
+		"two slashes":          {func(m *message) { m.target = "//rooms" }, "403"},
+		"dot segments":         {func(m *message) { m.target = "/own/../rooms" }, "403"},
+		"encoded dot segments": {func(m *message) { m.target = "/own/%2e%2e/rooms" }, "403"},
+		"encoded slash":        {func(m *message) { m.target = "/own%2Frooms" }, "403"},
+		"backslash":            {func(m *message) { m.target = `/own\rooms` }, "403"},
+		"another path in headers": {func(m *message) {
+			m.target = "/own/rooms"
+			m.lines = append(m.lines, "X-Original-URI: /rooms", "X-Forwarded-Uri: /rooms")
+		}, "401"},
+		"another host": {func(m *message) { m.host = "files." + s.domain }, "421"},
+	} {
+		m := bob.message(t, f, s, "/rooms")
+		test.change(m)
+		before := s.service.requests.Load()
+		arguments := []string{"-s", "-o", "/dev/null", "-w", "%{http_version} %{http_code}", "--http2", "--path-as-is", "--request-target", m.target,
+			"--cacert", filepath.Join(f.dir, s.name+".pem"), "--connect-to", s.name + ":443:" + s.address, "https://" + s.name + "/", "-H", "Host: " + m.host}
+		for _, value := range m.authorization {
+			arguments = append(arguments, "-H", "Authorization: "+value)
+		}
+		for _, value := range m.proofs {
+			arguments = append(arguments, "-H", "DPoP: "+value)
+		}
+		for _, line := range m.lines {
+			arguments = append(arguments, "-H", line)
+		}
+		got, err := exec.CommandContext(t.Context(), "curl", arguments...).Output()
+		if err != nil || string(got) != "2 "+test.want || (s.service.requests.Load() != before) != (test.want == "200") {
+			t.Errorf("%s: %s, %v, %d requests reach the service, want 2 %s", name, got, err, s.service.requests.Load()-before, test.want)
+		}
+	}
 }
 
 // replays sends one request many times at once. It passes once. Gateways that share a store refuse it, too.

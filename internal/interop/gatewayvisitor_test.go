@@ -171,6 +171,10 @@ func (f *federation) refuses(t *testing.T, s *guarded, m *message, status int) {
 		if len(challenges) != 1 || !strings.HasPrefix(challenges[0], "DPoP ") || got.header.Get("DPoP-Nonce") == "" {
 			t.Errorf("%s: WWW-Authenticate = %q, DPoP-Nonce = %q, want one challenge and a nonce", s.kind, challenges, got.header.Get("DPoP-Nonce"))
 		}
+	case http.StatusForbidden:
+		if strings.HasPrefix(m.target, "/scoped/") && !strings.Contains(got.header.Get("WWW-Authenticate"), `error="insufficient_scope"`) {
+			t.Errorf("%s: WWW-Authenticate = %q, want insufficient_scope (RFC 6750 §3.1)", s.kind, got.header.Values("WWW-Authenticate"))
+		}
 	case http.StatusServiceUnavailable:
 		if got.header.Get("Retry-After") == "" {
 			t.Errorf("%s: 503 without Retry-After: %v", s.kind, got.header)
