@@ -3,8 +3,10 @@ package main
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -348,4 +350,62 @@ func TestGatewayUpstream(t *testing.T) {
 	if code != 2 || !strings.Contains(out, "--upstream: upstream: ") {
 		t.Errorf("a wrong --upstream = %d %s", code, out)
 	}
+}
+
+// TestGatewayTLS has clients come to the gateway by TLS, with HTTP/2, and renews its certificate.
+func TestGatewayTLS(t *testing.T) {
+	t.Parallel()
+	issuer := serveDev(t, nil, "--listen", "127.0.0.1:0").addr["issuer"]
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, r.Header.Get("X-Forwarded-Proto"), r.Header.Get("X-IM-Handle"))
+	}))
+	defer service.Close()
+	a, folder := newAuthority(t), t.TempDir()
+	a.renew(t, folder)
+	settings := strings.Replace(gatewaySettings(issuer), chat, "https://id.acme.im, http://id.acme.im", 1)
+	g := startGateway(t, settings+fmt.Sprintf("routes:\n  - {path: /, upstream: chat}\nupstream: %s\ntls: {cert_file: %q, key_file: %q}\n",
+		service.URL, filepath.Join(folder, "cert.pem"), filepath.Join(folder, "key.pem")))
+	c := a.client(&victim{listen: g.addr["listen"]}, &tls.Config{})
+	alice := loggedIn(t, issuer, "alice")
+	send := func(origin string) (*http.Response, string) {
+		r, err := http.NewRequest("GET", "https://id.acme.im/rooms", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Authorization", "DPoP "+alice.token)
+		r.Header.Set("DPoP", alice.proof(t, "GET", origin+"/rooms"))
+		resp, err := c.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		body, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp, string(body)
+	}
+	resp, _ := send("https://id.acme.im")
+	refused(t, resp, http.StatusUnauthorized, "use_nonce")
+	alice.nonce = resp.Header.Get("DPoP-Nonce")
+	if resp, body := send("https://id.acme.im"); body != "httpsim:%40alice@example.com" || resp.ProtoMajor != 2 {
+		t.Errorf("the answer is %s %d %s", resp.Proto, resp.StatusCode, body)
+	}
+	resp, _ = send("http://id.acme.im") // the same host, by the other scheme
+	refused(t, resp, http.StatusUnauthorized, "bad_proof")
+	serial := a.renew(t, folder)
+	for range 600 {
+		fresh := a.client(&victim{listen: g.addr["listen"]}, &tls.Config{})
+		resp, err := fresh.Get("https://id.acme.im/jwks")
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		fresh.CloseIdleConnections()
+		if resp.TLS.PeerCertificates[0].SerialNumber.Int64() == serial {
+			return
+		}
+		time.Sleep(50 * time.Millisecond)
+	}
+	t.Error("the new certificate is not shown")
 }

@@ -86,28 +86,31 @@ const (
 	maxScope = 4 << 10
 )
 
-// fitsHeaders reports whether everything that an identity says can be written into headers: printable ASCII without spaces at the ends,
-// and not too long.
+// fitsHeaders reports whether everything that an identity says can be written into headers: printable ASCII without spaces, and not too
+// long. The client id of a service must not look like the URI of a user: its issuer may speak for another domain than that of the URI.
 func fitsHeaders(id *gateway.Identity) bool {
+	if id.Service && strings.Contains(id.ClientID, ":") {
+		return false
+	}
 	for _, text := range []string{id.User, id.Handle, id.Device, id.Domain, id.Issuer, id.ClientID} {
-		if len(text) > maxName || !printable(text, false) {
+		if len(text) > maxName || !printable(text) {
 			return false
 		}
 	}
 	size := 0
 	for _, word := range id.Scope {
 		size += 1 + len(word)
-		if word == "" || !printable(word, false) {
+		if word == "" || !printable(word) {
 			return false
 		}
 	}
 	return size <= maxScope
 }
 
-// printable reports whether a text is printable ASCII, with or without spaces.
-func printable(text string, spaces bool) bool {
+// printable reports whether a text is printable ASCII without spaces.
+func printable(text string) bool {
 	for i := range len(text) {
-		if c := text[i]; c < ' ' || c > '~' || c == ' ' && !spaces {
+		if text[i] <= ' ' || text[i] > '~' {
 			return false
 		}
 	}

@@ -69,6 +69,23 @@ func TestHandlerRefusesUnsafeNames(t *testing.T) {
 	}
 }
 
+// A service of one issuer cannot pass for a user of another domain.
+func TestHandlerRefusesServiceNamedLikeUser(t *testing.T) {
+	w := newWorld(t, forwardauth.Nginx, forwardauth.Route{Path: "/", Upstream: "chat", Policy: policy(t, gateway.PolicyConfig{Bots: true})})
+	for id, status := range map[string]int{"bridge": 200, "im:u1@a.example;id-type=user": 403} {
+		token := w.token(t, map[string]any{"sub": id, "client_id": id, "handle": nil, "device": nil, "sid": nil})
+		q := question(forwardauth.Nginx, "GET", "https", "chat.a.example", "/rooms")
+		w.sign(t, q, token, "GET", chat+"/rooms")
+		resp := w.ask(q)
+		if resp.StatusCode != status && (status == 200 || resp.StatusCode != http.StatusUnauthorized) {
+			t.Errorf("%s: the answer is %d %s, want %d", id, resp.StatusCode, resp.Header.Get("X-IM-Reason"), status)
+		}
+		if got := resp.Header.Get("X-IM-User"); status == 200 && got != id || status != 200 && got != "" {
+			t.Errorf("%s: X-IM-User is %q", id, got)
+		}
+	}
+}
+
 // A route that watches lets requests pass that it would refuse, and names nobody then.
 func TestHandlerShadow(t *testing.T) {
 	w := newWorld(t, forwardauth.Nginx, forwardauth.Route{

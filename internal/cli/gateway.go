@@ -26,6 +26,8 @@ type gatewayCmd struct {
 	Suspend gatewaySuspendCmd `cmd:"" help:"Stop trusting a domain at once."`
 	Resume  gatewayResumeCmd  `cmd:"" help:"Trust a suspended domain again."`
 	Example gatewayExampleCmd `cmd:"" help:"Print a settings file of the gateway with every key, its default and its meaning."`
+
+	Validate gatewayValidateCmd `cmd:"" help:"List every error in a settings file of the gateway."`
 }
 
 type gatewayServeCmd struct {
@@ -193,6 +195,42 @@ func (c *gatewayServeCmd) follow(
 		}
 		logUnread(log, err)
 	}
+}
+
+type gatewayValidateCmd struct {
+	File string `arg:"" help:"The settings file."`
+	JSON bool   `name:"json" help:"Print JSON."`
+}
+
+func (*gatewayValidateCmd) Help() string {
+	return `It reads the file and the GATEWAY_ variables of the environment, as issuer gateway does, but starts nothing:
+
+    issuer gateway validate gateway.yaml
+
+JSON is {"valid", "faults"}; faults is an array of {"file", "line", "path", "message"}. The exit code is 0 if the file is valid, else 2.`
+}
+
+func (c *gatewayValidateCmd) Run(s *streams) error {
+	cfg, err := config.LoadGateway(c.File, s.env)
+	var faults config.Errors
+	if err != nil && (!c.JSON || !errors.As(err, &faults)) {
+		return err
+	}
+	if c.JSON {
+		answer := struct {
+			Valid  bool    `json:"valid"`
+			Faults []fault `json:"faults"`
+		}{err == nil, faultsOf(faults)}
+		if err := printJSON(s, answer); err != nil {
+			return unknown("%w", err)
+		}
+		if !answer.Valid {
+			return &exit{code: exitUsage}
+		}
+		return nil
+	}
+	fmt.Fprintf(s.out, "%s is valid: %s, %s.\n", filepath.Base(c.File), count(len(cfg.Peers), "peer"), count(len(cfg.Routes), "route"))
+	return nil
 }
 
 type gatewayExampleCmd struct{}

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,9 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "The host of the request is not one that is served here.", http.StatusForbidden)
 			return
 		}
-		s.metadata.Write(w, origin)
+		m := s.metadata
+		m.AuthorizationServers = s.issuers()
+		m.Write(w, origin)
 	case s.proxy != nil:
 		a := s.handler.Ask(r)
 		i.report(r.Context(), c, a)
@@ -53,6 +56,16 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+// issuers returns the issuers that are trusted now.
+func (s *state) issuers() (list []string) {
+	for _, p := range s.table.Peers() {
+		if p.Issuer != "" && !p.Suspended && !slices.Contains(list, p.Issuer) {
+			list = append(list, p.Issuer)
+		}
+	}
+	return list
 }
 
 // report logs and counts a decision. The log has the path of the route and never that of the request, which may name people.

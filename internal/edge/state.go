@@ -184,14 +184,9 @@ func newHandler(
 	})
 }
 
-// newMetadata returns the metadata of the public origins (RFC 9728).
+// newMetadata returns the metadata of the public origins (RFC 9728), without the issuers.
 func newMetadata(cfg *config.Gateway, algorithms []string) forwardauth.Metadata {
 	m := forwardauth.Metadata{Audience: cfg.Audience, Algorithms: algorithms}
-	for _, p := range cfg.Peers {
-		if !p.Suspended && p.Issuer != "" && !slices.Contains(m.AuthorizationServers, p.Issuer) {
-			m.AuthorizationServers = append(m.AuthorizationServers, p.Issuer)
-		}
-	}
 	for _, r := range cfg.Routes {
 		for _, word := range r.Scopes {
 			if !slices.Contains(m.ScopesSupported, word) {
