@@ -25,12 +25,16 @@ const issuerURL = "https://id.example.com"
 // answers is an issuer that gives one answer about every token, or none.
 type answers struct {
 	members map[string]any
-	err     error
+	err     error // of questions
+	down    error // of every request
 	asked   atomic.Int64
 }
 
 // RoundTrip answers a request to the issuer.
 func (a *answers) RoundTrip(r *http.Request) (*http.Response, error) {
+	if a.down != nil {
+		return nil, a.down
+	}
 	w := httptest.NewRecorder()
 	w.Header().Set("Content-Type", "application/json")
 	switch r.URL.Path {
@@ -373,6 +377,24 @@ func TestCannotKnow(t *testing.T) {
 		if no := (*sasl.Refusal)(nil); id != nil || err == nil || errors.As(err, &no) || test.err != nil && !errors.Is(err, test.err) {
 			t.Errorf("%s: Check = %+v, %v, want an error that refuses nothing", name, id, err)
 		}
+	}
+}
+
+// TestIssuerComesLater checks that a checker works once its issuer does, which did not run when it was made.
+func TestIssuerComesLater(t *testing.T) {
+	d := newDesk(t, func(c *sasl.Config) { c.Scopes = []string{"im:handle"} })
+	d.issuer.down = errors.New("connection refused")
+	for range 2 {
+		c, m := d.present(t, nil)
+		id, err := d.Check(t.Context(), c.Nonce, m, "")
+		if no := (*sasl.Refusal)(nil); id != nil || !errors.Is(err, introspect.ErrUnknown) || errors.As(err, &no) {
+			t.Fatalf("Check = %+v, %v, want an error that refuses nothing", id, err)
+		}
+	}
+	d.issuer.down = nil
+	c, m := d.present(t, nil)
+	if id, err := d.Check(t.Context(), c.Nonce, m, ""); err != nil || id.Account != "alice@example.com" {
+		t.Errorf("Check = %+v, %v, want alice@example.com", id, err)
 	}
 }
 
