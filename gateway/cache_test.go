@@ -1,6 +1,8 @@
 package gateway_test
 
 import (
+	"context"
+	"errors"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -93,6 +95,25 @@ func TestKeysUnavailable(t *testing.T) {
 	if !d.Seen {
 		t.Error("Seen = false: the outage dropped the token")
 	}
+}
+
+// TestSlowKeys holds that a decision ends with the context of its request while the issuer is slow, and that the proof can be used again.
+func TestSlowKeys(t *testing.T) {
+	w := newWorld(t)
+	w.a.reached, w.a.hold = make(chan bool, 1), make(chan bool)
+	r := w.request(t, w.alice, "GET", w.a.issue(t, w.alice))
+	ctx, cancel := context.WithCancel(t.Context())
+	decided := make(chan gateway.Decision)
+	go func() { decided <- w.Decide(ctx, r, nil) }()
+	<-w.a.reached
+	cancel()
+	d := <-decided
+	want(t, d, gateway.ReasonNoKeys)
+	if d.Status() != 503 || !errors.Is(d.Err, context.Canceled) {
+		t.Errorf("Decide = %+v, want 503 because of the context", d)
+	}
+	close(w.a.hold)
+	want(t, w.Decide(t.Context(), r, nil), gateway.ReasonAllowed)
 }
 
 // TestCacheBounds holds the cache to its bounds in entries and bytes, and what it counts to what tokens take.

@@ -40,6 +40,9 @@ type provider struct {
 	news   chan string // the next events, as JSON
 	covers string      // the domain of the feed, if it is another
 
+	// If hold is not nil, requests for keys are reported by reached, and wait until hold is closed.
+	reached, hold chan bool
+
 	mu     sync.Mutex
 	keys   map[string]*ecdsa.PrivateKey // published, by kid
 	down   bool
@@ -84,6 +87,10 @@ func (p *provider) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			p.page(w, events)
 		}
 		return
+	}
+	if p.hold != nil && r.URL.Path == "/jwks" {
+		p.reached <- true
+		<-p.hold
 	}
 	p.mu.Lock()
 	if r.URL.Path == "/introspect" && !p.down {
