@@ -222,6 +222,10 @@ func newEchoService(t *testing.T, expected forwardauth.Expected) *echoService {
 	s := new(echoService)
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.requests.Add(1)
+		if r.Header.Get("Upgrade") == "websocket" && r.Header.Get("X-Im-User") != "" {
+			talk(t, w)
+			return
+		}
 		seen := echo{Method: r.Method, URI: r.RequestURI, Host: r.Host, Header: r.Header}
 		id, err := forwardauth.OpenRequest(r, expected)
 		if seen.Identity = id; err != nil {

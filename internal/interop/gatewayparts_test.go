@@ -203,6 +203,18 @@ func random(t *testing.T, n int) []byte {
 	return b
 }
 
+// talk switches protocols, and then sends back what it receives.
+func talk(t *testing.T, w http.ResponseWriter) {
+	conn, buffered, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	defer conn.Close()
+	_, _ = io.WriteString(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+webSocketAccept+"\r\n\r\n")
+	_, _ = io.Copy(conn, buffered) // until the client has gone
+}
+
 // write answers with what the service saw, and the body.
 func (e echo) write(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)

@@ -1,9 +1,12 @@
 package interop_test
 
 import (
+	"bufio"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"fmt"
+	"io"
 	"net/http"
 	"os/exec"
 	"path/filepath"
@@ -48,6 +51,7 @@ func TestGateways(t *testing.T) {
 	each("replay", atA, func(t *testing.T, s *guarded) { replays(t, f, s, bob) })
 	each("long headers", atA, func(t *testing.T, s *guarded) { longHeaders(t, f, s, bob) })
 
+	each("WebSocket", atA, func(t *testing.T, s *guarded) { webSocket(t, f, s, bob) })
 	t.Run("removed device", func(t *testing.T) {
 		for _, kind := range proxyKinds {
 			s := f.sites[kind+"/a.example"]
@@ -186,6 +190,15 @@ func refusedInputs(t *testing.T, f *federation, s *guarded, bob, mallory *visito
 		{"encoded letter", func(m *message) { m.target = "/%6Fwn/rooms" }, 403, nil},
 		{"encoded percent", func(m *message) { m.target = "/own/%252e%252e/rooms" }, 403, nil},
 		{"zero byte", func(m *message) { m.target = "/rooms%00" }, 403, map[string]int{"nginx": 400}},
+		{"upgrade to HTTP/2", func(m *message) {
+			m.lines = append(m.lines, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABkAAQAAP__")
+		}, 400, map[string]int{"nginx": 200}},
+		{"two upgrades", func(m *message) {
+			m.lines = append(m.lines, "Connection: Upgrade, HTTP2-Settings", "Upgrade: websocket, h2c", "HTTP2-Settings: AAMAAABkAAQAAP__", webSocketKey)
+		}, 400, map[string]int{"nginx": 200}},
+		{"two lines of upgrades", func(m *message) {
+			m.lines = append(m.lines, "Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "Upgrade: websocket", "HTTP2-Settings: AAMAAABkAAQAAP__", webSocketKey)
+		}, 400, map[string]int{"nginx": 200, "caddy": 101}},
 		{"connection", func(m *message) { m.lines = append(m.lines, "Connection: close, DPoP, X-IM-User") }, 400, map[string]int{"nginx": 200}},
 	} {
 		m := bob.message(t, f, s, "/rooms")
@@ -195,9 +208,13 @@ func refusedInputs(t *testing.T, f *federation, s *guarded, bob, mallory *visito
 			want = own
 		}
 		t.Run(test.name, func(t *testing.T) {
-			if want == http.StatusOK {
-				if got := f.send(t, s, m); got.status != want || got.seen.Header.Get("X-Im-User") != bob.claims(t, s.domain)["sub"] {
-					t.Errorf("status = %d, seen %v, want %d and the identity", got.status, got.seen, want)
+			if want < 400 {
+				got := f.send(t, s, m)
+				if got.status != want || strings.Contains(strings.Join(got.seen.Header.Values("Upgrade"), ","), "h2c") {
+					t.Errorf("status = %d, seen %v, want %d", got.status, got.seen, want)
+				}
+				if want == http.StatusOK && got.seen.Header.Get("X-Im-User") != bob.claims(t, s.domain)["sub"] {
+					t.Errorf("seen %v, want the identity", got.seen)
 				}
 				return
 			}
@@ -218,6 +235,38 @@ func refusedInputs(t *testing.T, f *federation, s *guarded, bob, mallory *visito
 			}
 		}
 	})
+}
+
+// webSocketKey is the example of RFC 6455 §1.3, and webSocketAccept the answer to it.
+const (
+	webSocketKey    = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+	webSocketAccept = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+)
+
+// webSocket opens a connection to the service, which sends back what it receives.
+func webSocket(t *testing.T, f *federation, s *guarded, bob *visitor) {
+	m := bob.message(t, f, s, "/rooms")
+	m.lines = append(m.lines, "Connection: Upgrade", "Upgrade: websocket", webSocketKey)
+	conn, err := tls.Dial("tcp", s.address, &tls.Config{ServerName: s.name, RootCAs: f.roots})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	_ = conn.SetDeadline(time.Now().Add(time.Minute)) // of what hangs
+	if _, err := io.WriteString(conn, m.String()); err != nil {
+		t.Fatal(err)
+	}
+	in := bufio.NewReader(conn)
+	answer, err := http.ReadResponse(in, nil)
+	if err != nil || answer.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatalf("ReadResponse = %v, %v, want 101", answer, err)
+	}
+	if _, err := io.WriteString(conn, "hello\n"); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := in.ReadString('\n'); err != nil || got != "hello\n" {
+		t.Errorf("the service sends %q, %v, want hello", got, err)
+	}
 }
 
 // refusedByHTTP2 sends over HTTP/2 what the proxy could read in another way there.

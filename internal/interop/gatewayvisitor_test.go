@@ -188,7 +188,7 @@ func (v *visitor) passes(t *testing.T, ctx context.Context, f *federation, s *gu
 	client := f.client(s)
 	client.Transport = &dpop.Transport{Signer: v.signer, Base: client.Transport}
 	claims := v.claims(t, s.domain)
-	for _, method := range []string{http.MethodGet, http.MethodPost} {
+	for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPatch} {
 		r, err := http.NewRequestWithContext(ctx, method, "https://"+s.name+"/rooms/7?q=%2F..;", strings.NewReader("hello")) // a query may contain anything
 		if err != nil {
 			t.Fatal(err)
