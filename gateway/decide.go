@@ -76,46 +76,21 @@ func (v *Verifier) decide(ctx context.Context, r *Request, p *Policy, d *Decisio
 		steps.passed(checkProof, "The proof is for this request and this token, and its time or nonce is good.")
 	}
 	key := tokenKey(text)
-	t, seen := v.tokens.get(key)
-	if seen {
-		if f := v.recheck(ctx, t); f != nil {
-			if f.reason != reasonReverify && f.reason.Outcome() == Unknown {
-				return f // the token is not at fault, and what is known about it is kept
-			}
-			v.tokens.drop(key)
-			if f.reason != reasonReverify {
-				return f
-			}
-			seen = false
-		}
+	t, u, f := v.find(ctx, key, text)
+	if f != nil {
+		return f
 	}
-	var u *unverified
-	if !seen {
-		if u, f = v.readToken(text); f != nil {
-			return f
-		}
-		steps.passed(checkToken, "The token has the form and the type of an access token.")
-	}
-	var jkt string
+	seen := t != nil
+	jkt := ""
 	if seen {
 		jkt = t.identity.JKT
 	} else {
+		steps.passed(checkToken, "The token has the form and the type of an access token.")
 		jkt = u.set.JKT
 	}
-	var proof *dpop.Proof
-	switch {
-	case bearer && jkt != "":
-		// RFC 9449 §7.2: a thief could otherwise use a bound token without a proof.
-		return refuse(ReasonWrongScheme)
-	case !bearer && jkt != claimed.JKT(): // RFC 9449 §7.1: nor does a token that is bound to no key go with a proof
-		return refuse(ReasonOtherKey)
-	case !bearer:
-		steps.passed(checkBinding, "The token is bound to the key of the proof.")
-		var err error
-		if proof, err = claimed.Verify(); err != nil {
-			return fromProof(err)
-		}
-		steps.passed(checkProof, "The key of the proof made its signature.")
+	proof, f := bind(jkt, claimed, steps)
+	if f != nil {
+		return f
 	}
 	if seen {
 		steps.passed(checkSignature, "The token was verified before, and its issuer and key are still trusted.")
@@ -126,17 +101,58 @@ func (v *Verifier) decide(ctx context.Context, r *Request, p *Policy, d *Decisio
 		v.tokens.put(key, t, t.size)
 	}
 	d.Issuer, d.Seen = t.identity.Issuer, seen
-	if f := v.admit(ctx, r, p, t, text, key, steps); f != nil && f.reason.Outcome() != Allowed {
-		return f
-	} else if spent := v.spend(ctx, r, proof); spent != nil {
-		return spent
-	} else {
-		if !bearer {
-			steps.passed(checkReplay, "The proof was not used before.")
-		}
-		d.Identity = t.identity
+	if f = v.admit(ctx, r, p, t, text, key, steps); f != nil && f.reason.Outcome() != Allowed {
 		return f
 	}
+	if proof != nil {
+		if err := v.cfg.Proofs.Spend(ctx, proof, r.Source); err != nil {
+			return fromProof(err)
+		}
+		steps.passed(checkReplay, "The proof was not used before.")
+	}
+	d.Identity = t.identity
+	return f
+}
+
+// find returns the token that was verified before, and is still good, or else the unverified claims of a new one.
+func (v *Verifier) find(ctx context.Context, key [32]byte, text string) (*token, *unverified, *refusal) {
+	if t, ok := v.tokens.get(key); ok {
+		f := v.recheck(ctx, t)
+		if f == nil {
+			return t, nil, nil
+		}
+		again := f.reason == reasonReverify
+		if !again && f.reason.Outcome() == Unknown {
+			return nil, nil, f // the token is not at fault, and what is known about it is kept
+		}
+		v.tokens.drop(key)
+		if !again {
+			return nil, nil, f
+		}
+	}
+	u, f := v.readToken(text)
+	return nil, u, f
+}
+
+// bind checks that the proof was made with the key that the token is bound to, and verifies its signature. Without a proof the token is a
+// bearer token, which must be bound to no key: a thief could otherwise use it without a proof (RFC 9449 §7.2). A token that is bound to
+// no key does not go with a proof either (§7.1).
+func bind(jkt string, claimed *dpop.Unverified, steps *trace) (*dpop.Proof, *refusal) {
+	switch {
+	case claimed == nil && jkt != "":
+		return nil, refuse(ReasonWrongScheme)
+	case claimed == nil:
+		return nil, nil
+	case jkt != claimed.JKT():
+		return nil, refuse(ReasonOtherKey)
+	}
+	steps.passed(checkBinding, "The token is bound to the key of the proof.")
+	proof, err := claimed.Verify()
+	if err != nil {
+		return nil, fromProof(err)
+	}
+	steps.passed(checkProof, "The key of the proof made its signature.")
+	return proof, nil
 }
 
 // admit checks a verified token by the feed, the policy and its mode.
@@ -160,18 +176,6 @@ func (v *Verifier) admit(ctx context.Context, r *Request, p *Policy, t *token, t
 		v.tokens.drop(key)
 	}
 	return f
-}
-
-// spend records a proof as used; nil for a bearer token.
-func (v *Verifier) spend(ctx context.Context, r *Request, proof *dpop.Proof) *refusal {
-	if proof == nil {
-		return nil
-	}
-	err := v.cfg.Proofs.Spend(ctx, proof, r.Source)
-	if err == nil {
-		return nil
-	}
-	return fromProof(err)
 }
 
 // credentials returns the token of the one Authorization header, and whether it is sent as a bearer token that the policy may accept.
