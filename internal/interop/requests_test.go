@@ -39,6 +39,8 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"ready", "GET /readyz", nil, "", 200},
 		{"nonce", "GET /nonce", nil, "", 204},
 		{"keys", "GET /jwks", nil, "", 200},
+		{"issuers of a domain", "GET /.well-known/im-issuer?domain=example.com", nil, "", 200},
+		{"issuers of no domain", "GET /.well-known/im-issuer?domain=other.example", nil, "", 404},
 		{"no such path", "GET /nothing", nil, "", 404},
 		{"no such method", "GET /token", nil, "", 405},
 
