@@ -197,7 +197,7 @@ func (g *Grant) Check(o Options) error {
 // Verify verifies the signature with a key of the issuer of the grant. The error is an [*Error] if the issuer is not trusted or did
 // not make the signature. Any other error means that this cannot be known now.
 func (g *Grant) Verify(ctx context.Context, keys nested.KeySource) error {
-	err := nested.VerifyIssued(ctx, keys, g.Issuer, g.jws.Header.Kid, g.jws.Verify)
+	_, _, err := nested.VerifyIssued(ctx, keys, g.Issuer, g.jws.Header.Kid, g.jws.Verify)
 	switch {
 	case errors.Is(err, claims.ErrIssuer):
 		return &Error{"iss", errors.New("not a trusted issuer, or it publishes no such key")}

@@ -30,7 +30,8 @@ func (i *Introspector) Peer(ctx context.Context, accessToken string) (claims.Set
 	switch {
 	case err == nil:
 		return set, true, nil
-	case errors.Is(err, errNoCredential), errors.Is(err, errSignature), errors.Is(err, claims.ErrIssuer), errors.Is(err, claims.ErrDomain):
+	case errors.Is(err, errNoCredential), errors.Is(err, nested.ErrSignature), errors.Is(err, claims.ErrIssuer),
+		errors.Is(err, claims.ErrDomain):
 		return claims.Set{}, false, nil
 	}
 	return claims.Set{}, false, err
@@ -86,7 +87,8 @@ func (i *Introspector) peer(ctx context.Context, text string) (claims.Set, error
 	if err := i.trustPeer(ctx, &set); err != nil {
 		return claims.Set{}, err
 	}
-	key, err := verifyIssued(ctx, i.cfg.Authority, set.Issuer, jws)
+	var key signingKey
+	key.public, key.alg, err = nested.VerifyIssued(ctx, i.cfg.Authority, set.Issuer, jws.Header.Kid, jws.Verify)
 	if err != nil {
 		return claims.Set{}, err
 	}
@@ -126,31 +128,4 @@ func (i *Introspector) checkPeer(set *claims.Set) (domain string, err error) {
 		return "", errNoCredential
 	}
 	return domain, nil
-}
-
-// errSignature means that no key of the issuer made a signature.
-var errSignature = errors.New("introspect: no key of the issuer made the signature")
-
-// verifyIssued verifies a signature with the key of an issuer, and returns that key. If it fails, the issuer may have published another
-// key under that kid. The error is [errSignature], wraps [claims.ErrIssuer], or means that the keys cannot be known now.
-func verifyIssued(ctx context.Context, keys nested.KeySource, issuer string, jws *jose.JWS) (signingKey, error) {
-	key, alg, err := keys.Key(ctx, issuer, jws.Header.Kid)
-	if err != nil {
-		return signingKey{}, err
-	}
-	if jws.Verify(alg, key) == nil {
-		return signingKey{key, alg}, nil
-	}
-	source, ok := keys.(nested.OtherKeySource)
-	if !ok {
-		return signingKey{}, errSignature
-	}
-	other, alg, err := source.OtherKey(ctx, issuer, jws.Header.Kid, key)
-	if err != nil {
-		return signingKey{}, err
-	}
-	if jws.Verify(alg, other) != nil {
-		return signingKey{}, errSignature
-	}
-	return signingKey{other, alg}, nil
 }

@@ -104,8 +104,8 @@ func OpenStaple(ctx context.Context, staple, accessToken string, o StapleOptions
 	case !t.Before(s.Expires.Add(o.Leeway)), s.Expires.Sub(s.IssuedAt) > StapleLife:
 		return refuse("exp")
 	}
-	switch _, err := verifyIssued(ctx, o.Keys, s.Issuer, jws); {
-	case errors.Is(err, errSignature), errors.Is(err, claims.ErrIssuer):
+	switch _, _, err := nested.VerifyIssued(ctx, o.Keys, s.Issuer, jws.Header.Kid, jws.Verify); {
+	case errors.Is(err, nested.ErrSignature), errors.Is(err, claims.ErrIssuer):
 		return refuse("signature")
 	case err != nil:
 		return Staple{}, fmt.Errorf("introspect: keys of the issuer of a staple: %w", err)
