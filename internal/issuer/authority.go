@@ -113,10 +113,15 @@ func (a *authority) Resource(resource string) bool {
 	peers := a.peers.Load()
 	if domain, ok := claims.DomainOf(resource); ok {
 		_, err := peers.Issuers(domain)
-		return !errors.Is(err, claims.ErrIssuer)
+		return !isRefusal(err)
 	}
 	_, err := peers.Domains(resource)
-	return !errors.Is(err, claims.ErrIssuer)
+	return !isRefusal(err)
+}
+
+// isRefusal reports whether an error of the table is final.
+func isRefusal(err error) bool {
+	return errors.Is(err, claims.ErrIssuer) || errors.Is(err, claims.ErrDomain)
 }
 
 // Give returns the issuer that target names, by its URL or by a URI of its domain, and the id under which it knows a client, if the
@@ -131,7 +136,7 @@ func (a *authority) Give(ctx context.Context, target, client string) (issuer, as
 			continue
 		}
 		issuers, err := peers.Discover(ctx, e.Domain) // those that are not suspended
-		if err != nil && !errors.Is(err, claims.ErrIssuer) {
+		if err != nil && !isRefusal(err) {
 			unknown = err
 		}
 		for _, url := range issuers {

@@ -450,6 +450,70 @@ func TestChainGrantWhileAway(t *testing.T) {
 	wantChained(t, far.bearer(t, visitors, d, grant, nil))
 }
 
+// TestChainingDiscovered lists the other domain without its issuer, which is found by the domain.
+func TestChainingDiscovered(t *testing.T) {
+	t.Parallel()
+	far := startBeside(t, map[string]string{"file": "abroad", "resources": "[]", "origin": "https://id.abroad.example"})
+	web := newFront(t, far)
+	home := startBeside(t, map[string]string{
+		"resources": peerResources, "outbound": web.settings,
+		"peers": "peers:\n  - {domain: abroad.example, chaining: {give: [{client: travel-app, as: visitors}], take: [travel-app]}}\n",
+	})
+	far.reload(t, map[string]string{
+		"peers": strings.Replace(takenFrom(home.issuer), "give: [{client: visitors}]", "give: [{client: app, as: travel-app}]", 1),
+	})
+	d, bobs := newDevice(t), newDevice(t)
+	alice, bob := home.travel(t, d, "alice", "example.com"), far.login(t, bobs, "bob")
+	there := func() string {
+		t.Helper()
+		a := far.token(t, app, bobs, chainForm(bob.access, home.issuer))
+		if a.status != http.StatusOK {
+			t.Fatalf("answer = %v, want a grant", a)
+		}
+		return a.text("access_token")
+	}
+	byName := chainForm(alice.access, "")
+	byName.Del("resource")
+	byName.Set("audience", ofAbroad)
+	redeem := func(grant string) answer {
+		return home.bearer(t, travelApp, bobs, grant, url.Values{"im_domain": {"example.com"}})
+	}
+	kept := there()
+
+	web.down.Store(true) // nothing is known yet
+	for name, a := range map[string]answer{
+		"grant by name": home.token(t, travelApp, d, byName), "grant by URL": home.token(t, travelApp, d, chainForm(alice.access, far.issuer)),
+		"token": redeem(kept),
+	} {
+		if a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+			t.Errorf("%s: answer = %v, want 503: an outage is no refusal", name, a)
+		}
+	}
+	web.down.Store(false)
+	home.restart(t, nil)
+	for name, form := range map[string]url.Values{"by name": byName, "by URL": chainForm(alice.access, far.issuer)} {
+		a := home.token(t, travelApp, d, form)
+		if a.status != http.StatusOK {
+			t.Fatalf("%s: answer = %v, want a grant", name, a)
+		}
+		wantChained(t, far.bearer(t, visitors, d, a.text("access_token"), nil))
+	}
+	held := wantChained(t, redeem(kept))
+	if held.set.HomeIss != far.issuer || held.set.Subject != bob.set.Subject || !slices.Equal(held.set.Audience, []string{"im:example.com"}) {
+		t.Errorf("token = %s, want bob", held.set.AppendJSON(nil))
+	}
+	home.wantActive(t, held.access)
+	for _, resource := range []string{ofAbroad, far.issuer} {
+		home.service(t, envoy, newDevice(t), url.Values{"resource": {resource}})
+	}
+
+	web.named.Store("https://other.example")
+	home.restart(t, nil)
+	wantError(t, redeem(there()), http.StatusBadRequest, "invalid_grant")
+	wantError(t, home.token(t, travelApp, d, chainForm(alice.access, far.issuer)), http.StatusBadRequest, "invalid_target")
+	home.wantInactive(t, held.access)
+}
+
 // chainedFlow gets an authorization grant for a peer, and uses one of the peer. The token is asked about and revoked.
 func chainedFlow(t *testing.T, s *site) []step {
 	school := s.chainedPeer(t)
