@@ -15,6 +15,8 @@ type User struct {
 	Gen        int64
 	CreatedAt  time.Time
 	DisabledAt time.Time
+	// Findable tells that others may find the issuer by the handle of the user.
+	Findable bool
 }
 
 // A Link links an account at an OpenID provider to a user.

@@ -25,6 +25,8 @@ const (
 	UserDisabled
 	// UserEnabled: an operator enabled a disabled user.
 	UserEnabled
+	// UserFindable: a user decided whether others find their issuer by their handle.
+	UserFindable
 	// LinkMoved: an operator moved the link between a user and an account at an OpenID provider.
 	LinkMoved
 	// HandleReleased: an operator released a former handle, which others can take now.
@@ -94,6 +96,7 @@ var kinds = [ended]struct {
 	UserRenamed:          {"user.renamed", "user renamed", false},
 	UserDisabled:         {"user.disabled", "user disabled", false},
 	UserEnabled:          {"user.enabled", "user enabled", false},
+	UserFindable:         {"user.findable", "who finds a user by the handle", false},
 	LinkMoved:            {"link.moved", "link moved", false},
 	HandleReleased:       {"handle.released", "handle released", false},
 	ConsentGiven:         {"consent.given", "consent given", false},

@@ -181,6 +181,8 @@ type Limits struct {
 	// PerUserClient is smaller than PerUser, so that one app cannot use up the limit of a user.
 	PerUserClient Rate `key:"per_user_client" default:"600/1m"`
 	PerUser       Rate `key:"per_user" default:"3000/1m"`
+	// Lookups is how many handles one address may ask about (WebFinger).
+	Lookups Rate `key:"lookups" default:"60/1m"`
 }
 
 // A Rate allows Count requests at once, and then as many more in each time Per, evenly spread: 600/1m. The zero Rate, written

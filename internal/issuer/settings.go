@@ -48,6 +48,7 @@ func rates(cfg *config.Config) server.Rates {
 	l := cfg.Limits
 	return server.Rates{
 		Address: limit(l.PerAddress), Client: limit(l.PerClient), UserClient: limit(l.PerUserClient), User: limit(l.PerUser),
+		Lookup: limit(l.Lookups),
 	}
 }
 

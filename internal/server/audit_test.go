@@ -232,6 +232,14 @@ func TestAudit(t *testing.T) {
 
 	wantStatus(t, s.held(t, laptop, own, http.MethodPatch, "/me/devices/"+bob.Device(), object{"name": "Laptop"}), http.StatusNoContent)
 	l.wants(t, "device renamed", event(audit.DeviceRenamed, user, session...))
+	for i := range 2 {
+		wantStatus(t, s.findableBy(t, laptop, own, "handle"), http.StatusOK)
+		if i == 0 {
+			l.wants(t, "privacy", event(audit.UserFindable, user, append(slices.Clone(subject), "session", held.set.SID, "reason", "handle")...))
+		}
+	}
+	l.wants(t, "privacy again")
+
 	replacing := s.rekeyingOf(t, laptop, newDevice(t), held, own)
 	for i := range 2 {
 		wantStatus(t, s.askRekey(t, replacing), http.StatusOK)

@@ -12,6 +12,8 @@ import (
 // operators ask it. A new path has to be decided on here.
 var sharedPaths = map[string]bool{
 	"/.well-known/oauth-authorization-server": true,
+	"/.well-known/webfinger":                  true,
+	"/me/privacy":                             true,
 	"/.well-known/im-issuer":                  true,
 	"/jwks":                                   true,
 	"/authorize":                              false,

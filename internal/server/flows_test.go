@@ -97,6 +97,7 @@ var flows = []flow{
 	}},
 	{"replacement of the key of a device", stored, 14, rekeyingOnce},
 	{"the devices of a user", stored, 30, manage},
+	{"decision about privacy, and a look-up of a handle", stored, 5, privately},
 	{"rename", nil, 9, func(t *testing.T, s *site) []step {
 		s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
 		d := newDevice(t)

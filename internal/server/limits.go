@@ -19,6 +19,8 @@ import (
 // all clients together. The zero [bucket.Limit] is no limit.
 type Rates struct {
 	Address, Client, UserClient, User bucket.Limit
+	// Lookup is for questions about the handles of users, by one address.
+	Lookup bucket.Limit
 }
 
 // maxBuckets is how many buckets of each kind are kept at most. They take about 10 MB.
@@ -43,6 +45,7 @@ type Limits struct {
 	clients   *bucket.Set[clientKey]
 	apps      *bucket.Set[appKey]
 	users     *bucket.Set[userKey]
+	lookups   *bucket.Set[netip.Addr]
 }
 
 type (
@@ -65,6 +68,7 @@ func NewLimits(r Rates, now func() time.Time) *Limits {
 		clients:   bucket.New[clientKey](r.Client, maxBuckets, now),
 		apps:      bucket.New[appKey](r.UserClient, maxBuckets, now),
 		users:     bucket.New[userKey](r.User, maxBuckets, now),
+		lookups:   bucket.New[netip.Addr](r.Lookup, maxBuckets, now),
 	}
 }
 
@@ -76,12 +80,14 @@ func (l *Limits) Set(r Rates) {
 	l.clients.SetLimit(r.Client)
 	l.apps.SetLimit(r.UserClient)
 	l.users.SetLimit(r.User)
+	l.lookups.SetLimit(r.Lookup)
 }
 
 // The values of the label by of issuer_requests_limited_total.
 const (
 	limitAddress  = "address"
 	limitFailures = "failures" // of an address
+	limitLookups  = "lookups"  // of an address
 	limitClient   = "client"
 	limitUser     = "user"
 	limitUserApp  = "user_client" // of a user, by one client
@@ -109,6 +115,11 @@ func (l *Limits) User(u storage.User, client string) error {
 // address admits a request of an address.
 func (l *Limits) address(from netip.Addr) error {
 	return tooMany(limitAddress, l.addresses.Take(dpop.Network(from)))
+}
+
+// lookup admits a question of an address about a handle.
+func (l *Limits) lookup(from netip.Addr) error {
+	return tooMany(limitLookups, l.lookups.Take(dpop.Network(from)))
 }
 
 // failing refuses an address that has failed too often. failed counts a failure of an address.

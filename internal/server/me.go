@@ -52,6 +52,8 @@ func (s *Server) ownRoutes() []route {
 			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.mine(s.withdraw(k)), anyOrigin, eachRequest})
 	}
 	return append(list,
+		route{http.MethodGet, "/me/privacy", s.privacy(s.showPrivacy), anyOrigin, eachFailure},
+		route{http.MethodPut, "/me/privacy", s.privacy(s.setPrivacy), anyOrigin, eachRequest},
 		route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest},
 		route{http.MethodGet, "/me/devices", s.mine(s.listDevices), anyOrigin, eachFailure},
 		route{http.MethodDelete, "/me/devices", s.mine(s.removeOtherDevices), anyOrigin, eachRequest},

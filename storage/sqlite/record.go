@@ -16,14 +16,14 @@ func signingKeyDest(k *storage.SigningKey) []any {
 		(*instant)(&k.RetiredAt), (*instant)(&k.RevokedAt), &k.RevokedReason, (*span)(&k.Life)}
 }
 
-const userColumns = "domain, id, handle, gen, created_at, disabled_at"
+const userColumns = "domain, id, handle, gen, created_at, disabled_at, findable"
 
 func userArgs(u storage.User) []any {
-	return []any{u.Domain, u.ID, u.Handle, u.Gen, millis(u.CreatedAt), millis(u.DisabledAt)}
+	return []any{u.Domain, u.ID, u.Handle, u.Gen, millis(u.CreatedAt), millis(u.DisabledAt), u.Findable}
 }
 
 func userDest(u *storage.User) []any {
-	return []any{&u.Domain, &u.ID, &u.Handle, &u.Gen, (*instant)(&u.CreatedAt), (*instant)(&u.DisabledAt)}
+	return []any{&u.Domain, &u.ID, &u.Handle, &u.Gen, (*instant)(&u.CreatedAt), (*instant)(&u.DisabledAt), &u.Findable}
 }
 
 const linkColumns = "domain, issuer, subject, user_id, created_at"

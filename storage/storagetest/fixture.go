@@ -27,7 +27,7 @@ func secretKey(name string) storage.SigningKey {
 
 func user(name string) storage.User {
 	return storage.User{Domain: domain, ID: "user-" + name, Handle: name, Gen: 3, CreatedAt: at,
-		DisabledAt: at.Add(time.Hour)}
+		DisabledAt: at.Add(time.Hour), Findable: true}
 }
 
 func link(name string) storage.Link {

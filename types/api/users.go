@@ -69,6 +69,11 @@ type Device struct {
 	RemovedReason string     `json:"removed_reason,omitempty"`
 }
 
+// Privacy is what a user decided about themselves.
+type Privacy struct {
+	FindableBy string `json:"findable_by"` // handle or nobody
+}
+
 // A ReleasedHandle is a former handle that others can take again.
 type ReleasedHandle struct {
 	Domain  string   `json:"domain"`
