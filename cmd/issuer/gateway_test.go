@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -417,19 +418,41 @@ func suspendCommand(t *testing.T, g *runningGateway, alice *holder) {
 	}
 }
 
-func adminInterface(t *testing.T, g *runningGateway, alice *holder) {
-	socket := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+// admin sends a request to the admin socket.
+func (g *runningGateway) admin(t *testing.T, path string) (int, string) {
+	t.Helper()
+	socket := &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "unix", g.addr["admin"])
-	}}}
-	get := func(path string) (int, string) {
-		resp, err := socket.Get("http://gateway" + path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		body, _ := io.ReadAll(resp.Body)
-		return resp.StatusCode, string(body)
+	}}
+	defer socket.CloseIdleConnections()
+	resp, err := (&http.Client{Transport: socket}).Get("http://gateway" + path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp.StatusCode, string(body)
+}
+
+var following = regexp.MustCompile(`(?m)^gateway_feed_following\{.*\} 1$`)
+
+// follows waits until the gateway follows the feed of its issuer.
+func (g *runningGateway) follows(t *testing.T) {
+	t.Helper()
+	for range 3000 {
+		if _, metrics := g.admin(t, "/metrics"); following.MatchString(metrics) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("the gateway does not follow the feed")
+}
+
+func adminInterface(t *testing.T, g *runningGateway, alice *holder) {
+	get := func(path string) (int, string) { return g.admin(t, path) }
 	for _, path := range []string{"/healthz", "/readyz"} {
 		if status, body := get(path); status != http.StatusOK {
 			t.Errorf("%s = %d %s", path, status, body)

@@ -87,6 +87,7 @@ routes:
 	stranger := loggedIn(t, v.issuer, person(3)) // of whom the gateway has not heard
 
 	// The feed is up: the removal ends the token in every mode.
+	g.follows(t)
 	v.run(t, 0, "Removed device", "devices", "remove", uris[0], "--config", v.config())
 	devices[0].eventually(t, g, "/asked", http.StatusUnauthorized, "revoked")
 	devices[0].eventually(t, g, "/offline", http.StatusUnauthorized, "revoked")

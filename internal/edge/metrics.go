@@ -91,7 +91,10 @@ func (m *metrics) gauges(i *Instance) {
 	}
 }
 
-// peerStates are the states of the peers.
+// feedSilence is how long an issuer may be silent and still count as followed: it is asked every 30 s.
+const feedSilence = 2 * time.Minute
+
+// peerStates are the states of the peers, and of the feed.
 type peerStates struct{ i *Instance }
 
 var (
@@ -99,12 +102,15 @@ var (
 	keysKnown     = prometheus.NewDesc("gateway_issuer_keys", "Known keys of the issuer.", []string{"issuer"}, nil)
 	keysAge       = prometheus.NewDesc("gateway_issuer_keys_age_seconds",
 		"Time since the keys of the issuer were fetched. It is missing for keys that were never fetched.", []string{"issuer"}, nil)
+	feedFollowing = prometheus.NewDesc("gateway_feed_following",
+		"Whether the issuer has said within the last two minutes that every revocation is known.", []string{"issuer"}, nil)
+	feedEvents  = prometheus.NewDesc("gateway_feed_revocations", "Revocations of the issuer that are kept.", []string{"issuer"}, nil)
 	keysFailing = prometheus.NewDesc("gateway_issuer_keys_failing", "Whether the last fetch of the keys failed.", []string{"issuer"}, nil)
 )
 
 // Describe implements [prometheus.Collector].
 func (peerStates) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{peerSuspended, keysKnown, keysAge, keysFailing} {
+	for _, d := range []*prometheus.Desc{peerSuspended, keysKnown, keysAge, keysFailing, feedFollowing, feedEvents} {
 		to <- d
 	}
 }
@@ -114,9 +120,13 @@ func (p peerStates) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, value float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, labels...)
 	}
-	now := p.i.now()
+	now, state := p.i.now(), p.i.state.Load()
+	if h := state.home; h != nil && h.feed != nil {
+		gauge(feedFollowing, oneIf(h.feed.Heard(feedSilence)), h.cfg.Issuer)
+		gauge(feedEvents, float64(h.feed.Len()), h.cfg.Issuer)
+	}
 	var issuers []string
-	for _, s := range p.i.state.Load().table.Peers() {
+	for _, s := range state.table.Peers() {
 		gauge(peerSuspended, oneIf(s.Suspended), s.Domain, s.Issuer)
 		if s.Issuer == "" || slices.Contains(issuers, s.Issuer) {
 			continue
