@@ -248,9 +248,9 @@ func (g *gateway) questions(members []member, sample *exchange, unseen bool) *se
 const manyDevices = 4000
 
 // gatewayWorks are the questions that are measured. A gateway signs an identity for the service, which is not part of the goals.
-func gatewayWorks(g *gateway, window time.Duration) ([]*work, error) {
+func gatewayWorks(g *gateway, o options) ([]*work, error) {
 	var works []*work
-	many := max(callers, int(manyDevices*window/usualWindow))
+	many := max(callers, int(manyDevices*o.window/usualWindow))
 	for _, kind := range []struct {
 		name    string
 		devices int
@@ -262,6 +262,9 @@ func gatewayWorks(g *gateway, window time.Duration) ([]*work, error) {
 		{"gateway, token seen, key seen often", 1, false, 1, 0.9},
 		{"gateway, first sight", many, true, 2, 2.8},
 	} {
+		if !o.only.MatchString(kind.name) {
+			continue
+		}
 		members, err := g.members(kind.devices)
 		if err != nil {
 			return nil, err
@@ -293,7 +296,7 @@ func measureGateway(ctx context.Context, o options, c conditions, place placemen
 	if err := g.start(ctx); err != nil {
 		return err
 	}
-	works, err := gatewayWorks(g, o.window)
+	works, err := gatewayWorks(g, o)
 	if err != nil {
 		return errors.Join(err, g.stop())
 	}
@@ -307,9 +310,13 @@ func measureGateway(ctx context.Context, o options, c conditions, place placemen
 	if err := errors.Join(err, g.stop()); err != nil {
 		return errors.Join(err, g.lastWords())
 	}
-	rows, err := measureHeap(ctx, o, place, dir, stderr)
-	if err != nil {
-		return err
+	rows := m.rows()
+	if o.only.MatchString(heapWork) {
+		heap, err := measureHeap(ctx, o, place, dir, stderr)
+		if err != nil {
+			return err
+		}
+		rows = append(rows, heap...)
 	}
-	return report{conditions: c, Rows: append(m.rows(), rows...)}.write(stdout, o.json)
+	return report{conditions: c, Rows: rows}.write(stdout, o.json)
 }

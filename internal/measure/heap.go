@@ -95,6 +95,9 @@ const (
 	heapGoal   = 5 // percent
 )
 
+// heapWork begins the name of what is measured.
+const heapWork = "gateway, heap in use"
+
 // heapDevices are how many devices send requests meanwhile.
 const heapDevices = 2000
 
@@ -155,7 +158,7 @@ func measureHeap(ctx context.Context, o options, place placement, dir string, st
 	same := func(x float64) spread { return spread{x, x, x} }
 	change := (heaps[1] - heaps[0]) / heaps[0] * 100
 	return []row{
-		{Work: "gateway, heap in use after a collection, 16 connections, at 10 s", Unit: "MB", Cost: same(heaps[0])},
+		{Work: heapWork + " after a collection, 16 connections, at 10 s", Unit: "MB", Cost: same(heaps[0])},
 		{Work: "the same at 30 s", Unit: "MB", Cost: same(heaps[1])},
 		{Work: "the difference", Unit: "%", Cost: same(max(change, -change)), Goal: heapGoal},
 	}, nil
