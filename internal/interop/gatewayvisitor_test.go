@@ -237,7 +237,8 @@ func (v *visitor) isSeen(t *testing.T, s *guarded, seen echo, claims map[string]
 			if strings.Contains(name, "_") {
 				t.Errorf("the service saw %s: %q", name, seen.Header[name])
 			}
-		case "forwarded", "x-original-uri", "x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override":
+		case "authorization", "dpop", "forwarded", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-prefix", "x-original-method", "x-original-uri",
+			"x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override":
 			t.Errorf("the service saw %s: %q", name, seen.Header[name])
 		}
 	}
@@ -253,7 +254,7 @@ func (v *visitor) spoofs(t *testing.T, f *federation, s *guarded) {
 		}
 	}
 	m.lines = append(m.lines, "X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 203.0.113.10", "X-Forwarded-Host: files.a.example", "X-Forwarded-Proto: http",
-		"X-Forwarded-Uri: /own", "X-Forwarded-Method: DELETE", "X-Original-URI: /own", "X-Original-URL: /own", "X-Original-Method: DELETE",
+		"X-Forwarded-Uri: /own", "X-Forwarded-Method: DELETE", "X-Forwarded-Prefix: /own", "X-Original-URI: /own", "X-Original-URL: /own", "X-Original-Method: DELETE",
 		"X-Rewrite-URL: /own", "X-HTTP-Method: DELETE", "X-HTTP-Method-Override: DELETE", "X-Method-Override: DELETE", "Forwarded: for=203.0.113.9;host=files.a.example")
 	got := f.send(t, s, m)
 	if got.status != http.StatusOK {
