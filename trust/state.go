@@ -32,10 +32,10 @@ type PeerState struct {
 	Err    error
 }
 
-// Peers returns the state of each peer, ordered by domain and issuer. Domains whose issuers were discovered are among them. It sends
-// no request.
+// Peers returns the state of each peer, ordered by domain and issuer. Listed domains whose issuers are discovered are among them. It
+// sends no request.
 func (t *Table) Peers() []PeerState {
-	list := t.discovery.states()
+	list := t.discovery.states(true)
 	for domain, peers := range t.domains {
 		for _, p := range peers {
 			s := PeerState{Domain: domain, Issuer: p.issuer, Suspended: p.suspended || t.isSuspended(domain)}
@@ -43,14 +43,26 @@ func (t *Table) Peers() []PeerState {
 			list = append(list, s)
 		}
 	}
-	slices.SortFunc(list, func(a, b PeerState) int {
-		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Issuer, b.Issuer))
-	})
+	sortStates(list)
 	return list
 }
 
-// states returns the states of the domains whose issuers are discovered: all that are listed, and of the others those with a pin.
-func (d *discovery) states() []PeerState {
+// Discovered returns the states of the domains with a pin that [Config.Open] admits, ordered like [Table.Peers]. There may be as many as
+// [Open.MaxDomains].
+func (t *Table) Discovered() []PeerState {
+	list := t.discovery.states(false)
+	sortStates(list)
+	return list
+}
+
+func sortStates(list []PeerState) {
+	slices.SortFunc(list, func(a, b PeerState) int {
+		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Issuer, b.Issuer))
+	})
+}
+
+// states returns the states of the domains whose issuers are discovered: those that are listed, or the others that have a pin.
+func (d *discovery) states(listed bool) []PeerState {
 	if d == nil {
 		return nil
 	}
@@ -58,7 +70,7 @@ func (d *discovery) states() []PeerState {
 	defer d.mu.RUnlock()
 	var list []PeerState
 	for _, e := range d.domains {
-		if !e.listed && !e.pin.Established {
+		if e.listed != listed || !listed && !e.pin.Established {
 			continue
 		}
 		document := e.document.State()

@@ -57,7 +57,9 @@ type Gateway struct {
 	Identity GatewayIdentity `key:"identity"`
 	Limits   GatewayLimits   `key:"limits"`
 	Peers    []GatewayPeer   `key:"peers,required"`
-	Routes   []Route         `key:"routes,required"`
+	// Discovery admits domains that are not among Peers.
+	Discovery Discovery `key:"discovery"`
+	Routes    []Route   `key:"routes,required"`
 
 	source *decoder // the position of each key
 }
@@ -95,6 +97,20 @@ type GatewayLimits struct {
 	Body int `key:"body" default:"10485760"`
 	// AnswerTime is how long the upstream may take until its answer begins, 1s to 1h.
 	AnswerTime time.Duration `key:"answer_time" default:"60s"`
+}
+
+// Discovery admits domains that are not listed as peers: their issuers are discovered through the domains.
+type Discovery struct {
+	// Open admits them.
+	Open bool `key:"open"`
+	// Allow lists the domains that are admitted; *.DOMAIN stands for all domains below one. Empty means all. Refuse lists those that are
+	// not, although Allow has them.
+	Allow  []string `key:"allow"`
+	Refuse []string `key:"refuse"`
+	// PerMinute is how many parties that are new, domains and issuers, are asked in a minute, and PerSource how many of them one IPv4
+	// address or IPv6 network of 64 bits may cause, 1 to 10000.
+	PerMinute int `key:"per_minute" default:"60"`
+	PerSource int `key:"per_source" default:"10"`
 }
 
 // A GatewayPeer is an issuer that may speak for a domain, the gateway's own domain included.

@@ -49,6 +49,7 @@ func (k *gatewayChecker) check() {
 	k.between("limits.body", g.Limits.Body, 0, 1<<31-1)
 	k.lasts("limits.answer_time", g.Limits.AnswerTime, time.Second, time.Hour, "1s and 1h")
 	k.peers()
+	k.discovery()
 	k.routes()
 }
 
@@ -209,6 +210,24 @@ func (k *gatewayChecker) privateKey(path string, file *string) crypto.Signer {
 		return nil
 	}
 	return signer
+}
+
+// discovery checks which domains are admitted that are not listed.
+func (k *gatewayChecker) discovery() {
+	d := &k.Gateway.Discovery
+	k.between("discovery.per_minute", d.PerMinute, 1, 10_000)
+	k.between("discovery.per_source", d.PerSource, 1, 10_000)
+	for _, list := range []struct {
+		path  string
+		names []string
+	}{{"discovery.allow", d.Allow}, {"discovery.refuse", d.Refuse}} {
+		if len(list.names) > 0 && !d.Open {
+			k.report(list.path, "has no effect without discovery.open: true")
+		}
+		for i, name := range list.names {
+			k.domain(index(list.path, i), strings.TrimPrefix(name, "*."))
+		}
+	}
 }
 
 // peers checks the issuers that are trusted, by the rules of [checker.peers].

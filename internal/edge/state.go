@@ -75,7 +75,8 @@ func (i *Instance) newState(cfg *config.Gateway, before *state) (*state, error) 
 
 // openTrust makes the table of trusted issuers, with the suspensions in force. Unchanged peers keep the keys that were fetched.
 func (i *Instance) openTrust(s, before *state, client, foreign *http.Client) error {
-	if before != nil && reflect.DeepEqual(s.cfg.Peers, before.cfg.Peers) && reflect.DeepEqual(s.cfg.Outbound, before.cfg.Outbound) {
+	if before != nil && reflect.DeepEqual(s.cfg.Peers, before.cfg.Peers) &&
+		reflect.DeepEqual(s.cfg.Outbound, before.cfg.Outbound) && reflect.DeepEqual(s.cfg.Discovery, before.cfg.Discovery) {
 		s.table = before.table
 		return nil
 	}
@@ -86,6 +87,9 @@ func (i *Instance) openTrust(s, before *state, client, foreign *http.Client) err
 	cfg := trust.Config{
 		Peers: peers, Client: client, ForeignClient: foreign, Ahead: time.Minute, PinFile: i.pins, Log: i.log, Now: i.now,
 		Development: s.cfg.Development,
+	}
+	if d := s.cfg.Discovery; d.Open {
+		cfg.Open = &trust.Open{Allow: d.Allow, Refuse: d.Refuse, PerMinute: d.PerMinute, PerSource: d.PerSource}
 	}
 	if before != nil {
 		cfg.Previous = before.table
