@@ -82,6 +82,12 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, a *Answer) {
 		tooLarge(w)
 		return
 	}
+	if !strings.EqualFold(strings.Join(r.Header.Values("Upgrade"), ","), "websocket") {
+		// Through a connection that is upgraded to HTTP/2, requests would reach the service that nobody checks.
+		r = r.Clone(r.Context())
+		r.Header.Del("Upgrade")
+		r.Header.Del("HTTP2-Settings")
+	}
 	if r.Body != nil && r.Body != http.NoBody {
 		r.Body = &slowBody{http.MaxBytesReader(w, r.Body, p.cfg.MaxBody), http.NewResponseController(w), p.cfg.AnswerTime}
 	}
@@ -94,10 +100,11 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, a *Answer) {
 	}).ServeHTTP(w, r)
 }
 
-// overrides are headers by which some frameworks let a client choose another method or path than those that were checked.
-var overrides = []string{
+// unchecked are headers by which some services and frameworks let a client choose another method, path, address or proxy than those that
+// were checked. Those that begin with X-Forwarded- are removed, too.
+var unchecked = []string{
 	"X-Http-Method-Override", "X-Http-Method", "X-Method-Override", "X-Original-Url", "X-Original-Uri", "X-Original-Method",
-	"X-Rewrite-Url", "X-Forwarded-Uri", "X-Forwarded-Method", "X-Forwarded-Prefix",
+	"X-Original-Host", "X-Rewrite-Url", "X-Real-Ip", "X-Client-Ip", "X-Cluster-Client-Ip", "True-Client-Ip", "Client-Ip", "X-Host", "Proxy",
 }
 
 // rewrite makes the request to the service. [httputil.ReverseProxy] has removed the hop-by-hop headers (RFC 9110 §7.6.1), Forwarded and
@@ -108,7 +115,8 @@ func (p *Proxy) rewrite(out *http.Request, a *Answer) {
 	out.Trailer = nil // a service may treat trailers as headers
 	for name := range out.Header {
 		// Some servers take X_IM_User for X-IM-User.
-		if strings.HasPrefix(name, identityPrefix) || strings.Contains(name, "_") || slices.Contains(overrides, name) {
+		if strings.HasPrefix(name, identityPrefix) || strings.HasPrefix(name, "X-Forwarded-") || strings.Contains(name, "_") ||
+			slices.Contains(unchecked, name) {
 			delete(out.Header, name)
 		}
 	}

@@ -96,7 +96,10 @@ func TestProxyForwards(t *testing.T) {
 	})
 	w, at := newProxy(t, s.URL, nil)
 	r := w.request(t, at, "POST", "/rooms/a=b,c/%C3%A9?x=%2F..%2F", strings.NewReader("hello"))
-	spoofed := []string{"X_IM_User", "X-IM-Admin", "X_Forwarded_For", "X-Http-Method-Override", "X-Original-URL", "X-Rewrite-URL", "Forwarded", "Proxy-Authorization"}
+	spoofed := []string{
+		"X_IM_User", "X-Im-Admin", "X_Forwarded_For", "X-Http-Method-Override", "X-Original-Url", "X-Rewrite-Url", "Forwarded",
+		"Proxy-Authorization", "Proxy", "X-Real-Ip", "X-Forwarded-Port", "X-Forwarded-Prefix", "X-Forwarded-Uri",
+	}
 	for _, name := range slices.Concat(spoofed, identityHeaders, []string{"X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-For"}) {
 		r.Header[name] = []string{"mallory"}
 	}
@@ -274,7 +277,7 @@ func TestProxyUpgrade(t *testing.T) {
 	w, at := newProxy(t, s.URL, nil)
 	r := w.request(t, at, "GET", "/socket", nil)
 	r.Header.Set("Connection", "Upgrade")
-	r.Header.Set("Upgrade", "echo")
+	r.Header.Set("Upgrade", "WebSocket")
 	conn, err := net.Dial("tcp", at.Listener.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -296,9 +299,28 @@ func TestProxyUpgrade(t *testing.T) {
 	r = w.request(t, at, "GET", "/socket", nil)
 	r.Header.Del("Authorization")
 	r.Header.Set("Connection", "Upgrade")
-	r.Header.Set("Upgrade", "echo")
+	r.Header.Set("Upgrade", "websocket")
 	if resp, _ := do(t, r); resp.StatusCode != http.StatusUnauthorized {
 		t.Errorf("the answer is %d, want 401", resp.StatusCode)
+	}
+}
+
+// A connection is not upgraded to a protocol that carries further requests, which nobody would check.
+func TestProxyRefusesOtherUpgrades(t *testing.T) {
+	s := newService(t, nil)
+	w, at := newProxy(t, s.URL, nil)
+	for _, upgrade := range [][]string{{"h2c"}, {"websocket, h2c"}, {"websocket", "h2c"}, {"TLS/1.3"}, {"h2c", "websocket"}} {
+		r := w.request(t, at, "GET", "/", nil)
+		r.Header.Set("Connection", "Upgrade, HTTP2-Settings")
+		r.Header["Upgrade"] = upgrade
+		r.Header.Set("HTTP2-Settings", "AAMAAABkAAQAoAAAAAIAAAAA")
+		resp, body := do(t, r)
+		if resp.StatusCode != http.StatusOK {
+			t.Errorf("%q: the answer is %d %s, want 200", upgrade, resp.StatusCode, body)
+		}
+		if got := <-s.reached; len(got.Header["Upgrade"]) > 0 || len(got.Header["Http2-Settings"]) > 0 {
+			t.Errorf("%q: the service got %v", upgrade, got.Header)
+		}
 	}
 }
 
