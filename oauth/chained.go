@@ -115,7 +115,7 @@ func (g *chainedGrant) claimsFor(life time.Duration) (set claims.Set, err error)
 		Expires:  r.at.Add(min(life, g.lifetimes.Access)).Truncate(time.Second),
 		AuthTime: a.AuthTime, ACR: a.ACR, AMR: a.AMR, JKT: a.JKT, HomeIss: a.Issuer,
 	}
-	granted := strings.Fields(common(common(a.Scope, chainedScopes), strings.Join(r.client.Scopes, " ")))
+	granted := scopeList(common(common(a.Scope, chainedScopes), strings.Join(r.client.Scopes, " ")))
 	asked := scopeList(r.Form.Get("scope"))
 	for _, s := range asked {
 		if !slices.Contains(granted, s) {

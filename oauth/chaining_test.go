@@ -249,7 +249,7 @@ func TestChained(t *testing.T) {
 		}},
 		"a scope fewer":          {nil, url.Values{"scope": {"im:handle"}}, func(s *claims.Set) { s.Scope, s.Device = "im:handle", "" }},
 		"a scope fewer at home":  {func(g *chaining.Grant) { g.Scope, g.Handle = "im:device", "" }, nil, func(s *claims.Set) { s.Scope, s.Handle = "im:device", "" }},
-		"scopes of the home":     {func(g *chaining.Grant) { g.Scope += " account admin" }, nil, nil},
+		"scopes of the home":     {func(g *chaining.Grant) { g.Scope += " account admin im:handle" }, nil, nil},
 		"names without a scope":  {func(g *chaining.Grant) { g.Scope = "" }, nil, func(s *claims.Set) { s.Scope, s.Handle, s.Device = "", "", "" }},
 		"without a login's data": {func(g *chaining.Grant) { g.AuthTime, g.ACR, g.AMR = time.Time{}, "", nil }, nil, func(s *claims.Set) { s.AuthTime, s.ACR, s.AMR = time.Time{}, "", nil }},
 	} {
