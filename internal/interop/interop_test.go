@@ -79,6 +79,11 @@ clients:
     scopes: ["im:handle"]
     domains: [example.com]
     embed: [acts_for]
+  - id: travel-app
+    auth: none
+    redirect_uris: [http://127.0.0.1/callback]
+    grants: [authorization_code, refresh_token, "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:jwt-bearer"]
+    domains: [example.com]
 `
 
 func TestForeignPrograms(t *testing.T) {
@@ -109,6 +114,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Introspection", func(t *testing.T) { introspection(t, ctx, issuer) })
 	t.Run("StatusList", func(t *testing.T) { statusLists(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
+	t.Run("Chaining", func(t *testing.T) { chained(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 	t.Run("Pages", func(t *testing.T) { pages(t, ctx, issuer, web) })
 
@@ -208,7 +214,10 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 	}
 	written := os.Expand(settings, func(name string) string { return fill[name] })
 	written += signers.settings(t) + "signing: {alg: " + alg + "}\n"
-	for file, content := range map[string]string{secretFile: secret, settingsFile: written, fill["logo"]: logo(t)} {
+	keysFile := filepath.Join(dir, "away.json")
+	written += fmt.Sprintf("peers: [{domain: away.example, issuer: %q, jwks_file: %q, "+
+		"chaining: {give: [{client: travel-app}], take: [travel-app]}}]\n", away, keysFile)
+	for file, content := range map[string]string{secretFile: secret, settingsFile: written, fill["logo"]: logo(t), keysFile: awayKeys(t)} {
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
