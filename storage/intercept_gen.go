@@ -188,6 +188,25 @@ func (x Intercepted) DeviceActive(ctx context.Context, domain, id string, now ti
 	return x.Store.DeviceActive(ctx, domain, id, now)
 }
 
+// UserEvents implements [Store].
+func (x Intercepted) UserEvents(ctx context.Context, domain, user string, after int64, limit int) (
+	r0 []UserEvent, err error) {
+	if err = x.before("UserEvents"); err != nil {
+		return r0, err
+	}
+	defer x.done("UserEvents", x.start())
+	return x.Store.UserEvents(ctx, domain, user, after, limit)
+}
+
+// LastUserEvent implements [Store].
+func (x Intercepted) LastUserEvent(ctx context.Context, domain, user string) (r0 int64, err error) {
+	if err = x.before("LastUserEvent"); err != nil {
+		return r0, err
+	}
+	defer x.done("LastUserEvent", x.start())
+	return x.Store.LastUserEvent(ctx, domain, user)
+}
+
 // Session implements [Store].
 func (x Intercepted) Session(ctx context.Context, id string) (r0 Grant, r1 User, r2 Device, err error) {
 	if err = x.before("Session"); err != nil {
@@ -524,6 +543,21 @@ func (x interceptedReader) DeviceActive(ctx context.Context, domain, id string, 
 	return x.reader.DeviceActive(ctx, domain, id, now)
 }
 
+func (x interceptedReader) UserEvents(ctx context.Context, domain, user string, after int64, limit int) (
+	r0 []UserEvent, err error) {
+	if err = x.before("UserEvents"); err != nil {
+		return r0, err
+	}
+	return x.reader.UserEvents(ctx, domain, user, after, limit)
+}
+
+func (x interceptedReader) LastUserEvent(ctx context.Context, domain, user string) (r0 int64, err error) {
+	if err = x.before("LastUserEvent"); err != nil {
+		return r0, err
+	}
+	return x.reader.LastUserEvent(ctx, domain, user)
+}
+
 func (x interceptedReader) Session(ctx context.Context, id string) (r0 Grant, r1 User, r2 Device, err error) {
 	if err = x.before("Session"); err != nil {
 		return r0, r1, r2, err
@@ -788,6 +822,13 @@ func (x interceptedTx) RekeyDevice(ctx context.Context, r Rekey) (err error) {
 		return err
 	}
 	return x.tx.RekeyDevice(ctx, r)
+}
+
+func (x interceptedTx) InsertUserEvent(ctx context.Context, e UserEvent) (err error) {
+	if err = x.before("InsertUserEvent"); err != nil {
+		return err
+	}
+	return x.tx.InsertUserEvent(ctx, e)
 }
 
 func (x interceptedTx) InsertGrant(ctx context.Context, g Grant) (err error) {

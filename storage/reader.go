@@ -69,6 +69,13 @@ type Reader interface {
 	// if there is no such device.
 	DeviceActive(ctx context.Context, domain, id string, now time.Time) (bool, error)
 
+	// UserEvents returns at most limit events of user whose numbers are above after, lowest first. Numbers are given in commit order,
+	// and each once: a reader that has seen n never finds a new one below n.
+	UserEvents(ctx context.Context, domain, user string, after int64, limit int) ([]UserEvent, error)
+
+	// LastUserEvent returns the highest number that an event of user was given, also after it was swept; zero if there was none.
+	LastUserEvent(ctx context.Context, domain, user string) (int64, error)
+
 	// Session returns the grant of that id with its user and device, all read at one moment.
 	Session(ctx context.Context, id string) (Grant, User, Device, error)
 

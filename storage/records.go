@@ -77,6 +77,28 @@ type DeviceUse struct {
 	Active bool
 }
 
+// UserEventKind says what happened to a device.
+type UserEventKind string
+
+// The kinds of events.
+const (
+	DeviceAdded   UserEventKind = "device_added"
+	DeviceRemoved UserEventKind = "device_removed"
+	DeviceRekeyed UserEventKind = "device_rekeyed"
+)
+
+// A UserEvent is something that happened to a device of a user, for the other devices of the user.
+type UserEvent struct {
+	Domain string
+	User   string
+	// Number is its place among the events of the user, from 1. The store gives it.
+	Number    int64
+	Kind      UserEventKind
+	Device    string
+	At        time.Time
+	ExpiresAt time.Time
+}
+
 // A Grant is a session: one login of one device through one client. Its row carries the refresh state.
 type Grant struct {
 	ID          string

@@ -49,6 +49,9 @@ type Tx interface {
 	// was ever used in the domain; [ErrNotFound] if there is no such device.
 	RekeyDevice(ctx context.Context, r Rekey) error
 
+	// InsertUserEvent adds an event under the next number of its user.
+	InsertUserEvent(ctx context.Context, e UserEvent) error
+
 	// InsertGrant adds a grant; [ErrConflict] if its id exists.
 	InsertGrant(ctx context.Context, g Grant) error
 	// RotateGrant moves a live grant from refresh generation from to from+1, used at now and idle until idle;

@@ -37,7 +37,7 @@ type Restored struct {
 	Devices, Users, Clients int64
 }
 
-// ages is by how much the numbers of revocations jump: more than can have been given since the backup was made.
+// ages is by how much the numbers of revocations and events jump: more than can have been given since the backup was made.
 const ages = 1_000_000_000
 
 // decisions says for each table what happens to its rows when a backup is restored. A backup does not contain what was issued,
@@ -64,8 +64,11 @@ var decisions = map[string]string{
 	"replays":        "kept",
 	"status_lists":   "ended, with those since: new entries come from new lists",
 	"ended_statuses": "kept",
+	"user_events":    "kept",
 	"clock":          "set to now",
 	"pings":          "kept",
+
+	"user_event_numbers": "jump ahead",
 }
 
 // ending are the statements that end everything in the copy of a backup; @now is the time.
@@ -84,6 +87,7 @@ var ending = []struct {
 	{"INSERT INTO sqlite_sequence (name, seq) SELECT 'revocations', 0 " +
 		"WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'revocations')", nil},
 	{fmt.Sprintf("UPDATE sqlite_sequence SET seq = seq + %d WHERE name = 'revocations'", ages), nil},
+	{fmt.Sprintf("UPDATE user_event_numbers SET last = last + %d", ages), nil},
 	// An hour is the longest lifetime of an access token, for keys from before the longest lifetime was stored.
 	{"INSERT OR REPLACE INTO revocations (kind, key, gen, reason, at, expires_at) " +
 		"SELECT 'kid', kid, 0, 'restored', @now, @now + max(life, 3600000) FROM signing_keys WHERE revoked_at = 0", nil},

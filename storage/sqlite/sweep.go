@@ -32,6 +32,7 @@ var sweeps = []sweep{
 	{expired("statements", "rowid", "withdrawn_at"), withdrawnGrace},
 	{expired("spent_ids", "kind, key", "expires_at"), storage.SpentGrace},
 	{expired("revocations", "rowid", "expires_at"), 0},
+	{expired("user_events", "rowid", "expires_at"), 0},
 	{expired("status_lists", "rowid", "expires_at"), 0},
 	{expired("ended_statuses", "rowid", "expires_at"), 0},
 }

@@ -83,6 +83,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RekeyDevice", testRekeyDevice},
 		{"RekeyDeviceRefused", testRekeyDeviceRefused},
 		{"RekeyOnceInParallel", testRekeyOnceInParallel},
+		{"UserEvents", testUserEvents},
+		{"UserEventsRaced", testUserEventsRaced},
 		{"ActiveDevices", testActiveDevices},
 		{"DevicesInUse", testDevicesInUse},
 		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},
