@@ -121,7 +121,10 @@ func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Devi
 	if err := a.DeviceFits(ctx, tx, d); err != nil || !isNew {
 		return false, err
 	}
-	return true, tx.InsertDevice(ctx, d)
+	if err := tx.InsertDevice(ctx, d); err != nil {
+		return false, err
+	}
+	return true, a.note(ctx, tx, storage.DeviceAdded, d)
 }
 
 // SetMaxDevices changes how many active devices a user may have. A user who has more keeps them and cannot add any.
@@ -211,6 +214,9 @@ func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.De
 		d.RemovedAt, d.RemovedReason = a.now(), reason
 	}
 	if err := tx.UpdateDevice(ctx, d); err != nil {
+		return nil, err
+	}
+	if err := a.note(ctx, tx, storage.DeviceRemoved, d); err != nil {
 		return nil, err
 	}
 	sessions, err := tx.EndDeviceGrants(ctx, d.Domain, d.ID, d.RemovedAt, reasonRemoved)

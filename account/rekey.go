@@ -100,6 +100,9 @@ func (a *Accounts) Rekey(ctx context.Context, r Rekey) (Rekeyed, error) {
 		if err := tx.RekeyDevice(ctx, done.Rekey); err != nil {
 			return err
 		}
+		if err := a.note(ctx, tx, storage.DeviceRekeyed, storage.Device{Domain: u.Domain, ID: r.Device, User: u.ID}); err != nil {
+			return err
+		}
 		u.Gen++
 		if err := tx.UpdateUser(ctx, u); err != nil {
 			return err

@@ -205,6 +205,8 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	}
 	send(next, own.AccessToken, http.MethodGet, "/me/devices?limit=1", "", nil, http.StatusOK)
 	send(next, own.AccessToken, http.MethodGet, "/me/devices?limit=0", "", nil, http.StatusBadRequest)
+	send(next, own.AccessToken, http.MethodGet, "/me/events?limit=50", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodGet, "/me/events?since=1000000", "", nil, http.StatusGone)
 	send(next, own.AccessToken, http.MethodPatch, "/me/devices/"+device, asJSON, map[string]any{"name": "Phone of Bob"}, http.StatusNoContent)
 	send(next, own.AccessToken, http.MethodPatch, "/me/devices/"+device, asJSON, map[string]any{"name": ""}, http.StatusBadRequest)
 	send(next, own.AccessToken, http.MethodPatch, "/me/devices/1", asJSON, map[string]any{"name": "x"}, http.StatusNotFound)

@@ -42,6 +42,7 @@ var sharedPaths = map[string]bool{
 	"/me/links/{id}":                          true,
 	"/me/withdrawals":                         true,
 	"/me/devices":                             true,
+	"/me/events":                              true,
 	"/me/devices/{id}":                        true,
 	"/me/devices/{id}/key":                    true,
 	"/healthz":                                false,

@@ -316,6 +316,7 @@ func manage(t *testing.T, s *site) []step {
 	status := func(want int) func(answer) { return func(a answer) { wantStatus(t, a, want) } }
 	return []step{
 		{name: "list", ask: func() answer { return s.held(t, phone, own, http.MethodGet, "/me/devices", nil) }, good: status(http.StatusOK)},
+		{name: "events", ask: func() answer { return s.askMyEvents(t, phone, own, "since=1") }, good: status(http.StatusOK)},
 		{
 			name: "other name",
 			ask:  func() answer { return s.held(t, phone, own, http.MethodPatch, path, object{"name": "x"}) },

@@ -168,6 +168,16 @@ func classify(err error) failure {
 	case errors.As(err, &unregistered):
 		return failure{status: http.StatusForbidden, code: oauth.CodeUnauthorizedClient,
 			description: "The client is not registered for the scope " + unregistered.scope + "."}
+	case errors.Is(err, account.ErrNoEvent):
+		return failure{status: http.StatusGone, code: "fresh_start_required",
+			description: "The number in since was never given by this issuer, which may have been set back: leave out since, " +
+				"and read the list of devices again."}
+	case errors.Is(err, errOwnWaiting):
+		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
+			description: "The user has too many requests for events open: end one first.", retryAfter: "5"}
+	case errors.Is(err, errAllWaiting):
+		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
+			description: "Too many requests wait for events now: leave out wait, or try again later.", retryAfter: "30"}
 	case errors.Is(err, account.ErrNoSession):
 		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
 			description: "This is for a device that logged in, and whose session is alive: log in again."}

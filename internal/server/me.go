@@ -55,6 +55,7 @@ func (s *Server) ownRoutes() []route {
 		route{http.MethodGet, "/me/privacy", s.privacy(s.showPrivacy), anyOrigin, eachFailure},
 		route{http.MethodPut, "/me/privacy", s.privacy(s.setPrivacy), anyOrigin, eachRequest},
 		route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest},
+		route{http.MethodGet, "/me/events", s.mine(s.listMyEvents), anyOrigin, eachFailure},
 		route{http.MethodGet, "/me/devices", s.mine(s.listDevices), anyOrigin, eachFailure},
 		route{http.MethodDelete, "/me/devices", s.mine(s.removeOtherDevices), anyOrigin, eachRequest},
 		route{http.MethodPatch, "/me/devices/{id}", s.mine(s.renameDevice), anyOrigin, eachRequest},

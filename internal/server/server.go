@@ -113,6 +113,7 @@ type Server struct {
 	holders   *dpop.Resource // the same for the holders of any token of the issuer
 	asked     *dpop.Resource // the same for callers of introspection, who may be from a peer
 	rekeying  *dpop.Resource // the same for devices that replace their key, also again
+	waiting   waiters        // the requests of users that wait for events
 	public    *echo.Echo
 	admin     *echo.Echo
 }

@@ -26,6 +26,22 @@ type DeviceRemoval struct {
 	More    bool `json:"more"` // there are more than one request removes: ask again
 }
 
+// An OwnEvent is something that happened to a device of a user.
+type OwnEvent struct {
+	Number int64     `json:"number"`
+	Type   string    `json:"type"` // device_added, device_removed or device_rekeyed
+	ID     string    `json:"id"`   // of the device
+	Device string    `json:"device"`
+	At     time.Time `json:"at"`
+}
+
+// OwnEvents are a page of the events of a user.
+type OwnEvents struct {
+	Events []OwnEvent `json:"events"`
+	Next   int64      `json:"next"` // the since of the next request
+	More   bool       `json:"more"`
+}
+
 // A Rekeyed is the answer to a device that replaced its key.
 type Rekeyed struct {
 	Device     string    `json:"device"`  // the URI of the device
