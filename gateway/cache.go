@@ -88,10 +88,3 @@ func (c *recent[K, V]) clear() {
 	defer c.mu.Unlock()
 	c.young, c.old, c.size = make(map[K]slot[V]), nil, 0
 }
-
-// count returns how many values there are.
-func (c *recent[K, V]) count() int {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return len(c.young) + len(c.old)
-}

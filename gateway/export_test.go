@@ -9,7 +9,9 @@ func (v *Verifier) Kept() (tokens, devices, bytes int) {
 			bytes += s.size
 		}
 	}
-	return len(v.tokens.young) + len(v.tokens.old), v.devices.count(), bytes
+	v.devices.mu.RLock()
+	defer v.devices.mu.RUnlock()
+	return len(v.tokens.young) + len(v.tokens.old), len(v.devices.young) + len(v.devices.old), bytes
 }
 
 // SetBounds has the feed drop expired revocations at the next event that makes more than least, and keep at most most.

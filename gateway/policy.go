@@ -1,7 +1,6 @@
 package gateway
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -104,6 +103,11 @@ func NewPolicy(cfg PolicyConfig) (*Policy, error) {
 // Config returns the requirements, with defaults filled in. The caller must not change its slices.
 func (p *Policy) Config() PolicyConfig { return p.cfg }
 
+// wrong returns the error about a field.
+func wrong(field, format string, args ...any) error {
+	return fmt.Errorf("%s: "+format, append([]any{field}, args...)...)
+}
+
 // checkNames checks audiences, scopes and acr values.
 func (cfg *PolicyConfig) checkNames() error {
 	for _, list := range []struct {
@@ -113,9 +117,9 @@ func (cfg *PolicyConfig) checkNames() error {
 		for i, v := range list.values {
 			switch {
 			case v == "" || strings.ContainsFunc(v, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' || r == '\\' }):
-				return fmt.Errorf("%s: %q is not one word of printable ASCII", list.field, v)
+				return wrong(list.field, "%q is not one word of printable ASCII", v)
 			case slices.Contains(list.values[:i], v):
-				return fmt.Errorf("%s: %q is listed twice", list.field, v)
+				return wrong(list.field, "%q is listed twice", v)
 			}
 		}
 	}
@@ -126,11 +130,11 @@ func (cfg *PolicyConfig) checkNames() error {
 		{"MaxTokenAge", cfg.MaxTokenAge}, {"MaxLoginAge", cfg.MaxLoginAge}, {"Freshness", cfg.Freshness}, {"MaxOutage", cfg.MaxOutage},
 	} {
 		if age.is < 0 {
-			return fmt.Errorf("%s: must not be negative", age.field)
+			return wrong(age.field, "must not be negative")
 		}
 	}
 	if cfg.AllowBearer && !cfg.Bots {
-		return errors.New("AllowBearer: only services have tokens without a key, and Bots refuses services: set both or none")
+		return wrong("AllowBearer", "only services have tokens without a key, and Bots refuses services: set both or none")
 	}
 	return nil
 }
@@ -145,10 +149,10 @@ func (cfg *PolicyConfig) checkDomains() error {
 		for _, name := range *list.names {
 			domain, err := claims.CheckDomain(name, true)
 			if err != nil {
-				return fmt.Errorf("%s: %q: %w", list.field, name, err)
+				return wrong(list.field, "%q: %w", name, err)
 			}
 			if slices.Contains(names, domain) {
-				return fmt.Errorf("%s: %s is listed twice", list.field, domain)
+				return wrong(list.field, "%s is listed twice", domain)
 			}
 			names = append(names, domain)
 		}
@@ -156,7 +160,7 @@ func (cfg *PolicyConfig) checkDomains() error {
 	}
 	for _, domain := range cfg.Domains {
 		if slices.Contains(cfg.RefusedDomains, domain) {
-			return fmt.Errorf("RefusedDomains: %s is also in Domains: remove it from one of them", domain)
+			return wrong("RefusedDomains", "%s is also in Domains: remove it from one of them", domain)
 		}
 	}
 	return nil
@@ -166,24 +170,24 @@ func (cfg *PolicyConfig) checkDomains() error {
 func (cfg *PolicyConfig) checkNested() error {
 	for _, r := range slices.Concat(cfg.Relations, cfg.RequiredRelations) {
 		if !slices.Contains(nested.Relations(), r) {
-			return fmt.Errorf("Relations: %q is not a relation of enclosed tokens", r)
+			return wrong("Relations", "%q is not a relation of enclosed tokens", r)
 		}
 	}
 	for _, r := range cfg.RequiredRelations {
 		if !slices.Contains(cfg.Relations, r) {
-			return fmt.Errorf("RequiredRelations: %s is required but not accepted: add it to Relations", r)
+			return wrong("RequiredRelations", "%s is required but not accepted: add it to Relations", r)
 		}
 	}
 	if slices.Contains(cfg.Relations, nested.ActsFor) && !cfg.Bots {
-		return errors.New("Relations: acts_for is for those who act for a user, and Bots refuses them: set Bots")
+		return wrong("Relations", "acts_for is for those who act for a user, and Bots refuses them: set Bots")
 	}
 	switch {
 	case cfg.MaxDepth < 0 || cfg.MaxDepth > nested.MaxDepth:
-		return fmt.Errorf("MaxDepth: must be from 1 to %d", nested.MaxDepth)
+		return wrong("MaxDepth", "must be from 1 to %d", nested.MaxDepth)
 	case len(cfg.Relations) > 0 && cfg.MaxDepth == 1:
-		return errors.New("MaxDepth: 1 leaves no place for enclosed tokens: remove Relations, or set 2 or more")
+		return wrong("MaxDepth", "1 leaves no place for enclosed tokens: remove Relations, or set 2 or more")
 	case len(cfg.Relations) == 0 && cfg.MaxDepth > 1:
-		return errors.New("MaxDepth: without Relations no enclosed token is accepted: add Relations, or remove MaxDepth")
+		return wrong("MaxDepth", "without Relations no enclosed token is accepted: add Relations, or remove MaxDepth")
 	case cfg.MaxDepth == 0 && len(cfg.Relations) > 0:
 		cfg.MaxDepth = nested.MaxDepth
 	}
@@ -197,26 +201,26 @@ func (cfg *PolicyConfig) checkOnline() error {
 		cfg.Mode = Offline
 	case Offline, Introspect, Status:
 	default:
-		return fmt.Errorf("Mode: %q is none of offline, introspect and status", cfg.Mode)
+		return wrong("Mode", "%q is none of offline, introspect and status", cfg.Mode)
 	}
 	switch cfg.Outage {
 	case "":
 		cfg.Outage = Deny
 	case Deny, Cache, Grace:
 	default:
-		return fmt.Errorf("Outage: %q is none of deny, cache and grace", cfg.Outage)
+		return wrong("Outage", "%q is none of deny, cache and grace", cfg.Outage)
 	}
 	switch {
 	case cfg.Mode == Offline && cfg.Freshness > 0:
-		return errors.New("Freshness: the mode offline asks nobody: choose introspect or status, or remove Freshness")
+		return wrong("Freshness", "the mode offline asks nobody: choose introspect or status, or remove Freshness")
 	case cfg.Mode == Offline && cfg.Outage != Deny:
-		return errors.New("Outage: the mode offline asks nobody, so there is no outage: choose introspect or status, or deny")
+		return wrong("Outage", "the mode offline asks nobody, so there is no outage: choose introspect or status, or deny")
 	case cfg.Outage == Deny && cfg.MaxOutage > 0:
-		return errors.New("MaxOutage: the outage policy deny lets nothing pass: choose cache or grace, or remove MaxOutage")
+		return wrong("MaxOutage", "the outage policy deny lets nothing pass: choose cache or grace, or remove MaxOutage")
 	case cfg.Outage != Deny && cfg.MaxOutage == 0:
-		return fmt.Errorf("MaxOutage: the outage policy %s needs a limit", cfg.Outage)
+		return wrong("MaxOutage", "the outage policy %s needs a limit", cfg.Outage)
 	case cfg.Outage != Deny && cfg.MaxOutage < cfg.Freshness:
-		return errors.New("MaxOutage: must not be less than Freshness")
+		return wrong("MaxOutage", "must not be less than Freshness")
 	}
 	return nil
 }
