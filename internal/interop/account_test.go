@@ -164,6 +164,17 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	send(app, tokens.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusUnauthorized) // not for the issuer alone
 	send(peer, asker.AccessToken, http.MethodGet, "/me/actors", "", nil, http.StatusForbidden)
 
+	// Others find her by her handle as long as she allows it.
+	const handle = "/.well-known/webfinger?resource=acct%3Abob%40example.com"
+	send(app, own.AccessToken, http.MethodGet, "/me/privacy", "", nil, http.StatusOK)
+	for _, test := range []struct {
+		by   string
+		want int
+	}{{"handle", http.StatusOK}, {"nobody", http.StatusNotFound}} {
+		send(app, own.AccessToken, http.MethodPut, "/me/privacy", asJSON, map[string]any{"findable_by": test.by}, http.StatusOK)
+		send(app, "", http.MethodGet, handle, "", nil, test.want)
+	}
+
 	// At last her device gets another key.
 	next := holder("im-app", "")
 	device, statement := newKeyOf(t, ctx, tokens.AccessToken, app, next, issuer)
