@@ -28,6 +28,7 @@ type runningGateway struct {
 	addr        map[string]string
 	cmd         *exec.Cmd
 	ended       chan error
+	env         []string // further variables
 }
 
 // chat is the public origin of the service behind the gateways of these tests.
@@ -68,7 +69,7 @@ func (g *runningGateway) start(t *testing.T, flags ...string) {
 	}
 	g.test.Cleanup(func() { _ = log.Close() })
 	g.cmd = exec.Command("issuer", append([]string{"gateway", "--config", "gateway.yaml", "--addr-file", "addr"}, flags...)...)
-	g.cmd.Dir, g.cmd.Stderr = g.folder, log
+	g.cmd.Dir, g.cmd.Stderr, g.cmd.Env = g.folder, log, append(os.Environ(), g.env...)
 	if err := g.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}

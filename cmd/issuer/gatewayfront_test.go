@@ -7,10 +7,15 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net"
 	"net/http"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/imidentity/issuer/internal/jose"
 )
@@ -122,4 +127,54 @@ func TestGatewayWithKey(t *testing.T) {
 	refused(t, resp, http.StatusUnauthorized, "revoked")
 	resp, body = devices[1].sends(t, deaf, "GET", chat, "/listed")
 	allowed(t, resp, body)
+}
+
+// TestGatewayUnit holds that the unit of the gateway runs it with the least rights, and that the gateway tells when it serves.
+func TestGatewayUnit(t *testing.T) {
+	t.Parallel()
+	const unit = root + "/packaging/issuer-gateway.service"
+	text, err := os.ReadFile(unit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, line := range []string{
+		"Type=notify", "ExecReload=/bin/kill -HUP $MAINPID", "ExecStart=/usr/local/bin/issuer gateway --config /etc/issuer-gateway/gateway.yaml",
+		"StateDirectory=issuer-gateway",
+	} {
+		if !slices.Contains(strings.Split(string(text), "\n"), line) {
+			t.Errorf("the unit has no line %s", line)
+		}
+	}
+	out, err := exec.Command("systemd-analyze", "security", "--offline=true", "--threshold=20", "--no-pager", unit).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "Overall exposure level") {
+		t.Errorf("systemd-analyze (make setup installs it) = %v, want 2.0 at most\n%s", err, out)
+	}
+
+	dir, err := os.MkdirTemp("", "notify") // the path of a socket is short
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "socket"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	g := &runningGateway{test: t, folder: t.TempDir(), env: []string{"NOTIFY_SOCKET=" + filepath.Join(dir, "socket")}}
+	g.log = filepath.Join(g.folder, "log")
+	if err := os.WriteFile(filepath.Join(g.folder, "gateway.yaml"), []byte(gatewaySettings("http://127.0.0.1:1", behindNginx)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	g.start(t)
+	for _, want := range []string{"READY=1", "STOPPING=1"} {
+		_ = manager.SetReadDeadline(time.Now().Add(time.Minute)) // of what never comes
+		state := make([]byte, 256)
+		n, err := manager.Read(state)
+		if err != nil || string(state[:n]) != want {
+			t.Fatalf("the gateway told %q, %v, want %s", state[:n], err, want)
+		}
+		if want == "READY=1" {
+			g.stop(t)
+		}
+	}
 }
