@@ -85,7 +85,8 @@ func TestGatewayExample(t *testing.T) {
 	// These need a file, exclude another key, or have no use with the defaults of others.
 	more := []string{
 		"tls.cert_file", "upstream", "pass_credentials", "redis_url_file", "secret_file", "outbound.ca_file", "outbound.dev_hosts", "home.key_file",
-		"identity.key_file", "peers[0].jwks_file", "routes[0].refused_domains[0]",
+		"identity.key_file", "peers[0].jwks_file", "discovery.allow", "discovery.refuse",
+		"routes[0].refused_domains[0]",
 	}
 	_, err := config.ParseGateway(filepath.Join(dir, "gateway.yaml"), []byte(whole), nil)
 	faults, _ := err.(config.Errors)

@@ -47,20 +47,20 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.Write(w, origin)
 	case s.proxy != nil:
 		a := s.handler.Ask(r)
-		i.report(r.Context(), c, a)
+		i.report(r.Context(), s, c, a)
 		s.proxy.Forward(w, r, a)
 	case r.URL.Path == forwardauth.VerifyPath, strings.HasPrefix(r.URL.Path, forwardauth.VerifyPath+"/"):
 		a := s.handler.Ask(r)
-		i.report(r.Context(), c, a)
+		i.report(r.Context(), s, c, a)
 		a.Write(w)
 	default:
 		http.NotFound(w, r)
 	}
 }
 
-// issuers returns the issuers that are trusted now.
+// issuers returns the issuers of peers in the settings that are trusted now.
 func (s *state) issuers() (list []string) {
-	for _, p := range s.table.Peers() {
+	for _, p := range s.peers() {
 		if p.Issuer != "" && !p.Suspended && !slices.Contains(list, p.Issuer) {
 			list = append(list, p.Issuer)
 		}
@@ -69,10 +69,10 @@ func (s *state) issuers() (list []string) {
 }
 
 // report logs and counts a decision. The log has the path of the route and never that of the request, which may name people.
-func (i *Instance) report(ctx context.Context, c *call, a *forwardauth.Answer) {
+func (i *Instance) report(ctx context.Context, s *state, c *call, a *forwardauth.Answer) {
 	d := &a.Decision
 	took := time.Since(c.start)
-	i.metrics.decided(a, took)
+	i.metrics.decided(a, s.label(d.Issuer), took)
 	level := slog.LevelInfo
 	if d.Outcome == gateway.Unknown {
 		level = slog.LevelWarn

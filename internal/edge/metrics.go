@@ -54,12 +54,12 @@ func newMetrics() *metrics {
 	return m
 }
 
-// decided counts a decision.
-func (m *metrics) decided(a *forwardauth.Answer, took time.Duration) {
+// decided counts a decision. Issuer is the label for that of the token.
+func (m *metrics) decided(a *forwardauth.Answer, issuer string, took time.Duration) {
 	d := &a.Decision
 	peer := noPeer
-	if d.Issuer != "" { // it is trusted, so it is one of the settings
-		peer = d.Issuer
+	if d.Issuer != "" { // it is trusted
+		peer = issuer
 		cache := "miss"
 		if d.Seen {
 			cache = "hit"
@@ -126,7 +126,7 @@ func (p peerStates) Collect(to chan<- prometheus.Metric) {
 		gauge(feedEvents, float64(h.feed.Len()), h.cfg.Issuer)
 	}
 	var issuers []string
-	for _, s := range state.table.Peers() {
+	for _, s := range state.peers() {
 		gauge(peerSuspended, oneIf(s.Suspended), s.Domain, s.Issuer)
 		if s.Issuer == "" || slices.Contains(issuers, s.Issuer) {
 			continue

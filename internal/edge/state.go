@@ -34,6 +34,22 @@ type state struct {
 	metadata forwardauth.Metadata
 }
 
+// peers returns the states of the peers in the settings, without the domains that strangers have named.
+func (s *state) peers() []trust.PeerState {
+	return slices.DeleteFunc(s.table.Peers(), func(p trust.PeerState) bool {
+		return !slices.ContainsFunc(s.cfg.Peers, func(listed config.GatewayPeer) bool { return listed.Domain == p.Domain })
+	})
+}
+
+// label returns the issuer of a token for a metric: that of a peer, or one word for all issuers of domains that are not listed, of which
+// there may be any number.
+func (s *state) label(issuer string) string {
+	if s.cfg.Discovery.Open && !slices.ContainsFunc(s.cfg.Peers, func(p config.GatewayPeer) bool { return p.Issuer == issuer }) {
+		return "discovered"
+	}
+	return issuer
+}
+
 // A keyFromStart is a key for identities that lives as long as the process.
 type keyFromStart struct{ crypto.Signer }
 
