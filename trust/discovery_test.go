@@ -119,7 +119,7 @@ func TestDiscoveryRefuses(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
 			if strings.Contains(name, "slow") {
-				w.policy.Timeout = 3 * time.Second // for the rest, which is not
+				w.policy.Timeout = 6 * time.Second // for the rest, which is not
 			}
 			w.domain("a.example", w.issuer("id.example", "a.example"))
 			v.change(w)
