@@ -93,7 +93,7 @@ func TestGatewayWithKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v := newVictim(t, fmt.Sprintf("  - {id: gateway, auth: private_key_jwt, jwks: '{\"keys\":[%s]}', grants: [client_credentials], scopes: [introspect, \"introspect:domain\", feed], domains: [example.com], resources: [%q]}",
+	v := newVictim(t, fmt.Sprintf("  - {id: gateway, auth: private_key_jwt, jwks: '{\"keys\":[%s]}', grants: [client_credentials], scopes: [introspect, feed], domains: [example.com], resources: [%q]}",
 		jwk, "http://placeholder.example.com"))
 	text := strings.ReplaceAll(v.settings(t), "http://placeholder.example.com", v.issuer)
 	text = strings.Replace(text, "  - name: example.com\n", "  - name: example.com\n    status_list: true\n", 1)

@@ -27,7 +27,7 @@ import (
 // gatewayClient is the entry of the gateway among the clients of its issuer.
 func gatewayClient(further string) string {
 	sum := sha256.Sum256([]byte("s3cret"))
-	return fmt.Sprintf("  - {id: gateway, auth: secret, secret_sha256: %s, grants: [client_credentials], scopes: [introspect, \"introspect:domain\", feed], domains: [example.com]%s}\n",
+	return fmt.Sprintf("  - {id: gateway, auth: secret, secret_sha256: %s, grants: [client_credentials], scopes: [introspect, feed], domains: [example.com]%s}\n",
 		hex.EncodeToString(sum[:]), further)
 }
 
@@ -121,7 +121,8 @@ routes:
 func TestGatewayAsksPeer(t *testing.T) {
 	t.Parallel()
 	other := newVictim(t)
-	home := newVictim(t, strings.TrimSuffix(gatewayClient(fmt.Sprintf(", resources: [%q]", other.issuer)), "\n"))
+	home := newVictim(t, strings.TrimSuffix(gatewayClient(", peer_resources: true"), "\n"),
+		fmt.Sprintf("peers:\n  - {domain: example.net, issuer: %q}", other.issuer))
 	text := strings.ReplaceAll(other.settings(t), "example.com", "example.net")
 	text = strings.Replace(text, "    domains: [example.net]\n", "    domains: [example.net]\n    resources: [\"im:example.com\"]\n", 1)
 	text += fmt.Sprintf("peers:\n  - {domain: example.com, issuer: %q}\n", home.issuer)
