@@ -188,6 +188,46 @@ func TestRestoreKeepsReplacedKeys(t *testing.T) {
 	}
 }
 
+// TestRestoreNumbersEvents holds that no event after a restore has a number that was given before, also one that the backup does not
+// know: a device that has seen it misses none.
+func TestRestoreNumbersEvents(t *testing.T) {
+	dir := t.TempDir()
+	path, backup := filepath.Join(dir, "issuer.db"), filepath.Join(dir, "backup.db")
+	s := open(t, path)
+	add := func() {
+		t.Helper()
+		err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+			return tx.InsertUserEvent(ctx, storage.UserEvent{
+				Domain: "example.com", User: "user-before", Kind: storage.DeviceAdded, Device: "d", At: backupTime, ExpiresAt: backupTime.Add(time.Hour),
+			})
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	issued(t, s, "before")
+	add()
+	if err := s.Backup(t.Context(), backup); err != nil {
+		t.Fatalf("Backup = %v, want nil", err)
+	}
+	add()
+	seen, err := s.LastUserEvent(t.Context(), "example.com", "user-before")
+	if err != nil || seen != 2 {
+		t.Fatalf("LastUserEvent = %d, %v, want 2", seen, err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := sqlite.Restore(t.Context(), path, backup, sqlite.RestoreOptions{}); err != nil {
+		t.Fatalf("Restore = %v, want nil", err)
+	}
+	s = open(t, path)
+	add()
+	if list, err := s.UserEvents(t.Context(), "example.com", "user-before", seen, 10); err != nil || len(list) != 1 {
+		t.Errorf("UserEvents after %d = %+v, %v, want the one since the restore", seen, list, err)
+	}
+}
+
 // TestRestoreOverDamage restores where the database of before is gone, or cannot be read any more.
 func TestRestoreOverDamage(t *testing.T) {
 	dir := t.TempDir()
