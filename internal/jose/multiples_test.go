@@ -168,7 +168,7 @@ func FuzzMultiples(f *testing.F) {
 	f.Add([]byte{1}, []byte{1}, []byte{16}, byte(96), byte(0x80))
 	f.Fuzz(func(t *testing.T, private, first, second []byte, at, change byte) {
 		if len(private) > 64 || len(first) > 64 || len(second) > 64 {
-			t.Skip("longer than any number here")
+			return // longer than any number here
 		}
 		d, u1, u2 := scalarOf(private), scalarOf(first), scalarOf(second)
 		key := keyOf(t, d)
