@@ -22,7 +22,9 @@ type Identity struct {
 	// User is the value of the claim with the user's id. It is never empty if that claim is configured.
 	User string
 	// SID identifies the session at the provider.
-	SID      string
+	SID string
+	// IssuedAt is when the provider issued the ID token: a logout that it reports for a later time ends this login.
+	IssuedAt time.Time
 	AuthTime time.Time // whole seconds, UTC
 	ACR      string
 	AMR      []string

@@ -6,10 +6,11 @@ import "context"
 // providers may put nothing but sub into an ID token (OpenID Connect Core §5.4).
 func (p *Provider) identify(ctx context.Context, meta *metadata, said members, accessToken string) (Identity, error) {
 	id := Identity{
-		Issuer:  p.cfg.Issuer,
-		Subject: said.text("sub"),
-		SID:     said.text("sid"),
-		ACR:     said.text("acr"),
+		Issuer:   p.cfg.Issuer,
+		Subject:  said.text("sub"),
+		SID:      said.text("sid"),
+		IssuedAt: said.date("iat"),
+		ACR:      said.text("acr"),
 	}
 	id.AMR = said.texts("amr")
 	if at := said.date("auth_time"); !at.After(p.now().Add(leeway)) {

@@ -24,7 +24,7 @@ var binding = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp",
 // checkIDToken verifies an ID token (OpenID Connect Core §3.1.3.7) and returns its claims.
 func (p *Provider) checkIDToken(ctx context.Context, pending Pending, raw, accessToken string) (members, error) {
 	now := p.now()
-	keys := &reader{keys: p.keys}
+	keys := &reader{keys: p.keys, bound: binding}
 	verifier := oidc.NewVerifier(p.cfg.Issuer, keys, &oidc.Config{
 		ClientID:             p.cfg.ClientID,
 		SupportedSigningAlgs: algorithms, // the key set knows which of them the provider uses
@@ -79,9 +79,10 @@ func checkAuthTime(said members, pending Pending, issued, now time.Time) error {
 // A reader passes only the claims to go-oidc that it checks: go-oidc would refuse the whole token for an optional claim of another
 // type, and encoding/json, which it uses, reads "SUB" as "sub".
 type reader struct {
-	keys *keySet
-	said members // all claims, once the signature was verified
-	err  error   // of VerifySignature: go-oidc keeps only its text
+	keys  *keySet
+	bound []string // the names of those claims
+	said  members  // all claims, once the signature was verified
+	err   error    // of VerifySignature: go-oidc keeps only its text
 }
 
 func (r *reader) VerifySignature(ctx context.Context, token string) (payload []byte, err error) {
@@ -89,11 +90,11 @@ func (r *reader) VerifySignature(ctx context.Context, token string) (payload []b
 	if payload, err = r.keys.VerifySignature(ctx, token); err != nil {
 		return nil, err
 	}
-	if r.said, err = parseMembers(payload, binding); err != nil {
+	if r.said, err = parseMembers(payload, r.bound); err != nil {
 		return nil, err
 	}
 	checked := append(make([]byte, 0, len(payload)), '{')
-	for _, name := range binding {
+	for _, name := range r.bound {
 		value, ok := r.said[name]
 		if !ok {
 			continue

@@ -5,6 +5,8 @@
 // takes the Pending and the query of the callback, and returns an [Identity]. The caller ties a pending login to the browser that
 // began it, and lets each be finished once. The package caches only the provider's metadata and keys.
 //
+// [Provider.Logout] verifies the logout tokens of the provider (OpenID Connect Back-Channel Logout 1.0).
+//
 // It creates no user: whether an identity is known, or may have the handle it claims, is decided elsewhere.
 package login
 
@@ -51,8 +53,8 @@ func (e *Refused) Error() string {
 
 // A Rejected reports a response that is not valid. Its text contains no code, token or secret.
 type Rejected struct {
-	// Part is what was wrong: "callback", "state", "iss", "code", "id_token", "nonce", "auth_time", "userinfo"
-	// or "claims".
+	// Part is what was wrong: "callback", "state", "iss", "code", "id_token", "nonce", "auth_time", "userinfo",
+	// "logout_token" or "claims".
 	Part string
 	Err  error
 }

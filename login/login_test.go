@@ -118,7 +118,7 @@ func TestLogin(t *testing.T) {
 			if got.SID == "" || time.Since(got.AuthTime) > time.Hour {
 				t.Errorf("Finish = session %q at %v, want one of now", got.SID, got.AuthTime)
 			}
-			got.SID, got.AuthTime = "", time.Time{}
+			got.SID, got.IssuedAt, got.AuthTime = "", time.Time{}, time.Time{}
 			test.want.Issuer, test.want.Subject, test.want.AMR = cfg.Issuer, test.person.Subject, []string{"pwd"}
 			if !reflect.DeepEqual(got, test.want) {
 				t.Errorf("Finish = %+v, want %+v", got, test.want)

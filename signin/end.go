@@ -23,8 +23,8 @@ type ending struct {
 	last func(ctx context.Context, tx storage.Tx) error
 }
 
-// end ends the step of a visit by one transaction. It returns errOver if another request has ended the step, and the errors of
-// e; then nothing has changed.
+// end ends the step of a visit by one transaction. It returns errOver if another request has ended the step, or if the provider has
+// reported since that it ended this login, and the errors of e; then nothing has changed.
 func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
 	var answer *storage.Login
 	if v.decides && e.location != "" {
@@ -37,6 +37,13 @@ func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
 		return s.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 			if err := removeRow(ctx, tx, v.row); err != nil {
 				return err
+			}
+			if id := v.identity; id.Subject != "" {
+				if ended, err := tx.LoggedOut(ctx, v.row.Domain, id.Issuer, id.Subject, id.SID, id.IssuedAt); err != nil {
+					return err
+				} else if ended {
+					return errOver
+				}
 			}
 			if err := e.signIn.Insert(ctx, tx); err != nil {
 				return err

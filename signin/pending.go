@@ -57,7 +57,8 @@ type visit struct {
 	State
 	row      storage.Login // as it is stored
 	progress progress
-	place    place // that of the row in the quota
+	identity login.Identity // of the user, once the provider has identified them
+	place    place          // that of the row in the quota
 
 	decision string // the text of a form, if that is a decision
 	decides  bool   // the form counts once
@@ -88,6 +89,7 @@ func (s *Logins) find(ctx context.Context, v *visit) (err error) {
 	if v.progress, err = decode(v.row); err != nil {
 		return err
 	}
+	v.identity = v.progress.Identity
 	v.facts = Facts{Request: v.row.Request, Provider: v.row.Provider, Domain: v.row.Domain, User: v.progress.User}
 	return nil
 }

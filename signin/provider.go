@@ -42,7 +42,7 @@ func (s *Logins) identify(ctx context.Context, v *visit, in Return) (Outcome, er
 		}
 		return v.page(ResponseInvalid, err), nil
 	}
-	v.facts.Ignored = id.Ignored
+	v.identity, v.facts.Ignored = id, id.Ignored
 	return s.enter(ctx, v, provider, id)
 }
 

@@ -234,6 +234,16 @@ func (x Intercepted) Login(ctx context.Context, state [32]byte) (r0 Login, err e
 	return x.Store.Login(ctx, state)
 }
 
+// LoggedOut implements [Store].
+func (x Intercepted) LoggedOut(ctx context.Context, domain, issuer, subject, sid string, since time.Time) (
+	r0 bool, err error) {
+	if err = x.before("LoggedOut"); err != nil {
+		return r0, err
+	}
+	defer x.done("LoggedOut", x.start())
+	return x.Store.LoggedOut(ctx, domain, issuer, subject, sid, since)
+}
+
 // Pushed implements [Store].
 func (x Intercepted) Pushed(ctx context.Context, uri [32]byte) (r0 Pushed, err error) {
 	if err = x.before("Pushed"); err != nil {
@@ -579,6 +589,14 @@ func (x interceptedReader) Login(ctx context.Context, state [32]byte) (r0 Login,
 	return x.reader.Login(ctx, state)
 }
 
+func (x interceptedReader) LoggedOut(ctx context.Context, domain, issuer, subject, sid string, since time.Time) (
+	r0 bool, err error) {
+	if err = x.before("LoggedOut"); err != nil {
+		return r0, err
+	}
+	return x.reader.LoggedOut(ctx, domain, issuer, subject, sid, since)
+}
+
 func (x interceptedReader) Pushed(ctx context.Context, uri [32]byte) (r0 Pushed, err error) {
 	if err = x.before("Pushed"); err != nil {
 		return r0, err
@@ -866,6 +884,13 @@ func (x interceptedTx) EndUserGrants(ctx context.Context, domain, user string, a
 		return r0, err
 	}
 	return x.tx.EndUserGrants(ctx, domain, user, at, reason)
+}
+
+func (x interceptedTx) EndLogin(ctx context.Context, l Logout, at time.Time, reason string) (r0 []Grant, err error) {
+	if err = x.before("EndLogin"); err != nil {
+		return r0, err
+	}
+	return x.tx.EndLogin(ctx, l, at, reason)
 }
 
 func (x interceptedTx) EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (

@@ -85,6 +85,10 @@ type Reader interface {
 	// Login returns the pending login with that state hash, including an expired one.
 	Login(ctx context.Context, state [32]byte) (Login, error)
 
+	// LoggedOut reports whether [Tx.EndLogin] has ended the login of subject at an OpenID provider, in its session sid if that is not
+	// empty: whether it stored a logout of the subject or of that session, no earlier than since.
+	LoggedOut(ctx context.Context, domain, issuer, subject, sid string, since time.Time) (bool, error)
+
 	// Pushed returns the pushed authorization request with that hash of its request URI, including an expired one.
 	Pushed(ctx context.Context, uri [32]byte) (Pushed, error)
 

@@ -170,6 +170,17 @@ type Login struct {
 	ExpiresAt time.Time
 }
 
+// A Logout is the end of logins at an OpenID provider, as the provider reported it. It names a subject, a session, or both.
+type Logout struct {
+	Domain    string
+	Issuer    string    // iss of the provider
+	Subject   string    // sub of the provider; empty if the logout is about a session alone
+	User      string    // the user that is linked to (Issuer, Subject); empty if there is none. It is not stored
+	SID       string    // sid of the provider; empty if the logout is about all sessions of the subject
+	At        time.Time // by the clock of the provider
+	ExpiresAt time.Time
+}
+
 // A Pushed is a pushed authorization request (RFC 9126), identified by the SHA-256 of its request URI.
 type Pushed struct {
 	URI       [32]byte

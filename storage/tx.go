@@ -67,6 +67,12 @@ type Tx interface {
 	// that have not expired.
 	EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error)
 
+	// EndLogin ends the live grants that a logout is about and returns them, in any order. It deletes the unspent codes that it is
+	// about and that have not expired, and stores the logout until l.ExpiresAt, for [Reader.LoggedOut]. A logout that names a
+	// subject is about l.User and l.Issuer, and about no user if l.User is empty; if it also names a session of the provider, it
+	// is about that session and what names none. One without a subject is about its session alone, of any user.
+	EndLogin(ctx context.Context, l Logout, at time.Time, reason string) (ended []Grant, err error)
+
 	// EndClientGrants ends every live grant of a client and returns their ids, in any order.
 	EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (ended []string, err error)
 

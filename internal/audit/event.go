@@ -25,6 +25,8 @@ const (
 	UserDisabled
 	// UserEnabled: an operator enabled a disabled user.
 	UserEnabled
+	// UserLoggedOut: an OpenID provider ended a login of a user. The sessions that came from it ended.
+	UserLoggedOut
 	// UserFindable: a user decided whether others find their issuer by their handle.
 	UserFindable
 	// LinkMoved: an operator moved the link between a user and an account at an OpenID provider.
@@ -96,6 +98,7 @@ var kinds = [ended]struct {
 	UserRenamed:          {"user.renamed", "user renamed", false},
 	UserDisabled:         {"user.disabled", "user disabled", false},
 	UserEnabled:          {"user.enabled", "user enabled", false},
+	UserLoggedOut:        {"user.logged_out", "user logged out at the OpenID provider", false},
 	UserFindable:         {"user.findable", "who finds a user by the handle", false},
 	LinkMoved:            {"link.moved", "link moved", false},
 	HandleReleased:       {"handle.released", "handle released", false},
@@ -150,6 +153,8 @@ const (
 	ActorClient Actor = "client"
 	// ActorAdmin is an operator, at the admin socket or the command line.
 	ActorAdmin Actor = "admin"
+	// ActorProvider is the OpenID provider whose issuer identifier is the peer of the event.
+	ActorProvider Actor = "provider"
 	// ActorIssuer is the issuer itself, which follows a schedule.
 	ActorIssuer Actor = "issuer"
 )
@@ -176,7 +181,7 @@ type Event struct {
 	Statement string
 	// Key is the kid of a signing key.
 	Key string
-	// Peer is the URL of another issuer.
+	// Peer is the URL of another issuer, or of an OpenID provider.
 	Peer string
 
 	// Address is that of the request. The zero Addr means that there was none, as at the admin socket.

@@ -113,6 +113,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
 	t.Run("Introspection", func(t *testing.T) { introspection(t, ctx, issuer) })
 	t.Run("StatusList", func(t *testing.T) { statusLists(t, ctx, issuer) })
+	t.Run("Logout", func(t *testing.T) { logout(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Chaining", func(t *testing.T) { chained(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
@@ -205,6 +206,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 	for _, id := range []string{provider, "staff", "guests"} {
 		fill[id] = ready(t, node(t, ctx, "provider.mjs", map[string]string{
 			"CLIENT_ID": "issuer", "CLIENT_SECRET": secret, "REDIRECT_URI": front.URL + "/login/callback/" + id,
+			"LOGOUT_URI": front.URL + "/login/backchannel/" + id,
 		}), "issuer")
 	}
 	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./cmd/issuer")

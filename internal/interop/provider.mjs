@@ -1,7 +1,7 @@
 // An OpenID provider that is not ours: npm oidc-provider on a free loopback port, as it comes. Its ID tokens hold
 // nothing of the person but `sub`; what she is called is told at userinfo alone. Its forms take any password.
 //
-// In the environment: CLIENT_ID, CLIENT_SECRET and REDIRECT_URI of its one client. Prints {"issuer": URL} when ready. With
+// In the environment: CLIENT_ID, CLIENT_SECRET and REDIRECT_URI of its one client, and LOGOUT_URI if it is told of logouts. Prints {"issuer": URL} when ready. With
 // ISSUER it is at that https URL, with the certificate and key in TLS_CERT and TLS_KEY.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
@@ -29,10 +29,15 @@ const provider = new Provider(issuer, {
     client_id: process.env.CLIENT_ID,
     client_secret: process.env.CLIENT_SECRET,
     redirect_uris: [process.env.REDIRECT_URI],
+    ...(process.env.LOGOUT_URI && { backchannel_logout_uri: process.env.LOGOUT_URI, backchannel_logout_session_required: true }),
   }],
+  features: { backchannelLogout: { enabled: true } },
+  // The issuer is at a loopback address, which the dispatcher of oidc-provider refuses.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
   claims: { openid: ['sub'], profile: ['preferred_username'] },
   findAccount: (_, id) => people[id] && { accountId: id, claims: () => ({ sub: id, ...people[id] }) },
 })
+provider.on('backchannel.error', (_, err) => console.error(`back-channel logout: ${err.message}`))
 server.on('request', provider.callback())
 process.on('SIGTERM', () => process.exit())
 console.log(JSON.stringify({ issuer }))

@@ -298,6 +298,13 @@ func TestAudit(t *testing.T) {
 	move("domain=example.com")
 	l.wants(t, "link moved", event(audit.LinkMoved, operator, append(slices.Clone(subject), "former_user", id.Local())...))
 
+	// The OpenID provider.
+	out := s.logoutToken(object{"sub": bobSubject})
+	wantStatus(t, s.logOut(t, "dev", out), http.StatusOK)
+	l.wants(t, "logout at the provider", event(audit.UserLoggedOut, audit.ActorProvider, append(slices.Clone(subject), "peer", s.provider.url)...))
+	wantStatus(t, s.logOut(t, "dev", out), http.StatusBadRequest)
+	l.wants(t, "logout at the provider again")
+
 	// Another issuer.
 	school := s.chainedPeer(t)
 	carol := newDevice(t)

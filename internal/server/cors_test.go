@@ -17,6 +17,7 @@ var sharedPaths = map[string]bool{
 	"/.well-known/im-issuer":                  true,
 	"/jwks":                                   true,
 	"/authorize":                              false,
+	"/login/backchannel/{provider}":           false,
 	"/login/callback/{provider}":              false,
 	"/login/choose":                           false,
 	"/login/handle":                           false,

@@ -95,7 +95,8 @@ func isPage(c echo.Context) bool { return isPagePath(c.Path()) }
 
 // isPagePath reports whether browsers go to a path or route.
 func isPagePath(path string) bool {
-	return path == "/" || path == "/authorize" || strings.HasPrefix(path, "/authorize/") || strings.HasPrefix(path, "/login/")
+	return path == "/" || path == "/authorize" || strings.HasPrefix(path, "/authorize/") ||
+		strings.HasPrefix(path, "/login/") && !strings.HasPrefix(path, backchannelPath)
 }
 
 // classify maps an error to its answer. An unknown error means that nothing was decided, so its answer is 503, never a

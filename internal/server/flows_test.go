@@ -95,6 +95,7 @@ var flows = []flow{
 			},
 		}}
 	}},
+	{"logout at the OpenID provider", nil, 7, loggedOutAtProvider},
 	{"replacement of the key of a device", stored, 14, rekeyingOnce},
 	{"the devices of a user", stored, 30, manage},
 	{"decision about privacy, and a look-up of a handle", stored, 5, privately},

@@ -30,6 +30,8 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/authorize", s.authorize, ownOrigin, eachRequest},
 		{http.MethodPost, "/authorize", s.authorize, ownOrigin, eachRequest},
 		{http.MethodGet, "/login/callback/{provider}", s.callback, ownOrigin, eachRequest},
+		// Providers report many logouts at once from one address, so that valid ones are not counted.
+		{http.MethodPost, backchannelPath + "{provider}", identify(s.backchannelLogout), ownOrigin, eachFailure},
 		{http.MethodPost, "/login/choose", s.choosePlace, ownOrigin, eachRequest},
 		{http.MethodPost, "/login/another", s.useAnother, ownOrigin, eachRequest},
 		{http.MethodPost, "/login/cancel", s.cancelLogin, ownOrigin, eachRequest},

@@ -54,6 +54,7 @@ var decisions = map[string]string{
 	"grants":         "ended",
 	"codes":          "dropped",
 	"logins":         "dropped",
+	"logouts":        "dropped",
 	"pushed":         "dropped",
 	"statements":     "withdrawn",
 	"withdrawals":    "gone: all statements are withdrawn",
@@ -79,6 +80,7 @@ var ending = []struct {
 	{"UPDATE grants SET ended_at = @now, ended_reason = 'restored' WHERE ended_at = 0", func(r *Restored) *int64 { return &r.Sessions }},
 	{"DELETE FROM codes", nil},
 	{"DELETE FROM logins", nil},
+	{"DELETE FROM logouts", nil}, // they are about logins that ended, too
 	{"DELETE FROM pushed", nil},
 	{"DELETE FROM withdrawals", nil},
 	{"UPDATE statements SET withdrawn_at = @now, withdrawn_reason = 'restored' WHERE withdrawn_at = 0",

@@ -64,6 +64,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"EndGrantOnce", testEndGrantOnce},
 		{"EndDeviceGrants", testEndDeviceGrants},
 		{"EndUserGrants", testEndUserGrants},
+		{"EndLogin", testEndLogin},
 		{"RenameKey", testRenameKey},
 		{"DeleteLink", testDeleteLink},
 		{"EndClientGrants", testEndClientGrants},
