@@ -227,6 +227,7 @@ func (c *usersRenameCmd) Run(ctx context.Context, s *streams) error {
 type usersDisableCmd struct {
 	operator
 	target
+	usersFile
 }
 
 func (*usersDisableCmd) Help() string {
@@ -236,11 +237,27 @@ back with issuer users enable: the user signs in again.
 
     issuer users disable @alice
     issuer users disable gN5iY0YZQZ2cVn5eX0m4Pw --config /etc/issuer/issuer.yaml --json
+    issuer users disable --file leavers.txt --dry-run
+    issuer users disable --file - < leavers.txt
 
-JSON is the entry of users list with "sessions_ended".`
+JSON is the entry of users list with "sessions_ended".
+` + fileHelp
 }
 
 func (c *usersDisableCmd) Run(ctx context.Context, s *streams) error {
+	if err := c.check(&c.target); err != nil {
+		return err
+	}
+	if c.File != "" {
+		return c.run(ctx, s, &c.operator, c.Domain, userChange{
+			verb:   "disabled",
+			needed: func(u api.User) bool { return u.DisabledAt == nil },
+			apply: func(ctx context.Context, socket client.Admin, domain, id string) error {
+				_, err := socket.DisableUser(ctx, domain, id)
+				return err
+			},
+		})
+	}
 	var u api.DisabledUser
 	err := c.ask(s, &c.operator, func(socket client.Admin, domain, user string) (err error) {
 		u, err = socket.DisableUser(ctx, domain, user)
@@ -260,17 +277,33 @@ func (c *usersDisableCmd) Run(ctx context.Context, s *streams) error {
 type usersEnableCmd struct {
 	operator
 	target
+	usersFile
 }
 
 func (*usersEnableCmd) Help() string {
 	return `The user can sign in again, with the same devices and handle. What ended stays ended:
 
     issuer users enable @alice
+    issuer users enable --file back.txt
 
-JSON is the entry of users list.`
+JSON is the entry of users list.
+` + fileHelp
 }
 
 func (c *usersEnableCmd) Run(ctx context.Context, s *streams) error {
+	if err := c.check(&c.target); err != nil {
+		return err
+	}
+	if c.File != "" {
+		return c.run(ctx, s, &c.operator, c.Domain, userChange{
+			verb:   "enabled",
+			needed: func(u api.User) bool { return u.DisabledAt != nil },
+			apply: func(ctx context.Context, socket client.Admin, domain, id string) error {
+				_, err := socket.EnableUser(ctx, domain, id)
+				return err
+			},
+		})
+	}
 	var u api.User
 	err := c.ask(s, &c.operator, func(socket client.Admin, domain, user string) (err error) {
 		u, err = socket.EnableUser(ctx, domain, user)
