@@ -37,6 +37,7 @@ type Feed struct {
 
 	minSweep, most int // the two constants
 	swept          time.Time
+	lost           int64 // when the last token has expired that an event ends which was not kept
 }
 
 // An endedSet holds the revocations whose hashes have one key. An issuer changes the key when it replaces its secrets: then there are
@@ -120,6 +121,9 @@ func (f *Feed) take(key feed.Key, e feed.Event) {
 		f.sweeps = 2 * f.count()
 		if f.count() >= f.most {
 			f.starts++ // one that is not kept may end any token: see full
+			if f.lost = max(f.lost, e.Expires); e.Expires == 0 {
+				f.lost = math.MaxInt64
+			}
 			return
 		}
 	}
@@ -173,6 +177,9 @@ func (f *Feed) sweep() {
 	}
 	clear(f.ended[len(kept):])
 	f.ended = kept
+	if f.lost < now {
+		f.lost = 0
+	}
 }
 
 // state returns the numbers of the newest event and of the last fresh start.
@@ -182,11 +189,11 @@ func (f *Feed) state() (news, starts uint64) {
 	return f.news, f.starts
 }
 
-// full reports whether there are more revocations than can be kept, so that those of a token may be missing. It looks for expired ones
-// every few seconds.
+// full reports whether there are, or were, more revocations than can be kept, so that those of a token may be missing. It looks for
+// expired ones every few seconds.
 func (f *Feed) full() bool {
 	f.mu.RLock()
-	full := f.count() >= f.most
+	full := f.count() >= f.most || f.lost != 0
 	f.mu.RUnlock()
 	if !full {
 		return false
@@ -196,7 +203,7 @@ func (f *Feed) full() bool {
 	if now := f.now(); now.Sub(f.swept) >= sweepEvery || now.Before(f.swept) {
 		f.sweep()
 	}
-	return f.count() >= f.most
+	return f.count() >= f.most || f.lost != 0
 }
 
 // ends reports whether a revocation ends the token with these claims.

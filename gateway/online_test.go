@@ -425,6 +425,24 @@ func TestFeedFull(t *testing.T) {
 	}
 }
 
+// TestFeedLost holds that revocations which could not be kept count until the last token that they end has expired: the feed is an outage,
+// also when there is room again.
+func TestFeedLost(t *testing.T) {
+	w := newProviders(t)
+	f, heard, _ := w.follow(t, w.a)
+	f.SetBounds(1, 2)
+	for i, life := range []time.Duration{time.Minute, time.Minute, 8 * time.Minute, 2 * time.Minute} {
+		w.a.news <- event(feed.Token, fmt.Sprint("j", i), fmt.Sprintf(`,"exp":%d`, w.clock.now().Add(life).Unix()))
+		<-heard
+	}
+	lost := w.a.issue(t, w.alice, func(s *claims.Set) { s.JTI = "j2" }) // its revocation did not fit
+	want(t, w.ask(t, w.alice, lost, nil), gateway.ReasonNoFeed)
+	w.clock.advance(3 * time.Minute)
+	want(t, w.ask(t, w.alice, lost, nil), gateway.ReasonNoFeed)
+	w.clock.advance(7 * time.Minute)
+	want(t, w.ask(t, w.alice, w.a.issue(t, w.alice), nil), gateway.ReasonAllowed)
+}
+
 // TestFeedFresh holds that a token need not be asked about again while the feed is followed, and that it is asked about after a fresh
 // start, and when the issuer falls silent.
 func TestFeedFresh(t *testing.T) {
