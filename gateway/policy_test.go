@@ -164,3 +164,22 @@ func TestContradictions(t *testing.T) {
 		}
 	}
 }
+
+// TestActorWithoutName holds that a token with `act` is one of a bot, however the claim names it.
+func TestActorWithoutName(t *testing.T) {
+	w := newWorld(t)
+	named := func(a claims.Actor) string {
+		return w.a.issue(t, w.alice, func(s *claims.Set) { s.Actor = &a })
+	}
+	bots := policy(t, gateway.PolicyConfig{Bots: true})
+	want(t, w.ask(t, w.alice, named(claims.Actor{ClientID: "bot"}), nil), gateway.ReasonBot)
+	d := w.ask(t, w.alice, named(claims.Actor{ClientID: "bot"}), bots)
+	want(t, d, gateway.ReasonAllowed)
+	if d.Identity == nil || d.Identity.Actor != "bot" {
+		t.Errorf("Identity = %+v, want the actor bot", d.Identity)
+	}
+	for _, a := range []claims.Actor{{}, {SID: "s1"}, {Actor: &claims.Actor{Subject: "bot"}}} {
+		want(t, w.ask(t, w.alice, named(a), nil), gateway.ReasonBadClaims)
+		want(t, w.ask(t, w.alice, named(a), bots), gateway.ReasonBadClaims)
+	}
+}

@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"errors"
@@ -160,8 +161,10 @@ func (v *Verifier) checkClaims(u *unverified) (*token, *refusal) {
 	if !id.Service {
 		id.User = set.Subject
 	}
-	if set.Actor != nil {
-		id.Actor = set.Actor.Subject
+	if set.Actor != nil { // one without a name would pass for nobody
+		if id.Actor = cmp.Or(set.Actor.Subject, set.Actor.ClientID); id.Actor == "" {
+			return nil, refuseFor(ReasonBadClaims, "act: sub is missing")
+		}
 	}
 	t := &token{identity: id, speaker: speaker, kid: u.jws.Header.Kid, from: set.IssuedAt}
 	if set.NotBefore.After(t.from) {
