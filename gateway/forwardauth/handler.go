@@ -76,18 +76,19 @@ func (h *Handler) Decide(ctx context.Context, target Target, header http.Header,
 	return a
 }
 
-// identify signs the identity of an allowed request. If that is not possible, the request is not allowed.
+// identify signs the identity of an allowed request. If that is not possible, the request is not allowed: it passes only if its route
+// watches.
 func (h *Handler) identify(a *Answer, id *gateway.Identity) {
-	d := &a.Decision
+	d, shadow := &a.Decision, a.Route.Policy.Config().Shadow
 	if !fitsHeaders(id) {
-		d.Outcome, d.Reason, d.Code, d.Identity = gateway.Forbidden, ReasonIdentity, "access_denied", nil
+		d.Outcome, d.Reason, d.Code, d.Identity, d.Shadowed = gateway.Forbidden, ReasonIdentity, "access_denied", nil, shadow
 		d.Explanation = "The token has a name with characters that cannot be passed on."
 		return
 	}
 	token, err := h.cfg.Signer.Sign(id, a.Route.Upstream, a.Target)
 	if err != nil {
-		d.Outcome, d.Reason, d.Code, d.Identity, d.Err = gateway.Unknown, ReasonNoIdentity, "temporarily_unavailable", nil, err
-		d.Explanation, d.RetryAfter = "The identity of the caller cannot be signed now.", time.Second
+		d.Outcome, d.Reason, d.Code, d.Identity, d.Shadowed = gateway.Unknown, ReasonNoIdentity, "temporarily_unavailable", nil, shadow
+		d.Explanation, d.RetryAfter, d.Err = "The identity of the caller cannot be signed now.", time.Second, err
 		return
 	}
 	a.Identity = token

@@ -111,6 +111,22 @@ func TestHandlerShadow(t *testing.T) {
 	}
 }
 
+// A route that watches also lets those pass whose names cannot be written into headers, and names nobody then.
+func TestHandlerShadowUnsafeName(t *testing.T) {
+	w := newWorld(t, forwardauth.Nginx, forwardauth.Route{Path: "/", Upstream: "chat", Policy: policy(t, gateway.PolicyConfig{Shadow: true})})
+	q := question(forwardauth.Nginx, "GET", "https", "chat.a.example", "/")
+	w.sign(t, q, w.token(t, map[string]any{"client_id": "app\r\nX-IM-User: mallory"}), "GET", chat+"/")
+	resp := w.ask(q)
+	if resp.StatusCode != http.StatusOK || resp.Header.Get("X-IM-Reason") != "bad_identity" {
+		t.Errorf("the answer is %d %v, want 200 with the reason bad_identity", resp.StatusCode, resp.Header)
+	}
+	for _, name := range identityHeaders {
+		if values := resp.Header[name]; len(values) != 1 || values[0] != "" {
+			t.Errorf("%s is %q, want one empty value", name, values)
+		}
+	}
+}
+
 func TestRoutes(t *testing.T) {
 	p := policy(t, gateway.PolicyConfig{})
 	w := newWorld(t, forwardauth.Nginx,
