@@ -74,6 +74,10 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // Forward passes a request on if the answer of the handler about it allows that, or else answers with the refusal.
 func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, a *Answer) {
+	if r.Body != nil && r.Body != http.NoBody {
+		// The server reads the rest of a body before it answers. A client that is refused must not keep it waiting for ever.
+		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(p.cfg.AnswerTime)) // not supported: it has a deadline of its own
+	}
 	if !a.Decision.Passes() {
 		a.Write(w)
 		return
@@ -92,7 +96,10 @@ func (p *Proxy) Forward(w http.ResponseWriter, r *http.Request, a *Answer) {
 		r.Body = &slowBody{http.MaxBytesReader(w, r.Body, p.cfg.MaxBody), http.NewResponseController(w), p.cfg.AnswerTime}
 	}
 	(&httputil.ReverseProxy{
-		Rewrite:        func(pr *httputil.ProxyRequest) { p.rewrite(pr.Out, a) },
+		Rewrite: func(pr *httputil.ProxyRequest) {
+			pr.Out.URL.RawQuery = pr.In.URL.RawQuery // as the client sent it: nothing was decided by it
+			p.rewrite(pr.Out, a)
+		},
 		ModifyResponse: a.modifyResponse,
 		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { p.fail(w, r, a, err) },
 		ErrorLog:       p.cfg.ErrorLog,

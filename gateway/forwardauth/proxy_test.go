@@ -214,6 +214,42 @@ func TestProxyLimitsBodies(t *testing.T) {
 	}
 }
 
+// A client without a token cannot hold a connection by a body that it announces and never sends.
+func TestProxyRefusesUnsentBody(t *testing.T) {
+	_, at := newProxy(t, "http://127.0.0.1:1", func(cfg *forwardauth.ProxyConfig) { cfg.AnswerTime = 50 * time.Millisecond })
+	conn, err := net.Dial("tcp", at.Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(20 * time.Second)); err != nil { // else the test waits for ever
+		t.Fatal(err)
+	}
+	fmt.Fprint(conn, "POST / HTTP/1.1\r\nHost: chat.a.example\r\nContent-Length: 100\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal("the refusal waits for the body: ", err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusUnauthorized {
+		t.Errorf("the answer is %d, want 401", resp.StatusCode)
+	}
+}
+
+// The service gets the query as the client sent it.
+func TestProxyKeepsQuery(t *testing.T) {
+	s := newService(t, nil)
+	w, at := newProxy(t, s.URL, nil)
+	for _, query := range []string{"a=1;b=2", "a=%zz&b", "b=2&a=1&&"} {
+		if resp, body := do(t, w.request(t, at, "GET", "/rooms?"+query, nil)); resp.StatusCode != http.StatusOK {
+			t.Fatalf("%s: the answer is %d %s", query, resp.StatusCode, body)
+		}
+		if got := (<-s.reached).RequestURI; got != "/rooms?"+query {
+			t.Errorf("the service gets %s, want /rooms?%s", got, query)
+		}
+	}
+}
+
 // What goes wrong with the service is not blamed on the client.
 func TestProxyFailures(t *testing.T) {
 	release := make(chan struct{})

@@ -30,7 +30,7 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{id: rand.Text()[:16], start: time.Now()}
 	h := w.Header()
 	h.Set(headerID, c.id)
-	read := r.Method == http.MethodGet || r.Method == http.MethodHead
+	read := (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.ContentLength == 0 // a body might come slowly
 	switch {
 	case r.URL.Path == JWKSPath && read:
 		h.Set("Content-Type", "application/jwk-set+json")
