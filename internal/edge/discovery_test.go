@@ -14,6 +14,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -25,7 +26,8 @@ import (
 )
 
 // abroad serves the domains guest.example and refused.example and their issuer, id.guest.example, and returns the settings to reach them.
-func abroad(t *testing.T, key *ecdsa.PrivateKey) string {
+// The metadata of the issuer has these members besides.
+func abroad(t *testing.T, key *ecdsa.PrivateKey, members ...string) string {
 	t.Helper()
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), DNSNames: []string{"guest.example", "id.guest.example", "refused.example"}, IsCA: true,
@@ -46,7 +48,7 @@ func abroad(t *testing.T, key *ecdsa.PrivateKey) string {
 			fmt.Fprintf(w, `{"domain":%q,"issuers":["https://id.guest.example"]}`, r.Host)
 		case "/.well-known/oauth-authorization-server":
 			fmt.Fprint(w, `{"issuer":"https://id.guest.example","jwks_uri":"https://id.guest.example/jwks",`+
-				`"im_domains_supported":["guest.example","refused.example"]}`)
+				`"im_domains_supported":["guest.example","refused.example"]`+strings.Join(members, "")+"}")
 		case "/jwks":
 			fmt.Fprintf(w, `{"keys":[%s,"kid":"k","alg":"ES256"}]}`, strings.TrimSuffix(string(jwk), "}"))
 		default:
@@ -61,7 +63,7 @@ func abroad(t *testing.T, key *ecdsa.PrivateKey) string {
 		t.Fatal(err)
 	}
 	at := s.Listener.Addr().String()
-	return fmt.Sprintf("{ca_file: %s, dev_hosts: {guest.example: %q, id.guest.example: %q, refused.example: %q}}", ca, at, at, at)
+	return fmt.Sprintf("{allow_networks: [127.0.0.0/8], ca_file: %s, dev_hosts: {guest.example: %q, id.guest.example: %q, refused.example: %q}}", ca, at, at, at)
 }
 
 // TestOpenDiscovery admits a domain that is not listed only if the settings say so.
@@ -99,27 +101,89 @@ routes: [{path: /, upstream: chat}]
 				t.Fatal(err)
 			}
 			t.Cleanup(func() { _ = i.Close() })
-			now := time.Now().Truncate(time.Second)
-			set := claims.Set{
-				Issuer: "https://id.guest.example", Subject: "im:abc@" + v.domain + ";id-type=user", Audience: []string{"im:example.com"},
-				ClientID: "app", Scope: "im:handle im:device", Handle: "im:%40bob@" + v.domain, Device: "im:abc/1@" + v.domain,
-				JTI: rand.Text(), IssuedAt: now, Expires: now.Add(5 * time.Minute), JKT: signer.JKT(),
-			}
-			token, err := jose.Sign(key, jose.ES256, []byte(`{"typ":"at+jwt","alg":"ES256","kid":"k"}`), set.AppendJSON(nil))
-			if err != nil {
-				t.Fatal(err)
-			}
-			const url = "https://chat.example.com/rooms"
-			proof, err := signer.Proof(dpop.ProofParams{Method: http.MethodGet, URL: url, AccessToken: token, Nonce: "any", IssuedAt: now})
-			if err != nil {
-				t.Fatal(err)
-			}
-			got := i.Check(t.Context(), edge.Check{
-				Method: http.MethodGet, URL: url, Authorization: []string{"DPoP " + token}, DPoP: []string{proof},
-			})
+			got := check(t, i, key, signer, v.domain)
 			if got.Outcome != v.outcome {
 				t.Errorf("Check = %+v, want %s", got, v.outcome)
 			}
 		})
+	}
+}
+
+// check decides about a request of Bob of a domain.
+func check(t *testing.T, i *edge.Instance, key *ecdsa.PrivateKey, signer *dpop.Signer, domain string) edge.Checked {
+	t.Helper()
+	now := time.Now().Truncate(time.Second)
+	set := claims.Set{
+		Issuer: "https://id.guest.example", Subject: "im:abc@" + domain + ";id-type=user", Audience: []string{"im:example.com"},
+		ClientID: "app", Scope: "im:handle im:device", Handle: "im:%40bob@" + domain, Device: "im:abc/1@" + domain,
+		JTI: rand.Text(), IssuedAt: now, Expires: now.Add(5 * time.Minute), JKT: signer.JKT(),
+	}
+	token, err := jose.Sign(key, jose.ES256, []byte(`{"typ":"at+jwt","alg":"ES256","kid":"k"}`), set.AppendJSON(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const url = "https://chat.example.com/rooms"
+	proof, err := signer.Proof(dpop.ProofParams{Method: http.MethodGet, URL: url, AccessToken: token, Nonce: "any", IssuedAt: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return i.Check(t.Context(), edge.Check{
+		Method: http.MethodGet, URL: url, Authorization: []string{"DPoP " + token}, DPoP: []string{proof},
+	})
+}
+
+// TestDiscoveredIssuerIsForeign holds that the issuer of a domain cannot make the gateway send requests to networks that only the issuers
+// in the settings may be in.
+func TestDiscoveredIssuerIsForeign(t *testing.T) {
+	var asked atomic.Int32
+	inside := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked.Add(1) }))
+	t.Cleanup(inside.Close)
+	var own string
+	home := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "application/json")
+		if r.URL.Path == "/token" {
+			fmt.Fprint(w, `{"access_token":"token","token_type":"DPoP","expires_in":300}`)
+			return
+		}
+		fmt.Fprintf(w, `{"issuer":%q,"token_endpoint":"%s/token"}`, own, own)
+	}))
+	t.Cleanup(home.Close)
+	own = home.URL
+	key, device := newKey(t), newKey(t)
+	outbound := abroad(t, key, `,"introspection_endpoint":"`+inside.URL+`/introspect"`)
+	signer, err := dpop.NewSigner(device, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	if err := os.WriteFile(filepath.Join(folder, "secret"), []byte("secret of the gateway, of 32 bytes or more"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, issuer := range []string{"", `, issuer: "https://id.guest.example"`} {
+		cfg, err := config.ParseGateway(filepath.Join(folder, "gateway.yaml"), fmt.Appendf(nil, `
+development: true
+outbound: %s
+public_origins: [https://chat.example.com]
+audience: ["im:example.com"]
+proxy: nginx
+trusted_proxies: [127.0.0.1/32]
+home: {issuer: %q, client_id: gateway, secret_file: secret}
+peers: [{domain: example.com, issuer: %q}, {domain: guest.example%s}]
+routes: [{path: /, upstream: chat, mode: introspect}]
+`, outbound, own, own, issuer), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := edge.Open(context.Background(), cfg, edge.Options{CheckOnly: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = i.Close() })
+		if got := check(t, i, key, signer, "guest.example"); got.Outcome != "unknown" {
+			t.Errorf("Check = %+v, want unknown", got)
+		}
+		if n := asked.Load(); n > 0 {
+			t.Errorf("the peer {domain: guest.example%s} had the gateway ask a server inside %d times", issuer, n)
+		}
 	}
 }

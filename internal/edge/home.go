@@ -31,6 +31,7 @@ type home struct {
 	signer      *dpop.Signer             // the key that the gateway's own tokens are bound to
 	plain       *http.Client             // without proofs
 	proven      *http.Client             // with proofs by signer
+	asking      *http.Client             // for the issuers of others
 	now         func() time.Time
 	feed        *gateway.Feed // nil if it is not followed
 
@@ -39,7 +40,7 @@ type home struct {
 }
 
 // openHome makes the client of the settings. It keeps the one before, with its tokens and its feed, if nothing about it has changed.
-func (i *Instance) openHome(s, before *state, plain *http.Client) error {
+func (i *Instance) openHome(s, before *state, plain, foreign *http.Client) error {
 	cfg := s.cfg.Home
 	if cfg.Issuer == "" {
 		return nil
@@ -67,6 +68,11 @@ func (i *Instance) openHome(s, before *state, plain *http.Client) error {
 	}
 	h.proven = &http.Client{
 		Transport: &dpop.Transport{Signer: signer, Base: plain.Transport, Now: i.now},
+		Timeout:   plain.Timeout, CheckRedirect: plain.CheckRedirect,
+	}
+	origins := func() map[string]bool { return issuerOrigins(i.state.Load().cfg) } // the peers change, and the home stays
+	h.asking = &http.Client{
+		Transport: byOrigin{origins: origins, listed: plain.Transport, foreign: foreign.Transport},
 		Timeout:   plain.Timeout, CheckRedirect: plain.CheckRedirect,
 	}
 	if cfg.Key != nil {
@@ -143,7 +149,7 @@ func (h *home) newAsker(issuer string) (*introspect.Client, error) {
 	}
 	switch {
 	case issuer != h.cfg.Issuer:
-		cfg.Token, cfg.Signer = h.token(issuer, "introspect"), h.signer
+		cfg.HTTP, cfg.Token, cfg.Signer = h.asking, h.token(issuer, "introspect"), h.signer
 	case h.cfg.Key != nil:
 		cfg.ClientID = h.cfg.ClientID
 		cfg.Assertion = func(context.Context) (string, error) {

@@ -80,7 +80,7 @@ func (i *Instance) newState(cfg *config.Gateway, before *state) (*state, error) 
 	if err := i.openTrust(s, before, client, foreign); err != nil {
 		return nil, err
 	}
-	if err := i.openHome(s, before, client); err != nil {
+	if err := i.openHome(s, before, client, foreign); err != nil {
 		return nil, err
 	}
 	if err := i.openSigner(s, before); err != nil {
