@@ -178,6 +178,8 @@ func TestActorWithoutName(t *testing.T) {
 	if d.Identity == nil || d.Identity.Actor != "bot" {
 		t.Errorf("Identity = %+v, want the actor bot", d.Identity)
 	}
+	outer := w.a.issue(t, w.alice, enclosed(t, nested.MemberOf, w.member(t)), func(s *claims.Set) { s.Actor = &claims.Actor{ClientID: "bot"} })
+	want(t, w.ask(t, w.alice, outer, policy(t, gateway.PolicyConfig{Relations: []nested.Relation{nested.MemberOf}})), gateway.ReasonBot)
 	for _, a := range []claims.Actor{{}, {SID: "s1"}, {Actor: &claims.Actor{Subject: "bot"}}} {
 		want(t, w.ask(t, w.alice, named(a), nil), gateway.ReasonBadClaims)
 		want(t, w.ask(t, w.alice, named(a), bots), gateway.ReasonBadClaims)

@@ -262,7 +262,7 @@ func (v *Verifier) open(ctx context.Context, t *token, text string) *refusal {
 		id.AuthTime = *least.AuthTime
 	}
 	if tree.Actor != nil {
-		id.Actor = tree.Actor.URI
+		id.Actor = cmp.Or(tree.Actor.URI, id.Actor) // an `act` may name a client alone
 	}
 	for _, l := range tree.Layers()[1:] {
 		var status *claims.Status
