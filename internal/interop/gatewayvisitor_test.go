@@ -232,13 +232,14 @@ func (v *visitor) isSeen(t *testing.T, s *guarded, seen echo, claims map[string]
 		t.Errorf("the identity is %+v (%s), want that of %s", seen.Identity, seen.Refused, text("device"))
 	}
 	for name := range seen.Header {
+		if strings.Contains(name, "_") {
+			t.Errorf("the service saw %s: %q", name, seen.Header[name])
+		}
 		switch lower := strings.ReplaceAll(strings.ToLower(name), "_", "-"); lower {
 		case "x-im-user", "x-im-handle", "x-im-device", "x-im-domain", "x-im-issuer", "x-im-scope", "x-im-identity":
-			if strings.Contains(name, "_") {
-				t.Errorf("the service saw %s: %q", name, seen.Header[name])
-			}
 		case "authorization", "dpop", "forwarded", "x-forwarded-uri", "x-forwarded-method", "x-forwarded-prefix", "x-original-method", "x-original-uri",
-			"x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override":
+			"x-original-url", "x-original-host", "x-rewrite-url", "x-http-method", "x-http-method-override", "x-method-override", "x-real-ip", "x-client-ip",
+			"x-cluster-client-ip", "true-client-ip", "client-ip", "proxy", "x-host":
 			t.Errorf("the service saw %s: %q", name, seen.Header[name])
 		}
 	}
@@ -255,7 +256,9 @@ func (v *visitor) spoofs(t *testing.T, f *federation, s *guarded) {
 	}
 	m.lines = append(m.lines, "X-Forwarded-For: 203.0.113.9", "X-Forwarded-For: 203.0.113.10", "X-Forwarded-Host: files.a.example", "X-Forwarded-Proto: http",
 		"X-Forwarded-Uri: /own", "X-Forwarded-Method: DELETE", "X-Forwarded-Prefix: /own", "X-Original-URI: /own", "X-Original-URL: /own", "X-Original-Method: DELETE",
-		"X-Rewrite-URL: /own", "X-HTTP-Method: DELETE", "X-HTTP-Method-Override: DELETE", "X-Method-Override: DELETE", "Forwarded: for=203.0.113.9;host=files.a.example")
+		"X-Rewrite-URL: /own", "X-HTTP-Method: DELETE", "X-HTTP-Method-Override: DELETE", "X-Method-Override: DELETE", "Forwarded: for=203.0.113.9;host=files.a.example",
+		"X_Forwarded_For: 203.0.113.9", "X-Real-IP: 203.0.113.9", "X-Client-IP: 203.0.113.9", "X-Cluster-Client-IP: 203.0.113.9", "True-Client-IP: 203.0.113.9",
+		"Client-IP: 203.0.113.9", "Proxy: http://203.0.113.9", "X-Host: files.a.example", "X-Original-Host: files.a.example")
 	got := f.send(t, s, m)
 	if got.status != http.StatusOK {
 		t.Fatalf("status = %d, want 200\n%s", got.status, got.body)
