@@ -39,6 +39,9 @@ func (s *Server) backchannelLogout(c echo.Context) error {
 	if bad := (*login.Rejected)(nil); errors.As(err, &bad) {
 		return invalid(errtext.Clean("The logout token is not valid: " + bad.Err.Error() + "."))
 	} else if err != nil {
+		// Anybody can send a token by a key that the provider may have published a moment ago, and have its signature verified. So this
+		// counts as a failure of the address, too.
+		s.Limits.failed(s.source(c))
 		return err
 	}
 	ended, err := s.Accounts.Logout(ctx, account.Logout{

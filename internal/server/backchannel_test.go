@@ -253,6 +253,23 @@ func TestBackchannelLogoutProviderDown(t *testing.T) {
 	s.wantEnded(t, d, held)
 }
 
+// TestBackchannelLogoutLimited holds that an address cannot have signatures verified without a limit, whatever becomes of its tokens,
+// while good ones are not counted.
+func TestBackchannelLogoutLimited(t *testing.T) {
+	s := start(t, limits("5/10m", "off", "off"))
+	for range 8 {
+		wantStatus(t, s.logOut(t, "dev", s.logoutToken(object{"sub": "nobody"})), http.StatusOK)
+	}
+	header := object{"alg": "ES256", "typ": "logout+jwt", "kid": "unknown"}
+	for range 5 {
+		a := s.logOut(t, "dev", sign(newKey(t), header, s.logoutClaims(nil)))
+		if a.status != http.StatusBadRequest {
+			wantError(t, a, http.StatusServiceUnavailable, "temporarily_unavailable")
+		}
+	}
+	wantError(t, s.logOut(t, "dev", sign(newKey(t), header, s.logoutClaims(nil))), http.StatusTooManyRequests, "temporarily_unavailable")
+}
+
 // loggedOutAtProvider is a logout at the provider, of which the issuer learns at its back-channel.
 func loggedOutAtProvider(t *testing.T, s *site) []step {
 	subject := "leaves " + t.Name()
