@@ -40,8 +40,11 @@ func (p *Provider) Logout(ctx context.Context, raw string) (Logout, error) {
 	if err != nil {
 		return Logout{}, &Rejected{Part: "logout_token", Err: err}
 	}
-	// §2.4: the type is optional, but if the provider names one, a token of another type is no logout token (RFC 8725 §3.11).
-	if typ := strings.ToLower(jws.Header.Typ); typ != "" && strings.TrimPrefix(typ, "application/") != "logout+jwt" {
+	// §2.4: the type is optional, and "JWT" says no more than its absence (RFC 7519 §5.1); many providers send it. A token of another
+	// type is no logout token (RFC 8725 §3.11). `events` tells the others from ID tokens.
+	switch strings.TrimPrefix(strings.ToLower(jws.Header.Typ), "application/") {
+	case "", "jwt", "logout+jwt":
+	default:
 		return Logout{}, rejected("logout_token", "typ is not logout+jwt")
 	}
 	// Before the signature, because this fetches no keys for a token that cannot be good.
