@@ -256,6 +256,36 @@ func TestForget(t *testing.T) {
 	wantSpeaks(t, listed, after, "a.example", trust.ErrUntrusted)
 }
 
+// A domain names another issuer while the first one, which is slow, is asked whether it names the domain. Its yes pins nobody else.
+func TestSlowIssuerPinsNoOther(t *testing.T) {
+	w := newWorld(t)
+	slow, other, third := w.issuer("id.example", "a.example"), w.issuer("new.example"), w.issuer("other.example", "a.example")
+	w.domain("a.example", slow)
+	asked, answer := make(chan struct{}), make(chan struct{})
+	quick := w.hosts["id.example"]
+	var once sync.Once
+	w.host("id.example", func(rw http.ResponseWriter, r *http.Request) {
+		once.Do(func() { close(asked) })
+		<-answer
+		quick(rw, r)
+	})
+	table := w.table(t, trust.Config{Peers: discovered})
+	spoke := make(chan error, 1)
+	go func() { spoke <- table.Speaks(t.Context(), slow, "a.example") }()
+	<-asked
+	w.domain("a.example", other)
+	w.add(trust.DefaultFresh)
+	wantSpeaks(t, table, other, "a.example", trust.ErrForeignDomain) // it does not name the domain
+	close(answer)
+	if err := <-spoke; err != nil { // it was named when it was asked
+		t.Errorf("Speaks = %v", err)
+	}
+	wantKey(t, table, slow, trust.ErrUntrusted)
+	w.domain("a.example", third)
+	w.add(trust.DefaultFresh)
+	wantSpeaks(t, table, third, "a.example", nil)
+}
+
 // An outage is no withdrawal. Of a domain, the pin is believed for Pinned; of an issuer, its keys for Stale.
 func TestDiscoveryOutage(t *testing.T) {
 	w := newWorld(t)

@@ -136,7 +136,8 @@ func (d *discovery) confirm(issuer string, e *domain) {
 	}
 	d.mu.Lock()
 	first := false
-	if l := d.issuers[issuer]; l != nil && d.domains[e.name] == e {
+	// The domain may have been forgotten meanwhile, or name another issuer.
+	if l := d.issuers[issuer]; l != nil && d.domains[e.name] == e && slices.Contains(e.pin.believed(), issuer) {
 		l.confirmed[e.name] = true
 		first = !e.pin.Established
 		e.pin.Established = true
