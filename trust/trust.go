@@ -347,7 +347,8 @@ func (t *Table) discovers(domain string) bool {
 }
 
 // Domains returns the domains that an issuer may speak for, in canonical form, to compare with those of its tokens. Of the domains
-// whose issuers are discovered it has those that were asked about. The error is [ErrUntrusted] or [ErrSuspended].
+// whose issuers are discovered it has those that were found when they were last asked about: only [Table.Speaks] tells whether a domain
+// was withdrawn since. The error is [ErrUntrusted] or [ErrSuspended].
 func (t *Table) Domains(issuer string) ([]string, error) {
 	found, err := t.discovery.domainsOf(issuer)
 	known := t.issuers[issuer]

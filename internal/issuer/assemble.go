@@ -51,7 +51,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err := i.openStatuses(ctx); err != nil {
 		return err
 	}
-	if i.trusted, err = newAuthority(cfg, i.ring, i.log); err != nil {
+	if i.trusted, err = newAuthority(cfg, i.ring, i.now, i.log); err != nil {
 		return err
 	}
 	i.limits = server.NewLimits(rates(cfg), i.now)

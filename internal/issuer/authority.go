@@ -49,8 +49,8 @@ var (
 	_ oauth.Peers           = (*authority)(nil)
 )
 
-func newAuthority(cfg *config.Config, ring *keys.Ring, log *slog.Logger) (*authority, error) {
-	peers, err := newPeers(cfg, nil, log)
+func newAuthority(cfg *config.Config, ring *keys.Ring, now func() time.Time, log *slog.Logger) (*authority, error) {
+	peers, err := newPeers(cfg, nil, now, log)
 	if err != nil {
 		return nil, err
 	}
@@ -92,7 +92,7 @@ func (a *authority) Speaks(ctx context.Context, issuer, domain string) error {
 	return a.peers.Load().Speaks(ctx, issuer, domain)
 }
 
-// Domains returns the domains that a peer may speak for.
+// Domains returns the domains that a peer may speak for, as far as that is known: see [trust.Table.Domains].
 func (a *authority) Domains(issuer string) ([]string, error) { return a.peers.Load().Domains(issuer) }
 
 // Release returns what callers from a peer are told.
@@ -161,7 +161,7 @@ func (a *authority) Take(issuer, domain, client string) (time.Duration, error) {
 
 // newPeers returns the peers of the settings. Their keys are fetched under the rules for outbound requests. If the issuers are those of
 // before, the keys that were fetched from them are kept. Nil stands for none before.
-func newPeers(cfg *config.Config, before *peers, log *slog.Logger) (*peers, error) {
+func newPeers(cfg *config.Config, before *peers, now func() time.Time, log *slog.Logger) (*peers, error) {
 	policy, err := cfg.FetchPolicy()
 	if err != nil {
 		return nil, err
@@ -186,7 +186,7 @@ func newPeers(cfg *config.Config, before *peers, log *slog.Logger) (*peers, erro
 	}
 	table := trust.Config{
 		Peers: p.listed, Client: client, ForeignClient: foreign, Ahead: time.Minute, PinFile: filepath.Join(cfg.Data, pinsName),
-		Development: cfg.Development, Log: log,
+		Development: cfg.Development, Now: now, Log: log,
 	}
 	if before != nil {
 		table.Previous = before.Table

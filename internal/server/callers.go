@@ -82,14 +82,18 @@ func (s *Server) caller(
 	if holder.Service() {
 		by.issuer = holder.Issuer
 	}
-	by.Caller, err = s.callerFrom(holder)
+	by.Caller, err = s.callerFrom(c.Request().Context(), holder)
 	return by, params, err
 }
 
 // Peers are the issuers of other domains that this issuer trusts.
 type Peers interface {
-	// Domains returns the domains that an issuer may speak for. The error says that it may speak for none.
+	// Domains returns the domains that an issuer was found to speak for. The error says that there are none. [Peers.Speaks] tells
+	// whether it still does.
 	Domains(issuer string) ([]string, error)
+	// Speaks returns nil if an issuer may speak for a domain. The error wraps [claims.ErrIssuer] or [claims.ErrDomain] if it may not.
+	// Any other error means that this cannot be known now.
+	Speaks(ctx context.Context, issuer, domain string) error
 	// Release returns what callers from an issuer that speaks for a domain are told; nil is everything. It returns false if the issuer
 	// is not listed for the domain.
 	Release(issuer, domain string) (*introspect.Release, bool)
@@ -170,17 +174,16 @@ func (s *Server) callerWith(holder claims.Set, by *tokenCaller) error {
 
 // callerFrom returns what the holder of an access token of a peer may see: tokens for the domain of the user, or for a service those
 // for the domains of its issuer. Nothing that is registered here is theirs, whatever their client is called.
-func (s *Server) callerFrom(holder claims.Set) (introspect.Caller, error) {
+func (s *Server) callerFrom(ctx context.Context, holder claims.Set) (introspect.Caller, error) {
 	caller := introspect.Caller{
 		Name: holder.Issuer + " " + holder.Subject, Owner: holder.Issuer, // which can make any number of users
 		Scopes: strings.Fields(holder.Scope),
 	}
 	if holder.Service() {
-		domains, err := s.Peers.Domains(holder.Issuer)
-		if err != nil { // it lost them a moment ago
-			return introspect.Caller{}, clients.ErrRemoved
+		var err error
+		if caller.Domains, err = s.domainsOf(ctx, holder.Issuer); err != nil {
+			return introspect.Caller{}, err
 		}
-		caller.Domains = domains
 	} else {
 		id, err := holder.Identity()
 		if err != nil {
@@ -197,4 +200,26 @@ func (s *Server) callerFrom(holder claims.Set) (introspect.Caller, error) {
 	}
 	caller.Release = introspect.Narrowest(releases...)
 	return caller, nil
+}
+
+// domainsOf returns the domains of a peer. Each is asked about: its token is good while it speaks for one of them, and another may have
+// been withdrawn.
+func (s *Server) domainsOf(ctx context.Context, issuer string) ([]string, error) {
+	found, err := s.Peers.Domains(issuer)
+	if err != nil { // it lost them a moment ago
+		return nil, clients.ErrRemoved
+	}
+	var domains []string
+	for _, domain := range found {
+		switch err := s.Peers.Speaks(ctx, issuer, domain); {
+		case err == nil:
+			domains = append(domains, domain)
+		case !errors.Is(err, claims.ErrIssuer) && !errors.Is(err, claims.ErrDomain):
+			return nil, err
+		}
+	}
+	if domains == nil {
+		return nil, clients.ErrRemoved
+	}
+	return domains, nil
 }

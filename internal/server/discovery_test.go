@@ -128,6 +128,39 @@ func newFront(t *testing.T, far *site) *front {
 	return f
 }
 
+// TestWithdrawnDomainOfService has an issuer with two domains, of which one withdraws. Its clients are not told any longer about tokens that
+// are for that one.
+func TestWithdrawnDomainOfService(t *testing.T) {
+	t.Parallel()
+	far := startBeside(t, map[string]string{"file": "abroad", "resources": "[]", "origin": "https://id.abroad.example"})
+	web := newFront(t, far)
+	home := startBeside(t, map[string]string{
+		"resources": `["https://rooms.example.com", "im:abroad.example"]`, "outbound": web.settings,
+		"peers": "peers:\n  - {domain: abroad.example}\n  - {domain: neighbour.example, issuer: \"https://id.abroad.example\"}\n",
+	})
+	far.reload(t, map[string]string{"resources": fmt.Sprintf("[%q]", home.issuer)})
+	code := home.code(t, "alice", url.Values{"resource": {"im:abroad.example"}})
+	alice := wantTokens(t, home.token(t, app, newDevice(t), codeForm(code, nil)))
+	machine, bobs := newDevice(t), newDevice(t)
+	service := far.service(t, peer, machine, url.Values{"resource": {home.issuer}})
+	bob := far.loginFor(t, bobs, "bob", "im:abroad.example", home.issuer)
+	ask := func(d *device, token string) answer {
+		return home.held(t, d, token, http.MethodPost, "/introspect", url.Values{"token": {alice.access}})
+	}
+	if a := ask(bobs, bob.access); a.json["active"] != true {
+		t.Fatalf("answer to a user = %v, want active", a)
+	}
+	if a := ask(machine, service); a.json["active"] != true {
+		t.Fatalf("answer to a service = %v, want active", a)
+	}
+	web.named.Store("https://other.example")
+	home.advance(t, trust.DefaultFresh)
+	if a := ask(machine, service); a.body != "{\"active\":false}\n" {
+		t.Errorf("answer to a service = %v, want {\"active\":false}: its issuer speaks for another domain only", a)
+	}
+	wantRefused(t, ask(bobs, bob.access), http.StatusUnauthorized, "invalid_token")
+}
+
 // TestDiscoveredPeer lists a domain alone. Its users and clients are let in as if its issuer were listed, and a restart forgets nothing.
 func TestDiscoveredPeer(t *testing.T) {
 	t.Parallel()

@@ -111,7 +111,7 @@ func (s *Server) listener(c echo.Context, by tokenCaller) (listener, error) {
 			return dpop.ErrInvalidToken
 		}
 		if holder.Issuer != s.Issuer {
-			return s.stillPeer(ctx, token)
+			return s.stillPeer(ctx, token, by.Domains)
 		}
 		if _, active, err := s.Introspector.Own(ctx, token); err != nil {
 			return err
@@ -123,8 +123,8 @@ func (s *Server) listener(c echo.Context, by tokenCaller) (listener, error) {
 	return l, nil
 }
 
-// stillPeer checks that a token of a peer may still be used.
-func (s *Server) stillPeer(ctx context.Context, token string) error {
+// stillPeer checks that a token of a peer may still be used, for the same domains.
+func (s *Server) stillPeer(ctx context.Context, token string, domains []string) error {
 	holder, good, err := s.Introspector.Peer(ctx, token)
 	if err != nil {
 		return err
@@ -132,7 +132,10 @@ func (s *Server) stillPeer(ctx context.Context, token string) error {
 	if !good {
 		return dpop.ErrInvalidToken
 	}
-	_, err = s.callerFrom(holder) // fails for a peer that was suspended
+	now, err := s.callerFrom(ctx, holder) // fails for a peer that was suspended
+	if err == nil && !slices.Equal(now.Domains, domains) {
+		return errAgain
+	}
 	return err
 }
 
