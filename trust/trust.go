@@ -9,9 +9,10 @@
 // member im_domains_supported of its metadata names the domain. Domains that are not listed are discovered only if [Config.Open]
 // admits them. A configured issuer, or key set, always wins.
 //
-// The first issuers that are found are pinned. A domain that wants another issuer names both for [Config.Overlap]. An issuer that comes
-// instead of the pinned ones is never believed, until an operator lists it or calls [Table.Forget]; the pinned ones are not believed
-// either while the domain does not name them. A domain whose document cannot be read keeps its issuers for [Config.Pinned].
+// The first issuers that are found are pinned. A domain that wants another issuer names both for [Config.Overlap], whenever its document
+// is read in that time. An issuer that comes instead of the pinned ones is never believed, until an operator lists it or calls
+// [Table.Forget]; the pinned ones are not believed either while the domain does not name them. A domain whose document cannot be read
+// keeps its issuers for [Config.Pinned].
 //
 // Call [Table.Speaks] with the domain of a token before [Table.Key]: only a domain leads to an issuer. For the issuers of listed
 // domains, Key finds them by itself.
