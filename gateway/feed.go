@@ -127,21 +127,43 @@ func (f *Feed) take(key feed.Key, e feed.Event) {
 			return
 		}
 	}
-	set := f.setOf(key)
-	hashes := set.events[e.Kind]
+	f.setOf(key).add(e.Kind, e.Hash, ending{e.Expires, e.Gen})
+}
+
+// add notes a revocation. One that is known ends the tokens of both.
+func (set *endedSet) add(kind feed.Kind, hash string, until ending) {
+	hashes := set.events[kind]
 	if hashes == nil {
 		hashes = make(map[string]ending)
-		set.events[e.Kind] = hashes
+		set.events[kind] = hashes
 	}
-	known, ok := hashes[e.Hash]
+	known, ok := hashes[hash]
 	if !ok {
 		set.count++
 	}
-	until := ending{e.Expires, max(e.Gen, known.gen)}
+	until.gen = max(until.gen, known.gen)
 	if ok && (known.expires == 0 || until.expires != 0 && known.expires > until.expires) {
 		until.expires = known.expires
 	}
-	hashes[e.Hash] = until
+	hashes[hash] = until
+}
+
+// Inherit has the feed also know the revocations that another feed of the same issuer knows now: one that it replaces.
+func (f *Feed) Inherit(before *Feed) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	before.mu.RLock() // nobody inherits in the other direction
+	defer before.mu.RUnlock()
+	for _, from := range before.ended {
+		to := f.setOf(from.key)
+		for kind, hashes := range from.events {
+			for hash, until := range hashes {
+				to.add(kind, hash, until)
+			}
+		}
+	}
+	f.lost = max(f.lost, before.lost)
+	f.news++
 }
 
 // setOf returns the set of a key. The caller holds mu.

@@ -443,6 +443,36 @@ func TestFeedLost(t *testing.T) {
 	want(t, w.ask(t, w.alice, w.a.issue(t, w.alice), nil), gateway.ReasonAllowed)
 }
 
+// TestFeedInherits holds that a feed that replaces another one of the issuer knows its revocations, and those that it could not keep.
+func TestFeedInherits(t *testing.T) {
+	w := newProviders(t)
+	first, heard, _ := w.follow(t, w.a)
+	revoke := func(jti string) {
+		w.a.news <- event(feed.Token, jti, fmt.Sprintf(`,"exp":%d`, w.clock.now().Add(5*time.Minute).Unix()))
+		<-heard
+	}
+	revoke("j1")
+	second, err := gateway.Follow(feed.FollowerConfig{
+		Issuer: w.a.URL, Client: w.a.Client(), Now: w.clock.now, Authorize: func(*http.Request) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.online(t, func(c *gateway.Config) { c.Feed = func(string) *gateway.Feed { return second } })
+	revoked := w.a.issue(t, w.alice, func(s *claims.Set) { s.JTI = "j1" })
+	want(t, w.ask(t, w.alice, revoked, nil), gateway.ReasonAllowed) // the feed has no history
+	second.Inherit(first)
+	want(t, w.ask(t, w.alice, revoked, nil), gateway.ReasonRevoked)
+	want(t, w.ask(t, w.alice, w.a.issue(t, w.alice), nil), gateway.ReasonAllowed)
+	if n := second.Len(); n != 1 {
+		t.Errorf("%d revocations are kept, want 1", n)
+	}
+	first.SetBounds(1, 1)
+	revoke("j2")
+	second.Inherit(first)
+	want(t, w.ask(t, w.alice, w.a.issue(t, w.alice), nil), gateway.ReasonNoFeed)
+}
+
 // TestFeedFresh holds that a token need not be asked about again while the feed is followed, and that it is asked about after a fresh
 // start, and when the issuer falls silent.
 func TestFeedFresh(t *testing.T) {

@@ -62,14 +62,16 @@ func TestGatewayRevokedDevice(t *testing.T) {
 	t.Parallel()
 	v := newVictim(t, strings.TrimSuffix(gatewayClient(""), "\n"))
 	v.start(t)
-	g := startGateway(t, gatewaySettings(v.issuer, fmt.Sprintf("home: {issuer: %q, client_id: gateway, secret_file: %q, feed: true}", v.issuer, writeSecret(t, "secret", "s3cret\n")),
+	secret := writeSecret(t, "secret", "s3cret\n")
+	settings := gatewaySettings(v.issuer, fmt.Sprintf("home: {issuer: %q, client_id: gateway, secret_file: %q, feed: true}", v.issuer, secret),
 		`proxy: nginx
 trusted_proxies: [127.0.0.1/32]
 routes:
   - {path: /offline, upstream: chat}
   - {path: /asked, upstream: chat, mode: introspect}
   - {path: /grace, upstream: chat, mode: introspect, outage: grace, max_outage: 1h}
-  - {path: /cache, upstream: chat, mode: introspect, outage: cache, max_outage: 1h}`))
+  - {path: /cache, upstream: chat, mode: introspect, outage: cache, max_outage: 1h}`)
+	g := startGateway(t, settings)
 	devices := make([]*holder, 3)
 	uris := make([]string, len(devices))
 	for i := range devices {
@@ -105,6 +107,15 @@ routes:
 	resp, _ = stranger.sends(t, g, "GET", chat, "/grace")
 	refused(t, resp, http.StatusServiceUnavailable, "issuer_unavailable")
 	resp, _ = devices[0].sends(t, g, "GET", chat, "/grace")
+	refused(t, resp, http.StatusUnauthorized, "revoked")
+
+	// Another secret of the gateway's client starts another feed, which knows the same revocations.
+	replace(t, filepath.Join(g.folder, "gateway.yaml"), []byte(strings.Replace(settings, secret, writeSecret(t, "next", "s3cret\n"), 1)))
+	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	g.logs(t, "settings read again")
+	resp, _ = devices[0].sends(t, g, "GET", chat, "/offline")
 	refused(t, resp, http.StatusUnauthorized, "revoked")
 
 	// The issuer is back, and a device is removed before the feed has said so.

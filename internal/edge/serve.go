@@ -99,8 +99,8 @@ func (i *Instance) Reload(next *config.Gateway) error {
 	if err != nil {
 		return fmt.Errorf("apply the settings: %w", err)
 	}
+	i.following.follow(s.home) // first, because it inherits the revocations that are known
 	i.state.Store(s)
-	i.following.follow(s.home)
 	if i.memoryReplay != nil {
 		i.memoryReplay.SetCapacity(cfg.Limits.ReplayProofs)
 	}
@@ -121,6 +121,7 @@ type following struct {
 	ctx    context.Context // nil before the instance is served
 	wait   *sync.WaitGroup
 	log    *slog.Logger
+	issuer string
 	feed   *gateway.Feed
 	cancel context.CancelFunc
 }
@@ -131,7 +132,7 @@ func (f *following) begin(ctx context.Context, wait *sync.WaitGroup, log *slog.L
 	f.ctx, f.wait, f.log = ctx, wait, log
 }
 
-// follow follows the feed of a home, and no other. Nil stands for none.
+// follow follows the feed of a home, and no other. Nil stands for none. Of another feed of the same issuer it keeps the revocations.
 func (f *following) follow(h *home) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -145,9 +146,13 @@ func (f *following) follow(h *home) {
 	if f.cancel != nil {
 		f.cancel()
 	}
+	before, issuer := f.feed, f.issuer
 	f.feed, f.cancel = next, nil
 	if next == nil {
 		return
+	}
+	if f.issuer = h.cfg.Issuer; before != nil && f.issuer == issuer {
+		next.Inherit(before)
 	}
 	ctx, cancel := context.WithCancel(f.ctx)
 	f.cancel = cancel
