@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -131,13 +132,16 @@ func (h *home) ask(issuer string) gateway.Asker {
 	if asker := h.askers[issuer]; asker != nil {
 		return asker
 	}
-	if issuer != h.cfg.Issuer && !h.known(issuer) { // there is a client for each trusted issuer at most
+	unknown := func(issuer string) bool { return issuer != h.cfg.Issuer && !h.known(issuer) }
+	if unknown(issuer) {
 		return nil
 	}
 	asker, err := h.newAsker(issuer)
 	if err != nil {
 		return nil
 	}
+	// There is a client for each trusted issuer at most. With open discovery they come and go.
+	maps.DeleteFunc(h.askers, func(issuer string, _ *introspect.Client) bool { return unknown(issuer) })
 	h.askers[issuer] = asker
 	return asker
 }
