@@ -47,7 +47,9 @@ func newMetrics() *metrics {
 		m.decisions.WithLabelValues(r.Outcome().String(), string(r), noPeer)
 	}
 	for _, r := range forwardauth.Reasons {
-		m.decisions.WithLabelValues(gateway.Forbidden.String(), string(r), noPeer)
+		if r != forwardauth.ReasonNoIdentity { // it is about a known issuer
+			m.decisions.WithLabelValues(gateway.Forbidden.String(), string(r), noPeer)
+		}
 	}
 	m.tokens.WithLabelValues("hit")
 	m.tokens.WithLabelValues("miss")
