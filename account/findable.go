@@ -75,9 +75,7 @@ func (a *Accounts) sessionUser(ctx context.Context, r storage.Reader, domain, us
 	} else if err != nil {
 		return storage.User{}, err
 	}
-	now := a.now()
-	if u.Domain != domain || u.ID != user || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero() ||
-		!g.EndedAt.IsZero() || !now.Before(g.IdleAt) || !now.Before(g.ExpiresAt) {
+	if u.Domain != domain || u.ID != user || !a.goesOn(g, u, d) {
 		return storage.User{}, ErrEnded
 	}
 	return u, nil
