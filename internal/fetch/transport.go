@@ -79,7 +79,7 @@ func (t *transport) checkHost(host string) error {
 	}
 	for _, r := range host {
 		// net/http maps other characters, such as digits of full width.
-		if r >= 0x80 || !(r == '-' || r == '.' || r == '_' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') {
+		if r != '-' && r != '.' && r != '_' && !('0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z') {
 			return refused("host", "%.64q is not a name in ASCII (A-labels)", host)
 		}
 	}
