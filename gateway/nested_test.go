@@ -88,6 +88,23 @@ func TestNested(t *testing.T) {
 		t.Errorf("Identity = %+v, want a bot with the scope of the grant", id)
 	}
 
+	// The user who made the grant is of a domain that the route accepts, too.
+	for _, test := range []struct {
+		domains, refused []string
+		reason           gateway.Reason
+	}{
+		{nil, []string{"b.example"}, gateway.ReasonDomain},
+		{[]string{"a.example"}, nil, gateway.ReasonDomain},
+		{[]string{"b.example"}, nil, gateway.ReasonDomain},
+		{[]string{"a.example", "b.example"}, nil, gateway.ReasonAllowed},
+		{nil, []string{"c.example"}, gateway.ReasonAllowed},
+	} {
+		p := policy(t, gateway.PolicyConfig{
+			Relations: []nested.Relation{nested.ActsFor}, Bots: true, Domains: test.domains, RefusedDomains: test.refused,
+		})
+		want(t, w.ask(t, w.alice, bot, p), test.reason)
+	}
+
 	for name, token := range map[string]string{
 		"about somebody else": w.a.issue(t, w.alice, enclosed(t, nested.MemberOf, w.member(t, func(s *nested.Statement) { s.Party = w.b.claimsOf(w.bob).Subject }))),
 		"for somebody else":   w.a.issue(t, w.alice, enclosed(t, nested.MemberOf, w.member(t, func(s *nested.Statement) { s.Audience = []string{"im:c.example"} }))),

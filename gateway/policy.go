@@ -43,7 +43,8 @@ type PolicyConfig struct {
 	// Audience are the names of the service behind the route, among those of the verifier. Nil means all of these.
 	Audience []string
 	// Domains are the accepted domains of users, in any spelling. Nil means every domain that the issuer of the token may speak for.
-	// RefusedDomains are refused. A service is accepted if its issuer may speak for an accepted domain and for no refused one.
+	// RefusedDomains are refused. A service is accepted if its issuer may speak for an accepted domain and for no refused one. Users for
+	// whom the holder of a token acts by a grant (`acts_for`) must be of an accepted domain, too.
 	Domains, RefusedDomains []string
 	// Scopes are the words that the scope of the token must have.
 	Scopes []string
@@ -285,8 +286,21 @@ func (p *Policy) checkDomain(id *Identity, domains func(issuer string) ([]string
 	within := func(list []string) bool {
 		return slices.ContainsFunc(names, func(name string) bool { return slices.Contains(list, name) })
 	}
-	if within(cfg.RefusedDomains) || cfg.Domains != nil && !within(cfg.Domains) {
+	accepted := func() bool { return !within(cfg.RefusedDomains) && (cfg.Domains == nil || within(cfg.Domains)) }
+	if !accepted() {
 		return refuse(ReasonDomain)
+	}
+	if id.Tree == nil {
+		return nil
+	}
+	for _, l := range id.Tree.Layers()[1:] {
+		if l.Relation != nested.ActsFor {
+			continue
+		}
+		user, err := (claims.Parser{AllowSingleLabel: true}).Parse(l.Subject) // for whom the holder acts
+		if names = []string{user.Domain()}; err != nil || !accepted() {
+			return refuse(ReasonDomain)
+		}
 	}
 	return nil
 }
