@@ -250,11 +250,16 @@ func TestSuspensionsOutliveRestarts(t *testing.T) {
 	if peers := next.Peers(); len(peers) != 1 || !peers[0].Suspended {
 		t.Errorf("Peers = %+v, want one that is suspended", peers)
 	}
-	if err := os.WriteFile(filepath.Join(s.folder, "gateway-data", "suspended.json"), []byte(`{"suspended":[`), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := edge.Open(t.Context(), s.settings(t, "upstream: chat"), edge.Options{}); err == nil {
-		t.Error("Open with half a list of suspensions = nil, want an error")
+	for _, text := range []string{
+		``, `{"suspended":[`, `{}`, `{"suspend":["b.example"]}`, `{"suspended":["b.example"],"more":1}`, `{"suspended":["b_example."]}`,
+		`{"suspended":[]} {"suspended":["b.example"]}`,
+	} {
+		if err := os.WriteFile(filepath.Join(s.folder, "gateway-data", "suspended.json"), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := edge.Open(t.Context(), s.settings(t, "upstream: chat"), edge.Options{}); err == nil {
+			t.Errorf("Open with the suspensions %q = nil, want an error", text)
+		}
 	}
 }
 

@@ -1,9 +1,11 @@
 package edge
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"log/slog"
 	"os"
@@ -31,19 +33,42 @@ func readSuspensions(data string) (suspensions, error) {
 	if errors.Is(err, fs.ErrNotExist) {
 		return s, nil
 	}
-	var stored struct {
-		Suspended []string `json:"suspended"`
-	}
 	if err == nil {
-		err = json.Unmarshal(text, &stored)
+		s.domains, err = parseSuspensions(text)
 	}
 	if err != nil {
 		return s, fmt.Errorf("read which peers are suspended: %s: %w: correct the file, or remove it to trust all peers of the settings",
 			s.file, err)
 	}
-	s.domains = stored.Suspended
-	slices.Sort(s.domains)
 	return s, nil
+}
+
+// parseSuspensions reads the text of the file. Members that have no meaning and names that are no domains are errors: a misspelt one
+// would suspend nothing.
+func parseSuspensions(text []byte) ([]string, error) {
+	var stored struct {
+		Suspended []string `json:"suspended"`
+	}
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&stored); err != nil {
+		return nil, err
+	}
+	if _, err := decoder.Token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is text after the JSON object")
+	}
+	if stored.Suspended == nil {
+		return nil, errors.New(`the list "suspended" is missing`)
+	}
+	for n, name := range stored.Suspended {
+		domain, err := claims.CheckDomain(name, true)
+		if err != nil {
+			return nil, fmt.Errorf("suspended[%d]: %w", n, err)
+		}
+		stored.Suspended[n] = domain
+	}
+	slices.Sort(stored.Suspended)
+	return slices.Compact(stored.Suspended), nil
 }
 
 // with returns the suspensions with a domain added or removed.
