@@ -109,12 +109,20 @@ routes:
 	resp, _ = devices[0].sends(t, g, "GET", chat, "/grace")
 	refused(t, resp, http.StatusUnauthorized, "revoked")
 
+	// Other routes change nothing about what the gateway knows of tokens.
+	again := "\n  - {path: /again, upstream: chat, mode: introspect, outage: cache, max_outage: 1h}"
+	replace(t, filepath.Join(g.folder, "gateway.yaml"), []byte(strings.TrimSuffix(settings, "\n")+again+"\n"))
+	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	devices[1].eventually(t, g, "/again", http.StatusOK, "allowed_cached")
+
 	// Another secret of the gateway's client starts another feed, which knows the same revocations.
 	replace(t, filepath.Join(g.folder, "gateway.yaml"), []byte(strings.Replace(settings, secret, writeSecret(t, "next", "s3cret\n"), 1)))
 	if err := g.cmd.Process.Signal(syscall.SIGHUP); err != nil {
 		t.Fatal(err)
 	}
-	g.logs(t, "settings read again")
+	devices[1].eventually(t, g, "/again", http.StatusForbidden, "no_route")
 	resp, _ = devices[0].sends(t, g, "GET", chat, "/offline")
 	refused(t, resp, http.StatusUnauthorized, "revoked")
 

@@ -60,7 +60,7 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // issuers returns the issuers of peers in the settings that are trusted now.
 func (s *state) issuers() (list []string) {
-	for _, p := range s.peers() {
+	for _, p := range s.table.Peers() {
 		if p.Issuer != "" && !p.Suspended && !slices.Contains(list, p.Issuer) {
 			list = append(list, p.Issuer)
 		}

@@ -128,7 +128,7 @@ func (p peerStates) Collect(to chan<- prometheus.Metric) {
 		gauge(feedEvents, float64(h.feed.Len()), h.cfg.Issuer)
 	}
 	var issuers []string
-	for _, s := range state.peers() {
+	for _, s := range state.table.Peers() {
 		gauge(peerSuspended, oneIf(s.Suspended), s.Domain, s.Issuer)
 		if s.Issuer == "" || slices.Contains(issuers, s.Issuer) {
 			continue

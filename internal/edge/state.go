@@ -13,7 +13,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/gateway/forwardauth"
 	"github.com/imidentity/issuer/internal/config"
@@ -26,19 +25,14 @@ type state struct {
 	cfg      *config.Gateway
 	table    *trust.Table
 	home     *home // nil if the settings have none
+	verifier *gateway.Verifier
+	checker  *gateway.Verifier // spends no proofs
 	signer   *forwardauth.Signer
 	reader   *forwardauth.Reader
 	handler  *forwardauth.Handler
 	check    *forwardauth.Handler // decides without spending proofs
 	proxy    *forwardauth.Proxy   // nil unless there is an upstream
 	metadata forwardauth.Metadata
-}
-
-// peers returns the states of the peers in the settings, without the domains that strangers have named.
-func (s *state) peers() []trust.PeerState {
-	return slices.DeleteFunc(s.table.Peers(), func(p trust.PeerState) bool {
-		return !slices.ContainsFunc(s.cfg.Peers, func(listed config.GatewayPeer) bool { return listed.Domain == p.Domain })
-	})
 }
 
 // label returns the issuer of a token for a metric: that of a peer, or one word for all issuers of domains that are not listed, of which
@@ -86,7 +80,10 @@ func (i *Instance) newState(cfg *config.Gateway, before *state) (*state, error) 
 	if err := i.openSigner(s, before); err != nil {
 		return nil, err
 	}
-	return s, i.openHandlers(s, client, foreign)
+	if err := i.openVerifiers(s, before, client, foreign); err != nil {
+		return nil, err
+	}
+	return s, i.openHandlers(s)
 }
 
 // openTrust makes the table of trusted issuers, with the suspensions in force. Unchanged peers keep the keys that were fetched.
@@ -143,8 +140,36 @@ func (i *Instance) openSigner(s, before *state) error {
 	return err
 }
 
+// openVerifiers makes the verifiers of tokens. Those before are kept if nothing that they depend on has changed, with the tokens that they
+// know and the answers of issuers: in an outage, routes may let these pass.
+func (i *Instance) openVerifiers(s, before *state, client, foreign *http.Client) error {
+	cfg := s.cfg
+	if before != nil && s.table == before.table && s.home == before.home && slices.Equal(cfg.Audience, before.cfg.Audience) &&
+		cfg.Limits.Tokens == before.cfg.Limits.Tokens && cfg.Development == before.cfg.Development {
+		s.verifier, s.checker = before.verifier, before.checker
+		return nil
+	}
+	statuses, err := newStatuses(s, client, foreign, i.now)
+	if err != nil {
+		return err
+	}
+	c := gateway.Config{
+		Trust: s.table, Audience: cfg.Audience, Statuses: statuses, CacheEntries: cfg.Limits.Tokens,
+		Development: cfg.Development, Now: i.now, Proofs: i.proofs,
+	}
+	if s.home != nil {
+		c.OwnIssuers, c.Ask, c.Feed = []string{s.home.cfg.Issuer}, s.home.ask, s.home.feedOf
+	}
+	if s.verifier, err = gateway.New(c); err != nil {
+		return err
+	}
+	c.Proofs = i.dry
+	s.checker, err = gateway.New(c)
+	return err
+}
+
 // openHandlers makes what answers requests.
-func (i *Instance) openHandlers(s *state, client, foreign *http.Client) error {
+func (i *Instance) openHandlers(s *state) error {
 	cfg := s.cfg
 	kind := forwardauth.Kind(cfg.Proxy)
 	if cfg.Upstream != "" {
@@ -155,25 +180,16 @@ func (i *Instance) openHandlers(s *state, client, foreign *http.Client) error {
 	if err != nil {
 		return err
 	}
-	statuses, err := newStatuses(s, client, foreign, i.now)
-	if err != nil {
-		return err
-	}
 	routes, err := newRoutes(cfg)
 	if err != nil {
 		return err
 	}
-	c := gateway.Config{
-		Trust: s.table, Audience: cfg.Audience, Statuses: statuses, CacheEntries: cfg.Limits.Tokens,
-		Development: cfg.Development, Now: i.now,
-	}
-	if s.home != nil {
-		c.OwnIssuers, c.Ask, c.Feed = []string{s.home.cfg.Issuer}, s.home.ask, s.home.feedOf
-	}
-	if s.handler, err = newHandler(s, c, i.proofs, routes); err != nil {
+	handler := forwardauth.HandlerConfig{Reader: s.reader, Verifier: s.verifier, Proofs: i.proofs, Signer: s.signer, Routes: routes}
+	if s.handler, err = forwardauth.NewHandler(handler); err != nil {
 		return err
 	}
-	if s.check, err = newHandler(s, c, i.dry, routes); err != nil {
+	handler.Verifier, handler.Proofs = s.checker, i.dry
+	if s.check, err = forwardauth.NewHandler(handler); err != nil {
 		return err
 	}
 	s.metadata = newMetadata(cfg, i.proofs.Algorithms())
@@ -189,19 +205,6 @@ func (i *Instance) openHandlers(s *state, client, foreign *http.Client) error {
 		AnswerTime: cfg.Limits.AnswerTime, ErrorLog: slog.NewLogLogger(i.log.Handler(), slog.LevelWarn),
 	})
 	return err
-}
-
-func newHandler(
-	s *state, c gateway.Config, proofs *dpop.Verifier, routes []forwardauth.Route,
-) (*forwardauth.Handler, error) {
-	c.Proofs = proofs
-	verifier, err := gateway.New(c)
-	if err != nil {
-		return nil, err
-	}
-	return forwardauth.NewHandler(forwardauth.HandlerConfig{
-		Reader: s.reader, Verifier: verifier, Proofs: proofs, Signer: s.signer, Routes: routes,
-	})
 }
 
 // newMetadata returns the metadata of the public origins (RFC 9728), without the issuers.
