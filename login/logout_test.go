@@ -171,7 +171,7 @@ func FuzzLogout(f *testing.F) {
 		}
 		token, err := jose.Sign(tam.key, jose.ES256, []byte(`{"alg":"ES256","kid":"tamperer"}`), []byte(payload))
 		if err != nil {
-			t.Skip()
+			return
 		}
 		got, err := p.Logout(t.Context(), token)
 		if err != nil {
