@@ -79,7 +79,13 @@ func (c *gatewayServeCmd) Run(ctx context.Context, s *streams) error {
 	}
 	log.Info("serving", slog.String("listen", listeners.Public.Addr().String()), slog.String("admin", cfg.AdminSocket()),
 		slog.String("proxy", cmp.Or(cfg.Proxy, "none")))
-	go c.follow(ctx, s, instance, log, reload)
+	go follow(ctx, reload, log, func() error {
+		cfg, err := c.settings(s)
+		if err != nil {
+			return err
+		}
+		return instance.Reload(cfg)
+	})
 	tell := func(state string) {
 		if err := notify(s, state); err != nil {
 			log.Warn("service manager", slog.Any("error", err))
@@ -177,24 +183,6 @@ func (c *gatewayServeCmd) announce(cfg *config.Gateway, l edge.Listeners) error 
 		return err
 	}
 	return writeAddresses(c.AddrFile, text)
-}
-
-// follow reads the settings file again at each signal, until ctx ends.
-func (c *gatewayServeCmd) follow(
-	ctx context.Context, s *streams, instance *edge.Instance, log *slog.Logger, signals <-chan os.Signal,
-) {
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-signals:
-		}
-		cfg, err := c.settings(s)
-		if err == nil {
-			err = instance.Reload(cfg)
-		}
-		logUnread(log, err)
-	}
 }
 
 type gatewayValidateCmd struct {

@@ -91,7 +91,13 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
 	}
 	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", public.Addr().String()))
-	go c.follow(ctx, s, instance, log, reload)
+	go follow(ctx, reload, log, func() error {
+		cfg, err := c.settings(s)
+		if err != nil {
+			return err
+		}
+		return instance.Reload(cfg)
+	})
 	tell := func(state string) {
 		if err := notify(s, state); err != nil {
 			log.Warn("service manager", slog.Any("error", err))
@@ -125,19 +131,15 @@ func (c *serveCmd) log(l config.Log) config.Log {
 	return config.Log{Format: cmp.Or(c.LogFormat, l.Format), Level: cmp.Or(c.LogLevel, l.Level)}
 }
 
-// follow reloads the settings file at each signal, until ctx ends.
-func (c *serveCmd) follow(ctx context.Context, s *streams, instance *issuer.Instance, log *slog.Logger, signals <-chan os.Signal) {
+// follow calls reload, which reads the settings file again, at each signal until ctx ends.
+func follow(ctx context.Context, signals <-chan os.Signal, log *slog.Logger, reload func() error) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-signals:
+			logUnread(log, reload())
 		}
-		cfg, err := c.settings(s)
-		if err == nil {
-			err = instance.Reload(cfg)
-		}
-		logUnread(log, err)
 	}
 }
 
