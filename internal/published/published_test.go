@@ -281,6 +281,7 @@ func TestAhead(t *testing.T) {
 				t.Errorf("step %d: Get waited: %v, want %v", i, waited, step.waits)
 			}
 			time.Sleep(2 * time.Second)
+			synctest.Wait()
 			if p.asked != step.asked {
 				t.Errorf("step %d: asked %d times, want %d", i, p.asked, step.asked)
 			}
