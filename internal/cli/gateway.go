@@ -79,26 +79,8 @@ func (c *gatewayServeCmd) Run(ctx context.Context, s *streams) error {
 	}
 	log.Info("serving", slog.String("listen", listeners.Public.Addr().String()), slog.String("admin", cfg.AdminSocket()),
 		slog.String("proxy", cmp.Or(cfg.Proxy, "none")))
-	go follow(ctx, reload, log, func() error {
-		cfg, err := c.settings(s)
-		if err != nil {
-			return err
-		}
-		return instance.Reload(cfg)
-	})
-	tell := func(state string) {
-		if err := notify(s, state); err != nil {
-			log.Warn("service manager", slog.Any("error", err))
-		}
-	}
-	tell("READY=1") // the sockets are open, and connections wait in their queue
-	told := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() { tell("STOPPING=1"); close(told) })
-	err = instance.Serve(ctx, listeners)
-	if !stop() {
-		<-told
-	}
-	return err
+	go follow(ctx, reload, log, s, c.settings, instance.Reload)
+	return managed(ctx, s, log, func() error { return instance.Serve(ctx, listeners) })
 }
 
 // gatewayNotOpened returns the error for a gateway that does not start: a mistake to correct, or a store that does not answer now.

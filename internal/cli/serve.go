@@ -91,13 +91,12 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 		return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
 	}
 	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", public.Addr().String()))
-	go follow(ctx, reload, log, func() error {
-		cfg, err := c.settings(s)
-		if err != nil {
-			return err
-		}
-		return instance.Reload(cfg)
-	})
+	go follow(ctx, reload, log, s, c.settings, instance.Reload)
+	return managed(ctx, s, log, func() error { return instance.Serve(ctx, public, admin) })
+}
+
+// managed runs serve, and tells the service manager that it is ready and, when ctx ends, that it stops.
+func managed(ctx context.Context, s *streams, log *slog.Logger, serve func() error) error {
 	tell := func(state string) {
 		if err := notify(s, state); err != nil {
 			log.Warn("service manager", slog.Any("error", err))
@@ -106,7 +105,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	tell("READY=1") // the sockets are open, and connections wait in their queue
 	told := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() { tell("STOPPING=1"); close(told) })
-	err = instance.Serve(ctx, public, admin)
+	err := serve()
 	if !stop() {
 		<-told
 	}
@@ -131,15 +130,21 @@ func (c *serveCmd) log(l config.Log) config.Log {
 	return config.Log{Format: cmp.Or(c.LogFormat, l.Format), Level: cmp.Or(c.LogLevel, l.Level)}
 }
 
-// follow calls reload, which reads the settings file again, at each signal until ctx ends.
-func follow(ctx context.Context, signals <-chan os.Signal, log *slog.Logger, reload func() error) {
+// follow reads the settings again at each signal and applies them, until ctx ends.
+func follow[C any](
+	ctx context.Context, signals <-chan os.Signal, log *slog.Logger, s *streams, read func(*streams) (C, error), apply func(C) error,
+) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-signals:
-			logUnread(log, reload())
 		}
+		cfg, err := read(s)
+		if err == nil {
+			err = apply(cfg)
+		}
+		logUnread(log, err)
 	}
 }
 
