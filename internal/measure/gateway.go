@@ -141,16 +141,7 @@ func (g *gateway) nonce(ctx context.Context) (string, error) {
 	for name, value := range question {
 		request.Header.Set(name, value)
 	}
-	answer, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return "", err
-	}
-	defer answer.Body.Close()
-	nonce := answer.Header.Get("DPoP-Nonce")
-	if nonce == "" {
-		return "", fmt.Errorf("GET /verify: %s without a nonce", answer.Status)
-	}
-	return nonce, nil
+	return nonceFrom(request)
 }
 
 // question is what an nginx says about the request of a client.

@@ -189,6 +189,11 @@ func (s *issuer) nonce(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
+	return nonceFrom(request)
+}
+
+// nonceFrom sends a request and returns the nonce of the answer.
+func nonceFrom(request *http.Request) (string, error) {
 	answer, err := http.DefaultClient.Do(request)
 	if err != nil {
 		return "", err
@@ -196,7 +201,7 @@ func (s *issuer) nonce(ctx context.Context) (string, error) {
 	defer answer.Body.Close()
 	nonce := answer.Header.Get("DPoP-Nonce")
 	if nonce == "" {
-		return "", fmt.Errorf("GET /nonce: %s without a nonce", answer.Status)
+		return "", fmt.Errorf("%s %s: %s without a nonce", request.Method, request.URL.Path, answer.Status)
 	}
 	return nonce, nil
 }
