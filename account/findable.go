@@ -9,7 +9,7 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Find returns the user who has a handle now, in any spelling, and lets others find it. The error is [ErrNoUser] if nobody has the handle,
+// Find returns the user who has a handle now, in any spelling, and lets others find it. The error is [ErrNoUser] if no user has the handle,
 // or if the user is disabled or does not want to be found. Each of these costs the same: a name is looked up, and a user.
 func (a *Accounts) Find(ctx context.Context, domain, handle string) (storage.User, error) {
 	d, ok := a.domains[domain]
@@ -24,11 +24,11 @@ func (a *Accounts) Find(ctx context.Context, domain, handle string) (storage.Use
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return storage.User{}, fmt.Errorf("account: find: %w", err)
 	}
-	u, err := a.store.User(ctx, domain, n.User) // nobody has the id ""
+	u, err := a.store.User(ctx, domain, n.User) // no user has the id ""
 	if err != nil && !errors.Is(err, storage.ErrNotFound) {
 		return storage.User{}, fmt.Errorf("account: find: %w", err)
 	}
-	// A name that only looks like the handle, and a former handle, find nobody.
+	// A name that only looks like the handle finds no user, and neither does a former handle.
 	if u.ID == "" || !u.Findable || !u.DisabledAt.IsZero() ||
 		n.Local != name.Local() || u.Handle != name.Local() || !n.ReleasedAt.IsZero() {
 		return storage.User{}, ErrNoUser

@@ -30,7 +30,7 @@ type Set struct {
 	JKT       string    // cnf.jkt: the SHA-256 thumbprint of the key in base64url (RFC 9449 §6.1)
 	Actor     *Actor    // act (RFC 8693 §4.1)
 	MayAct    *Actor    // may_act (RFC 8693 §4.4)
-	HomeIss   string    // home_iss: the issuer of a user of another domain, for whom the token was made by identity chaining
+	HomeIss   string    // home_iss: the home issuer of the user, if the token was made by identity chaining
 	// Tokens is the raw JSON array of nested tokens.
 	Tokens json.RawMessage
 	Status *Status // status: the token's place in a Token Status List

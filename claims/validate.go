@@ -63,8 +63,8 @@ type Expect struct {
 // a service's token the subject is the client, and there is neither handle nor device.
 //
 // A token with home_iss is about a user of another domain. It is accepted if [Expect].Own is set, and only for resources of the issuer:
-// not for the URI of a domain that the issuer does not speak for, and not for the issuer itself. Nobody acts for the user, and no
-// token is enclosed. The error is a [*ClaimError].
+// not for the URI of a domain that the issuer does not speak for, and not for the issuer itself. It has no actor and
+// encloses no token. The error is a [*ClaimError].
 func (s *Set) Validate(e Expect) error {
 	if err := s.validateEnvelope(e); err != nil {
 		return err

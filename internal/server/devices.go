@@ -52,7 +52,7 @@ func ownDevice(d *account.OwnDevice) api.OwnDevice {
 	}
 }
 
-// day returns the day of a time, empty for the zero time. Nobody needs to know when a user did something more exactly.
+// day returns the day of a time, empty for the zero time. More exact times would show when a user was active.
 func day(t time.Time) string {
 	if t.IsZero() {
 		return ""
