@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
@@ -82,33 +81,20 @@ func (g *codeGrant) check(ctx context.Context, db Reader) (*token, error) {
 	return t, nil
 }
 
-// newSession returns the session of a code: its device is the one of the proof's key, or a new one.
-func (g *codeGrant) newSession(ctx context.Context, db Reader) (s session, err error) {
-	c, r := g.code, g.r
-	if s.user, err = db.User(ctx, c.Domain, c.User); err != nil {
-		return s, notFound(err, errCode)
+// newSession returns the session of a code.
+func (g *codeGrant) newSession(ctx context.Context, db Reader) (session, error) {
+	c := g.code
+	user, err := db.User(ctx, c.Domain, c.User)
+	if err != nil {
+		return session{}, notFound(err, errCode)
 	}
-	if !s.user.DisabledAt.IsZero() {
-		return s, errDisabled
+	if !user.DisabledAt.IsZero() {
+		return session{}, errDisabled
 	}
-	s.device, err = g.accounts.DeviceFor(ctx, s.user, r.proof.JKT)
-	if errors.Is(err, account.ErrKeyInUse) {
-		return s, errKeyInUse
-	} else if err != nil {
-		return s, err
-	}
-	if s.device.Client == "" { // a new one
-		s.device.Client, s.device.Name, s.device.Alg = r.client.ID, c.DeviceName, r.proof.Alg
-	}
-	id, err := g.newGrantID()
-	s.grant = storage.Grant{
-		ID: id, Domain: c.Domain, Client: c.Client, User: c.User, Device: s.device.ID, JKT: r.proof.JKT,
+	return g.loginSession(ctx, g.r, user, c.DeviceName, storage.Grant{
 		Scopes: c.Scopes, Audience: c.Audience,
 		Issuer: c.Issuer, UpstreamSID: c.UpstreamSID, AuthTime: c.AuthTime, ACR: c.ACR, AMR: c.AMR,
-		Gen: 1, CreatedAt: r.at,
-		IdleAt: r.at.Add(g.lifetimes.RefreshIdle), ExpiresAt: r.at.Add(g.lifetimes.RefreshMax),
-	}
-	return s, err
+	})
 }
 
 // commit spends the code, once, and stores its device and its session.
@@ -124,21 +110,7 @@ func (g *codeGrant) commit(ctx context.Context, tx storage.Tx) error {
 	case err != nil:
 		return notFound(err, errCode)
 	}
-	added, err := g.accounts.BindDevice(ctx, tx, g.session.device)
-	switch {
-	case errors.Is(err, account.ErrKeyInUse):
-		return errKeyInUse
-	case errors.Is(err, account.ErrTooManyDevices):
-		return errDevices
-	case errors.Is(err, storage.ErrConflict):
-		return refuse(CodeTemporarilyUnavailable, "The same device is logging in twice: send the request again with a new proof.")
-	case err != nil:
-		return err
-	}
-	if g.r.event = nil; added {
-		g.r.event = g.r.addedDevice(g.session.device, g.session.grant.ID)
-	}
-	return tx.InsertGrant(ctx, g.session.grant)
+	return g.storeSession(ctx, tx, g.r, g.session)
 }
 
 // spentBefore checks a spent code that comes with the right verifier. With the same key, or one that the same device had before, a

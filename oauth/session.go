@@ -1,11 +1,14 @@
 package oauth
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/storage"
 )
@@ -15,6 +18,48 @@ type session struct {
 	grant  storage.Grant
 	user   storage.User
 	device storage.Device
+}
+
+// loginSession returns the session of a user who has logged in: its device is the one of the proof's key, or a new one with deviceName.
+// login has the scopes, the audience and the facts of the login; the rest of the grant is filled in.
+func (p *Provider) loginSession(
+	ctx context.Context, r *tokenRequest, user storage.User, deviceName string, login storage.Grant,
+) (s session, err error) {
+	s.user = user
+	s.device, err = p.accounts.DeviceFor(ctx, user, r.proof.JKT)
+	if errors.Is(err, account.ErrKeyInUse) {
+		return s, errKeyInUse
+	} else if err != nil {
+		return s, err
+	}
+	if s.device.Client == "" { // a new one
+		s.device.Client, s.device.Name, s.device.Alg = r.client.ID, deviceName, r.proof.Alg
+	}
+	s.grant = login
+	s.grant.Domain, s.grant.Client, s.grant.User, s.grant.Device = user.Domain, r.client.ID, user.ID, s.device.ID
+	s.grant.JKT, s.grant.Gen, s.grant.CreatedAt = r.proof.JKT, 1, r.at
+	s.grant.IdleAt, s.grant.ExpiresAt = r.at.Add(p.lifetimes.RefreshIdle), r.at.Add(p.lifetimes.RefreshMax)
+	s.grant.ID, err = p.newGrantID()
+	return s, err
+}
+
+// storeSession stores the session of a login and its device, in the transaction that redeems the login.
+func (p *Provider) storeSession(ctx context.Context, tx storage.Tx, r *tokenRequest, s session) error {
+	added, err := p.accounts.BindDevice(ctx, tx, s.device)
+	switch {
+	case errors.Is(err, account.ErrKeyInUse):
+		return errKeyInUse
+	case errors.Is(err, account.ErrTooManyDevices):
+		return errDevices
+	case errors.Is(err, storage.ErrConflict):
+		return refuse(CodeTemporarilyUnavailable, "The same device is logging in twice: send the request again with a new proof.")
+	case err != nil:
+		return err
+	}
+	if r.event = nil; added {
+		r.event = r.addedDevice(s.device, s.grant.ID)
+	}
+	return tx.InsertGrant(ctx, s.grant)
 }
 
 // sessionToken returns the tokens of a session (RFC 9068; RFC 9449 §6.1). Handle, user and device are those of the rows that
