@@ -35,65 +35,73 @@ func (a *Accounts) RenameReserved(ctx context.Context, domain, user, handle stri
 }
 
 func (a *Accounts) rename(ctx context.Context, domain, user, handle string, reserved bool) (ChangedUser, error) {
-	d, ok := a.domains[domain]
-	if !ok {
-		return ChangedUser{}, ErrNoUser
-	}
-	if d.Names.System() == claims.SystemXMPP {
-		return ChangedUser{}, ErrNoRename
-	}
-	name, err := d.Names.Handle(handle)
+	name, err := a.newHandle(domain, handle, reserved)
 	if err != nil {
-		return ChangedUser{}, err
-	}
-	policy := d.Policy
-	policy.Administrator = reserved
-	if err := policy.Check(name); err != nil {
 		return ChangedUser{}, err
 	}
 	var (
 		renamed ChangedUser
-		revoked []storage.Revocation
-		more    bool
+		ended   ending
 	)
 	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		revoked, more = nil, false
-		u, err := tx.User(ctx, domain, user)
-		if errors.Is(err, storage.ErrNotFound) {
-			return ErrNoUser
-		} else if err != nil {
-			return err
-		}
-		if renamed = (ChangedUser{User: u}); u.Handle == name.Local() {
-			return nil
-		}
-		now := a.now()
-		if err := a.release(ctx, tx, d, u, now); err != nil {
-			return err
-		}
-		if err := take(ctx, tx, u, name, now); err != nil {
-			return err
-		}
-		u.Handle, u.Gen = name.Local(), u.Gen+1
-		if err := tx.UpdateUser(ctx, u); err != nil {
-			return err
-		}
-		cause := revocation.Cause{Reason: reasonRenamed, At: now, TokenLife: a.tokenLife}
-		row, err := tx.Revoke(ctx, revocation.RevokeBelow(domain, u.ID, u.Gen, cause))
+		u, err := a.user(ctx, tx, domain, user)
 		if err != nil {
 			return err
 		}
-		var withdrawn []storage.Revocation
-		more, withdrawn, err = a.withdraw(ctx, tx, storage.Withdrawal{
-			Domain: domain, User: u.ID, TellsHandle: true, Below: u.Gen, Reason: reasonRenamed, At: now,
-		})
-		renamed, revoked = ChangedUser{User: u, Changed: true}, append(withdrawn, row)
+		renamed, ended, err = a.renameTo(ctx, tx, u, name)
 		return err
 	})
 	if err != nil {
 		return ChangedUser{}, fmt.Errorf("account: rename: %w", err)
 	}
-	a.revoked(revoked...)
-	a.finish(ctx, more)
+	a.afterwards(ctx, ended)
 	return renamed, nil
+}
+
+// newHandle returns a handle that a user of a domain may take, if nobody has it.
+func (a *Accounts) newHandle(domain, handle string, reserved bool) (claims.ID, error) {
+	d, ok := a.domains[domain]
+	if !ok {
+		return claims.ID{}, ErrNoUser
+	}
+	if d.Names.System() == claims.SystemXMPP {
+		return claims.ID{}, ErrNoRename
+	}
+	name, err := d.Names.Handle(handle)
+	if err != nil {
+		return claims.ID{}, err
+	}
+	policy := d.Policy
+	policy.Administrator = reserved
+	return name, policy.Check(name)
+}
+
+// renameTo is [Accounts.Rename] as a step of a transaction, to a handle that [Accounts.newHandle] returned.
+func (a *Accounts) renameTo(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID) (ChangedUser, ending, error) {
+	if u.Handle == name.Local() {
+		return ChangedUser{User: u}, ending{}, nil
+	}
+	now := a.now()
+	if err := a.release(ctx, tx, a.domains[u.Domain], u, now); err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	if err := take(ctx, tx, u, name, now); err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	u.Handle, u.Gen = name.Local(), u.Gen+1
+	if err := tx.UpdateUser(ctx, u); err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	cause := revocation.Cause{Reason: reasonRenamed, At: now, TokenLife: a.tokenLife}
+	row, err := tx.Revoke(ctx, revocation.RevokeBelow(u.Domain, u.ID, u.Gen, cause))
+	if err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	more, withdrawn, err := a.withdraw(ctx, tx, storage.Withdrawal{
+		Domain: u.Domain, User: u.ID, TellsHandle: true, Below: u.Gen, Reason: reasonRenamed, At: now,
+	})
+	if err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	return ChangedUser{User: u, Changed: true}, ending{append(withdrawn, row), more}, nil
 }

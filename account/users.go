@@ -124,61 +124,77 @@ type ChangedUser struct {
 func (a *Accounts) Disable(ctx context.Context, domain, user string) (ChangedUser, error) {
 	var (
 		disabled ChangedUser
-		revoked  []storage.Revocation
-		more     bool
+		ended    ending
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		revoked, more = nil, false
 		u, err := a.user(ctx, tx, domain, user)
-		if disabled = (ChangedUser{User: u}); err != nil || !u.DisabledAt.IsZero() {
-			return err
-		}
-		now := a.now()
-		u.DisabledAt, u.Gen = now, u.Gen+1
-		if err := tx.UpdateUser(ctx, u); err != nil {
-			return err
-		}
-		ended, err := tx.EndUserGrants(ctx, domain, user, now, reasonDisabled)
 		if err != nil {
 			return err
 		}
-		cause := revocation.Cause{Reason: reasonDisabled, At: now, TokenLife: a.tokenLife}
-		row, err := tx.Revoke(ctx, revocation.RevokeBelow(domain, user, u.Gen, cause))
-		if err != nil {
-			return err
-		}
-		revoked = append(revoked, row)
-		// The statements of the user end, with what rests on them.
-		var withdrawn []storage.Revocation
-		more, withdrawn, err = a.withdraw(ctx, tx, storage.Withdrawal{
-			Domain: domain, User: user, Below: u.Gen, Reason: reasonDisabled, At: now,
-		})
-		if err != nil {
-			return err
-		}
-		revoked = append(revoked, withdrawn...)
-		disabled = ChangedUser{User: u, Changed: true, SessionsEnded: len(ended)}
-		if len(ended) > batch {
-			// The generation ends all tokens of the user, and the session of an actor is looked up. Rows only make this faster.
-			ended = ended[:batch]
-		}
-		for _, sid := range ended {
-			session := revocation.RevokeGrant(sid, cause)
-			session.Domain = domain
-			row, err := tx.Revoke(ctx, session)
-			if err != nil {
-				return err
-			}
-			revoked = append(revoked, row)
-		}
-		return nil
+		disabled, ended, err = a.disable(ctx, tx, u)
+		return err
 	})
 	if err != nil {
 		return ChangedUser{}, fmt.Errorf("account: disable: %w", err)
 	}
-	a.revoked(revoked...)
-	a.finish(ctx, more)
+	a.afterwards(ctx, ended)
 	return disabled, nil
+}
+
+// An ending is what a transaction ended and what remains to be done once it is durable: see [Accounts.afterwards].
+type ending struct {
+	revoked []storage.Revocation
+	more    bool // a withdrawal is not finished
+}
+
+// afterwards tells of the revocations of a transaction that is durable, and finishes its withdrawals.
+func (a *Accounts) afterwards(ctx context.Context, e ending) {
+	a.revoked(e.revoked...)
+	a.finish(ctx, e.more)
+}
+
+// disable is [Accounts.Disable] as a step of a transaction.
+func (a *Accounts) disable(ctx context.Context, tx storage.Tx, u storage.User) (ChangedUser, ending, error) {
+	if !u.DisabledAt.IsZero() {
+		return ChangedUser{User: u}, ending{}, nil
+	}
+	now := a.now()
+	u.DisabledAt, u.Gen = now, u.Gen+1
+	if err := tx.UpdateUser(ctx, u); err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	sessions, err := tx.EndUserGrants(ctx, u.Domain, u.ID, now, reasonDisabled)
+	if err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	cause := revocation.Cause{Reason: reasonDisabled, At: now, TokenLife: a.tokenLife}
+	row, err := tx.Revoke(ctx, revocation.RevokeBelow(u.Domain, u.ID, u.Gen, cause))
+	if err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	// The statements of the user end, with what rests on them.
+	more, withdrawn, err := a.withdraw(ctx, tx, storage.Withdrawal{
+		Domain: u.Domain, User: u.ID, Below: u.Gen, Reason: reasonDisabled, At: now,
+	})
+	if err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	done := ChangedUser{User: u, Changed: true, SessionsEnded: len(sessions)}
+	revoked := append([]storage.Revocation{row}, withdrawn...)
+	if len(sessions) > batch {
+		// The generation ends all tokens of the user, and the session of an actor is looked up. Rows only make this faster.
+		sessions = sessions[:batch]
+	}
+	for _, sid := range sessions {
+		session := revocation.RevokeGrant(sid, cause)
+		session.Domain = u.Domain
+		row, err := tx.Revoke(ctx, session)
+		if err != nil {
+			return ChangedUser{}, ending{}, err
+		}
+		revoked = append(revoked, row)
+	}
+	return done, ending{revoked, more}, nil
 }
 
 // Enable lets a disabled user sign in again. The sessions, tokens and statements that [Accounts.Disable] ended stay ended.
@@ -187,17 +203,25 @@ func (a *Accounts) Enable(ctx context.Context, domain, user string) (ChangedUser
 	var enabled ChangedUser
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		u, err := a.user(ctx, tx, domain, user)
-		if enabled = (ChangedUser{User: u}); err != nil || u.DisabledAt.IsZero() {
+		if err != nil {
 			return err
 		}
-		u.DisabledAt = time.Time{}
-		enabled = ChangedUser{User: u, Changed: true}
-		return tx.UpdateUser(ctx, u)
+		enabled, err = enable(ctx, tx, u)
+		return err
 	})
 	if err != nil {
 		return ChangedUser{}, fmt.Errorf("account: enable: %w", err)
 	}
 	return enabled, nil
+}
+
+// enable is [Accounts.Enable] as a step of a transaction.
+func enable(ctx context.Context, tx storage.Tx, u storage.User) (ChangedUser, error) {
+	if u.DisabledAt.IsZero() {
+		return ChangedUser{User: u}, nil
+	}
+	u.DisabledAt = time.Time{}
+	return ChangedUser{User: u, Changed: true}, tx.UpdateUser(ctx, u)
 }
 
 // user reads a user of a domain of the issuer.
