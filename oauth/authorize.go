@@ -47,7 +47,7 @@ func (e *AuthorizeError) Unwrap() error { return e.Err }
 var authorizeParameters = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "resource",
 	"code_challenge", "code_challenge_method", "dpop_jkt",
-	"login_hint", "prompt", "max_age", "im_domain", "im_provider", "im_device_name",
+	"login_hint", "prompt", "max_age", "im_domain", "im_provider", "im_device_name", "im_device_platform",
 }
 
 // prompts are the words of OpenID Connect Core 1.0 §3.1.2.1, and that of Prompt Create 1.0.
@@ -181,6 +181,9 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 	}
 	if name, ok := params["im_device_name"]; ok && !account.ValidDeviceName(name[0]) {
 		return nil, refuse(CodeInvalidRequest, "im_device_name must be 1 to 64 printable characters.")
+	}
+	if platform, ok := params["im_device_platform"]; ok && !account.ValidPlatform(platform[0]) {
+		return nil, refuse(CodeInvalidRequest, "im_device_platform must be one of "+listed(account.Platforms)+".")
 	}
 	for _, s := range scopeList(params.Get("scope")) {
 		if !slices.Contains(client.Scopes, s) {

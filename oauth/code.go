@@ -91,7 +91,7 @@ func (g *codeGrant) newSession(ctx context.Context, db Reader) (session, error) 
 	if !user.DisabledAt.IsZero() {
 		return session{}, errDisabled
 	}
-	return g.loginSession(ctx, g.r, user, c.DeviceName, storage.Grant{
+	return g.loginSession(ctx, g.r, user, storage.Device{Name: c.DeviceName, Platform: c.Platform}, storage.Grant{
 		Scopes: c.Scopes, Audience: c.Audience,
 		Issuer: c.Issuer, UpstreamSID: c.UpstreamSID, AuthTime: c.AuthTime, ACR: c.ACR, AMR: c.AMR,
 	})

@@ -20,10 +20,10 @@ type session struct {
 	device storage.Device
 }
 
-// loginSession returns the session of a user who has logged in: its device is the one of the proof's key, or a new one with deviceName.
-// login has the scopes, the audience and the facts of the login; the rest of the grant is filled in.
+// loginSession returns the session of a user who has logged in: its device is the one of the proof's key, or a new one with the name
+// and the platform of described. login has the scopes, the audience and the facts of the login; the rest of the grant is filled in.
 func (p *Provider) loginSession(
-	ctx context.Context, r *tokenRequest, user storage.User, deviceName string, login storage.Grant,
+	ctx context.Context, r *tokenRequest, user storage.User, described storage.Device, login storage.Grant,
 ) (s session, err error) {
 	s.user = user
 	s.device, err = p.accounts.DeviceFor(ctx, user, r.proof.JKT)
@@ -33,7 +33,8 @@ func (p *Provider) loginSession(
 		return s, err
 	}
 	if s.device.Client == "" { // a new one
-		s.device.Client, s.device.Name, s.device.Alg = r.client.ID, deviceName, r.proof.Alg
+		s.device.Client, s.device.Alg = r.client.ID, r.proof.Alg
+		s.device.Name, s.device.Platform = described.Name, described.Platform
 	}
 	s.grant = login
 	s.grant.Domain, s.grant.Client, s.grant.User, s.grant.Device = user.Domain, r.client.ID, user.ID, s.device.ID

@@ -19,6 +19,9 @@ func (s *Logins) authorize(ctx context.Context, v *visit, in Begin) (Outcome, er
 	if err != nil {
 		return v.tell(err)
 	}
+	if in.Platform != "" && !a.Request.Has("im_device_platform") {
+		a.Request.Set("im_device_platform", in.Platform)
+	}
 	if a.Provider == "" {
 		return s.askPlace(ctx, v, a)
 	}

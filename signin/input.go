@@ -10,7 +10,11 @@ type Input interface {
 }
 
 // Begin is an app's authorization request. It has no [State] yet.
-type Begin struct{ Request url.Values }
+type Begin struct {
+	Request url.Values
+	// Platform hints at the kind of the device where the browser runs, if the request does not name one. It may be empty.
+	Platform string
+}
 
 // Return is the way back from the OpenID provider of that id, with the query of the callback.
 type Return struct {

@@ -48,6 +48,8 @@ type Device struct {
 	Alg    string // the JOSE algorithm that its key signs with; empty if that was not stored
 	Name   string // given by the user; may be empty
 	Client string // the OAuth client that it first logged in with
+	// Platform is a word of a closed list that hints at its kind; empty if nothing hinted at it.
+	Platform string
 	// Delegation is the jti of the delegation under which a key of the user added the device, and Number is its number under
 	// that delegation, from 1. Empty and zero for a device that logged in.
 	Delegation    string
@@ -73,6 +75,8 @@ type DeviceUse struct {
 	Device
 	// SeenAt is when the device last logged in or refreshed, as far as its stored grants tell; zero if none is left.
 	SeenAt time.Time
+	// Login is the last login of the device, of which Issuer, AuthTime, ACR, AMR and CreatedAt are set; zero if no grant is left.
+	Login Grant
 	// Active is as [Reader.DeviceActive] says.
 	Active bool
 }
@@ -139,6 +143,7 @@ type Code struct {
 	Challenge     string // PKCE S256 challenge
 	JKT           string // dpop_jkt, empty if the request gave none
 	DeviceName    string
+	Platform      string
 	Scopes        []string
 	Audience      []string
 	Issuer        string

@@ -57,7 +57,7 @@ func (a *API) removeDevice(c echo.Context) error {
 
 func deviceOf(d storage.Device) api.Device {
 	return api.Device{
-		Domain: d.Domain, ID: d.ID, User: d.User, JKT: d.JKT, Name: d.Name, Client: d.Client,
-		CreatedAt: d.CreatedAt, RemovedAt: optional(d.RemovedAt), RemovedReason: d.RemovedReason,
+		Domain: d.Domain, ID: d.ID, User: d.User, JKT: d.JKT, Name: d.Name, Platform: d.Platform, KeyAlg: d.Alg,
+		Client: d.Client, CreatedAt: d.CreatedAt, RemovedAt: optional(d.RemovedAt), RemovedReason: d.RemovedReason,
 	}
 }

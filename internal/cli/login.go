@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -130,6 +131,7 @@ func (c *loginCmd) authorize(ctx context.Context, s *streams, app *client.Client
 	set(ask, "im_domain", c.Domain)
 	set(ask, "im_provider", c.Provider)
 	set(ask, "im_device_name", cmp.Or(c.DeviceName, machine()))
+	set(ask, "im_device_platform", platform())
 	set(ask, "scope", strings.Join(c.Scope, " "))
 	if len(c.Resource) > 0 {
 		ask["resource"] = c.Resource
@@ -205,6 +207,17 @@ func (c *loginCmd) welcome(s *streams, path string, session client.Session) erro
 	}
 	fmt.Fprintf(s.out, "Signed in as %s. The session is in %s.\n", printable(name), path)
 	return nil
+}
+
+// platform returns the platform hint of this device.
+func platform() string {
+	switch runtime.GOOS {
+	case "darwin":
+		return "macos"
+	case "android", "ios", "linux", "windows":
+		return runtime.GOOS
+	}
+	return "other"
 }
 
 // machine returns the name of this machine if it is a valid name of a device.

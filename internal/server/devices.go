@@ -39,17 +39,34 @@ func (s *Server) listDevices(c echo.Context, who statements.Holder) error {
 	}
 	list := make([]api.OwnDevice, len(page))
 	for i := range page {
-		list[i] = ownDevice(&page[i])
+		list[i] = s.ownDevice(&page[i])
 	}
 	return encodeJSON(c, list)
 }
 
 // ownDevice returns a device as its user sees it.
-func ownDevice(d *account.OwnDevice) api.OwnDevice {
-	return api.OwnDevice{
-		ID: d.ID, Device: d.URI, Name: d.Name, ClientID: d.Client, Delegation: d.Delegation, KeyAlg: d.Alg, JKT: d.JKT,
-		FirstSeen: day(d.CreatedAt), LastSeen: day(d.SeenAt), Active: d.Active, Current: d.Current,
+func (s *Server) ownDevice(d *account.OwnDevice) api.OwnDevice {
+	v := api.OwnDevice{
+		ID: d.ID, Device: d.URI, Name: d.Name, Platform: d.Platform, ClientID: d.Client, Delegation: d.Delegation, KeyAlg: d.Alg,
+		JKT: d.JKT, FirstSeen: day(d.CreatedAt), LastSeen: day(d.SeenAt), Active: d.Active, Current: d.Current,
 	}
+	if login := d.Login; !login.CreatedAt.IsZero() {
+		v.Login = &api.DeviceLogin{
+			Day: day(login.CreatedAt), Provider: s.providerID(d.Domain, login.Issuer), ACR: login.ACR, AMR: login.AMR,
+		}
+	}
+	return v
+}
+
+// providerID returns the id of the OpenID provider of a domain with an issuer URL; empty if it is not configured any more.
+func (s *Server) providerID(domain, issuer string) string {
+	found := ""
+	for id, p := range s.Logins {
+		if p.Domain() == domain && p.Issuer() == issuer && (found == "" || id < found) {
+			found = id
+		}
+	}
+	return found
 }
 
 // day returns the day of a time, empty for the zero time. More exact times would show when a user was active.

@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -65,6 +66,7 @@ func TestDevices(t *testing.T) {
 	now := s.refreshedBy(t, accounts, phone, held)
 	own := s.forIssuer(t, phone, now, "account").access
 	id := func(h tokens) string { return deviceOf(t, h).Device() }
+	said := func(day string) object { return object{"day": day, "provider": "dev", "amr": []string{"pwd"}} }
 	first, today := s.clock.now().Add(-30*time.Hour).UTC().Format(time.DateOnly), s.clock.now().UTC().Format(time.DateOnly)
 	for _, limit := range []int{1, 2, 3, 50} {
 		list := s.devicesOf(t, phone, own, limit)
@@ -73,11 +75,11 @@ func TestDevices(t *testing.T) {
 		}
 		for _, want := range []object{
 			{"id": id(held), "device": held.set.Device, "client_id": "account-app", "key_alg": "ES256", "jkt": phone.JKT(), "first_seen": first,
-				"last_seen": today, "active": true, "current": true},
+				"last_seen": today, "login": said(first), "active": true, "current": true},
 			{"id": id(hers), "device": hers.set.Device, "name": "Tablet of Alice", "client_id": "app", "key_alg": "ES256", "jkt": tablet.JKT(),
-				"first_seen": first, "last_seen": first, "active": false, "current": false},
+				"first_seen": first, "last_seen": first, "login": said(first), "active": false, "current": false},
 			{"id": id(other), "device": other.set.Device, "client_id": "app", "key_alg": "ES256", "jkt": laptop.JKT(), "first_seen": first,
-				"last_seen": first, "active": true, "current": false},
+				"last_seen": first, "login": said(first), "active": true, "current": false},
 		} {
 			if got := list[want["id"].(string)]; string(encode(got)) != string(encode(want)) {
 				t.Errorf("device = %v, want %v", got, want)
@@ -344,4 +346,56 @@ func manage(t *testing.T, s *site) []step {
 			},
 		},
 	}
+}
+
+// TestDevicePlatform holds where the hint at the kind of a device comes from, and that a device shows what the provider said of its
+// last login.
+func TestDevicePlatform(t *testing.T) {
+	s := start(t, nil)
+	phone := newDevice(t)
+	s.provider.tamper(t, tampering{idToken: func(_, claims object) {
+		claims["acr"], claims["amr"] = "urn:example:mfa", []string{"pwd", "otp"}
+	}})
+	held := s.account(t, phone, "alice")
+	own := s.forIssuer(t, phone, held, "account").access
+	const firefox = "Mozilla/5.0 (X11; Linux x86_64; rv:133.0) Gecko/20100101 Firefox/133.0"
+	want := map[string]string{deviceOf(t, held).Device(): ""}
+	for _, test := range []struct{ agent, said, want string }{
+		{firefox, "", "linux"}, {firefox, "tv", "tv"}, {"", "web", "web"}, {"curl/8", "", ""},
+	} {
+		change := url.Values{}
+		if test.said != "" {
+			change.Set("im_device_platform", test.said)
+		}
+		b := s.browser()
+		b.Client().Transport = agentAs{test.agent, b.Client().Transport}
+		to, err := b.Login(t.Context(), s.issuer+"/authorize?"+authorization(change).Encode(), browser.To(redirectURI),
+			map[string]string{"text": "alice", "password": "alice"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := newDevice(t)
+		got := wantTokens(t, s.token(t, app, d, codeForm(to.Query().Get("code"), nil)))
+		want[deviceOf(t, got).Device()] = test.want
+	}
+	for id, got := range s.devicesOf(t, phone, own, 50) {
+		if platform, _ := got["platform"].(string); platform != want[id] {
+			t.Errorf("device = %v, want the platform %q", got, want[id])
+		}
+		if login := string(encode(got["login"])); !strings.Contains(login, `"acr":"urn:example:mfa","amr":["pwd","otp"]`) {
+			t.Errorf("login = %s, want what the provider said", login)
+		}
+	}
+}
+
+// agentAs sends requests with a User-Agent header.
+type agentAs struct {
+	agent string
+	http.RoundTripper
+}
+
+func (a agentAs) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("User-Agent", a.agent)
+	return a.RoundTripper.RoundTrip(r)
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/signin"
 )
 
@@ -36,7 +37,7 @@ func (s *Server) authorize(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.advance(c, "", signin.Begin{Request: params})
+	return s.advance(c, "", signin.Begin{Request: params, Platform: account.PlatformOf(c.Request().UserAgent())})
 }
 
 // callback serves GET /login/callback/{provider}: the user comes back from the OpenID provider. Only the browser that began

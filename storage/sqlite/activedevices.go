@@ -23,7 +23,10 @@ var (
 	deviceActive = statement("SELECT count(*) > 0 FROM devices d WHERE d.domain = ?1 AND d.id = ?2 AND d.removed_at = 0 AND " + isActive)
 	devicesInUse = statement("SELECT " + of("d", deviceColumns) + ", ifnull((SELECT max(max(created_at, rotated_at)) FROM grants " +
 		"INDEXED BY grants_user_device WHERE domain = ?1 AND user_id = ?2 AND device_id = d.id), 0), " + isActive +
-		" FROM devices d INDEXED BY devices_present WHERE d.domain = ?1 AND d.user_id = ?2 AND d.removed_at = 0 AND d.id > ?4 " +
+		", ifnull(g.issuer, ''), ifnull(g.auth_time, 0), ifnull(g.acr, ''), ifnull(g.amr, '[]'), ifnull(g.created_at, 0)" +
+		" FROM devices d INDEXED BY devices_present LEFT JOIN grants g ON g.id = (SELECT id FROM grants INDEXED BY grants_user_device " +
+		"WHERE domain = ?1 AND user_id = ?2 AND device_id = d.id ORDER BY created_at DESC, id DESC LIMIT 1) " +
+		"WHERE d.domain = ?1 AND d.user_id = ?2 AND d.removed_at = 0 AND d.id > ?4 " +
 		"ORDER BY d.id LIMIT ?5")
 )
 
@@ -64,11 +67,12 @@ func (r *reader) DeviceActive(ctx context.Context, domain, id string, now time.T
 
 func (r *reader) DevicesInUse(
 	ctx context.Context, domain, user, after string, now time.Time, limit int,
-) (list []storage.DeviceUse, err error) {
+) (devices []storage.DeviceUse, err error) {
 	err = r.rows(ctx, devicesInUse, func() []any {
-		list = append(list, storage.DeviceUse{})
-		d := &list[len(list)-1]
-		return append(deviceDest(&d.Device), (*instant)(&d.SeenAt), &d.Active)
+		devices = append(devices, storage.DeviceUse{})
+		d := &devices[len(devices)-1]
+		return append(deviceDest(&d.Device), (*instant)(&d.SeenAt), &d.Active, &d.Login.Issuer, (*instant)(&d.Login.AuthTime), &d.Login.ACR,
+			(*list)(&d.Login.AMR), (*instant)(&d.Login.CreatedAt))
 	}, domain, user, millis(now), after, max(limit, 0)) // SQLite takes a negative limit for none
-	return list, err
+	return devices, err
 }

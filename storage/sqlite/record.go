@@ -46,16 +46,17 @@ func nameDest(n *storage.Name) []any {
 	return []any{&n.Domain, &n.Key, &n.Local, &n.User, (*instant)(&n.TakenAt), (*instant)(&n.ReleasedAt), &n.Tables}
 }
 
-const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason, delegation, number, alg"
+const deviceColumns = "domain, id, user_id, jkt, name, client, created_at, removed_at, removed_reason, delegation, number, alg, " +
+	"platform"
 
 func deviceArgs(d storage.Device) []any {
 	return []any{d.Domain, d.ID, d.User, d.JKT, d.Name, d.Client, millis(d.CreatedAt), millis(d.RemovedAt),
-		d.RemovedReason, d.Delegation, d.Number, d.Alg}
+		d.RemovedReason, d.Delegation, d.Number, d.Alg, d.Platform}
 }
 
 func deviceDest(d *storage.Device) []any {
 	return []any{&d.Domain, &d.ID, &d.User, &d.JKT, &d.Name, &d.Client, (*instant)(&d.CreatedAt),
-		(*instant)(&d.RemovedAt), &d.RemovedReason, &d.Delegation, &d.Number, &d.Alg}
+		(*instant)(&d.RemovedAt), &d.RemovedReason, &d.Delegation, &d.Number, &d.Alg, &d.Platform}
 }
 
 const grantColumns = "id, domain, client, user_id, device_id, jkt, scopes, audience, issuer, upstream_sid, auth_time, " +
@@ -75,19 +76,19 @@ func grantDest(g *storage.Grant) []any {
 }
 
 const codeColumns = "hash, domain, client, user_id, redirect_uri, redirect_given, challenge, jkt, device_name, scopes, " +
-	"audience, issuer, upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id"
+	"audience, issuer, upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id, platform"
 
 func codeArgs(c storage.Code) []any {
 	return []any{c.Hash[:], c.Domain, c.Client, c.User, c.RedirectURI, c.RedirectGiven, c.Challenge, c.JKT, c.DeviceName,
 		text(c.Scopes), text(c.Audience), c.Issuer, c.UpstreamSID, millis(c.AuthTime), c.ACR, text(c.AMR),
-		millis(c.CreatedAt), millis(c.ExpiresAt), millis(c.SpentAt), c.Grant}
+		millis(c.CreatedAt), millis(c.ExpiresAt), millis(c.SpentAt), c.Grant, c.Platform}
 }
 
 func codeDest(c *storage.Code) []any {
 	return []any{(*digest)(&c.Hash), &c.Domain, &c.Client, &c.User, &c.RedirectURI, &c.RedirectGiven, &c.Challenge,
 		&c.JKT, &c.DeviceName, (*list)(&c.Scopes), (*list)(&c.Audience), &c.Issuer, &c.UpstreamSID,
 		(*instant)(&c.AuthTime), &c.ACR, (*list)(&c.AMR), (*instant)(&c.CreatedAt), (*instant)(&c.ExpiresAt),
-		(*instant)(&c.SpentAt), &c.Grant}
+		(*instant)(&c.SpentAt), &c.Grant, &c.Platform}
 }
 
 const loginColumns = "state, browser, domain, provider, nonce, verifier, request, person, created_at, expires_at"

@@ -25,16 +25,18 @@ func testDevicesInUse(t *testing.T, s storage.Store) {
 			switch n % 4 {
 			case 0: // a live grant that was never refreshed, and an ended one that was
 				live.CreatedAt, live.RotatedAt = at.Add(time.Hour), time.Time{}
+				live.Issuer, live.ACR, live.AMR, live.AuthTime = "https://other.example", "", nil, time.Time{}
+				use.Login = storage.Grant{Issuer: live.Issuer, CreatedAt: live.CreatedAt}
 				ended.CreatedAt, ended.RotatedAt = at, at.Add(2*time.Hour)
 				errs = append(errs, tx.InsertGrant(ctx, live), tx.InsertGrant(ctx, ended))
 				use.SeenAt, use.Active = at.Add(2*time.Hour), true
 			case 1: // an ended grant alone
 				errs = append(errs, tx.InsertGrant(ctx, ended))
-				use.SeenAt = at
+				use.SeenAt, use.Login = at, loginOf(ended)
 			case 2: // a live grant that was refreshed
 				live.RotatedAt = at.Add(3 * time.Hour)
 				errs = append(errs, tx.InsertGrant(ctx, live))
-				use.SeenAt, use.Active = at.Add(3*time.Hour), true
+				use.SeenAt, use.Active, use.Login = at.Add(3*time.Hour), true, loginOf(live)
 			}
 			removed, others, abroad := d, d, d
 			removed.ID, removed.JKT, removed.RemovedAt = id+"-removed", "removed-"+id, at
@@ -78,4 +80,9 @@ func testDevicesInUse(t *testing.T, s storage.Store) {
 	if got, err := s.DevicesInUse(t.Context(), domain, "nobody", "", at, 10); err != nil || len(got) != 0 {
 		t.Errorf("DevicesInUse of nobody = %v, %v, want none", got, err)
 	}
+}
+
+// loginOf returns what a device in use shows of a grant.
+func loginOf(g storage.Grant) storage.Grant {
+	return storage.Grant{Issuer: g.Issuer, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR, CreatedAt: g.CreatedAt}
 }

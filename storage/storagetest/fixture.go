@@ -42,7 +42,7 @@ func nameOf(name string) storage.Name {
 
 func device(name string) storage.Device {
 	return storage.Device{Domain: domain, ID: "device-" + name, User: "user-" + name, JKT: "jkt-" + name, Alg: "alg-" + name,
-		Name: "phone of " + name, Client: "im-app", CreatedAt: at, RemovedAt: at.Add(time.Hour), RemovedReason: "lost",
+		Name: "phone of " + name, Client: "im-app", Platform: "android", CreatedAt: at, RemovedAt: at.Add(time.Hour), RemovedReason: "lost",
 		Delegation: "delegation-" + name, Number: 2}
 }
 
@@ -66,7 +66,7 @@ func endedGrant(name string) storage.Grant {
 func freshCode(name string) storage.Code {
 	return storage.Code{Hash: digest("code " + name), Domain: domain, Client: "im-app", User: "user-" + name,
 		RedirectURI: "http://127.0.0.1:4711/callback", RedirectGiven: true, Challenge: "challenge-" + name,
-		JKT: "jkt-" + name, DeviceName: "phone of " + name, Scopes: []string{"im:handle"},
+		JKT: "jkt-" + name, DeviceName: "phone of " + name, Platform: "ios", Scopes: []string{"im:handle"},
 		Audience: []string{"im:example.com"}, Issuer: "https://login.example.com", UpstreamSID: "upstream-" + name,
 		AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2", AMR: []string{"pwd"}, CreatedAt: at,
 		ExpiresAt: at.Add(time.Minute)}

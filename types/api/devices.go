@@ -7,6 +7,8 @@ type OwnDevice struct {
 	ID     string `json:"id"`
 	Device string `json:"device"` // its URI
 	Name   string `json:"name,omitempty"`
+	// Platform is a hint at its kind, from a closed list.
+	Platform string `json:"platform,omitempty"`
 	// ClientID is the app that it first logged in with, and Delegation the statement under which a key of the user added it.
 	ClientID   string `json:"client_id,omitempty"`
 	Delegation string `json:"delegation,omitempty"`
@@ -15,9 +17,19 @@ type OwnDevice struct {
 	// FirstSeen and LastSeen are days, as 2026-11-27 in UTC.
 	FirstSeen string `json:"first_seen"`
 	LastSeen  string `json:"last_seen,omitempty"`
+	// Login is its last login; nil if no session is left that tells of it.
+	Login *DeviceLogin `json:"login,omitempty"`
 	// Active says that it is signed in, or stands under a live delegation.
 	Active  bool `json:"active"`
 	Current bool `json:"current"` // it is the device that asks
+}
+
+// A DeviceLogin tells how a device logged in, as far as the OpenID provider said.
+type DeviceLogin struct {
+	Day      string   `json:"day"`                // in UTC
+	Provider string   `json:"provider,omitempty"` // its id in the settings; empty if it is not configured any more
+	ACR      string   `json:"acr,omitempty"`
+	AMR      []string `json:"amr,omitempty"`
 }
 
 // A DeviceRemoval is the answer to a user who removed all other devices.

@@ -63,6 +63,8 @@ type Device struct {
 	Handle        string     `json:"handle,omitempty"` // of the user; in lists of devices
 	JKT           string     `json:"jkt"`
 	Name          string     `json:"name,omitempty"`
+	Platform      string     `json:"platform,omitempty"` // a hint at its kind
+	KeyAlg        string     `json:"key_alg,omitempty"`
 	Client        string     `json:"client"`
 	CreatedAt     time.Time  `json:"created_at"`
 	RemovedAt     *time.Time `json:"removed_at,omitempty"`
