@@ -34,6 +34,9 @@ func (g *clientCredentialsGrant) check(context.Context, Reader) (*token, error) 
 	if err != nil {
 		return nil, err
 	}
+	if resources := g.r.Form["resource"]; domain == "" && len(resources) == 1 && resources[0] == g.issuer {
+		domain = client.Domains[0] // any: a token for the server alone belongs to no domain
+	}
 	if domain == "" {
 		return nil, severalDomains(client)
 	}

@@ -1,5 +1,6 @@
-// Package admin serves operators: the endpoints below /admin, for the issuer's command line. It authenticates nobody, so
-// only the operator may reach its listener. Every change is an event of [audit].
+// Package admin serves operators: the endpoints below /admin. It authenticates nobody. Its caller has admitted each request as that of
+// an operator ([httpapi.WithOperator]), at the admin socket or over the network, and the table of routes says which operators each
+// endpoint serves. Every change is an event of [audit].
 //
 // The rules are in the packages below. A handler reads what is asked, makes one call, and writes the answer, which is of
 // types/api.
@@ -82,41 +83,56 @@ func New(cfg Config) (*API, error) {
 	return &API{cfg}, nil
 }
 
-// Routes returns the table of the endpoints.
+// Routes returns the table of the endpoints. Their requests need an operator: see [httpapi.WithOperator].
 func (a *API) Routes() []httpapi.Route {
-	return []httpapi.Route{
-		{Method: http.MethodPost, Path: "/admin/backup", Handler: a.backup},
-		{Method: http.MethodGet, Path: "/admin/devices", Handler: a.listDevices},
-		{Method: http.MethodDelete, Path: "/admin/devices/{domain}/{device}", Handler: a.removeDevice},
-		{Method: http.MethodGet, Path: "/admin/users", Handler: a.listUsers},
-		{Method: http.MethodGet, Path: "/admin/users/{user}", Handler: a.showUser},
-		{Method: http.MethodPut, Path: "/admin/users/{user}/handle", Handler: a.renameUser},
-		{Method: http.MethodPost, Path: "/admin/links", Handler: a.relink},
-		{Method: http.MethodDelete, Path: "/admin/names", Handler: a.releaseHandle},
-		{Method: http.MethodPost, Path: "/admin/users/{user}/disable", Handler: a.disableUser},
-		{Method: http.MethodPost, Path: "/admin/users/{user}/enable", Handler: a.enableUser},
-		{Method: http.MethodGet, Path: "/admin/clients", Handler: a.listClients},
-		{Method: http.MethodPost, Path: "/admin/clients", Handler: a.addClient},
-		{Method: http.MethodDelete, Path: "/admin/clients", Handler: a.removeClient},
-		{Method: http.MethodPost, Path: "/admin/clients/secret", Handler: a.replaceSecret},
-		{Method: http.MethodGet, Path: "/admin/client", Handler: a.showClient},
-		{Method: http.MethodGet, Path: "/admin/keys", Handler: a.listKeys},
-		{Method: http.MethodPost, Path: "/admin/keys", Handler: a.rotateKey},
-		{Method: http.MethodDelete, Path: "/admin/keys/{kid}", Handler: a.revokeKey},
-		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements},
-		{Method: http.MethodPost, Path: "/admin/statements", Handler: a.makeStatement},
-		{Method: http.MethodDelete, Path: "/admin/statements/{id}", Handler: a.withdrawStatement},
+	const domain, issuer = httpapi.OneDomain, httpapi.WholeIssuer
+	page := func(filters ...string) []string { return append([]string{"limit", "cursor", "after"}, filters...) }
+	reason := []string{"reason"}
+	table := []httpapi.Route{
+		{Method: http.MethodPost, Path: "/admin/backup", Handler: a.backup, Reach: httpapi.AtSocket, Query: []string{"to"}},
+		{Method: http.MethodGet, Path: "/admin/devices", Handler: a.listDevices, Reach: domain, Query: page("user")},
+		{Method: http.MethodDelete, Path: "/admin/devices/{domain}/{device}", Handler: a.removeDevice, Reach: domain, Query: reason},
+		{Method: http.MethodGet, Path: "/admin/users", Handler: a.listUsers, Reach: domain, Query: page("search")},
+		{Method: http.MethodGet, Path: "/admin/users/{user}", Handler: a.showUser, Reach: domain},
+		{
+			Method: http.MethodPut, Path: "/admin/users/{user}/handle", Handler: a.renameUser, Reach: domain,
+			Query: []string{"handle", "reserved"},
+		},
+		{Method: http.MethodPost, Path: "/admin/links", Handler: a.relink, Reach: domain, Query: []string{"dry_run"}},
+		{Method: http.MethodDelete, Path: "/admin/names", Handler: a.releaseHandle, Reach: domain, Query: []string{"handle"}},
+		{Method: http.MethodPost, Path: "/admin/users/{user}/disable", Handler: a.disableUser, Reach: domain},
+		{Method: http.MethodPost, Path: "/admin/users/{user}/enable", Handler: a.enableUser, Reach: domain},
+		{Method: http.MethodGet, Path: "/admin/clients", Handler: a.listClients, Reach: httpapi.EachEntry},
+		{Method: http.MethodPost, Path: "/admin/clients", Handler: a.addClient, Reach: issuer},
+		{Method: http.MethodDelete, Path: "/admin/clients", Handler: a.removeClient, Reach: issuer, Query: []string{"id", "reason"}},
+		{Method: http.MethodPost, Path: "/admin/clients/secret", Handler: a.replaceSecret, Reach: issuer, Query: []string{"id", "keep"}},
+		{Method: http.MethodGet, Path: "/admin/client", Handler: a.showClient, Reach: httpapi.EachEntry, Query: []string{"id"}},
+		{Method: http.MethodGet, Path: "/admin/keys", Handler: a.listKeys, Reach: issuer},
+		{Method: http.MethodPost, Path: "/admin/keys", Handler: a.rotateKey, Reach: issuer, Query: []string{"now"}},
+		{Method: http.MethodDelete, Path: "/admin/keys/{kid}", Handler: a.revokeKey, Reach: issuer, Query: reason},
+		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements, Reach: domain, Query: page("user")},
+		{Method: http.MethodPost, Path: "/admin/statements", Handler: a.makeStatement, Reach: httpapi.EachEntry},
+		{Method: http.MethodDelete, Path: "/admin/statements/{id}", Handler: a.withdrawStatement, Reach: domain, Query: reason},
 	}
+	for i, r := range table {
+		table[i].Handler = a.guard(r)
+	}
+	return table
 }
 
 // record records an event that the operator caused.
 func (a *API) record(c echo.Context, e audit.Event) {
-	e.Actor = audit.ActorAdmin
-	a.Audit.Record(c.Request().Context(), e)
+	ctx := c.Request().Context()
+	by, _ := httpapi.OperatorOf(ctx)
+	e.Actor, e.Address = Actor(ctx), by.Address
+	a.Audit.Record(ctx, e)
 }
 
 // domain returns the domain of a request: the one that it names, or the only one of the issuer.
 func (a *API) domain(c echo.Context) (string, error) {
+	if domain := c.Param("domain"); domain != "" {
+		return domain, nil
+	}
 	if domain := c.QueryParam("domain"); domain != "" {
 		return domain, nil
 	}

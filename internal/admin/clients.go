@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,9 +25,11 @@ const maxKeep = 30 * 24 * time.Hour
 
 // listClients serves GET /admin/clients.
 func (a *API) listClients(c echo.Context) error {
-	list := make([]api.Client, 0)
+	list, by := make([]api.Client, 0), operator(c)
 	for _, l := range a.Clients.List() {
-		list = append(list, a.client(l))
+		if visible(by, l) {
+			list = append(list, a.client(l))
+		}
 	}
 	return c.JSON(http.StatusOK, list)
 }
@@ -34,11 +37,20 @@ func (a *API) listClients(c echo.Context) error {
 // showClient serves GET /admin/client?id=… An id may hold slashes, so it is no part of the path.
 func (a *API) showClient(c echo.Context) error {
 	l, ok := a.Clients.Find(c.QueryParam("id"))
-	if !ok {
+	if !ok || !visible(operator(c), l) {
 		return clients.ErrNotFound
 	}
 	return c.JSON(http.StatusOK, a.client(l))
 }
+
+// visible reports whether an operator may see a client: one that serves none but the operator's domains.
+func visible(by httpapi.Operator, l Client) bool {
+	return by.All || len(l.Entry.Domains) > 0 && !slices.ContainsFunc(l.Entry.Domains, func(d string) bool { return !by.May(d) })
+}
+
+// errOnlyAtSocket keeps a stolen key of an operator from making itself a successor.
+var errOnlyAtSocket = denied("Clients with the scope admin are added, changed and removed at the admin socket or in the settings, " +
+	"not over the network.")
 
 // addClient serves POST /admin/clients. The body is the client as the settings write one, in JSON.
 func (a *API) addClient(c echo.Context) error {
@@ -71,6 +83,9 @@ func (a *API) addClient(c echo.Context) error {
 	} else if err != nil {
 		return err
 	}
+	if operator(c).Client != "" && slices.Contains(entry.Scopes, oauth.ScopeAdmin) {
+		return errOnlyAtSocket
+	}
 	if l, ok := a.Clients.Find(entry.ID); ok && l.Stored == nil {
 		return httpapi.Conflict("client_taken", "the settings have a client "+entry.ID)
 	}
@@ -89,7 +104,7 @@ func (a *API) replaceSecret(c echo.Context) error {
 		return httpapi.Invalid("keep must be a duration such as 24h, at most 720h; 0s ends the old secret at once.")
 	}
 	id := c.QueryParam("id")
-	if err := a.inStorage(id); err != nil {
+	if err := a.changeable(c, id); err != nil {
 		return err
 	}
 	row, secret, err := a.Registry.ReplaceSecret(c.Request().Context(), id, keep)
@@ -105,7 +120,7 @@ func (a *API) replaceSecret(c echo.Context) error {
 // removeClient serves DELETE /admin/clients?id=…&reason=…
 func (a *API) removeClient(c echo.Context) error {
 	id := c.QueryParam("id")
-	if err := a.inStorage(id); err != nil {
+	if err := a.changeable(c, id); err != nil {
 		return err
 	}
 	reason := reason(c)
@@ -119,11 +134,15 @@ func (a *API) removeClient(c echo.Context) error {
 	return a.changedClient(c, row, "")
 }
 
-// inStorage refuses to change a client of the settings.
-func (a *API) inStorage(id string) error {
-	if l, ok := a.Clients.Find(id); ok && l.Stored == nil {
+// changeable refuses to change a client of the settings and, over the network, one of an operator.
+func (a *API) changeable(c echo.Context, id string) error {
+	l, ok := a.Clients.Find(id)
+	switch {
+	case ok && l.Stored == nil:
 		return httpapi.Conflict("client_of_settings",
 			"the client "+id+" is in the settings file: change it there, and send the issuer SIGHUP")
+	case ok && operator(c).Client != "" && slices.Contains(l.Entry.Scopes, oauth.ScopeAdmin):
+		return errOnlyAtSocket
 	}
 	return nil
 }

@@ -66,6 +66,9 @@ func (a *API) makeStatement(c echo.Context) error {
 	if err := b.Done(); err != nil {
 		return err
 	}
+	if err := a.mayState(operator(c), v.Subject); err != nil {
+		return err
+	}
 	made, err := a.Statements.Attest(c.Request().Context(), v)
 	if err != nil {
 		return err
@@ -79,6 +82,18 @@ func (a *API) makeStatement(c echo.Context) error {
 	}
 	a.record(c, event)
 	return c.JSON(http.StatusCreated, httpapi.Statement(made.Statement, made.Token))
+}
+
+// mayState refuses an operator of other domains than that of a statement's subject.
+func (a *API) mayState(by httpapi.Operator, subject string) error {
+	if by.All {
+		return nil
+	}
+	id, err := claims.Parse(subject)
+	if err != nil {
+		return httpapi.Invalid("The member sub is not a URI of instant messaging in its canonical form.")
+	}
+	return may(by, id.Domain())
 }
 
 // withdrawStatement serves DELETE /admin/statements/{id}?domain=…&reason=…

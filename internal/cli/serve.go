@@ -87,7 +87,18 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return usage("start: %w", errors.Join(err, public.Close(), instance.Close()))
 	}
-	if err := c.announce(addresses{cfg.Issuer, public.Addr().String(), cfg.AdminSocket(), ""}); err != nil {
+	operators := ""
+	if cfg.AdminListen != "" {
+		l, err := net.Listen("tcp", cfg.AdminListen)
+		if err != nil {
+			err = fmt.Errorf("%w: choose another address with admin_listen in the settings", err)
+			return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
+		}
+		instance.ServeOperators(l)
+		operators = cfg.AdminURL
+		log.Info("serving operators", slog.String("url", cfg.AdminURL), slog.String("listen", l.Addr().String()))
+	}
+	if err := c.announce(addresses{cfg.Issuer, public.Addr().String(), cfg.AdminSocket(), operators, ""}); err != nil {
 		return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
 	}
 	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", public.Addr().String()))
@@ -185,7 +196,8 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	} else if err != nil {
 		return notOpened("start", err)
 	}
-	if err := c.announce(addresses{dev.Issuer, strings.TrimPrefix(dev.Issuer, "http://"), dev.Admin, dev.Provider}); err != nil {
+	listen := strings.TrimPrefix(dev.Issuer, "http://")
+	if err := c.announce(addresses{dev.Issuer, listen, dev.Admin, dev.Operators, dev.Provider}); err != nil {
 		return usage("start: %w", errors.Join(err, dev.Close()))
 	}
 	log.Info("serving for development only: do not expose it to the Internet", slog.String("issuer", dev.Issuer),
@@ -236,13 +248,15 @@ func notOpened(to string, err error) error {
 	return usage("%s: %w", to, err)
 }
 
-// addresses is the content of the address file: the issuer's URL, its listening address, its admin socket, and the URL of the
-// development provider.
+// addresses is the content of the address file: the issuer's URL, its listening address, its admin socket, its URL for operators, and
+// the URL of the development provider.
 type addresses struct {
 	Issuer string `json:"issuer"`
 	Listen string `json:"listen"`
 	Admin  string `json:"admin"`
-	IDP    string `json:"idp,omitempty"`
+
+	AdminURL string `json:"admin_url,omitempty"`
+	IDP      string `json:"idp,omitempty"`
 }
 
 // announce writes the address file atomically.

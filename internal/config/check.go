@@ -36,6 +36,7 @@ func (k *checker) check() {
 	}
 	k.tls()
 	k.places()
+	k.adminListener()
 	k.redis()
 	k.outbound()
 	if len(k.DPoP.Algorithms) == 0 {
@@ -62,31 +63,36 @@ func (k *checker) check() {
 
 // tls checks that certificate and key can be read and belong together.
 func (k *checker) tls() {
-	t := &k.TLS
+	if k.TLS.CertFile != "" && k.TLS.KeyFile != "" && !strings.HasPrefix(k.Issuer, "https://") {
+		k.report("tls", "goes with an https issuer")
+	}
+	k.certificate("tls", &k.TLS)
+}
+
+// certificate checks that a certificate and its key can be read and belong together, and resolves their paths.
+func (k *checker) certificate(path string, t *TLS) {
 	switch {
 	case t.CertFile == "" && t.KeyFile == "":
 		return
 	case t.KeyFile == "":
-		k.report("tls.key_file", "is missing: name the file that holds the key of tls.cert_file")
+		k.report(join(path, "key_file"), "is missing: name the file that holds the key of %s.cert_file", path)
 		return
 	case t.CertFile == "":
-		k.report("tls.cert_file", "is missing: name the file that holds the certificate for tls.key_file")
+		k.report(join(path, "cert_file"), "is missing: name the file that holds the certificate for %s.key_file", path)
 		return
-	case !strings.HasPrefix(k.Issuer, "https://"):
-		k.report("tls", "goes with an https issuer")
 	}
 	t.CertFile, t.KeyFile = k.resolve(t.CertFile), k.resolve(t.KeyFile)
 	cert, err := os.ReadFile(t.CertFile)
 	if err != nil {
-		k.report("tls.cert_file", "%s cannot be read: %s", t.CertFile, cause(err))
+		k.report(join(path, "cert_file"), "%s cannot be read: %s", t.CertFile, cause(err))
 		return
 	}
-	key, ok := k.private("tls.key_file", t.KeyFile)
+	key, ok := k.private(join(path, "key_file"), t.KeyFile)
 	if !ok {
 		return
 	}
 	if _, err := tls.X509KeyPair(cert, key); err != nil {
-		k.report("tls", "%s and %s are not a certificate and its key: %v", t.CertFile, t.KeyFile, err)
+		k.report(path, "%s and %s are not a certificate and its key: %v", t.CertFile, t.KeyFile, err)
 	}
 }
 

@@ -119,6 +119,7 @@ func (k *checker) grants(c *Client, path string) {
 		k.report(join(path, "embed"),
 			"is required with the grant embedded-tokens: name the relations of the tokens that the client may embed")
 	}
+	k.operator(c, path)
 	redeems := slices.Contains(c.Grants, grantJWTBearer)
 	if _, given := k.where[join(path, "scopes")]; !given && (logsIn || redeems) {
 		c.Scopes = []string{"im:handle", "im:device"}

@@ -44,6 +44,11 @@ type Config struct {
 	Data string `key:"data" default:"data"`
 	// Admin is the admin interface, unix:PATH. Default: unix:DATA/admin.sock. See [Config.AdminSocket].
 	Admin string `key:"admin"`
+	// AdminListen is the host:port that also serves operators over the network; empty for none. AdminURL is its URL for programs, an
+	// origin, which their proofs name. AdminTLS is its certificate. Default: that of TLS.
+	AdminListen string `key:"admin_listen"`
+	AdminURL    string `key:"admin_url"`
+	AdminTLS    TLS    `key:"admin_tls"`
 	// Storage is the database, sqlite:PATH. Default: sqlite:DATA/issuer.db. See [Config.Database].
 	Storage string `key:"storage"`
 	// Replay selects where spent proofs are remembered: in memory, in the database (one durable write for each, and a restart
@@ -263,7 +268,7 @@ type Client struct {
 	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens,urn:ietf:params:oauth:grant-type:jwt-bearer"`
 	// Scopes are those that the client may request. Default: im:handle and im:device for clients with logins, and for those that redeem
 	// the grants of peers; otherwise none.
-	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed"`
+	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed,admin"`
 	// Domains are names of entries of domains.
 	Domains []string `key:"domains,required"`
 	// Resources are audiences (RFC 8707) that it serves and may request tokens for: https URLs and im: domain URIs.

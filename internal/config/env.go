@@ -13,6 +13,9 @@ import (
 // those of a service called "issuer" or "issuer-…" begin with ISSUER_, too. No setting has such a name.
 var serviceLink = regexp.MustCompile(`_SERVICE_(HOST|PORT)(_|$)|_PORT(_[0-9]+_(TCP|UDP|SCTP)(_|$)|$)`)
 
+// commandLine are the variables of the command line, for operators over the network. They are no settings.
+var commandLine = []string{"ISSUER_SERVER", "ISSUER_KEY", "ISSUER_CLIENT"}
+
 // overlay writes the variables of env that begin with prefix into the document before it is decoded, so that variables and keys obey
 // the same rules.
 func (d *decoder) overlay(root *yaml.Node, prefix string, env []string) {
@@ -20,7 +23,7 @@ func (d *decoder) overlay(root *yaml.Node, prefix string, env []string) {
 	for _, entry := range env {
 		name, value, _ := strings.Cut(entry, "=")
 		rest, ok := strings.CutPrefix(name, prefix)
-		if !ok || serviceLink.MatchString(name) {
+		if !ok || serviceLink.MatchString(name) || slices.Contains(commandLine, name) {
 			continue
 		}
 		parts := strings.Split(strings.ToLower(rest), "__")

@@ -66,6 +66,7 @@ type Dev struct {
 	Issuer     string // its URL
 	Provider   string // URL of the OpenID provider
 	Admin      string // path of the admin socket
+	Operators  string // URL for operators over the network; empty if there is none
 	EnvFile    string // shell file with ISSUER, and the ids and secrets of peer and bot; mode 0600
 	PeerSecret string
 	BotSecret  string
@@ -140,6 +141,14 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	admin, err := issuer.ListenAdmin(d.Admin)
 	if err != nil {
 		return errors.Join(err, instance.Close())
+	}
+	if cfg.AdminListen != "" {
+		operators, err := listen(cfg.AdminListen, "admin_listen")
+		if err != nil {
+			return errors.Join(err, admin.Close(), instance.Close())
+		}
+		instance.ServeOperators(operators)
+		d.Operators = cfg.AdminURL
 	}
 	// Now this process is the only issuer on the folder, so the file describes the issuer that serves.
 	if err := d.writeEnv(); err != nil {

@@ -19,6 +19,10 @@ const MaxBody = 64 << 10
 type Route struct {
 	Method, Path string
 	Handler      echo.HandlerFunc
+	// Reach says which operators an endpoint for operators serves, and Query which parameters its query may have, beside the domain of
+	// an endpoint that is about one. Over the network any other parameter is refused: the request would not do what it asks.
+	Reach Reach
+	Query []string
 }
 
 // ErrTooLarge refuses a body, a query or a parameter that exceeds its limit.

@@ -11,6 +11,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/admin"
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -174,7 +175,8 @@ func (i *Instance) openServer(
 	}
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), OtherIssuers: others, Algorithms: cfg.DPoP.Algorithms,
-		Registry: registry, Statements: made, OAuth: provider, Operators: operators.Routes(), Accounts: i.accounts,
+		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
+		OperatorsBehindProxy: cfg.AdminBehindProxy(), Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Feed: i.feed,
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
@@ -194,7 +196,8 @@ func (i *Instance) keyChanged(ctx context.Context, e keys.Event) {
 		event.Kind = audit.KeyRevoked
 	}
 	if e.Asked {
-		event.Actor = audit.ActorAdmin
+		by, _ := httpapi.OperatorOf(ctx)
+		event.Actor, event.Address = admin.Actor(ctx), by.Address
 	}
 	i.audit.Record(ctx, event)
 }

@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -54,6 +55,9 @@ type Instance struct {
 	clients  *register
 	trusted  *authority
 	tls      *certificate // nil if a proxy terminates TLS
+
+	operators    net.Listener // for operators over the network; nil if there is none
+	operatorsTLS *certificate // nil if that listener speaks no TLS
 
 	closeReplay  func() error       // closes the store of spent proofs; nil if it needs no closing
 	memoryReplay *dpop.MemoryReplay // the store of spent proofs, if it is in memory
@@ -152,6 +156,9 @@ func (i *Instance) open(ctx context.Context, o Options, db *database, sealer *ke
 	if i.tls, err = openCertificate(i.cfg.TLS.CertFile, i.cfg.TLS.KeyFile, i.log); err != nil {
 		return err
 	}
+	if err := i.openOperatorsTLS(); err != nil {
+		return err
+	}
 	if err := i.assemble(ctx, sealer, replay); err != nil {
 		return err
 	}
@@ -173,5 +180,24 @@ func (i *Instance) Close() error {
 	if i.closeReplay != nil {
 		err = i.closeReplay()
 	}
+	if i.operators != nil {
+		err = errors.Join(err, i.operators.Close())
+	}
 	return errors.Join(err, i.store.Close())
+}
+
+// ServeOperators makes Serve answer operators on l, too, which is the listener of the setting admin_listen. It uses TLS if the settings
+// name a certificate. Call it before Serve, which closes l.
+func (i *Instance) ServeOperators(l net.Listener) { i.operators = l }
+
+// openOperatorsTLS opens the certificate of the listener for operators, which may be that of the public one.
+func (i *Instance) openOperatorsTLS() (err error) {
+	switch own := i.cfg.AdminTLS; {
+	case i.cfg.AdminListen == "":
+	case own == i.cfg.TLS:
+		i.operatorsTLS = i.tls
+	default:
+		i.operatorsTLS, err = openCertificate(own.CertFile, own.KeyFile, i.log)
+	}
+	return err
 }

@@ -28,8 +28,8 @@ func (i *Instance) Reload(next *config.Config) error {
 	i.trusted.peers.Store(peers)
 	i.setLimits(cfg)
 	i.cfg = cfg
-	if i.tls != nil {
-		_ = i.tls.reload() // it logs the error, and keeps the previous certificate
+	for _, c := range i.certificates() {
+		_ = c.reload() // it logs the error, and keeps the previous certificate
 	}
 	for _, path := range waiting {
 		i.log.Warn("setting needs a restart: it is left as it was", slog.String("key", path))

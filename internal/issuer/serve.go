@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 // shutdownTime is how long running requests may take after the server was asked to stop.
 const shutdownTime = 10 * time.Second
 
-// Serve answers on the two listeners until ctx ends, and then lets running requests finish. The public listener uses
-// TLS if the settings name a certificate. Serve closes the listeners and the store.
+// Serve answers on the two listeners and that of [Instance.ServeOperators] until ctx ends, and then lets running requests finish. The
+// public listener uses TLS if the settings name a certificate. Serve closes the listeners and the store.
 func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
@@ -28,15 +29,22 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 		background.Go(func() { loop.Run(work) })
 	}
 
-	servers := []*http.Server{server.HTTP(i.server.Public(), i.log), server.HTTP(i.server.Admin(), i.log)}
-	failed := make(chan error, len(servers))
-	for n, l := range []net.Listener{public, admin} {
-		serve := servers[n].Serve
-		if n == 0 && i.tls != nil {
-			servers[n].TLSConfig = i.tls.config()
-			serve = func(l net.Listener) error { return servers[n].ServeTLS(l, "", "") }
+	listeners := []listener{{public, i.server.Public(), i.tls}, {admin, i.server.Admin(), nil}}
+	if i.operators != nil {
+		listeners = append(listeners, listener{i.operators, i.server.Operators(), i.operatorsTLS})
+		i.operators = nil // its server closes it
+	}
+	var servers []*http.Server
+	failed := make(chan error, len(listeners))
+	for _, l := range listeners {
+		s := server.HTTP(l.handler, i.log)
+		servers = append(servers, s)
+		serve := s.Serve
+		if l.tls != nil {
+			s.TLSConfig = l.tls.config()
+			serve = func(l net.Listener) error { return s.ServeTLS(l, "", "") }
 		}
-		go func() { failed <- serve(l) }()
+		go func() { failed <- serve(l.Listener) }()
 	}
 	var err error
 	select {
@@ -54,6 +62,13 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	return errors.Join(err, i.Close())
 }
 
+// A listener is what Serve serves.
+type listener struct {
+	net.Listener
+	handler http.Handler
+	tls     *certificate // nil for none
+}
+
 // loops returns the tasks that repeat while the issuer serves.
 func (i *Instance) loops() []*follow.Loop {
 	list := []*follow.Loop{
@@ -61,9 +76,20 @@ func (i *Instance) loops() []*follow.Loop {
 		follow.New(follow.Config{Name: "noting the time", Do: i.noteTime, Interval: i.noteEvery, Log: i.log}),
 		follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Later: true, Log: i.log}),
 	}
-	if i.tls != nil {
-		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: i.tls.look, Interval: certificateEvery,
+	for _, c := range i.certificates() {
+		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: c.look, Interval: certificateEvery,
 			Later: true}))
+	}
+	return list
+}
+
+// certificates returns the certificates of the listeners, each once.
+func (i *Instance) certificates() []*certificate {
+	var list []*certificate
+	for _, c := range []*certificate{i.tls, i.operatorsTLS} {
+		if c != nil && !slices.Contains(list, c) {
+			list = append(list, c)
+		}
 	}
 	return list
 }

@@ -25,6 +25,7 @@ var contextValues = map[string]string{
 	"dpop":                  "the middleware for resources hands the access of a request to any http.Handler",
 	"gateway":               "the middleware hands the identity of a request to any http.Handler",
 	"internal/audit":        "the id of a request, for audit events",
+	"internal/httpapi":      "the operator of a request, for audit events that packages below cause",
 	"storage/sqlite":        "an update within an update is recognized, which would wait for itself",
 }
 

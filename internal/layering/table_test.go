@@ -63,8 +63,8 @@ var arrows = map[string][]string{
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
 	"internal/admin": {
-		"account", "claims", "clients", "internal/audit", "internal/config", "internal/httpapi", "internal/jose", "keys", "nested", "oauth", "statements",
-		"storage", "types/api",
+		"account", "claims", "clients", "internal/audit", "internal/config", "internal/errtext", "internal/httpapi", "internal/jose", "keys", "nested",
+		"oauth", "statements", "storage", "types/api",
 	},
 	"internal/server": {
 		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",

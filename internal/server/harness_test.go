@@ -58,6 +58,7 @@ const secret = "s3cret-with_all.of~them+and/more=%20:"
 type site struct {
 	issuer   string // URL
 	admin    string // URL of the admin listener
+	network  string // URL of the listener for operators over the network, see withOperators
 	provider *provider
 	guests   *provider     // another one, for tests that ask for it: see withGuests
 	store    storage.Store // the real one, below the faults
@@ -134,6 +135,7 @@ func startBeside(t *testing.T, fill map[string]string) *site {
 func (s *site) serve(t *testing.T, public, admin net.Listener) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
+	operators := s.listenOperators(t)
 	var every time.Duration // as is usual
 	if s.fill["background"] == "fast" {
 		every = 20 * time.Millisecond
@@ -152,6 +154,9 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 		t.Fatal(err)
 	}
 	s.instance = instance
+	if operators != nil {
+		instance.ServeOperators(operators)
+	}
 	ended := make(chan error, 1)
 	go func() { ended <- instance.Serve(ctx, public, admin) }()
 	s.stop = func(t *testing.T) {

@@ -51,14 +51,27 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
-	}, append(s.ownRoutes(), s.accountRoutes()...)...)
+	}, s.ownRoutes()...)
 }
 
-// adminRoutes is the table of the routes for operators, which have a listener of their own.
+// adminRoutes is the table of the routes for operators at the admin socket.
 func (s *Server) adminRoutes() []route {
 	list := []route{{http.MethodGet, "/metrics", s.serveMetrics, ownOrigin, notCounted}}
-	for _, r := range s.Operators {
-		list = append(list, route{r.Method, r.Path, r.Handler, ownOrigin, notCounted})
+	for _, r := range s.OperatorRoutes {
+		list = append(list, route{r.Method, r.Path, s.atSocket(r.Handler), ownOrigin, notCounted})
+	}
+	return list
+}
+
+// operatorRoutes is the table of the routes for operators over the network. It has no measurements: no program that collects them makes
+// proofs.
+func (s *Server) operatorRoutes() []route {
+	if s.operating == nil {
+		return nil
+	}
+	list := []route{{http.MethodGet, "/.well-known/oauth-protected-resource", s.fromProxy(s.operatingMetadata), ownOrigin, notCounted}}
+	for _, r := range s.OperatorRoutes {
+		list = append(list, route{r.Method, r.Path, s.fromProxy(s.timely(s.operator(r.Handler))), ownOrigin, notCounted})
 	}
 	return list
 }

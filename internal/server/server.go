@@ -79,8 +79,12 @@ type Config struct {
 	PendingLogins signin.QuotaSize
 	// Ready returns an error while the server cannot do its work.
 	Ready func(context.Context) error
-	// Operators are the routes that [Server.Admin] serves beside GET /metrics.
-	Operators []httpapi.Route
+	// OperatorRoutes are the routes that [Server.Admin] serves beside GET /metrics, and [Server.Operators] over the network.
+	OperatorRoutes []httpapi.Route
+	// OperatorsURL is the origin of [Server.Operators] for its callers, whose proofs name it. Empty means that it serves nobody.
+	// OperatorsBehindProxy has it answer only requests from TrustedProxies.
+	OperatorsURL         string
+	OperatorsBehindProxy bool
 	// Time returns an error while the server does not know the time. Nil means that it always does.
 	Time func() error
 	// LoginTime is how long a user may take at their OpenID provider. Zero means ten minutes.
@@ -95,7 +99,8 @@ type Config struct {
 	Audit *audit.Recorder
 }
 
-// A Server has two handlers: [Server.Public] for everybody, and [Server.Admin] for operators.
+// A Server has three handlers: [Server.Public] for everybody, [Server.Admin] for operators at the admin socket, and
+// [Server.Operators] for operators over the network.
 type Server struct {
 	Config
 
@@ -106,7 +111,6 @@ type Server struct {
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	host     string // of the issuer's URL
-	origin   string // of the issuer's URL, as browsers write it
 	metadata []byte
 	// documents are the documents of the domains, which name their issuers.
 	documents map[string]tagged
@@ -114,9 +118,11 @@ type Server struct {
 	holders   *dpop.Resource // the same for the holders of any token of the issuer
 	asked     *dpop.Resource // the same for callers of introspection, who may be from a peer
 	rekeying  *dpop.Resource // the same for devices that replace their key, also again
+	operating *dpop.Resource // the endpoints for operators over the network; nil if there are none
 	waiting   waiters        // the requests of users that wait for events
 	public    *echo.Echo
 	admin     *echo.Echo
+	operators *echo.Echo
 }
 
 // New returns a server.
@@ -153,7 +159,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		Config: cfg, metrics: newMetrics(cfg.Metrics),
-		secure: issuer.Scheme == "https", prefix: issuer.Path, host: issuer.Hostname(), origin: originOf(issuer),
+		secure: issuer.Scheme == "https", prefix: issuer.Path, host: issuer.Hostname(),
 	}
 	s.ids.source = cfg.Rand
 	for id := range cfg.Logins {
@@ -181,11 +187,15 @@ func New(cfg Config) (*Server, error) {
 	if s.rekeying, err = s.newRekeying(); err != nil {
 		return nil, err
 	}
+	if s.operating, err = s.newOperating(); err != nil {
+		return nil, err
+	}
 	s.public = s.router(s.publicRoutes())
 	if s.prefix != "" {
 		s.public.Pre(s.mount())
 	}
 	s.admin = s.router(s.adminRoutes())
+	s.operators = s.router(s.operatorRoutes())
 	return s, nil
 }
 
@@ -194,6 +204,9 @@ func (s *Server) Public() http.Handler { return s.public }
 
 // Admin returns the handler for operators. It authenticates nobody, so only the operator may reach its listener.
 func (s *Server) Admin() http.Handler { return s.admin }
+
+// Operators returns the handler for operators over the network. It admits services with the scope admin.
+func (s *Server) Operators() http.Handler { return s.operators }
 
 // SetPendingLogins changes the bounds of the logins and pushed requests that are stored at a time.
 func (s *Server) SetPendingLogins(size signin.QuotaSize) { s.quota.Resize(size) }
