@@ -335,7 +335,7 @@ func (r *run) devices(v *victim) {
 		}
 		var list []struct{ JKT string }
 		query := url.Values{"user": {user}}
-		if err := client.Admin(v.admin).Do(r.t.Context(), http.MethodGet, "/admin/devices", query, &list); err != nil {
+		if err := client.Socket(v.admin).Do(r.t.Context(), http.MethodGet, "/admin/devices", query, &list); err != nil {
 			r.t.Fatal(err)
 		}
 		for _, d := range list {

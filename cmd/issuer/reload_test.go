@@ -194,7 +194,7 @@ func TestReloadRefused(t *testing.T) {
 	session.refresh(t)
 
 	// An id that storage has is not the settings' to take, also when its client was removed.
-	admin := client.Admin(v.admin)
+	admin := client.Socket(v.admin)
 	bots := map[string]any{"id": "bots", "auth": "secret", "domains": []string{"example.com"}}
 	if err := admin.Send(t.Context(), http.MethodPost, "/admin/clients", bots, nil); err != nil {
 		t.Fatal(err)

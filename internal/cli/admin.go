@@ -21,24 +21,62 @@ import (
 // defaultData is the data folder if no flag names one.
 const defaultData = "./data"
 
-// operator holds the flags that tell commands for operators where the admin socket of the running issuer is. No command
-// opens the database of a running issuer.
+// operator holds the flags that tell commands for operators where the running issuer is: its admin socket, or its listener for
+// operators over the network. No command opens the database of a running issuer.
 type operator struct {
 	Config string `xor:"where" placeholder:"FILE" help:"Settings file of the issuer; it names the admin socket."`
 	Data   string `xor:"where" placeholder:"DIR" help:"Data folder of the issuer, without --config; it holds the admin socket (./data)."`
 	JSON   bool   `name:"json" help:"Print JSON."`
+
+	ServerURL string `name:"server" xor:"where" placeholder:"URL" help:"URL of the issuer's listener for operators, its admin_url, instead of the admin socket ($$ISSUER_SERVER)."`
+	KeyFile   string `name:"key" placeholder:"FILE" help:"With --server: private key of the client, PEM ($$ISSUER_KEY)."`
+	ClientID  string `name:"client" placeholder:"ID" help:"With --server: the client with the scope admin ($$ISSUER_CLIENT)."`
 }
 
 // socket returns the admin API of the issuer.
 func (o *operator) socket(s *streams) (client.Admin, error) {
+	if server := o.server(s); server != "" {
+		return o.remote(s, server)
+	}
+	if o.KeyFile != "" || o.ClientID != "" {
+		return client.Admin{}, usage("--key and --client go with --server URL; without it, the admin socket is used")
+	}
 	if o.Config == "" {
-		return client.Admin(filepath.Join(cmp.Or(o.Data, defaultData), "admin.sock")), nil
+		return client.Socket(filepath.Join(cmp.Or(o.Data, defaultData), "admin.sock")), nil
 	}
 	cfg, err := load(o.Config, s)
 	if err != nil {
-		return "", err
+		return client.Admin{}, err
 	}
-	return client.Admin(cfg.AdminSocket()), nil
+	return client.Socket(cfg.AdminSocket()), nil
+}
+
+// server returns the URL of the listener for operators, and "" for the admin socket. Flags take precedence over the environment.
+func (o *operator) server(s *streams) string {
+	if o.Config != "" || o.Data != "" {
+		return ""
+	}
+	return strings.TrimSuffix(cmp.Or(o.ServerURL, s.getenv("ISSUER_SERVER")), "/")
+}
+
+// remote returns the admin API over the network.
+func (o *operator) remote(s *streams, server string) (client.Admin, error) {
+	file, id := cmp.Or(o.KeyFile, s.getenv("ISSUER_KEY")), cmp.Or(o.ClientID, s.getenv("ISSUER_CLIENT"))
+	switch {
+	case file == "":
+		return client.Admin{}, usage("--server needs --key FILE, or ISSUER_KEY: the private key of the client")
+	case id == "":
+		return client.Admin{}, usage("--server needs --client ID, or ISSUER_CLIENT: the client with the scope admin")
+	}
+	key, kid, err := readClientKey(file, "")
+	if err != nil {
+		return client.Admin{}, usage("--key: %w", err)
+	}
+	admin, err := client.Remote(client.RemoteConfig{Server: server, ClientID: id, Key: key, KID: kid})
+	if err != nil {
+		return client.Admin{}, usage("--server %s: %w: give the admin_url of the issuer's settings", server, err)
+	}
+	return admin, nil
 }
 
 // all returns the entries of a list.
@@ -55,10 +93,24 @@ func all[T any](list iter.Seq2[T, error]) ([]T, error) {
 
 // explain returns an error of the admin API in the operator's words, with its exit code.
 func explain(socket client.Admin, err error) error {
-	var e *client.Error
+	var (
+		e       *client.Error
+		nowhere *client.NotAdminError
+		scope   *client.NoScopeError
+		clock   *client.ClockError
+	)
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &nowhere):
+		return usage("%w: --server takes the admin_url of the issuer's settings, not the URL where people sign in", nowhere)
+	case errors.As(err, &scope):
+		return refused("%w: add admin to the scopes of that client in the issuer's settings, and send the issuer SIGHUP", scope)
+	case errors.As(err, &clock):
+		return usage("%w: set the clock of this machine", clock)
+	case !errors.As(err, &e) && socket.Network():
+		return unknown("no issuer answers at %s: is the URL right, is the issuer running, and is its certificate trusted here? (%w)",
+			socket, root(err))
 	case !errors.As(err, &e):
 		return unknown("no issuer answers at %s: is it running, and is --data or --config right? (%w)", socket, root(err))
 	case e.Status >= http.StatusInternalServerError:

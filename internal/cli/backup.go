@@ -27,6 +27,9 @@ issuer restore --help explains how to restore it.`
 }
 
 func (c *backupCmd) Run(ctx context.Context, s *streams) error {
+	if c.server(s) != "" {
+		return usage("the issuer writes a backup on its own machine: run issuer backup there, at the admin socket")
+	}
 	to, err := filepath.Abs(c.To)
 	if err != nil {
 		return usage("--to: %w", err)

@@ -17,13 +17,36 @@ import (
 // maxAdminAnswer is how many bytes are read of an answer: the largest is a page of statements, or a user with many devices.
 const maxAdminAnswer = 16 << 20
 
-// Admin is the admin API of a running issuer, at the Unix socket with this path. A refusal is an [*Error]. In all methods an
-// empty domain means the issuer's only one.
-type Admin string
+// Admin is the admin API of a running issuer: at its admin socket, see [Socket], or over the network, see [Remote]. A refusal is an
+// [*Error]. In all methods an empty domain means the issuer's only one.
+type Admin struct {
+	name   string // for people: the path of the socket, or the URL
+	origin url.URL
+	http   *http.Client
+}
+
+// Socket returns the admin API at the Unix socket with a path. It keeps no connection open.
+func Socket(path string) Admin {
+	return Admin{path, url.URL{Scheme: "http", Host: "issuer"}, &http.Client{Timeout: adminTimeout, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
+	}}}
+}
+
+// adminTimeout is how long an answer may take.
+const adminTimeout = 30 * time.Second
+
+// String returns the path of the socket, or the URL.
+func (a Admin) String() string { return a.name }
+
+// Network reports whether the API is asked over the network.
+func (a Admin) Network() bool { return a.origin.Host != "issuer" || a.origin.Scheme != "http" }
 
 // Do sends a request and reads the JSON answer into answer. A nil answer reads none.
 func (a Admin) Do(ctx context.Context, method, path string, query url.Values, answer any) error {
-	return a.do(ctx, a.HTTP(), method, path, query, "", nil, answer)
+	return a.do(ctx, a.http, method, path, query, "", nil, answer)
 }
 
 // Send is Do with a body, which is sent as JSON.
@@ -32,23 +55,16 @@ func (a Admin) Send(ctx context.Context, method, path string, body, answer any) 
 	if err != nil {
 		return err
 	}
-	return a.do(ctx, a.HTTP(), method, path, nil, "application/json", bytes.NewReader(text), answer)
+	return a.do(ctx, a.http, method, path, nil, "application/json", bytes.NewReader(text), answer)
 }
 
-// HTTP returns a client that sends all requests to the socket, whatever host they name. It keeps no connection open.
-func (a Admin) HTTP() *http.Client {
-	return &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{
-		DisableKeepAlives: true,
-		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "unix", string(a))
-		},
-	}}
-}
+// HTTP returns a client for further requests. At a socket it sends all of them there, whatever host they name.
+func (a Admin) HTTP() *http.Client { return a.http }
 
 func (a Admin) do(
 	ctx context.Context, c *http.Client, method, path string, query url.Values, contentType string, body io.Reader, answer any,
 ) error {
-	u := url.URL{Scheme: "http", Host: "issuer", Path: path, RawQuery: query.Encode()}
+	u := url.URL{Scheme: a.origin.Scheme, Host: a.origin.Host, Path: path, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
 	if err != nil {
 		return err
@@ -61,10 +77,10 @@ func (a Admin) do(
 
 // Backup makes the issuer write its database to a new file. It waits as long as that takes.
 func (a Admin) Backup(ctx context.Context, to string) (api.Backup, error) {
-	c := a.HTTP()
+	c := *a.http
 	c.Timeout = 0
 	var b api.Backup
-	err := a.do(ctx, c, http.MethodPost, "/admin/backup", url.Values{"to": {to}}, "", nil, &b)
+	err := a.do(ctx, &c, http.MethodPost, "/admin/backup", url.Values{"to": {to}}, "", nil, &b)
 	return b, err
 }
 
@@ -107,7 +123,7 @@ func (a Admin) Relink(ctx context.Context, domain string, lines []byte, dry bool
 	query := values("domain", domain)
 	query.Set("dry_run", strconv.FormatBool(dry))
 	var r api.Relinked
-	err := a.do(ctx, a.HTTP(), http.MethodPost, "/admin/links", query, "application/x-ndjson", bytes.NewReader(lines), &r)
+	err := a.do(ctx, a.http, http.MethodPost, "/admin/links", query, "application/x-ndjson", bytes.NewReader(lines), &r)
 	return r, err
 }
 

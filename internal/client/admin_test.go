@@ -51,7 +51,7 @@ domains:
 			t.Errorf("Serve = %v", err)
 		}
 	})
-	return client.Admin(cfg.AdminSocket())
+	return client.Socket(cfg.AdminSocket())
 }
 
 // TestAdminLists holds that a list has the same entries for every size of a page, and may be given up.

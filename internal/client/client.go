@@ -41,6 +41,8 @@ type Client struct {
 	KID    string
 	// HTTP sends the requests. Nil means [http.DefaultClient].
 	HTTP *http.Client
+	// Now reports the time, for assertions. Nil means [time.Now].
+	Now func() time.Time
 }
 
 // Metadata is the part of the server metadata (RFC 8414) that the client uses.
@@ -214,7 +216,11 @@ func (c *Client) Revoke(ctx context.Context, token string) error {
 // secret, or else client_id (RFC 6749 §2.3.1).
 func (c *Client) post(ctx context.Context, endpoint string, form url.Values, answer any) error {
 	if c.Key != nil {
-		proof, err := assertion.Sign(c.Key, c.KID, c.ID, c.Server.Issuer, time.Now())
+		now := time.Now
+		if c.Now != nil {
+			now = c.Now
+		}
+		proof, err := assertion.Sign(c.Key, c.KID, c.ID, c.Server.Issuer, now())
 		if err != nil {
 			return fmt.Errorf("client: %w", err)
 		}

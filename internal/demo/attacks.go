@@ -92,7 +92,7 @@ func (t *telling) remove(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if _, err := client.Admin(t.dev.Admin).RemoveDevice(ctx, device.Domain(), device.Device(), "reported stolen"); err != nil {
+	if _, err := client.Socket(t.dev.Admin).RemoveDevice(ctx, device.Domain(), device.Device(), "reported stolen"); err != nil {
 		return err
 	}
 	t.say("the demo uses the admin socket, like issuer devices remove")

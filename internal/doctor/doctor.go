@@ -73,7 +73,7 @@ func Run(ctx context.Context, cfg *config.Config, report func(Finding)) error {
 	if err != nil {
 		return err
 	}
-	e := &examination{cfg: cfg, report: report, client: h, issuer: issuer, admin: client.Admin(cfg.AdminSocket())}
+	e := &examination{cfg: cfg, report: report, client: h, issuer: issuer, admin: client.Socket(cfg.AdminSocket())}
 	e.domains()
 	e.files()
 	e.data()

@@ -134,7 +134,7 @@ func (u *subject) commits(ctx context.Context) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	answer, err := client.Admin(u.adminSocket()).HTTP().Do(request)
+	answer, err := client.Socket(u.adminSocket()).HTTP().Do(request)
 	if err != nil {
 		return 0, err
 	}

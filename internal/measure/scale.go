@@ -274,7 +274,7 @@ func (s *scaled) addMemory(work string, goal float64) error {
 
 // listDevices reads the operator's list of all devices, page by page.
 func (s *scaled) listDevices(ctx context.Context) error {
-	admin := client.Admin(s.adminSocket()).HTTP()
+	admin := client.Socket(s.adminSocket()).HTTP()
 	if err := s.addMemory("memory before the list of devices", 0); err != nil {
 		return err
 	}
