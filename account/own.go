@@ -17,11 +17,22 @@ var ErrNoSession = errors.New("account: the session of the user has ended")
 // ErrDeviceName is returned for a name that a device cannot have.
 var ErrDeviceName = errors.New("account: no name of a device")
 
-// An Owner is a user who manages their own devices, by a session.
-type Owner struct{ Domain, User, SID string }
+// An Owner is a user who manages their own devices, by a session of one of them, or by that of a browser.
+type Owner struct {
+	Domain, User, SID string
+	// Browser is the hash of the browser session; SID is empty then.
+	Browser [32]byte
+}
 
-// owner returns the user and the device of the session of by, which must be live.
+// owner returns the user and the device of the session of by, which must be live. A browser has no device.
 func (a *Accounts) owner(ctx context.Context, r storage.Reader, by Owner) (storage.User, storage.Device, error) {
+	if by.SID == "" && by.Browser != [32]byte{} {
+		b, err := a.browser(ctx, r, by.Browser)
+		if err == nil && (b.Domain != by.Domain || b.User != by.User) {
+			err = ErrNoBrowser
+		}
+		return b.Person, storage.Device{}, err
+	}
 	g, u, d, err := r.Session(ctx, by.SID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return u, d, ErrNoSession

@@ -28,6 +28,7 @@ type Store interface {
 	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
 	StatementsAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Statement, error)
 	Withdrawal(ctx context.Context) (storage.Withdrawal, error)
+	BrowserSessions(ctx context.Context, domain, user string) ([]storage.BrowserSession, error)
 }
 
 // ActiveDevices counts the active devices of users. Every [storage.Reader] does.

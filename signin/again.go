@@ -29,7 +29,7 @@ func (s *Logins) beginAgain(ctx context.Context, v *visit, in Return) (Outcome, 
 	if _, known := s.providers[v.row.Provider]; !known || v.row.Provider != in.Provider {
 		return nil, errOver
 	}
-	a, err := s.oauth.Choose(ctx, v.row.Request, v.row.Domain, v.row.Provider)
+	a, err := s.choose(ctx, v.row.Request, v.row.Domain, v.row.Provider)
 	if err != nil {
 		return v.tell(err)
 	}

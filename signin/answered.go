@@ -26,11 +26,13 @@ type storedAnswer struct {
 	// State and Browser are those of the next page, if the answer leads to one: its cookie is set again.
 	State   string `json:"state,omitempty"`
 	Browser string `json:"browser,omitempty"`
+	// Session is the secret of the session of the browser, if the answer began one.
+	Session string `json:"session,omitempty"`
 }
 
 // answerRow makes the row that stores the answer to the form of a visit.
 func (s *Logins) answerRow(v *visit, e ending) (*storage.Login, error) {
-	a := storedAnswer{Decision: v.decision, Location: e.location}
+	a := storedAnswer{Decision: v.decision, Location: e.location, Session: e.session}
 	if e.next != nil {
 		a.State, a.Browser = e.next.token, e.next.browser
 	}
@@ -73,7 +75,7 @@ func (s *Logins) repeat(ctx context.Context, v *visit) (Outcome, error) {
 	if a.Decision != v.decision {
 		return nil, errOver
 	}
-	v.cookies = nil
+	v.cookies, v.session = nil, a.Session
 	if a.State != "" {
 		v.cookie(a.State, a.Browser, s.life)
 	}

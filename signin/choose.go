@@ -23,7 +23,7 @@ func (s *Logins) askPlace(ctx context.Context, v *visit, a *oauth.Authorization)
 // choosePlace goes on to the chosen OpenID provider, or asks for one of the chosen domain. The step does not end: until it expires,
 // the user may come back and choose another.
 func (s *Logins) choosePlace(ctx context.Context, v *visit, in ChoosePlace) (Outcome, error) {
-	a, err := s.oauth.Choose(ctx, v.row.Request, in.Domain, in.Provider)
+	a, err := s.choose(ctx, v.row.Request, in.Domain, in.Provider)
 	if err != nil {
 		return v.tell(err)
 	}
@@ -34,7 +34,7 @@ func (s *Logins) choosePlace(ctx context.Context, v *visit, in ChoosePlace) (Out
 }
 
 func (s *Logins) placeQuestion(v *visit, a *oauth.Authorization, token string) Outcome {
-	q := PlaceQuestion{App: a.Client.Title(), Domain: a.Domain, Targets: []string{s.oauth.RedirectURI(a.Request)}}
+	q := PlaceQuestion{App: a.Client.Title(), Domain: a.Domain, Targets: []string{s.returnURI(a.Request)}}
 	domains, providers := s.oauth.Choices(a)
 	for _, name := range domains {
 		q.Options = append(q.Options, Option{Value: name, Label: name})

@@ -16,6 +16,9 @@ import (
 // first, with the page that asks. It is the one place where the app's request is checked again, against the client and the
 // user as they are now.
 func (s *Logins) proceed(ctx context.Context, v *visit, id login.Identity, user account.PendingSignIn, consented bool) (Outcome, error) {
+	if forBrowser(v.row.Request) {
+		return s.openSession(ctx, v, id, user)
+	}
 	if !consented {
 		asked, err := s.oauth.ConsentNeeded(ctx, v.row.Request, user.User)
 		if err != nil {

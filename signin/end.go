@@ -15,6 +15,8 @@ import (
 type ending struct {
 	// signIn stores the user of a first login.
 	signIn account.PendingSignIn
+	// session is the secret of the session that last stores for the browser. It is stored, sealed, for repeats of the form, too.
+	session string
 	// location is where the browser is sent. It is stored for repeats of the form that ends the step.
 	location string
 	// next is the next step. Nil if the login is over.
@@ -108,7 +110,7 @@ func (s *Logins) settle(v *visit, next *pendingLogin) {
 
 // deny ends a login without a code, and tells the app an error code of OAuth.
 func (s *Logins) deny(ctx context.Context, v *visit, code, description string) (Outcome, error) {
-	return s.refuse(ctx, v, account.PendingSignIn{}, s.oauth.Refuse(v.row.Request, code, description))
+	return s.refuse(ctx, v, account.PendingSignIn{}, s.refusal(v.row.Request, code, description))
 }
 
 // refuse ends a login without a code, and tells the app why: answer is the [*oauth.AuthorizeError]. A pushed request is spent,

@@ -1,9 +1,13 @@
 package signin
 
-import "net/url"
+import (
+	"net/url"
 
-// An Input is what a browser sent: one of [Begin], [Return], [ChoosePlace], [ChooseHandle], [ShowConsent], [Decide], [Cancel] and
-// [UseAnother].
+	"github.com/imidentity/issuer/account"
+)
+
+// An Input is what a browser sent: one of [Begin], [BeginSession], [Return], [ChoosePlace], [ChooseHandle], [ShowConsent], [Decide],
+// [Cancel] and [UseAnother].
 type Input interface {
 	// decision returns the text of a form that counts once. The same text again gets the same answer, another text none.
 	decision() (text string, counts bool)
@@ -14,6 +18,14 @@ type Begin struct {
 	Request url.Values
 	// Platform hints at the kind of the device where the browser runs, if the request does not name one. It may be empty.
 	Platform string
+}
+
+// BeginSession asks for a session of the browser at the issuer itself, for pages where users manage their account. It has no [State] yet.
+type BeginSession struct {
+	// Path is where the browser goes on to, below the issuer's URL, with a query. The caller takes it from a closed list.
+	Path string
+	// Again asks a user who is signed in to sign in at the same provider once more. Nil for a first login.
+	Again *account.Browser
 }
 
 // Return is the way back from the OpenID provider of that id, with the query of the callback.
@@ -41,6 +53,7 @@ type Cancel struct{}
 type UseAnother struct{}
 
 func (Begin) decision() (string, bool)          { return "", false }
+func (BeginSession) decision() (string, bool)   { return "", false }
 func (Return) decision() (string, bool)         { return "", false }
 func (ChoosePlace) decision() (string, bool)    { return "", false }
 func (t ChooseHandle) decision() (string, bool) { return t.Handle, true }

@@ -14,7 +14,7 @@ func (s *Logins) cancel(ctx context.Context, v *visit, _ Cancel) (Outcome, error
 // useAnother sends a user who wants to use another account back to the OpenID provider, to sign in anew. The step does not
 // end: the user may come back to it.
 func (s *Logins) useAnother(ctx context.Context, v *visit, _ UseAnother) (Outcome, error) {
-	a, err := s.oauth.Choose(ctx, v.row.Request, "", "")
+	a, err := s.choose(ctx, v.row.Request, "", "")
 	if err != nil {
 		return v.tell(err)
 	}

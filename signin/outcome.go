@@ -51,6 +51,8 @@ func (Page) outcome()     {}
 type Answer struct {
 	// Cookies are to be set, in this order.
 	Cookies []Cookie
+	// Session is the secret of a new session of the browser at the issuer, for a cookie; empty if there is none.
+	Session string
 	Facts   Facts
 }
 

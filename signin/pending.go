@@ -66,9 +66,12 @@ type visit struct {
 	facts   Facts
 	cause   error // of a refusal, for the log
 	cookies []Cookie
+	session string // of the browser, if the login made one
 }
 
-func (v *visit) answer() Answer { return Answer{Cookies: v.cookies, Facts: v.facts} }
+func (v *visit) answer() Answer {
+	return Answer{Cookies: v.cookies, Session: v.session, Facts: v.facts}
+}
 
 func (v *visit) redirect(location string) Outcome { return Redirect{v.answer(), location} }
 

@@ -1,5 +1,6 @@
 // Package signin takes a user from an app's authorization request to an authorization code: through the choice of a domain,
-// their OpenID provider, the choice of a handle and consent. It knows no HTTP: [Logins.Advance] is told what a browser sent,
+// their OpenID provider, the choice of a handle and consent. By the same steps, without consent, it signs a user in in their browser,
+// for the issuer's own pages: see [BeginSession]. It knows no HTTP: [Logins.Advance] is told what a browser sent,
 // and returns what to show the browser, or where to send it.
 //
 // A pending login is one row of storage, at one step, found by a random state and bound to one browser by a cookie. Of both
@@ -101,6 +102,9 @@ type Config struct {
 	Quota *Quota
 	// ConsentPage is the URL of the page that asks for consent. The state is added to it as a parameter.
 	ConsentPage string
+	// Issuer is the issuer's own URL, and EndPage the path below it of the page for a login by [BeginSession] that did not make a
+	// session. Without them there are no such logins.
+	Issuer, EndPage string
 	// Limiter refuses users who log in too often. Nil refuses nobody.
 	Limiter Limiter
 	// Count is told the result of each login at a provider. Nil counts nothing.
@@ -124,6 +128,8 @@ type Logins struct {
 	domains     map[string]Domain
 	quota       *Quota
 	consentPage string
+	issuer      string
+	endPage     string
 	limiter     Limiter
 	count       func(provider string, r Result)
 	audit       *audit.Recorder
@@ -139,7 +145,7 @@ func New(cfg Config) (*Logins, error) {
 	}
 	s := &Logins{
 		store: cfg.Store, oauth: cfg.OAuth, accounts: cfg.Accounts, providers: cfg.Providers, domains: cfg.Domains,
-		quota: cfg.Quota, consentPage: cfg.ConsentPage, limiter: cfg.Limiter, count: cfg.Count,
+		quota: cfg.Quota, consentPage: cfg.ConsentPage, issuer: cfg.Issuer, endPage: cfg.EndPage, limiter: cfg.Limiter, count: cfg.Count,
 		audit: cfg.Audit, life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
 	}
 	if s.limiter == nil {
@@ -170,6 +176,8 @@ type State struct {
 	Token string
 	// Browser is the value of the cookie that belongs to the token, see [CookieTag]. It is empty if the browser sent none.
 	Browser string
+	// Session is the secret of the session that the browser has at the issuer, which a new one replaces. It may be empty.
+	Session string
 	// From is the address that the request came from.
 	From netip.Addr
 }
@@ -196,8 +204,11 @@ func (s *Logins) Advance(ctx context.Context, at State, in Input) (Outcome, erro
 }
 
 func (s *Logins) advance(ctx context.Context, v *visit, in Input) (Outcome, error) {
-	if begin, ok := in.(Begin); ok {
+	switch begin := in.(type) {
+	case Begin:
 		return s.authorize(ctx, v, begin)
+	case BeginSession:
+		return s.beginSession(ctx, v, begin)
 	}
 	if err := s.find(ctx, v); err != nil {
 		return nil, err

@@ -38,6 +38,7 @@ type Reader interface {
 	Names(ctx context.Context, domain, user string) ([]storage.Name, error)
 	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
 	Session(ctx context.Context, id string) (storage.Grant, storage.User, storage.Device, error)
+	BrowserSession(ctx context.Context, hash [32]byte) (storage.BrowserSession, storage.User, error)
 	Statement(ctx context.Context, jti string) (storage.Statement, error)
 	Revocation(ctx context.Context, kind storage.RevocationKind, key string) (storage.Revocation, error)
 }
@@ -111,8 +112,12 @@ func New(cfg Config) (*Service, error) {
 	return s, nil
 }
 
-// A Holder is a user who asks about their own account: the user and the session of their access token.
-type Holder struct{ Domain, User, SID string }
+// A Holder is a user who asks about their own account: the user and the session of their access token, or that of their browser.
+type Holder struct {
+	Domain, User, SID string
+	// Browser is the hash of the session of a browser; SID is empty then.
+	Browser [32]byte
+}
 
 var (
 	errLogin = oautherror.New(oautherror.AccessDenied,
@@ -130,8 +135,16 @@ func (s *Service) counted(ctx context.Context, r Reader, by Holder) (storage.Use
 	return u, d, err
 }
 
-// holder returns the rows of a holder, whose session must be live.
+// holder returns the rows of a holder, whose session must be live. That of a browser has neither a grant nor a device.
 func (s *Service) holder(ctx context.Context, r Reader, by Holder) (storage.Grant, storage.User, storage.Device, error) {
+	if by.SID == "" && by.Browser != [32]byte{} {
+		b, u, err := r.BrowserSession(ctx, by.Browser)
+		if errors.Is(err, storage.ErrNotFound) ||
+			err == nil && (!account.LiveBrowser(b, u, s.cfg.Now()) || b.Domain != by.Domain || b.User != by.User) {
+			err = account.ErrNoBrowser
+		}
+		return storage.Grant{}, u, storage.Device{}, err
+	}
 	g, u, d, err := r.Session(ctx, by.SID)
 	if errors.Is(err, storage.ErrNotFound) {
 		return g, u, d, errLogin

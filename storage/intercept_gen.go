@@ -216,6 +216,24 @@ func (x Intercepted) Session(ctx context.Context, id string) (r0 Grant, r1 User,
 	return x.Store.Session(ctx, id)
 }
 
+// BrowserSession implements [Store].
+func (x Intercepted) BrowserSession(ctx context.Context, hash [32]byte) (r0 BrowserSession, r1 User, err error) {
+	if err = x.before("BrowserSession"); err != nil {
+		return r0, r1, err
+	}
+	defer x.done("BrowserSession", x.start())
+	return x.Store.BrowserSession(ctx, hash)
+}
+
+// BrowserSessions implements [Store].
+func (x Intercepted) BrowserSessions(ctx context.Context, domain, user string) (r0 []BrowserSession, err error) {
+	if err = x.before("BrowserSessions"); err != nil {
+		return r0, err
+	}
+	defer x.done("BrowserSessions", x.start())
+	return x.Store.BrowserSessions(ctx, domain, user)
+}
+
 // Code implements [Store].
 func (x Intercepted) Code(ctx context.Context, hash [32]byte) (r0 Code, err error) {
 	if err = x.before("Code"); err != nil {
@@ -575,6 +593,20 @@ func (x interceptedReader) Session(ctx context.Context, id string) (r0 Grant, r1
 	return x.reader.Session(ctx, id)
 }
 
+func (x interceptedReader) BrowserSession(ctx context.Context, hash [32]byte) (r0 BrowserSession, r1 User, err error) {
+	if err = x.before("BrowserSession"); err != nil {
+		return r0, r1, err
+	}
+	return x.reader.BrowserSession(ctx, hash)
+}
+
+func (x interceptedReader) BrowserSessions(ctx context.Context, domain, user string) (r0 []BrowserSession, err error) {
+	if err = x.before("BrowserSessions"); err != nil {
+		return r0, err
+	}
+	return x.reader.BrowserSessions(ctx, domain, user)
+}
+
 func (x interceptedReader) Code(ctx context.Context, hash [32]byte) (r0 Code, err error) {
 	if err = x.before("Code"); err != nil {
 		return r0, err
@@ -891,6 +923,34 @@ func (x interceptedTx) EndLogin(ctx context.Context, l Logout, at time.Time, rea
 		return r0, err
 	}
 	return x.tx.EndLogin(ctx, l, at, reason)
+}
+
+func (x interceptedTx) InsertBrowserSession(ctx context.Context, s BrowserSession) (err error) {
+	if err = x.before("InsertBrowserSession"); err != nil {
+		return err
+	}
+	return x.tx.InsertBrowserSession(ctx, s)
+}
+
+func (x interceptedTx) TouchBrowserSession(ctx context.Context, hash [32]byte, used, idle time.Time) (err error) {
+	if err = x.before("TouchBrowserSession"); err != nil {
+		return err
+	}
+	return x.tx.TouchBrowserSession(ctx, hash, used, idle)
+}
+
+func (x interceptedTx) DeleteBrowserSession(ctx context.Context, hash [32]byte) (err error) {
+	if err = x.before("DeleteBrowserSession"); err != nil {
+		return err
+	}
+	return x.tx.DeleteBrowserSession(ctx, hash)
+}
+
+func (x interceptedTx) TrimBrowserSessions(ctx context.Context, domain, user string, keep int) (err error) {
+	if err = x.before("TrimBrowserSessions"); err != nil {
+		return err
+	}
+	return x.tx.TrimBrowserSessions(ctx, domain, user, keep)
 }
 
 func (x interceptedTx) EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (

@@ -79,6 +79,12 @@ type Reader interface {
 	// Session returns the grant of that id with its user and device, all read at one moment.
 	Session(ctx context.Context, id string) (Grant, User, Device, error)
 
+	// BrowserSession returns the browser session with that hash, including an expired one, and its user, both read at one moment.
+	BrowserSession(ctx context.Context, hash [32]byte) (BrowserSession, User, error)
+
+	// BrowserSessions returns the stored browser sessions of user, including expired ones, in the order in which they were last used.
+	BrowserSessions(ctx context.Context, domain, user string) ([]BrowserSession, error)
+
 	// Code returns the authorization code with that hash, including a spent or expired one.
 	Code(ctx context.Context, hash [32]byte) (Code, error)
 

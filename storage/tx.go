@@ -64,14 +64,24 @@ type Tx interface {
 	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error)
 
 	// EndUserGrants ends every live grant of a user and returns their ids, in any order. It deletes the user's unspent codes
-	// that have not expired.
+	// that have not expired, and the browser sessions of the user.
 	EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error)
 
 	// EndLogin ends the live grants that a logout is about and returns them, in any order. It deletes the unspent codes that it is
-	// about and that have not expired, and stores the logout until l.ExpiresAt, for [Reader.LoggedOut]. A logout that names a
-	// subject is about l.User and l.Issuer, and about no user if l.User is empty; if it also names a session of the provider, it
-	// is about that session and what names none. One without a subject is about its session alone, of any user.
+	// about and that have not expired, and the browser sessions that it is about, and stores the logout until l.ExpiresAt, for
+	// [Reader.LoggedOut]. A logout that names a subject is about l.User and l.Issuer, and about no user if l.User is empty; if it also
+	// names a session of the provider, it is about that session and what names none. One without a subject is about its session alone,
+	// of any user.
 	EndLogin(ctx context.Context, l Logout, at time.Time, reason string) (ended []Grant, err error)
+
+	// InsertBrowserSession adds a browser session; [ErrConflict] if its hash exists.
+	InsertBrowserSession(ctx context.Context, s BrowserSession) error
+	// TouchBrowserSession writes when a browser session was used, and when it becomes idle; [ErrNotFound] if it does not exist.
+	TouchBrowserSession(ctx context.Context, hash [32]byte, used, idle time.Time) error
+	// DeleteBrowserSession deletes a browser session; [ErrNotFound] if it does not exist.
+	DeleteBrowserSession(ctx context.Context, hash [32]byte) error
+	// TrimBrowserSessions deletes all browser sessions of a user but the keep that were used last.
+	TrimBrowserSessions(ctx context.Context, domain, user string, keep int) error
 
 	// EndClientGrants ends every live grant of a client and returns their ids, in any order.
 	EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (ended []string, err error)

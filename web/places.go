@@ -12,7 +12,7 @@ type places struct {
 	Form
 }
 
-var placesPage = parse(`{{with .Body}}<p>{{if .Domain}}Choose where you have your account for <b>{{.Domain}}</b>.{{else}}<bdi>{{.App}}</bdi> wants to sign you in. Choose the domain of your account.{{end}}</p>
+var placesPage = parse(`{{with .Body}}<p>{{if .Domain}}Choose where you have your account for <b>{{.Domain}}</b>.{{else}}{{with .App}}<bdi>{{.}}</bdi> wants to sign you in. {{end}}Choose the domain of your account.{{end}}</p>
 <form method="post" action="{{.Action}}">
 <input type="hidden" name="state" value="{{.State}}">
 {{with .Domain}}<input type="hidden" name="domain" value="{{.}}">

@@ -54,6 +54,10 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"push without PKCE", "POST /par", form, "client_id=im-app&response_type=code&redirect_uri=http://127.0.0.1:1/callback", 400},
 		{"push by nobody", "POST /par", form, authorize + "&client_secret=x", 401},
 		{"callback of no login", "GET /login/callback/" + provider + "?state=x&code=y", nil, "", 400},
+		{"account of nobody", "GET /account", nil, "", 303},
+		{"sign out of nobody", "POST /account/sign-out", form, "", 303},
+		{"signed out", "GET /account/signed-out?to=/account&because=cancelled", nil, "", 200},
+		{"signed out at length", "GET /account/signed-out?to=" + strings.Repeat("x", 9<<10), nil, "", 413},
 		{"callback of no provider", "GET /login/callback/x?state=x&code=y", nil, "", 400},
 
 		{"token without a grant type", "POST /token", form, "client_id=im-app", 400},

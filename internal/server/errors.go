@@ -95,7 +95,8 @@ func isPage(c echo.Context) bool { return isPagePath(c.Path()) }
 
 // isPagePath reports whether browsers go to a path or route.
 func isPagePath(path string) bool {
-	return path == "/" || path == "/authorize" || strings.HasPrefix(path, "/authorize/") ||
+	return path == "/" || path == "/account" || strings.HasPrefix(path, "/account/") ||
+		path == "/authorize" || strings.HasPrefix(path, "/authorize/") ||
 		strings.HasPrefix(path, "/login/") && !strings.HasPrefix(path, backchannelPath)
 }
 
@@ -179,6 +180,12 @@ func classify(err error) failure {
 	case errors.Is(err, errAllWaiting):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many requests wait for events now: leave out wait, or try again later.", retryAfter: "30"}
+	case errors.Is(err, errForeignForm):
+		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
+			description: "The form was not sent by a page of this sign-in. Open your account page again, and repeat what you did there."}
+	case errors.Is(err, account.ErrNoBrowser):
+		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
+			description: "You are signed out. Open your account page again, and sign in."}
 	case errors.Is(err, account.ErrNoSession):
 		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
 			description: "This is for a device that logged in, and whose session is alive: log in again."}

@@ -22,6 +22,7 @@ var flows = []flow{
 	{"login of a known device at the limit", map[string]string{"devices": "1"}, 10, knownDeviceAtLimit},
 	{"login with a choice of handle", map[string]string{"choose": "true"}, 25, choosingLogin},
 	{"choice of domain and provider", nil, 10, choosingPlace},
+	{"session of a browser", nil, 15, browsing},
 	{"refresh", stored, 9, refreshing},
 	{"refresh, with spent proofs in memory", nil, 7, refreshing},
 	{"client_credentials", stored, 3, func(t *testing.T, s *site) []step {

@@ -22,7 +22,8 @@ func (s *Server) newSignIn() (*signin.Logins, error) {
 	}
 	return signin.New(signin.Config{
 		Store: s.Store, OAuth: s.OAuth, Accounts: s.Accounts, Providers: providers, Domains: domains, Quota: s.quota,
-		ConsentPage: s.Issuer + "/login/consent", Limiter: s.Limits, Count: s.metrics.login, Audit: s.Audit,
+		ConsentPage: s.Issuer + "/login/consent", Issuer: s.Issuer, EndPage: endPath,
+		Limiter: s.Limits, Count: s.metrics.login, Audit: s.Audit,
 		Life: s.LoginTime, Now: s.Now, Rand: s.Rand,
 	})
 }
@@ -109,7 +110,7 @@ func (s *Server) submit(c echo.Context, input func(url.Values) (signin.Input, er
 
 // advance takes the login of a state one step further and writes the outcome.
 func (s *Server) advance(c echo.Context, token string, in signin.Input) error {
-	at := signin.State{Token: token, From: s.source(c)}
+	at := signin.State{Token: token, Session: s.browserSecret(c), From: s.source(c)}
 	if cookie, err := c.Cookie(s.loginCookieName(token)); err == nil {
 		at.Browser = cookie.Value
 	}

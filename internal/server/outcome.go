@@ -44,6 +44,9 @@ func (s *Server) writeAnswer(c echo.Context, a signin.Answer) {
 	for _, cookie := range a.Cookies {
 		http.SetCookie(c.Response(), s.loginCookie(cookie))
 	}
+	if a.Session != "" {
+		http.SetCookie(c.Response(), s.browserCookie(a.Session))
+	}
 }
 
 // noteLogin notes the login that a request belongs to, and logs which claims of its provider were ignored.

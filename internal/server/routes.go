@@ -51,7 +51,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
-	}, s.ownRoutes()...)
+	}, append(s.ownRoutes(), s.accountRoutes()...)...)
 }
 
 // adminRoutes is the table of the routes for operators at the admin socket.

@@ -111,6 +111,7 @@ type Server struct {
 	secure   bool   // served by https
 	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
 	host     string // of the issuer's URL
+	origin   string // of the issuer's URL, as browsers write it
 	metadata []byte
 	// documents are the documents of the domains, which name their issuers.
 	documents map[string]tagged
@@ -159,7 +160,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		Config: cfg, metrics: newMetrics(cfg.Metrics),
-		secure: issuer.Scheme == "https", prefix: issuer.Path, host: issuer.Hostname(),
+		secure: issuer.Scheme == "https", prefix: issuer.Path, host: issuer.Hostname(), origin: originOf(issuer),
 	}
 	s.ids.source = cfg.Rand
 	for id := range cfg.Logins {

@@ -97,6 +97,8 @@ func (t *tx) EndUserGrants(ctx context.Context, domain, user string, at time.Tim
 	if err := t.rows(ctx, endUserGrants, next, domain, user, millis(at), reason); err != nil {
 		return nil, err
 	}
-	_, err = t.exec(ctx, dropUserCodes, domain, user, millis(at))
-	return ended, err
+	if _, err = t.exec(ctx, dropUserCodes, domain, user, millis(at)); err != nil {
+		return nil, err
+	}
+	return ended, t.TrimBrowserSessions(ctx, domain, user, 0)
 }

@@ -86,6 +86,13 @@ func login(name string) storage.Login {
 		CreatedAt: at, ExpiresAt: at.Add(10 * time.Minute)}
 }
 
+func browserSession(name string) storage.BrowserSession {
+	return storage.BrowserSession{Hash: digest("browser session " + name), Domain: domain, User: "user-" + name, Provider: "main",
+		Issuer: "https://login.example.com", UpstreamSID: "upstream-" + name, AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2",
+		AMR: []string{"pwd", "otp"}, CreatedAt: at, UsedAt: at.Add(time.Second), IdleAt: at.Add(15 * time.Minute),
+		ExpiresAt: at.Add(time.Hour)}
+}
+
 func pushed(name string) storage.Pushed {
 	return storage.Pushed{URI: digest("uri " + name), Client: "im-app", ExpiresAt: at.Add(time.Minute),
 		Request: url.Values{"client_id": {"im-app"}, "resource": {"im:example.com", "https://api.example.com/?a=b&c"}}}
@@ -281,6 +288,27 @@ var kinds = []kind{
 			return got, login(name), err
 		},
 	},
+	{
+		name: "BrowserSession",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			if _, err := tx.User(ctx, domain, "user-"+name); err != nil {
+				if err := tx.InsertUser(ctx, user(name)); err != nil {
+					return err
+				}
+			}
+			return tx.InsertBrowserSession(ctx, browserSession(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			b, u, err := r.BrowserSession(ctx, digest("browser session "+name))
+			return signedIn{b, u}, signedIn{browserSession(name), user(name)}, err
+		},
+	},
+}
+
+// signedIn is what BrowserSession returns.
+type signedIn struct {
+	Session storage.BrowserSession
+	User    storage.User
 }
 
 // session is what Session returns.

@@ -65,6 +65,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"EndDeviceGrants", testEndDeviceGrants},
 		{"EndUserGrants", testEndUserGrants},
 		{"EndLogin", testEndLogin},
+		{"BrowserSessions", testBrowserSessions},
+		{"BrowserSessionsEnd", testBrowserSessionsEnd},
 		{"RenameKey", testRenameKey},
 		{"DeleteLink", testDeleteLink},
 		{"EndClientGrants", testEndClientGrants},
