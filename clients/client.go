@@ -44,6 +44,8 @@ type Client struct {
 	PeerResources bool
 	// Embed are the relations of the tokens that it may have embedded in its own (package nested). None are by default.
 	Embed []nested.Relation
+	// IDTokens are the registrations of the app at OpenID providers. ID tokens of its own logins there become tokens of this server.
+	IDTokens []IDTokenApp
 	// FirstParty says that the operator runs the client: users are not asked for consent where nobody else can pretend to be
 	// the client.
 	FirstParty bool
@@ -58,6 +60,15 @@ type Client struct {
 	SignedResponseAlg string
 	// Release is what the client is told at introspection; nil for everything.
 	Release *introspect.Release
+}
+
+// An IDTokenApp is a registration of a client at an OpenID provider.
+type IDTokenApp struct {
+	// Provider is the id of the provider.
+	Provider string
+	// Audience must be among the aud of an ID token, and AuthorizedParty be its azp. If AuthorizedParty is empty, azp is absent or the
+	// same as Audience.
+	Audience, AuthorizedParty string
 }
 
 // Title is the name of the client for users.

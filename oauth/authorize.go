@@ -13,6 +13,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/storage"
 )
 
 // An Authorization is a valid authorization request, whose user is to log in.
@@ -179,11 +180,8 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 		limit := time.Duration(seconds) * time.Second
 		a.MaxAge = &limit
 	}
-	if name, ok := params["im_device_name"]; ok && !account.ValidDeviceName(name[0]) {
-		return nil, refuse(CodeInvalidRequest, "im_device_name must be 1 to 64 printable characters.")
-	}
-	if platform, ok := params["im_device_platform"]; ok && !account.ValidPlatform(platform[0]) {
-		return nil, refuse(CodeInvalidRequest, "im_device_platform must be one of "+listed(account.Platforms)+".")
+	if err := checkDescription(params); err != nil {
+		return nil, err
 	}
 	for _, s := range scopeList(params.Get("scope")) {
 		if !slices.Contains(client.Scopes, s) {
@@ -213,6 +211,22 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 		}
 	}
 	return a, nil
+}
+
+// checkDescription checks how a client describes a new device.
+func checkDescription(params url.Values) error {
+	if name, ok := params["im_device_name"]; ok && !account.ValidDeviceName(name[0]) {
+		return refuse(CodeInvalidRequest, "im_device_name must be 1 to 64 printable characters.")
+	}
+	if platform, ok := params["im_device_platform"]; ok && !account.ValidPlatform(platform[0]) {
+		return refuse(CodeInvalidRequest, "im_device_platform must be one of "+listed(account.Platforms)+".")
+	}
+	return nil
+}
+
+// description is how a client describes a new device.
+func description(params url.Values) storage.Device {
+	return storage.Device{Name: params.Get("im_device_name"), Platform: params.Get("im_device_platform")}
 }
 
 // checkKey refuses a dpop_jkt that is not a thumbprint (RFC 9449 §10). Whether the key can log in is said only to a caller

@@ -19,6 +19,7 @@ import (
 const (
 	typeAccessToken = "urn:ietf:params:oauth:token-type:access_token"
 	typeJWT         = "urn:ietf:params:oauth:token-type:jwt"
+	typeIDToken     = "urn:ietf:params:oauth:token-type:id_token"
 )
 
 // A derivation is the common part of the grants that make a token of other tokens: token exchange (RFC 8693) and embedded

@@ -74,7 +74,7 @@ func (g *exchangeGrant) exchange(ctx context.Context) (claims.Set, error) {
 		return g.byStatement(ctx, subject)
 	}
 	return claims.Set{}, refuse(CodeInvalidRequest,
-		"The subject_token_type must be "+typeAccessToken+" or, for a grant to an actor, "+typeJWT+
+		"The subject_token_type must be "+typeAccessToken+", for an ID token "+typeIDToken+" or, for a grant to an actor, "+typeJWT+
 			found(g.r.Form, "subject_token_type")+".")
 }
 

@@ -32,7 +32,12 @@ var newGrant = map[string]func(*Provider, *tokenRequest) grant{
 	GrantCode:              func(p *Provider, r *tokenRequest) grant { return &codeGrant{Provider: p, r: r} },
 	GrantRefresh:           func(p *Provider, r *tokenRequest) grant { return &refreshGrant{Provider: p, r: r} },
 	GrantClientCredentials: func(p *Provider, r *tokenRequest) grant { return &clientCredentialsGrant{p, r} },
-	GrantExchange:          func(p *Provider, r *tokenRequest) grant { return &exchangeGrant{derivation{Provider: p, r: r}} },
+	GrantExchange: func(p *Provider, r *tokenRequest) grant {
+		if r.Form.Get("subject_token_type") == typeIDToken {
+			return &idTokenGrant{derivation: derivation{Provider: p, r: r}}
+		}
+		return &exchangeGrant{derivation{Provider: p, r: r}}
+	},
 	GrantEmbed: func(p *Provider, r *tokenRequest) grant {
 		return &embedGrant{derivation: derivation{Provider: p, r: r}}
 	},
@@ -107,6 +112,9 @@ func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, err
 		if err := p.commit(ctx, r); err != nil {
 			return TokenAnswer{}, p.endReused(ctx, r, err)
 		}
+	}
+	for _, e := range r.before {
+		p.audit.Record(ctx, e)
 	}
 	if r.event != nil {
 		p.audit.Record(ctx, *r.event)

@@ -112,6 +112,8 @@ type Config struct {
 	Keys       Keys
 	// Proofs checks DPoP proofs.
 	Proofs *dpop.Verifier
+	// IDTokens verifies ID tokens of apps. Nil accepts none.
+	IDTokens IDTokens
 	// Peers are the issuers of other domains. Nil means that there are none. Development admits reserved domains in what they sign.
 	Peers       Peers
 	Development bool
@@ -146,6 +148,7 @@ type Provider struct {
 	keys       Keys
 	proofs     *dpop.Verifier
 	peers      Peers
+	idTokens   IDTokens
 
 	development   bool
 	spendInUpdate bool
@@ -184,6 +187,7 @@ func New(cfg Config) (*Provider, error) {
 		keys:       cfg.Keys,
 		proofs:     cfg.Proofs,
 		peers:      cfg.Peers,
+		idTokens:   cfg.IDTokens,
 
 		development:   cfg.Development,
 		spendInUpdate: cfg.SpendInUpdate,
@@ -212,6 +216,9 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if p.peers == nil {
 		p.peers = noPeers{}
+	}
+	if p.idTokens == nil {
+		p.idTokens = noIDTokens{}
 	}
 	if p.revoked == nil {
 		p.revoked = func(...storage.Revocation) {}

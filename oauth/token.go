@@ -54,8 +54,9 @@ type tokenRequest struct {
 
 	grant     grant
 	token     *token
-	committed bool         // everything that goes with the token is durable
-	event     *audit.Event // that the transaction caused; nil if there is none
+	committed bool          // everything that goes with the token is durable
+	event     *audit.Event  // that the transaction caused; nil if there is none
+	before    []audit.Event // that the transaction caused before event
 	answer    TokenAnswer
 }
 

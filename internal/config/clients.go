@@ -35,6 +35,7 @@ func (k *checker) client(c *Client, path string) {
 	}
 	k.credentials(c, path)
 	k.grants(c, path)
+	k.idTokens(c, path)
 	k.release(c, path)
 	for j, u := range c.RedirectURIs {
 		k.redirect(index(join(path, "redirect_uris"), j), u)
@@ -69,7 +70,7 @@ func (k *checker) credentials(c *Client, path string) {
 		}
 	}
 	for j, s := range c.Scopes {
-		if (strings.HasPrefix(s, "introspect") || s == "feed") && !slices.Contains(c.Grants, "authorization_code") {
+		if (strings.HasPrefix(s, "introspect") || s == "feed") && !c.logsIn() {
 			k.report(index(join(path, "scopes"), j), "needs a client that can authenticate: auth: none cannot (RFC 7662 §2.1), "+
 				"unless users log in with it and it asks with their tokens")
 		}
@@ -109,7 +110,6 @@ func (k *checker) keys(c *Client, path string) {
 }
 
 func (k *checker) grants(c *Client, path string) {
-	logsIn := slices.Contains(c.Grants, "authorization_code")
 	embeds := slices.Contains(c.Grants, "urn:ietf:params:oauth:grant-type:embedded-tokens")
 	switch {
 	case len(c.Embed) > 0 && !embeds && !slices.Contains(c.Grants, "urn:ietf:params:oauth:grant-type:token-exchange"):
@@ -121,25 +121,25 @@ func (k *checker) grants(c *Client, path string) {
 	}
 	k.operator(c, path)
 	redeems := slices.Contains(c.Grants, grantJWTBearer)
-	if _, given := k.where[join(path, "scopes")]; !given && (logsIn || redeems) {
+	if _, given := k.where[join(path, "scopes")]; !given && (c.logsIn() || redeems) {
 		c.Scopes = []string{"im:handle", "im:device"}
 	}
 	if c.Auth == "none" && len(c.Grants) == 0 {
 		k.report(join(path, "grants"), "is empty: a client with auth: none could do nothing")
 	}
-	if logsIn {
+	if c.logsIn() && c.DPoP != "required" {
+		k.report(join(path, "dpop"), "must be required for a client with logins: their tokens are always bound to a key")
+	}
+	if i := slices.Index(c.Grants, "refresh_token"); i >= 0 && !c.logsIn() {
+		k.report(index(join(path, "grants"), i), "has no effect without the grant authorization_code or id_tokens")
+	}
+	if slices.Contains(c.Grants, "authorization_code") {
 		if len(c.RedirectURIs) == 0 {
 			k.report(join(path, "redirect_uris"), "is required with the grant authorization_code")
-		}
-		if c.DPoP != "required" {
-			k.report(join(path, "dpop"), "must be required for a client with logins: their tokens are always bound to a key")
 		}
 		return
 	}
 	const needs = "has no effect without the grant authorization_code: add it or leave the key out"
-	if i := slices.Index(c.Grants, "refresh_token"); i >= 0 {
-		k.report(index(join(path, "grants"), i), "has no effect without the grant authorization_code")
-	}
 	if len(c.RedirectURIs) > 0 {
 		k.report(join(path, "redirect_uris"), needs)
 	}

@@ -278,6 +278,8 @@ type Client struct {
 	PeerResources bool `key:"peer_resources"`
 	// Embed are the relations of the tokens that it may have embedded in its own (docs/nested.md).
 	Embed []string `key:"embed" oneof:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by"`
+	// IDTokens are the app's own registrations at OpenID providers of its domains. It exchanges the ID tokens of its logins there.
+	IDTokens []IDTokenApp `key:"id_tokens"`
 	// DPoP is required, or optional for a service that may get bearer tokens.
 	DPoP string `key:"dpop" default:"required" oneof:"required,optional"`
 	// FirstParty tells that the operator runs the client. Users are then not asked for consent, unless the client is public and
@@ -291,6 +293,16 @@ type Client struct {
 	SignedResponseAlg string `key:"introspection_signed_response_alg" oneof:"ES256,EdDSA,RS256"`
 	// Introspection limits what the client is told about tokens.
 	Introspection ClientRelease `key:"introspection"`
+}
+
+// An IDTokenApp is a registration of a client at an OpenID provider.
+type IDTokenApp struct {
+	// Provider is the id of the provider.
+	Provider string `key:"provider,required"`
+	// Audience must be among the aud of the ID tokens: usually the client id of the app at the provider.
+	Audience string `key:"audience,required"`
+	// AZP must be their azp. Without it, azp must be absent or the same as Audience.
+	AZP string `key:"azp"`
 }
 
 // A ClientRelease says what a client is told at introspection about the tokens that it may see.

@@ -15,6 +15,7 @@ import (
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/statements"
@@ -64,7 +65,11 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	provider, err := i.openProvider(registry, made, proofs, keys.Derive(secret, "refresh token"))
+	logins, err := newLogins(cfg, i.now)
+	if err != nil {
+		return err
+	}
+	provider, err := i.openProvider(registry, made, proofs, logins, keys.Derive(secret, "refresh token"))
 	if err != nil {
 		return err
 	}
@@ -83,7 +88,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if i.feed, err = newFeed(cfg, i.mirror, secret, i.now); err != nil {
 		return err
 	}
-	return i.openServer(ctx, registry, made, proofs, provider, introspector)
+	return i.openServer(ctx, registry, made, proofs, logins, provider, introspector)
 }
 
 // openAccounts makes the accounts, and renews the collision keys of names that an earlier version made.
@@ -136,13 +141,13 @@ func (i *Instance) newStatements(registry *clients.Registry) (*statements.Servic
 
 // openProvider makes the OAuth server.
 func (i *Instance) openProvider(
-	registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, refreshKey [32]byte,
+	registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider, refreshKey [32]byte,
 ) (*oauth.Provider, error) {
 	cfg := i.cfg
 	return oauth.New(oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
 		Clients: registry, Statements: made, Store: i.store, Accounts: i.accounts, Keys: i.ring,
-		Proofs: proofs, Peers: i.trusted, Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
+		Proofs: proofs, IDTokens: idTokens(logins), Peers: i.trusted, Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
 		RefreshKey: refreshKey,
 		Lifetimes: oauth.Lifetimes{
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
@@ -154,14 +159,10 @@ func (i *Instance) openProvider(
 
 // openServer makes the HTTP side.
 func (i *Instance) openServer(
-	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, provider *oauth.Provider,
-	introspector *introspect.Introspector,
+	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
+	provider *oauth.Provider, introspector *introspect.Introspector,
 ) error {
 	cfg := i.cfg
-	logins, err := newLogins(cfg, i.now)
-	if err != nil {
-		return err
-	}
 	choose, systems, others := make(map[string]bool), make(map[string]claims.System), make(map[string][]string)
 	for _, d := range cfg.Domains {
 		choose[d.Name], systems[d.Name], others[d.Name] = d.ChooseHandle, claims.System(d.System), d.OtherIssuers

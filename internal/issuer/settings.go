@@ -145,6 +145,9 @@ func oauthClient(c config.Client) clients.Client {
 		RequirePAR: c.RequirePAR, RequireDPoPJKT: c.RequireDPoPJKT, Release: c.Introspection.Release,
 		SignedResponseAlg: c.SignedResponseAlg,
 	}
+	for _, a := range c.IDTokens {
+		k.IDTokens = append(k.IDTokens, clients.IDTokenApp{Provider: a.Provider, Audience: a.Audience, AuthorizedParty: a.AZP})
+	}
 	switch c.Auth {
 	case "secret":
 		k.SecretSHA256 = c.SecretSHA256[:]

@@ -23,6 +23,7 @@ var flows = []flow{
 	{"login with a choice of handle", map[string]string{"choose": "true"}, 25, choosingLogin},
 	{"choice of domain and provider", nil, 10, choosingPlace},
 	{"session of a browser", nil, 15, browsing},
+	{"first login by an ID token", stored, 12, exchangingIDToken},
 	{"refresh", stored, 9, refreshing},
 	{"refresh, with spent proofs in memory", nil, 7, refreshing},
 	{"client_credentials", stored, 3, func(t *testing.T, s *site) []step {
