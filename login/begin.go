@@ -17,6 +17,7 @@ import (
 type BeginParams struct {
 	LoginHint string
 	Prompt    string // "login", "none", ... space-separated
+	UILocales string // BCP 47 tags, space-separated
 	// MaxAge is how long ago the user may have logged in at the provider, in whole seconds. The provider's answer is checked
 	// against it. Nil means any time. The prompt "login" implies a MaxAge of zero, because otherwise the answer would not show
 	// whether the browser removed the prompt on its way to the provider.
@@ -76,6 +77,9 @@ func (p *Provider) Begin(ctx context.Context, params BeginParams) (Start, error)
 	}
 	if params.Prompt != "" {
 		opts = append(opts, oauth2.SetAuthURLParam("prompt", params.Prompt))
+	}
+	if params.UILocales != "" {
+		opts = append(opts, oauth2.SetAuthURLParam("ui_locales", params.UILocales))
 	}
 	if age, limited := params.maxAge(); limited {
 		opts = append(opts, oauth2.SetAuthURLParam("max_age", strconv.Itoa(int(age/time.Second))))

@@ -23,11 +23,12 @@ type Authorization struct {
 	// one first, and Domain if they must choose that, too: see [Provider.Choices].
 	Domain   string
 	Provider string
-	// Hint, Prompt and MaxAge go on to that provider: login_hint, prompt without consent (which is asked here), and
-	// max_age (nil if not given).
-	Hint   string
-	Prompt string
-	MaxAge *time.Duration
+	// Hint, Prompt, MaxAge and Locales go on to that provider: login_hint, prompt without consent (which is asked here), max_age
+	// (nil if not given), and ui_locales.
+	Hint    string
+	Prompt  string
+	MaxAge  *time.Duration
+	Locales string
 	// Request is to be stored, and passed to PrepareCode or Refuse when the user comes back.
 	Request url.Values
 
@@ -48,15 +49,16 @@ func (e *AuthorizeError) Unwrap() error { return e.Err }
 var authorizeParameters = []string{
 	"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "resource",
 	"code_challenge", "code_challenge_method", "dpop_jkt",
-	"login_hint", "prompt", "max_age", "im_domain", "im_provider", "im_device_name", "im_device_platform",
+	"login_hint", "prompt", "max_age", "ui_locales", "im_domain", "im_provider", "im_device_name", "im_device_platform",
 }
 
 // prompts are the words of OpenID Connect Core 1.0 §3.1.2.1, and that of Prompt Create 1.0.
 var prompts = []string{"none", "login", "consent", "select_account", "create"}
 
 const (
-	maxState = 4096
-	maxHint  = 1024
+	maxState   = 4096
+	maxHint    = 1024
+	maxLocales = 1024
 )
 
 // Authorize checks an authorization request (RFC 6749 §4.1.1, RFC 7636 §4.3, RFC 9449 §10). Each parameter except resource
@@ -153,9 +155,14 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 		return nil, refuse(CodeInvalidRequest,
 			"PKCE is required: send code_challenge_method=S256 and a code_challenge of 43 base64url characters.")
 	}
-	a := &Authorization{Client: *client, Hint: params.Get("login_hint"), Request: make(url.Values)}
+	a := &Authorization{
+		Client: *client, Hint: params.Get("login_hint"), Locales: params.Get("ui_locales"), Request: make(url.Values),
+	}
 	if len(a.Hint) > maxHint {
 		return nil, refuse(CodeInvalidRequest, "The login_hint is longer than 1024 bytes.")
+	}
+	if len(a.Locales) > maxLocales {
+		return nil, refuse(CodeInvalidRequest, "The ui_locales are longer than 1024 bytes.")
 	}
 	var err error
 	if a.Domain, a.Provider, err = p.chooseDomain(client, params); err != nil {

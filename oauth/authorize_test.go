@@ -65,6 +65,8 @@ var badRequests = map[string]struct {
 		want: refusal{code: "invalid_request", description: "PKCE is required: send code_challenge_method=S256"}},
 	"a long hint": {change: url.Values{"login_hint": {strings.Repeat("h", 1025)}},
 		want: refusal{code: "invalid_request", description: "The login_hint is longer than 1024 bytes."}},
+	"a long list of languages": {change: url.Values{"ui_locales": {strings.Repeat("d", 1025)}},
+		want: refusal{code: "invalid_request", description: "The ui_locales are longer than 1024 bytes."}},
 	"another domain": {change: url.Values{"im_domain": {"acme.example"}},
 		want: refusal{code: "invalid_request", description: "The client is not registered for the im_domain 'acme.example'."}},
 	"another provider": {change: url.Values{"im_provider": {"acme"}},

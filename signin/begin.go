@@ -41,7 +41,7 @@ func (s *Logins) depart(ctx context.Context, v *visit, a *oauth.Authorization, s
 	}
 	upstream, cancel := context.WithTimeout(ctx, upstreamTime)
 	defer cancel()
-	start, err := provider.Begin(upstream, login.BeginParams{LoginHint: a.Hint, Prompt: a.Prompt, MaxAge: a.MaxAge})
+	start, err := provider.Begin(upstream, login.BeginParams{LoginHint: a.Hint, Prompt: a.Prompt, MaxAge: a.MaxAge, UILocales: a.Locales})
 	if err != nil {
 		return s.providerDown(v, a.Provider, err), nil
 	}

@@ -2,6 +2,18 @@ package web
 
 import "net/http"
 
+// A Frame holds the values that all pages of the account have.
+type Frame struct {
+	// Language is the language of the page. Nil is English.
+	Language  *Language
+	Service   Service
+	RequestID string
+}
+
+func (f Frame) view(body any) view {
+	return view{Body: body, Language: f.Language, Service: f.Service, RequestID: f.RequestID}
+}
+
 // SignedOut is the page for a browser that is not signed in any more, or did not sign in.
 type SignedOut struct {
 	// Because is why: "cancelled", "unavailable", "changed", or empty for a user who signed out.
@@ -10,15 +22,16 @@ type SignedOut struct {
 	Next string
 }
 
-var signedOut = parse(`{{with .Body}}<p>{{if eq .Because "cancelled"}}The sign-in was cancelled.
-{{- else if eq .Because "unavailable"}}Your sign-in service cannot work now. Try again in a moment.
-{{- else if eq .Because "changed"}}This way to sign in is no longer available. Try again.
-{{- else}}On a shared computer, also sign out of your sign-in service.{{end}}</p>
-<p><a class="button" href="{{.Next}}">Sign in</a></p>{{end}}`)
+var signedOut = newLayout(`{{define "title"}}{{t "account.out"}}{{end}}{{with .Body}}<p>
+{{- if eq .Because "cancelled"}}{{t "account.out.cancelled"}}
+{{- else if eq .Because "unavailable"}}{{t "account.out.unavailable"}}
+{{- else if eq .Because "changed"}}{{t "account.out.changed"}}
+{{- else}}{{t "account.out.text"}}{{end}}</p>
+<p><a class="button" href="{{.Next}}">{{t "account.sign_in"}}</a></p>{{end}}`)
 
 // ShowSignedOut writes p.
-func ShowSignedOut(w http.ResponseWriter, p SignedOut, s Service, requestID string) error {
-	return write(w, http.StatusOK, signedOut, view{Title: "You are signed out", Body: p, Service: s, RequestID: requestID}, nil)
+func ShowSignedOut(w http.ResponseWriter, p SignedOut, f Frame) error {
+	return write(w, http.StatusOK, signedOut, f.view(p), nil)
 }
 
 // An Account is the page of a user's own account.
@@ -29,13 +42,13 @@ type Account struct {
 	SignOut, CSRF string
 }
 
-var accountPage = parse(`{{with .Body}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b>.</p>
+var accountPage = newLayout(`{{define "title"}}{{t "account.title"}}{{end}}{{with .Body}}<p>{{t "account.lead" "person" .Person}}</p>
 <form method="post" action="{{.SignOut}}">
 <input type="hidden" name="csrf" value="{{.CSRF}}">
-<button type="submit">Sign out</button>
+<button type="submit">{{t "account.sign_out"}}</button>
 </form>{{end}}`)
 
 // ShowAccount writes p.
-func ShowAccount(w http.ResponseWriter, p Account, s Service, requestID string) error {
-	return write(w, http.StatusOK, accountPage, view{Title: "Your account", Body: p, Service: s, RequestID: requestID}, []string{})
+func ShowAccount(w http.ResponseWriter, p Account, f Frame) error {
+	return write(w, http.StatusOK, accountPage, f.view(p), []string{})
 }

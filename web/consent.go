@@ -1,7 +1,7 @@
 package web
 
 import (
-	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strings"
@@ -21,38 +21,38 @@ type Consent struct {
 }
 
 // The page begins with one sentence and the decision, so that both fit on a small screen. The details are folded.
-var consent = parse(`{{with .Body}}{{if .Full}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b> on as many devices as are allowed. Sign out on one of them, or ask support to remove one. Then sign in again.</p>
+var consent = newLayout(`{{define "title"}}{{if .Body.Full}}{{t "limit.title"}}{{else}}{{t "consent.title" "app" .Body.App}}{{end}}{{end -}}
+{{with .Body}}{{if .Full}}<p>{{t "limit.text" "person" .Person}}</p>
 <form method="post" action="{{.Action}}">
 <input type="hidden" name="state" value="{{.State}}">
-<button type="submit" name="decision" value="deny" class="first">Go back to <bdi>{{.App}}</bdi></button>
-{{if not .KeyNamed}}<button type="submit" name="decision" value="allow">This device is one of them: continue</button>
-{{end}}<p class="aside">Not you? <button type="submit" class="link" formaction="{{.Another}}">Use another account</button></p>
-</form>{{else}}<p>You are signed in as <b><bdi>{{.Person}}</bdi></b> and will return to {{if .Local}}a program on this device{{else}}<b>{{.Place}}</b>{{end}}.</p>
-{{if .Local}}<p class="caution">Allow this only if you just started to sign in on this device: any program on it can claim to be this app.</p>
+<button type="submit" name="decision" value="deny" class="first">{{t "frame.back" "app" .App}}</button>
+{{if not .KeyNamed}}<button type="submit" name="decision" value="allow">{{t "limit.continue"}}</button>
+{{end}}<p class="aside">{{t "frame.not_you"}} <button type="submit" class="link" formaction="{{.Another}}">{{t "frame.another"}}</button></p>
+</form>{{else}}<p>{{if .Local}}{{t "consent.lead.program" "person" .Person}}{{else}}{{t "consent.lead.place" "person" .Person "place" .Place}}{{end}}</p>
+{{if .Local}}<p class="caution">{{t "consent.caution"}}</p>
 {{end}}<form method="post" action="{{.Action}}">
 <input type="hidden" name="state" value="{{.State}}">
 <div class="decision">
-<button type="submit" name="decision" value="allow" class="first">Allow</button>
-<button type="submit" name="decision" value="deny">Do not allow</button>
+<button type="submit" name="decision" value="allow" class="first">{{t "consent.allow"}}</button>
+<button type="submit" name="decision" value="deny">{{t "consent.deny"}}</button>
 </div>
-<p class="aside">Not you? <button type="submit" class="link" formaction="{{.Another}}">Use another account</button></p>
+<p class="aside">{{t "frame.not_you"}} <button type="submit" class="link" formaction="{{.Another}}">{{t "frame.another"}}</button></p>
 </form>
 <details>
-<summary>What you allow</summary>
+<summary>{{t "consent.details"}}</summary>
 <dl>
-<dt>The app</dt>
+<dt>{{t "consent.app"}}</dt>
 <dd><bdi>{{.App}}</bdi>{{with .ID}} <code>{{.}}</code>{{end}}</dd>
-<dt>You return to</dt>
-<dd>{{if .Local}}A program on this device{{with .Place}} <code>{{.}}</code>{{end}}{{else}}{{.Place}}{{end}}</dd>
-<dt>Your devices</dt>
-<dd>{{if .Known}}{{with .Device}}“<bdi>{{.}}</bdi>”, which is one of your devices already{{else}}One of your devices, without a name{{end}}
-{{- else}}{{with .Device}}“<bdi>{{.}}</bdi>” is added{{else}}A new device is added{{end}}{{if not .KeyNamed}}, unless it is one of your devices already{{end}}{{end}}</dd>
-<dt>The app will be able to</dt>
+<dt>{{t "consent.return"}}</dt>
+<dd>{{if .Local}}{{t "consent.return.program"}}{{with .Place}} <code>{{.}}</code>{{end}}{{else}}<bdi>{{.Place}}</bdi>{{end}}</dd>
+<dt>{{t "consent.devices"}}</dt>
+<dd>{{t .DeviceText "device" .Device}}</dd>
+<dt>{{t "consent.abilities"}}</dt>
 <dd><ul>
 {{range .Abilities}}<li>{{.}}</li>
 {{end}}</ul></dd>
-<dt>It can show this to</dt>
-<dd>{{.Receivers}}</dd>
+<dt>{{t "consent.receivers"}}</dt>
+<dd>{{range $i, $receiver := .Receivers}}{{if $i}}, {{end}}<bdi>{{$receiver}}</bdi>{{end}}</dd>
 </dl>
 </details>{{end}}{{end}}`)
 
@@ -62,10 +62,10 @@ type consentBody struct {
 	Person, App, ID        string // ID is empty if the app has no other name
 	Place                  string
 	Local, Full, KeyNamed  bool
-	Known                  bool   // Device is one of the user's already
 	Device                 string // may be empty
-	Abilities              []string
-	Receivers              string
+	DeviceText             Key    // says what becomes of the device
+	Abilities              []template.HTML
+	Receivers              []string
 	Action, Another, State string
 }
 
@@ -80,15 +80,29 @@ func ShowConsent(w http.ResponseWriter, q signin.ConsentQuestion, f Form) error 
 		b.ID = c.Client.ID
 	}
 	if c.Device != nil {
-		b.Known, b.Device = true, c.Device.Name
+		b.Device = c.Consent.Device.Name
 	}
-	title := "Device limit reached"
+	b.DeviceText = c.deviceText(b.Device)
 	if !c.Full {
-		title = "Allow " + b.App + " to act as you?"
-		b.Abilities, b.Receivers = c.Abilities(), strings.Join(c.Receivers(), ", ")
+		b.Abilities, b.Receivers = c.Abilities(), c.Receivers()
 	}
-	v := view{Title: title, Body: &b, Service: f.Service, RequestID: f.RequestID}
+	v := view{Body: &b, Language: f.Language, Service: f.Service, RequestID: f.RequestID}
 	return write(w, http.StatusOK, consent, v, []string{c.Redirect, q.Provider})
+}
+
+// deviceText says what becomes of the device, which may have no name.
+func (c Consent) deviceText(name string) Key {
+	named, unnamed := Key("consent.device.perhaps"), Key("consent.device.perhaps.unnamed")
+	switch {
+	case c.Device != nil:
+		named, unnamed = "consent.device.known", "consent.device.known.unnamed"
+	case c.KeyNamed:
+		named, unnamed = "consent.device.added", "consent.device.added.unnamed"
+	}
+	if name == "" {
+		return unnamed
+	}
+	return named
 }
 
 // App returns the name of the app.
@@ -107,30 +121,31 @@ func (c Consent) Place() string {
 }
 
 // Abilities lists in words what the app can do with its tokens.
-func (c Consent) Abilities() []string {
-	list := []string{"Act for you, also after your name changes"}
+func (c Consent) Abilities() []template.HTML {
+	list := []template.HTML{c.Language.Say("ability.act")}
 	for _, scope := range c.Scopes {
-		words, ok := abilities[scope]
-		if !ok {
-			words = "Use the permission " + scope
+		if key, ok := scopes[scope]; ok {
+			list = append(list, c.Language.Say(key, "person", c.Person))
+		} else {
+			list = append(list, c.Language.Say("ability.other", "scope", Code(scope)))
 		}
-		list = append(list, strings.ReplaceAll(words, "NAME", c.Person))
 	}
 	if c.Life > 0 {
-		list = append(list, "Do this for up to "+duration(c.Life)+", unless you sign out")
+		key, n := duration(c.Life)
+		list = append(list, c.Language.Say(key, "n", n))
 	}
 	return list
 }
 
-// abilities holds what each scope allows, in words that follow "The app will be able to". NAME stands for the user's handle.
-var abilities = map[string]string{
-	oauth.ScopeHandle:           "Show your name: NAME",
-	oauth.ScopeDevice:           "Show which of your devices it runs on",
-	oauth.ScopeAccount:          "Manage your account: who may act for you, which keys are yours, and which other accounts are yours",
-	oauth.ScopeIntrospect:       "Ask this service whether the identities of other people are valid",
-	oauth.ScopeIntrospectDomain: "Ask this about everybody in its domains",
-	oauth.ScopeIntrospectReason: "Learn why an identity is not valid",
-	oauth.ScopeFeed:             "Learn when identities in its domains end",
+// scopes holds the texts of what each scope allows, which follow that of "consent.abilities".
+var scopes = map[string]Key{
+	oauth.ScopeHandle:           "ability.handle",
+	oauth.ScopeDevice:           "ability.device",
+	oauth.ScopeAccount:          "ability.account",
+	oauth.ScopeIntrospect:       "ability.introspect",
+	oauth.ScopeIntrospectDomain: "ability.introspect.domain",
+	oauth.ScopeIntrospectReason: "ability.introspect.reason",
+	oauth.ScopeFeed:             "ability.feed",
 }
 
 // Receivers names the audience of the app's tokens.
@@ -146,16 +161,15 @@ func (c Consent) Receivers() []string {
 	return list
 }
 
-func duration(d time.Duration) string {
+// duration returns the text of the largest unit in d, and how many there are. It is at least a minute.
+func duration(d time.Duration) (text Key, n int) {
 	for _, unit := range []struct {
 		size time.Duration
-		name string
-	}{{24 * time.Hour, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}} {
-		if n := int(d / unit.size); n == 1 {
-			return "one " + unit.name
-		} else if n > 1 {
-			return fmt.Sprintf("%d %ss", n, unit.name)
+		text Key
+	}{{24 * time.Hour, "ability.days"}, {time.Hour, "ability.hours"}} {
+		if n := int(d / unit.size); n > 0 {
+			return unit.text, n
 		}
 	}
-	return "one minute"
+	return "ability.minutes", max(1, int(d/time.Minute))
 }

@@ -14,12 +14,12 @@ func TestAbilities(t *testing.T) {
 	for _, scope := range oauth.Scopes {
 		c := web.Consent{Consent: oauth.Consent{Scopes: []string{scope}}, Person: "@alice@example.com"}
 		list := c.Abilities()
-		if len(list) != 2 || strings.HasPrefix(list[1], "Use the permission") || strings.Contains(list[1], "NAME") {
+		if len(list) != 2 || strings.HasPrefix(string(list[1]), "Use the permission") || strings.Contains(string(list[1]), "NAME") {
 			t.Errorf("Abilities for %s = %q, want one in words", scope, list)
 		}
 	}
 	c := web.Consent{Consent: oauth.Consent{Scopes: []string{"unheard-of"}}}
-	if list := c.Abilities(); !strings.Contains(list[1], "unheard-of") {
+	if list := c.Abilities(); !strings.Contains(string(list[1]), "unheard-of") {
 		t.Errorf("Abilities = %q, want the scope that there are no words for", list)
 	}
 }
@@ -31,7 +31,7 @@ func TestHowLong(t *testing.T) {
 	} {
 		c := web.Consent{Consent: oauth.Consent{Life: life}}
 		list := c.Abilities()
-		if last := list[len(list)-1]; !strings.Contains(last, "up to "+want+",") {
+		if last := list[len(list)-1]; !strings.Contains(string(last), "up to "+want+",") {
 			t.Errorf("for %v the page says %q, want %q in it", life, last, want)
 		}
 	}

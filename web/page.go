@@ -19,10 +19,12 @@ import (
 type Page struct {
 	// Status is the HTTP status that goes with it.
 	Status int
-	// Title says what happened, in a few words.
-	Title string
+	// Language is the language of the page. Nil is English.
+	Language *Language
+	// Title says what happened, in a few words of the language: see [Language.Say].
+	Title template.HTML
 	// Text says more, and what to do.
-	Text string
+	Text template.HTML
 	// App and Back are the name of the app that the user came from, and the URL that leads back to it. The caller has checked
 	// that Back is the app's own. Empty shows no link.
 	App, Back string
@@ -36,11 +38,11 @@ type Page struct {
 // A Fact is a detail of a request that helps the developer of the app.
 type Fact struct{ Name, Value string }
 
-var page = parse(`{{with .Body}}<p>{{.Text}}</p>
-{{with .Link}}<p><a class="button" href="{{.}}">Go back to <bdi>{{$.Body.App}}</bdi></a></p>
+var page = newLayout(`{{define "title"}}{{.Body.Title}}{{end}}{{with .Body}}<p>{{.Text}}</p>
+{{with .Link}}<p><a class="button" href="{{.}}">{{t "frame.back" "app" $.Body.App}}</a></p>
 {{end}}{{with .Facts}}<details>
-<summary>For the developer of the app</summary>
-<dl>
+<summary>{{t "frame.developer"}}</summary>
+<dl lang="en" dir="ltr">
 {{range .}}<dt>{{.Name}}</dt>
 <dd><code>{{.Value}}</code></dd>
 {{end}}</dl>
@@ -51,13 +53,13 @@ func (p Page) Link() template.URL { return template.URL(p.Back) }
 
 // Show writes p.
 func Show(w http.ResponseWriter, p Page) error {
-	return write(w, p.Status, page, view{Title: p.Title, Body: p, Service: p.Service, RequestID: p.RequestID}, nil)
+	return write(w, p.Status, page, view{Body: p, Language: p.Language, Service: p.Service, RequestID: p.RequestID}, nil)
 }
 
 // A view holds the values of the frame around every page.
 type view struct {
-	Title     string
 	Body      any // the values of the page in the frame
+	Language  *Language
 	Service   Service
 	RequestID string
 }
@@ -76,14 +78,16 @@ const pageSize = 8 << 10
 
 // write renders the whole page before it sends any of it. The page's policy forbids everything but the style sheet, the inline
 // logo and, if targets is not nil, forms that are sent to the issuer and redirected from there to the targets.
-func write(w http.ResponseWriter, status int, t *template.Template, v view, targets []string) error {
+func write(w http.ResponseWriter, status int, p *layout, v view, targets []string) error {
 	var body bytes.Buffer
 	body.Grow(pageSize)
-	if err := t.Execute(&body, v); err != nil {
+	if err := p.in(v.Language).Execute(&body, v); err != nil {
 		return err
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Language", v.Language.Tag())
+	h.Add("Vary", "Accept-Language")
 	images := ""
 	if v.Service.Logo != "" {
 		images = "; img-src data:"

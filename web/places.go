@@ -12,22 +12,19 @@ type places struct {
 	Form
 }
 
-var placesPage = parse(`{{with .Body}}<p>{{if .Domain}}Choose where you have your account for <b>{{.Domain}}</b>.{{else}}{{with .App}}<bdi>{{.}}</bdi> wants to sign you in. {{end}}Choose the domain of your account.{{end}}</p>
+var placesPage = newLayout(`{{define "title"}}{{if .Body.Domain}}{{t "choose.provider.title"}}{{else}}{{t "choose.domain.title"}}{{end}}{{end -}}
+{{with .Body}}<p>{{if .Domain}}{{t "choose.provider.text" "domain" .Domain}}{{else if .App}}{{t "choose.domain.text" "app" .App}}{{else}}{{t "account.domain"}}{{end}}</p>
 <form method="post" action="{{.Action}}">
 <input type="hidden" name="state" value="{{.State}}">
 {{with .Domain}}<input type="hidden" name="domain" value="{{.}}">
 {{end}}<ul class="options">
 {{$name := "domain"}}{{if .Domain}}{{$name = "provider"}}{{end}}{{range .Options}}<li><button type="submit" name="{{$name}}" value="{{.Value}}"><bdi>{{.Label}}</bdi></button></li>
 {{end}}</ul>
-<button type="submit" formaction="{{.Cancel}}">Cancel</button>
+<button type="submit" formaction="{{.Cancel}}">{{t "frame.cancel"}}</button>
 </form>{{end}}`)
 
 // ShowPlaces writes the page that asks for a domain or, once that is known, for an OpenID provider.
 func ShowPlaces(w http.ResponseWriter, q signin.PlaceQuestion, f Form) error {
-	title := "Where is your account?"
-	if q.Domain != "" {
-		title = "How do you sign in?"
-	}
-	v := view{Title: title, Body: places{q, f}, Service: f.Service, RequestID: f.RequestID}
+	v := view{Body: places{q, f}, Language: f.Language, Service: f.Service, RequestID: f.RequestID}
 	return write(w, http.StatusOK, placesPage, v, q.Targets)
 }

@@ -39,16 +39,19 @@ func (l loopback) await(ctx context.Context, flow *client.Flow, finish func(*url
 	server := &http.Server{
 		ReadHeaderTimeout: 5 * time.Second,
 		Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			page := web.Page{Status: http.StatusBadRequest, Title: "Unexpected request",
-				Text: "This does not belong to the sign-in that was started in the terminal."}
+			l := web.Choose("", r.Header)
+			page := web.Page{
+				Status: http.StatusBadRequest, Language: l,
+				Title: l.Say("terminal.unexpected.title"), Text: l.Say("terminal.unexpected.text"),
+			}
 			switch {
 			case r.URL.Path != "/callback":
 				page.Status = http.StatusNotFound
 			case r.Method == http.MethodGet && flow.Answers(r.URL):
-				page.Text = "This sign-in has already finished."
+				page.Text = l.Say("terminal.finished.text")
 				once.Do(func() {
 					err := finish(r.URL)
-					page = pageFor(err)
+					page = pageFor(l, err)
 					done <- err
 				})
 			}

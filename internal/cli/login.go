@@ -230,15 +230,15 @@ func machine() string {
 }
 
 // pageFor returns the page that the browser shows at the end.
-func pageFor(err error) web.Page {
-	var e *client.Error
-	switch {
-	case err == nil:
-		return web.Page{Status: 200, Title: "You are signed in", Text: "You can close this page and go back to your terminal."}
-	case errors.As(err, &e):
-		return web.Page{Status: 200, Title: "You are not signed in", Text: e.Description + " Go back to your terminal."}
+func pageFor(l *web.Language, err error) web.Page {
+	if err == nil {
+		return web.Page{Status: 200, Language: l, Title: l.Say("terminal.done.title"), Text: l.Say("terminal.done.text")}
 	}
-	return web.Page{Status: 200, Title: "You are not signed in", Text: "The sign-in failed. Your terminal shows the reason."}
+	page := web.Page{Status: 200, Language: l, Title: l.Say("terminal.failed.title"), Text: l.Say("terminal.failed.text")}
+	if e := (*client.Error)(nil); errors.As(err, &e) {
+		page.Facts = []web.Fact{{Name: "error", Value: e.Code}, {Name: "error_description", Value: e.Description}}
+	}
+	return page
 }
 
 // set sets a parameter, unless its value is empty.

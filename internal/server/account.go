@@ -60,7 +60,7 @@ func (s *Server) showSignedOut(c echo.Context) error {
 	case signin.BecauseCancelled, signin.BecauseUnavailable, signin.BecauseChanged:
 		page.Because = params.Get("because")
 	}
-	return web.ShowSignedOut(c.Response(), page, s.Service, requestID(c))
+	return web.ShowSignedOut(c.Response(), page, s.frame(c))
 }
 
 // showAccount serves GET /account.
@@ -70,5 +70,10 @@ func (s *Server) showAccount(c echo.Context, v *visitor) error {
 		return err
 	}
 	page := web.Account{Person: person, SignOut: s.path("/account/sign-out"), CSRF: v.csrf()}
-	return web.ShowAccount(c.Response(), page, s.Service, requestID(c))
+	return web.ShowAccount(c.Response(), page, s.frame(c))
+}
+
+// frame returns the values that the pages of the account have in common.
+func (s *Server) frame(c echo.Context) web.Frame {
+	return web.Frame{Language: language(c), Service: s.Service, RequestID: requestID(c)}
 }

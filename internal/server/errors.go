@@ -72,22 +72,36 @@ func (s *Server) answerError(c echo.Context, err error) {
 		h.Set("Retry-After", f.retryAfter)
 	}
 	if isPage(c) {
-		page := web.Page{Status: f.status, Title: "This did not work", Text: f.description}
-		if refused := (*oauth.Error)(nil); errors.As(err, &refused) && f.status < http.StatusInternalServerError {
-			page.Facts = s.facts(trailOf(c), f)
-		}
-		if f.status >= http.StatusInternalServerError {
-			page.Text = "This is not your fault, and nothing was changed. Go back to your app and sign in again in a moment."
-		} else if often := (*limited)(nil); errors.As(err, &often) {
-			page.Text = often.words()
-		}
-		err = s.showPage(c, page)
+		err = s.showPage(c, s.errorPage(c, f, err))
 	} else {
 		err = c.JSON(f.status, api.Error{Code: f.code, Description: f.description, ServerTime: f.serverTime})
 	}
 	if err != nil {
 		s.Log.Debug("answer not written", slog.String("id", requestID(c)), slog.Any("error", err))
 	}
+}
+
+// errorPage returns the page of a failure. It is in the language of the user; the details for the developer of the app are as in
+// an answer for programs.
+func (s *Server) errorPage(c echo.Context, f failure, err error) web.Page {
+	l := language(c)
+	page := web.Page{Status: f.status, Title: l.Say("error.title")}
+	often := (*limited)(nil)
+	switch {
+	case f.status >= http.StatusInternalServerError:
+		page.Text = l.Say("error.server")
+	case errors.Is(err, errForeignForm):
+		page.Text = l.Say("account.error.form")
+	case errors.Is(err, account.ErrNoBrowser):
+		page.Text = l.Say("account.error.request")
+	case errors.As(err, &often):
+		page.Text = often.words(l)
+	case f.status == http.StatusNotFound:
+		page.Text = l.Say("error.missing")
+	default:
+		page.Text, page.Facts = l.Say("error.request"), s.facts(trailOf(c), f)
+	}
+	return page
 }
 
 // isPage reports whether the answer is a page for a person.

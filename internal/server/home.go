@@ -11,14 +11,11 @@ import (
 
 // home serves GET /, for people who look at the issuer's own URL.
 func (s *Server) home(c echo.Context) error {
-	name := s.Service.Name
-	if name == "" {
-		name = "This"
-	}
-	page := web.Page{
-		Status: http.StatusOK, Title: "Sign-in service",
-		Text: name + " is the sign-in service of your messaging apps. " +
-			"There is nothing to do here: an app brings you here when you sign in.",
+	trailOf(c).locales = c.QueryParam("ui_locales")
+	l := language(c)
+	page := web.Page{Status: http.StatusOK, Title: l.Say("home.title"), Text: l.Say("home.text")}
+	if name := s.Service.Name; name != "" {
+		page.Text = l.Say("home.text.named", "service", name)
 	}
 	if err := s.showPage(c, page); err != nil {
 		s.Log.Debug("page not written", slog.String("id", requestID(c)), slog.Any("error", err))

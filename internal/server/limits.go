@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"html/template"
 	"net/netip"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 	"github.com/imidentity/issuer/internal/bucket"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/web"
 )
 
 // Rates are how many requests may come from one address, from one client, for one user by one client, and for one user by
@@ -157,15 +159,15 @@ func (e *limited) Error() string {
 // seconds is how long to wait until the same request is admitted, if no other comes first.
 func (e *limited) seconds() int { return int((e.wait + time.Second - 1) / time.Second) }
 
-// words are for people. A user beyond their own limit must begin anew; otherwise reloading the page is enough.
-func (e *limited) words() string {
-	if e.by == limitUser || e.by == limitUserApp {
-		return fmt.Sprintf("You signed in too often. Wait %d seconds, then go back to your app and sign in again.", e.seconds())
+// words are for users. A user beyond their own limit must begin anew; otherwise reloading the page is enough.
+func (e *limited) words(l *web.Language) template.HTML {
+	switch e.by {
+	case limitUser, limitUserApp:
+		return l.Say("error.often.person", "n", e.seconds())
+	case limitLogins:
+		return l.Say("error.often.logins", "n", e.seconds())
 	}
-	if e.by == limitLogins {
-		return fmt.Sprintf("Too many sign-ins from your network are unfinished. Wait %d seconds, then reload this page.", e.seconds())
-	}
-	return fmt.Sprintf("There are too many requests from your network. Wait %d seconds, then reload this page.", e.seconds())
+	return l.Say("error.often.network", "n", e.seconds())
 }
 
 func tooMany(by string, wait time.Duration) error {

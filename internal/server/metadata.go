@@ -11,6 +11,7 @@ import (
 	"github.com/imidentity/issuer/feed"
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/web"
 )
 
 // metadata is the authorization server metadata (RFC 8414 §2; RFC 9207 §3; RFC 9449 §5.1;
@@ -40,6 +41,7 @@ type metadata struct {
 	AuthorizationResponseIss      bool     `json:"authorization_response_iss_parameter_supported"`
 	DPoPSigningAlgValuesSupported []string `json:"dpop_signing_alg_values_supported"`
 	ChainingTokenTypes            []string `json:"identity_chaining_requested_token_types_supported"`
+	UILocalesSupported            []string `json:"ui_locales_supported"`
 	IMDomainsSupported            []string `json:"im_domains_supported"`
 	IMIntrospectionBatchEndpoint  string   `json:"im_introspection_batch_endpoint"`
 	IMSuccessorEndpoint           string   `json:"im_successor_endpoint"`
@@ -74,6 +76,7 @@ func (s *Server) describe() ([]byte, error) {
 		AuthorizationResponseIss:      true,
 		DPoPSigningAlgValuesSupported: s.Algorithms,
 		ChainingTokenTypes:            []string{chaining.TokenType},
+		UILocalesSupported:            web.Languages(),
 		IMDomainsSupported:            s.Domains,
 		IMIntrospectionBatchEndpoint:  s.Issuer + "/introspect/batch",
 		IMSuccessorEndpoint:           s.Issuer + "/successor",

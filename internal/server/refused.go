@@ -10,40 +10,27 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/signin"
+	"github.com/imidentity/issuer/web"
 )
 
-// words are the text of a page that says why a login does not go on.
+// words are the texts of a page that says why a login does not go on.
 type words struct {
 	status      int
-	title, text string
+	title, text web.Key
 }
 
 var endings = map[signin.Reason]words{
-	signin.Over: {http.StatusBadRequest, "This sign-in is over",
-		"It was finished already, or took too long. Go back to your app and sign in again."},
-	signin.Elsewhere: {http.StatusForbidden, "This sign-in was started elsewhere",
-		"It can only be finished in the browser that started it. Go back to your app and sign in again. " +
-			"If you did not start to sign in, close this page."},
-	signin.ProviderDown: {http.StatusServiceUnavailable, "The sign-in service cannot be reached",
-		"This is not your fault, and nothing was changed. Wait a moment, then reload this page."},
-	signin.CodeRefused: {http.StatusBadRequest, "This sign-in is over",
-		"Your sign-in service no longer accepts it: it took too long, or was finished already. Go back to your app and sign in again."},
-	signin.ResponseInvalid: {http.StatusBadGateway, "Your sign-in could not be verified",
-		"We could not verify the response from your sign-in service. Nothing was changed. Go back to your app and try again. " +
-			"If it happens again, contact support."},
-	signin.UserDisabled: {http.StatusForbidden, "Your account is disabled",
-		"Contact support to find out why, and to enable it again."},
-	signin.HandleTaken: {http.StatusConflict, "Your name is taken",
-		"Somebody else has or had the name that your sign-in service gives you. Ask for another user name there, then sign in again."},
-	signin.HandleMissing: {http.StatusConflict, "You have no name yet",
-		"Your sign-in service did not send a user name. Have one set there, then sign in again."},
-	signin.HandleInvalid: {http.StatusConflict, "Your name cannot be used here",
-		"The user name that your sign-in service gives you has characters that are not allowed, or is too short or too long (%s). " +
-			"Ask for another one there, then sign in again."},
-	signin.UserIDInvalid: {http.StatusConflict, "Your account cannot be used here",
-		"Your sign-in service gives you an ID that is not allowed here. Nothing was changed. Contact support."},
-	signin.UserIDTaken: {http.StatusConflict, "Your account belongs to somebody else",
-		"Your sign-in service gives you the ID of another account. Nothing was linked or changed. Contact support."},
+	signin.Over:            {http.StatusBadRequest, "end.over.title", "end.over.text"},
+	signin.Elsewhere:       {http.StatusForbidden, "end.elsewhere.title", "end.elsewhere.text"},
+	signin.ProviderDown:    {http.StatusServiceUnavailable, "end.provider_down.title", "end.provider_down.text"},
+	signin.CodeRefused:     {http.StatusBadRequest, "end.over.title", "end.code_refused.text"},
+	signin.ResponseInvalid: {http.StatusBadGateway, "end.response_invalid.title", "end.response_invalid.text"},
+	signin.UserDisabled:    {http.StatusForbidden, "end.disabled.title", "end.disabled.text"},
+	signin.HandleTaken:     {http.StatusConflict, "end.handle_taken.title", "end.handle_taken.text"},
+	signin.HandleMissing:   {http.StatusConflict, "end.handle_missing.title", "end.handle_missing.text"},
+	signin.HandleInvalid:   {http.StatusConflict, "end.handle_invalid.title", "end.handle_invalid.text"},
+	signin.UserIDInvalid:   {http.StatusConflict, "end.id_invalid.title", "end.id_invalid.text"},
+	signin.UserIDTaken:     {http.StatusConflict, "end.id_taken.title", "end.id_taken.text"},
 }
 
 // showEnd shows the page that says why a login does not go on.
@@ -52,6 +39,7 @@ func (s *Server) showEnd(c echo.Context, p signin.Page) error {
 	if !ok {
 		return fmt.Errorf("server: no words for reason %d: %w", p.Reason, p.Err)
 	}
+	var reason web.Code
 	switch p.Reason {
 	case signin.ProviderDown:
 		c.Response().Header().Set("Retry-After", "5")
@@ -61,10 +49,13 @@ func (s *Server) showEnd(c echo.Context, p signin.Page) error {
 		s.Log.Warn("login not believed", slog.String("id", requestID(c)), slog.String("provider", p.Facts.Provider),
 			slog.String("client", shortened(p.Facts.Request.Get("client_id"))), slog.Any("error", p.Err))
 	case signin.HandleInvalid:
-		var bad *claims.Error
-		if errors.As(p.Err, &bad) {
-			w.text = fmt.Sprintf(w.text, bad.Code)
+		if bad := (*claims.Error)(nil); errors.As(p.Err, &bad) {
+			reason = web.Code(bad.Code)
 		}
 	}
-	return s.page(c, w.status, w.title, w.text, p.Err)
+	if w.status < http.StatusInternalServerError {
+		s.refusal(c, w.status, p.Err)
+	}
+	l := language(c)
+	return s.showPage(c, web.Page{Status: w.status, Title: l.Say(w.title), Text: l.Say(w.text, "reason", reason)})
 }

@@ -23,6 +23,7 @@ type trail struct {
 	client, redirect       string // as the request names them, also if they are wrong
 	provider, domain, user string
 	pending                url.Values  // the app's request of the login that this belongs to; only for the browser that began it
+	locales                string      // the parameter ui_locales of the request, or of that login
 	held                   *claims.Set // of the token that the request shows
 	logged                 bool
 }
@@ -35,10 +36,12 @@ func trailOf(c echo.Context) *trail {
 	return new(trail) // the request has no id, and its trail ends with its error
 }
 
-// noteRequest notes the client and the redirect URI that the parameters of a request name. Most requests name neither.
+// noteRequest notes the client, the redirect URI and the languages that the parameters of a request name. Most requests name none.
 func noteRequest(c echo.Context, params url.Values) {
-	if len(params["client_id"])+len(params["redirect_uri"]) > 0 {
-		trailOf(c).request(params)
+	if len(params["client_id"])+len(params["redirect_uri"])+len(params["ui_locales"]) > 0 {
+		t := trailOf(c)
+		t.request(params)
+		t.locales = params.Get("ui_locales")
 	}
 }
 
@@ -63,6 +66,7 @@ func (t *trail) login(f signin.Facts) {
 	t.pending = nil
 	if f.Bound {
 		t.pending = f.Request
+		t.locales = f.Request.Get("ui_locales")
 	}
 }
 
@@ -146,19 +150,15 @@ func shortened(value string) string {
 	return value[:end] + "..."
 }
 
-// page answers with a page that says why a request is refused, and logs the refusal. If the request belongs to a login of this
-// browser, the page has a link back to the app.
-func (s *Server) page(c echo.Context, status int, title, text string, reason error) error {
-	p := web.Page{Status: status, Title: title, Text: text}
-	if status < http.StatusInternalServerError {
-		s.refusal(c, status, reason)
-	}
-	return s.showPage(c, p)
+// language returns the language of the pages for a request: see [web.Choose].
+func language(c echo.Context) *web.Language {
+	return web.Choose(trailOf(c).locales, c.Request().Header)
 }
 
-// showPage writes a page with the operator's service, the request id and the link back to the app.
+// showPage writes a page in the language of the request, with the operator's service, the request id and, if the request belongs to
+// a login of this browser, the link back to the app.
 func (s *Server) showPage(c echo.Context, p web.Page) error {
-	p.Service, p.RequestID = s.Service, requestID(c)
+	p.Language, p.Service, p.RequestID = language(c), s.Service, requestID(c)
 	if request := trailOf(c).pending; request != nil {
 		code := oauth.CodeAccessDenied
 		if p.Status >= http.StatusInternalServerError {
@@ -173,9 +173,9 @@ func (s *Server) showPage(c echo.Context, p web.Page) error {
 	return web.Show(c.Response(), p)
 }
 
-// facts tell the developer of an app what the server read in a refused request.
+// facts tell the developer of an app why the server refused a request, and what it read in it.
 func (s *Server) facts(t *trail, f failure) []web.Fact {
-	list := []web.Fact{{Name: "error", Value: f.code}}
+	list := []web.Fact{{Name: "error", Value: f.code}, {Name: "error_description", Value: f.description}}
 	if t.client != "" {
 		list = append(list, web.Fact{Name: "client_id", Value: shortened(t.client)})
 	}
