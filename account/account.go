@@ -60,6 +60,9 @@ type Config struct {
 	// MaxRevocations is how many live revocations a user may have. Beyond it, one revocation ends all tokens of the user (see
 	// [Accounts.Revoke]). Zero means 1000.
 	MaxRevocations int
+	// TombstoneKey is the key of the marks that stay of removed users. It must never change: under another key, their names could be
+	// taken. With the zero key, everyone who reads the database can try whether a name was that of a removed user.
+	TombstoneKey [32]byte
 	// Revoked receives revocations as soon as they are durable. May be nil.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
@@ -75,6 +78,7 @@ type Accounts struct {
 	tokenLife  time.Duration
 	maxDevices atomic.Int64
 
+	tombstoneKey   [32]byte
 	maxStatements  atomic.Int64
 	maxRevocations atomic.Int64
 	revoked        func(...storage.Revocation)
@@ -89,8 +93,8 @@ func New(cfg Config) (*Accounts, error) {
 	}
 	a := &Accounts{
 		store: cfg.Store, domains: make(map[string]Domain, len(cfg.Domains)),
-		tokenLife: cfg.TokenLife,
-		revoked:   cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
+		tokenLife: cfg.TokenLife, tombstoneKey: cfg.TombstoneKey,
+		revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
 	}
 	a.SetMaxDevices(cfg.MaxDevices)
 	a.SetMaxStatements(cmp.Or(cfg.MaxStatements, 1000))

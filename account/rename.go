@@ -81,6 +81,9 @@ func (a *Accounts) renameTo(ctx context.Context, tx storage.Tx, u storage.User, 
 	if u.Handle == name.Local() {
 		return ChangedUser{User: u}, ending{}, nil
 	}
+	if err := a.vacant(ctx, tx, u.Domain, name); err != nil {
+		return ChangedUser{}, ending{}, err
+	}
 	now := a.now()
 	if err := a.release(ctx, tx, a.domains[u.Domain], u, now); err != nil {
 		return ChangedUser{}, ending{}, err

@@ -44,16 +44,20 @@ type PendingSignIn struct {
 	// New says that this is the first login of the user, who is not stored yet.
 	New bool
 
+	accounts   *Accounts
 	in         SignIn
 	handle, id claims.ID
 }
 
 // PrepareSignIn finds the user that the provider's (iss, sub) is linked to, or prepares a new one by the rules of the domain's
-// identifier system. It writes nothing. The errors are [ErrDisabled] (with the user), [ErrNoHandle], [ErrUserID], and a
+// identifier system. It writes nothing. The errors are [ErrDisabled] (with the user), [ErrRemoved], [ErrNoHandle], [ErrUserID], and a
 // *[claims.Error] for a handle or an id that the rules or the policy of the domain do not allow.
 func (a *Accounts) PrepareSignIn(ctx context.Context, s SignIn) (PendingSignIn, error) {
 	u, err := a.store.LinkedUser(ctx, s.Domain, s.Issuer, s.Subject)
 	if errors.Is(err, storage.ErrNotFound) {
+		if err := a.welcome(ctx, a.store, s.Domain, s.Issuer, s.Subject); err != nil {
+			return PendingSignIn{}, fmt.Errorf("account: sign in: %w", err)
+		}
 		p, err := a.newUser(s)
 		if err != nil {
 			return PendingSignIn{}, fmt.Errorf("account: sign in: %w", err)
@@ -65,7 +69,7 @@ func (a *Accounts) PrepareSignIn(ctx context.Context, s SignIn) (PendingSignIn, 
 	if !u.DisabledAt.IsZero() {
 		return PendingSignIn{User: u}, ErrDisabled
 	}
-	return PendingSignIn{User: u}, nil
+	return PendingSignIn{User: u, accounts: a}, nil
 }
 
 // newUser prepares the user of a first login.
@@ -89,18 +93,23 @@ func (a *Accounts) newUser(s SignIn) (PendingSignIn, error) {
 		return PendingSignIn{}, err
 	}
 	user := storage.User{Domain: s.Domain, ID: id.Local(), Handle: handle.Local(), Gen: 1, CreatedAt: a.now()}
-	return PendingSignIn{User: user, New: true, in: s, handle: handle, id: id}, nil
+	return PendingSignIn{User: user, New: true, accounts: a, in: s, handle: handle, id: id}, nil
 }
 
 // Insert stores a new user with their link and their names, as a step of the caller's transaction, which must not commit after
-// an error. Without a new user it does nothing. A name conflict is [ErrHandleTaken] or, for an id that the provider names,
-// [ErrUserTaken]; it never leads to a suffix or a link. [ErrSignedIn] says that another first login of the same account was
-// faster: the caller prepares the sign-in again.
+// an error. For a user who is stored it only checks that they were not removed meanwhile, which is [ErrRemoved]. A name conflict is
+// [ErrHandleTaken] or, for an id that the provider names, [ErrUserTaken]; it never leads to a suffix or a link. [ErrSignedIn] says
+// that another first login of the same account was faster: the caller prepares the sign-in again.
 func (p PendingSignIn) Insert(ctx context.Context, tx storage.Tx) error {
-	if !p.New {
-		return nil
+	var err error
+	switch {
+	case p.New:
+		err = p.insert(ctx, tx)
+	case p.User.ID != "":
+		_, err = tx.User(ctx, p.User.Domain, p.User.ID)
+		err = notFound(err, ErrRemoved)
 	}
-	if err := p.insert(ctx, tx); err != nil {
+	if err != nil {
 		return fmt.Errorf("account: sign in: %w", err)
 	}
 	return nil
@@ -112,6 +121,17 @@ func (p PendingSignIn) insert(ctx context.Context, tx storage.Tx) error {
 		return ErrSignedIn
 	} else if !errors.Is(err, storage.ErrNotFound) {
 		return err
+	}
+	if err := p.accounts.welcome(ctx, tx, u.Domain, p.in.Issuer, p.in.Subject); err != nil {
+		return err
+	}
+	if err := p.accounts.vacant(ctx, tx, u.Domain, p.handle); err != nil {
+		return err
+	}
+	if p.id != p.handle {
+		if err := p.accounts.vacantID(ctx, tx, u.Domain, p.id); err != nil {
+			return err
+		}
 	}
 	if err := tx.InsertUser(ctx, u); errors.Is(err, storage.ErrConflict) && p.id == p.handle {
 		return ErrHandleTaken

@@ -29,6 +29,8 @@ type Store interface {
 	StatementsAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Statement, error)
 	Withdrawal(ctx context.Context) (storage.Withdrawal, error)
 	BrowserSessions(ctx context.Context, domain, user string) ([]storage.BrowserSession, error)
+	Tombstone(ctx context.Context, domain string, mark [32]byte) (storage.Tombstone, error)
+	Removal(ctx context.Context) (storage.Removal, error)
 }
 
 // ActiveDevices counts the active devices of users. Every [storage.Reader] does.

@@ -200,8 +200,8 @@ func (a *Accounts) RevokeSigned(ctx context.Context, domain, user, delegation st
 func (a *Accounts) supersede(ctx context.Context, tx storage.Tx, domain, user string,
 	why storage.Revocation) ([]storage.Revocation, error) {
 	u, err := tx.User(ctx, domain, user)
-	if errors.Is(err, storage.ErrNotFound) {
-		return nil, ErrNoUser
+	if errors.Is(err, storage.ErrNotFound) { // the user was removed, which has ended all tokens
+		return nil, nil
 	} else if err != nil {
 		return nil, err
 	}

@@ -52,6 +52,13 @@ func RevokeBelow(domain, user string, gen int64, c Cause) storage.Revocation {
 	return r
 }
 
+// RevokeUser ends all tokens of a user, for ever: the user was removed.
+func RevokeUser(domain, user string, c Cause) storage.Revocation {
+	r := c.row(storage.RevokeUser, domain+"/"+user)
+	r.Domain, r.User = domain, user
+	return r
+}
+
 // RevokeClient ends all tokens that a client was given.
 func RevokeClient(client string, c Cause) storage.Revocation {
 	return c.row(storage.RevokeClient, client)

@@ -166,6 +166,9 @@ func LiveSession(g storage.Grant, now time.Time) bool {
 // of the transaction that depends on that row.
 func SameUser(ctx context.Context, tx storage.Tx, user storage.User) error {
 	now, err := tx.User(ctx, user.Domain, user.ID)
+	if errors.Is(err, storage.ErrNotFound) { // removed meanwhile
+		return errChanged
+	}
 	if err == nil && (now.Gen != user.Gen || now.Handle != user.Handle || !now.DisabledAt.Equal(user.DisabledAt)) {
 		err = errChanged
 	}

@@ -106,6 +106,24 @@ func (x Intercepted) Name(ctx context.Context, domain, key string) (r0 Name, err
 	return x.Store.Name(ctx, domain, key)
 }
 
+// Tombstone implements [Store].
+func (x Intercepted) Tombstone(ctx context.Context, domain string, mark [32]byte) (r0 Tombstone, err error) {
+	if err = x.before("Tombstone"); err != nil {
+		return r0, err
+	}
+	defer x.done("Tombstone", x.start())
+	return x.Store.Tombstone(ctx, domain, mark)
+}
+
+// Removal implements [Store].
+func (x Intercepted) Removal(ctx context.Context) (r0 Removal, err error) {
+	if err = x.before("Removal"); err != nil {
+		return r0, err
+	}
+	defer x.done("Removal", x.start())
+	return x.Store.Removal(ctx)
+}
+
 // DevicesUnder implements [Store].
 func (x Intercepted) DevicesUnder(ctx context.Context, domain, delegation string, limit int) (r0 []Device, err error) {
 	if err = x.before("DevicesUnder"); err != nil {
@@ -504,6 +522,20 @@ func (x interceptedReader) Name(ctx context.Context, domain, key string) (r0 Nam
 	return x.reader.Name(ctx, domain, key)
 }
 
+func (x interceptedReader) Tombstone(ctx context.Context, domain string, mark [32]byte) (r0 Tombstone, err error) {
+	if err = x.before("Tombstone"); err != nil {
+		return r0, err
+	}
+	return x.reader.Tombstone(ctx, domain, mark)
+}
+
+func (x interceptedReader) Removal(ctx context.Context) (r0 Removal, err error) {
+	if err = x.before("Removal"); err != nil {
+		return r0, err
+	}
+	return x.reader.Removal(ctx)
+}
+
 func (x interceptedReader) DevicesUnder(ctx context.Context, domain, delegation string, limit int) (
 	r0 []Device, err error) {
 	if err = x.before("DevicesUnder"); err != nil {
@@ -816,6 +848,34 @@ func (x interceptedTx) UpdateUser(ctx context.Context, u User) (err error) {
 		return err
 	}
 	return x.tx.UpdateUser(ctx, u)
+}
+
+func (x interceptedTx) BeginRemoval(ctx context.Context, r Removal) (err error) {
+	if err = x.before("BeginRemoval"); err != nil {
+		return err
+	}
+	return x.tx.BeginRemoval(ctx, r)
+}
+
+func (x interceptedTx) ContinueRemoval(ctx context.Context, r Removal, limit int) (r0 bool, err error) {
+	if err = x.before("ContinueRemoval"); err != nil {
+		return r0, err
+	}
+	return x.tx.ContinueRemoval(ctx, r, limit)
+}
+
+func (x interceptedTx) PutTombstone(ctx context.Context, t Tombstone) (err error) {
+	if err = x.before("PutTombstone"); err != nil {
+		return err
+	}
+	return x.tx.PutTombstone(ctx, t)
+}
+
+func (x interceptedTx) DeleteTombstone(ctx context.Context, domain string, mark [32]byte) (err error) {
+	if err = x.before("DeleteTombstone"); err != nil {
+		return err
+	}
+	return x.tx.DeleteTombstone(ctx, domain, mark)
 }
 
 func (x interceptedTx) InsertLink(ctx context.Context, l Link) (err error) {

@@ -37,6 +37,12 @@ type Reader interface {
 	// Name returns the name with that collision key, held or released.
 	Name(ctx context.Context, domain, key string) (Name, error)
 
+	// Tombstone returns the tombstone with that mark, including an expired one.
+	Tombstone(ctx context.Context, domain string, mark [32]byte) (Tombstone, error)
+
+	// Removal returns a removal that is not finished.
+	Removal(ctx context.Context) (Removal, error)
+
 	// DevicesUnder returns at most limit devices of domain that were added under a delegation and are not removed.
 	DevicesUnder(ctx context.Context, domain, delegation string, limit int) ([]Device, error)
 

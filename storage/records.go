@@ -39,6 +39,24 @@ type Name struct {
 	ReleasedAt time.Time // zero while it is held; a released name is in quarantine
 }
 
+// A Tombstone tells that something belonged to a user who was removed: an id, a name, or an account at an OpenID provider. Only those who
+// can make the mark again know which, and tombstones of one user do not name each other.
+type Tombstone struct {
+	Domain string
+	Mark   [32]byte
+	// RemovedOn is the day of the removal.
+	RemovedOn time.Time
+	// ExpiresAt is when the tombstone is deleted; zero if it never is.
+	ExpiresAt time.Time
+}
+
+// A Removal is a removed user about whom there may still be rows to delete.
+type Removal struct {
+	Domain string
+	User   string
+	At     time.Time
+}
+
 // A Device is one client of a user, bound to one key. Each replacement of the key is a [Rekey].
 type Device struct {
 	Domain string

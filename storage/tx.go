@@ -26,6 +26,17 @@ type Tx interface {
 	InsertUser(ctx context.Context, u User) error
 	// UpdateUser writes all but domain and id of a user.
 	UpdateUser(ctx context.Context, u User) error
+	// BeginRemoval deletes a user and stores r until [Tx.ContinueRemoval] has deleted everything about them; [ErrNotFound] if there is no
+	// such user.
+	BeginRemoval(ctx context.Context, r Removal) error
+	// ContinueRemoval deletes at most limit rows about a removed user: codes, grants, browser sessions, devices with the replacements
+	// of their keys, statements and their withdrawals, events, links and names. Revocations stay until they expire. It reports whether
+	// there may be more, and deletes r if not.
+	ContinueRemoval(ctx context.Context, r Removal, limit int) (more bool, err error)
+	// PutTombstone stores a tombstone. Of two with the same mark, the first stays until the later of their expiries.
+	PutTombstone(ctx context.Context, t Tombstone) error
+	// DeleteTombstone deletes a tombstone; [ErrNotFound] if there is none.
+	DeleteTombstone(ctx context.Context, domain string, mark [32]byte) error
 	// InsertLink links (issuer, subject) of an OpenID provider to a user; [ErrConflict] if it is linked to one.
 	InsertLink(ctx context.Context, l Link) error
 	// DeleteLink removes the link of (issuer, subject), which another user may then have; [ErrNotFound] if there is none.

@@ -102,6 +102,8 @@ func (a *API) Routes() []httpapi.Route {
 		{Method: http.MethodDelete, Path: "/admin/names", Handler: a.releaseHandle, Reach: domain, Query: []string{"handle"}},
 		{Method: http.MethodPost, Path: "/admin/users/{user}/disable", Handler: a.disableUser, Reach: domain},
 		{Method: http.MethodPost, Path: "/admin/users/{user}/enable", Handler: a.enableUser, Reach: domain},
+		{Method: http.MethodDelete, Path: "/admin/users/{user}", Handler: a.removeUser, Reach: domain, Query: []string{"may_return"}},
+		{Method: http.MethodDelete, Path: "/admin/removals", Handler: a.readmit, Reach: domain, Query: []string{"iss", "sub"}},
 		{Method: http.MethodGet, Path: "/admin/clients", Handler: a.listClients, Reach: httpapi.EachEntry},
 		{Method: http.MethodPost, Path: "/admin/clients", Handler: a.addClient, Reach: issuer},
 		{Method: http.MethodDelete, Path: "/admin/clients", Handler: a.removeClient, Reach: issuer, Query: []string{"id", "reason"}},

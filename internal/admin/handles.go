@@ -61,6 +61,8 @@ func (a *API) releaseHandle(c echo.Context) error {
 	released, err := a.Accounts.ReleaseName(c.Request().Context(), domain, c.QueryParam("handle"))
 	held := (*account.HeldError)(nil)
 	switch {
+	case errors.Is(err, account.ErrRemoved):
+		return handleRefused("This is, or looks like, a name of a user who was removed. Such names are never released.")
 	case errors.Is(err, account.ErrNoName):
 		return handleRefused("Nobody has or had this handle: it needs no release.")
 	case errors.As(err, &held) && held.Held:

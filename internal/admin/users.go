@@ -126,14 +126,14 @@ func (a *API) user(c echo.Context) (domain, id string, err error) {
 	name := c.Param("user")
 	if handle, ok := strings.CutPrefix(name, "@"); ok {
 		u, err := a.Accounts.HandleUser(c.Request().Context(), domain, handle)
-		return domain, u.ID, err
+		return domain, u.ID, a.orRemoved(c.Request().Context(), err, domain, handle)
 	}
 	_, err = a.Accounts.User(c.Request().Context(), domain, name)
 	if !errors.Is(err, account.ErrNoUser) {
 		return domain, name, err
 	}
 	u, err := a.Accounts.HandleUser(c.Request().Context(), domain, name)
-	return domain, u.ID, err
+	return domain, u.ID, a.orRemoved(c.Request().Context(), err, domain, name)
 }
 
 func userOf(u storage.User) api.User {

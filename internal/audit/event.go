@@ -25,6 +25,10 @@ const (
 	UserDisabled
 	// UserEnabled: an operator enabled a disabled user.
 	UserEnabled
+	// UserRemoved: a user was removed for ever, by an operator or by themselves.
+	UserRemoved
+	// UserReadmitted: an operator lets a removed person sign in again, as a new user.
+	UserReadmitted
 	// UserLoggedOut: an OpenID provider ended a login of a user. The sessions that came from it ended.
 	UserLoggedOut
 	// UserFindable: a user decided whether others find their issuer by their handle.
@@ -98,6 +102,8 @@ var kinds = [ended]struct {
 	UserRenamed:          {"user.renamed", "user renamed", false},
 	UserDisabled:         {"user.disabled", "user disabled", false},
 	UserEnabled:          {"user.enabled", "user enabled", false},
+	UserRemoved:          {"user.removed", "user removed", false},
+	UserReadmitted:       {"user.readmitted", "removed person may sign in again", false},
 	UserLoggedOut:        {"user.logged_out", "user logged out at the OpenID provider", false},
 	UserFindable:         {"user.findable", "who finds a user by the handle", false},
 	LinkMoved:            {"link.moved", "link moved", false},

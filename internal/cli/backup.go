@@ -63,7 +63,7 @@ func (*restoreCmd) Help() string {
 Users, handles and devices return to their state in the backup. The backup does not know later tokens and revocations.
 Therefore the restore ends all sessions, codes and statements, and revokes the signing keys, which ends all access tokens. All
 users must log in again. The previous database is kept beside the new one. If it is readable, these changes since the backup are
-applied again: removed devices, disabled users, removed clients, and client secrets that were replaced.`
+applied again: removed devices, disabled and removed users, removed clients, and client secrets that were replaced.`
 }
 
 func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
@@ -90,11 +90,12 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 		fmt.Fprintf(s.out, "The previous database is kept as %s.\n", r.Kept)
 	}
 	if r.Carried {
-		fmt.Fprintf(s.out, "Applied again from it: %s removed, %s disabled, %s removed or with a new secret since the backup.\n",
-			count(int(r.Devices), "device"), count(int(r.Users), "user"), count(int(r.Clients), "client"))
+		fmt.Fprintf(s.out, "Applied again from it: %s removed, %s disabled, %s removed, %s removed or with a new secret since the "+
+			"backup.\n",
+			count(int(r.Devices), "device"), count(int(r.Users), "user"), count(int(r.Removed), "user"), count(int(r.Clients), "client"))
 		return nil
 	}
 	fmt.Fprintln(s.out, "No previous database could be read. Repeat what you did since the backup: "+
-		"remove devices, disable users, remove clients or rotate their secrets.")
+		"remove devices, disable or remove users, remove clients or rotate their secrets.")
 	return nil
 }

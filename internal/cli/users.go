@@ -25,6 +25,8 @@ type usersCmd struct {
 	Relink  usersRelinkCmd  `cmd:"" help:"Move links to accounts at OpenID providers, after a change of provider or a mistake."`
 	Disable usersDisableCmd `cmd:"" help:"Disable a user: end all sessions and tokens at once, and refuse logins."`
 	Enable  usersEnableCmd  `cmd:"" help:"Let a disabled user sign in again."`
+	Remove  usersRemoveCmd  `cmd:"" help:"Remove a user for ever, with everything of theirs."`
+	Readmit usersReadmitCmd `cmd:"" help:"Let a removed person sign in again, as a new user."`
 }
 
 // target holds the arguments that name a user.

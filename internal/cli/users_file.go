@@ -24,7 +24,7 @@ const fileHelp = `
 A file has one user a line: an id, a handle or a URI. Empty lines and those that begin with # are skipped. Each line is reported;
 one that fails does not stop the others, and the exit code is 1. Users who are so already stay unchanged, so the command can be
 repeated. With --file, JSON is an array of {"line", "text", "domain", "id", "handle", "result", "error"}; the result is disabled,
-enabled, unchanged or failed.`
+enabled, removed, unchanged or failed.`
 
 // usersFile holds the flags of a command for many users.
 type usersFile struct {
@@ -50,14 +50,17 @@ type fileLine struct {
 	Domain string `json:"domain,omitempty"`
 	ID     string `json:"id,omitempty"`
 	Handle string `json:"handle,omitempty"`
-	// Result is "disabled", "enabled", "unchanged" or "failed"; in a dry run, what would be.
+	// Result is "disabled", "enabled", "removed", "unchanged" or "failed"; in a dry run, what would be.
 	Result string `json:"result"`
 	Error  string `json:"error,omitempty"`
 }
 
+// verbRemoved is the verb of a change after which a user is not found any more.
+const verbRemoved = "removed"
+
 // A userChange is what happens to each user of a file.
 type userChange struct {
-	verb   string // "disabled" or "enabled"
+	verb   string // "disabled", "enabled" or "removed"
 	needed func(api.User) bool
 	apply  func(ctx context.Context, socket client.Admin, domain, id string) error
 }
@@ -151,7 +154,12 @@ func (f *usersFile) change(ctx context.Context, socket client.Admin, domain stri
 		}
 		err = change.apply(ctx, socket, p.Domain, p.ID)
 	}
-	if e := (*client.Error)(nil); errors.As(err, &e) && e.Status < http.StatusInternalServerError {
+	e := (*client.Error)(nil)
+	switch {
+	case errors.As(err, &e) && e.Status == http.StatusGone && change.verb == verbRemoved:
+		l.Domain, l.ID, l.Handle, l.Result = domain, "-", "-", "unchanged"
+		return nil
+	case errors.As(err, &e) && e.Status < http.StatusInternalServerError:
 		l.Result, l.Error = "failed", e.Description
 		return nil
 	}

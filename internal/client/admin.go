@@ -111,6 +111,23 @@ func (a Admin) EnableUser(ctx context.Context, domain, user string) (api.User, e
 	return ask[api.User](ctx, a, http.MethodPost, "/admin/users/"+user+"/enable", values("domain", domain))
 }
 
+// RemoveUser removes a user for ever.
+func (a Admin) RemoveUser(ctx context.Context, domain, user string, mayReturn bool) (api.RemovedUser, error) {
+	query := values("domain", domain)
+	if mayReturn {
+		query.Set("may_return", "true")
+	}
+	return ask[api.RemovedUser](ctx, a, http.MethodDelete, "/admin/users/"+user, query)
+}
+
+// Readmit lets a removed person sign in again, as a new user.
+func (a Admin) Readmit(ctx context.Context, domain, issuer, subject string) error {
+	query := values("domain", domain)
+	query.Set("iss", issuer)
+	query.Set("sub", subject)
+	return a.Do(ctx, http.MethodDelete, "/admin/removals", query, nil)
+}
+
 // ReleaseHandle lets others take a former handle.
 func (a Admin) ReleaseHandle(ctx context.Context, domain, handle string) (api.ReleasedHandle, error) {
 	query := values("domain", domain)

@@ -47,7 +47,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err := i.mirror.Read(ctx); err != nil {
 		return err
 	}
-	if err := i.openAccounts(ctx); err != nil {
+	if err := i.openAccounts(ctx, keys.Derive(secret, labelTombstones)); err != nil {
 		return err
 	}
 	if err := i.openStatuses(ctx); err != nil {
@@ -92,7 +92,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 }
 
 // openAccounts makes the accounts, and renews the collision keys of names that an earlier version made.
-func (i *Instance) openAccounts(ctx context.Context) error {
+func (i *Instance) openAccounts(ctx context.Context, tombstones [32]byte) error {
 	domains, err := accountDomains(i.cfg)
 	if err != nil {
 		return err
@@ -100,7 +100,7 @@ func (i *Instance) openAccounts(ctx context.Context) error {
 	i.accounts, err = account.New(account.Config{
 		Store: i.store, Domains: domains, TokenLife: i.cfg.Lifetimes.Access, MaxDevices: i.cfg.Limits.DevicesPerUser,
 		MaxStatements: i.cfg.Limits.StatementsPerUser, MaxRevocations: i.cfg.Limits.RevocationsPerUser,
-		Revoked: i.revoked, Now: i.now,
+		TombstoneKey: tombstones, Revoked: i.revoked, Now: i.now,
 	})
 	if err != nil {
 		return err

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/keys"
@@ -103,6 +104,9 @@ func CheckReplay(ctx context.Context, cfg *config.Config) error {
 	return r.Close()
 }
 
+// labelTombstones is the label of the key of the marks that stay of removed users.
+const labelTombstones = "tombstones"
+
 // Restored says what [Restore] did.
 type Restored = sqlite.Restored
 
@@ -113,9 +117,13 @@ func Restore(ctx context.Context, path, kekFile, from string) (Restored, error) 
 	if err != nil {
 		return Restored{}, err
 	}
+	var secret [32]byte
 	return sqlite.Restore(ctx, path, from, sqlite.RestoreOptions{
+		Absent: func(ctx context.Context, store storage.Store, users []storage.User) (int64, error) {
+			return account.RepeatRemovals(ctx, store, keys.Derive(secret, labelTombstones), users)
+		},
 		Check: func(ctx context.Context, store storage.Store) error {
-			if _, err := keys.ClusterSecret(ctx, store, keys.NewSealer(kek), nil); err != nil {
+			if secret, err = keys.ClusterSecret(ctx, store, keys.NewSealer(kek), nil); err != nil {
 				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile,
 					err)
 			}

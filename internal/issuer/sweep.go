@@ -8,13 +8,13 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// sweep removes expired rows, and finishes withdrawals that were interrupted. While the time is not known it does nothing:
-// then nothing is known to have expired.
+// sweep removes expired rows, and finishes withdrawals and removals of users that were interrupted. While the time is not known it does
+// nothing: then nothing is known to have expired.
 func (i *Instance) sweep(ctx context.Context) error {
 	if i.time() != nil {
 		return nil
 	}
-	return errors.Join(i.removeExpired(ctx), i.accounts.FinishWithdrawals(ctx))
+	return errors.Join(i.removeExpired(ctx), i.accounts.FinishWithdrawals(ctx), i.accounts.FinishRemovals(ctx))
 }
 
 // removeExpired removes all expired rows, in many transactions, so that others can write in between.

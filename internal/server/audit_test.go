@@ -320,6 +320,16 @@ func TestAudit(t *testing.T) {
 	l.wants(t, "grant of another issuer", event(audit.ChainingRedeemed, client, "domain", "school.example", "user", "n0b0dy",
 		"device", "7", "client", travelApp.id, "peer", school.issuer))
 
+	// The end of a user.
+	admin(http.MethodDelete, "/admin/users/"+bob.Local(), here("may_return", "false"))
+	l.wants(t, "user removed", event(audit.UserRemoved, operator, subject...))
+	admin(http.MethodDelete, "/admin/users/"+bob.Local(), here("may_return", "true"))
+	l.wants(t, "user removed again")
+	wantStatus(t, s.readmit(t, bobSubject), http.StatusNoContent)
+	l.wants(t, "user readmitted", event(audit.UserReadmitted, operator, "domain", "example.com", "peer", s.provider.url))
+	wantStatus(t, s.readmit(t, bobSubject), http.StatusConflict)
+	l.wants(t, "user readmitted again")
+
 	// Clients.
 	service := s.registered(t, newService("gateway"))
 	l.wants(t, "client added", event(audit.ClientAdded, operator, "client", service.id))

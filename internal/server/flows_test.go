@@ -123,6 +123,7 @@ var flows = []flow{
 		}}
 	}},
 	{"disabling of a user, and her return", nil, 12, disabledAndBack},
+	{"removal of a user, and their return", nil, 20, removedAndBack},
 	{"a bot acts for a person", stored, 40, actingFor},
 	{"a device that a key of the person takes in", stored, 40, takingIn},
 	{"a statement of the operator", stored, 25, attesting},

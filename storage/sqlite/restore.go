@@ -18,6 +18,9 @@ import (
 type RestoreOptions struct {
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
+	// Absent is called with the restored database and the users of the backup whom the previous database no longer had, if that had
+	// tombstones. It removes those who were removed since the backup, and returns how many. Nil removes nobody.
+	Absent func(ctx context.Context, s storage.Store, users []storage.User) (removed int64, err error)
 	// Check is called with the restored database before it is put in place, and may refuse it. Nil accepts all.
 	Check func(ctx context.Context, s storage.Store) error
 }
@@ -31,10 +34,10 @@ type Restored struct {
 	// Kept is the new path of the previous database; empty if there was none.
 	Kept string
 	// Carried tells whether the previous database could be read. Then its removals stay in effect: Devices counts the devices that
-	// were removed since the backup, Users the users that were disabled, Clients the clients that were removed or given a new
-	// secret.
-	Carried                 bool
-	Devices, Users, Clients int64
+	// were removed since the backup, Users the users that were disabled, Removed those that were removed, Clients the clients that were
+	// removed or given a new secret.
+	Carried                          bool
+	Devices, Users, Removed, Clients int64
 }
 
 // ages is by how much the numbers of revocations and events jump: more than can have been given since the backup was made.
@@ -46,9 +49,11 @@ const ages = 1_000_000_000
 var decisions = map[string]string{
 	"secrets":        "kept: what is derived from them names sessions, which end",
 	"signing_keys":   "revoked",
-	"users":          "kept; disabled if they were since",
+	"users":          "kept; disabled or removed if they were since",
 	"links":          "kept",
 	"names":          "kept",
+	"tombstones":     "kept, and those since",
+	"removals":       "kept, and go on",
 	"devices":        "kept; removed, or with another key, if they were since",
 	"rekeys":         "kept, and those since",
 	"grants":         "ended",
@@ -127,6 +132,7 @@ var carrying = []struct {
 		"old_secret = o.old_secret, old_until = o.old_until FROM old.clients o WHERE o.id = clients.id " +
 		"AND (o.removed_at <> 0 AND clients.removed_at = 0 OR o.secret IS NOT clients.secret)",
 		func(r *Restored) *int64 { return &r.Clients }},
+	{"INSERT OR REPLACE INTO tombstones SELECT * FROM old.tombstones", nil},
 	{"INSERT OR IGNORE INTO spent_ids SELECT * FROM old.spent_ids", nil},
 	{"INSERT OR IGNORE INTO status_lists (" + statusListColumns + ") SELECT id, domain, seed, size, available, available, created_at, " +
 		fmt.Sprintf("@now + %d, @now FROM old.status_lists", storage.StatusGrace.Milliseconds()), nil},
@@ -160,10 +166,22 @@ func Restore(ctx context.Context, path, from string, o RestoreOptions) (r Restor
 	if err := migrate(ctx, part, version); err != nil {
 		return Restored{}, fmt.Errorf("sqlite: restore: %w", err)
 	}
-	if r, err = end(ctx, part, path, o.Now()); err != nil {
+	r, absent, err := end(ctx, part, path, o.Now())
+	if err != nil {
 		return Restored{}, fmt.Errorf("sqlite: restore: %w", err)
 	}
-	if err := check(ctx, part, o.Check); err != nil {
+	err = check(ctx, part, func(ctx context.Context, s storage.Store) (err error) {
+		if o.Check != nil {
+			if err := o.Check(ctx, s); err != nil {
+				return err
+			}
+		}
+		if o.Absent != nil && len(absent) > 0 {
+			r.Removed, err = o.Absent(ctx, s, absent)
+		}
+		return err
+	})
+	if err != nil {
 		return Restored{}, fmt.Errorf("sqlite: restore: %w", err)
 	}
 	if r.Kept, err = replace(path, part, o.Now()); err != nil {
@@ -216,35 +234,36 @@ func copyBackup(ctx context.Context, part, from string) (version int64, err erro
 }
 
 // end ends everything that was issued in the copy at part, and repeats the removals of the database at path if that can be read.
-func end(ctx context.Context, part, path string, now time.Time) (r Restored, err error) {
+// It returns the users whom that no longer had, if it had tombstones.
+func end(ctx context.Context, part, path string, now time.Time) (r Restored, absent []storage.User, err error) {
 	known := readable(ctx, path)
 	db, err := sql.Open("sqlite", dsn(part, writerPragmas(Options{})))
 	if err != nil {
-		return Restored{}, err
+		return Restored{}, nil, err
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	conn, err := db.Conn(ctx)
 	if err != nil {
-		return Restored{}, err
+		return Restored{}, nil, err
 	}
 	defer conn.Close()
 	if known {
 		if _, err := conn.ExecContext(ctx, "ATTACH ? AS old", dsn(path, nil)); err != nil {
-			return Restored{}, err
+			return Restored{}, nil, err
 		}
 	}
 	tx, err := conn.BeginTx(ctx, nil)
 	if err != nil {
-		return Restored{}, err
+		return Restored{}, nil, err
 	}
 	defer func() { _ = tx.Rollback() }() // of no effect after Commit
 	var taken int64
 	if err := tx.QueryRowContext(ctx, "SELECT ifnull((SELECT newest FROM clock), 0)").Scan(&taken); err != nil {
-		return Restored{}, err
+		return Restored{}, nil, err
 	}
 	r.Taken = fromMillis(taken)
 	if err := decided(ctx, tx); err != nil {
-		return Restored{}, err
+		return Restored{}, nil, err
 	}
 	steps := ending
 	if known {
@@ -254,17 +273,41 @@ func end(ctx context.Context, part, path string, now time.Time) (r Restored, err
 	for _, step := range steps {
 		result, err := tx.ExecContext(ctx, step.text, sql.Named("now", millis(now)))
 		if err != nil {
-			return Restored{}, fmt.Errorf("%s: %w", step.text, err)
+			return Restored{}, nil, fmt.Errorf("%s: %w", step.text, err)
 		}
 		if step.count != nil {
 			n, err := result.RowsAffected()
 			if err != nil {
-				return Restored{}, err
+				return Restored{}, nil, err
 			}
 			*step.count(&r) += n
 		}
 	}
-	return r, tx.Commit()
+	if known {
+		if absent, err = absentUsers(ctx, tx); err != nil {
+			return Restored{}, nil, err
+		}
+	}
+	return r, absent, tx.Commit()
+}
+
+// absentUsers returns the users whom the previous database did not have. They were removed, or that database was another one's.
+func absentUsers(ctx context.Context, tx *sql.Tx) (list []storage.User, err error) {
+	rows, err := tx.QueryContext(ctx, "SELECT domain, id FROM users u WHERE NOT EXISTS "+
+		"(SELECT 1 FROM old.users o WHERE o.domain = u.domain AND o.id = u.id) "+
+		"AND EXISTS (SELECT 1 FROM old.tombstones t WHERE t.domain = u.domain)")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		var u storage.User
+		if err := rows.Scan(&u.Domain, &u.ID); err != nil {
+			return nil, err
+		}
+		list = append(list, u)
+	}
+	return list, rows.Err()
 }
 
 // decided returns an error if the database has a table that decisions does not list.
@@ -309,10 +352,7 @@ func check(ctx context.Context, part string, look func(context.Context, storage.
 	if err != nil {
 		return err
 	}
-	if look != nil {
-		err = look(ctx, s)
-	}
-	if err := errors.Join(err, s.Close()); err != nil {
+	if err := errors.Join(look(ctx, s), s.Close()); err != nil {
 		return err
 	}
 	return durable(part)

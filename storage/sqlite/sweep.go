@@ -37,6 +37,7 @@ var sweeps = []sweep{
 	{expired("ended_statuses", "rowid", "expires_at"), 0},
 	{expired("logouts", "rowid", "expires_at"), 0},
 	{expired("browser_sessions", "rowid", "idle_at"), 0},
+	{expired("tombstones", "rowid", "expires_at"), 0},
 }
 
 // Grants have no index on their times, which change with each refresh. So limit bounds how many are examined.

@@ -88,6 +88,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RekeyOnceInParallel", testRekeyOnceInParallel},
 		{"UserEvents", testUserEvents},
 		{"UserEventsRaced", testUserEventsRaced},
+		{"Removal", testRemoval},
+		{"Tombstones", testTombstones},
 		{"ActiveDevices", testActiveDevices},
 		{"DevicesInUse", testDevicesInUse},
 		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},

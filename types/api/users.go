@@ -55,6 +55,18 @@ type DisabledUser struct {
 	SessionsEnded int `json:"sessions_ended"`
 }
 
+// A RemovedUser is what is known of a user who was removed.
+type RemovedUser struct {
+	Domain string `json:"domain"`
+	// ID is empty if the user was removed before and named by a handle.
+	ID string `json:"id,omitempty"`
+	// RemovedOn is a day, as in 2026-11-27.
+	RemovedOn string `json:"removed_on"`
+	// Changed is false if the user had been removed before.
+	Changed       bool `json:"changed"`
+	SessionsEnded int  `json:"sessions_ended"`
+}
+
 // A Device is a device as operators see it.
 type Device struct {
 	Domain        string     `json:"domain"`

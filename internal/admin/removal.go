@@ -1,0 +1,90 @@
+package admin
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/labstack/echo/v4"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/types/api"
+)
+
+// removeUser serves DELETE /admin/users/{user}?domain=…&may_return=true: it removes a user for ever. Removing one again changes nothing.
+func (a *API) removeUser(c echo.Context) error {
+	mayReturn, err := flag(c, "may_return")
+	if err != nil {
+		return err
+	}
+	domain, user, err := a.user(c)
+	if gone := (*removedError)(nil); errors.As(err, &gone) {
+		return c.JSON(http.StatusOK, api.RemovedUser{Domain: domain, RemovedOn: gone.on.Format(time.DateOnly)})
+	} else if err != nil {
+		return err
+	}
+	done, err := a.Accounts.Remove(c.Request().Context(), domain, user, mayReturn)
+	if err != nil {
+		return err
+	}
+	if done.Changed {
+		event := audit.Event{Kind: audit.UserRemoved, Domain: done.Domain, User: done.ID}
+		if mayReturn {
+			event.Reason = "may return"
+		}
+		a.record(c, event)
+	}
+	return c.JSON(http.StatusOK, removedOf(done))
+}
+
+// readmit serves DELETE /admin/removals?domain=…&iss=…&sub=…: a person who was removed can sign in again, as a new user.
+func (a *API) readmit(c echo.Context) error {
+	domain, err := a.servedDomain(c)
+	if err != nil {
+		return err
+	}
+	err = a.Accounts.Readmit(c.Request().Context(), domain, c.QueryParam("iss"), c.QueryParam("sub"))
+	if errors.Is(err, account.ErrNoUser) {
+		return httpapi.Conflict("not_removed", "No removed user had this account, or it can be used already. "+
+			"iss and sub are compared byte by byte.")
+	} else if err != nil {
+		return err
+	}
+	a.record(c, audit.Event{Kind: audit.UserReadmitted, Domain: domain, Peer: c.QueryParam("iss")})
+	return c.NoContent(http.StatusNoContent)
+}
+
+// removedOf returns a removed user as operators see them.
+func removedOf(r account.RemovedUser) api.RemovedUser {
+	return api.RemovedUser{
+		Domain: r.Domain, ID: r.ID, RemovedOn: r.On.Format(time.DateOnly), Changed: r.Changed, SessionsEnded: r.SessionsEnded,
+	}
+}
+
+// A removedError refuses a request about a user who was removed.
+type removedError struct {
+	*httpapi.RefusedError
+	on time.Time
+}
+
+func (e *removedError) Unwrap() error { return e.RefusedError }
+
+// orRemoved returns err, or that the user was removed, if that is why there is no such user.
+func (a *API) orRemoved(ctx context.Context, err error, domain, name string) error {
+	if !errors.Is(err, account.ErrNoUser) {
+		return err
+	}
+	on, failed := a.Accounts.RemovedOn(ctx, domain, name)
+	if errors.Is(failed, account.ErrNoUser) {
+		return err
+	} else if failed != nil {
+		return failed
+	}
+	return &removedError{&httpapi.RefusedError{
+		Status: http.StatusGone, Code: "user_removed",
+		Description: "The user was removed on " + on.Format(time.DateOnly) + ". Nothing but that is stored about them.",
+	}, on}
+}

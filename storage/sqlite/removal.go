@@ -1,0 +1,106 @@
+package sqlite
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+// erasures delete rows about the user ?2 of the domain ?1, at most ?3 at a time, in this order: a code names a grant, a withdrawal covers
+// statements, and the replacements of keys are found by the devices.
+var erasures = []int{
+	erasure("codes", "rowid", "codes_expires", "expires_at >= 0 AND domain = ?1 AND user_id = ?2"), // few: they live for a minute
+	erasure("browser_sessions", "rowid", "browser_sessions_user", ""),
+	erasure("statements", "rowid", "statements_user", ""),
+	erasure("withdrawals", "rowid", "withdrawals_user", ""),
+	erasure("rekeys", "domain, old_jkt", "rekeys_device", "domain = ?1 AND device_id IN (SELECT id FROM devices INDEXED BY devices_user "+
+		"WHERE domain = ?1 AND user_id = ?2)"),
+	erasure("devices", "domain, id", "devices_user", ""),
+	erasure("grants", "rowid", "grants_user_device", ""),
+	erasure("user_events", "rowid", "", ""),
+	erasure("user_event_numbers", "domain, user_id", "", ""),
+	erasure("links", "domain, issuer, subject", "links_user", ""),
+	erasure("names", "domain, key", "names_user", ""),
+}
+
+// erasure returns the statement that deletes rows of a table, found by an index. Without a condition, they are those of the user.
+func erasure(table, key, index, condition string) int {
+	if condition == "" {
+		condition = "domain = ?1 AND user_id = ?2"
+	}
+	if index != "" {
+		index = " INDEXED BY " + index
+	}
+	return statement("DELETE FROM " + table + " WHERE (" + key + ") IN (SELECT " + key + " FROM " + table + index +
+		" WHERE " + condition + " LIMIT ?3)")
+}
+
+var (
+	selectTombstone = statement("SELECT domain, mark, removed_on, expires_at FROM tombstones WHERE domain = ? AND mark = ?")
+	// The later time wins, and none is the latest.
+	upsertTombstone = statement("INSERT INTO tombstones (domain, mark, removed_on, expires_at) VALUES (?, ?, ?, ?) " +
+		"ON CONFLICT (domain, mark) DO UPDATE SET expires_at = iif(expires_at = 0 OR excluded.expires_at = 0, 0, " +
+		"max(expires_at, excluded.expires_at))")
+	deleteTombstone = statement("DELETE FROM tombstones WHERE domain = ? AND mark = ?")
+	selectRemoval   = statement("SELECT domain, user_id, at FROM removals ORDER BY domain, user_id LIMIT 1")
+	insertRemoval   = insert("removals", "domain, user_id, at")
+	deleteRemoval   = statement("DELETE FROM removals WHERE domain = ? AND user_id = ?")
+	deleteUser      = statement("DELETE FROM users WHERE domain = ? AND id = ?")
+)
+
+func (r *reader) Tombstone(ctx context.Context, domain string, mark [32]byte) (t storage.Tombstone, err error) {
+	err = r.row(ctx, selectTombstone, []any{&t.Domain, (*digest)(&t.Mark), (*instant)(&t.RemovedOn), (*instant)(&t.ExpiresAt)},
+		domain, mark[:])
+	return t, err
+}
+
+func (r *reader) Removal(ctx context.Context) (m storage.Removal, err error) {
+	err = r.row(ctx, selectRemoval, []any{&m.Domain, &m.User, (*instant)(&m.At)})
+	return m, err
+}
+
+func (t *tx) PutTombstone(ctx context.Context, s storage.Tombstone) error {
+	day := s.RemovedOn.UTC().Truncate(24 * time.Hour)
+	return t.insert(ctx, upsertTombstone, []any{s.Domain, s.Mark[:], millis(day), millis(s.ExpiresAt)})
+}
+
+func (t *tx) DeleteTombstone(ctx context.Context, domain string, mark [32]byte) error {
+	n, err := t.exec(ctx, deleteTombstone, domain, mark[:])
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) BeginRemoval(ctx context.Context, m storage.Removal) error {
+	n, err := t.exec(ctx, deleteUser, m.Domain, m.User)
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	} else if err != nil {
+		return err
+	}
+	return t.insert(ctx, insertRemoval, []any{m.Domain, m.User, millis(m.At)})
+}
+
+func (t *tx) ContinueRemoval(ctx context.Context, m storage.Removal, limit int) (more bool, err error) {
+	if strings.TrimSpace(m.User) == "" { // rows that are about nobody have no user
+		return false, storage.ErrNotFound
+	}
+	for _, s := range erasures {
+		if limit <= 0 {
+			return true, nil
+		}
+		n, err := t.exec(ctx, s, m.Domain, m.User, limit)
+		if err != nil {
+			return false, err
+		}
+		limit -= int(n)
+	}
+	if limit <= 0 {
+		return true, nil
+	}
+	_, err = t.exec(ctx, deleteRemoval, m.Domain, m.User)
+	return false, err
+}
