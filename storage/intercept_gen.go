@@ -25,6 +25,53 @@ func (x Intercepted) EndedStatuses(ctx context.Context, list int64, now time.Tim
 	return x.Store.EndedStatuses(ctx, list, now)
 }
 
+// AuditNodes implements [Store].
+func (x Intercepted) AuditNodes(ctx context.Context) (r0 []string, err error) {
+	if err = x.before("AuditNodes"); err != nil {
+		return r0, err
+	}
+	defer x.done("AuditNodes", x.start())
+	return x.Store.AuditNodes(ctx)
+}
+
+// AuditHead implements [Store].
+func (x Intercepted) AuditHead(ctx context.Context, node string) (r0 AuditHead, err error) {
+	if err = x.before("AuditHead"); err != nil {
+		return r0, err
+	}
+	defer x.done("AuditHead", x.start())
+	return x.Store.AuditHead(ctx, node)
+}
+
+// AuditRecords implements [Store].
+func (x Intercepted) AuditRecords(ctx context.Context, node string, after int64, limit int) (
+	r0 []AuditRecord, err error) {
+	if err = x.before("AuditRecords"); err != nil {
+		return r0, err
+	}
+	defer x.done("AuditRecords", x.start())
+	return x.Store.AuditRecords(ctx, node, after, limit)
+}
+
+// UserAuditRecords implements [Store].
+func (x Intercepted) UserAuditRecords(ctx context.Context, domain, user string, after AuditCursor, limit int) (
+	r0 []AuditRecord, err error) {
+	if err = x.before("UserAuditRecords"); err != nil {
+		return r0, err
+	}
+	defer x.done("UserAuditRecords", x.start())
+	return x.Store.UserAuditRecords(ctx, domain, user, after, limit)
+}
+
+// SignedHeads implements [Store].
+func (x Intercepted) SignedHeads(ctx context.Context, node string, after int64, limit int) (r0 []SignedHead, err error) {
+	if err = x.before("SignedHeads"); err != nil {
+		return r0, err
+	}
+	defer x.done("SignedHeads", x.start())
+	return x.Store.SignedHeads(ctx, node, after, limit)
+}
+
 // Secret implements [Store].
 func (x Intercepted) Secret(ctx context.Context, name string) (r0 []byte, err error) {
 	if err = x.before("Secret"); err != nil {
@@ -459,6 +506,44 @@ func (x interceptedReader) EndedStatuses(ctx context.Context, list int64, now ti
 	return x.reader.EndedStatuses(ctx, list, now)
 }
 
+func (x interceptedReader) AuditNodes(ctx context.Context) (r0 []string, err error) {
+	if err = x.before("AuditNodes"); err != nil {
+		return r0, err
+	}
+	return x.reader.AuditNodes(ctx)
+}
+
+func (x interceptedReader) AuditHead(ctx context.Context, node string) (r0 AuditHead, err error) {
+	if err = x.before("AuditHead"); err != nil {
+		return r0, err
+	}
+	return x.reader.AuditHead(ctx, node)
+}
+
+func (x interceptedReader) AuditRecords(ctx context.Context, node string, after int64, limit int) (
+	r0 []AuditRecord, err error) {
+	if err = x.before("AuditRecords"); err != nil {
+		return r0, err
+	}
+	return x.reader.AuditRecords(ctx, node, after, limit)
+}
+
+func (x interceptedReader) UserAuditRecords(ctx context.Context, domain, user string, after AuditCursor, limit int) (
+	r0 []AuditRecord, err error) {
+	if err = x.before("UserAuditRecords"); err != nil {
+		return r0, err
+	}
+	return x.reader.UserAuditRecords(ctx, domain, user, after, limit)
+}
+
+func (x interceptedReader) SignedHeads(ctx context.Context, node string, after int64, limit int) (
+	r0 []SignedHead, err error) {
+	if err = x.before("SignedHeads"); err != nil {
+		return r0, err
+	}
+	return x.reader.SignedHeads(ctx, node, after, limit)
+}
+
 func (x interceptedReader) Secret(ctx context.Context, name string) (r0 []byte, err error) {
 	if err = x.before("Secret"); err != nil {
 		return r0, err
@@ -777,6 +862,34 @@ func (x interceptedTx) SetGrantStatus(ctx context.Context, grant string, e Statu
 		return err
 	}
 	return x.tx.SetGrantStatus(ctx, grant, e)
+}
+
+func (x interceptedTx) AppendAudit(ctx context.Context, r AuditRecord) (err error) {
+	if err = x.before("AppendAudit"); err != nil {
+		return err
+	}
+	return x.tx.AppendAudit(ctx, r)
+}
+
+func (x interceptedTx) EraseAudit(ctx context.Context, domain, user string, limit int) (r0 int, err error) {
+	if err = x.before("EraseAudit"); err != nil {
+		return r0, err
+	}
+	return x.tx.EraseAudit(ctx, domain, user, limit)
+}
+
+func (x interceptedTx) InsertSignedHead(ctx context.Context, h SignedHead) (err error) {
+	if err = x.before("InsertSignedHead"); err != nil {
+		return err
+	}
+	return x.tx.InsertSignedHead(ctx, h)
+}
+
+func (x interceptedTx) CutAudit(ctx context.Context, node string, upTo int64) (r0 int, err error) {
+	if err = x.before("CutAudit"); err != nil {
+		return r0, err
+	}
+	return x.tx.CutAudit(ctx, node, upTo)
 }
 
 func (x interceptedTx) Newest(ctx context.Context) (r0 time.Time, err error) {

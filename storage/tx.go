@@ -11,6 +11,7 @@ import (
 type Tx interface {
 	Reader
 	StatusWriter
+	AuditWriter
 	Maintainer
 	TxMaintainer
 

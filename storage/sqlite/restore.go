@@ -71,6 +71,8 @@ var decisions = map[string]string{
 	"status_lists":   "ended, with those since: new entries come from new lists",
 	"ended_statuses": "kept",
 	"user_events":    "kept",
+	"audit":          "kept, and those since, if they continue the chain",
+	"audit_heads":    "kept, and those since, if they continue the chain",
 	"clock":          "set to now",
 	"pings":          "kept",
 
@@ -136,7 +138,20 @@ var carrying = []struct {
 	{"INSERT OR IGNORE INTO spent_ids SELECT * FROM old.spent_ids", nil},
 	{"INSERT OR IGNORE INTO status_lists (" + statusListColumns + ") SELECT id, domain, seed, size, available, available, created_at, " +
 		fmt.Sprintf("@now + %d, @now FROM old.status_lists", storage.StatusGrace.Milliseconds()), nil},
+	// What was erased stays erased. The chain goes on as it was, if it contains the last record of the backup; the heads come first,
+	// because they are told apart by the records.
+	{"UPDATE audit SET private = NULL WHERE private IS NOT NULL AND EXISTS (SELECT 1 FROM old.audit o " +
+		"WHERE o.node = audit.node AND o.seq = audit.seq AND o.private IS NULL)", nil},
+	{"INSERT OR IGNORE INTO audit_heads SELECT * FROM old.audit_heads o WHERE " + continues, nil},
+	{"INSERT INTO audit SELECT * FROM old.audit o WHERE " + continues, nil},
 }
+
+// continues is the condition for a row o of the previous audit log that comes after the backup, in a chain that continues that of the
+// backup.
+const continues = "o.seq > ifnull((SELECT max(a.seq) FROM audit a WHERE a.node = o.node), 0) AND (" +
+	"NOT EXISTS (SELECT 1 FROM audit a WHERE a.node = o.node) OR EXISTS (SELECT 1 FROM audit a " +
+	"JOIN old.audit p ON p.node = a.node AND p.seq = a.seq AND p.hash = a.hash " +
+	"WHERE a.node = o.node AND a.seq = (SELECT max(b.seq) FROM audit b WHERE b.node = o.node)))"
 
 // Restore replaces the database at path, which must not be open, by the backup from or by the file of a closed store. Everything that
 // was issued until now ends: sessions, codes, logins and statements, and by the revocation of their keys all tokens, even those
