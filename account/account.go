@@ -6,7 +6,8 @@
 // [Accounts.DeviceFor] returns the device of a key, and [Accounts.BindDevice] stores it in the transaction that redeems the login.
 // Only [Accounts.Rekey] replaces the key, and records that.
 //
-// The package knows nothing of OAuth, tokens or HTTP, and writes no log: methods return what their callers record. Revocations
+// The package knows nothing of OAuth, tokens or HTTP, and writes no log. A method that changes something adds the event to the
+// audit log in the same transaction, and ctx says who acts. Revocations
 // are rows of [storage.Revocation]; once they are durable, they are passed to [Config].Revoked.
 package account
 

@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strconv"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -168,10 +169,10 @@ type RemovedDevice struct {
 // again. Removing it again changes nothing. The reason is stored with the device. The error is [ErrNoDevice] if the domain has
 // no such device.
 func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (RemovedDevice, error) {
-	return a.removeIf(ctx, domain, id, reason, func(context.Context, storage.Tx) error { return nil })
+	return a.removeIf(ctx, domain, id, reason, nil)
 }
 
-// removeIf is [Accounts.RemoveDevice] after a check at the beginning of the transaction.
+// removeIf is [Accounts.RemoveDevice] by the user, after a check at the beginning of the transaction. A nil check is for operators.
 func (a *Accounts) removeIf(ctx context.Context, domain, id, reason string,
 	check func(ctx context.Context, tx storage.Tx) error) (RemovedDevice, error) {
 	var (
@@ -182,8 +183,10 @@ func (a *Accounts) removeIf(ctx context.Context, domain, id, reason string,
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
 		changed, revoked, more = false, nil, false
-		if err := check(ctx, tx); err != nil {
-			return err
+		if check != nil {
+			if err := check(ctx, tx); err != nil {
+				return err
+			}
 		}
 		if device, err = tx.Device(ctx, domain, id); errors.Is(err, storage.ErrNotFound) {
 			return ErrNoDevice
@@ -197,7 +200,14 @@ func (a *Accounts) removeIf(ctx context.Context, domain, id, reason string,
 		var rows []storage.Revocation
 		more, rows, err = a.continueWithdrawal(ctx, tx)
 		revoked = append(revoked, rows...)
-		return err
+		if err != nil {
+			return err
+		}
+		event := audit.Event{Kind: audit.DeviceRemoved, Domain: domain, User: device.User, Device: id, Reason: reason}
+		if check == nil {
+			event.Client = device.Client // that of a user is the one that asks
+		}
+		return audit.Append(ctx, tx, event)
 	})
 	if err != nil {
 		return RemovedDevice{}, fmt.Errorf("account: remove device: %w", err)

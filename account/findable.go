@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -46,7 +47,14 @@ func (a *Accounts) SetFindable(ctx context.Context, domain, user, session string
 			return err
 		}
 		changed, u.Findable = true, findable
-		return tx.UpdateUser(ctx, u)
+		if err := tx.UpdateUser(ctx, u); err != nil {
+			return err
+		}
+		by := "nobody"
+		if findable {
+			by = "handle"
+		}
+		return audit.Append(ctx, tx, audit.Event{Kind: audit.UserFindable, Domain: domain, User: user, Session: session, Reason: by})
 	})
 	if err != nil {
 		return false, fmt.Errorf("account: set who finds a user: %w", err)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -86,6 +87,12 @@ func (a *Accounts) ReleaseName(ctx context.Context, domain, handle string) (rele
 		}
 		if !known {
 			return &HeldError{User: u, Name: last.Local}
+		}
+		for _, n := range released {
+			event := audit.Event{Kind: audit.HandleReleased, Domain: domain, User: n.User, Handle: n.Local}
+			if err := audit.Append(ctx, tx, event); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -82,6 +83,10 @@ func (a *Accounts) Logout(ctx context.Context, l Logout) ([]LoggedOut, error) {
 				return err
 			}
 			revoked = append(revoked, rows...)
+			event := audit.Event{Kind: audit.UserLoggedOut, Domain: l.Domain, User: u.User, Peer: l.Issuer}
+			if err := audit.Append(ctx, tx, event); err != nil {
+				return err
+			}
 		}
 		return nil
 	})

@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -123,7 +124,10 @@ func (a *Accounts) RenameDevice(ctx context.Context, by Owner, id, name string) 
 			return nil
 		}
 		renamed.Name, renamed.Changed = name, true
-		return tx.UpdateDevice(ctx, renamed.Device)
+		if err := tx.UpdateDevice(ctx, renamed.Device); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, audit.Event{Kind: audit.DeviceRenamed, Domain: d.Domain, User: d.User, Device: d.ID})
 	})
 	if err != nil {
 		return ChangedDevice{}, fmt.Errorf("account: rename a device: %w", err)

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -114,6 +115,10 @@ func (a *Accounts) Rekey(ctx context.Context, r Rekey) (Rekeyed, error) {
 		}
 		w := storage.Withdrawal{
 			Domain: r.Domain, User: u.ID, JKT: r.OldJKT, Below: math.MaxInt64, Reason: reasonRekeyed, At: done.At,
+		}
+		event := audit.Event{Kind: audit.DeviceRekeyed, Domain: r.Domain, User: u.ID, Device: r.Device, Session: r.SID}
+		if err := audit.Append(ctx, tx, event); err != nil {
+			return err
 		}
 		revoked = []storage.Revocation{row}
 		if covered, err := tx.Covered(ctx, w, 1); err != nil || len(covered) == 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -83,6 +84,10 @@ func (a *Accounts) Relink(ctx context.Context, domain string, moves []Move, dry 
 				Domain: domain, Issuer: m.To.Issuer, Subject: m.To.Subject, User: m.User, CreatedAt: now,
 			})
 			if err != nil {
+				return err
+			}
+			event := audit.Event{Kind: audit.LinkMoved, Domain: domain, User: m.User, FormerUser: m.Former}
+			if err := audit.Append(ctx, tx, event); err != nil {
 				return err
 			}
 		}

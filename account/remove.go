@@ -7,6 +7,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -95,6 +96,13 @@ func (a *Accounts) remove(ctx context.Context, domain, user string, mayReturn bo
 		}
 		removed.SessionsEnded = len(ended)
 		if revoked, err = a.endUser(ctx, tx, u, ended, now); err != nil {
+			return err
+		}
+		event := audit.Event{Kind: audit.UserRemoved, Domain: domain, User: user}
+		if mayReturn {
+			event.Reason = "may return"
+		}
+		if err := audit.Append(ctx, tx, event); err != nil {
 			return err
 		}
 		r := storage.Removal{Domain: domain, User: user, At: now}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -48,7 +49,7 @@ func (a *Accounts) rename(ctx context.Context, domain, user, handle string, rese
 		if err != nil {
 			return err
 		}
-		renamed, ended, err = a.renameTo(ctx, tx, u, name)
+		renamed, ended, err = a.renameTo(ctx, tx, u, name, reserved)
 		return err
 	})
 	if err != nil {
@@ -77,7 +78,9 @@ func (a *Accounts) newHandle(domain, handle string, reserved bool) (claims.ID, e
 }
 
 // renameTo is [Accounts.Rename] as a step of a transaction, to a handle that [Accounts.newHandle] returned.
-func (a *Accounts) renameTo(ctx context.Context, tx storage.Tx, u storage.User, name claims.ID) (ChangedUser, ending, error) {
+func (a *Accounts) renameTo(
+	ctx context.Context, tx storage.Tx, u storage.User, name claims.ID, reserved bool,
+) (ChangedUser, ending, error) {
 	if u.Handle == name.Local() {
 		return ChangedUser{User: u}, ending{}, nil
 	}
@@ -106,5 +109,9 @@ func (a *Accounts) renameTo(ctx context.Context, tx storage.Tx, u storage.User, 
 	if err != nil {
 		return ChangedUser{}, ending{}, err
 	}
-	return ChangedUser{User: u, Changed: true}, ending{append(withdrawn, row), more}, nil
+	event := audit.Event{Kind: audit.UserRenamed, Domain: u.Domain, User: u.ID, Handle: u.Handle}
+	if reserved {
+		event.Reason = "reserved handle granted"
+	}
+	return ChangedUser{User: u, Changed: true}, ending{append(withdrawn, row), more}, audit.Append(ctx, tx, event)
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -61,7 +62,12 @@ func (a *Accounts) AddStatement(ctx context.Context, tx storage.Tx, s storage.St
 			return ErrTooManyStatements
 		}
 	}
-	return tx.InsertStatement(ctx, s)
+	if err := tx.InsertStatement(ctx, s); err != nil {
+		return err
+	}
+	return audit.Append(ctx, tx, audit.Event{
+		Kind: audit.StatementMade, Domain: s.Domain, User: s.User, Statement: s.JTI, Reason: s.Type,
+	})
 }
 
 // StatementPage returns at most limit live statements about a user, oldest first, and the cursor of the next page, which is
@@ -133,6 +139,13 @@ func (a *Accounts) Withdraw(ctx context.Context, domain, user, jti, reason strin
 			return err
 		}
 		ended = s
+		event := audit.Event{Kind: audit.StatementWithdrawn, Domain: domain, User: s.User, Statement: jti, Reason: reason}
+		if user != "" {
+			event.Reason = s.Type
+		}
+		if err := audit.Append(ctx, tx, event); err != nil {
+			return err
+		}
 		cause := revocation.Cause{Reason: reason, At: now, TokenLife: a.tokenLife}
 		if revoked, err = a.Revoke(ctx, tx, domain, s.User, revocation.RevokeGrant(jti, cause)); err != nil {
 			return err

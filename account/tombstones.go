@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -132,7 +133,10 @@ func (a *Accounts) RemovedOn(ctx context.Context, domain, name string) (time.Tim
 // removed user had that account, or if it can be used already.
 func (a *Accounts) Readmit(ctx context.Context, domain, issuer, subject string) error {
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		return tx.DeleteTombstone(ctx, domain, a.mark(markLink, domain, issuer, subject))
+		if err := tx.DeleteTombstone(ctx, domain, a.mark(markLink, domain, issuer, subject)); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, audit.Event{Kind: audit.UserReadmitted, Domain: domain, Peer: issuer})
 	})
 	if errors.Is(err, storage.ErrNotFound) {
 		return ErrNoUser

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
@@ -194,7 +195,7 @@ func (a *Accounts) disable(ctx context.Context, tx storage.Tx, u storage.User) (
 		}
 		revoked = append(revoked, row)
 	}
-	return done, ending{revoked, more}, nil
+	return done, ending{revoked, more}, audit.Append(ctx, tx, audit.Event{Kind: audit.UserDisabled, Domain: u.Domain, User: u.ID})
 }
 
 // Enable lets a disabled user sign in again. The sessions, tokens and statements that [Accounts.Disable] ended stay ended.
@@ -221,7 +222,10 @@ func enable(ctx context.Context, tx storage.Tx, u storage.User) (ChangedUser, er
 		return ChangedUser{User: u}, nil
 	}
 	u.DisabledAt = time.Time{}
-	return ChangedUser{User: u, Changed: true}, tx.UpdateUser(ctx, u)
+	if err := tx.UpdateUser(ctx, u); err != nil {
+		return ChangedUser{}, err
+	}
+	return ChangedUser{User: u, Changed: true}, audit.Append(ctx, tx, audit.Event{Kind: audit.UserEnabled, Domain: u.Domain, User: u.ID})
 }
 
 // user reads a user of a domain of the issuer.

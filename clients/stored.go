@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
@@ -50,8 +51,10 @@ func (r *Registry) Add(ctx context.Context, id string, registration []byte, with
 		var err error
 		if c, err = tx.Client(ctx, id); err == nil && taken != nil {
 			return &TakenError{RemovedAt: c.RemovedAt}
+		} else if err != nil {
+			return err
 		}
-		return err
+		return audit.Append(ctx, tx, audit.Event{Kind: audit.ClientAdded, Client: id})
 	})
 	if err != nil {
 		return storage.Client{}, "", fmt.Errorf("clients: add a client: %w", err)
@@ -81,8 +84,10 @@ func (r *Registry) ReplaceSecret(ctx context.Context, id string, keep time.Durat
 		if err := tx.UpdateClient(ctx, c); err != nil {
 			return err
 		}
-		c, err = tx.Client(ctx, id)
-		return err
+		if c, err = tx.Client(ctx, id); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, audit.Event{Kind: audit.ClientSecretReplaced, Client: id})
 	})
 	if err != nil {
 		return storage.Client{}, "", fmt.Errorf("clients: give a client a new secret: %w", err)
@@ -129,8 +134,10 @@ func (r *Registry) Remove(ctx context.Context, id, reason string) (c storage.Cli
 			}
 			revoked = append(revoked, row)
 		}
-		c, err = tx.Client(ctx, id)
-		return err
+		if c, err = tx.Client(ctx, id); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, audit.Event{Kind: audit.ClientRemoved, Client: id, Reason: reason})
 	})
 	if err != nil {
 		return storage.Client{}, false, fmt.Errorf("clients: remove a client: %w", err)

@@ -37,8 +37,9 @@ type RingConfig struct {
 	Limit time.Duration
 	// Revoked is called with the revocation of a key as soon as it is durable. It may be nil.
 	Revoked func(...storage.Revocation)
-	// Changed is called for each key that a change revoked or made sign, when that is durable. It may be nil.
-	Changed func(context.Context, Event)
+	// Changed is called for each key that a change revoked or made sign, in the transaction of the change. Its error undoes the change.
+	// It may be nil.
+	Changed func(context.Context, storage.Tx, Event) error
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Log receives one line when reading begins to fail and one when it works again. Nil discards them.
@@ -102,7 +103,7 @@ func (cfg *RingConfig) complete() {
 		cfg.Revoked = func(...storage.Revocation) {}
 	}
 	if cfg.Changed == nil {
-		cfg.Changed = func(context.Context, Event) {}
+		cfg.Changed = func(context.Context, storage.Tx, Event) error { return nil }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now

@@ -90,8 +90,10 @@ func (r *Ring) attempt(ctx context.Context, decide func(*change) error) (*change
 		if err := decide(c); err != nil {
 			return err
 		}
-		revoked, err = c.write(ctx, tx)
-		return err
+		if revoked, err = c.write(ctx, tx); err != nil {
+			return err
+		}
+		return r.report(ctx, tx, c)
 	})
 	if err != nil {
 		return nil, err
@@ -100,7 +102,6 @@ func (r *Ring) attempt(ctx context.Context, decide func(*change) error) (*change
 	if err := r.adopt(c.rows, began); err != nil { // the change is durable, even if another key does not open
 		r.cfg.Log.ErrorContext(ctx, "signing keys do not open", slog.Any("error", err))
 	}
-	r.report(ctx, c)
 	return c, nil
 }
 
@@ -116,15 +117,20 @@ type Event struct {
 }
 
 // report calls [RingConfig.Changed] for the key that was revoked, and for the key that signs or will sign.
-func (r *Ring) report(ctx context.Context, c *change) {
+func (r *Ring) report(ctx context.Context, tx storage.Tx, c *change) error {
 	asked := c.why == "operator" || c.why == "revocation"
 	for i := range c.rows {
 		k := &c.rows[i]
+		var err error
 		switch {
 		case c.revoked(i):
-			r.cfg.Changed(ctx, Event{KID: k.KID, Revoked: true, Asked: true, Reason: k.RevokedReason})
+			err = r.cfg.Changed(ctx, tx, Event{KID: k.KID, Revoked: true, Asked: true, Reason: k.RevokedReason})
 		case c.activated(i):
-			r.cfg.Changed(ctx, Event{KID: k.KID, Asked: asked, Reason: c.why})
+			err = r.cfg.Changed(ctx, tx, Event{KID: k.KID, Asked: asked, Reason: c.why})
+		}
+		if err != nil {
+			return err
 		}
 	}
+	return nil
 }

@@ -133,10 +133,10 @@ func (g *codeGrant) spentBefore(ctx context.Context, db Reader, c storage.Code) 
 	return &reuse{session, audit.CodeReused, "code_reused", errCode}
 }
 
-// endGrant ends a session and all its tokens. The client's assertion is spent in the same transaction.
-func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string, o *clients.Assertion) error {
+// endGrant ends a session and all its tokens. The client's assertion is spent in the same transaction, which records the event.
+func (p *Provider) endGrant(ctx context.Context, g storage.Grant, reason string, o *clients.Assertion, e audit.Event) error {
 	now := p.now()
-	return p.revoke(ctx, g.Domain, g.User, revocation.RevokeGrant(g.ID, p.cause(reason, now)),
+	return p.revoke(ctx, g.Domain, g.User, revocation.RevokeGrant(g.ID, p.cause(reason, now)), e,
 		func(ctx context.Context, tx storage.Tx) error {
 			if err := o.Spend(ctx, tx); err != nil {
 				return err
@@ -150,17 +150,19 @@ func (p *Provider) cause(reason string, now time.Time) revocation.Cause {
 }
 
 // revoke writes a revocation that ends tokens of a user, or of nobody if user is empty, after a step in the same transaction,
-// and calls Revoked once it is durable. The revocation counts as [account.Accounts.Revoke] says.
+// records the event with it, and calls Revoked once it is durable. The revocation counts as [account.Accounts.Revoke] says.
 func (p *Provider) revoke(
-	ctx context.Context, domain, user string, r storage.Revocation, first func(context.Context, storage.Tx) error,
+	ctx context.Context, domain, user string, r storage.Revocation, e audit.Event, first func(context.Context, storage.Tx) error,
 ) error {
 	var rows []storage.Revocation
 	err := p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
 		if err := first(ctx, tx); err != nil {
 			return err
 		}
-		rows, err = p.accounts.Revoke(ctx, tx, domain, user, r)
-		return err
+		if rows, err = p.accounts.Revoke(ctx, tx, domain, user, r); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, e)
 	})
 	if err != nil {
 		return fmt.Errorf("oauth: revoke: %w", err)

@@ -113,11 +113,8 @@ func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, err
 			return TokenAnswer{}, p.endReused(ctx, r, err)
 		}
 	}
-	for _, e := range r.before {
-		p.audit.Record(ctx, e)
-	}
-	if r.event != nil {
-		p.audit.Record(ctx, *r.event)
+	if r.event != nil && !r.token.writes {
+		p.audit.Record(ctx, *r.event) // nothing is committed with it
 	}
 	answer := TokenAnswer{
 		AccessToken:     signed,
@@ -163,7 +160,18 @@ func (p *Provider) write(ctx context.Context, tx storage.Tx, r *tokenRequest) er
 	if !r.token.writes {
 		return nil
 	}
-	return r.grant.commit(ctx, tx)
+	if err := r.grant.commit(ctx, tx); err != nil {
+		return err
+	}
+	for _, e := range r.before {
+		if err := audit.Append(ctx, tx, e); err != nil {
+			return err
+		}
+	}
+	if r.event == nil {
+		return nil
+	}
+	return audit.Append(ctx, tx, *r.event)
 }
 
 // A reuse is returned by a grant for a code or a refresh token that was used before and must have been copied. The session ends.
@@ -189,10 +197,9 @@ func (p *Provider) endReused(ctx context.Context, r *tokenRequest, err error) er
 	if err := p.spendProof(ctx, r); err != nil {
 		return err
 	}
-	if err := p.endGrant(ctx, e.session, e.reason, r.assertion); err != nil {
+	if err := p.endGrant(ctx, e.session, e.reason, r.assertion, sessionEvent(e.kind, e.session, r.Source)); err != nil {
 		return err
 	}
-	p.audit.Record(ctx, sessionEvent(e.kind, e.session, r.Source))
 	return e.answer
 }
 

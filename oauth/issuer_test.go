@@ -182,6 +182,7 @@ func startIssuer(t *testing.T, s setup) *issuer {
 	check(err)
 	t.Cleanup(func() { _ = database.Close() })
 	i.store = storagetest.Faulty{Store: database, Fail: i.faults.before}
+	recorder := audit.New(slog.New(slog.NewJSONHandler(i.log, nil)))
 	var domains []account.Domain
 	for _, name := range []string{"example.com", "acme.example", "two.example"} {
 		d, err := account.NewDomain(name, "generic", false, true, nil)
@@ -219,7 +220,8 @@ func startIssuer(t *testing.T, s setup) *issuer {
 			{Name: "example.com", Providers: []string{"login"}}, {Name: "acme.example", Providers: []string{"acme"}},
 			{Name: "two.example", Providers: []string{"one", "two"}},
 		},
-		Clients: i.registry, Statements: i.made, Store: i.store, Accounts: i.accounts, Keys: signer{i.ring, i.faults}, Proofs: proofs,
+		Clients: i.registry, Statements: i.made, Store: recorder.Store(i.store, audit.Chain{Node: "main", Now: i.clock.now}),
+		Accounts: i.accounts, Keys: signer{i.ring, i.faults}, Proofs: proofs,
 		Peers: i.peers, Development: true,
 		SpendInUpdate: s.inUpdate,
 		RefreshKey:    [32]byte{3},
@@ -227,7 +229,7 @@ func startIssuer(t *testing.T, s setup) *issuer {
 			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour,
 		},
 		Statuses: i.newStatuses(t, s.statuses),
-		Limiter:  i.limits, Now: i.clock.now, Rand: i.faults, Audit: audit.New(slog.New(slog.NewJSONHandler(i.log, nil))),
+		Limiter:  i.limits, Now: i.clock.now, Rand: i.faults, Audit: recorder,
 	})
 	check(err)
 	check(i.registry.Set(i.clients))

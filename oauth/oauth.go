@@ -133,7 +133,7 @@ type Config struct {
 	Now func() time.Time
 	// Rand makes codes, ids and states. Nil means [crypto/rand.Reader].
 	Rand io.Reader
-	// Audit records sessions that end and devices that are added. Nil records nothing.
+	// Audit writes the lines of events that commit nothing. Nil writes none. The other events are in the audit log of Store.
 	Audit *audit.Recorder
 }
 

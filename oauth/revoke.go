@@ -37,11 +37,7 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 		case err != nil:
 			return err
 		case g.Client == client.ID && g.EndedAt.IsZero():
-			if err := p.endGrant(ctx, g, "revoked", once); err != nil {
-				return err
-			}
-			p.audit.Record(ctx, sessionEvent(audit.SessionRevoked, g, r.Source))
-			return nil
+			return p.endGrant(ctx, g, "revoked", once, sessionEvent(audit.SessionRevoked, g, r.Source))
 		}
 	} else if set, ok := p.statements.ReadToken(token); ok && set.ClientID == client.ID {
 		if now := p.now(); now.Before(set.Expires) {
@@ -69,11 +65,7 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 				domain, user = "", ""
 				row.Domain = strings.Join(client.Domains, " ")
 			}
-			err := p.revoke(ctx, domain, user, row, once.Spend)
-			if err == nil {
-				p.audit.Record(ctx, event)
-			}
-			return err
+			return p.revoke(ctx, domain, user, row, event, once.Spend)
 		}
 	}
 	return p.clients.Spend(ctx, once)

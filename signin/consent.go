@@ -34,13 +34,13 @@ func (s *Logins) proceed(ctx context.Context, v *visit, id login.Identity, user 
 	if err != nil {
 		return s.refuse(ctx, v, user, err)
 	}
-	if err := s.end(ctx, v, ending{signIn: user, location: code.Location(), last: code.Insert}); err != nil {
+	e := ending{signIn: user, location: code.Location(), last: code.Insert, events: []audit.Kind{audit.UserSignedIn}}
+	if consented {
+		e.events = []audit.Kind{audit.ConsentGiven, audit.UserSignedIn}
+	}
+	if err := s.end(ctx, v, e); err != nil {
 		return s.refuse(ctx, v, user, code.Refused(err))
 	}
-	if consented {
-		s.record(ctx, v, audit.ConsentGiven)
-	}
-	s.record(ctx, v, audit.UserSignedIn)
 	s.quota.leave(v.row)
 	s.count(v.row.Provider, Done)
 	return v.redirect(code.Location()), nil
@@ -56,11 +56,12 @@ func (s *Logins) askConsent(
 		return nil, err
 	}
 	to := s.consentPage + "?" + url.Values{"state": {next.token}}.Encode()
-	if err := s.end(ctx, v, ending{signIn: user, location: to, next: &next}); err != nil {
-		return nil, err
-	}
+	e := ending{signIn: user, location: to, next: &next}
 	if asked.Full && asked.KeyNamed { // the page offers no way on
-		s.record(ctx, v, audit.DeviceLimitReached)
+		e.events = []audit.Kind{audit.DeviceLimitReached}
+	}
+	if err := s.end(ctx, v, e); err != nil {
+		return nil, err
 	}
 	return v.redirect(to), nil
 }
@@ -97,11 +98,7 @@ func (s *Logins) decide(ctx context.Context, v *visit, in Decide) (Outcome, erro
 		return nil, err
 	}
 	if !in.Allow {
-		out, err := s.deny(ctx, v, oauth.CodeAccessDenied, "The user did not allow it.")
-		if err == nil {
-			s.record(ctx, v, audit.ConsentDenied)
-		}
-		return out, err
+		return s.deny(ctx, v, oauth.CodeAccessDenied, "The user did not allow it.", audit.ConsentDenied)
 	}
 	return s.proceed(ctx, v, v.progress.Identity, account.PendingSignIn{User: user}, true)
 }

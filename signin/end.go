@@ -23,6 +23,8 @@ type ending struct {
 	next *pendingLogin
 	// last is the last part of the transaction. Nil adds nothing.
 	last func(ctx context.Context, tx storage.Tx) error
+	// events are recorded about the user, after that of a first login.
+	events []audit.Kind
 }
 
 // end ends the step of a visit by one transaction. It returns errOver if another request has ended the step, or if the provider has
@@ -61,9 +63,11 @@ func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
 				}
 			}
 			if e.last != nil {
-				return e.last(ctx, tx)
+				if err := e.last(ctx, tx); err != nil {
+					return err
+				}
 			}
-			return nil
+			return record(ctx, tx, v, e)
 		})
 	}
 	if e.next != nil {
@@ -76,18 +80,27 @@ func (s *Logins) end(ctx context.Context, v *visit, e ending) error {
 	s.quota.free(v.row.State)
 	v.facts.user(e.signIn.User)
 	s.settle(v, e.next)
-	if e.signIn.New {
-		s.record(ctx, v, audit.UserCreated)
-	}
 	return nil
 }
 
-// record records an event of the user of a visit.
-func (s *Logins) record(ctx context.Context, v *visit, kind audit.Kind) {
-	s.audit.Record(ctx, audit.Event{
-		Kind: kind, Actor: audit.ActorUser, Domain: v.facts.Domain, User: v.facts.User,
-		Client: v.row.Request.Get("client_id"), Address: v.From,
-	})
+// record adds the events of an ending to the audit log.
+func record(ctx context.Context, tx storage.Tx, v *visit, e ending) error {
+	facts := v.facts
+	facts.user(e.signIn.User)
+	kinds := e.events
+	if e.signIn.New {
+		kinds = append([]audit.Kind{audit.UserCreated}, kinds...)
+	}
+	for _, kind := range kinds {
+		err := audit.Append(ctx, tx, audit.Event{
+			Kind: kind, Actor: audit.ActorUser, Domain: facts.Domain, User: facts.User,
+			Client: v.row.Request.Get("client_id"), Address: v.From,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle completes an ending that is durable: it binds the next step to the browser. The cookie of the step that has ended goes
@@ -108,19 +121,22 @@ func (s *Logins) settle(v *visit, next *pendingLogin) {
 	}
 }
 
-// deny ends a login without a code, and tells the app an error code of OAuth.
-func (s *Logins) deny(ctx context.Context, v *visit, code, description string) (Outcome, error) {
-	return s.refuse(ctx, v, account.PendingSignIn{}, s.refusal(v.row.Request, code, description))
+// deny ends a login without a code, tells the app an error code of OAuth, and records the events.
+func (s *Logins) deny(ctx context.Context, v *visit, code, description string, events ...audit.Kind) (Outcome, error) {
+	return s.refuse(ctx, v, account.PendingSignIn{}, s.refusal(v.row.Request, code, description), events...)
 }
 
 // refuse ends a login without a code, and tells the app why: answer is the [*oauth.AuthorizeError]. A pushed request is spent,
-// as by a code (RFC 9126 §4). Any other error is returned, and then nothing has ended.
-func (s *Logins) refuse(ctx context.Context, v *visit, signIn account.PendingSignIn, answer error) (Outcome, error) {
+// as by a code (RFC 9126 §4). The events are recorded. Any other error is returned, and then nothing has ended.
+func (s *Logins) refuse(ctx context.Context, v *visit, signIn account.PendingSignIn, answer error, events ...audit.Kind) (Outcome, error) {
 	var refused *oauth.AuthorizeError
 	if !errors.As(answer, &refused) {
 		return nil, answer
 	}
-	e := ending{signIn: signIn, location: refused.Location}
+	if errors.Is(refused, oauth.ErrDeviceLimit) {
+		events = append(events, audit.DeviceLimitReached)
+	}
+	e := ending{signIn: signIn, location: refused.Location, events: events}
 	uri := v.row.Request.Get("request_uri")
 	if uri != "" {
 		e.last = func(ctx context.Context, tx storage.Tx) error { return s.oauth.Spend(ctx, tx, v.row.Request) }
@@ -132,9 +148,6 @@ func (s *Logins) refuse(ctx context.Context, v *visit, signIn account.PendingSig
 		// Anybody can begin logins and have them refused. The record that the request is spent takes the place of the
 		// login.
 		s.quota.hold(sha256.Sum256([]byte(uri)), v.place, s.now().Add(oauth.PushedSpent))
-	}
-	if errors.Is(refused, oauth.ErrDeviceLimit) {
-		s.record(ctx, v, audit.DeviceLimitReached)
 	}
 	if v.row.Provider != "" { // otherwise the user has not chosen one
 		s.count(v.row.Provider, Refused)

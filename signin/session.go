@@ -152,14 +152,15 @@ func (s *Logins) openSession(ctx context.Context, v *visit, id login.Identity, u
 		to = root(to) // what somebody else was about to do
 	}
 	to = s.issuer + to
-	err = s.end(ctx, v, ending{signIn: user, session: session.Secret, location: to, last: session.Insert})
+	err = s.end(ctx, v, ending{
+		signIn: user, session: session.Secret, location: to, last: session.Insert, events: []audit.Kind{audit.UserSignedIn},
+	})
 	if errors.Is(err, account.ErrNoUser) { // removed a moment ago
 		return nil, errOver
 	} else if err != nil {
 		return nil, err
 	}
 	v.session = session.Secret
-	s.record(ctx, v, audit.UserSignedIn)
 	s.quota.leave(v.row)
 	s.count(v.row.Provider, Done)
 	return v.redirect(to), nil

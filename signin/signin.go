@@ -39,7 +39,6 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -109,8 +108,6 @@ type Config struct {
 	Limiter Limiter
 	// Count is told the result of each login at a provider. Nil counts nothing.
 	Count func(provider string, r Result)
-	// Audit records sign-ins and decisions. Nil records nothing.
-	Audit *audit.Recorder
 	// Life is how long each step may take. Zero means ten minutes.
 	Life time.Duration
 	// Now reports the time. Nil means [time.Now].
@@ -132,7 +129,6 @@ type Logins struct {
 	endPage     string
 	limiter     Limiter
 	count       func(provider string, r Result)
-	audit       *audit.Recorder
 	life        time.Duration
 	now         func() time.Time
 	rand        io.Reader
@@ -146,7 +142,7 @@ func New(cfg Config) (*Logins, error) {
 	s := &Logins{
 		store: cfg.Store, oauth: cfg.OAuth, accounts: cfg.Accounts, providers: cfg.Providers, domains: cfg.Domains,
 		quota: cfg.Quota, consentPage: cfg.ConsentPage, issuer: cfg.Issuer, endPage: cfg.EndPage, limiter: cfg.Limiter, count: cfg.Count,
-		audit: cfg.Audit, life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
+		life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
 	}
 	if s.limiter == nil {
 		s.limiter = unlimited{}

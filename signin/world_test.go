@@ -179,6 +179,7 @@ func open(t testing.TB, change func(*signin.Config)) *world {
 		}
 	})
 	w.store = db
+	recorder := audit.New(slog.New(slog.NewTextHandler(w, nil)))
 	store := storage.Intercepted{Store: db, Fail: w.intercept}
 	var domains []account.Domain
 	for _, name := range []string{"example.com", "example.org"} {
@@ -233,11 +234,12 @@ func open(t testing.TB, change func(*signin.Config)) *world {
 	}
 	w.quota = signin.NewQuota(signin.QuotaSize{}, w.now)
 	cfg := signin.Config{
-		Store: store, OAuth: w.oauth, Accounts: w.accounts, Providers: make(map[string]signin.Provider),
+		Store: recorder.Store(store, audit.Chain{Node: "main", Now: w.now}), OAuth: w.oauth, Accounts: w.accounts,
+		Providers: make(map[string]signin.Provider),
 		Domains: map[string]signin.Domain{
 			"example.com": {System: claims.SystemGeneric, ChooseHandle: true}, "example.org": {System: claims.SystemGeneric},
 		},
-		Quota: w.quota, ConsentPage: consentPage, Limiter: w, Audit: audit.New(slog.New(slog.NewTextHandler(w, nil))), Now: w.now,
+		Quota: w.quota, ConsentPage: consentPage, Limiter: w, Now: w.now,
 		Count: func(_ string, r signin.Result) {
 			w.mu.Lock()
 			defer w.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/oautherror"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/revocation"
@@ -114,8 +115,13 @@ func (s *Service) WithdrawSigned(ctx context.Context, by Holder, statement strin
 	now := s.cfg.Now()
 	row := revocation.RevokeToken(root.RevocationKey(), revocation.Cause{Reason: "withdrawn", At: now, TokenLife: tree.Until.Sub(now)})
 	live := func(ctx context.Context, tx storage.Tx) error {
-		_, _, _, err := s.holder(ctx, tx, by)
-		return err
+		if _, _, _, err := s.holder(ctx, tx, by); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, audit.Event{
+			Kind: audit.StatementWithdrawn, Domain: by.Domain, User: by.User, Session: by.SID, Statement: root.JTI(),
+			Reason: "signed by a key of the user",
+		})
 	}
 	return root.JTI(), s.cfg.Accounts.RevokeSigned(ctx, by.Domain, by.User, delegation, row, live)
 }

@@ -1,6 +1,6 @@
 // Package admin serves operators: the endpoints below /admin. It authenticates nobody. Its caller has admitted each request as that of
 // an operator ([httpapi.WithOperator]), at the admin socket or over the network, and the table of routes says which operators each
-// endpoint serves. Every change is an event of [audit].
+// endpoint serves. Every change is an event of [audit], with the operator as its actor.
 //
 // The rules are in the packages below. A handler reads what is asked, makes one call, and writes the answer, which is of
 // types/api.
@@ -18,7 +18,6 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/clients"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/keys"
@@ -40,8 +39,6 @@ type Config struct {
 	// Backup writes the database to a new file. Its error is [storage.ErrBackupExists] for a file that exists. Nil if the database is
 	// backed up with its own tools.
 	Backup func(ctx context.Context, to string) error
-	// Audit receives an event for every change. Nil discards them.
-	Audit *audit.Recorder
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 }
@@ -120,14 +117,6 @@ func (a *API) Routes() []httpapi.Route {
 		table[i].Handler = a.guard(r)
 	}
 	return table
-}
-
-// record records an event that the operator caused.
-func (a *API) record(c echo.Context, e audit.Event) {
-	ctx := c.Request().Context()
-	by, _ := httpapi.OperatorOf(ctx)
-	e.Actor, e.Address = Actor(ctx), by.Address
-	a.Audit.Record(ctx, e)
 }
 
 // domain returns the domain of a request: the one that it names, or the only one of the issuer.

@@ -10,7 +10,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/types/api"
@@ -39,7 +38,6 @@ func (a *API) backup(c echo.Context) error {
 	case err != nil:
 		return err
 	}
-	a.record(c, audit.Event{Kind: audit.BackupMade})
 	info, err := os.Stat(to)
 	if err != nil {
 		return err

@@ -12,7 +12,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/clients"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/oauth"
@@ -93,7 +92,6 @@ func (a *API) addClient(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	a.record(c, audit.Event{Kind: audit.ClientAdded, Client: row.ID})
 	return a.changedClient(c, row, shown)
 }
 
@@ -113,7 +111,6 @@ func (a *API) replaceSecret(c echo.Context) error {
 	} else if err != nil {
 		return err
 	}
-	a.record(c, audit.Event{Kind: audit.ClientSecretReplaced, Client: id})
 	return a.changedClient(c, row, secret)
 }
 
@@ -123,13 +120,9 @@ func (a *API) removeClient(c echo.Context) error {
 	if err := a.changeable(c, id); err != nil {
 		return err
 	}
-	reason := reason(c)
-	row, removed, err := a.Registry.Remove(c.Request().Context(), id, reason)
+	row, _, err := a.Registry.Remove(c.Request().Context(), id, reason(c))
 	if err != nil {
 		return err
-	}
-	if removed {
-		a.record(c, audit.Event{Kind: audit.ClientRemoved, Client: id, Reason: reason})
 	}
 	return a.changedClient(c, row, "")
 }

@@ -5,7 +5,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/types/api"
 )
@@ -44,13 +43,9 @@ func (a *API) listDevices(c echo.Context) error {
 
 // removeDevice serves DELETE /admin/devices/{domain}/{device}?reason=…
 func (a *API) removeDevice(c echo.Context) error {
-	reason := reason(c)
-	d, err := a.Accounts.RemoveDevice(c.Request().Context(), c.Param("domain"), c.Param("device"), reason)
+	d, err := a.Accounts.RemoveDevice(c.Request().Context(), c.Param("domain"), c.Param("device"), reason(c))
 	if err != nil {
 		return err
-	}
-	if d.Changed {
-		a.record(c, audit.Event{Kind: audit.DeviceRemoved, Domain: d.Domain, User: d.User, Device: d.ID, Client: d.Client, Reason: reason})
 	}
 	return c.JSON(http.StatusOK, deviceOf(d.Device))
 }

@@ -35,6 +35,10 @@ func (a *API) guard(r httpapi.Route) echo.HandlerFunc {
 		if err := a.reaches(c, r.Reach, by); err != nil {
 			return err
 		}
+		if q := c.Request(); q.Method != http.MethodGet {
+			origin := audit.Origin{Actor: Actor(q.Context()), Address: by.Address}
+			c.SetRequest(q.WithContext(audit.WithOrigin(q.Context(), origin)))
+		}
 		return r.Handler(c)
 	}
 }

@@ -8,7 +8,6 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/types/api"
 )
@@ -42,13 +41,6 @@ func (a *API) renameUser(c echo.Context) error {
 	case err != nil:
 		return err
 	}
-	if u.Changed {
-		event := audit.Event{Kind: audit.UserRenamed, Domain: u.Domain, User: u.ID, Handle: u.Handle}
-		if reserved {
-			event.Reason = "reserved handle granted"
-		}
-		a.record(c, event)
-	}
 	return c.JSON(http.StatusOK, userOf(u.User))
 }
 
@@ -80,7 +72,6 @@ func (a *API) releaseHandle(c echo.Context) error {
 	answer := api.ReleasedHandle{Domain: domain, Handle: last.Local, User: last.User}
 	for _, n := range released {
 		answer.Handles = append(answer.Handles, n.Local)
-		a.record(c, audit.Event{Kind: audit.HandleReleased, Domain: domain, User: n.User, Handle: n.Local})
 	}
 	return c.JSON(http.StatusOK, answer)
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/types/api"
@@ -67,9 +66,6 @@ func (a *API) relink(c echo.Context) error {
 		answer.Moves = append(answer.Moves, api.Move{
 			Line: m.Line, User: m.User, Former: m.Former, From: api.Subject(m.From), To: api.Subject(m.To),
 		})
-		if !dry {
-			a.record(c, audit.Event{Kind: audit.LinkMoved, Domain: domain, User: m.User, FormerUser: m.Former})
-		}
 	}
 	return c.JSON(http.StatusOK, answer)
 }

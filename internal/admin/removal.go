@@ -9,7 +9,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/types/api"
 )
@@ -30,13 +29,6 @@ func (a *API) removeUser(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if done.Changed {
-		event := audit.Event{Kind: audit.UserRemoved, Domain: done.Domain, User: done.ID}
-		if mayReturn {
-			event.Reason = "may return"
-		}
-		a.record(c, event)
-	}
 	return c.JSON(http.StatusOK, removedOf(done))
 }
 
@@ -53,7 +45,6 @@ func (a *API) readmit(c echo.Context) error {
 	} else if err != nil {
 		return err
 	}
-	a.record(c, audit.Event{Kind: audit.UserReadmitted, Domain: domain, Peer: c.QueryParam("iss")})
 	return c.NoContent(http.StatusNoContent)
 }
 

@@ -7,7 +7,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/types/api"
@@ -73,14 +72,6 @@ func (a *API) makeStatement(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	event := audit.Event{Kind: audit.StatementMade, Statement: made.Statement.JTI, Reason: made.Statement.Type}
-	if subject, err := claims.Parse(made.Statement.Subject); err == nil {
-		event.Domain = subject.Domain()
-		if subject.Type() == claims.TypeUser {
-			event.User = subject.Local()
-		}
-	}
-	a.record(c, event)
 	return c.JSON(http.StatusCreated, httpapi.Statement(made.Statement, made.Token))
 }
 
@@ -102,13 +93,8 @@ func (a *API) withdrawStatement(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	reason := reason(c)
-	ended, err := a.Accounts.Withdraw(c.Request().Context(), domain, "", c.Param("id"), reason)
-	if err != nil {
+	if _, err := a.Accounts.Withdraw(c.Request().Context(), domain, "", c.Param("id"), reason(c)); err != nil {
 		return err
 	}
-	a.record(c, audit.Event{
-		Kind: audit.StatementWithdrawn, Domain: domain, User: ended.User, Statement: ended.JTI, Reason: reason,
-	})
 	return c.NoContent(http.StatusNoContent)
 }

@@ -8,7 +8,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/types/api"
 )
@@ -95,9 +94,6 @@ func (a *API) disableUser(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	if u.Changed {
-		a.record(c, audit.Event{Kind: audit.UserDisabled, Domain: u.Domain, User: u.ID})
-	}
 	return c.JSON(http.StatusOK, api.DisabledUser{User: userOf(u.User), SessionsEnded: u.SessionsEnded})
 }
 
@@ -110,9 +106,6 @@ func (a *API) enableUser(c echo.Context) error {
 	u, err := a.Accounts.Enable(c.Request().Context(), domain, user)
 	if err != nil {
 		return err
-	}
-	if u.Changed {
-		a.record(c, audit.Event{Kind: audit.UserEnabled, Domain: u.Domain, User: u.ID})
 	}
 	return c.JSON(http.StatusOK, userOf(u.User))
 }

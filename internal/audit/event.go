@@ -1,8 +1,13 @@
 // Package audit records who did what to accounts, sessions, statements, clients and keys.
 //
-// A [Recorder] writes one line of the log for each [Event]. The [Kind] of an event is one of a closed list, which
-// docs/audit.md describes. The layer that knows the actor and the address records an event after its transaction is durable
-// and before the answer is sent. An event never holds a token, a proof or a secret.
+// An [Event] has a [Kind] of a closed list, which docs/audit.md describes. [Append] adds its record to the audit log in the transaction
+// that does what it is about, so that there is never one without the other; a [Recorder] writes its line once the transaction is
+// durable. Events that commit nothing, such as a grant for another issuer, are lines only. The layer that changes something says what
+// happened, and the layer that knows the actor and the address says so by [WithOrigin]. An event never holds a token, a proof or a
+// secret.
+//
+// Records form a chain for each node. They name users by id; what else they say of a person is outside of the chain, which has a
+// commitment to it.
 package audit
 
 import (

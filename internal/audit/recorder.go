@@ -18,12 +18,13 @@ type Recorder struct{ log *slog.Logger }
 func New(log *slog.Logger) *Recorder { return &Recorder{log} }
 
 // Record writes one line: audit=true, the kind, the actor, the id of the request that ctx carries, and each field of e that is
-// not empty. Values keep to their line in every format of the log: characters that do not print are replaced, and long values
-// are cut.
+// not empty. What e does not say of who acted, ctx does: see [WithOrigin]. Values keep to their line in every format of the log:
+// characters that do not print are replaced, and long values are cut.
 func (r *Recorder) Record(ctx context.Context, e Event) {
 	if r == nil {
 		return
 	}
+	e.complete(ctx)
 	attrs := make([]slog.Attr, 0, 12)
 	attrs = append(attrs, slog.Bool("audit", true), slog.String("event", e.Kind.String()))
 	add := func(name, value string) {

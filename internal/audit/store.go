@@ -90,9 +90,11 @@ func Append(ctx context.Context, tx storage.Tx, e Event) error {
 	if err != nil {
 		return fmt.Errorf("audit: append %s: %w", e.Kind, err)
 	}
-	if err := t.AppendAudit(ctx, row); err != nil {
+	if err := t.AppendAudit(ctx, row); errors.Is(err, storage.ErrConflict) {
 		// Not wrapped: to callers, a conflict is one of their own records.
-		return fmt.Errorf("audit: append %s: %v", e.Kind, err)
+		return fmt.Errorf("audit: append %s: another process writes the chain of %s", e.Kind, t.chain.Node)
+	} else if err != nil {
+		return fmt.Errorf("audit: append %s: %w", e.Kind, err)
 	}
 	t.events = append(t.events, e)
 	return nil

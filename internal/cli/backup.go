@@ -67,6 +67,7 @@ applied again: removed devices, disabled and removed users, removed clients, and
 }
 
 func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
+	node := config.DefaultNode
 	database, kekFile := filepath.Join(cmp.Or(c.Data, defaultData), "issuer.db"), filepath.Join(cmp.Or(c.Data, defaultData), "kek")
 	var log config.Log
 	if c.Config != "" {
@@ -74,9 +75,9 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
-		database, kekFile, log = cfg.Database(), cfg.KEKFile, cfg.Log
+		database, kekFile, node, log = cfg.Database(), cfg.KEKFile, cfg.Audit.Node, cfg.Log
 	}
-	r, err := issuer.Restore(ctx, database, kekFile, c.From)
+	r, err := issuer.Restore(ctx, database, kekFile, c.From, node)
 	if err != nil {
 		return notOpened("restore", err)
 	}

@@ -38,6 +38,7 @@ func (k *checker) check() {
 	k.places()
 	k.adminListener()
 	k.redis()
+	k.audit()
 	k.outbound()
 	if len(k.DPoP.Algorithms) == 0 {
 		k.report("dpop.algorithms", "no proof could be accepted: name an algorithm or leave the key out")
@@ -119,6 +120,13 @@ func (k *checker) places() {
 		}
 		report("kek_file", "%s does not exist: make it once with `(umask 077; mkdir -p %s; openssl rand -hex 32 > %s)` "+
 			"and keep a copy, but not beside copies of the database", k.KEKFile, filepath.Dir(k.KEKFile), k.KEKFile)
+	}
+}
+
+// audit checks what names the chain of records.
+func (k *checker) audit() {
+	if n := k.Audit.Node; n == "" || len(n) > 64 || strings.Trim(n, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
+		k.report("audit.node", "%q is no name of a node: use 1 to 64 of the characters a to z, 0 to 9, - and dots", n)
 	}
 }
 

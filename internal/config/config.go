@@ -67,6 +67,7 @@ type Config struct {
 
 	Service   Service   `key:"service"`
 	Log       Log       `key:"log"`
+	Audit     Audit     `key:"audit"`
 	Outbound  Outbound  `key:"outbound"`
 	DPoP      DPoP      `key:"dpop"`
 	Signing   Signing   `key:"signing"`
@@ -112,6 +113,16 @@ type Service struct {
 type Log struct {
 	Format string `key:"format" default:"text" oneof:"text,json"`
 	Level  string `key:"level" default:"info" oneof:"debug,info,warn,error"`
+}
+
+// DefaultNode is the default of audit.node.
+const DefaultNode = "main"
+
+// Audit configures the audit log.
+type Audit struct {
+	// Node is the name of this process in the audit log, which has a chain of records for each. It is 1 to 64 of the characters a to z,
+	// 0 to 9, - and dots.
+	Node string `key:"node" default:"main"`
 }
 
 // Outbound rules the requests that the issuer sends to URLs in its settings.

@@ -169,7 +169,7 @@ func (i *Instance) openServer(
 	}
 	operators, err := admin.New(admin.Config{
 		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, Statements: made, Keys: i.ring,
-		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Audit: i.audit, Now: i.now,
+		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -182,7 +182,7 @@ func (i *Instance) openServer(
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
-		Now: i.now, Log: i.log, Audit: i.audit,
+		Now: i.now, Log: i.log,
 	})
 	if err != nil {
 		return err
@@ -191,7 +191,7 @@ func (i *Instance) openServer(
 }
 
 // keyChanged records what became of a signing key.
-func (i *Instance) keyChanged(ctx context.Context, e keys.Event) {
+func (i *Instance) keyChanged(ctx context.Context, tx storage.Tx, e keys.Event) error {
 	event := audit.Event{Kind: audit.KeyRotated, Actor: audit.ActorIssuer, Key: e.KID, Reason: e.Reason}
 	if e.Revoked {
 		event.Kind = audit.KeyRevoked
@@ -200,7 +200,7 @@ func (i *Instance) keyChanged(ctx context.Context, e keys.Event) {
 		by, _ := httpapi.OperatorOf(ctx)
 		event.Actor, event.Address = admin.Actor(ctx), by.Address
 	}
-	i.audit.Record(ctx, event)
+	return audit.Append(ctx, tx, event)
 }
 
 // revoked is called with revocations as soon as they are durable.

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -185,5 +186,9 @@ func (i *Instance) takeBackup(ctx context.Context, to string) error {
 	if wrong := (*clockError)(nil); err != nil && !errors.As(err, &wrong) { // with a wrong clock a backup is still useful
 		return fmt.Errorf("note the time of the backup: %w", err)
 	}
-	return i.backup(ctx, to)
+	if err := i.backup(ctx, to); err != nil {
+		return err
+	}
+	i.audit.Record(ctx, audit.Event{Kind: audit.BackupMade})
+	return nil
 }

@@ -3,10 +3,12 @@ package issuer
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
@@ -111,8 +113,8 @@ const labelTombstones = "tombstones"
 type Restored = sqlite.Restored
 
 // Restore replaces the database at path, of an issuer that is stopped, by the backup from. The key-encryption key in
-// kekFile must open the keys in the backup.
-func Restore(ctx context.Context, path, kekFile, from string) (Restored, error) {
+// kekFile must open the keys in the backup. The restore is recorded in the audit log of the new database, in the chain of node.
+func Restore(ctx context.Context, path, kekFile, from, node string) (Restored, error) {
 	kek, err := keys.ReadKEK(kekFile)
 	if err != nil {
 		return Restored{}, err
@@ -127,7 +129,10 @@ func Restore(ctx context.Context, path, kekFile, from string) (Restored, error) 
 				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile,
 					err)
 			}
-			return nil
+			log := audit.New(slog.New(slog.DiscardHandler)) // the caller writes the line once the database is in place
+			return log.Store(store, audit.Chain{Node: node}).Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+				return audit.Append(ctx, tx, audit.Event{Kind: audit.BackupRestored, Actor: audit.ActorAdmin})
+			})
 		},
 	})
 }

@@ -141,6 +141,7 @@ func (i *Instance) open(ctx context.Context, o Options, db *database, sealer *ke
 	}
 	i.clock = newClock(o, newest, i.cfg.Development)
 	i.now = i.clock.now
+	i.store = i.audit.Store(i.store, audit.Chain{Node: i.cfg.Audit.Node, Now: i.now})
 	if o.AcceptClock {
 		newest = time.Time{}
 	}

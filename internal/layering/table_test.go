@@ -9,7 +9,6 @@ const all = "*"
 // arrows lists the packages of this module that each package may import. Tests may import more. A line may exist before its
 // package does.
 var arrows = map[string][]string{
-	"internal/audit":   {},
 	"internal/errtext": {},
 	"internal/fetch":   {},
 	"internal/follow":  {},
@@ -18,6 +17,7 @@ var arrows = map[string][]string{
 	"storage":          {},
 
 	"internal/assertion":  {"internal/jose"},
+	"internal/audit":      {"internal/jose", "storage"},
 	"internal/oautherror": {"internal/errtext"},
 	"internal/secretfile": {},
 	"internal/published":  {"internal/fetch"},
@@ -38,10 +38,12 @@ var arrows = map[string][]string{
 	"types/api": {},
 
 	"keys":       {"internal/follow", "internal/jose", "internal/secretfile", "storage"},
-	"account":    {"claims", "revocation", "storage"},
+	"account":    {"claims", "internal/audit", "revocation", "storage"},
 	"revocation": {"claims", "feed", "internal/follow", "introspect", "storage"},
-	"clients":    {"internal/assertion", "internal/oautherror", "internal/random", "introspect", "nested", "revocation", "storage"},
-	"statements": {"account", "claims", "clients", "internal/jose", "internal/oautherror", "internal/random", "nested", "revocation", "storage"},
+	"clients":    {"internal/assertion", "internal/audit", "internal/oautherror", "internal/random", "introspect", "nested", "revocation", "storage"},
+	"statements": {
+		"account", "claims", "clients", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "nested", "revocation", "storage",
+	},
 	"oauth": {
 		"account", "chaining", "claims", "clients", "dpop", "internal/audit", "internal/jose", "internal/oautherror", "internal/random", "keys",
 		"nested", "revocation", "statements", "storage",

@@ -44,7 +44,8 @@ func (s *Server) backchannelLogout(c echo.Context) error {
 		s.Limits.failed(s.source(c))
 		return err
 	}
-	ended, err := s.Accounts.Logout(ctx, account.Logout{
+	ctx = audit.WithOrigin(ctx, audit.Origin{Actor: audit.ActorProvider, Address: s.source(c)})
+	_, err = s.Accounts.Logout(ctx, account.Logout{
 		Domain: provider.Domain(), Issuer: l.Issuer, Subject: l.Subject, SID: l.SID, At: l.IssuedAt,
 		ID: sha256.Sum256([]byte(strings.Join([]string{provider.ID(), l.Issuer, l.JTI}, "\n"))), SpentUntil: l.ExpiresAt,
 	})
@@ -52,12 +53,6 @@ func (s *Server) backchannelLogout(c echo.Context) error {
 		return invalid("The logout token was used before: its jti is accepted once.")
 	} else if err != nil {
 		return err
-	}
-	for _, u := range ended {
-		s.Audit.Record(ctx, audit.Event{
-			Kind: audit.UserLoggedOut, Actor: audit.ActorProvider, Domain: provider.Domain(), User: u.User, Peer: l.Issuer,
-			Address: s.source(c),
-		})
 	}
 	return c.NoContent(http.StatusOK)
 }

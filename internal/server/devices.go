@@ -7,10 +7,8 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/statements"
-	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/types/api"
 )
 
@@ -87,12 +85,8 @@ func (s *Server) renameDevice(c echo.Context, who statements.Holder) error {
 	if err := b.Done(); err != nil {
 		return err
 	}
-	done, err := s.Accounts.RenameDevice(c.Request().Context(), ownerOf(who), c.Param("id"), name)
-	if err != nil {
+	if _, err := s.Accounts.RenameDevice(c.Request().Context(), ownerOf(who), c.Param("id"), name); err != nil {
 		return err
-	}
-	if done.Changed {
-		s.recordDevice(c, audit.DeviceRenamed, who, done.Device, "")
 	}
 	return c.NoContent(http.StatusNoContent)
 }
@@ -103,12 +97,8 @@ const reasonUser = "removed by the user"
 // removeDevice serves DELETE /me/devices/{id}: a user removes a device, which may be the one that asks. Removing it again changes
 // nothing.
 func (s *Server) removeDevice(c echo.Context, who statements.Holder) error {
-	done, err := s.Accounts.RemoveOwnDevice(c.Request().Context(), ownerOf(who), c.Param("id"), reasonUser)
-	if err != nil {
+	if _, err := s.Accounts.RemoveOwnDevice(c.Request().Context(), ownerOf(who), c.Param("id"), reasonUser); err != nil {
 		return err
-	}
-	if done.Changed {
-		s.recordDevice(c, audit.DeviceRemoved, who, done.Device, reasonUser)
 	}
 	return c.NoContent(http.StatusNoContent)
 }
@@ -124,19 +114,8 @@ func (s *Server) removeOtherDevices(c echo.Context, who statements.Holder) error
 		return invalid("Name a device in the path, or say except=current to remove all devices but this one.")
 	}
 	removed, more, err := s.Accounts.RemoveOtherDevices(c.Request().Context(), ownerOf(who), reasonUser)
-	for _, d := range removed { // also before an error
-		s.recordDevice(c, audit.DeviceRemoved, who, d, reasonUser)
-	}
 	if err != nil {
 		return err
 	}
 	return encodeJSON(c, api.DeviceRemoval{Removed: len(removed), More: more})
-}
-
-// recordDevice records what a user did with a device.
-func (s *Server) recordDevice(c echo.Context, kind audit.Kind, who statements.Holder, d storage.Device, reason string) {
-	s.Audit.Record(c.Request().Context(), audit.Event{
-		Kind: kind, Actor: audit.ActorUser, Domain: who.Domain, User: who.User, Device: d.ID, Client: trailOf(c).client, Session: who.SID,
-		Address: s.source(c), Reason: reason,
-	})
 }

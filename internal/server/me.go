@@ -11,7 +11,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/oauth"
@@ -154,7 +153,6 @@ func (s *Server) state(k statementKind) func(echo.Context, statements.Holder) er
 		if err != nil {
 			return err
 		}
-		s.recordStatement(c, audit.StatementMade, who, made.Statement.JTI, k.typ)
 		return c.JSON(http.StatusCreated, httpapi.Statement(made.Statement, made.Token))
 	}
 }
@@ -162,11 +160,9 @@ func (s *Server) state(k statementKind) func(echo.Context, statements.Holder) er
 // withdraw serves DELETE /me/actors/{id}, /me/delegations/{id} and /me/links/{id}: the statement ends, and what rests on it.
 func (s *Server) withdraw(k statementKind) func(echo.Context, statements.Holder) error {
 	return func(c echo.Context, who statements.Holder) error {
-		id := c.Param("id")
-		if err := s.Statements.Withdraw(c.Request().Context(), who, k.typ, id); err != nil {
+		if err := s.Statements.Withdraw(c.Request().Context(), who, k.typ, c.Param("id")); err != nil {
 			return err
 		}
-		s.recordStatement(c, audit.StatementWithdrawn, who, id, k.typ)
 		return c.NoContent(http.StatusNoContent)
 	}
 }
@@ -181,18 +177,8 @@ func (s *Server) withdrawSigned(c echo.Context, who statements.Holder) error {
 	if err := b.Done(); err != nil {
 		return err
 	}
-	id, err := s.Statements.WithdrawSigned(c.Request().Context(), who, statement, along)
-	if err != nil {
+	if _, err := s.Statements.WithdrawSigned(c.Request().Context(), who, statement, along); err != nil {
 		return err
 	}
-	s.recordStatement(c, audit.StatementWithdrawn, who, id, "signed by a key of the user")
 	return c.NoContent(http.StatusNoContent)
-}
-
-// recordStatement records what a user did with a statement.
-func (s *Server) recordStatement(c echo.Context, kind audit.Kind, who statements.Holder, id, reason string) {
-	s.Audit.Record(c.Request().Context(), audit.Event{
-		Kind: kind, Actor: audit.ActorUser, Domain: who.Domain, User: who.User, Client: trailOf(c).client, Session: who.SID,
-		Statement: id, Address: s.source(c), Reason: reason,
-	})
 }

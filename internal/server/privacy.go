@@ -8,7 +8,6 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -67,12 +66,6 @@ func (s *Server) setPrivacy(c echo.Context, holder *claims.Set, domain, user str
 		return false, err
 	}
 	findable := by == findableByHandle
-	changed, err := s.Accounts.SetFindable(c.Request().Context(), domain, user, holder.SID, findable)
-	if err == nil && changed {
-		s.Audit.Record(c.Request().Context(), audit.Event{
-			Kind: audit.UserFindable, Actor: audit.ActorUser, Domain: domain, User: user, Client: holder.ClientID,
-			Session: holder.SID, Reason: findableBy(findable), Address: s.source(c),
-		})
-	}
+	_, err = s.Accounts.SetFindable(c.Request().Context(), domain, user, holder.SID, findable)
 	return findable, err
 }

@@ -11,9 +11,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
-	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/jose"
@@ -80,9 +78,6 @@ func (s *Server) rekey(c echo.Context) error {
 	if err != nil {
 		return s.refuseRekey(c, err)
 	}
-	if done.Changed {
-		s.recordRekey(c, &holder, request)
-	}
 	return encodeJSON(c, api.Rekeyed{
 		Device: statement.Device, JKT: done.NewJKT, OldJKT: done.OldJKT, ReplacedAt: done.At.UTC(),
 	})
@@ -100,14 +95,6 @@ func (s *Server) rekeyStatement(c echo.Context) (*dpop.Rekey, error) {
 	}
 	statement, err := s.Proofs.CheckRekey(c.Request().Context(), string(text), s.Issuer)
 	return statement, refusedStatement(err)
-}
-
-// recordRekey records that a device replaced its key.
-func (s *Server) recordRekey(c echo.Context, holder *claims.Set, r account.Rekey) {
-	s.Audit.Record(c.Request().Context(), audit.Event{
-		Kind: audit.DeviceRekeyed, Actor: audit.ActorUser, Domain: r.Domain, User: r.User, Device: r.Device, Client: holder.ClientID,
-		Session: r.SID, Address: s.source(c),
-	})
 }
 
 // A rekeyError refuses to replace the key of a device.

@@ -11,6 +11,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 )
 
 // newSelf makes the issuer a resource of its own (RFC 9449 §7): it lets in whoever holds a token for the issuer alone.
@@ -57,6 +58,11 @@ func (s *Server) admit(c echo.Context, resource *dpop.Resource, scope string) (c
 	}
 	if !slices.Contains(strings.Fields(holder.Scope), scope) {
 		return claims.Set{}, &scopeError{scope}
+	}
+	if r := c.Request(); r.Method != http.MethodGet { // a request that changes something
+		c.SetRequest(r.WithContext(audit.WithOrigin(r.Context(), audit.Origin{
+			Actor: audit.ActorUser, Address: s.source(c), Client: holder.ClientID, Session: holder.SID,
+		})))
 	}
 	return *holder, nil
 }

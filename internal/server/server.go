@@ -22,7 +22,6 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/introspect"
@@ -95,8 +94,6 @@ type Config struct {
 	Rand io.Reader
 	// Log receives requests and failures. Nil discards them.
 	Log *slog.Logger
-	// Audit receives what users do. Nil discards it.
-	Audit *audit.Recorder
 }
 
 // A Server has three handlers: [Server.Public] for everybody, [Server.Admin] for operators at the admin socket, and

@@ -23,6 +23,7 @@ var erasures = []int{
 	erasure("user_event_numbers", "domain, user_id", "", ""),
 	erasure("links", "domain, issuer, subject", "links_user", ""),
 	erasure("names", "domain, key", "names_user", ""),
+	eraseAudit,
 }
 
 // erasure returns the statement that deletes rows of a table, found by an index. Without a condition, they are those of the user.

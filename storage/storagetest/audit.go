@@ -107,7 +107,9 @@ func testAudit(t *testing.T, s storage.Store) {
 
 // A user's records are found in all chains. The erasure of what they say about the user changes nothing else.
 func testAuditOfAUser(t *testing.T, s storage.Store) {
-	a := []storage.AuditRecord{auditRecord("a", 1, "alice"), auditRecord("a", 2, "bob"), auditRecord("a", 3, "alice"), auditRecord("a", 4, "")}
+	a := []storage.AuditRecord{
+		auditRecord("a", 1, "alice"), auditRecord("a", 2, "bob"), auditRecord("a", 3, "alice"), auditRecord("a", 4, ""),
+	}
 	b := []storage.AuditRecord{auditRecord("b", 1, "alice"), auditRecord("b", 2, "alice")}
 	b[1].Domain = "example.org"
 	a[3].Domain = ""
