@@ -7,13 +7,13 @@ import (
 	"strings"
 )
 
-// Reload returns c with those settings of next that a running issuer can apply: clients, peers and limits. Waiting lists the
-// other settings that differ: they need a restart.
+// Reload returns c with those settings of next that a running issuer can apply: clients, peers, limits and service. Waiting lists
+// the other settings that differ: they need a restart.
 //
 // The error, of type [Errors], lists what cannot be applied without a restart and also prevents that the rest is applied.
 func (c *Config) Reload(next *Config) (merged *Config, waiting []string, err error) {
 	m := *c
-	m.Clients, m.Peers, m.Limits = next.Clients, next.Peers, next.Limits
+	m.Clients, m.Peers, m.Limits, m.Service = next.Clients, next.Peers, next.Limits, next.Service
 	m.source = next.source
 
 	d := next.places()

@@ -37,6 +37,7 @@ func TestReload(t *testing.T) {
 		"a peer":              {change: []string{"clients:", "peers: [{domain: other.im, issuer: \"https://id.other.im\"}]\nclients:"}},
 		"a domain as a peer":  {change: []string{"acme.chat", "acme.net", "clients:", "peers: [{domain: acme.chat, issuer: \"https://id.other.im\"}]\nclients:"}, faults: []string{"issuer.yaml:10: peers[0].domain: \"acme.chat\" is served by this issuer until a restart: restart it to apply this file"}},
 		"itself as a peer":    {change: []string{"https://id.acme.im", "https://id2.acme.im", "clients:", "peers: [{domain: other.im, issuer: \"https://id.acme.im\"}]\nclients:"}, faults: []string{"issuer.yaml:10: peers[0].issuer: is this issuer until a restart: restart it to apply this file"}},
+		"service":             {change: []string{"domains:\n", "service: {name: Acme, privacy_url: \"https://acme.example/privacy\"}\ndomains:\n"}},
 		"limits":              {change: []string{"devices_per_user: 3", "devices_per_user: 4"}},
 		"a client":            {change: []string{"id: app", "id: other"}},
 		"a client's domain":   {change: []string{"domains: [acme.im]", "domains: [acme.im, acme.chat]"}},

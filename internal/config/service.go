@@ -3,9 +3,10 @@ package config
 import (
 	"bytes"
 	"image"
-	_ "image/jpeg" // for DecodeConfig
-	_ "image/png"  // likewise
+	"image/jpeg"
+	"image/png"
 	"io"
+	"net/http"
 	"net/url"
 	"os"
 	"strings"
@@ -15,6 +16,16 @@ const (
 	maxLogo       = 32 << 10 // bytes: the logo is part of every page
 	maxLogoPixels = 1024     // width and height
 )
+
+// logoFormats holds how the formats of logos are read, by media type. Those that can contain scripts or load other files, such as SVG,
+// are never part of a page.
+var logoFormats = map[string]struct {
+	config func(io.Reader) (image.Config, error)
+	decode func(io.Reader) (image.Image, error)
+}{
+	"image/png":  {png.DecodeConfig, png.Decode},
+	"image/jpeg": {jpeg.DecodeConfig, jpeg.Decode},
+}
 
 // service checks what pages show about the operator.
 func (k *checker) service() {
@@ -39,19 +50,28 @@ func (k *checker) service() {
 		return
 	}
 	if len(logo) > maxLogo {
-		k.report(path, "%s is larger than %d bytes: the logo is part of every page", s.LogoFile, maxLogo)
+		k.report(path, "%s is larger than %d bytes: make it smaller, because it is part of every page", s.LogoFile, maxLogo)
 		return
 	}
-	size, _, err := image.DecodeConfig(bytes.NewReader(logo))
-	switch {
-	case err != nil:
+	format, ok := logoFormats[http.DetectContentType(logo)]
+	if !ok {
 		k.report(path, "%s is not a PNG or JPEG image", s.LogoFile)
-	case size.Width > maxLogoPixels || size.Height > maxLogoPixels:
-		k.report(path, "%s has %d by %d pixels and may have %d by %d",
-			s.LogoFile, size.Width, size.Height, maxLogoPixels, maxLogoPixels)
-	default:
-		s.Logo = logo
+		return
 	}
+	size, err := format.config(bytes.NewReader(logo))
+	if err == nil && (size.Width > maxLogoPixels || size.Height > maxLogoPixels) {
+		k.report(path, "%s has %d by %d pixels and may have %d by %d: make it smaller",
+			s.LogoFile, size.Width, size.Height, maxLogoPixels, maxLogoPixels)
+		return
+	}
+	if err == nil {
+		_, err = format.decode(bytes.NewReader(logo))
+	}
+	if err != nil {
+		k.report(path, "%s is damaged: %v", s.LogoFile, err)
+		return
+	}
+	s.Logo = logo
 }
 
 // linked checks an address that pages link to.

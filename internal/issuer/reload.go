@@ -27,6 +27,7 @@ func (i *Instance) Reload(next *config.Config) error {
 	}
 	i.trusted.peers.Store(peers)
 	i.setLimits(cfg)
+	i.server.SetService(service(cfg))
 	i.cfg = cfg
 	for _, c := range i.certificates() {
 		_ = c.reload() // it logs the error, and keeps the previous certificate

@@ -75,5 +75,5 @@ func (s *Server) showAccount(c echo.Context, v *visitor) error {
 
 // frame returns the values that the pages of the account have in common.
 func (s *Server) frame(c echo.Context) web.Frame {
-	return web.Frame{Language: language(c), Service: s.Service, RequestID: requestID(c)}
+	return web.Frame{Language: language(c), Service: s.service(), RequestID: requestID(c)}
 }

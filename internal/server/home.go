@@ -14,7 +14,7 @@ func (s *Server) home(c echo.Context) error {
 	trailOf(c).locales = c.QueryParam("ui_locales")
 	l := language(c)
 	page := web.Page{Status: http.StatusOK, Title: l.Say("home.title"), Text: l.Say("home.text")}
-	if name := s.Service.Name; name != "" {
+	if name := s.service().Name; name != "" {
 		page.Text = l.Say("home.text.named", "service", name)
 	}
 	if err := s.showPage(c, page); err != nil {

@@ -13,7 +13,7 @@ import (
 func (s *Server) showQuestion(c echo.Context, ask signin.Ask) error {
 	f := web.Form{
 		Cancel: s.path("/login/cancel"), Another: s.path("/login/another"), State: ask.Token,
-		Language: language(c), Service: s.Service, RequestID: requestID(c),
+		Language: language(c), Service: s.service(), RequestID: requestID(c),
 	}
 	switch q := ask.Question.(type) {
 	case signin.PlaceQuestion:

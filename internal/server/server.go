@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -63,7 +64,7 @@ type Config struct {
 	ChooseHandle map[string]bool
 	// Systems are the identifier systems of the domains.
 	Systems map[string]claims.System
-	// Service describes the operator on the pages.
+	// Service describes the operator on the pages, until [Server.SetService].
 	Service web.Service
 	// Logins are the OpenID providers by their ids.
 	Logins map[string]*login.Provider
@@ -101,15 +102,16 @@ type Config struct {
 type Server struct {
 	Config
 
-	metrics  *metrics
-	ids      requestIDs
-	quota    *signin.Quota
-	signIn   *signin.Logins
-	secure   bool   // served by https
-	prefix   string // the path of the issuer's URL, without a slash at its end; mostly empty
-	host     string // of the issuer's URL
-	origin   string // of the issuer's URL, as browsers write it
-	metadata []byte
+	metrics   *metrics
+	described atomic.Pointer[web.Service]
+	ids       requestIDs
+	quota     *signin.Quota
+	signIn    *signin.Logins
+	secure    bool   // served by https
+	prefix    string // the path of the issuer's URL, without a slash at its end; mostly empty
+	host      string // of the issuer's URL
+	origin    string // of the issuer's URL, as browsers write it
+	metadata  []byte
 	// documents are the documents of the domains, which name their issuers.
 	documents map[string]tagged
 	self      *dpop.Resource // the issuer as a resource of its own
@@ -159,6 +161,7 @@ func New(cfg Config) (*Server, error) {
 		Config: cfg, metrics: newMetrics(cfg.Metrics),
 		secure: issuer.Scheme == "https", prefix: issuer.Path, host: issuer.Hostname(), origin: originOf(issuer),
 	}
+	s.SetService(cfg.Service)
 	s.ids.source = cfg.Rand
 	for id := range cfg.Logins {
 		s.metrics.provider(id)
@@ -208,6 +211,12 @@ func (s *Server) Operators() http.Handler { return s.operators }
 
 // SetPendingLogins changes the bounds of the logins and pushed requests that are stored at a time.
 func (s *Server) SetPendingLogins(size signin.QuotaSize) { s.quota.Resize(size) }
+
+// SetService changes how pages describe the operator.
+func (s *Server) SetService(service web.Service) { s.described.Store(&service) }
+
+// service describes the operator on the pages.
+func (s *Server) service() web.Service { return *s.described.Load() }
 
 // CountPendingLogins counts the stored logins of earlier processes. Call it before the server serves.
 func (s *Server) CountPendingLogins(ctx context.Context) error {

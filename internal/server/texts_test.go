@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/imidentity/issuer/internal/browser"
@@ -107,5 +108,25 @@ func TestLanguageOfErrors(t *testing.T) {
 	meta := s.get(t, "/.well-known/oauth-authorization-server")
 	if list, _ := meta.json["ui_locales_supported"].([]any); len(list) < 3 || list[0] != "en" {
 		t.Errorf("ui_locales_supported = %v, want English and more", meta.json["ui_locales_supported"])
+	}
+}
+
+// TestReloadService holds that pages describe the operator as in the settings that came last, while they are shown in parallel.
+func TestReloadService(t *testing.T) {
+	s := start(t, map[string]string{"more": `service: {name: "Acme"}`})
+	var asking sync.WaitGroup
+	for range 2 {
+		asking.Go(func() {
+			for range 20 {
+				if a := s.get(t, "/"); !strings.Contains(words(a), "Acme is the sign-in service") && !strings.Contains(words(a), "Emca is the sign-in service") {
+					t.Errorf("the page says %q, want the name of the service", words(a))
+				}
+			}
+		})
+	}
+	s.reload(t, map[string]string{"more": `service: {name: "Emca", terms_url: "https://emca.example/terms"}`})
+	asking.Wait()
+	if a := s.get(t, "/"); !strings.Contains(words(a), "Emca is the sign-in service") || !strings.Contains(a.body, `<a href="https://emca.example/terms"`) {
+		t.Errorf("the page says %s, want the new name and the terms", a.body)
 	}
 }

@@ -158,7 +158,7 @@ func language(c echo.Context) *web.Language {
 // showPage writes a page in the language of the request, with the operator's service, the request id and, if the request belongs to
 // a login of this browser, the link back to the app.
 func (s *Server) showPage(c echo.Context, p web.Page) error {
-	p.Language, p.Service, p.RequestID = language(c), s.Service, requestID(c)
+	p.Language, p.Service, p.RequestID = language(c), s.service(), requestID(c)
 	if request := trailOf(c).pending; request != nil {
 		code := oauth.CodeAccessDenied
 		if p.Status >= http.StatusInternalServerError {
