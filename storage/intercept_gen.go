@@ -429,6 +429,15 @@ func (x Intercepted) Clients(ctx context.Context, after int64) (r0 []Client, err
 	return x.Store.Clients(ctx, after)
 }
 
+// KeptAnswer implements [Store].
+func (x Intercepted) KeptAnswer(ctx context.Context, key [32]byte) (r0 KeptAnswer, err error) {
+	if err = x.before("KeptAnswer"); err != nil {
+		return r0, err
+	}
+	defer x.done("KeptAnswer", x.start())
+	return x.Store.KeptAnswer(ctx, key)
+}
+
 // Revocation implements [Store].
 func (x Intercepted) Revocation(ctx context.Context, kind RevocationKind, key string) (r0 Revocation, err error) {
 	if err = x.before("Revocation"); err != nil {
@@ -827,6 +836,13 @@ func (x interceptedReader) Clients(ctx context.Context, after int64) (r0 []Clien
 	return x.reader.Clients(ctx, after)
 }
 
+func (x interceptedReader) KeptAnswer(ctx context.Context, key [32]byte) (r0 KeptAnswer, err error) {
+	if err = x.before("KeptAnswer"); err != nil {
+		return r0, err
+	}
+	return x.reader.KeptAnswer(ctx, key)
+}
+
 func (x interceptedReader) Revocation(ctx context.Context, kind RevocationKind, key string) (r0 Revocation, err error) {
 	if err = x.before("Revocation"); err != nil {
 		return r0, err
@@ -1223,6 +1239,20 @@ func (x interceptedTx) SpendID(ctx context.Context, kind string, key [32]byte, u
 		return err
 	}
 	return x.tx.SpendID(ctx, kind, key, until)
+}
+
+func (x interceptedTx) KeepAnswer(ctx context.Context, a KeptAnswer, now time.Time) (err error) {
+	if err = x.before("KeepAnswer"); err != nil {
+		return err
+	}
+	return x.tx.KeepAnswer(ctx, a, now)
+}
+
+func (x interceptedTx) FillAnswer(ctx context.Context, key [32]byte, answer []byte) (err error) {
+	if err = x.before("FillAnswer"); err != nil {
+		return err
+	}
+	return x.tx.FillAnswer(ctx, key, answer)
 }
 
 func (x interceptedTx) Revoke(ctx context.Context, r Revocation) (r0 Revocation, err error) {

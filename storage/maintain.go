@@ -23,8 +23,9 @@ type TxMaintainer interface {
 	SetNewest(ctx context.Context, at time.Time) error
 
 	// Sweep removes rows that are no longer needed: codes, pending logins, logouts, browser sessions, pushed requests, statements,
-	// revocations, user events, tombstones and status lists that expired before now, statements that were withdrawn two hours before
-	// it, spent ids that expired [SpentGrace] before it, status entries that ended [StatusGrace] before it, and grants that ended or
+	// revocations, user events, tombstones, kept answers and status lists that expired before now, statements that were
+	// withdrawn two hours
+	// before it, spent ids that expired [SpentGrace] before it, status entries that ended [StatusGrace] before it, and grants that ended or
 	// expired before it and that no code names. It continues from a position, removes at most limit rows and examines few more, and
 	// returns how many it removed and the position to continue from: the zero position at the end.
 	Sweep(ctx context.Context, now time.Time, from SweepPosition, limit int) (next SweepPosition, removed int, err error)

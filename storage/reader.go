@@ -143,6 +143,9 @@ type Reader interface {
 	// order: a reader that has seen n never finds a new one below n.
 	Clients(ctx context.Context, after int64) ([]Client, error)
 
+	// KeptAnswer returns the request with that key, including an expired one.
+	KeptAnswer(ctx context.Context, key [32]byte) (KeptAnswer, error)
+
 	// Revocation returns the revocation of that kind and key, including an expired one.
 	Revocation(ctx context.Context, kind RevocationKind, key string) (Revocation, error)
 

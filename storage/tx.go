@@ -132,6 +132,11 @@ type Tx interface {
 	// that kind and key is stored, including an expired one that was not swept yet.
 	SpendID(ctx context.Context, kind string, key [32]byte, until time.Time) error
 
+	// KeepAnswer stores a request with an idempotency key; [ErrConflict] if one with that key is stored that expires after now.
+	KeepAnswer(ctx context.Context, a KeptAnswer, now time.Time) error
+	// FillAnswer stores the answer to the request with that key; [ErrNotFound] if there is none.
+	FillAnswer(ctx context.Context, key [32]byte, answer []byte) error
+
 	// Revoke adds a revocation and returns it with its number. If one of the same kind and key exists, with a Gen as high and
 	// an ExpiresAt as late, that one stays and is returned. Otherwise a row under a new number replaces it, with the higher Gen
 	// and the later ExpiresAt of the two.

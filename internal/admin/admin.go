@@ -20,6 +20,7 @@ import (
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/internal/idempotency"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
@@ -39,6 +40,8 @@ type Config struct {
 	// Backup writes the database to a new file. Its error is [storage.ErrBackupExists] for a file that exists. Nil if the database is
 	// backed up with its own tools.
 	Backup func(ctx context.Context, to string) error
+	// Idempotency remembers the requests that come with an idempotency key.
+	Idempotency *idempotency.Keeper
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 }
@@ -71,7 +74,7 @@ type API struct{ Config }
 // New returns an API.
 func New(cfg Config) (*API, error) {
 	if len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.Registry == nil || cfg.Statements == nil || cfg.Keys == nil ||
-		cfg.Clients == nil {
+		cfg.Clients == nil || cfg.Idempotency == nil {
 		return nil, errors.New("admin: Config is incomplete")
 	}
 	if cfg.Now == nil {

@@ -39,7 +39,7 @@ func (a *API) guard(r httpapi.Route) echo.HandlerFunc {
 			origin := audit.Origin{Actor: Actor(q.Context()), Address: by.Address}
 			c.SetRequest(q.WithContext(audit.WithOrigin(q.Context(), origin)))
 		}
-		return r.Handler(c)
+		return a.once(c, r.Handler)
 	}
 }
 

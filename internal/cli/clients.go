@@ -256,6 +256,8 @@ func (o *operator) changed(s *streams, k api.Client, format string, args ...any)
 	fmt.Fprintf(s.out, format, args...)
 	if k.Secret != "" {
 		fmt.Fprintf(s.out, "The secret, shown only once: %s\n", k.Secret)
+	} else if k.Auth == "secret" && k.RemovedAt == nil {
+		fmt.Fprintf(s.out, "The answer with its secret was lost. Make another one: issuer clients rotate-secret %s\n", k.ID)
 	}
 	if k.OldSecretUntil != nil {
 		fmt.Fprintf(s.out, "The old secret is valid until %s.\n", k.OldSecretUntil.Format(time.RFC3339))

@@ -3,8 +3,9 @@ package client
 import (
 	"bytes"
 	"context"
+	"crypto/rand"
 	"encoding/json"
-	"io"
+	"errors"
 	"net"
 	"net/http"
 	"net/url"
@@ -55,24 +56,61 @@ func (a Admin) Send(ctx context.Context, method, path string, body, answer any) 
 	if err != nil {
 		return err
 	}
-	return a.do(ctx, a.http, method, path, nil, "application/json", bytes.NewReader(text), answer)
+	return a.do(ctx, a.http, method, path, nil, "application/json", text, answer)
 }
 
 // HTTP returns a client for further requests. At a socket it sends all of them there, whatever host they name.
 func (a Admin) HTTP() *http.Client { return a.http }
 
+// tries is how often a request is sent whose answer is lost, and pause how long to wait in between.
+const (
+	tries = 3
+	pause = 300 * time.Millisecond
+)
+
+// do sends a request. One that changes something has an idempotency key, so that it can be sent again if its answer is lost: the issuer
+// does it once.
 func (a Admin) do(
-	ctx context.Context, c *http.Client, method, path string, query url.Values, contentType string, body io.Reader, answer any,
+	ctx context.Context, c *http.Client, method, path string, query url.Values, contentType string, body []byte, answer any,
 ) error {
 	u := url.URL{Scheme: a.origin.Scheme, Host: a.origin.Host, Path: path, RawQuery: query.Encode()}
-	req, err := http.NewRequestWithContext(ctx, method, u.String(), body)
-	if err != nil {
-		return err
+	key := ""
+	if method != http.MethodGet && method != http.MethodHead {
+		key = `"` + rand.Text() + `"`
 	}
-	if contentType != "" {
-		req.Header.Set("Content-Type", contentType)
+	for try := 1; ; try++ {
+		req, err := http.NewRequestWithContext(ctx, method, u.String(), bytes.NewReader(body))
+		if err != nil {
+			return err
+		}
+		if contentType != "" {
+			req.Header.Set("Content-Type", contentType)
+		}
+		if key != "" {
+			req.Header.Set("Idempotency-Key", key)
+		}
+		err = send(c, req, maxAdminAnswer, answer)
+		if key == "" || try == tries || !lost(err, try) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(pause):
+		}
 	}
-	return send(c, req, maxAdminAnswer, answer)
+}
+
+// lost reports whether the answer to a request was lost: it was sent, or it is still being answered since then.
+func lost(err error, try int) bool {
+	refused := (*Error)(nil)
+	if errors.As(err, &refused) {
+		return try > 1 && refused.Code == "request_in_progress"
+	}
+	broken := (*url.Error)(nil)
+	dial := (*net.OpError)(nil)
+	return errors.As(err, &broken) && !errors.Is(err, context.Canceled) && !(errors.As(err, &dial) && dial.Op == "dial") &&
+		!errors.As(err, new(*NotAdminError)) && !errors.As(err, new(*NoScopeError)) && !errors.As(err, new(*ClockError))
 }
 
 // Backup makes the issuer write its database to a new file. It waits as long as that takes.
@@ -140,7 +178,7 @@ func (a Admin) Relink(ctx context.Context, domain string, lines []byte, dry bool
 	query := values("domain", domain)
 	query.Set("dry_run", strconv.FormatBool(dry))
 	var r api.Relinked
-	err := a.do(ctx, a.http, http.MethodPost, "/admin/links", query, "application/x-ndjson", bytes.NewReader(lines), &r)
+	err := a.do(ctx, a.http, http.MethodPost, "/admin/links", query, "application/x-ndjson", lines, &r)
 	return r, err
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strconv"
 	"sync/atomic"
 	"testing"
@@ -97,6 +98,56 @@ func (c *counted) RoundTrip(req *http.Request) (*http.Response, error) {
 		c.tokens.Add(1)
 	}
 	return c.Transport.RoundTrip(req)
+}
+
+// A losing transport loses the first answers to requests that change something, after the server has answered.
+type losing struct {
+	http.RoundTripper
+	lose   int
+	keys   []string
+	failed error
+}
+
+func (l *losing) RoundTrip(req *http.Request) (*http.Response, error) {
+	resp, err := l.RoundTripper.RoundTrip(req)
+	if err != nil || req.Header.Get("Idempotency-Key") == "" || resp.StatusCode == http.StatusUnauthorized {
+		return resp, err
+	}
+	l.keys = append(l.keys, req.Header.Get("Idempotency-Key"))
+	if len(l.keys) > l.lose {
+		return resp, nil
+	}
+	return nil, errors.Join(l.failed, resp.Body.Close())
+}
+
+// TestRemoteLostAnswer loses answers on their way: the request is sent again with its key, and done once.
+func TestRemoteLostAnswer(t *testing.T) {
+	s := serve(t)
+	for _, test := range []struct {
+		lose int
+		done bool // the client learns so
+	}{{0, true}, {1, true}, {2, true}, {3, false}} {
+		base := &losing{&http.Transport{DisableKeepAlives: true}, test.lose, nil, errors.New("connection reset")}
+		admin, err := client.Remote(client.RemoteConfig{Server: s.server, ClientID: "ops", Key: s.key, KID: s.kid, Base: base})
+		if err != nil {
+			t.Fatal(err)
+		}
+		before, err := admin.Keys(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		change, err := admin.RotateKey(t.Context(), true)
+		if (err == nil) != test.done || test.done && !change.Changed {
+			t.Errorf("RotateKey with %d answers lost = %+v, %v, want success: %v", test.lose, change, err, test.done)
+		}
+		after, err := admin.Keys(t.Context())
+		if err != nil || len(after) != len(before)+1 {
+			t.Errorf("%d keys, %v, after %d; want one more", len(after), err, len(before))
+		}
+		if n := len(slices.Compact(base.keys)); n != 1 {
+			t.Errorf("requests with the keys %q, want one key", base.keys)
+		}
+	}
 }
 
 // TestRemote holds that one token serves many requests, that it is replaced before it expires, and that a wrong clock is named.

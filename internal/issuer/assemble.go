@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"crypto/rand"
 	"log/slog"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/imidentity/issuer/internal/admin"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/internal/idempotency"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -86,6 +88,12 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	if i.feed, err = newFeed(cfg, i.mirror, secret, i.now); err != nil {
+		return err
+	}
+	i.kept, err = idempotency.New(idempotency.Config{
+		Store: i.store, Secret: keys.Derive(secret, "idempotency keys"), Now: i.now, Rand: rand.Reader,
+	})
+	if err != nil {
 		return err
 	}
 	return i.openServer(ctx, registry, made, proofs, logins, provider, introspector)
@@ -169,7 +177,7 @@ func (i *Instance) openServer(
 	}
 	operators, err := admin.New(admin.Config{
 		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, Statements: made, Keys: i.ring,
-		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Now: i.now,
+		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Idempotency: i.kept, Now: i.now,
 	})
 	if err != nil {
 		return err

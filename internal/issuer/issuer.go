@@ -21,6 +21,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/idempotency"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/internal/timed"
@@ -50,6 +51,7 @@ type Instance struct {
 	metrics  *metrics
 	accounts *account.Accounts
 	statuses *statuses.Lists
+	kept     *idempotency.Keeper
 	limits   *server.Limits
 	server   *server.Server
 	clients  *register
@@ -122,7 +124,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}
-	i.store = timed.New(i.store, i.metrics.timer("read"), i.metrics.timer("update"))
+	i.store = idempotency.Wrap(timed.New(i.store, i.metrics.timer("read"), i.metrics.timer("update")))
 	if err := i.open(ctx, o, db, keys.NewSealer(kek)); err != nil {
 		if errors.Is(err, keys.ErrWrongKey) {
 			err = fmt.Errorf("%s does not open what %s holds: set kek_file to the key that it was made under: %w",

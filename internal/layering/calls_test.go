@@ -26,6 +26,7 @@ var contextValues = map[string]string{
 	"gateway":               "the middleware hands the identity of a request to any http.Handler",
 	"internal/audit":        "the id of a request, for audit events",
 	"internal/httpapi":      "the operator of a request, for audit events that packages below cause",
+	"internal/idempotency":  "the idempotency key of a request, which its first transaction stores",
 	"storage/sqlite":        "an update within an update is recognized, which would wait for itself",
 }
 

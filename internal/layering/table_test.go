@@ -65,7 +65,7 @@ var arrows = map[string][]string{
 	"internal/devidp":  {},
 	"internal/httpapi": {"internal/jose", "nested", "oauth", "types/api"},
 	"internal/admin": {
-		"account", "claims", "clients", "internal/audit", "internal/config", "internal/errtext", "internal/httpapi", "internal/jose", "keys", "nested",
+		"account", "claims", "clients", "internal/audit", "internal/config", "internal/errtext", "internal/httpapi", "internal/idempotency", "internal/jose", "keys", "nested",
 		"oauth", "statements", "storage", "types/api",
 	},
 	"internal/server": {
@@ -106,11 +106,12 @@ var arrows = map[string][]string{
 		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/edge", "internal/issuer",
 		"internal/jose", "storage",
 	},
-	"internal/timed":      {"storage"},
-	"storage/generate":    {},
-	"dpop/dpoptest":       {"dpop", "internal/jose"},
-	"dpop/replaytest":     {"dpop"},
-	"storage/storagetest": {"storage"},
+	"internal/timed":       {"storage"},
+	"internal/idempotency": {"storage"},
+	"storage/generate":     {},
+	"dpop/dpoptest":        {"dpop", "internal/jose"},
+	"dpop/replaytest":      {"dpop"},
+	"storage/storagetest":  {"storage"},
 
 	"storage/sqlite/sqlitetest": {},
 

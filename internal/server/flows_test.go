@@ -188,6 +188,7 @@ var flows = []flow{
 			return s.send(t, s.http, s.request(t, http.MethodPost, s.admin+"/admin/links?domain=example.com", move))
 		})}
 	}},
+	{"a change with an idempotency key", nil, 7, keyedOnce},
 	{"a backup", nil, 4, func(t *testing.T, s *site) []step {
 		to := filepath.Join(t.TempDir(), "backup.db")
 		return []step{{

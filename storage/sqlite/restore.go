@@ -73,6 +73,7 @@ var decisions = map[string]string{
 	"user_events":    "kept",
 	"audit":          "kept, and those since, if they continue the chain",
 	"audit_heads":    "kept, and those since, if they continue the chain",
+	"kept_answers":   "kept: the backup has what they did",
 	"clock":          "set to now",
 	"pings":          "kept",
 

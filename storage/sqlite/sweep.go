@@ -36,6 +36,7 @@ var sweeps = []sweep{
 	{expired("status_lists", "rowid", "expires_at"), 0},
 	{expired("ended_statuses", "rowid", "expires_at"), 0},
 	{expired("logouts", "rowid", "expires_at"), 0},
+	{expired("kept_answers", "rowid", "expires_at"), 0},
 	{expired("browser_sessions", "rowid", "idle_at"), 0},
 	{expired("tombstones", "rowid", "expires_at"), 0},
 }

@@ -77,6 +77,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SpendUndone", testSpendUndone},
 		{"SpendIDOnceInParallel", testSpendIDOnceInParallel},
 		{"SpendIDUndone", testSpendIDUndone},
+		{"KeptAnswers", testKeptAnswers},
+		{"KeepAnswerInParallel", testKeepAnswerInParallel},
 		{"TakeLoginOnceInParallel", testTakeLoginOnceInParallel},
 		{"TakePushedOnceInParallel", testTakePushedOnceInParallel},
 		{"TakeNameOnceInParallel", testTakeNameOnceInParallel},
