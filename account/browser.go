@@ -276,3 +276,29 @@ func (a *Accounts) EndBrowser(ctx context.Context, b Browser) error {
 	}
 	return nil
 }
+
+// EndOtherBrowsers ends the browser sessions of a user but b, which must be live; else the error is [ErrNoBrowser].
+func (a *Accounts) EndOtherBrowsers(ctx context.Context, b Browser) error {
+	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		if _, err := a.browser(ctx, tx, b.Hash); err != nil {
+			return err
+		}
+		list, err := tx.BrowserSessions(ctx, b.Domain, b.User)
+		if err != nil {
+			return err
+		}
+		for _, other := range list {
+			if other.Hash == b.Hash {
+				continue
+			}
+			if err := tx.DeleteBrowserSession(ctx, other.Hash); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("account: end browser sessions: %w", err)
+	}
+	return nil
+}

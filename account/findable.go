@@ -40,9 +40,25 @@ func (a *Accounts) Find(ctx context.Context, domain, handle string) (storage.Use
 // SetFindable stores whether others can find a user by their handle, and returns false if it was so already. The session must be live and
 // that of the user, else the error is [ErrEnded].
 func (a *Accounts) SetFindable(ctx context.Context, domain, user, session string, findable bool) (changed bool, err error) {
+	return a.setFindable(ctx, findable, func(ctx context.Context, tx storage.Tx) (storage.User, error) {
+		return a.sessionUser(ctx, tx, domain, user, session)
+	})
+}
+
+// SetOwnFindable is [Accounts.SetFindable] for the session of a device or of a browser. The errors are those of [Accounts.OwnDevices].
+func (a *Accounts) SetOwnFindable(ctx context.Context, by Owner, findable bool) (changed bool, err error) {
+	return a.setFindable(ctx, findable, func(ctx context.Context, tx storage.Tx) (storage.User, error) {
+		u, _, err := a.owner(ctx, tx, by)
+		return u, err
+	})
+}
+
+// setFindable stores it for the user that of returns, and records it.
+func (a *Accounts) setFindable(ctx context.Context, findable bool,
+	of func(ctx context.Context, tx storage.Tx) (storage.User, error)) (changed bool, err error) {
 	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		changed = false
-		u, err := a.sessionUser(ctx, tx, domain, user, session)
+		u, err := of(ctx, tx)
 		if err != nil || u.Findable == findable {
 			return err
 		}
@@ -54,7 +70,7 @@ func (a *Accounts) SetFindable(ctx context.Context, domain, user, session string
 		if findable {
 			by = "handle"
 		}
-		return audit.Append(ctx, tx, audit.Event{Kind: audit.UserFindable, Domain: domain, User: user, Session: session, Reason: by})
+		return audit.Append(ctx, tx, audit.Event{Kind: audit.UserFindable, Domain: u.Domain, User: u.ID, Reason: by})
 	})
 	if err != nil {
 		return false, fmt.Errorf("account: set who finds a user: %w", err)

@@ -126,10 +126,11 @@ var (
 		"The account has just changed: ask again, with a new proof where there was one.")
 )
 
-// counted returns the user and the device of a holder, after the request was counted for the user.
+// counted returns the user and the device of a holder, after the request was counted for the user. Those of a browser are limited by
+// its address.
 func (s *Service) counted(ctx context.Context, r Reader, by Holder) (storage.User, storage.Device, error) {
 	g, u, d, err := s.holder(ctx, r, by)
-	if err == nil {
+	if err == nil && by.SID != "" {
 		err = s.cfg.Limiter.User(u, g.Client)
 	}
 	return u, d, err

@@ -62,6 +62,29 @@ func (s *Service) Own(ctx context.Context, by Holder, typ, cursor string, limit 
 	return list, next, err
 }
 
+// OwnStatement returns an active statement of a type about a user, without its token. The error is [account.ErrNoStatement] if there is
+// none; others are those of [Service.Make].
+func (s *Service) OwnStatement(ctx context.Context, by Holder, typ, jti string) (nested.Statement, error) {
+	var row storage.Statement
+	err := s.cfg.Store.View(ctx, func(ctx context.Context, r storage.Reader) (err error) {
+		if _, _, err = s.counted(ctx, r, by); err == nil {
+			row, err = r.Statement(ctx, jti)
+		}
+		return err
+	})
+	if errors.Is(err, storage.ErrNotFound) || err == nil &&
+		(row.Domain != by.Domain || row.User != by.User || row.Type != typ || !account.Stands(row, s.cfg.Now())) {
+		return nested.Statement{}, account.ErrNoStatement
+	} else if err != nil {
+		return nested.Statement{}, err
+	}
+	list, err := parse([]storage.Statement{row})
+	if err != nil {
+		return nested.Statement{}, err
+	}
+	return list[0], nil
+}
+
 // Withdraw ends a statement of a type about a user, with all that rests on it. The error is [account.ErrNoStatement] if there
 // is none; others are those of [Service.Make].
 func (s *Service) Withdraw(ctx context.Context, by Holder, typ, jti string) error {

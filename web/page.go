@@ -28,6 +28,8 @@ type Page struct {
 	// App and Back are the name of the app that the user came from, and the URL that leads back to it. The caller has checked
 	// that Back is the app's own. Empty shows no link.
 	App, Back string
+	// Account is the path of the user's account, for a page that belongs to it. Empty shows no link.
+	Account string
 	// Facts are for the developer of the app.
 	Facts   []Fact
 	Service Service
@@ -40,6 +42,7 @@ type Fact struct{ Name, Value string }
 
 var page = newLayout(`{{define "title"}}{{.Body.Title}}{{end}}{{with .Body}}<p>{{.Text}}</p>
 {{with .Link}}<p><a class="button" href="{{.}}">{{t "frame.back" "app" $.Body.App}}</a></p>
+{{end}}{{with .Account}}<p><a class="button" href="{{.}}">{{t "account.open"}}</a></p>
 {{end}}{{with .Facts}}<details>
 <summary>{{t "frame.developer"}}</summary>
 <dl lang="en" dir="ltr">

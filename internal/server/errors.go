@@ -87,13 +87,23 @@ func (s *Server) errorPage(c echo.Context, f failure, err error) web.Page {
 	l := language(c)
 	page := web.Page{Status: f.status, Title: l.Say("error.title")}
 	often := (*limited)(nil)
+	own := strings.HasPrefix(c.Path(), "/account")
+	if own {
+		page.Account = s.path("/account")
+	}
 	switch {
-	case f.status >= http.StatusInternalServerError:
-		page.Text = l.Say("error.server")
+	case own && f.status >= http.StatusInternalServerError:
+		page.Text, page.Account = l.Say("account.error.server"), ""
 	case errors.Is(err, errForeignForm):
 		page.Text = l.Say("account.error.form")
 	case errors.Is(err, account.ErrNoBrowser):
 		page.Text = l.Say("account.error.request")
+	case own && f.status == http.StatusNotFound:
+		page.Text = l.Say("account.error.missing")
+	case own && !errors.As(err, &often):
+		page.Text = l.Say("account.error.request")
+	case f.status >= http.StatusInternalServerError:
+		page.Text = l.Say("error.server")
 	case errors.As(err, &often):
 		page.Text = often.words(l)
 	case f.status == http.StatusNotFound:

@@ -159,7 +159,9 @@ func language(c echo.Context) *web.Language {
 // a login of this browser, the link back to the app.
 func (s *Server) showPage(c echo.Context, p web.Page) error {
 	p.Language, p.Service, p.RequestID = language(c), s.service(), requestID(c)
-	if request := trailOf(c).pending; request != nil {
+	if request := trailOf(c).pending; signin.SessionPath(request) != "" {
+		p.Account = s.path(signin.SessionPath(request))
+	} else if request != nil {
 		code := oauth.CodeAccessDenied
 		if p.Status >= http.StatusInternalServerError {
 			code = oauth.CodeTemporarilyUnavailable

@@ -15,6 +15,7 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/signin"
 )
 
@@ -41,12 +42,13 @@ func (s *Server) visited(serve func(c echo.Context, v *visitor) error) echo.Hand
 	return func(c echo.Context) error {
 		s.guard(c)
 		v, err := s.visitor(c)
-		if errors.Is(err, account.ErrNoBrowser) {
-			return s.signInHere(c, s.ownPath(c), nil)
-		} else if err != nil {
-			return err
+		if err == nil {
+			err = serve(c, v)
 		}
-		return serve(c, v)
+		if errors.Is(err, account.ErrNoBrowser) { // it may also have ended since it was found
+			return s.signInHere(c, s.ownPath(c), nil)
+		}
+		return err
 	}
 }
 
@@ -71,6 +73,8 @@ func (s *Server) visitor(c echo.Context) (*visitor, error) {
 	}
 	t := trailOf(c)
 	t.domain, t.user = v.Domain, v.User
+	r := c.Request()
+	c.SetRequest(r.WithContext(audit.WithOrigin(r.Context(), audit.Origin{Actor: audit.ActorUser, Address: s.source(c)})))
 	return v, nil
 }
 

@@ -1,0 +1,327 @@
+package server_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/internal/browser"
+	"github.com/imidentity/issuer/nested"
+)
+
+// press opens a page of an act in a browser and sends its form, with the value of a field if that has a name.
+func (s *site) press(t *testing.T, b *browser.Browser, page, field, value string) answer {
+	t.Helper()
+	form := url.Values{"csrf": {csrfOf(t, s.look(t, b, page))}}
+	if field != "" {
+		form.Set(field, value)
+	}
+	return s.fillIn(t, b, page, form, nil)
+}
+
+// deviceID returns the id of the device that holds tokens.
+func deviceID(t *testing.T, held tokens) string {
+	t.Helper()
+	return deviceOf(t, held).Device()
+}
+
+// A person sees and changes their devices, who acts for them, and who finds them.
+func TestAccountPage(t *testing.T) {
+	s := start(t, nil)
+	phone, laptop, tablet, bobs := newDevice(t), newDevice(t), newDevice(t), newDevice(t)
+	onPhone := s.forIssuer(t, phone, s.account(t, phone, "alice"), "account")
+	onLaptop, onTablet, onBobs := s.login(t, laptop, "alice"), s.login(t, tablet, "alice"), s.login(t, bobs, "bob")
+	grant := s.held(t, phone, onPhone.access, http.MethodPost, "/me/actors",
+		object{"actor": bot.id, "actor_iss": s.issuer, "scope": "im:handle", "expires_in": 3600})
+	wantStatus(t, grant, http.StatusCreated)
+	delegated := newDevice(t)
+	delegation := s.held(t, phone, onPhone.access, http.MethodPost, "/me/delegations", object{
+		"jkt": delegated.JKT(), "devices": "*", "count": 2, "lifetime": 600, "depth": 1, "statements": []string{nested.TypeLink}, "expires_in": 3600,
+	})
+	wantStatus(t, delegation, http.StatusCreated)
+
+	b := s.visiting(t, "alice")
+	home := func(want ...string) {
+		t.Helper()
+		a := s.look(t, b, "/account")
+		wantSignedIn(t, a, "alice")
+		for _, text := range want {
+			text, missing := strings.CutPrefix(text, "no ")
+			if strings.Contains(a.body, text) == missing {
+				t.Errorf("the page has %q: %v, want %v\n%s", text, missing, !missing, a)
+			}
+		}
+	}
+	laptopPage := "/account/devices/" + deviceID(t, onLaptop)
+	home(laptopPage, "/account/devices/"+deviceID(t, onTablet), "no "+deviceID(t, onBobs), "/account/actors/"+grant.text("id")+"/withdraw",
+		"/account/delegations/"+delegation.text("id")+"/withdraw", "a device was added", "Nobody</span>", time.Now().UTC().Format(time.DateOnly))
+
+	// The name is shown as text.
+	const name = `<b>"Büro" & Küche</b>`
+	s.wantGone(t, s.press(t, b, laptopPage, "name", name), "/account?done=renamed")
+	home("&lt;b&gt;&#34;Büro&#34; &amp; Küche&lt;/b&gt;", "no "+name)
+	for _, bad := range []string{"", strings.Repeat("x", 65), "a\u202eb", "a\nb"} {
+		a := s.press(t, b, laptopPage, "name", bad)
+		if wantPage(t, a, http.StatusBadRequest); !strings.Contains(a.body, `aria-invalid="true"`) || !strings.Contains(a.body, `role="alert"`) {
+			t.Errorf("name %q = %v, want the form with the fault", bad, a)
+		}
+	}
+	home("Küche")
+
+	page := s.look(t, b, laptopPage+"/remove")
+	for _, text := range []string{"Küche", "Remove this device?", `class="danger"`} {
+		if !strings.Contains(page.body, text) {
+			t.Errorf("the page that asks = %v, want %q", page, text)
+		}
+	}
+	events := s.audited(func() { s.wantGone(t, s.press(t, b, laptopPage+"/remove", "", ""), "/account?done=removed") })
+	if len(events) != 1 || !strings.Contains(events[0], "event=device.removed actor=user") || !strings.Contains(events[0], deviceID(t, onLaptop)) {
+		t.Errorf("audit events = %q, want that of the removal", events)
+	}
+	s.wantEnded(t, laptop, onLaptop)
+	s.wantActive(t, onTablet.access)
+	home("no "+laptopPage, "a device was removed")
+	wantPage(t, s.look(t, b, laptopPage), http.StatusNotFound)
+
+	s.wantGone(t, s.press(t, b, "/account/actors/"+grant.text("id")+"/withdraw", "", ""), "/account?done=withdrawn")
+	s.wantGone(t, s.press(t, b, "/account/delegations/"+delegation.text("id")+"/withdraw", "", ""), "/account?done=withdrawn")
+	home("no "+grant.text("id"), "no "+delegation.text("id"), "Nobody acts for you.")
+
+	s.wantGone(t, s.press(t, b, "/account/privacy", "findable_by", "handle"), "/account?done=findable")
+	home("Everybody who knows")
+	s.wantGone(t, s.press(t, b, "/account/privacy", "findable_by", "nobody"), "/account?done=hidden")
+	wantPage(t, s.press(t, b, "/account/privacy", "findable_by", "everybody"), http.StatusBadRequest)
+	home("Nobody</span>")
+
+	other := s.visiting(t, "alice")
+	home("/account/other-browsers")
+	s.wantGone(t, s.press(t, b, "/account/other-browsers", "", ""), "/account?done=browsers_ended")
+	wantSignIn(t, s.look(t, other, "/account"))
+	home("no /account/other-browsers")
+
+	s.wantGone(t, s.press(t, b, "/account/remove-devices", "", ""), "/account?done=all_removed")
+	s.wantEnded(t, tablet, onTablet)
+	s.wantActive(t, onBobs.access)
+	home("You have no devices.")
+	// Only what the issuer says itself is shown as done.
+	for done, want := range map[string]string{"removed": "The device is removed", "evil": ""} {
+		a := s.look(t, b, "/account?done="+done)
+		if shown := strings.Contains(a.body, `role="status"`); shown != (want != "") || strings.Contains(a.body, "evil") || !strings.Contains(a.body, want) {
+			t.Errorf("answer to done=%s = %v, want %q", done, a, want)
+		}
+	}
+}
+
+// A dangerous act needs a login of the last five minutes, by the person themselves.
+func TestAccountStepUp(t *testing.T) {
+	s := start(t, nil)
+	phone := newDevice(t)
+	onPhone := s.login(t, phone, "alice")
+	page := "/account/devices/" + deviceID(t, onPhone)
+	s.onTime(t, nil)
+	b := s.visiting(t, "alice")
+	token := csrfOf(t, s.look(t, b, page+"/remove"))
+	s.advance(t, 6*time.Minute)
+	wantStatus(t, s.look(t, b, page), http.StatusOK) // to rename it is not dangerous
+	toProvider := func(a answer) *url.URL {
+		t.Helper()
+		to, err := a.to()
+		if err != nil || a.status != http.StatusSeeOther || !strings.HasPrefix(to.String(), s.provider.url) || to.Query().Get("prompt") != "login" ||
+			to.Query().Get("max_age") != "0" {
+			t.Fatalf("answer = %v to %v, want the provider to ask for a new login", a, to)
+		}
+		return to
+	}
+	alive := func() {
+		t.Helper()
+		onPhone = s.refreshed(t, phone, onPhone.refresh)
+	}
+	for _, dangerous := range []string{page + "/remove", "/account/remove-devices"} {
+		toProvider(s.look(t, b, dangerous))
+		toProvider(s.fillIn(t, b, dangerous, url.Values{"csrf": {token}}, nil))
+		alive()
+	}
+	// The provider is held to it: an old login is none.
+	s.provider.tamper(t, tampering{idToken: func(_, claims object) {
+		now := s.clock.now().Unix()
+		claims["iat"], claims["exp"], claims["auth_time"] = now, now+600, now-400
+	}})
+	at := func(person string) *url.URL {
+		t.Helper()
+		back, err := b.Login(t.Context(), toProvider(s.look(t, b, page+"/remove")).String(),
+			func(u *url.URL) bool { return strings.HasPrefix(u.String(), s.provider.callback) }, map[string]string{"text": person, "password": person})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return back
+	}
+	wantPage(t, s.arrive(t, b, at("alice")), http.StatusBadGateway)
+	alive()
+
+	// Somebody else who signs in does not come to the page of her act.
+	s.onTime(t, nil)
+	former := s.sessionOf(b)
+	s.wantGone(t, s.arrive(t, b, at("alice")), page+"/remove")
+	if s.sessionOf(b).Value == former.Value {
+		t.Error("the session has the same secret after the new login")
+	}
+	wantSignIn(t, s.look(t, s.bearing(t, former), "/account"))
+	// The form of the former session is none of this one.
+	wantPage(t, s.fillIn(t, b, page+"/remove", url.Values{"csrf": {token}}, nil), http.StatusForbidden)
+	alive()
+	s.advance(t, 6*time.Minute)
+	s.wantGone(t, s.arrive(t, b, at("bob")), "/account")
+	wantSignedIn(t, s.look(t, b, "/account"), "bob")
+	wantPage(t, s.look(t, b, page+"/remove"), http.StatusNotFound)
+	alive()
+
+	b = s.visiting(t, "alice")
+	s.wantGone(t, s.press(t, b, page+"/remove", "", ""), "/account?done=removed")
+	s.wantEnded(t, phone, onPhone)
+
+	// A provider that does not say when the user signed in, and one that is down.
+	s.provider.tamper(t, tampering{idToken: func(_, claims object) {
+		now := s.clock.now().Unix()
+		claims["iat"], claims["exp"] = now, now+600
+		delete(claims, "auth_time")
+	}})
+	b = s.visiting(t, "alice")
+	back, err := b.Login(t.Context(), toProvider(s.look(t, b, "/account/remove-devices")).String(),
+		func(u *url.URL) bool { return strings.HasPrefix(u.String(), s.provider.callback) }, map[string]string{"text": "alice", "password": "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.provider.tamper(t, tampering{answer: down})
+	wantPage(t, s.arrive(t, b, back), http.StatusServiceUnavailable)
+	wantSignedIn(t, s.look(t, b, "/account"), "alice")
+}
+
+// Nothing of another person, or of another domain, can be seen or changed.
+func TestAccountOfOthers(t *testing.T) {
+	s := start(t, nil)
+	phone, abroad := newDevice(t), newDevice(t)
+	onPhone := s.account(t, phone, "alice")
+	own := s.forIssuer(t, phone, onPhone, "account")
+	there := s.signedInTo(t, "example.org", abroad, "bob")
+	grant := s.held(t, phone, own.access, http.MethodPost, "/me/actors",
+		object{"actor": bot.id, "actor_iss": s.issuer, "scope": "im:handle", "expires_in": 3600})
+	wantStatus(t, grant, http.StatusCreated)
+	b := s.visiting(t, "bob")
+	token := csrfOf(t, s.look(t, b, "/account"))
+	before := s.rows(t)
+	for _, page := range []string{
+		"/account/devices/" + deviceID(t, onPhone), "/account/devices/" + deviceID(t, onPhone) + "/remove",
+		"/account/devices/" + deviceID(t, there), "/account/devices/" + deviceID(t, there) + "/remove", "/account/devices/none",
+		"/account/devices/%2e%2e%2fx", "/account/actors/" + grant.text("id") + "/withdraw", "/account/links/" + grant.text("id") + "/withdraw",
+		"/account/delegations/none/withdraw",
+	} {
+		a := s.look(t, b, page)
+		wantPage(t, a, http.StatusNotFound)
+		if strings.Contains(a.body, "alice") {
+			t.Errorf("answer to %s = %v, which names alice", page, a)
+		}
+		wantPage(t, s.fillIn(t, b, page, url.Values{"csrf": {token}}, nil), http.StatusNotFound)
+	}
+	for _, row := range s.rows(t) {
+		if strings.Contains(row, "withdrawn") && strings.Contains(row, grant.text("id")) && !contains(before, row) {
+			t.Errorf("row %s", row)
+		}
+	}
+	s.wantActive(t, onPhone.access)
+	a := s.look(t, s.visiting(t, "alice"), "/account")
+	if !strings.Contains(a.body, grant.text("id")) || !strings.Contains(a.body, deviceID(t, onPhone)) {
+		t.Errorf("answer = %v, want the device and the grant of alice", a)
+	}
+}
+
+func contains(rows []string, row string) bool {
+	for _, r := range rows {
+		if r == row {
+			return true
+		}
+	}
+	return false
+}
+
+// A form counts only in its session, and with its own fields, for every act.
+func TestAccountForms(t *testing.T) {
+	s := start(t, nil)
+	phone := newDevice(t)
+	onPhone := s.login(t, phone, "alice")
+	b := s.visiting(t, "alice")
+	good, foreign := csrfOf(t, s.look(t, b, "/account")), csrfOf(t, s.look(t, s.visiting(t, "alice"), "/account"))
+	for page, field := range map[string]string{
+		"/account/devices/" + deviceID(t, onPhone): "name", "/account/devices/" + deviceID(t, onPhone) + "/remove": "",
+		"/account/remove-devices": "", "/account/privacy": "findable_by", "/account/other-browsers": "",
+	} {
+		form := func(token string, more ...string) url.Values {
+			f := url.Values{"csrf": {token}}
+			if field != "" {
+				f.Set(field, "handle")
+			}
+			for i := 0; i < len(more); i += 2 {
+				f.Add(more[i], more[i+1])
+			}
+			return f
+		}
+		wantPage(t, s.fillIn(t, b, page, form(""), nil), http.StatusForbidden)
+		wantPage(t, s.fillIn(t, b, page, form(foreign), nil), http.StatusForbidden)
+		wantPage(t, s.fillIn(t, b, page, form(good), http.Header{"Origin": {"https://evil.example"}}), http.StatusForbidden)
+		wantPage(t, s.fillIn(t, b, page, form(good), http.Header{"Origin": nil, "Sec-Fetch-Site": {"cross-site"}}), http.StatusForbidden)
+		wantPage(t, s.fillIn(t, b, page, form(good, "user", "bob"), nil), http.StatusBadRequest)
+		wantPage(t, s.fillIn(t, b, page, form(good, "csrf", good), nil), http.StatusBadRequest)
+		wantPage(t, s.fillIn(t, b, page, form(good, "x", strings.Repeat("y", 70<<10)), nil), http.StatusRequestEntityTooLarge)
+		wantSignIn(t, s.fillIn(t, s.browser(), page, form(good), nil)) // without the cookie
+		// Another site cannot show the page in a frame, nor read it.
+		a := s.look(t, b, page)
+		wantQuestion(t, a)
+		if len(corsHeaders(a)) > 0 {
+			t.Errorf("answer with CORS headers %v, want none", corsHeaders(a))
+		}
+	}
+	s.wantActive(t, onPhone.access)
+	if a := s.look(t, b, "/account"); !strings.Contains(a.body, "Nobody</span>") || strings.Contains(a.body, "<bdi>handle</bdi>") {
+		t.Errorf("answer = %v, want the account unchanged", a)
+	}
+
+	// A session that ends does so for the forms that are open, too.
+	user := deviceOf(t, onPhone).Local()
+	disable := url.Values{"domain": {"example.com"}, "reason": {"left"}}
+	wantStatus(t, s.operate(t, http.MethodPost, "/admin/users/"+user+"/disable", disable), http.StatusOK)
+	wantStatus(t, s.operate(t, http.MethodPost, "/admin/users/"+user+"/enable", disable), http.StatusOK)
+	wantSignIn(t, s.fillIn(t, b, "/account/devices/"+deviceID(t, onPhone), url.Values{"csrf": {good}, "name": {"Mine"}}, nil))
+	if a := s.look(t, s.visiting(t, "alice"), "/account"); strings.Contains(a.body, "Mine") {
+		t.Error("the form of an ended session gave the device a name")
+	}
+}
+
+// A device that is removed by several forms at once is removed once.
+func TestAccountRemovalRaced(t *testing.T) {
+	s := start(t, nil)
+	for range 3 {
+		phone := newDevice(t)
+		onPhone := s.login(t, phone, "alice")
+		page := "/account/devices/" + deviceID(t, onPhone) + "/remove"
+		b := s.visiting(t, "alice")
+		token := csrfOf(t, s.look(t, b, page))
+		var done, missing int
+		events := s.audited(func() {
+			for _, a := range parallel(6, func() answer { return s.fillIn(t, b, page, url.Values{"csrf": {token}}, nil) }) {
+				switch a.status {
+				case http.StatusSeeOther:
+					done++
+				case http.StatusNotFound:
+					missing++
+				default:
+					t.Errorf("answer = %v, want a redirect, or 404 once it is removed", a)
+				}
+			}
+		})
+		if done == 0 || done+missing != 6 || len(events) != 1 {
+			t.Errorf("%d redirects, %d not found, events %q, want one removal", done, missing, events)
+		}
+		s.wantEnded(t, phone, onPhone)
+	}
+}
