@@ -15,6 +15,7 @@ import (
 	"cmp"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"sync/atomic"
 	"time"
@@ -64,6 +65,9 @@ type Config struct {
 	// TombstoneKey is the key of the marks that stay of removed users. It must never change: under another key, their names could be
 	// taken. With the zero key, everyone who reads the database can try whether a name was that of a removed user.
 	TombstoneKey [32]byte
+	// LinkKey is the key of the ids by which users name their links to OpenID providers. Nil means a random one, so that other ids
+	// follow a restart.
+	LinkKey *[32]byte
 	// Revoked receives revocations as soon as they are durable. May be nil.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
@@ -82,6 +86,7 @@ type Accounts struct {
 	tombstoneKey   [32]byte
 	maxStatements  atomic.Int64
 	maxRevocations atomic.Int64
+	linkKey        [32]byte
 	revoked        func(...storage.Revocation)
 	now            func() time.Time
 	rand           io.Reader
@@ -111,6 +116,11 @@ func New(cfg Config) (*Accounts, error) {
 	}
 	if a.rand == nil {
 		a.rand = rand.Reader
+	}
+	if cfg.LinkKey != nil {
+		a.linkKey = *cfg.LinkKey
+	} else if _, err := io.ReadFull(a.rand, a.linkKey[:]); err != nil {
+		return nil, fmt.Errorf("account: make a key: %w", err)
 	}
 	return a, nil
 }

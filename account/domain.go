@@ -17,6 +17,8 @@ type Domain struct {
 	MIMI bool
 	// Policy is what new handles must meet besides the rules of the identifier system.
 	Policy claims.Policy
+	// Rename says who renames the users of the domain.
+	Rename RenameRule
 }
 
 // NewDomain returns the domain of that name in an identifier system: generic, wxyz, wire or xmpp. The error is that of

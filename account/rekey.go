@@ -30,7 +30,7 @@ var (
 )
 
 const (
-	// RekeyMaxAge is how long ago the user may have signed in when a device gets another key.
+	// RekeyMaxAge is how long ago the user may have signed in when a device gets another key, or the user another handle.
 	RekeyMaxAge = 5 * time.Minute
 	// MaxRekeys is how often the key of one device may be replaced. The records of that are never deleted.
 	MaxRekeys = 1000
@@ -171,12 +171,12 @@ func (a *Accounts) checkRekey(ctx context.Context, db storage.Reader, r Rekey) (
 			return u, &last, nil
 		}
 	}
-	switch age := a.now().Sub(r.AuthTime); {
+	switch {
 	case u.Gen != r.Gen || d.JKT != r.Holder:
 		return u, nil, ErrEnded
 	case r.OldJKT != d.JKT:
 		return u, nil, ErrOldKey
-	case r.AuthTime.IsZero() || age.Abs() > RekeyMaxAge: // a provider whose clock is far ahead does not count, either
+	case a.fresh(r.AuthTime) != nil:
 		return u, nil, ErrLoginAge
 	case len(rekeys) >= MaxRekeys:
 		return u, nil, ErrTooManyKeys

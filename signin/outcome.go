@@ -73,6 +73,8 @@ type Facts struct {
 	Provider, Domain, User string
 	// Ignored names the claims of the provider that were ignored because they are not of the right type.
 	Ignored []string
+	// Kept is why a user kept their handle although the provider named another one; nil if it did not.
+	Kept error
 }
 
 func (f *Facts) user(u storage.User) {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/storage"
@@ -87,11 +88,32 @@ func (s *Logins) signIn(ctx context.Context, v *visit, id login.Identity, handle
 		if refusal != nil {
 			return nil, refusal
 		}
+		if v.progress.Step == stepProvider && first && !user.New {
+			if renamed, err := s.follow(ctx, v, user.User, handle); err != nil {
+				return nil, err
+			} else if renamed {
+				continue
+			}
+		}
 		out, err := s.proceed(ctx, v, id, user, false)
 		if !errors.Is(err, account.ErrSignedIn) {
 			return out, err
 		}
 	}
+}
+
+// follow renames a user who is stored as their authoritative provider says, if the domain wants that. A handle that cannot be had is
+// no reason to refuse the login: the user keeps theirs.
+func (s *Logins) follow(ctx context.Context, v *visit, user storage.User, handle string) (renamed bool, err error) {
+	ctx = audit.WithOrigin(ctx, audit.Origin{
+		Actor: audit.ActorProvider, Peer: v.identity.Issuer, Address: v.From, Client: v.row.Request.Get("client_id"),
+	})
+	done, err := s.accounts.FollowProvider(ctx, user, handle)
+	if _, refused := reasonOf(err); refused {
+		v.facts.Kept = err
+		return false, nil
+	}
+	return done.Changed, err
 }
 
 // providerRefused tells the app what the provider said, as far as OAuth has a word for it.

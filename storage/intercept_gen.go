@@ -135,6 +135,16 @@ func (x Intercepted) Grants(ctx context.Context, domain, user string) (r0 []Gran
 	return x.Store.Grants(ctx, domain, user)
 }
 
+// LiveGrants implements [Store].
+func (x Intercepted) LiveGrants(ctx context.Context, domain, user, after string, now time.Time, limit int) (
+	r0 []Grant, err error) {
+	if err = x.before("LiveGrants"); err != nil {
+		return r0, err
+	}
+	defer x.done("LiveGrants", x.start())
+	return x.Store.LiveGrants(ctx, domain, user, after, now, limit)
+}
+
 // LinkedUser implements [Store].
 func (x Intercepted) LinkedUser(ctx context.Context, domain, issuer, subject string) (r0 User, err error) {
 	if err = x.before("LinkedUser"); err != nil {
@@ -600,6 +610,14 @@ func (x interceptedReader) Grants(ctx context.Context, domain, user string) (r0 
 		return r0, err
 	}
 	return x.reader.Grants(ctx, domain, user)
+}
+
+func (x interceptedReader) LiveGrants(ctx context.Context, domain, user, after string, now time.Time, limit int) (
+	r0 []Grant, err error) {
+	if err = x.before("LiveGrants"); err != nil {
+		return r0, err
+	}
+	return x.reader.LiveGrants(ctx, domain, user, after, now, limit)
 }
 
 func (x interceptedReader) LinkedUser(ctx context.Context, domain, issuer, subject string) (r0 User, err error) {

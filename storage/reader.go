@@ -32,6 +32,10 @@ type Reader interface {
 	// Grants returns the stored grants of user, including ended and expired ones, oldest first.
 	Grants(ctx context.Context, domain, user string) ([]Grant, error)
 
+	// LiveGrants returns at most limit grants of user that have neither ended nor expired at now, whose ids come after after, in the
+	// byte order of their ids. A page that is not full is the last one.
+	LiveGrants(ctx context.Context, domain, user, after string, now time.Time, limit int) ([]Grant, error)
+
 	// LinkedUser returns the user to whom (issuer, subject) of an OpenID provider is linked in domain.
 	LinkedUser(ctx context.Context, domain, issuer, subject string) (User, error)
 

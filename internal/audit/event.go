@@ -24,7 +24,7 @@ const (
 	UserSignedIn Kind = iota + 1
 	// UserCreated: a user signed in for the first time, and is stored.
 	UserCreated
-	// UserRenamed: an operator gave a user another handle.
+	// UserRenamed: a user got another handle, which they, an operator or the OpenID provider chose.
 	UserRenamed
 	// UserDisabled: an operator disabled a user.
 	UserDisabled
@@ -40,6 +40,8 @@ const (
 	UserFindable
 	// LinkMoved: an operator moved the link between a user and an account at an OpenID provider.
 	LinkMoved
+	// LinkRemoved: a user removed the link to an account at an OpenID provider. What came from logins there ended.
+	LinkRemoved
 	// HandleReleased: an operator released a former handle, which others can take now.
 	HandleReleased
 	// ConsentGiven: a user allowed an app what it asked for.
@@ -64,6 +66,8 @@ const (
 	RefreshReused
 	// SessionRevoked: a client revoked a refresh token. Its session ended.
 	SessionRevoked
+	// SessionEnded: a user ended a session of theirs.
+	SessionEnded
 	// TokenRevoked: a client revoked an access token.
 	TokenRevoked
 
@@ -112,6 +116,7 @@ var kinds = [ended]struct {
 	UserLoggedOut:        {"user.logged_out", "user logged out at the OpenID provider", false},
 	UserFindable:         {"user.findable", "who finds a user by the handle", false},
 	LinkMoved:            {"link.moved", "link moved", false},
+	LinkRemoved:          {"link.removed", "link removed", false},
 	HandleReleased:       {"handle.released", "handle released", false},
 	ConsentGiven:         {"consent.given", "consent given", false},
 	ConsentDenied:        {"consent.denied", "consent denied", false},
@@ -123,6 +128,7 @@ var kinds = [ended]struct {
 	CodeReused:           {"code.reused", "authorization code used again by another key: session ended", true},
 	RefreshReused:        {"refresh.reused", "replaced refresh token used again: session ended", true},
 	SessionRevoked:       {"session.revoked", "session revoked", false},
+	SessionEnded:         {"session.ended", "session ended by its user", false},
 	TokenRevoked:         {"token.revoked", "access token revoked", false},
 	StatementMade:        {"statement.made", "statement made", false},
 	StatementWithdrawn:   {"statement.withdrawn", "statement withdrawn", false},

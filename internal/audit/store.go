@@ -107,6 +107,8 @@ type Origin struct {
 	// Client and Session are those of the token of a user's request.
 	Client  string
 	Session string
+	// Peer is the OpenID provider that acts.
+	Peer string
 }
 
 type originKey struct{}
@@ -133,5 +135,8 @@ func (e *Event) complete(ctx context.Context) {
 	}
 	if e.Session == "" {
 		e.Session = o.Session
+	}
+	if e.Peer == "" {
+		e.Peer = o.Peer
 	}
 }

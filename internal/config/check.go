@@ -254,6 +254,7 @@ func (k *checker) domains() {
 			k.report(join(path, "claims.handle"), "is empty: name the claim that holds the handle")
 		}
 		k.claims(path, d)
+		k.rename(join(path, "rename"), d)
 		k.otherIssuers(join(path, "other_issuers"), d.OtherIssuers)
 		if len(d.Providers) == 0 {
 			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")
@@ -271,6 +272,19 @@ func (k *checker) domains() {
 					"choose the value of the handle claim freely, or let users choose (choose_handle)")
 			}
 		}
+	}
+}
+
+// rename checks that the users of a domain can be renamed as its rule says.
+func (k *checker) rename(path string, d *Domain) {
+	const day = 24 * time.Hour
+	k.lasts(join(path, "every"), d.Rename.Every, time.Hour, 3650*day, "1h and 3650d")
+	switch {
+	case d.Rename.By == "admin":
+	case d.System == "xmpp":
+		k.report(join(path, "by"), "has no use in XMPP, where the handle is the user: leave it out")
+	case d.Rename.By == "provider" && !slices.ContainsFunc(d.Providers, func(p Provider) bool { return p.AuthoritativeHandles }):
+		k.report(join(path, "by"), "provider has no effect: no provider of the domain has authoritative_handles")
 	}
 }
 

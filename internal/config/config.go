@@ -223,6 +223,7 @@ type Domain struct {
 	Protected []string `key:"protected"`
 	// Scripts limits how a new handle may mix scripts: a restriction level of UTS #39 §5.2.
 	Scripts string `key:"scripts" default:"moderately_restrictive" oneof:"ascii_only,single_script,highly_restrictive,moderately_restrictive,unrestricted"`
+	Rename  Rename `key:"rename"`
 	// StatusList gives each session an entry in a Token Status List, which the access tokens of the session refer to.
 	StatusList bool `key:"status_list"`
 	// OtherIssuers are issuers that the document of the domain names beside this one, while the domain moves from one to another.
@@ -230,6 +231,15 @@ type Domain struct {
 	// Providers are the OpenID providers of the domain's users. If there are several, the user chooses one, unless the app has
 	// chosen (im_provider). Accounts at two providers are two users.
 	Providers []Provider `key:"providers,required"`
+}
+
+// Rename says who gives users another handle, besides administrators, who always can.
+type Rename struct {
+	// By is admin (nobody else), user (users choose one themselves) or provider (at each login, users get the handle that a provider
+	// with authoritative_handles names).
+	By string `key:"by" default:"admin" oneof:"admin,user,provider"`
+	// Every is how long users keep a handle before they choose another one themselves.
+	Every time.Duration `key:"every" default:"30d"`
 }
 
 // Claims names the claims of the provider that become identifiers.

@@ -214,6 +214,13 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	send(next, own.AccessToken, http.MethodGet, "/me", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodGet, "/me/sessions?limit=1", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodDelete, "/me/sessions?except=current", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodDelete, "/me/sessions/none", "", nil, http.StatusNotFound)
+	send(next, own.AccessToken, http.MethodGet, "/me/provider-links", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodDelete, "/me/provider-links/none", "", nil, http.StatusNotFound)
+	send(next, own.AccessToken, http.MethodPut, "/me/handle", asJSON, map[string]any{"handle": "robert"}, http.StatusForbidden)
 	send(next, own.AccessToken, http.MethodGet, "/me/devices?limit=1", "", nil, http.StatusOK)
 	send(next, own.AccessToken, http.MethodGet, "/me/devices?limit=0", "", nil, http.StatusBadRequest)
 	send(next, own.AccessToken, http.MethodGet, "/me/events?limit=50", "", nil, http.StatusOK)

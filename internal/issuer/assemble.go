@@ -49,7 +49,8 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err := i.mirror.Read(ctx); err != nil {
 		return err
 	}
-	if err := i.openAccounts(ctx, keys.Derive(secret, labelTombstones)); err != nil {
+	links := keys.Derive(secret, "ids of links")
+	if err := i.openAccounts(ctx, keys.Derive(secret, labelTombstones), links); err != nil {
 		return err
 	}
 	if err := i.openStatuses(ctx); err != nil {
@@ -99,8 +100,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	return i.openServer(ctx, registry, made, proofs, logins, provider, introspector)
 }
 
-// openAccounts makes the accounts, and renews the collision keys of names that an earlier version made.
-func (i *Instance) openAccounts(ctx context.Context, tombstones [32]byte) error {
+// openAccounts makes the accounts, with keys for the marks of removed users and for the ids of links, and renews the collision keys of
+// names that an earlier version made.
+func (i *Instance) openAccounts(ctx context.Context, tombstones, links [32]byte) error {
 	domains, err := accountDomains(i.cfg)
 	if err != nil {
 		return err
@@ -108,7 +110,7 @@ func (i *Instance) openAccounts(ctx context.Context, tombstones [32]byte) error 
 	i.accounts, err = account.New(account.Config{
 		Store: i.store, Domains: domains, TokenLife: i.cfg.Lifetimes.Access, MaxDevices: i.cfg.Limits.DevicesPerUser,
 		MaxStatements: i.cfg.Limits.StatementsPerUser, MaxRevocations: i.cfg.Limits.RevocationsPerUser,
-		TombstoneKey: tombstones, Revoked: i.revoked, Now: i.now,
+		TombstoneKey: tombstones, LinkKey: &links, Revoked: i.revoked, Now: i.now,
 	})
 	if err != nil {
 		return err

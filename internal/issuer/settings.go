@@ -120,6 +120,7 @@ func accountDomains(cfg *config.Config) ([]account.Domain, error) {
 			return nil, fmt.Errorf("domain %s: %w", d.Name, err)
 		}
 		domain.Policy.Scripts = claims.Restriction(d.Scripts)
+		domain.Rename = account.RenameRule{By: account.RenameBy(d.Rename.By), Every: d.Rename.Every}
 		list = append(list, domain)
 	}
 	return list, nil

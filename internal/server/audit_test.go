@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 	"github.com/imidentity/issuer/chaining"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/storage"
 )
 
 // A line is an audit event in the log: its attributes.
@@ -239,6 +241,24 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	l.wants(t, "privacy again")
+
+	// Sessions and links.
+	lost := s.login(t, newDevice(t), "bob")
+	link := storage.Link{Domain: "example.com", Issuer: "https://former.example", Subject: "bob", User: bob.Local()}
+	if err := s.store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertLink(ctx, link) }); err != nil {
+		t.Fatal(err)
+	}
+	l.seen = len(s.witness.audited(t))
+	wantStatus(t, s.held(t, laptop, own, http.MethodDelete, "/me/sessions/"+lost.set.SID, nil), http.StatusNoContent)
+	l.wants(t, "session ended", event(audit.SessionEnded, user, "domain", "example.com", "user", bob.Local(), "device", deviceOf(t, lost).Device(),
+		"client", app.id, "session", lost.set.SID))
+	for _, v := range s.list(t, laptop, own, "/me/provider-links") {
+		if v["iss"] == link.Issuer {
+			wantStatus(t, s.held(t, laptop, own, http.MethodDelete, "/me/provider-links/"+v["id"].(string), nil), http.StatusNoContent)
+		}
+	}
+	l.wants(t, "link removed", event(audit.LinkRemoved, user, "domain", "example.com", "user", bob.Local(), "client", accounts.id,
+		"session", held.set.SID, "peer", link.Issuer))
 
 	replacing := s.rekeyingOf(t, laptop, newDevice(t), held, own)
 	for i := range 2 {

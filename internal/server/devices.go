@@ -49,9 +49,9 @@ func (s *Server) ownDevice(d *account.OwnDevice) api.OwnDevice {
 		JKT: d.JKT, FirstSeen: day(d.CreatedAt), LastSeen: day(d.SeenAt), Active: d.Active, Current: d.Current,
 	}
 	if login := d.Login; !login.CreatedAt.IsZero() {
-		v.Login = &api.DeviceLogin{
-			Day: day(login.CreatedAt), Provider: s.providerID(d.Domain, login.Issuer), ACR: login.ACR, AMR: login.AMR,
-		}
+		login.Domain = d.Domain
+		said := s.loginOf(login)
+		v.Login = &said
 	}
 	return v
 }

@@ -218,6 +218,15 @@ func classify(err error) failure {
 			description: fmt.Sprintf("The name of a device must be 1 to %d printable characters.", account.MaxDeviceName)}
 	case errors.Is(err, account.ErrNoDevice):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
+	case errors.Is(err, account.ErrUnknownSession):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such session."}
+	case errors.Is(err, account.ErrNoLink):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such link."}
+	case errors.Is(err, account.ErrLastLink):
+		return failure{status: http.StatusConflict, code: "last_link",
+			description: "This is the only account with which the user can sign in: it cannot be removed."}
+	case errors.Is(err, account.ErrLoginAge):
+		return loginTooOld()
 	case errors.Is(err, account.ErrNoUser):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such user in the domain."}
 	case errors.Is(err, account.ErrNoStatement):

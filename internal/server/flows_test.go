@@ -100,6 +100,9 @@ var flows = []flow{
 	{"logout at the OpenID provider", nil, 7, loggedOutAtProvider},
 	{"replacement of the key of a device", stored, 14, rekeyingOnce},
 	{"the devices of a user", stored, 30, manage},
+	{"profile, sessions, links and handle of a user",
+		map[string]string{"others": "rename: {by: user}", "limits": ", per_user: off, per_user_client: off, lookups: off"}, 30, manageSelf},
+	{"login that follows the handle of the provider", map[string]string{"others": "rename: {by: provider}"}, 7, followProvider},
 	{"decision about privacy, and a look-up of a handle", stored, 5, privately},
 	{"rename", nil, 9, func(t *testing.T, s *site) []step {
 		s.namesake(t, "person "+t.Name(), handleOf(t, "person"))

@@ -51,6 +51,13 @@ func (s *Server) ownRoutes() []route {
 			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.mine(s.withdraw(k)), anyOrigin, eachRequest})
 	}
 	return append(list,
+		route{http.MethodGet, "/me", s.mine(s.showProfile), anyOrigin, eachFailure},
+		route{http.MethodPut, "/me/handle", s.mineNow(s.renameMe), anyOrigin, eachRequest},
+		route{http.MethodGet, "/me/sessions", s.mine(s.listSessions), anyOrigin, eachFailure},
+		route{http.MethodDelete, "/me/sessions", s.mine(s.endOtherSessions), anyOrigin, eachRequest},
+		route{http.MethodDelete, "/me/sessions/{id}", s.mine(s.endSession), anyOrigin, eachRequest},
+		route{http.MethodGet, "/me/provider-links", s.mine(s.listProviderLinks), anyOrigin, eachFailure},
+		route{http.MethodDelete, "/me/provider-links/{id}", s.mineNow(s.removeProviderLink), anyOrigin, eachRequest},
 		route{http.MethodGet, "/me/privacy", s.privacy(s.showPrivacy), anyOrigin, eachFailure},
 		route{http.MethodPut, "/me/privacy", s.privacy(s.setPrivacy), anyOrigin, eachRequest},
 		route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest},

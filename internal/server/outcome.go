@@ -9,6 +9,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/signin"
 )
 
@@ -55,6 +56,11 @@ func (s *Server) noteLogin(c echo.Context, f signin.Facts) {
 	if len(f.Ignored) > 0 {
 		s.Log.Info("claims of the OpenID provider ignored: not of the type that OpenID Connect gives them", slog.String("id", requestID(c)),
 			slog.String("provider", f.Provider), slog.Any("claims", f.Ignored))
+	}
+	if f.Kept != nil {
+		s.Log.Info("a user keeps the handle, because that of the OpenID provider cannot be taken", slog.String("id", requestID(c)),
+			slog.String("provider", f.Provider), slog.String("domain", f.Domain), slog.String("user", f.User),
+			slog.String("reason", account.HandleRefusal(f.Kept)))
 	}
 }
 

@@ -154,13 +154,8 @@ func (e *rekeyError) failure() failure {
 		return denied("The device was added under a delegation: let the holder of the delegation add a device with the new key.")
 	case account.ErrTooManyKeys:
 		return denied("The key of the device was replaced too often: log in with a new key, as a new device.")
-	case account.ErrLoginAge: // RFC 9470 §3
-		seconds := int(account.RekeyMaxAge.Seconds())
-		description := fmt.Sprintf("The user must have logged in within the last %d seconds: log in again, with at most that as max_age, "+
-			"and use the new token.", seconds)
-		return failure{status: http.StatusUnauthorized, code: "insufficient_user_authentication", description: description,
-			challenge: fmt.Sprintf(`DPoP realm="issuer", error="insufficient_user_authentication", error_description="%s", max_age="%d"`,
-				description, seconds)}
+	case account.ErrLoginAge:
+		return loginTooOld()
 	case account.ErrKeyInUse:
 		return failure{status: http.StatusBadRequest, code: codeInvalid,
 			description: "The new key is, or was, the key of a device: make a new key."}
@@ -168,4 +163,14 @@ func (e *rekeyError) failure() failure {
 	return failure{status: http.StatusBadRequest, code: codeInvalid,
 		description: "The statement of the new key names another device or another old key: make it for the device of the access token " +
 			"and the key that this is bound to."}
+}
+
+// loginTooOld refuses an act for which the user must have logged in a short time ago (RFC 9470 §3).
+func loginTooOld() failure {
+	seconds := int(account.RekeyMaxAge.Seconds())
+	description := fmt.Sprintf("The user must have logged in within the last %d seconds: log in again, with at most that as max_age, "+
+		"and use the new token.", seconds)
+	return failure{status: http.StatusUnauthorized, code: "insufficient_user_authentication", description: description,
+		challenge: fmt.Sprintf(`DPoP realm="issuer", error="insufficient_user_authentication", error_description="%s", max_age="%d"`,
+			description, seconds)}
 }

@@ -45,7 +45,7 @@ func TestReviewE9NotFoundIsShared(t *testing.T) {
 
 func wantSharedNotFound(t *testing.T, s *site) {
 	for path, shared := range map[string]bool{
-		"/tokens": true, "/token/": true, "/me": true, "/me/unknown": true, "/.well-known/openid-configuration": true, "/userinfo": true,
+		"/tokens": true, "/token/": true, "/me/": true, "/me/unknown": true, "/.well-known/openid-configuration": true, "/userinfo": true,
 		"/login/unknown": false, "/authorize/": false,
 	} {
 		a := s.get(t, path)

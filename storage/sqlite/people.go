@@ -23,6 +23,8 @@ var (
 	renameKey    = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
 	selectGrants = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
+	selectLiveGrants = statement("SELECT " + grantColumns + " FROM grants INDEXED BY grants_user_device " +
+		"WHERE domain = ?1 AND user_id = ?2 AND " + liveGrant + " AND id > ?4 ORDER BY id LIMIT ?5")
 	endUserGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
 		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 RETURNING id")
 	dropUserCodes = statement("DELETE FROM codes WHERE domain = ?1 AND user_id = ?2 AND spent_at = 0 AND expires_at >= ?3")
@@ -86,6 +88,16 @@ func (r *reader) Grants(ctx context.Context, domain, user string) (grants []stor
 		grants = append(grants, storage.Grant{})
 		return grantDest(&grants[len(grants)-1])
 	}, domain, user)
+	return grants, err
+}
+
+func (r *reader) LiveGrants(
+	ctx context.Context, domain, user, after string, now time.Time, limit int,
+) (grants []storage.Grant, err error) {
+	err = r.rows(ctx, selectLiveGrants, func() []any {
+		grants = append(grants, storage.Grant{})
+		return grantDest(&grants[len(grants)-1])
+	}, domain, user, millis(now), after, max(limit, 0)) // SQLite takes a negative limit for none
 	return grants, err
 }
 

@@ -98,6 +98,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"AuditRaced", testAuditRaced},
 		{"ActiveDevices", testActiveDevices},
 		{"DevicesInUse", testDevicesInUse},
+		{"LiveGrants", testLiveGrants},
 		{"DeviceNumberOnceInParallel", testDeviceNumberOnceInParallel},
 
 		{"StatementsAreOldestFirst", testStatementsAreOldestFirst},
