@@ -27,6 +27,8 @@ type Client struct {
 	OldSecretUntil  time.Time
 	// Stored tells that the client is in storage: tokens are issued to it only while its row is there.
 	Stored bool
+	// Foreign tells that the client registered itself: the URLs that it names are those of a stranger.
+	Foreign bool
 	// Keys verify the assertions of a client that authenticates by private_key_jwt. One that publishes its keys has none
 	// here, but JWKSURI, which [Config.Keys] reads.
 	Keys    []assertion.Key

@@ -109,7 +109,7 @@ func (r *Registry) Remove(ctx context.Context, id, reason string) (c storage.Cli
 		}
 		now := r.now()
 		c.RemovedAt, c.RemovedReason = now, reason
-		c.Secret, c.OldSecret, c.OldUntil = nil, nil, time.Time{}
+		c.Secret, c.OldSecret, c.OldUntil, c.ManagedBy = nil, nil, time.Time{}, nil
 		if err := tx.UpdateClient(ctx, c); err != nil {
 			return err
 		}

@@ -430,6 +430,15 @@ func (x Intercepted) Client(ctx context.Context, id string) (r0 Client, err erro
 	return x.Store.Client(ctx, id)
 }
 
+// ClientsRegisteredWith implements [Store].
+func (x Intercepted) ClientsRegisteredWith(ctx context.Context, name string) (r0 int, err error) {
+	if err = x.before("ClientsRegisteredWith"); err != nil {
+		return r0, err
+	}
+	defer x.done("ClientsRegisteredWith", x.start())
+	return x.Store.ClientsRegisteredWith(ctx, name)
+}
+
 // Clients implements [Store].
 func (x Intercepted) Clients(ctx context.Context, after int64) (r0 []Client, err error) {
 	if err = x.before("Clients"); err != nil {
@@ -845,6 +854,13 @@ func (x interceptedReader) Client(ctx context.Context, id string) (r0 Client, er
 		return r0, err
 	}
 	return x.reader.Client(ctx, id)
+}
+
+func (x interceptedReader) ClientsRegisteredWith(ctx context.Context, name string) (r0 int, err error) {
+	if err = x.before("ClientsRegisteredWith"); err != nil {
+		return r0, err
+	}
+	return x.reader.ClientsRegisteredWith(ctx, name)
 }
 
 func (x interceptedReader) Clients(ctx context.Context, after int64) (r0 []Client, err error) {

@@ -143,6 +143,9 @@ type Reader interface {
 	// Client returns the client of that id, including a removed one.
 	Client(ctx context.Context, id string) (Client, error)
 
+	// ClientsRegisteredWith counts the clients that registered themselves with an initial access token and are not removed.
+	ClientsRegisteredWith(ctx context.Context, name string) (int, error)
+
 	// Clients returns the clients, including removed ones, whose Seq is above after, lowest first. Numbers are given in commit
 	// order: a reader that has seen n never finds a new one below n.
 	Clients(ctx context.Context, after int64) ([]Client, error)

@@ -271,6 +271,10 @@ type Client struct {
 	Secret    []byte
 	OldSecret []byte
 	OldUntil  time.Time
+	// RegisteredWith is the name of the initial access token that the client registered itself with, "" if an operator added it.
+	// ManagedBy is the SHA-256 of its registration access token; nil if it has none.
+	RegisteredWith string
+	ManagedBy      []byte
 
 	CreatedAt     time.Time
 	RemovedAt     time.Time

@@ -81,9 +81,11 @@ const (
 	// ChainingRedeemed: a client got an access token for a user of another domain by an authorization grant of the user's issuer.
 	ChainingRedeemed
 
-	// ClientAdded: an operator registered a client.
+	// ClientAdded: an operator registered a client, or a client registered itself. Then the reason names its initial access token.
 	ClientAdded
-	// ClientRemoved: an operator removed a client.
+	// ClientChanged: a client that registered itself changed its registration.
+	ClientChanged
+	// ClientRemoved: an operator removed a client, or a client that registered itself did.
 	ClientRemoved
 	// ClientSecretReplaced: an operator gave a client another secret.
 	ClientSecretReplaced
@@ -135,6 +137,7 @@ var kinds = [ended]struct {
 	ChainingGranted:      {"chaining.granted", "authorization grant for another issuer given", false},
 	ChainingRedeemed:     {"chaining.redeemed", "authorization grant of another issuer redeemed", false},
 	ClientAdded:          {"client.added", "client added", false},
+	ClientChanged:        {"client.changed", "client changed", false},
 	ClientRemoved:        {"client.removed", "client removed", false},
 	ClientSecretReplaced: {"client.secret_replaced", "client secret replaced", false},
 	KeyRotated:           {"key.rotated", "signing key rotated", false},

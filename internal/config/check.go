@@ -59,6 +59,7 @@ func (k *checker) check() {
 	}
 	k.domains()
 	k.clients()
+	k.registrations()
 	k.peers()
 }
 

@@ -76,6 +76,8 @@ type Config struct {
 	Domains   []Domain  `key:"domains,required"`
 	Clients   []Client  `key:"clients"`
 	Peers     []Peer    `key:"peers"`
+	// DynamicRegistration lets clients register themselves.
+	DynamicRegistration DynamicRegistration `key:"registration"`
 
 	source *decoder // the position of each key
 }
@@ -314,6 +316,27 @@ type Client struct {
 	SignedResponseAlg string `key:"introspection_signed_response_alg" oneof:"ES256,EdDSA,RS256"`
 	// Introspection limits what the client is told about tokens.
 	Introspection ClientRelease `key:"introspection"`
+}
+
+// DynamicRegistration is dynamic client registration (RFC 7591). Without initial tokens it is off.
+type DynamicRegistration struct {
+	// InitialTokens are the initial access tokens.
+	InitialTokens []InitialToken `key:"initial_tokens"`
+}
+
+// An InitialToken is an initial access token, and what clients can be that register themselves with it.
+type InitialToken struct {
+	// Name is stored with these clients and written into the audit log.
+	Name string `key:"name,required"`
+	// SHA256 is the SHA-256 of the token, 64 hexadecimal digits.
+	SHA256 [32]byte `key:"sha256,required"`
+	// Domains, Scopes, Grants and Resources are those that the clients can have, of those that clients of the settings can have.
+	Domains   []string `key:"domains,required"`
+	Scopes    []string `key:"scopes" default:"im:handle,im:device" oneof:"im:handle,im:device,account,introspect,feed"`
+	Grants    []string `key:"grants" default:"authorization_code,refresh_token" oneof:"authorization_code,refresh_token,client_credentials"`
+	Resources []string `key:"resources"`
+	// Clients is how many clients may be registered with the token at a time, 1 to 100000.
+	Clients int `key:"clients" default:"100"`
 }
 
 // An IDTokenApp is a registration of a client at an OpenID provider.

@@ -38,6 +38,9 @@ log: {format: json}
 outbound:
   allow_networks: [127.0.0.0/8]
 service: {name: Example Messenger, privacy_url: "https://example.com/privacy", terms_url: "https://example.com/terms", logo_file: "${logo}"}
+registration:
+  initial_tokens:
+    - {name: foreign, sha256: ` + initialHash + `, domains: [example.com], scopes: ["im:handle", "im:device", introspect], grants: [authorization_code, client_credentials]}
 limits: {per_user: 50/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
@@ -116,6 +119,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Logout", func(t *testing.T) { logout(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Chaining", func(t *testing.T) { chained(t, ctx, issuer) })
+	t.Run("Registration", func(t *testing.T) { registration(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 	t.Run("Pages", func(t *testing.T) { pages(t, ctx, issuer, web) })
 	t.Run("AccountPages", func(t *testing.T) { accountPages(t, ctx, issuer) })

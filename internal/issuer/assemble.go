@@ -14,6 +14,7 @@ import (
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/idempotency"
+	"github.com/imidentity/issuer/internal/registration"
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -184,11 +185,17 @@ func (i *Instance) openServer(
 	if err != nil {
 		return err
 	}
+	var registrations *registration.Service
+	if tokens := cfg.DynamicRegistration.InitialTokens; len(tokens) > 0 {
+		registrations = registration.New(registration.Config{
+			URL: cfg.Issuer + "/register", Tokens: tokens, Registry: registry, Register: i.clients, Store: i.store,
+		})
+	}
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), OtherIssuers: others, Algorithms: cfg.DPoP.Algorithms,
 		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
 		OperatorsBehindProxy: cfg.AdminBehindProxy(), Accounts: i.accounts,
-		Introspector: introspector, Peers: i.trusted, Feed: i.feed,
+		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,

@@ -132,6 +132,7 @@ func (r *register) serve() error {
 		if k.fault == nil && k.row.RemovedAt.IsZero() {
 			c := oauthClient(k.entry)
 			c.Stored, c.OldSecretSHA256, c.OldSecretUntil = true, k.row.OldSecret, k.row.OldUntil
+			c.Foreign = k.row.RegisteredWith != ""
 			list = append(list, c)
 		}
 	}

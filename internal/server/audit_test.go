@@ -152,7 +152,7 @@ func event(kind audit.Kind, actor audit.Actor, fields ...string) []string {
 // TestAudit plays each kind of event and wants one line for each, and no other: with its actor, subject, address and reason, after
 // the change and before the answer. The witness of the site wants no secret in them.
 func TestAudit(t *testing.T) {
-	s := start(t, map[string]string{"devices": "3"})
+	s := start(t, map[string]string{"devices": "3", "more": withRegistration()["more"]})
 	l := &listener{site: s, kinds: make(map[string]bool)}
 	here := func(name, value string) url.Values { return url.Values{"domain": {"example.com"}, name: {value}} }
 	admin := func(method, path string, query url.Values) answer {
@@ -357,6 +357,17 @@ func TestAudit(t *testing.T) {
 	l.wants(t, "client secret replaced", event(audit.ClientSecretReplaced, operator, "client", service.id))
 	wantStatus(t, s.operate(t, http.MethodDelete, "/admin/clients", url.Values{"id": {service.id}, "reason": {"retired"}}), http.StatusOK)
 	l.wants(t, "client removed", event(audit.ClientRemoved, operator, "client", service.id, "reason", "retired"))
+
+	newcomer := s.registration(t, http.MethodPost, "/register", partnerToken, appMetadata)
+	itself := newcomer.text("client_id")
+	l.wants(t, "client registered itself", event(audit.ClientAdded, client, "client", itself, "reason", "partners"))
+	managed := func(method, body string) answer {
+		return s.registration(t, method, "/register/"+itself, newcomer.text("registration_access_token"), body)
+	}
+	wantStatus(t, managed(http.MethodPut, withID(appMetadata, itself)), http.StatusOK)
+	l.wants(t, "client changed", event(audit.ClientChanged, client, "client", itself))
+	wantStatus(t, managed(http.MethodDelete, ""), http.StatusNoContent)
+	l.wants(t, "client removed itself", event(audit.ClientRemoved, client, "client", itself, "reason", "unregistered"))
 
 	// Keys and backups.
 	published := admin(http.MethodPost, "/admin/keys", nil).text("kid")

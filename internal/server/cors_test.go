@@ -42,6 +42,8 @@ var sharedPaths = map[string]bool{
 	"/introspect/batch":                       true,
 	"/events":                                 true,
 	"/successor":                              true,
+	"/register":                               true,
+	"/register/{client}":                      true,
 	"/staple":                                 true,
 	"/revoke":                                 true,
 	"/nonce":                                  true,

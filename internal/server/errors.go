@@ -139,6 +139,9 @@ func classify(err error) failure {
 
 		unregistered *unregisteredError
 	)
+	if f, ok := ofRegistration(err); ok {
+		return f
+	}
 	switch {
 	case errors.As(err, &often):
 		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,

@@ -24,6 +24,7 @@ var flows = []flow{
 	{"choice of domain and provider", nil, 10, choosingPlace},
 	{"session of a browser", nil, 15, browsing},
 	{"first login by an ID token", stored, 12, exchangingIDToken},
+	{"registration of a client", withRegistration(), 8, registering},
 	{"refresh", stored, 9, refreshing},
 	{"refresh, with spent proofs in memory", nil, 7, refreshing},
 	{"client_credentials", stored, 3, func(t *testing.T, s *site) []step {

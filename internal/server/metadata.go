@@ -28,6 +28,7 @@ type metadata struct {
 	GrantTypesSupported           []string `json:"grant_types_supported"`
 	TokenAuthMethods              []string `json:"token_endpoint_auth_methods_supported"`
 	TokenAuthAlgs                 []string `json:"token_endpoint_auth_signing_alg_values_supported"`
+	RegistrationEndpoint          string   `json:"registration_endpoint,omitempty"`
 	RevocationEndpoint            string   `json:"revocation_endpoint"`
 	RevocationAuthMethods         []string `json:"revocation_endpoint_auth_methods_supported"`
 	RevocationAuthAlgs            []string `json:"revocation_endpoint_auth_signing_alg_values_supported"`
@@ -53,6 +54,10 @@ func (s *Server) describe() ([]byte, error) {
 	_, alg, _ := s.Keys.Signer()
 	confidential := []string{"client_secret_basic", "client_secret_post", "private_key_jwt"}
 	all := append([]string{"none"}, confidential...)
+	var registrations string
+	if s.Registrations != nil {
+		registrations = s.Issuer + registrationPath
+	}
 	body, err := json.Marshal(metadata{
 		Issuer:                        s.Issuer,
 		AuthorizationEndpoint:         s.Issuer + "/authorize",
@@ -64,6 +69,7 @@ func (s *Server) describe() ([]byte, error) {
 		GrantTypesSupported:           oauth.GrantTypes,
 		TokenAuthMethods:              all,
 		TokenAuthAlgs:                 assertion.Algorithms,
+		RegistrationEndpoint:          registrations,
 		RevocationEndpoint:            s.Issuer + "/revoke",
 		RevocationAuthMethods:         all,
 		RevocationAuthAlgs:            assertion.Algorithms,

@@ -2,6 +2,7 @@ package server
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/labstack/echo/v4"
@@ -51,7 +52,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
-	}, append(s.ownRoutes(), s.accountRoutes()...)...)
+	}, slices.Concat(s.ownRoutes(), s.accountRoutes(), s.registrationRoutes())...)
 }
 
 // adminRoutes is the table of the routes for operators at the admin socket.

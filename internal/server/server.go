@@ -24,6 +24,7 @@ import (
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/internal/registration"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -53,6 +54,8 @@ type Config struct {
 	Introspector *introspect.Introspector
 	// Peers are the issuers of other domains. Their clients and users may ask about tokens. Nil means that there are none.
 	Peers Peers
+	// Registrations lets clients register themselves. Nil lets none.
+	Registrations *registration.Service
 	// Feed tells callers of revocations.
 	Feed   *revocation.Feed
 	Proofs *dpop.Verifier

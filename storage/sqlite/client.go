@@ -7,11 +7,12 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-const clientColumns = "id, seq, registration, secret, old_secret, old_until, created_at, removed_at, removed_reason"
+const clientColumns = "id, seq, registration, secret, old_secret, old_until, registered_with, managed_by, created_at, removed_at, " +
+	"removed_reason"
 
 func clientDest(c *storage.Client) []any {
-	return []any{&c.ID, &c.Seq, &c.Registration, &c.Secret, &c.OldSecret, (*instant)(&c.OldUntil), (*instant)(&c.CreatedAt),
-		(*instant)(&c.RemovedAt), &c.RemovedReason}
+	return []any{&c.ID, &c.Seq, &c.Registration, &c.Secret, &c.OldSecret, (*instant)(&c.OldUntil), &c.RegisteredWith,
+		&c.ManagedBy, (*instant)(&c.CreatedAt), (*instant)(&c.RemovedAt), &c.RemovedReason}
 }
 
 // Rows are never deleted, so the highest number is that of a row.
@@ -19,17 +20,19 @@ var (
 	selectClient  = statement("SELECT " + clientColumns + " FROM clients WHERE id = ?")
 	selectClients = statement("SELECT " + clientColumns + " FROM clients WHERE seq > ? ORDER BY seq")
 	insertClient  = statement("INSERT INTO clients (" + clientColumns + ") " +
-		"VALUES (?, (SELECT ifnull(max(seq), 0) + 1 FROM clients), ?, ?, ?, ?, ?, ?, ?)")
+		"VALUES (?, (SELECT ifnull(max(seq), 0) + 1 FROM clients), ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 	updateClient = statement("UPDATE clients SET seq = (SELECT max(seq) + 1 FROM clients), registration = ?2, secret = ?3, " +
-		"old_secret = ?4, old_until = ?5, created_at = ?6, removed_at = ?7, removed_reason = ?8 WHERE id = ?1")
+		"old_secret = ?4, old_until = ?5, registered_with = ?6, managed_by = ?7, created_at = ?8, removed_at = ?9, removed_reason = ?10 " +
+		"WHERE id = ?1")
+	countRegistered = statement("SELECT count(*) FROM clients WHERE registered_with = ? AND removed_at = 0")
 	endClientGrants = statement("UPDATE grants SET ended_at = ?2, ended_reason = ?3 " +
 		"WHERE client = ?1 AND ended_at = 0 RETURNING id")
 )
 
 // clientArgs returns the arguments of insertClient and updateClient: all columns but the number.
 func clientArgs(c storage.Client) []any {
-	return []any{c.ID, c.Registration, c.Secret, c.OldSecret, millis(c.OldUntil), millis(c.CreatedAt), millis(c.RemovedAt),
-		c.RemovedReason}
+	return []any{c.ID, c.Registration, c.Secret, c.OldSecret, millis(c.OldUntil), c.RegisteredWith, c.ManagedBy,
+		millis(c.CreatedAt), millis(c.RemovedAt), c.RemovedReason}
 }
 
 func (r *reader) Client(ctx context.Context, id string) (c storage.Client, err error) {
@@ -43,6 +46,11 @@ func (r *reader) Clients(ctx context.Context, after int64) (list []storage.Clien
 		return clientDest(&list[len(list)-1])
 	}, after)
 	return list, err
+}
+
+func (r *reader) ClientsRegisteredWith(ctx context.Context, name string) (n int, err error) {
+	err = r.row(ctx, countRegistered, []any{&n}, name)
+	return n, err
 }
 
 func (t *tx) InsertClient(ctx context.Context, c storage.Client) error {

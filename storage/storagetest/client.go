@@ -166,3 +166,29 @@ func testEndClientGrants(t *testing.T, s storage.Store) {
 		}
 	}
 }
+
+// testRegisteredClientsAreCounted holds that clients count for the initial access token that they registered with until they are removed.
+func testRegisteredClientsAreCounted(t *testing.T, s storage.Store) {
+	want := func(name string, n int) {
+		t.Helper()
+		if got, err := s.ClientsRegisteredWith(t.Context(), name); err != nil || got != n {
+			t.Errorf("ClientsRegisteredWith(%q) = %d, %v, want %d", name, got, err, n)
+		}
+	}
+	added := func(id, with string) storage.Client {
+		return storage.Client{ID: id, Registration: []byte("{}"), RegisteredWith: with, CreatedAt: at}
+	}
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		return errors.Join(tx.InsertClient(ctx, added("a", "one")), tx.InsertClient(ctx, added("b", "one")),
+			tx.InsertClient(ctx, added("c", "two")), tx.InsertClient(ctx, added("d", "")))
+	})
+	want("one", 2)
+	want("two", 1)
+	want("three", 0)
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		c := added("a", "one")
+		c.RemovedAt = at
+		return tx.UpdateClient(ctx, c)
+	})
+	want("one", 1)
+}

@@ -107,7 +107,8 @@ func statement(name string) storage.Statement {
 
 func client(name string) storage.Client {
 	return storage.Client{ID: "client/" + name, Registration: []byte(`{"id":"` + name + `"}`), Secret: []byte("secret " + name),
-		OldSecret: []byte("old secret " + name), OldUntil: at.Add(time.Hour), CreatedAt: at, RemovedAt: at.Add(time.Minute),
+		OldSecret: []byte("old secret " + name), OldUntil: at.Add(time.Hour),
+		RegisteredWith: "with " + name, ManagedBy: []byte("token " + name), CreatedAt: at, RemovedAt: at.Add(time.Minute),
 		RemovedReason: "gone " + name}
 }
 

@@ -71,6 +71,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"DeleteLink", testDeleteLink},
 		{"EndClientGrants", testEndClientGrants},
 		{"ClientsAreNumbered", testClientsAreNumbered},
+		{"RegisteredClientsAreCounted", testRegisteredClientsAreCounted},
 		{"ClientsAreFollowedWhileRacing", testClientsAreFollowedWhileRacing},
 		{"ClientIDsAreTakenOnce", testClientIDsAreTakenOnce},
 		{"SpendOnceInParallel", testSpendOnceInParallel},
