@@ -318,6 +318,24 @@ func (x Intercepted) Code(ctx context.Context, hash [32]byte) (r0 Code, err erro
 	return x.Store.Code(ctx, hash)
 }
 
+// DeviceCode implements [Store].
+func (x Intercepted) DeviceCode(ctx context.Context, hash [32]byte) (r0 DeviceCode, err error) {
+	if err = x.before("DeviceCode"); err != nil {
+		return r0, err
+	}
+	defer x.done("DeviceCode", x.start())
+	return x.Store.DeviceCode(ctx, hash)
+}
+
+// DeviceCodeOf implements [Store].
+func (x Intercepted) DeviceCodeOf(ctx context.Context, userCode [32]byte) (r0 DeviceCode, err error) {
+	if err = x.before("DeviceCodeOf"); err != nil {
+		return r0, err
+	}
+	defer x.done("DeviceCodeOf", x.start())
+	return x.Store.DeviceCodeOf(ctx, userCode)
+}
+
 // Login implements [Store].
 func (x Intercepted) Login(ctx context.Context, state [32]byte) (r0 Login, err error) {
 	if err = x.before("Login"); err != nil {
@@ -767,6 +785,20 @@ func (x interceptedReader) Code(ctx context.Context, hash [32]byte) (r0 Code, er
 	return x.reader.Code(ctx, hash)
 }
 
+func (x interceptedReader) DeviceCode(ctx context.Context, hash [32]byte) (r0 DeviceCode, err error) {
+	if err = x.before("DeviceCode"); err != nil {
+		return r0, err
+	}
+	return x.reader.DeviceCode(ctx, hash)
+}
+
+func (x interceptedReader) DeviceCodeOf(ctx context.Context, userCode [32]byte) (r0 DeviceCode, err error) {
+	if err = x.before("DeviceCodeOf"); err != nil {
+		return r0, err
+	}
+	return x.reader.DeviceCodeOf(ctx, userCode)
+}
+
 func (x interceptedReader) Login(ctx context.Context, state [32]byte) (r0 Login, err error) {
 	if err = x.before("Login"); err != nil {
 		return r0, err
@@ -1210,6 +1242,35 @@ func (x interceptedTx) SpendCode(ctx context.Context, hash [32]byte, at time.Tim
 		return err
 	}
 	return x.tx.SpendCode(ctx, hash, at, grant)
+}
+
+func (x interceptedTx) InsertDeviceCode(ctx context.Context, c DeviceCode) (err error) {
+	if err = x.before("InsertDeviceCode"); err != nil {
+		return err
+	}
+	return x.tx.InsertDeviceCode(ctx, c)
+}
+
+func (x interceptedTx) BindDeviceCode(ctx context.Context, hash [32]byte, jkt string) (err error) {
+	if err = x.before("BindDeviceCode"); err != nil {
+		return err
+	}
+	return x.tx.BindDeviceCode(ctx, hash, jkt)
+}
+
+func (x interceptedTx) DecideDeviceCode(ctx context.Context, c DeviceCode) (err error) {
+	if err = x.before("DecideDeviceCode"); err != nil {
+		return err
+	}
+	return x.tx.DecideDeviceCode(ctx, c)
+}
+
+func (x interceptedTx) SpendDeviceCode(ctx context.Context, hash [32]byte, jkt string, at time.Time, grant string) (
+	err error) {
+	if err = x.before("SpendDeviceCode"); err != nil {
+		return err
+	}
+	return x.tx.SpendDeviceCode(ctx, hash, jkt, at, grant)
 }
 
 func (x interceptedTx) InsertLogin(ctx context.Context, l Login) (err error) {

@@ -10,7 +10,7 @@ type Maintainer interface {
 	// Newest returns the latest time that [TxMaintainer.SetNewest] stored, the zero time if it never did.
 	Newest(ctx context.Context) (time.Time, error)
 
-	// Waiting returns how many pending logins and pushed requests are stored, including expired ones that were not swept yet.
+	// Waiting returns how many pending logins, pushed requests and device codes are stored, including expired ones that were not swept yet.
 	Waiting(ctx context.Context) (int, error)
 
 	// OldNames returns at most limit names of all domains whose keys were made by other tables than these, in any order.
@@ -23,11 +23,11 @@ type TxMaintainer interface {
 	SetNewest(ctx context.Context, at time.Time) error
 
 	// Sweep removes rows that are no longer needed: codes, pending logins, logouts, browser sessions, pushed requests, statements,
-	// revocations, user events, tombstones, kept answers and status lists that expired before now, statements that were
-	// withdrawn two hours
-	// before it, spent ids that expired [SpentGrace] before it, status entries that ended [StatusGrace] before it, and grants that ended or
-	// expired before it and that no code names. It continues from a position, removes at most limit rows and examines few more, and
-	// returns how many it removed and the position to continue from: the zero position at the end.
+	// revocations, user events, tombstones, kept answers and status lists that expired before now, device codes that expired
+	// [DeviceCodeGrace] before it, statements that were withdrawn two hours before it, spent ids that expired [SpentGrace] before it,
+	// status entries that ended [StatusGrace] before it, and grants that ended or expired before it and that no code names. It continues
+	// from a position, removes at most limit rows and examines few more, and returns how many it removed and the position to continue
+	// from: the zero position at the end.
 	Sweep(ctx context.Context, now time.Time, from SweepPosition, limit int) (next SweepPosition, removed int, err error)
 }
 

@@ -99,6 +99,12 @@ type Reader interface {
 	// Code returns the authorization code with that hash, including a spent or expired one.
 	Code(ctx context.Context, hash [32]byte) (Code, error)
 
+	// DeviceCode returns the device code with that hash, including one that was spent, denied or has expired.
+	DeviceCode(ctx context.Context, hash [32]byte) (DeviceCode, error)
+
+	// DeviceCodeOf returns the device code with that user code, including one that was spent, denied or has expired.
+	DeviceCodeOf(ctx context.Context, userCode [32]byte) (DeviceCode, error)
+
 	// Login returns the pending login with that state hash, including an expired one.
 	Login(ctx context.Context, state [32]byte) (Login, error)
 

@@ -175,6 +175,31 @@ type Code struct {
 	Grant         string // the grant for which it was spent
 }
 
+// A DeviceCode is a device authorization request (RFC 8628), identified by the SHA-256 of its device code.
+type DeviceCode struct {
+	Hash     [32]byte
+	UserCode [32]byte // MAC of its user code
+	Client   string
+	Request  url.Values // the request, as it was checked
+	JKT      string     // thumbprint of the key that it is bound to; empty until the client proves one
+	Network  string     // that the request came from
+	// DecidedAt is when a person allowed or denied it. The fields below are those of the one who allowed it.
+	DecidedAt   time.Time
+	Allowed     bool
+	Domain      string
+	User        string
+	Device      string // by which they allowed it; empty if it was in a browser
+	Issuer      string
+	UpstreamSID string
+	AuthTime    time.Time
+	ACR         string
+	AMR         []string
+	CreatedAt   time.Time
+	ExpiresAt   time.Time
+	SpentAt     time.Time
+	Grant       string // the grant for which it was spent
+}
+
 // A Login is an authorization request that waits for the user: to come back from the OpenID provider, or to answer on a page
 // of the issuer.
 type Login struct {

@@ -35,6 +35,9 @@ var (
 // unexpired again.
 const SpentGrace = 15 * time.Minute
 
+// DeviceCodeGrace is how long a device code is stored after it has expired, so that its client is told so.
+const DeviceCodeGrace = 2 * time.Minute
+
 // A Store stores the issuer's records. All methods are safe for concurrent use.
 type Store interface {
 	Reader

@@ -72,18 +72,19 @@ type Tx interface {
 	RotateGrant(ctx context.Context, id string, from int64, now, idle time.Time) error
 	// EndGrant ends a grant; it changes nothing if the grant has ended. [ErrNotFound] if it does not exist.
 	EndGrant(ctx context.Context, id string, at time.Time, reason string) error
-	// EndDeviceGrants ends every live grant of a device and returns their ids, in any order.
+	// EndDeviceGrants ends every live grant of a device and returns their ids, in any order. It deletes the unspent device codes that
+	// were allowed by the device.
 	EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error)
 
 	// EndUserGrants ends every live grant of a user and returns their ids, in any order. It deletes the user's unspent codes
-	// that have not expired, and the browser sessions of the user.
+	// that have not expired, the unspent device codes that the user allowed, and the browser sessions of the user.
 	EndUserGrants(ctx context.Context, domain, user string, at time.Time, reason string) (ended []string, err error)
 
 	// EndLogin ends the live grants that a logout is about and returns them, in any order. It deletes the unspent codes that it is
-	// about and that have not expired, and the browser sessions that it is about, and stores the logout until l.ExpiresAt, for
-	// [Reader.LoggedOut]. A logout that names a subject is about l.User and l.Issuer, and about no user if l.User is empty; if it also
-	// names a session of the provider, it is about that session and what names none. One without a subject is about its session alone,
-	// of any user.
+	// about and that have not expired, the unspent device codes that were allowed by such logins, and the browser sessions that it is
+	// about, and stores the logout until l.ExpiresAt, for [Reader.LoggedOut]. A logout that names a subject is about l.User and
+	// l.Issuer, and about no user if l.User is empty; if it also names a session of the provider, it is about that session and what
+	// names none. One without a subject is about its session alone, of any user.
 	EndLogin(ctx context.Context, l Logout, at time.Time, reason string) (ended []Grant, err error)
 
 	// InsertBrowserSession adds a browser session; [ErrConflict] if its hash exists.
@@ -107,6 +108,18 @@ type Tx interface {
 	InsertCode(ctx context.Context, c Code) error
 	// SpendCode marks a code as spent for grant; [ErrConflict] if it was spent before, [ErrNotFound] if it does not exist.
 	SpendCode(ctx context.Context, hash [32]byte, at time.Time, grant string) error
+
+	// InsertDeviceCode adds a device code; [ErrConflict] if its hash or its user code exists.
+	InsertDeviceCode(ctx context.Context, c DeviceCode) error
+	// BindDeviceCode binds a device code to the key with thumbprint jkt, or changes nothing if it is bound to it; [ErrConflict] if it is
+	// bound to another one, [ErrNotFound] if it does not exist.
+	BindDeviceCode(ctx context.Context, hash [32]byte, jkt string) error
+	// DecideDeviceCode writes the decision of c, with the fields of the one who allowed it;
+	// [ErrConflict] if it was decided before, [ErrNotFound] if it does not exist.
+	DecideDeviceCode(ctx context.Context, c DeviceCode) error
+	// SpendDeviceCode marks an allowed device code as spent for grant, and binds it as [Tx.BindDeviceCode] does; [ErrConflict] if it was
+	// spent before, is not allowed or is bound to another key, [ErrNotFound] if it does not exist.
+	SpendDeviceCode(ctx context.Context, hash [32]byte, jkt string, at time.Time, grant string) error
 
 	// InsertLogin adds a pending login; [ErrConflict] if its state exists.
 	InsertLogin(ctx context.Context, l Login) error

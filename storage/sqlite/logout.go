@@ -46,12 +46,18 @@ func (t *tx) EndLogin(ctx context.Context, l storage.Logout, at time.Time, reaso
 		if err == nil {
 			_, err = t.exec(ctx, dropSIDBrowsers, l.Domain, l.Issuer, l.SID)
 		}
+		if err == nil {
+			_, err = t.exec(ctx, dropSIDDevices, l.Domain, l.Issuer, l.SID)
+		}
 	case l.User != "":
 		if err = t.rows(ctx, endSubjectGrants, next, l.Domain, l.User, l.Issuer, l.SID, millis(at), reason); err == nil {
 			_, err = t.exec(ctx, dropSubjectCodes, l.Domain, l.User, l.Issuer, l.SID, millis(at))
 		}
 		if err == nil {
 			_, err = t.exec(ctx, dropSubjectBrowsers, l.Domain, l.User, l.Issuer, l.SID)
+		}
+		if err == nil {
+			_, err = t.exec(ctx, dropSubjectDevices, l.Domain, l.User, l.Issuer, l.SID)
 		}
 	}
 	if err != nil {

@@ -19,7 +19,8 @@ var (
 	// There is nothing to find except after an upgrade.
 	selectOldNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables < ?1 " +
 		"UNION ALL SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables > ?1 LIMIT ?2")
-	countWaiting = statement("SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed)")
+	countWaiting = statement("SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed) + " +
+		"(SELECT count(*) FROM device_codes)")
 	renameKey    = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
 	selectGrants = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
@@ -110,6 +111,9 @@ func (t *tx) EndUserGrants(ctx context.Context, domain, user string, at time.Tim
 		return nil, err
 	}
 	if _, err = t.exec(ctx, dropUserCodes, domain, user, millis(at)); err != nil {
+		return nil, err
+	}
+	if _, err = t.exec(ctx, dropUserDeviceCodes, domain, user); err != nil {
 		return nil, err
 	}
 	return ended, t.TrimBrowserSessions(ctx, domain, user, 0)

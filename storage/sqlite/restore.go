@@ -58,6 +58,7 @@ var decisions = map[string]string{
 	"rekeys":         "kept, and those since",
 	"grants":         "ended",
 	"codes":          "dropped",
+	"device_codes":   "dropped",
 	"logins":         "dropped",
 	"logouts":        "dropped",
 	"pushed":         "dropped",
@@ -88,6 +89,7 @@ var ending = []struct {
 }{
 	{"UPDATE grants SET ended_at = @now, ended_reason = 'restored' WHERE ended_at = 0", func(r *Restored) *int64 { return &r.Sessions }},
 	{"DELETE FROM codes", nil},
+	{"DELETE FROM device_codes", nil},
 	{"DELETE FROM logins", nil},
 	{"DELETE FROM logouts", nil}, // they are about logins that ended, too
 	{"DELETE FROM pushed", nil},

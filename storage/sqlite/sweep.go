@@ -39,6 +39,7 @@ var sweeps = []sweep{
 	{expired("kept_answers", "rowid", "expires_at"), 0},
 	{expired("browser_sessions", "rowid", "idle_at"), 0},
 	{expired("tombstones", "rowid", "expires_at"), 0},
+	{expired("device_codes", "rowid", "expires_at"), storage.DeviceCodeGrace},
 }
 
 // Grants have no index on their times, which change with each refresh. So limit bounds how many are examined.

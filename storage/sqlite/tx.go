@@ -157,7 +157,9 @@ func (t *tx) EndDeviceGrants(ctx context.Context, domain, device string, at time
 		ended = append(ended, "")
 		return []any{&ended[len(ended)-1]}
 	}
-	err = t.rows(ctx, endDeviceGrants, next, domain, device, millis(at), reason)
+	if err = t.rows(ctx, endDeviceGrants, next, domain, device, millis(at), reason); err == nil {
+		_, err = t.exec(ctx, dropDeviceCodes, domain, device)
+	}
 	return ended, err
 }
 

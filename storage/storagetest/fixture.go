@@ -249,6 +249,16 @@ var kinds = []kind{
 		},
 	},
 	{
+		name: "DeviceCode",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.InsertDeviceCode(ctx, allowedDeviceCode(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.DeviceCode(ctx, digest("device code "+name))
+			return got, allowedDeviceCode(name), err
+		},
+	},
+	{
 		name:   "Pushed",
 		insert: func(ctx context.Context, tx storage.Tx, name string) error { return tx.InsertPushed(ctx, pushed(name)) },
 		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {

@@ -1,0 +1,80 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+)
+
+const deviceCodeColumns = "hash, user_code, client, request, jkt, network, decided_at, allowed, domain, user_id, device_id, issuer, " +
+	"upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id"
+
+func deviceCodeArgs(c storage.DeviceCode) []any {
+	return []any{c.Hash[:], c.UserCode[:], c.Client, c.Request.Encode(), c.JKT, c.Network, millis(c.DecidedAt), c.Allowed, c.Domain, c.User,
+		c.Device, c.Issuer, c.UpstreamSID, millis(c.AuthTime), c.ACR, text(c.AMR), millis(c.CreatedAt), millis(c.ExpiresAt),
+		millis(c.SpentAt), c.Grant}
+}
+
+func deviceCodeDest(c *storage.DeviceCode) []any {
+	return []any{(*digest)(&c.Hash), (*digest)(&c.UserCode), &c.Client, (*form)(&c.Request), &c.JKT, &c.Network, (*instant)(&c.DecidedAt),
+		&c.Allowed, &c.Domain, &c.User, &c.Device, &c.Issuer, &c.UpstreamSID, (*instant)(&c.AuthTime), &c.ACR, (*list)(&c.AMR),
+		(*instant)(&c.CreatedAt), (*instant)(&c.ExpiresAt), (*instant)(&c.SpentAt), &c.Grant}
+}
+
+var (
+	selectDeviceCode   = statement("SELECT " + deviceCodeColumns + " FROM device_codes WHERE hash = ?")
+	selectDeviceCodeOf = statement("SELECT " + deviceCodeColumns + " FROM device_codes WHERE user_code = ?")
+	insertDeviceCode   = insert("device_codes", deviceCodeColumns)
+	bindDeviceCode     = statement("UPDATE device_codes SET jkt = ?2 WHERE hash = ?1 AND jkt IN ('', ?2)")
+	decideDeviceCode   = statement("UPDATE device_codes SET decided_at = ?2, allowed = ?3, domain = ?4, user_id = ?5, device_id = ?6, " +
+		"issuer = ?7, upstream_sid = ?8, auth_time = ?9, acr = ?10, amr = ?11 WHERE hash = ?1 AND decided_at = 0")
+	spendDeviceCode = statement("UPDATE device_codes SET spent_at = ?3, grant_id = ?4, jkt = ?2 " +
+		"WHERE hash = ?1 AND jkt IN ('', ?2) AND allowed <> 0 AND spent_at = 0")
+	dropDeviceCodes = statement("DELETE FROM device_codes WHERE domain = ?1 AND device_id = ?2 AND device_id <> '' " +
+		"AND spent_at = 0")
+	dropUserDeviceCodes = statement("DELETE FROM device_codes WHERE domain = ?1 AND user_id = ?2 AND user_id <> '' AND spent_at = 0")
+	dropSubjectDevices  = statement("DELETE FROM device_codes WHERE domain = ?1 AND user_id = ?2 AND user_id <> '' " +
+		"AND issuer = ?3 AND (?4 = '' OR upstream_sid = '' OR upstream_sid = ?4) AND spent_at = 0")
+	dropSIDDevices = statement("DELETE FROM device_codes WHERE domain = ?1 AND issuer = ?2 AND upstream_sid = ?3 " +
+		"AND upstream_sid <> '' AND spent_at = 0")
+)
+
+func (r *reader) DeviceCode(ctx context.Context, hash [32]byte) (c storage.DeviceCode, err error) {
+	err = r.row(ctx, selectDeviceCode, deviceCodeDest(&c), hash[:])
+	return c, err
+}
+
+func (r *reader) DeviceCodeOf(ctx context.Context, userCode [32]byte) (c storage.DeviceCode, err error) {
+	err = r.row(ctx, selectDeviceCodeOf, deviceCodeDest(&c), userCode[:])
+	return c, err
+}
+
+func (t *tx) InsertDeviceCode(ctx context.Context, c storage.DeviceCode) error {
+	return t.insert(ctx, insertDeviceCode, deviceCodeArgs(c))
+}
+
+func (t *tx) BindDeviceCode(ctx context.Context, hash [32]byte, jkt string) error {
+	return t.changeDeviceCode(ctx, hash, bindDeviceCode, hash[:], jkt)
+}
+
+func (t *tx) DecideDeviceCode(ctx context.Context, c storage.DeviceCode) error {
+	return t.changeDeviceCode(ctx, c.Hash, decideDeviceCode, c.Hash[:], millis(c.DecidedAt), c.Allowed, c.Domain, c.User, c.Device,
+		c.Issuer, c.UpstreamSID, millis(c.AuthTime), c.ACR, text(c.AMR))
+}
+
+func (t *tx) SpendDeviceCode(ctx context.Context, hash [32]byte, jkt string, at time.Time, grant string) error {
+	return t.changeDeviceCode(ctx, hash, spendDeviceCode, hash[:], jkt, millis(at), grant)
+}
+
+// changeDeviceCode runs a statement that changes one device code if the row is as it demands.
+func (t *tx) changeDeviceCode(ctx context.Context, hash [32]byte, s int, args ...any) error {
+	n, err := t.exec(ctx, s, args...)
+	if err != nil || n == 1 {
+		return err
+	}
+	if _, err := t.DeviceCode(ctx, hash); err != nil {
+		return err
+	}
+	return storage.ErrConflict
+}
