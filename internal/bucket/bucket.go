@@ -74,6 +74,21 @@ func (s *Set[K]) SetLimit(l Limit) {
 // unless other calls take it.
 func (s *Set[K]) Take(key K) time.Duration { return s.ask(key, true) }
 
+// Give gives a token that Take took back to the bucket of key.
+func (s *Set[K]) Give(key K) {
+	r := s.rate.Load()
+	if r == nil {
+		return
+	}
+	h := maphash.Comparable(s.seed, key)
+	d := &s.shards[h%shards]
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if full, known := d.full[h]; known {
+		d.full[h] = full - r.token
+	}
+}
+
 // Wait returns the same as Take, and takes nothing.
 func (s *Set[K]) Wait(key K) time.Duration { return s.ask(key, false) }
 

@@ -30,6 +30,29 @@ func drain[K comparable](s *bucket.Set[K], key K) (n int, wait time.Duration) {
 	}
 }
 
+// TestGive holds that a token that is given back can be taken again, and that a bucket never holds more than its limit.
+func TestGive(t *testing.T) {
+	var c clock
+	s := bucket.New[string](bucket.Limit{Count: 3, Period: time.Minute}, 1000, c.now)
+	for range 2 {
+		s.Give("a") // of a full bucket
+		if n, _ := drain(s, "a"); n != 3 {
+			t.Errorf("%d tokens, want 3", n)
+		}
+		s.Give("a")
+		s.Give("a")
+		if n, _ := drain(s, "a"); n != 2 {
+			t.Errorf("%d tokens after two were given back, want 2", n)
+		}
+		c.advance(time.Minute)
+		for range 5 {
+			s.Give("a")
+		}
+	}
+	s.SetLimit(bucket.Limit{})
+	s.Give("a")
+}
+
 func TestTake(t *testing.T) {
 	for _, l := range []bucket.Limit{
 		{1, time.Second}, {3, time.Second}, {7, 10 * time.Second}, {600, time.Minute}, {60_000, time.Minute},
