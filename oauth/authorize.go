@@ -190,11 +190,8 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 	if err := checkDescription(params); err != nil {
 		return nil, err
 	}
-	for _, s := range scopeList(params.Get("scope")) {
-		if !slices.Contains(client.Scopes, s) {
-			return nil, refuse(CodeInvalidScope,
-				"The client is not registered for the scope "+named(s)+". Its scopes are: "+listed(client.Scopes)+".")
-		}
+	if err := checkScopes(client, params); err != nil {
+		return nil, err
 	}
 	if a.audience, err = p.audience(client, a.Domain, params["resource"]); err != nil {
 		return nil, err

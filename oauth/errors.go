@@ -27,6 +27,9 @@ const (
 	CodeRequestURINotSupported  = oautherror.RequestURINotSupported
 	CodeInvalidRequestURI       = oautherror.InvalidRequestURI
 	CodeAccessDenied            = oautherror.AccessDenied
+	CodeAuthorizationPending    = oautherror.AuthorizationPending
+	CodeSlowDown                = oautherror.SlowDown
+	CodeExpiredToken            = oautherror.ExpiredToken
 	CodeInteractionRequired     = oautherror.InteractionRequired
 	CodeConsentRequired         = oautherror.ConsentRequired
 	CodeServerError             = oautherror.ServerError

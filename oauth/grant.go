@@ -22,10 +22,11 @@ const (
 	GrantExchange          = "urn:ietf:params:oauth:grant-type:token-exchange"  // RFC 8693
 	GrantEmbed             = "urn:ietf:params:oauth:grant-type:embedded-tokens" // draft-yusef-oauth-nested-jwt-08
 	GrantJWTBearer         = "urn:ietf:params:oauth:grant-type:jwt-bearer"      // RFC 7523 §2.1
+	GrantDevice            = "urn:ietf:params:oauth:grant-type:device_code"     // RFC 8628 §3.4
 )
 
 // GrantTypes are all grant types of the token endpoint.
-var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed, GrantJWTBearer}
+var GrantTypes = []string{GrantCode, GrantRefresh, GrantClientCredentials, GrantExchange, GrantEmbed, GrantJWTBearer, GrantDevice}
 
 // newGrant makes the grant of each type for one request.
 var newGrant = map[string]func(*Provider, *tokenRequest) grant{
@@ -42,6 +43,7 @@ var newGrant = map[string]func(*Provider, *tokenRequest) grant{
 		return &embedGrant{derivation: derivation{Provider: p, r: r}}
 	},
 	GrantJWTBearer: func(p *Provider, r *tokenRequest) grant { return &chainedGrant{Provider: p, r: r} },
+	GrantDevice:    func(p *Provider, r *tokenRequest) grant { return &deviceGrant{Provider: p, r: r} },
 }
 
 // A grant is one request of a grant type. Its client is authenticated, and its proof, if there is one, is verified but not spent.

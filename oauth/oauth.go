@@ -1,6 +1,6 @@
 // Package oauth is the issuer's OAuth 2.0 authorization server without its HTTP: clients, authorization requests,
-// codes, sessions (grants), refresh tokens and access tokens (RFC 6749, RFC 7636, RFC 7009, RFC 8707, RFC 9068,
-// RFC 9207, RFC 9449). A [Provider] answers; the caller turns [Error] and the errors of package dpop into HTTP.
+// codes, sessions (grants), refresh tokens and access tokens (RFC 6749, RFC 7636, RFC 7009, RFC 8628, RFC 8707,
+// RFC 9068, RFC 9207, RFC 9449). A [Provider] answers; the caller turns [Error] and the errors of package dpop into HTTP.
 //
 // fosite dispatches requests to the token endpoint. Each grant type is a handler of ours, in a file of its own. No type of
 // fosite leaves this package.
@@ -11,6 +11,7 @@
 package oauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -58,6 +59,7 @@ type Domain struct {
 type Store interface {
 	Reader
 	Pushed(ctx context.Context, uri [32]byte) (storage.Pushed, error)
+	DeviceCodeOf(ctx context.Context, userCode [32]byte) (storage.DeviceCode, error)
 	account.ActiveDevices
 	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
 }
@@ -66,6 +68,7 @@ type Store interface {
 type Reader interface {
 	Client(ctx context.Context, id string) (storage.Client, error)
 	Code(ctx context.Context, hash [32]byte) (storage.Code, error)
+	DeviceCode(ctx context.Context, hash [32]byte) (storage.DeviceCode, error)
 	User(ctx context.Context, domain, id string) (storage.User, error)
 	Session(ctx context.Context, id string) (storage.Grant, storage.User, storage.Device, error)
 	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
@@ -81,6 +84,7 @@ type Keys interface {
 type Lifetimes struct {
 	Access      time.Duration // of an access token
 	Code        time.Duration // of an authorization code
+	DeviceCode  time.Duration // of a device code; zero means ten minutes
 	RefreshIdle time.Duration // of a session that is not refreshed
 	RefreshMax  time.Duration // of any session
 }
@@ -120,7 +124,7 @@ type Config struct {
 	// SpendInUpdate says that the replay store of Proofs is in memory, so that a proof can be spent within a transaction of
 	// Store: a refresh is then one transaction. A replay store that is a database must not be called there.
 	SpendInUpdate bool
-	// RefreshKey is the secret that refresh tokens are derived from.
+	// RefreshKey is the secret that refresh tokens are derived from, and the key under which user codes are stored.
 	RefreshKey [32]byte
 	Lifetimes  Lifetimes
 	// Statuses gives the sessions of some domains entries in status lists. Nil gives none.
@@ -154,6 +158,8 @@ type Provider struct {
 	spendInUpdate bool
 
 	refresh   *refreshTokens
+	userCodes userCodes
+	polls     *devicePolls
 	lifetimes Lifetimes
 	statuses  Statuses
 	limiter   Limiter
@@ -174,7 +180,8 @@ func New(cfg Config) (*Provider, error) {
 		return nil, errors.New("oauth: Config needs a RefreshKey")
 	}
 	l := cfg.Lifetimes
-	if l.Access <= 0 || l.Code <= 0 || l.RefreshIdle <= 0 || l.RefreshMax < l.RefreshIdle {
+	l.DeviceCode = cmp.Or(l.DeviceCode, deviceCodeLife)
+	if l.Access <= 0 || l.Code <= 0 || l.DeviceCode < 0 || l.RefreshIdle <= 0 || l.RefreshMax < l.RefreshIdle {
 		return nil, errors.New("oauth: Config.Lifetimes must be positive, and RefreshMax no shorter than RefreshIdle")
 	}
 	p := &Provider{
@@ -193,6 +200,8 @@ func New(cfg Config) (*Provider, error) {
 		spendInUpdate: cfg.SpendInUpdate,
 
 		refresh:   newRefreshTokens(cfg.RefreshKey),
+		userCodes: newUserCodes(cfg.RefreshKey),
+		polls:     newDevicePolls(),
 		lifetimes: l,
 		statuses:  cfg.Statuses,
 		limiter:   cfg.Limiter,

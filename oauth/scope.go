@@ -1,6 +1,7 @@
 package oauth
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
@@ -16,6 +17,17 @@ func scopeList(text string) []string {
 		}
 	}
 	return list
+}
+
+// checkScopes refuses a scope that the client is not registered for.
+func checkScopes(c *clients.Client, params url.Values) error {
+	for _, s := range scopeList(params.Get("scope")) {
+		if !c.HasScope(s) {
+			return refuse(CodeInvalidScope,
+				"The client is not registered for the scope "+named(s)+". Its scopes are: "+listed(c.Scopes)+".")
+		}
+	}
+	return nil
 }
 
 // audience returns the audience that resource parameters ask for (RFC 8707 §2): each is one that the client may

@@ -53,6 +53,7 @@ var promised = map[string][]string{
 		"Revoked key ", " revoked ", "(found on a shared disk)\n", " signing ", "audit: signing key revoked",
 	},
 	"clients.md": {
+		`{"device_code":"`, `"interval":5}`, `"error":"authorization_pending"`, `"error":"slow_down"`,
 		`"token_type":"DPoP"`, `"token_type":"DPoP"`, `"error":"invalid_client"`, "used before", "use_dpop_nonce",
 		`"token_type":"DPoP"`, `"active": true`, `"client_id": "gateway"`,
 	},

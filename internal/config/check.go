@@ -219,6 +219,7 @@ func (k *checker) lifetimes() {
 	const day = 24 * time.Hour
 	k.lasts("lifetimes.access", l.Access, time.Minute, time.Hour, "1m and 60m")
 	k.lasts("lifetimes.code", l.Code, time.Second, time.Minute, "1s and 60s")
+	k.lasts("lifetimes.device_code", l.DeviceCode, time.Minute, 30*time.Minute, "1m and 30m")
 	k.lasts("lifetimes.refresh_idle", l.RefreshIdle, time.Minute, 3650*day, "1m and 3650d")
 	k.lasts("lifetimes.refresh_max", l.RefreshMax, time.Minute, 3650*day, "1m and 3650d")
 	k.lasts("lifetimes.statement", l.Statement, time.Minute, 366*day, "1m and 366d")

@@ -143,7 +143,7 @@ func (k *checker) grants(c *Client, path string) {
 	if len(c.RedirectURIs) > 0 {
 		k.report(join(path, "redirect_uris"), needs)
 	}
-	if c.RequireDPoPJKT {
+	if c.RequireDPoPJKT && !slices.Contains(c.Grants, grantDevice) {
 		k.report(join(path, "require_dpop_jkt"), needs)
 	}
 	if c.FirstParty {

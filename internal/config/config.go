@@ -167,6 +167,8 @@ type Lifetimes struct {
 	Access time.Duration `key:"access" default:"10m"`
 	// Code is the life of an authorization code, 1s to 60s.
 	Code time.Duration `key:"code" default:"60s"`
+	// DeviceCode is the life of a device code and its user code, 1m to 30m.
+	DeviceCode time.Duration `key:"device_code" default:"10m"`
 	// RefreshIdle is how long a session lives without a refresh, RefreshMax its longest life.
 	RefreshIdle time.Duration `key:"refresh_idle" default:"14d"`
 	RefreshMax  time.Duration `key:"refresh_max" default:"180d"`
@@ -288,7 +290,7 @@ type Client struct {
 	Keys []assertion.Key `json:"-"`
 	// RedirectURIs are compared byte by byte, except for the port of a loopback URI, which may differ (RFC 8252 §7.3).
 	RedirectURIs []string `key:"redirect_uris"`
-	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens,urn:ietf:params:oauth:grant-type:jwt-bearer"`
+	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens,urn:ietf:params:oauth:grant-type:jwt-bearer,urn:ietf:params:oauth:grant-type:device_code"`
 	// Scopes are those that the client may request. Default: im:handle and im:device for clients with logins, and for those that redeem
 	// the grants of peers; otherwise none.
 	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed,admin"`

@@ -5,9 +5,12 @@ import (
 	"strings"
 )
 
+// grantDevice is the grant of clients on devices without a browser (RFC 8628).
+const grantDevice = "urn:ietf:params:oauth:grant-type:device_code"
+
 // logsIn reports whether users log in with a client, by a grant of their own or by the ID tokens of its logins elsewhere.
 func (c *Client) logsIn() bool {
-	return slices.Contains(c.Grants, "authorization_code") || len(c.IDTokens) > 0
+	return slices.Contains(c.Grants, "authorization_code") || slices.Contains(c.Grants, grantDevice) || len(c.IDTokens) > 0
 }
 
 // idTokens checks the registrations of a client at OpenID providers.

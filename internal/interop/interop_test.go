@@ -62,6 +62,11 @@ clients:
     grants: [authorization_code, refresh_token]
     scopes: ["im:handle", "im:device", account]
     domains: [example.com]
+  - id: tv
+    name: Television app
+    auth: none
+    grants: ["urn:ietf:params:oauth:grant-type:device_code", refresh_token]
+    domains: [example.com]
   - id: rooms-for-friends
     name: Rooms for Friends
     auth: none
@@ -110,6 +115,7 @@ func TestForeignPrograms(t *testing.T) {
 			}
 		}
 	})
+	t.Run("DeviceGrant", func(t *testing.T) { deviceGrant(t, ctx, issuer) })
 	t.Run("OAuth2", func(t *testing.T) { oauth2App(t, ctx, issuer) })
 	t.Run("Indigo", func(t *testing.T) { indigo(t, ctx, issuer) })
 	t.Run("Page", func(t *testing.T) { page(t, ctx, issuer) })

@@ -161,7 +161,7 @@ func (i *Instance) openProvider(
 		Proofs: proofs, IDTokens: idTokens(logins), Peers: i.trusted, Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
 		RefreshKey: refreshKey,
 		Lifetimes: oauth.Lifetimes{
-			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code,
+			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code, DeviceCode: cfg.Lifetimes.DeviceCode,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
 		Statuses: i.statuses, Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,

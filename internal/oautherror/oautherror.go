@@ -10,7 +10,7 @@ import (
 	"github.com/imidentity/issuer/internal/errtext"
 )
 
-// Codes (RFC 6749 §4.1.2.1 and §5.2, RFC 8707 §2, OpenID Connect
+// Codes (RFC 6749 §4.1.2.1 and §5.2, RFC 8628 §3.5, RFC 8707 §2, OpenID Connect
 // Core 1.0 §3.1.2.6 for those about request objects and prompts, draft-yusef-oauth-nested-jwt-08 for embedded tokens).
 const (
 	InvalidRequest          = "invalid_request"
@@ -27,6 +27,9 @@ const (
 	RequestURINotSupported  = "request_uri_not_supported"
 	InvalidRequestURI       = "invalid_request_uri"
 	AccessDenied            = "access_denied"
+	AuthorizationPending    = "authorization_pending"
+	SlowDown                = "slow_down"
+	ExpiredToken            = "expired_token"
 	InteractionRequired     = "interaction_required"
 	ConsentRequired         = "consent_required"
 	ServerError             = "server_error"
@@ -42,6 +45,8 @@ type Error struct {
 	Description string
 	// Basic tells that the client tried HTTP Basic authentication, and is challenged likewise (RFC 6749 §5.2).
 	Basic bool
+	// HTTP is the status of the answer, where it is not the usual one of the code. Zero is the usual one.
+	HTTP int
 	// Cause is for the log, never for the client. It may be nil.
 	Cause error
 }
@@ -58,6 +63,9 @@ func (e *Error) Unwrap() error { return e.Cause }
 
 // Status is the HTTP status for the error at an endpoint that programs call.
 func (e *Error) Status() int {
+	if e.HTTP != 0 {
+		return e.HTTP
+	}
 	switch e.Code {
 	case InvalidClient:
 		return http.StatusUnauthorized

@@ -38,6 +38,8 @@ var sharedPaths = map[string]bool{
 	"/":                                       false,
 	"/par":                                    true,
 	"/token":                                  true,
+	"/device_authorization":                   true,
+	"/me/device_codes":                        true,
 	"/introspect":                             true,
 	"/introspect/batch":                       true,
 	"/events":                                 true,

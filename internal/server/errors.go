@@ -216,6 +216,9 @@ func classify(err error) failure {
 	case errors.Is(err, account.ErrNoSession):
 		return failure{status: http.StatusForbidden, code: oauth.CodeAccessDenied,
 			description: "This is for a device that logged in, and whose session is alive: log in again."}
+	case errors.Is(err, oauth.ErrNoUserCode):
+		return failure{status: http.StatusNotFound, code: "not_found",
+			description: "No device waits under this user code: compare it with the device, which gets another one when it has expired."}
 	case errors.Is(err, account.ErrDeviceName):
 		return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest,
 			description: fmt.Sprintf("The name of a device must be 1 to %d printable characters.", account.MaxDeviceName)}

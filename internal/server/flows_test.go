@@ -104,6 +104,7 @@ var flows = []flow{
 	{"profile, sessions, links and handle of a user",
 		map[string]string{"others": "rename: {by: user}", "limits": ", per_user: off, per_user_client: off, lookups: off"}, 30, manageSelf},
 	{"login that follows the handle of the provider", map[string]string{"others": "rename: {by: provider}"}, 7, followProvider},
+	{"a device without a browser", stored, 30, linking},
 	{"decision about privacy, and a look-up of a handle", stored, 5, privately},
 	{"rename", nil, 9, func(t *testing.T, s *site) []step {
 		s.namesake(t, "person "+t.Name(), handleOf(t, "person"))

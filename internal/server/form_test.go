@@ -73,7 +73,7 @@ func TestGrantRefused(t *testing.T) {
 		{"no grant type", peer, d, "", "invalid_request"},
 		{"empty grant type", peer, d, "grant_type=", "invalid_request"},
 		{"unknown grant", peer, d, "grant_type=password&username=alice&password=alice", "unsupported_grant_type"},
-		{"device grant", peer, d, "grant_type=urn:ietf:params:oauth:grant-type:device_code", "unsupported_grant_type"},
+		{"device grant by a client that is not registered for it", peer, d, "grant_type=urn:ietf:params:oauth:grant-type:device_code", "unauthorized_client"},
 		{"two grants in one", peer, d, "grant_type=client_credentials+refresh_token", "unsupported_grant_type"},
 		{"grant in capitals", peer, d, "grant_type=CLIENT_CREDENTIALS", "unsupported_grant_type"},
 		{"client_credentials by a public client", app, d, "grant_type=client_credentials", "unauthorized_client"},

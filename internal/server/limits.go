@@ -48,6 +48,9 @@ type Limits struct {
 	apps      *bucket.Set[appKey]
 	users     *bucket.Set[userKey]
 	lookups   *bucket.Set[netip.Addr]
+	// Wrong user codes, of a user and of an address.
+	userCodes *bucket.Set[userKey]
+	codesFrom *bucket.Set[netip.Addr]
 }
 
 type (
@@ -71,6 +74,8 @@ func NewLimits(r Rates, now func() time.Time) *Limits {
 		apps:      bucket.New[appKey](r.UserClient, maxBuckets, now),
 		users:     bucket.New[userKey](r.User, maxBuckets, now),
 		lookups:   bucket.New[netip.Addr](r.Lookup, maxBuckets, now),
+		userCodes: bucket.New[userKey](guessesOfUser, maxBuckets, now),
+		codesFrom: bucket.New[netip.Addr](guessesFrom, maxBuckets, now),
 	}
 }
 
@@ -90,6 +95,7 @@ const (
 	limitAddress  = "address"
 	limitFailures = "failures" // of an address
 	limitLookups  = "lookups"  // of an address
+	limitGuesses  = "guesses"  // of a user or an address, of user codes
 	limitClient   = "client"
 	limitUser     = "user"
 	limitUserApp  = "user_client" // of a user, by one client

@@ -62,6 +62,8 @@ func (s *Server) ownRoutes() []route {
 		route{http.MethodPut, "/me/privacy", s.privacy(s.setPrivacy), anyOrigin, eachRequest},
 		route{http.MethodPost, "/me/withdrawals", s.mine(s.withdrawSigned), anyOrigin, eachRequest},
 		route{http.MethodGet, "/me/events", s.mine(s.listMyEvents), anyOrigin, eachFailure},
+		route{http.MethodGet, "/me/device_codes", s.mine(s.showWaitingDevice), anyOrigin, eachFailure},
+		route{http.MethodPost, "/me/device_codes", s.mine(s.decideWaitingDevice), anyOrigin, eachRequest},
 		route{http.MethodGet, "/me/devices", s.mine(s.listDevices), anyOrigin, eachFailure},
 		route{http.MethodDelete, "/me/devices", s.mine(s.removeOtherDevices), anyOrigin, eachRequest},
 		route{http.MethodPatch, "/me/devices/{id}", s.mine(s.renameDevice), anyOrigin, eachRequest},

@@ -21,6 +21,7 @@ type metadata struct {
 	Issuer                        string   `json:"issuer"`
 	AuthorizationEndpoint         string   `json:"authorization_endpoint"`
 	TokenEndpoint                 string   `json:"token_endpoint"`
+	DeviceAuthorizationEndpoint   string   `json:"device_authorization_endpoint"` // RFC 8628 §4
 	JWKSURI                       string   `json:"jwks_uri"`
 	ScopesSupported               []string `json:"scopes_supported"`
 	ResponseTypesSupported        []string `json:"response_types_supported"`
@@ -62,6 +63,7 @@ func (s *Server) describe() ([]byte, error) {
 		Issuer:                        s.Issuer,
 		AuthorizationEndpoint:         s.Issuer + "/authorize",
 		TokenEndpoint:                 s.Issuer + "/token",
+		DeviceAuthorizationEndpoint:   s.Issuer + "/device_authorization",
 		JWKSURI:                       s.Issuer + "/jwks",
 		ScopesSupported:               oauth.Scopes,
 		ResponseTypesSupported:        []string{"code"},

@@ -44,7 +44,8 @@ var (
 		"header", "form", "size", "payload", "signature", "typ", "alg", "jwk", "kid", "cty", "crit", "htm", "htu", "iat", "ath", "jti",
 		"nonce",
 	}
-	limitKinds = []string{limitAddress, limitFailures, limitLookups, limitClient, limitUser, limitUserApp, limitProofs, limitLogins}
+	limitKinds = []string{limitAddress, limitFailures, limitLookups, limitGuesses,
+		limitClient, limitUser, limitUserApp, limitProofs, limitLogins}
 )
 
 // Seconds are the buckets of all histograms of durations.

@@ -40,6 +40,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/login/consent", s.showConsent, ownOrigin, eachRequest},
 		{http.MethodPost, "/login/consent", s.decide, ownOrigin, eachRequest},
 		{http.MethodPost, "/par", s.push, anyOrigin, eachRequest},
+		{http.MethodPost, "/device_authorization", s.authorizeDevice, anyOrigin, eachRequest},
 		{http.MethodPost, "/token", s.token, anyOrigin, eachRequest},
 		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
 		{http.MethodPost, "/introspect/batch", s.introspectBatch, anyOrigin, eachFailure},

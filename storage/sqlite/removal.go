@@ -12,6 +12,7 @@ import (
 // statements, and the replacements of keys are found by the devices.
 var erasures = []int{
 	erasure("codes", "rowid", "codes_expires", "expires_at >= 0 AND domain = ?1 AND user_id = ?2"), // few: they live for a minute
+	erasure("device_codes", "rowid", "device_codes_user", "domain = ?1 AND user_id = ?2 AND user_id <> ''"),
 	erasure("browser_sessions", "rowid", "browser_sessions_user", ""),
 	erasure("statements", "rowid", "statements_user", ""),
 	erasure("withdrawals", "rowid", "withdrawals_user", ""),

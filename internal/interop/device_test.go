@@ -1,0 +1,119 @@
+package interop_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/browser"
+	"github.com/imidentity/issuer/internal/client"
+)
+
+// deviceGrant lets openid-client log in on two screens without a browser. A person allows one of them by the app on her phone, and denies
+// the other one.
+func deviceGrant(t *testing.T, ctx context.Context, issuer string) {
+	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := dpop.NewSigner(key, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	phone := &client.Client{Server: meta, ID: "im-app", HTTP: &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer}}}
+	flow := phone.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}, "max_age": {"300"}})
+	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "bob", "password": "bob"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tokens, err := phone.Finish(ctx, flow, back)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own, err := phone.Token(ctx, url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}, "scope": {"account"}, "resource": {issuer},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(method, path string, body any, want int) (answer map[string]any) {
+		t.Helper()
+		var text []byte
+		if body != nil {
+			if text, err = json.Marshal(body); err != nil {
+				t.Fatal(err)
+			}
+		}
+		req, err := http.NewRequestWithContext(ctx, method, issuer+path, bytes.NewReader(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "DPoP "+own.AccessToken)
+		if body != nil {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		resp, err := phone.HTTP.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		raw, err := io.ReadAll(resp.Body)
+		if err != nil || resp.StatusCode != want {
+			t.Fatalf("%s %s = %d %s, %v, want %d", method, path, resp.StatusCode, raw, err, want)
+		}
+		_ = json.Unmarshal(raw, &answer)
+		return answer
+	}
+
+	screens := node(t, ctx, "device.mjs", map[string]string{"ISSUER": issuer, "CLIENT_ID": "tv"})
+	screens.Stderr = t.Output()
+	out, err := screens.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := screens.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	var shown struct {
+		Allow, Deny, Page string
+		ExpiresIn         int `json:"expires_in"`
+		Interval          int
+	}
+	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &shown) != nil {
+		t.Fatalf("device.mjs printed %q, want the user codes", lines.Text())
+	}
+	if shown.Page != issuer+"/device?user_code="+shown.Allow || shown.ExpiresIn != 600 || shown.Interval != 5 {
+		t.Errorf("openid-client read %+v, want the page with the user code, for ten minutes and every five seconds", shown)
+	}
+	asks := send(http.MethodGet, "/me/device_codes?user_code="+url.QueryEscape(shown.Allow), nil, http.StatusOK)
+	if asks["user_code"] != shown.Allow || asks["client_name"] != "Television app" || asks["device_name"] != "Television" {
+		t.Errorf("what asks = %v, want the television", asks)
+	}
+	send(http.MethodPost, "/me/device_codes", map[string]any{"user_code": shown.Allow, "decision": "allow"}, http.StatusNoContent)
+	send(http.MethodPost, "/me/device_codes", map[string]any{"user_code": shown.Deny, "decision": "deny"}, http.StatusNoContent)
+	send(http.MethodPost, "/me/device_codes", map[string]any{"user_code": shown.Deny, "decision": "allow"}, http.StatusNotFound)
+	send(http.MethodGet, "/me/device_codes?user_code=AAAA-AAAA", nil, http.StatusBadRequest)
+	for _, want := range []string{"dpop token of im:%40bob@example.com, same device after a refresh true", "access_denied"} {
+		if !lines.Scan() || lines.Text() != want {
+			t.Errorf("openid-client got %q, want %q", lines.Text(), want)
+		}
+	}
+	if err := screens.Wait(); err != nil {
+		t.Error(err)
+	}
+}
