@@ -129,6 +129,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 	t.Run("Pages", func(t *testing.T) { pages(t, ctx, issuer, web) })
 	t.Run("AccountPages", func(t *testing.T) { accountPages(t, ctx, issuer) })
+	t.Run("Looks", func(t *testing.T) { looks(t, ctx, issuer) })
 
 	for _, violation := range api.Violations() {
 		t.Errorf("openapi.yaml does not allow: %s", violation)

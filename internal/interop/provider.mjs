@@ -15,6 +15,9 @@ const people = {
   alice: { preferred_username: 'alice.liddell' },
   bob: { preferred_username: 'bob' },
   carol: { preferred_username: 'carol' },
+  erin: { preferred_username: 'erin' },
+  dora: { preferred_username: 'dora' },
+  amal: { preferred_username: 'amal' },
 }
 
 const { ISSUER, TLS_CERT, TLS_KEY } = process.env

@@ -1,0 +1,85 @@
+package web_test
+
+import (
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/signin"
+	"github.com/imidentity/issuer/web"
+)
+
+// TestHostilePages holds that what others may have written adds no markup to a page: names without a place to break, markup, and
+// characters that turn the direction of text. If PAGES names a folder, the pages are written there, for a browser to look at.
+func TestHostilePages(t *testing.T) {
+	dir := os.Getenv("PAGES")
+	const (
+		turned = "\u202Egnp.ecila\u202C <b>\u2067bold\u2069</b> עברית" // RIGHT-TO-LEFT OVERRIDE and an isolate
+		marked = `"><script>alert(1)</script><img src=x onerror=alert(1)>{{.}}`
+	)
+	long := strings.Repeat("Donaudampfschifffahrtsgesellschaft", 2)
+	for _, tag := range web.Languages() {
+		language := web.Choose(tag, nil)
+		service := web.Service{Name: long[:64], PrivacyURL: "https://example.com/privacy", TermsURL: "https://example.com/terms"}
+		form := web.Form{
+			Action: "/login/consent", Cancel: "/login/cancel", Another: "/login/another", State: "state", Language: language, Service: service, RequestID: strings.Repeat("x", 64),
+		}
+		save := func(name string, show func(w *httptest.ResponseRecorder) error) {
+			answer := httptest.NewRecorder()
+			if err := show(answer); err != nil {
+				t.Fatal(err)
+			}
+			body := answer.Body.String()
+			if strings.Contains(body, "<script") || strings.Contains(body, "<img src=x") {
+				t.Errorf("%s in %s has the markup of a name", name, tag)
+			}
+			if dir == "" {
+				return
+			}
+			if err := os.WriteFile(filepath.Join(dir, name+"."+tag+".html"), []byte(body), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		ask := func(app, person, device string, change func(*signin.ConsentQuestion)) func(w *httptest.ResponseRecorder) error {
+			q := signin.ConsentQuestion{
+				Consent: oauth.Consent{
+					Needed: true, Client: clients.Client{ID: "app", Name: app}, Redirect: "https://" + long[:60] + ".example.com/callback", DeviceName: device,
+					Scopes: oauth.Scopes, Audience: []string{"im:example.com", "https://" + long[:60] + ".example.com/" + long}, Life: 180 * 24 * time.Hour,
+				},
+				Person: person, Provider: "https://login.example.com",
+			}
+			change(&q)
+			return func(w *httptest.ResponseRecorder) error { return web.ShowConsent(w, q, form) }
+		}
+		same := func(*signin.ConsentQuestion) {}
+		save("consent with long names", ask(long, "@"+long+"@example.com", long, same))
+		save("consent with turned names", ask(turned, "@علي@example.com", turned, same))
+		save("consent with markup", ask(marked, "@"+marked, marked, same))
+		save("device limit", ask("Rooms for Friends", "@alice@example.com", "", func(q *signin.ConsentQuestion) { q.Full = true }))
+		save("device limit with a known key", ask(long, "@alice@example.com", "", func(q *signin.ConsentQuestion) { q.Full, q.KeyNamed = true, true }))
+		save("places with long names", func(w *httptest.ResponseRecorder) error {
+			return web.ShowPlaces(w, signin.PlaceQuestion{App: turned, Domain: long[:60] + ".example.com", Options: []signin.Option{
+				{Value: "a", Label: long}, {Value: "b", Label: turned}, {Value: "c", Label: marked},
+			}}, form)
+		})
+		save("handle refused with a long name", func(w *httptest.ResponseRecorder) error {
+			return web.ShowHandle(w, signin.HandleQuestion{
+				Handle: long + marked, Result: "@" + long + "@example.com", Before: "@", After: "@" + long[:60] + ".example.com",
+				Fault: account.ErrHandleTaken, System: claims.SystemGeneric,
+			}, form)
+		})
+		save("error with a way back", func(w *httptest.ResponseRecorder) error {
+			return web.Show(w, web.Page{
+				Status: 400, Language: language, Service: service, RequestID: "x", Title: language.Say("error.title"), Text: language.Say("error.request"),
+				App: long, Back: "com.example.rooms:/callback?error=access_denied", Facts: []web.Fact{{Name: "redirect_uri", Value: "https://elsewhere.example/" + long + marked}},
+			})
+		})
+	}
+}
