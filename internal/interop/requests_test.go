@@ -76,6 +76,8 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"form of nobody's account", "POST /account/privacy", form, "csrf=x", 200},
 		{"page of nobody's account", "GET /account/other-browsers", nil, "", 200},
 		{"form of nobody's account", "POST /account/other-browsers", form, "csrf=x", 200},
+		{"page of nobody's account", "GET /account/leave", nil, "", 200},
+		{"form of nobody's account", "POST /account/leave", form, "csrf=x", 200},
 		{"signed out", "GET /account/signed-out?to=/account&because=cancelled", nil, "", 200},
 		{"signed out at length", "GET /account/signed-out?to=" + strings.Repeat("x", 9<<10), nil, "", 413},
 		{"callback of no provider", "GET /login/callback/x?state=x&code=y", nil, "", 400},

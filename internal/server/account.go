@@ -154,7 +154,7 @@ func (s *Server) showAccount(c echo.Context, v *visitor) error {
 func (s *Server) accountPaths() web.AccountPaths {
 	return web.AccountPaths{
 		RemoveDevices: s.path("/account/remove-devices"), Privacy: s.path("/account/privacy"), Name: s.path("/account/name"),
-		Browsers: s.path("/account/other-browsers"),
+		Leave: s.path("/account/leave"), Browsers: s.path("/account/other-browsers"),
 	}
 }
 

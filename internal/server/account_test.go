@@ -325,3 +325,44 @@ func TestAccountRemovalRaced(t *testing.T) {
 		s.wantEnded(t, phone, onPhone)
 	}
 }
+
+// A person who leaves types their handle, and is gone for ever.
+func TestAccountLeave(t *testing.T) {
+	s := start(t, nil)
+	phone, bobs := newDevice(t), newDevice(t)
+	onPhone, onBobs := s.login(t, phone, "alice"), s.login(t, bobs, "bob")
+	b, other := s.visiting(t, "alice"), s.visiting(t, "alice")
+	for _, typed := range []string{"", "alice", "@bob@example.com", "@ALICE@example.com", "@alice@example.com.", "on"} {
+		a := s.press(t, b, "/account/leave", "confirm", typed)
+		if wantPage(t, a, http.StatusBadRequest); !strings.Contains(a.body, `role="alert"`) || !strings.Contains(a.body, `aria-invalid="true"`) {
+			t.Errorf("%q = %v, want the form with the fault", typed, a)
+		}
+	}
+	s.wantActive(t, onPhone.access)
+	cookie := s.sessionOf(b)
+	var a answer
+	events := s.audited(func() { a = s.press(t, b, "/account/leave", "confirm", " @alice@example.com ") })
+	s.wantGone(t, a, "/account/signed-out?because=left")
+	if len(events) != 1 || !strings.Contains(events[0], "event=user.removed actor=user") || !strings.Contains(events[0], "address=") {
+		t.Errorf("audit events = %q, want that of the removal", events)
+	}
+	if s.sessionOf(b) != nil {
+		t.Error("the browser still has the cookie")
+	}
+	if a := s.look(t, b, "/account/signed-out?because=left"); !strings.Contains(a.body, "Your account is deleted") || strings.Contains(a.body, "Sign in") {
+		t.Errorf("answer = %v, want the page for people who left", a)
+	}
+	s.wantEnded(t, phone, onPhone)
+	wantSignIn(t, s.look(t, s.bearing(t, cookie), "/account"))
+	wantSignIn(t, s.look(t, other, "/account"))
+	s.wantActive(t, onBobs.access)
+	// The way back does not lead into a session.
+	callback, err := b.Login(t.Context(), s.issuer+"/account", func(u *url.URL) bool { return strings.HasPrefix(u.String(), s.provider.callback) },
+		map[string]string{"domain": "example.com", "text": "alice", "password": "alice"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a := s.arrive(t, b, callback); a.status/100 != 4 || s.sessionOf(b) != nil {
+		t.Errorf("answer = %v, want no session for a person who has just left", a)
+	}
+}

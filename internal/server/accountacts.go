@@ -6,6 +6,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/web"
 )
 
@@ -75,6 +76,8 @@ func (s *Server) perform(a act) func(echo.Context, *visitor) error {
 			s.refusal(c, refused.status, err)
 			page.Value, page.Fault = value, refused.fault
 			return web.ShowAct(c.Response(), refused.status, page, s.frame(c))
+		case errors.Is(err, account.ErrLoginAge): // a moment ago it was fresh
+			return s.signInHere(c, s.ownPath(c), v)
 		case err != nil || next == "":
 			return err
 		}

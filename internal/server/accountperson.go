@@ -2,6 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
+	"net/http"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
@@ -33,8 +36,35 @@ func (s *Server) personActs() []act {
 				return "/account?done=browsers_ended", s.Accounts.EndOtherBrowsers(c.Request().Context(), v.Browser)
 			},
 		},
+		{
+			texts: web.ActTexts{
+				Title: "account.leave", Text: "account.leave.text", Button: "account.leave.button", Label: "account.leave.label",
+				Hint: "account.leave.hint",
+			},
+			path: "/account/leave", fresh: true, grave: true, field: "confirm",
+			show: func(echo.Context, *visitor, *web.Act) error { return nil },
+			do:   s.leaveHere,
+		},
 	}
 }
+
+// leaveHere removes the user for ever, if they typed their handle as it is shown to them.
+func (s *Server) leaveHere(c echo.Context, v *visitor, typed string) (string, error) {
+	person, err := s.Accounts.Display(v.Person)
+	if err != nil {
+		return "", err
+	}
+	if strings.TrimSpace(typed) != person {
+		return "", &refusedField{http.StatusBadRequest, "account.leave.fault", errNotTheirName}
+	}
+	if _, err := s.Accounts.Leave(c.Request().Context(), v.Owner(), v.AuthTime); err != nil {
+		return "", err
+	}
+	http.SetCookie(c.Response(), s.browserCookie(""))
+	return endPath + "?because=" + becauseLeft, nil
+}
+
+var errNotTheirName = errors.New("another name than that of the user")
 
 // setMyPrivacy stores whether others find the user by the handle.
 func (s *Server) setMyPrivacy(c echo.Context, v *visitor, by string) (string, error) {

@@ -31,6 +31,7 @@ var sharedPaths = map[string]bool{
 	"/account/links/{id}/withdraw":            false,
 	"/account/privacy":                        false,
 	"/account/other-browsers":                 false,
+	"/account/leave":                          false,
 	"/account/sign-out":                       false,
 	"/account/signed-out":                     false,
 	"/login/another":                          false,
