@@ -247,6 +247,26 @@ func (a *Accounts) OwnDevice(ctx context.Context, by Owner, id string) (found Ow
 	return found, nil
 }
 
+// OwnSession returns a live session of a user. The errors are [ErrUnknownSession], and those of [Accounts.OwnSessions].
+func (a *Accounts) OwnSession(ctx context.Context, by Owner, id string) (g storage.Grant, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, r storage.Reader) error {
+		if _, _, err := a.owner(ctx, r, by); err != nil {
+			return err
+		}
+		var u storage.User
+		var d storage.Device
+		if g, u, d, err = r.Session(ctx, id); errors.Is(err, storage.ErrNotFound) ||
+			err == nil && (g.Domain != by.Domain || g.User != by.User || !a.goesOn(g, u, d)) {
+			err = ErrUnknownSession
+		}
+		return err
+	})
+	if err != nil {
+		return storage.Grant{}, fmt.Errorf("account: find a session: %w", err)
+	}
+	return g, nil
+}
+
 // Browsers returns the live browser sessions of a user, in the order in which they were last used.
 func (a *Accounts) Browsers(ctx context.Context, domain, user string) ([]storage.BrowserSession, error) {
 	stored, err := a.store.BrowserSessions(ctx, domain, user)

@@ -93,7 +93,7 @@ const (
 var dones = map[string]web.Key{
 	"renamed": "account.done.renamed", "removed": "account.done.removed", "all_removed": "account.done.all_removed",
 	"withdrawn": "account.done.withdrawn", "findable": "account.done.findable", "hidden": "account.done.hidden",
-	"browsers_ended": "account.done.browsers_ended",
+	"browsers_ended": "account.done.browsers_ended", "session_ended": "account.done.session_ended", "name": "account.done.name",
 }
 
 // eventTexts are the texts for what happened to devices.
@@ -144,10 +144,11 @@ func (s *Server) showAccount(c echo.Context, v *visitor) error {
 		return err
 	}
 	page.OtherBrowsers = max(0, len(browsers)-1)
-	page.CanRename, err = s.canRename(ctx, v)
+	profile, err := s.Accounts.Profile(ctx, v.Owner())
 	if err != nil {
 		return err
 	}
+	page.CanRename = profile.Rename == account.RenameByUser
 	return web.ShowAccount(c.Response(), page, s.frame(c))
 }
 

@@ -366,3 +366,71 @@ func TestAccountLeave(t *testing.T) {
 		t.Errorf("answer = %v, want no session for a person who has just left", a)
 	}
 }
+
+// A person takes another name where the domain lets them. Nobody is signed out, and the old name is nobody else's.
+func TestAccountName(t *testing.T) {
+	s := start(t, renaming)
+	phone := newDevice(t)
+	onPhone := s.login(t, phone, "alice")
+	s.login(t, newDevice(t), "bob")
+	b := s.visiting(t, "alice")
+	if a := s.look(t, b, "/account"); !strings.Contains(a.body, `href="/account/name"`) {
+		t.Errorf("answer = %v, want a link to the page for another name", a)
+	}
+	for name, want := range map[string]string{
+		"": "not allowed", "bob": "Somebody else", "admin": "reserved", "two words": "not allowed", "аlice": "", strings.Repeat("a", 300): "",
+	} {
+		a := s.press(t, b, "/account/name", "handle", name)
+		if wantPage(t, a, http.StatusConflict); !strings.Contains(a.body, want) || !strings.Contains(a.body, `aria-invalid="true"`) {
+			t.Errorf("name %q = %v, want %q at the field", name, a, want)
+		}
+	}
+	events := s.audited(func() { s.wantGone(t, s.press(t, b, "/account/name", "handle", "carol"), "/account?done=name") })
+	if len(events) != 1 || !strings.Contains(events[0], "event=user.renamed actor=user") {
+		t.Errorf("audit events = %q, want that of the new name", events)
+	}
+	wantSignedIn(t, s.look(t, b, "/account"), "carol")
+	if next := s.refreshed(t, phone, onPhone.refresh); next.set.Handle != "im:%40carol@example.com" {
+		t.Errorf("handle = %q, want the new one", next.set.Handle)
+	}
+	a := s.press(t, b, "/account/name", "handle", "caroline")
+	if wantPage(t, a, http.StatusConflict); !strings.Contains(a.body, "a short time ago") {
+		t.Errorf("answer = %v, want that it is too soon", a)
+	}
+	wantPage(t, s.press(t, s.visiting(t, "bob"), "/account/name", "handle", "alice"), http.StatusConflict)
+
+	// Where the domain does not let people choose, there is no such page.
+	t.Run("not here", func(t *testing.T) {
+		s := start(t, nil)
+		b := s.visiting(t, "alice")
+		page := s.look(t, b, "/account")
+		if strings.Contains(page.body, "/account/name") {
+			t.Errorf("answer = %v, want no link to the page for another name", page)
+		}
+		wantPage(t, s.look(t, b, "/account/name"), http.StatusNotFound)
+		wantPage(t, s.fillIn(t, b, "/account/name", url.Values{"csrf": {csrfOf(t, page)}, "handle": {"carol"}}, nil), http.StatusNotFound)
+		wantSignedIn(t, s.look(t, b, "/account"), "alice")
+	})
+}
+
+// A person signs out an app. Its device stays, and so do other people's apps.
+func TestAccountEndSession(t *testing.T) {
+	s := start(t, nil)
+	phone, bobs := newDevice(t), newDevice(t)
+	onPhone, onBobs := s.login(t, phone, "alice"), s.login(t, bobs, "bob")
+	b := s.visiting(t, "alice")
+	page := "/account/sessions/" + onPhone.set.SID + "/end"
+	if a := s.look(t, b, "/account/devices/"+deviceID(t, onPhone)); !strings.Contains(a.body, `href="`+page+`"`) {
+		t.Errorf("answer = %v, want a link to the end of the session", a)
+	}
+	wantPage(t, s.look(t, b, "/account/sessions/"+onBobs.set.SID+"/end"), http.StatusNotFound)
+	token := csrfOf(t, s.look(t, b, page))
+	wantPage(t, s.fillIn(t, b, "/account/sessions/"+onBobs.set.SID+"/end", url.Values{"csrf": {token}}, nil), http.StatusNotFound)
+	s.wantGone(t, s.fillIn(t, b, page, url.Values{"csrf": {token}}, nil), "/account?done=session_ended")
+	s.wantEnded(t, phone, onPhone)
+	s.wantActive(t, onBobs.access)
+	wantPage(t, s.look(t, b, page), http.StatusNotFound)
+	if a := s.look(t, b, "/account"); !strings.Contains(a.body, deviceID(t, onPhone)) || !strings.Contains(a.body, "signed out</span>") {
+		t.Errorf("answer = %v, want the device, signed out", a)
+	}
+}

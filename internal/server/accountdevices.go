@@ -46,6 +46,16 @@ func (s *Server) deviceActs() []act {
 			show: func(echo.Context, *visitor, *web.Act) error { return nil },
 			do:   s.removeAllDevices,
 		},
+		{
+			texts: web.ActTexts{
+				Title: "account.session.end.title", Text: "account.session.end.text", Button: "account.session.end.button",
+			},
+			path: "/account/sessions/{id}/end",
+			show: s.showSession,
+			do: func(c echo.Context, v *visitor, _ string) (string, error) {
+				return "/account?done=session_ended", s.Accounts.EndOwnSession(c.Request().Context(), v.Owner(), c.Param("id"))
+			},
+		},
 	}
 }
 
@@ -57,17 +67,31 @@ func (s *Server) showDevice(c echo.Context, v *visitor, p *web.Act) error {
 	}
 	shown := s.webDevice(d.OwnDevice)
 	shown.Key = d.Alg
-	if client, ok := s.Registry.Client(d.Client); ok {
-		shown.App = client.Title()
-	}
+	shown.App = s.appName(d.Client)
 	for _, g := range d.Sessions {
-		app := g.Client
-		if client, ok := s.Registry.Client(g.Client); ok {
-			app = client.Title()
-		}
-		shown.Sessions = append(shown.Sessions, web.AccountSession{App: app, Since: g.CreatedAt})
+		shown.Sessions = append(shown.Sessions, web.AccountSession{
+			App: s.appName(g.Client), Since: g.CreatedAt, End: s.path("/account/sessions/" + g.ID + "/end"),
+		})
 	}
 	p.Device, p.Value = &shown, d.Name
+	return nil
+}
+
+// appName returns the name of a client for people; its id if it is no longer registered.
+func (s *Server) appName(id string) string {
+	if client, ok := s.Registry.Client(id); ok {
+		return client.Title()
+	}
+	return id
+}
+
+// showSession fills in the page that asks whether to end a session, with its app and its device.
+func (s *Server) showSession(c echo.Context, v *visitor, p *web.Act) error {
+	g, err := s.Accounts.OwnSession(c.Request().Context(), v.Owner(), c.Param("id"))
+	if err != nil {
+		return err
+	}
+	p.Party = &web.AccountParty{Name: s.appName(g.Client), Kind: "account.device.sessions", Until: g.ExpiresAt}
 	return nil
 }
 

@@ -1,14 +1,16 @@
 package server
 
 import (
-	"context"
 	"errors"
 	"net/http"
 	"strings"
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/web"
 )
 
@@ -38,6 +40,13 @@ func (s *Server) personActs() []act {
 		},
 		{
 			texts: web.ActTexts{
+				Title: "account.name", Text: "account.name.text", Button: "account.name.button",
+				Label: "account.name.label", Hint: "handle.rules",
+			},
+			path: "/account/name", fresh: true, field: "handle", show: s.showName, do: s.renameHere,
+		},
+		{
+			texts: web.ActTexts{
 				Title: "account.leave", Text: "account.leave.text", Button: "account.leave.button", Label: "account.leave.label",
 				Hint: "account.leave.hint",
 			},
@@ -46,6 +55,44 @@ func (s *Server) personActs() []act {
 			do:   s.leaveHere,
 		},
 	}
+}
+
+// showName fills in the page on which users choose another handle. Where they may not, there is no such page.
+func (s *Server) showName(c echo.Context, v *visitor, p *web.Act) error {
+	profile, err := s.Accounts.Profile(c.Request().Context(), v.Owner())
+	if err != nil {
+		return err
+	}
+	if profile.Rename != account.RenameByUser {
+		return echo.ErrNotFound
+	}
+	if s.Systems[v.Domain] == claims.SystemWire {
+		p.Texts.Hint = "handle.rules.wire"
+	}
+	const sample = "sample"
+	shown, err := s.Accounts.Display(storage.User{Domain: v.Domain, Handle: sample})
+	if err != nil {
+		return err
+	}
+	p.Before, p.After, _ = strings.Cut(shown, sample)
+	p.Value = v.Person.Handle
+	return nil
+}
+
+// renameHere gives the user another handle. Its answer tells whether somebody has or had the name, so it counts as a question of its
+// address about a handle.
+func (s *Server) renameHere(c echo.Context, v *visitor, handle string) (string, error) {
+	if err := s.Limits.lookup(s.source(c)); err != nil {
+		return "", err
+	}
+	_, err := s.Accounts.RenameOwn(c.Request().Context(), account.OwnRename{Owner: v.Owner(), AuthTime: v.AuthTime, Handle: handle})
+	var wait *account.RenameWait
+	if errors.As(err, &wait) {
+		return "", &refusedField{http.StatusConflict, "account.name.wait", err}
+	} else if fault := web.HandleFault(err); fault != "" {
+		return "", &refusedField{http.StatusConflict, fault, err}
+	}
+	return "/account?done=name", err
 }
 
 // leaveHere removes the user for ever, if they typed their handle as it is shown to them.
@@ -80,6 +127,3 @@ func (s *Server) setMyPrivacy(c echo.Context, v *visitor, by string) (string, er
 	}
 	return "/account?done=hidden", nil
 }
-
-// canRename reports whether the user may choose another handle.
-func (s *Server) canRename(context.Context, *visitor) (bool, error) { return false, nil }

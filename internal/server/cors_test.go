@@ -32,6 +32,8 @@ var sharedPaths = map[string]bool{
 	"/account/privacy":                        false,
 	"/account/other-browsers":                 false,
 	"/account/leave":                          false,
+	"/account/name":                           false,
+	"/account/sessions/{id}/end":              false,
 	"/account/sign-out":                       false,
 	"/account/signed-out":                     false,
 	"/login/another":                          false,
