@@ -25,6 +25,7 @@ type Store interface {
 	Grants(ctx context.Context, domain, user string) ([]storage.Grant, error)
 	Devices(ctx context.Context, domain, user string) ([]storage.Device, error)
 	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Device, error)
+	Device(ctx context.Context, domain, id string) (storage.Device, error)
 	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
 	StatementsAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Statement, error)
 	Withdrawal(ctx context.Context) (storage.Withdrawal, error)

@@ -82,26 +82,15 @@ func (a *Accounts) Person(ctx context.Context, domain, user string) (Person, err
 	if err != nil {
 		return Person{}, fmt.Errorf("account: show: %w", err)
 	}
-	for _, n := range names {
-		if n.Local != u.ID || u.ID == u.Handle || !n.ReleasedAt.IsZero() { // the row of an id counts only if the id is or was the handle
-			p.Handles = append(p.Handles, n)
-		}
-	}
+	p.Handles = handlesAmong(u, names)
 	if p.Links, err = a.store.Links(ctx, domain, user); err != nil {
 		return Person{}, fmt.Errorf("account: show: %w", err)
 	}
 	if p.Devices, err = a.store.Devices(ctx, domain, user); err != nil {
 		return Person{}, fmt.Errorf("account: show: %w", err)
 	}
-	grants, err := a.store.Grants(ctx, domain, user)
-	if err != nil {
-		return Person{}, fmt.Errorf("account: show: %w", err)
-	}
-	now := a.now()
-	for _, g := range grants {
-		if g.EndedAt.IsZero() && now.Before(g.IdleAt) && now.Before(g.ExpiresAt) {
-			p.Sessions = append(p.Sessions, g)
-		}
+	if p.Sessions, err = a.Sessions(ctx, domain, user); err != nil {
+		return Person{}, err
 	}
 	return p, nil
 }

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"net/http"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -30,6 +29,8 @@ import (
 type Config struct {
 	// Domains are the domains of the issuer.
 	Domains []string
+	// Settings are the settings of the domains.
+	Settings []config.Domain
 	// Providers are the issuers of the OpenID providers at which users sign in.
 	Providers  []string
 	Accounts   *account.Accounts
@@ -87,12 +88,14 @@ func New(cfg Config) (*API, error) {
 func (a *API) Routes() []httpapi.Route {
 	const domain, issuer = httpapi.OneDomain, httpapi.WholeIssuer
 	page := func(filters ...string) []string { return append([]string{"limit", "cursor", "after"}, filters...) }
+	pageByUser := func(filters ...string) []string { return append([]string{"limit", "cursor", "user"}, filters...) }
 	reason := []string{"reason"}
 	table := []httpapi.Route{
 		{Method: http.MethodPost, Path: "/admin/backup", Handler: a.backup, Reach: httpapi.AtSocket, Query: []string{"to"}},
-		{Method: http.MethodGet, Path: "/admin/devices", Handler: a.listDevices, Reach: domain, Query: page("user")},
+		{Method: http.MethodGet, Path: "/admin/devices", Handler: a.listDevices, Reach: domain, Query: page("user", "client", "removed")},
+		{Method: http.MethodGet, Path: "/admin/devices/{domain}/{device}", Handler: a.showDevice, Reach: domain},
 		{Method: http.MethodDelete, Path: "/admin/devices/{domain}/{device}", Handler: a.removeDevice, Reach: domain, Query: reason},
-		{Method: http.MethodGet, Path: "/admin/users", Handler: a.listUsers, Reach: domain, Query: page("search")},
+		{Method: http.MethodGet, Path: "/admin/users", Handler: a.listUsers, Reach: domain, Query: page("search", "disabled")},
 		{Method: http.MethodGet, Path: "/admin/users/{user}", Handler: a.showUser, Reach: domain},
 		{
 			Method: http.MethodPut, Path: "/admin/users/{user}/handle", Handler: a.renameUser, Reach: domain,
@@ -104,15 +107,22 @@ func (a *API) Routes() []httpapi.Route {
 		{Method: http.MethodPost, Path: "/admin/users/{user}/enable", Handler: a.enableUser, Reach: domain},
 		{Method: http.MethodDelete, Path: "/admin/users/{user}", Handler: a.removeUser, Reach: domain, Query: []string{"may_return"}},
 		{Method: http.MethodDelete, Path: "/admin/removals", Handler: a.readmit, Reach: domain, Query: []string{"iss", "sub"}},
-		{Method: http.MethodGet, Path: "/admin/clients", Handler: a.listClients, Reach: httpapi.EachEntry},
+		{Method: http.MethodGet, Path: "/admin/handles", Handler: a.listHandles, Reach: domain, Query: pageByUser("held")},
+		{Method: http.MethodGet, Path: "/admin/sessions", Handler: a.listSessions, Reach: domain, Query: pageByUser("client", "device")},
+		{Method: http.MethodDelete, Path: "/admin/sessions/{domain}/{session}", Handler: a.endSession, Reach: domain, Query: reason},
+		{Method: http.MethodGet, Path: "/admin/domains", Handler: a.listDomains, Reach: httpapi.EachEntry, Query: page()},
+		{
+			Method: http.MethodGet, Path: "/admin/clients", Handler: a.listClients, Reach: httpapi.EachEntry,
+			Query: page("domain", "source"),
+		},
 		{Method: http.MethodPost, Path: "/admin/clients", Handler: a.addClient, Reach: issuer},
 		{Method: http.MethodDelete, Path: "/admin/clients", Handler: a.removeClient, Reach: issuer, Query: []string{"id", "reason"}},
 		{Method: http.MethodPost, Path: "/admin/clients/secret", Handler: a.replaceSecret, Reach: issuer, Query: []string{"id", "keep"}},
 		{Method: http.MethodGet, Path: "/admin/client", Handler: a.showClient, Reach: httpapi.EachEntry, Query: []string{"id"}},
-		{Method: http.MethodGet, Path: "/admin/keys", Handler: a.listKeys, Reach: issuer},
+		{Method: http.MethodGet, Path: "/admin/keys", Handler: a.listKeys, Reach: issuer, Query: page("state")},
 		{Method: http.MethodPost, Path: "/admin/keys", Handler: a.rotateKey, Reach: issuer, Query: []string{"now"}},
 		{Method: http.MethodDelete, Path: "/admin/keys/{kid}", Handler: a.revokeKey, Reach: issuer, Query: reason},
-		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements, Reach: domain, Query: page("user")},
+		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements, Reach: domain, Query: page("user", "typ")},
 		{Method: http.MethodPost, Path: "/admin/statements", Handler: a.makeStatement, Reach: httpapi.EachEntry},
 		{Method: http.MethodDelete, Path: "/admin/statements/{id}", Handler: a.withdrawStatement, Reach: domain, Query: reason},
 	}
@@ -164,22 +174,6 @@ func flag(c echo.Context, name string) (bool, error) {
 		return false, nil
 	}
 	return false, httpapi.Invalid("The parameter " + name + " must be true or false.")
-}
-
-// maxPage is how many entries one answer lists at most. Requests may ask for fewer.
-const maxPage = 1000
-
-// limit reads how many entries a page may have. A page with fewer is the last one.
-func limit(c echo.Context) (int, error) {
-	text := c.QueryParam("limit")
-	if text == "" {
-		return maxPage, nil
-	}
-	n, err := strconv.Atoi(text)
-	if err != nil || n < 1 || n > maxPage {
-		return 0, httpapi.Invalid("The limit is a number from 1 to 1000.")
-	}
-	return n, nil
 }
 
 // optional returns a time that may never have come: nil for the zero time.

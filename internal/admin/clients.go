@@ -22,14 +22,22 @@ import (
 // maxKeep is how long the old secret of a client may stay valid beside the new one.
 const maxKeep = 30 * 24 * time.Hour
 
-// listClients serves GET /admin/clients.
+// listClients serves GET /admin/clients?domain=NAME&source=storage: a page of the clients that the operator may see, in the order of
+// their ids.
 func (a *API) listClients(c echo.Context) error {
-	list, by := make([]api.Client, 0), operator(c)
+	p, err := a.page(c)
+	if err != nil {
+		return err
+	}
+	by, domain, source := operator(c), c.QueryParam("domain"), c.QueryParam("source")
+	var all []api.Client
 	for _, l := range a.Clients.List() {
-		if visible(by, l) {
-			list = append(list, a.client(l))
+		if v := a.client(l); visible(by, l) && matches(source, v.Source) && (domain == "" || slices.Contains(v.Domains, domain)) {
+			all = append(all, v)
 		}
 	}
+	list, next := within(p, all, func(v api.Client) string { return v.ID })
+	linkNext(c, next)
 	return c.JSON(http.StatusOK, list)
 }
 

@@ -9,21 +9,31 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// listDevices serves GET /admin/devices?domain=…&user=…&after=ID&limit=N: a page of the devices of a domain, or of one of its
+// listDevices serves GET /admin/devices?domain=…&user=ID&client=ID&removed=false: a page of the devices of a domain, or of one of its
 // users, including removed ones, in the order of their ids.
 func (a *API) listDevices(c echo.Context) error {
 	domain, err := a.domain(c)
 	if err != nil {
 		return err
 	}
-	limit, err := limit(c)
+	p, err := a.page(c)
 	if err != nil {
 		return err
 	}
-	devices, err := a.Accounts.Devices(c.Request().Context(), domain, c.QueryParam("user"), c.QueryParam("after"), limit)
+	removed, err := choice(c, "removed")
 	if err != nil {
 		return err
 	}
+	client := c.QueryParam("client")
+	devices, next, err := filled(p, func(after string, limit int) ([]storage.Device, error) {
+		return a.Accounts.Devices(c.Request().Context(), domain, c.QueryParam("user"), after, limit)
+	}, func(d storage.Device) string { return d.ID }, func(d storage.Device) bool {
+		return removed(!d.RemovedAt.IsZero()) && matches(client, d.Client)
+	})
+	if err != nil {
+		return err
+	}
+	linkNext(c, next)
 	list, handles := make([]api.Device, 0, len(devices)), make(map[string]string)
 	for _, d := range devices {
 		handle, known := handles[d.User]
@@ -39,6 +49,15 @@ func (a *API) listDevices(c echo.Context) error {
 		list = append(list, device)
 	}
 	return c.JSON(http.StatusOK, list)
+}
+
+// showDevice serves GET /admin/devices/{domain}/{device}, also for a removed device.
+func (a *API) showDevice(c echo.Context) error {
+	d, err := a.Accounts.Device(c.Request().Context(), c.Param("domain"), c.Param("device"))
+	if err != nil {
+		return err
+	}
+	return c.JSON(http.StatusOK, deviceOf(d))
 }
 
 // removeDevice serves DELETE /admin/devices/{domain}/{device}?reason=…

@@ -9,11 +9,34 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/types/api"
 )
 
 // handleRefused refuses to give or to release a handle.
 func handleRefused(words string) error { return httpapi.Conflict("handle_refused", words) }
+
+// listHandles serves GET /admin/handles?domain=…&user=ID&held=true: a page of the present and former handles of a domain, in the order of
+// their users. Former ones cannot be taken until they are released.
+func (a *API) listHandles(c echo.Context) error {
+	held, err := choice(c, "held")
+	if err != nil {
+		return err
+	}
+	return listOfUsers(a, c, func(u storage.User) ([]api.Handle, error) {
+		names, err := a.Accounts.Handles(c.Request().Context(), u)
+		if err != nil {
+			return nil, err
+		}
+		var list []api.Handle
+		for _, n := range names {
+			if held(n.ReleasedAt.IsZero()) {
+				list = append(list, api.Handle{User: u.ID, Handle: n.Local, TakenAt: n.TakenAt, ReleasedAt: optional(n.ReleasedAt)})
+			}
+		}
+		return list, nil
+	}, func(h api.Handle) string { return h.Handle })
+}
 
 // renameUser serves PUT /admin/users/{user}/handle?domain=…&handle=…&reserved=true
 func (a *API) renameUser(c echo.Context) error {

@@ -9,13 +9,25 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// listKeys serves GET /admin/keys.
+// listKeys serves GET /admin/keys?state=signing: a page of the signing keys, oldest first.
 func (a *API) listKeys(c echo.Context) error {
-	infos := a.Keys.List()
-	list := make([]api.Key, 0, len(infos))
-	for _, k := range infos {
-		list = append(list, keyOf(k))
+	p, err := a.page(c)
+	if err != nil {
+		return err
 	}
+	state, list, next, passed := c.QueryParam("state"), []api.Key{}, "", p.after == ""
+	for _, k := range a.Keys.List() {
+		switch v := keyOf(k); {
+		case !passed:
+			passed = v.KID == p.after
+		case !matches(state, v.State):
+		case len(list) == p.limit:
+			next = list[len(list)-1].KID
+		default:
+			list = append(list, v)
+		}
+	}
+	linkNext(c, next)
 	return c.JSON(http.StatusOK, list)
 }
 

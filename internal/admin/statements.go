@@ -12,25 +12,29 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// listStatements serves GET /admin/statements?domain=…&user=…&after=ID&limit=N: a page of the live statements about subjects of
-// a domain, or about one of its users, in the order of their ids.
+// listStatements serves GET /admin/statements?domain=…&user=ID&typ=TYPE: a page of the live statements about subjects of a domain, or
+// about one of its users, in the order of their ids.
 func (a *API) listStatements(c echo.Context) error {
 	domain, err := a.domain(c)
 	if err != nil {
 		return err
 	}
-	limit, err := limit(c)
+	p, err := a.page(c)
 	if err != nil {
 		return err
 	}
-	page, err := a.Statements.List(c.Request().Context(), domain, c.QueryParam("user"), c.QueryParam("after"), limit)
+	typ := c.QueryParam("typ")
+	found, next, err := filled(p, func(after string, limit int) ([]nested.Statement, error) {
+		return a.Statements.List(c.Request().Context(), domain, c.QueryParam("user"), after, limit)
+	}, func(v nested.Statement) string { return v.JTI }, func(v nested.Statement) bool { return matches(typ, v.Type) })
 	if err != nil {
 		return err
 	}
-	list := make([]api.Statement, len(page))
-	for i, v := range page {
+	list := make([]api.Statement, len(found))
+	for i, v := range found {
 		list[i] = httpapi.Statement(v, "")
 	}
+	linkNext(c, next)
 	return c.JSON(http.StatusOK, list)
 }
 

@@ -12,40 +12,37 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// listUsers serves GET /admin/users?domain=…&search=TEXT&after=ID&limit=N: users in the order of their ids, from the one
-// that follows after. With search, only those whose id or handle contains the text. A page that is not full is the last.
+// listUsers serves GET /admin/users?domain=…&search=TEXT&disabled=true: a page of the users of a domain, in the order of their ids. With
+// search, only those whose id or handle contains the text.
 func (a *API) listUsers(c echo.Context) error {
 	domain, err := a.servedDomain(c)
 	if err != nil {
 		return err
 	}
-	limit, err := limit(c)
+	p, err := a.page(c)
 	if err != nil {
 		return err
 	}
-	search, page := strings.ToLower(strings.TrimPrefix(c.QueryParam("search"), "@")), limit
-	if search != "" {
-		page = maxPage
+	disabled, err := choice(c, "disabled")
+	if err != nil {
+		return err
 	}
-	found := func(u storage.User) bool {
-		return strings.Contains(strings.ToLower(u.ID), search) || strings.Contains(strings.ToLower(u.Handle), search)
+	search := strings.ToLower(strings.TrimPrefix(c.QueryParam("search"), "@"))
+	users, next, err := filled(p, func(after string, limit int) ([]storage.User, error) {
+		return a.Accounts.Users(c.Request().Context(), domain, after, limit)
+	}, func(u storage.User) string { return u.ID }, func(u storage.User) bool {
+		return disabled(!u.DisabledAt.IsZero()) &&
+			(strings.Contains(strings.ToLower(u.ID), search) || strings.Contains(strings.ToLower(u.Handle), search))
+	})
+	if err != nil {
+		return err
 	}
-	list := []api.User{}
-	for after := c.QueryParam("after"); ; {
-		users, err := a.Accounts.Users(c.Request().Context(), domain, after, page)
-		if err != nil {
-			return err
-		}
-		for _, u := range users {
-			if len(list) < limit && found(u) {
-				list = append(list, userOf(u))
-			}
-		}
-		if len(users) < page || len(list) == limit {
-			return c.JSON(http.StatusOK, list)
-		}
-		after = users[len(users)-1].ID
+	list := make([]api.User, len(users))
+	for i, u := range users {
+		list[i] = userOf(u)
 	}
+	linkNext(c, next)
+	return c.JSON(http.StatusOK, list)
 }
 
 // showUser serves GET /admin/users/{user}?domain=…
@@ -72,14 +69,7 @@ func (a *API) showUser(c echo.Context) error {
 		v.Devices = append(v.Devices, deviceOf(d))
 	}
 	for _, g := range p.Sessions {
-		ends := g.ExpiresAt
-		if g.IdleAt.Before(ends) {
-			ends = g.IdleAt
-		}
-		v.Sessions = append(v.Sessions, api.Session{
-			ID: g.ID, Client: g.Client, Device: g.Device, Scopes: g.Scopes, Audience: g.Audience,
-			CreatedAt: g.CreatedAt, RefreshedAt: optional(g.RotatedAt), ExpiresAt: ends,
-		})
+		v.Sessions = append(v.Sessions, sessionOf(g))
 	}
 	return c.JSON(http.StatusOK, v)
 }

@@ -66,7 +66,7 @@ const (
 	RefreshReused
 	// SessionRevoked: a client revoked a refresh token. Its session ended.
 	SessionRevoked
-	// SessionEnded: a user ended a session of theirs.
+	// SessionEnded: a user ended a session of theirs, or an operator one of a user.
 	SessionEnded
 	// TokenRevoked: a client revoked an access token.
 	TokenRevoked

@@ -182,11 +182,6 @@ func (a Admin) Relink(ctx context.Context, domain string, lines []byte, dry bool
 	return r, err
 }
 
-// Clients returns all clients that are not removed.
-func (a Admin) Clients(ctx context.Context) ([]api.Client, error) {
-	return ask[[]api.Client](ctx, a, http.MethodGet, "/admin/clients", nil)
-}
-
 // Client returns a client, also a removed one.
 func (a Admin) Client(ctx context.Context, id string) (api.Client, error) {
 	return ask[api.Client](ctx, a, http.MethodGet, "/admin/client", url.Values{"id": {id}})
@@ -209,11 +204,6 @@ func (a Admin) ReplaceSecret(ctx context.Context, id string, keep time.Duration)
 	return ask[api.Client](ctx, a, http.MethodPost, "/admin/clients/secret", url.Values{"id": {id}, "keep": {keep.String()}})
 }
 
-// Keys returns the signing keys, oldest first.
-func (a Admin) Keys(ctx context.Context) ([]api.Key, error) {
-	return ask[[]api.Key](ctx, a, http.MethodGet, "/admin/keys", nil)
-}
-
 // RotateKey publishes the next signing key. It signs after it was published for long enough or, with now, at once.
 func (a Admin) RotateKey(ctx context.Context, now bool) (api.KeyChange, error) {
 	return ask[api.KeyChange](ctx, a, http.MethodPost, "/admin/keys", values("now", flag(now)))
@@ -222,6 +212,11 @@ func (a Admin) RotateKey(ctx context.Context, now bool) (api.KeyChange, error) {
 // RevokeKey revokes a signing key.
 func (a Admin) RevokeKey(ctx context.Context, kid, reason string) (api.KeyChange, error) {
 	return ask[api.KeyChange](ctx, a, http.MethodDelete, "/admin/keys/"+kid, url.Values{"reason": {reason}})
+}
+
+// EndSession ends a session of a domain.
+func (a Admin) EndSession(ctx context.Context, domain, id, reason string) (api.Session, error) {
+	return ask[api.Session](ctx, a, http.MethodDelete, "/admin/sessions/"+domain+"/"+id, url.Values{"reason": {reason}})
 }
 
 // MakeStatement makes the issuer sign a statement. The answer has it.

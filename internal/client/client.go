@@ -244,36 +244,42 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values, ans
 // send sends a request and reads the JSON answer, of at most limit bytes, into answer. A refusal is an [*Error]. A nil answer
 // reads none.
 func send(c *http.Client, req *http.Request, limit int64, answer any) error {
+	_, err := exchange(c, req, limit, answer)
+	return err
+}
+
+// exchange is send that also returns the header of the answer.
+func exchange(c *http.Client, req *http.Request, limit int64, answer any) (http.Header, error) {
 	if c == nil {
 		c = http.DefaultClient
 	}
 	req.Header.Set("Accept", "application/json")
 	resp, err := c.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // everything needed was read
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	if resp.StatusCode/100 != 2 {
 		var refusal api.Error
 		if !isJSON(resp) || json.Unmarshal(body, &refusal) != nil || refusal.Code == "" {
 			refusal.Code = "no OAuth error"
 		}
-		return &Error{Status: resp.StatusCode, Code: refusal.Code, Description: refusal.Description}
+		return nil, &Error{Status: resp.StatusCode, Code: refusal.Code, Description: refusal.Description}
 	}
 	if answer == nil {
-		return nil
+		return resp.Header, nil
 	}
 	if !isJSON(resp) {
-		return errors.New("the answer is not JSON")
+		return nil, errors.New("the answer is not JSON")
 	}
 	if err := json.Unmarshal(body, answer); err != nil {
-		return fmt.Errorf("read the answer: %w", err)
+		return nil, fmt.Errorf("read the answer: %w", err)
 	}
-	return nil
+	return resp.Header, nil
 }
 
 func isJSON(resp *http.Response) bool {

@@ -2,9 +2,13 @@ package client
 
 import (
 	"context"
+	"errors"
 	"iter"
+	"maps"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 
 	"github.com/imidentity/issuer/types/api"
 )
@@ -19,36 +23,59 @@ type List struct {
 	Search string
 	// After is the id after which the list begins. Empty means from the start.
 	After string
-	// PageSize is how many entries one request asks for, at most 1000. Zero means 500.
+	// PageSize is how many entries one request asks for, at most 200, and at the socket 1000. Zero means 200.
 	PageSize int
 }
 
 // Users returns users. The issuer is asked page by page. An error ends the list.
 func (a Admin) Users(ctx context.Context, l List) iter.Seq2[api.User, error] {
-	return list(ctx, a, "/admin/users", l, func(u api.User) string { return u.ID })
+	return list[api.User](ctx, a, "/admin/users", l.query(), l.PageSize)
 }
 
 // Devices is Users for devices.
 func (a Admin) Devices(ctx context.Context, l List) iter.Seq2[api.Device, error] {
-	return list(ctx, a, "/admin/devices", l, func(d api.Device) string { return d.ID })
+	return list[api.Device](ctx, a, "/admin/devices", l.query(), l.PageSize)
 }
 
 // Statements is Users for live statements.
 func (a Admin) Statements(ctx context.Context, l List) iter.Seq2[api.Statement, error] {
-	return list(ctx, a, "/admin/statements", l, func(s api.Statement) string { return s.ID })
+	return list[api.Statement](ctx, a, "/admin/statements", l.query(), l.PageSize)
 }
 
-func list[T any](ctx context.Context, a Admin, path string, l List, id func(T) string) iter.Seq2[T, error] {
+// Sessions returns live sessions, in the order of their users and ids.
+func (a Admin) Sessions(ctx context.Context, l List) iter.Seq2[api.Session, error] {
+	return list[api.Session](ctx, a, "/admin/sessions", l.query(), l.PageSize)
+}
+
+// Clients returns all clients that are not removed, in the order of their ids.
+func (a Admin) Clients(ctx context.Context) ([]api.Client, error) {
+	return whole(list[api.Client](ctx, a, "/admin/clients", nil, 0))
+}
+
+// Keys returns the signing keys, oldest first.
+func (a Admin) Keys(ctx context.Context) ([]api.Key, error) {
+	return whole(list[api.Key](ctx, a, "/admin/keys", nil, 0))
+}
+
+func (l List) query() url.Values {
+	return values("domain", l.Domain, "user", l.User, "search", l.Search, "after", l.After)
+}
+
+// list asks for a list page by page. The Link of each page leads to the next one (RFC 8288).
+func list[T any](ctx context.Context, a Admin, path string, query url.Values, size int) iter.Seq2[T, error] {
+	if size == 0 {
+		size = 200
+	}
 	return func(yield func(T, error) bool) {
-		size := l.PageSize
-		if size == 0 {
-			size = 500
+		query := maps.Clone(query)
+		if query == nil {
+			query = url.Values{}
 		}
-		for after := l.After; ; {
-			query := values("domain", l.Domain, "user", l.User, "search", l.Search, "after", after)
-			query.Set("limit", strconv.Itoa(size))
+		query.Set("limit", strconv.Itoa(size))
+		for {
 			var page []T
-			if err := a.Do(ctx, http.MethodGet, path, query, &page); err != nil {
+			next, err := a.page(ctx, path, query, &page)
+			if err != nil {
 				var none T
 				yield(none, err)
 				return
@@ -58,10 +85,48 @@ func list[T any](ctx context.Context, a Admin, path string, l List, id func(T) s
 					return
 				}
 			}
-			if len(page) < size {
+			if next == "" {
 				return
 			}
-			after = id(page[len(page)-1])
+			query.Del("after")
+			query.Set("cursor", next)
 		}
 	}
+}
+
+// page reads a page of a list, and returns the cursor of the next one.
+func (a Admin) page(ctx context.Context, path string, query url.Values, page any) (next string, err error) {
+	u := url.URL{Scheme: a.origin.Scheme, Host: a.origin.Host, Path: path, RawQuery: query.Encode()}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return "", err
+	}
+	header, err := exchange(a.http, req, maxAdminAnswer, page)
+	if err != nil {
+		return "", err
+	}
+	target, _, ok := strings.Cut(strings.TrimPrefix(header.Get("Link"), "<"), `>; rel="next"`)
+	if !ok {
+		return "", nil
+	}
+	link, err := url.Parse(target)
+	if err != nil {
+		return "", errors.New("the Link to the next page is malformed")
+	}
+	if next = link.Query().Get("cursor"); next == "" || next == query.Get("cursor") {
+		return "", errors.New("the Link to the next page leads nowhere")
+	}
+	return next, nil
+}
+
+// whole returns all entries of a list.
+func whole[T any](all iter.Seq2[T, error]) ([]T, error) {
+	entries := []T{}
+	for entry, err := range all {
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, entry)
+	}
+	return entries, nil
 }

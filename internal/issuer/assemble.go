@@ -179,7 +179,8 @@ func (i *Instance) openServer(
 		choose[d.Name], systems[d.Name], others[d.Name] = d.ChooseHandle, claims.System(d.System), d.OtherIssuers
 	}
 	operators, err := admin.New(admin.Config{
-		Domains: domainNames(cfg), Providers: providerIssuers(cfg), Accounts: i.accounts, Statements: made, Keys: i.ring,
+		Domains: domainNames(cfg), Settings: cfg.Domains, Providers: providerIssuers(cfg),
+		Accounts: i.accounts, Statements: made, Keys: i.ring,
 		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Idempotency: i.kept, Now: i.now,
 	})
 	if err != nil {

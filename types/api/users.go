@@ -24,6 +24,8 @@ type Person struct {
 
 // A Handle is a present or former handle of a user.
 type Handle struct {
+	// User is absent where the handle is part of its user.
+	User       string     `json:"user,omitempty"`
 	Handle     string     `json:"handle"`
 	TakenAt    time.Time  `json:"taken_at"`
 	ReleasedAt *time.Time `json:"released_at,omitempty"`
@@ -36,9 +38,12 @@ type Link struct {
 	CreatedAt time.Time `json:"created_at"`
 }
 
-// A Session is a live session of a device.
+// A Session is a live session of a device, or one that an operator ended.
 type Session struct {
-	ID          string     `json:"sid"`
+	ID string `json:"sid"`
+	// Domain and User are absent where the session is part of its user.
+	Domain      string     `json:"domain,omitempty"`
+	User        string     `json:"user,omitempty"`
 	Client      string     `json:"client"`
 	Device      string     `json:"device"`
 	Scopes      []string   `json:"scopes"`
@@ -46,7 +51,9 @@ type Session struct {
 	CreatedAt   time.Time  `json:"created_at"`
 	RefreshedAt *time.Time `json:"refreshed_at,omitempty"`
 	// ExpiresAt is when the session ends unless it is refreshed, or at the latest.
-	ExpiresAt time.Time `json:"expires_at"`
+	ExpiresAt   time.Time  `json:"expires_at"`
+	EndedAt     *time.Time `json:"ended_at,omitempty"`
+	EndedReason string     `json:"ended_reason,omitempty"`
 }
 
 // A DisabledUser is a user after they were disabled.

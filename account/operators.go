@@ -1,0 +1,90 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/revocation"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Device returns the device of an id, including a removed one. The error is [ErrNoDevice] if the domain has none.
+func (a *Accounts) Device(ctx context.Context, domain, id string) (storage.Device, error) {
+	d, err := a.store.Device(ctx, domain, id)
+	if errors.Is(err, storage.ErrNotFound) {
+		return storage.Device{}, ErrNoDevice
+	} else if err != nil {
+		return storage.Device{}, fmt.Errorf("account: find a device: %w", err)
+	}
+	return d, nil
+}
+
+// Sessions returns the live sessions of a user, in the order of their ids.
+func (a *Accounts) Sessions(ctx context.Context, domain, user string) ([]storage.Grant, error) {
+	grants, err := a.store.Grants(ctx, domain, user)
+	if err != nil {
+		return nil, fmt.Errorf("account: list sessions: %w", err)
+	}
+	now := a.now()
+	live := slices.DeleteFunc(grants, func(g storage.Grant) bool {
+		return !g.EndedAt.IsZero() || !now.Before(g.IdleAt) || !now.Before(g.ExpiresAt)
+	})
+	slices.SortFunc(live, func(a, b storage.Grant) int { return strings.Compare(a.ID, b.ID) })
+	return live, nil
+}
+
+// Handles returns the present and former handles of a user, in the order in which the user took them.
+func (a *Accounts) Handles(ctx context.Context, u storage.User) ([]storage.Name, error) {
+	names, err := a.store.Names(ctx, u.Domain, u.ID)
+	if err != nil {
+		return nil, fmt.Errorf("account: list handles: %w", err)
+	}
+	return handlesAmong(u, names), nil
+}
+
+// handlesAmong returns the names that are or were handles: the row of an id counts only if the id is or was the handle.
+func handlesAmong(u storage.User, names []storage.Name) (handles []storage.Name) {
+	for _, n := range names {
+		if n.Local != u.ID || u.ID == u.Handle || !n.ReleasedAt.IsZero() {
+			handles = append(handles, n)
+		}
+	}
+	return handles
+}
+
+// EndSession ends a session of a domain, with its tokens. Its device stays. It returns the session, and reports whether it was live. The
+// error is [ErrUnknownSession] if the domain has no such session.
+func (a *Accounts) EndSession(ctx context.Context, domain, id, reason string) (ended storage.Grant, changed bool, err error) {
+	var revoked []storage.Revocation
+	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		ended, changed, revoked = storage.Grant{}, false, nil
+		g, _, _, err := tx.Session(ctx, id)
+		if errors.Is(err, storage.ErrNotFound) || err == nil && g.Domain != domain {
+			return ErrUnknownSession
+		}
+		if ended = g; err != nil || !g.EndedAt.IsZero() {
+			return err
+		}
+		now := a.now()
+		if err := tx.EndGrant(ctx, id, now, reason); err != nil {
+			return err
+		}
+		ended.EndedAt, ended.EndedReason, changed = now, reason, true
+		row := revocation.RevokeGrant(id, revocation.Cause{Reason: "revoked", At: now, TokenLife: a.tokenLife})
+		if revoked, err = a.Revoke(ctx, tx, domain, g.User, row); err != nil {
+			return err
+		}
+		return audit.Append(ctx, tx, audit.Event{
+			Kind: audit.SessionEnded, Domain: domain, User: g.User, Device: g.Device, Client: g.Client, Session: id, Reason: reason,
+		})
+	})
+	if err != nil {
+		return storage.Grant{}, false, fmt.Errorf("account: end a session: %w", err)
+	}
+	a.revoked(revoked...)
+	return ended, changed, nil
+}
