@@ -34,7 +34,7 @@ func (e *IDTokenError) Unwrap() error { return e.Err }
 
 // Refusals of ID tokens.
 var (
-	errNoIDTokens = refuse(CodeUnauthorizedClient, "The client is not registered for ID tokens (clients[].id_tokens).")
+	errNoIDTokens = refuse(CodeInvalidRequest, "The client is not registered for ID tokens (clients[].id_tokens).")
 	errIDTokenOf  = refuse(CodeInvalidRequest,
 		"The client is not registered for ID tokens of this issuer: its entries in id_tokens name other OpenID providers.")
 	errIDTokenDomains = refuse(CodeInvalidRequest,

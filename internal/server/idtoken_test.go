@@ -153,7 +153,7 @@ func TestIDTokenRefused(t *testing.T) {
 		"the provider of another":  {form: set("im_provider", "other"), code: invalid, says: "im_provider"},
 		"a scope too many":         {form: set("scope", "introspect"), code: "invalid_scope", says: "introspect"},
 		"a resource too many":      {form: set("resource", "https://elsewhere.example.com"), code: "invalid_target", says: "resource"},
-		"a client without entries": {client: accounts, code: "unauthorized_client", says: "id_tokens"},
+		"a client without entries": {client: accounts, code: invalid, says: "id_tokens"},
 		"a client without grant":   {client: app, code: "unauthorized_client", says: "grant type"},
 		"new, without a handle":    {claims: object{"preferred_username": nil}, code: invalid, says: "through the browser once"},
 		"new, handle not allowed":  {claims: object{"preferred_username": "admin"}, code: invalid, says: "not allowed"},
