@@ -57,7 +57,7 @@ func (s *Logins) askConsent(
 	}
 	to := s.consentPage + "?" + url.Values{"state": {next.token}}.Encode()
 	e := ending{signIn: user, location: to, next: &next}
-	if asked.Full && asked.KeyNamed { // the page offers no way on
+	if asked.Full && asked.KeyNamed { // the page offers no way on but to remove a device
 		e.events = []audit.Kind{audit.DeviceLimitReached}
 	}
 	if err := s.end(ctx, v, e); err != nil {
@@ -82,9 +82,13 @@ func (s *Logins) showConsent(ctx context.Context, v *visit, _ ShowConsent) (Outc
 	if err != nil {
 		return nil, err
 	}
-	return Ask{v.answer(), v.Token, ConsentQuestion{
-		Consent: asked, Person: person, Provider: s.providerURL(v.row.Provider),
-	}}, nil
+	q := ConsentQuestion{Consent: asked, Person: person, Provider: s.providerURL(v.row.Provider)}
+	if asked.Full {
+		if q.Devices, err = s.atLimit(ctx, user); err != nil {
+			return nil, err
+		}
+	}
+	return Ask{v.answer(), v.Token, q}, nil
 }
 
 // decide ends a login with the user's decision. It comes from the page that asked, in the browser that was asked: no other

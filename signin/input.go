@@ -2,12 +2,14 @@ package signin
 
 import (
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/imidentity/issuer/account"
 )
 
 // An Input is what a browser sent: one of [Begin], [BeginSession], [Return], [ChoosePlace], [ChooseHandle], [ShowConsent], [Decide],
-// [Cancel] and [UseAnother].
+// [RemoveDevices], [Cancel] and [UseAnother].
 type Input interface {
 	// decision returns the text of a form that counts once. The same text again gets the same answer, another text none.
 	decision() (text string, counts bool)
@@ -46,6 +48,12 @@ type ShowConsent struct{}
 // Decide answers that page.
 type Decide struct{ Allow bool }
 
+// RemoveDevices names devices to remove at the device limit, each once. Unless it is confirmed, it only asks for the page that asks.
+type RemoveDevices struct {
+	Devices   []string
+	Confirmed bool
+}
+
 // Cancel goes back to the app without a login.
 type Cancel struct{}
 
@@ -60,6 +68,13 @@ func (t ChooseHandle) decision() (string, bool) { return t.Handle, true }
 func (ShowConsent) decision() (string, bool)    { return "", false }
 func (Cancel) decision() (string, bool)         { return "\x00cancel", true } // no handle
 func (UseAnother) decision() (string, bool)     { return "", false }
+
+func (r RemoveDevices) decision() (string, bool) {
+	if !r.Confirmed {
+		return "", false
+	}
+	return "remove\x00" + strings.Join(slices.Sorted(slices.Values(r.Devices)), "\x00"), true
+}
 
 func (d Decide) decision() (string, bool) {
 	if d.Allow {

@@ -119,7 +119,7 @@ const (
 	UserIDInvalid
 )
 
-// A Question is a [PlaceQuestion], a [HandleQuestion] or a [ConsentQuestion].
+// A Question is a [PlaceQuestion], a [HandleQuestion], a [ConsentQuestion] or a [RemovalQuestion].
 type Question interface{ question() }
 
 // A PlaceQuestion asks for a domain or, if Domain is not empty, for one of its providers.
@@ -154,8 +154,29 @@ type ConsentQuestion struct {
 	Person string
 	// Provider is the URL of the OpenID provider; empty if the provider is no longer configured.
 	Provider string
+	// Devices are the devices of the user, if there are too many (Full): those that were seen least recently first.
+	Devices []LimitDevice
+	// NoneChosen says that the form before named no device to remove.
+	NoneChosen bool
+}
+
+// A LimitDevice is a device on the page about the device limit.
+type LimitDevice struct {
+	ID string
+	// Name, Platform and App may be empty. Platform is a word of [account.Platforms].
+	Name, Platform, App string
+	// Seen is when it last logged in or refreshed; zero for a device under a delegation.
+	Added, Seen time.Time
+}
+
+// A RemovalQuestion asks whether devices are to be removed, which the user chose at the device limit.
+type RemovalQuestion struct {
+	Devices []LimitDevice
+	// Targets are the URLs that the browser may be sent to afterwards.
+	Targets []string
 }
 
 func (PlaceQuestion) question()   {}
 func (HandleQuestion) question()  {}
 func (ConsentQuestion) question() {}
+func (RemovalQuestion) question() {}

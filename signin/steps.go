@@ -21,7 +21,7 @@ var steps = table{
 	stepProvider: {on((*Logins).identify)},
 	stepAgain:    {on((*Logins).beginAgain)},
 	stepHandle:   {on((*Logins).chooseHandle), on((*Logins).cancel), on((*Logins).useAnother)},
-	stepConsent:  {on((*Logins).showConsent), on((*Logins).decide), on((*Logins).useAnother)},
+	stepConsent:  {on((*Logins).showConsent), on((*Logins).decide), on((*Logins).removeDevices), on((*Logins).useAnother)},
 }
 
 type table map[step][]action

@@ -21,14 +21,7 @@ type Consent struct {
 }
 
 // The page begins with one sentence and the decision, so that both fit on a small screen. The details are folded.
-var consent = newLayout(`{{define "title"}}{{if .Body.Full}}{{t "limit.title"}}{{else}}{{t "consent.title" "app" .Body.App}}{{end}}{{end -}}
-{{with .Body}}{{if .Full}}<p>{{t "limit.text" "person" .Person}}</p>
-<form method="post" action="{{.Action}}">
-<input type="hidden" name="state" value="{{.State}}">
-<button type="submit" name="decision" value="deny" class="first">{{t "frame.back" "app" .App}}</button>
-{{if not .KeyNamed}}<button type="submit" name="decision" value="allow">{{t "limit.continue"}}</button>
-{{end}}<p class="aside">{{t "frame.not_you"}} <button type="submit" class="link" formaction="{{.Another}}">{{t "frame.another"}}</button></p>
-</form>{{else}}<p>{{if .Local}}{{t "consent.lead.program" "person" .Person}}{{else}}{{t "consent.lead.place" "person" .Person "place" .Place}}{{end}}</p>
+var consent = newLayout(`{{define "title"}}{{t "consent.title" "app" .Body.App}}{{end}}{{with .Body}}<p>{{if .Local}}{{t "consent.lead.program" "person" .Person}}{{else}}{{t "consent.lead.place" "person" .Person "place" .Place}}{{end}}</p>
 {{if .Local}}<p class="caution">{{t "consent.caution"}}</p>
 {{end}}<form method="post" action="{{.Action}}">
 <input type="hidden" name="state" value="{{.State}}">
@@ -54,14 +47,14 @@ var consent = newLayout(`{{define "title"}}{{if .Body.Full}}{{t "limit.title"}}{
 <dt>{{t "consent.receivers"}}</dt>
 <dd>{{range $i, $receiver := .Receivers}}{{if $i}}, {{end}}<bdi>{{$receiver}}</bdi>{{end}}</dd>
 </dl>
-</details>{{end}}{{end}}`)
+</details>{{end}}`)
 
 // consentBody holds the values of the page. They are computed before, and none is in an embedded struct: a template takes long to
 // find and to call methods.
 type consentBody struct {
 	Person, App, ID        string // ID is empty if the app has no other name
 	Place                  string
-	Local, Full, KeyNamed  bool
+	Local                  bool
 	Device                 string // may be empty
 	DeviceText             Key    // says what becomes of the device
 	Abilities              []template.HTML
@@ -69,11 +62,15 @@ type consentBody struct {
 	Action, Another, State string
 }
 
-// ShowConsent writes the page that asks for consent.
+// ShowConsent writes the page that asks for consent or, for a user who has as many devices as allowed, the page that offers to remove
+// some.
 func ShowConsent(w http.ResponseWriter, q signin.ConsentQuestion, f Form) error {
+	if q.Full {
+		return showLimit(w, q, f)
+	}
 	c := Consent{Consent: q.Consent, Form: f, Person: q.Person}
 	b := consentBody{
-		Person: c.Person, App: c.App(), Place: c.Place(), Local: c.Local, Full: c.Full, KeyNamed: c.KeyNamed, Device: c.DeviceName,
+		Person: c.Person, App: c.App(), Place: c.Place(), Local: c.Local, Device: c.DeviceName,
 		Action: f.Action, Another: f.Another, State: f.State,
 	}
 	if b.App != c.Client.ID {
@@ -83,9 +80,7 @@ func ShowConsent(w http.ResponseWriter, q signin.ConsentQuestion, f Form) error 
 		b.Device = c.Consent.Device.Name
 	}
 	b.DeviceText = c.deviceText(b.Device)
-	if !c.Full {
-		b.Abilities, b.Receivers = c.Abilities(), c.Receivers()
-	}
+	b.Abilities, b.Receivers = c.Abilities(), c.Receivers()
 	v := view{Body: &b, Language: f.Language, Service: f.Service, RequestID: f.RequestID}
 	return write(w, http.StatusOK, consent, v, []string{c.Redirect, q.Provider})
 }

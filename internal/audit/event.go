@@ -57,7 +57,7 @@ const (
 	DeviceRekeyed
 	// DeviceRemoved: a device was removed. Its sessions ended.
 	DeviceRemoved
-	// DeviceLimitReached: a login was refused because the user has as many devices as allowed.
+	// DeviceLimitReached: a login met the limit of devices, or was refused at it.
 	DeviceLimitReached
 
 	// CodeReused: an authorization code was redeemed again with another key. Its session ended.

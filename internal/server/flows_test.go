@@ -20,6 +20,7 @@ var flows = []flow{
 	{"first login, pushed", stored, 40, firstLogin},
 	{"login of a known device", nil, 10, knownDevice},
 	{"login of a known device at the limit", map[string]string{"devices": "1"}, 10, knownDeviceAtLimit},
+	{"login that removes a device at the limit", map[string]string{"devices": "1"}, 12, removingAtLimit},
 	{"login with a choice of handle", map[string]string{"choose": "true"}, 25, choosingLogin},
 	{"choice of domain and provider", nil, 10, choosingPlace},
 	{"session of a browser", nil, 15, browsing},

@@ -3,11 +3,14 @@ package server
 import (
 	"net/http"
 	"net/url"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/signin"
+	"github.com/imidentity/issuer/web"
 )
 
 // newSignIn returns the logins that the routes below advance.
@@ -74,14 +77,32 @@ func (s *Server) chooseHandle(c echo.Context) error {
 	})
 }
 
-// decide serves POST /login/consent: the user has allowed the app to act for them, or has not.
+// maxRemovals is how many devices a form may name.
+const maxRemovals = account.MaxAtLimit
+
+// decide serves POST /login/consent: the user has allowed the app to act for them, or has not; or, at the device limit, they want to
+// remove devices.
 func (s *Server) decide(c echo.Context) error {
 	return s.submit(c, func(params url.Values) (signin.Input, error) {
-		made := params.Get("decision")
-		if made != "allow" && made != "deny" {
-			return nil, invalid("The decision must be allow or deny.")
+		switch params.Get("decision") {
+		case "allow":
+			return signin.Decide{Allow: true}, nil
+		case "deny":
+			return signin.Decide{}, nil
+		case "choose", "remove":
+			in := signin.RemoveDevices{Confirmed: params.Get("decision") == "remove"}
+			for name := range params {
+				if id, ok := strings.CutPrefix(name, web.RemovePrefix); ok {
+					in.Devices = append(in.Devices, id)
+				}
+			}
+			if len(in.Devices) > maxRemovals {
+				return nil, invalid("The form names more devices than the page has.")
+			}
+			slices.Sort(in.Devices)
+			return in, nil
 		}
-		return signin.Decide{Allow: made == "allow"}, nil
+		return nil, invalid("The decision must be allow, deny, choose or remove.")
 	})
 }
 

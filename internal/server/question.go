@@ -25,6 +25,9 @@ func (s *Server) showQuestion(c echo.Context, ask signin.Ask) error {
 	case signin.ConsentQuestion:
 		f.Action = s.path("/login/consent")
 		return web.ShowConsent(c.Response(), q, f)
+	case signin.RemovalQuestion:
+		f.Action = s.path("/login/consent")
+		return web.ShowRemoval(c.Response(), q, f)
 	}
 	return fmt.Errorf("server: unknown question %T", ask.Question)
 }
