@@ -222,3 +222,26 @@ func (p *Provider) OwnDevice(by account.Owner, maxAge time.Duration) func(ctx co
 		return Approver{login, d.ID, g.ID}, nil
 	}
 }
+
+// OwnBrowser returns the user of a live session of a browser as the [Approver], for [DeviceDecision].By; hash identifies the session. With
+// fresh, the user must have signed in within [account.StepUpAge]. The errors are [account.ErrNoBrowser] and [account.ErrLoginAge].
+func (p *Provider) OwnBrowser(hash [32]byte, fresh bool) func(ctx context.Context, db storage.Reader) (Approver, error) {
+	return func(ctx context.Context, db storage.Reader) (Approver, error) {
+		b, u, err := db.BrowserSession(ctx, hash)
+		if errors.Is(err, storage.ErrNotFound) {
+			return Approver{}, account.ErrNoBrowser
+		} else if err != nil {
+			return Approver{}, err
+		}
+		now := p.now()
+		if !account.LiveBrowser(b, u, now) {
+			return Approver{}, account.ErrNoBrowser
+		}
+		if fresh && !(account.Browser{BrowserSession: b, Person: u}).Fresh(now) {
+			return Approver{}, account.ErrLoginAge
+		}
+		return Approver{
+			Login: Login{User: u, Issuer: b.Issuer, UpstreamSID: b.UpstreamSID, AuthTime: b.AuthTime, ACR: b.ACR, AMR: b.AMR},
+		}, nil
+	}
+}

@@ -1,7 +1,7 @@
-// Two screens without a browser log in by the device grant (RFC 8628) of npm openid-client: one proves its key from the first poll on, and
-// the person allows it; the other one is denied.
+// Three screens without a browser log in by the device grant (RFC 8628) of npm openid-client: one is allowed by the user code, one is
+// denied, and one shows a QR code, which is opened in a browser.
 //
-// In the environment: ISSUER and CLIENT_ID. Prints {"allow": CODE, "deny": CODE, "page": URL} with the user codes, and then a line for each.
+// In the environment: ISSUER and CLIENT_ID. Prints {"allow": CODE, "deny": CODE, "page": URL, …}, and then a line for each.
 import * as oidc from 'openid-client'
 
 const config = await oidc.discovery(new URL(process.env.ISSUER), process.env.CLIENT_ID, undefined, oidc.None(), {
@@ -24,7 +24,8 @@ const poll = async (asked) => {
 }
 const allow = await ask('Television')
 const deny = await ask('Television of a stranger')
+const scan = await ask('Television with a QR code')
 console.log(JSON.stringify({
-  allow: allow.user_code, deny: deny.user_code, page: allow.verification_uri_complete, expires_in: allow.expires_in, interval: allow.interval,
+  allow: allow.user_code, deny: deny.user_code, page: scan.verification_uri_complete, expires_in: allow.expires_in, interval: allow.interval,
 }))
-for (const line of await Promise.all([poll(allow), poll(deny)])) console.log(line)
+for (const line of await Promise.all([poll(allow), poll(deny), poll(scan)])) console.log(line)

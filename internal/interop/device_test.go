@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,7 +98,7 @@ func deviceGrant(t *testing.T, ctx context.Context, issuer string) {
 	if !lines.Scan() || json.Unmarshal(lines.Bytes(), &shown) != nil {
 		t.Fatalf("device.mjs printed %q, want the user codes", lines.Text())
 	}
-	if shown.Page != issuer+"/device?user_code="+shown.Allow || shown.ExpiresIn != 600 || shown.Interval != 5 {
+	if !strings.HasPrefix(shown.Page, issuer+"/device?user_code=") || shown.ExpiresIn != 600 || shown.Interval != 5 {
 		t.Errorf("openid-client read %+v, want the page with the user code, for ten minutes and every five seconds", shown)
 	}
 	asks := send(http.MethodGet, "/me/device_codes?user_code="+url.QueryEscape(shown.Allow), nil, http.StatusOK)
@@ -108,7 +109,27 @@ func deviceGrant(t *testing.T, ctx context.Context, issuer string) {
 	send(http.MethodPost, "/me/device_codes", map[string]any{"user_code": shown.Deny, "decision": "deny"}, http.StatusNoContent)
 	send(http.MethodPost, "/me/device_codes", map[string]any{"user_code": shown.Deny, "decision": "allow"}, http.StatusNotFound)
 	send(http.MethodGet, "/me/device_codes?user_code=AAAA-AAAA", nil, http.StatusBadRequest)
-	for _, want := range []string{"dpop token of im:%40bob@example.com, same device after a refresh true", "access_denied"} {
+	// The person scans the QR code with the phone, signs in there, and allows the device.
+	mobile := browser.New(nil)
+	done, err := mobile.Login(ctx, shown.Page, func(u *url.URL) bool { return strings.HasPrefix(u.String(), issuer+"/device/done") },
+		map[string]string{"domain": "example.com", "login": "bob", "password": "bob", "decision": "allow"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for address, want := range map[string]int{
+		done.String(): http.StatusOK, issuer + "/device": http.StatusOK, issuer + "/device?user_code=BBBB-BBBB": http.StatusNotFound,
+	} {
+		resp, err := mobile.Client().Get(address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != want {
+			t.Errorf("GET %s = %d, want %d", address, resp.StatusCode, want)
+		}
+	}
+	linked := "dpop token of im:%40bob@example.com, same device after a refresh true"
+	for _, want := range []string{linked, "access_denied", linked} {
 		if !lines.Scan() || lines.Text() != want {
 			t.Errorf("openid-client got %q, want %q", lines.Text(), want)
 		}

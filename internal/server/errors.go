@@ -120,6 +120,7 @@ func isPage(c echo.Context) bool { return isPagePath(c.Path()) }
 // isPagePath reports whether browsers go to a path or route.
 func isPagePath(path string) bool {
 	return path == "/" || path == "/account" || strings.HasPrefix(path, "/account/") ||
+		path == oauth.DevicePath || strings.HasPrefix(path, oauth.DevicePath+"/") ||
 		path == "/authorize" || strings.HasPrefix(path, "/authorize/") ||
 		strings.HasPrefix(path, "/login/") && !strings.HasPrefix(path, backchannelPath)
 }

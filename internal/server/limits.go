@@ -170,6 +170,8 @@ func (e *limited) words(l *web.Language) template.HTML {
 	switch e.by {
 	case limitUser, limitUserApp:
 		return l.Say("error.often.person", "n", e.seconds())
+	case limitGuesses:
+		return l.Say("error.often.codes", "n", e.seconds())
 	case limitLogins:
 		return l.Say("error.often.logins", "n", e.seconds())
 	}

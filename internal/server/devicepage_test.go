@@ -1,0 +1,131 @@
+package server_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestDevicePage links a TV in a browser: the user arrives by the QR code or types the code, compares it, and allows the TV.
+func TestDevicePage(t *testing.T) {
+	s := start(t, nil)
+	s.onTime(t, nil)
+	screen := newDevice(t)
+	a := s.askDevice(t, tv, screen, url.Values{"im_device_platform": {"tv"}, "im_device_name": {"<b>Living</b> room"}})
+	code, shown := a.text("device_code"), a.text("user_code")
+	b := s.browser()
+	to := s.comeHere(t, b, "/device?user_code="+shown, "alice")
+	if to != "/device?user_code="+shown {
+		t.Fatalf("the browser goes on to %s, want the page with the code", to)
+	}
+	page := s.look(t, b, to)
+	wantStatus(t, page, http.StatusOK)
+	wantQuestion(t, page)
+	for _, want := range []string{
+		`<p class="shown" dir="ltr"><code>` + shown + "</code>", "<bdi>Big screen</bdi>", "<bdi>&lt;b&gt;Living&lt;/b&gt; room</bdi> (Television)",
+		"<bdi>127.0.0.0/24</bdi>, which you use, too", "0 minutes ago", "<bdi>@alice@example.com</bdi>", "somebody sent you the code",
+	} {
+		if !strings.Contains(page.body, want) {
+			t.Errorf("page = %s\nwant %s in it", page.body, want)
+		}
+	}
+	csrf := csrfOf(t, page)
+	decide := func(change url.Values) answer {
+		form := url.Values{"csrf": {csrf}, "user_code": {shown}, "decision": {"allow"}}
+		for name, v := range change {
+			form[name] = v
+		}
+		return s.fillIn(t, b, "/device/decide", form, nil)
+	}
+	// A form that is not of this session, or that is wrong, decides nothing.
+	wantPage(t, decide(url.Values{"csrf": {strings.Repeat("A", 43)}}), http.StatusForbidden)
+	wantPage(t, decide(url.Values{"decision": {"perhaps"}}), http.StatusBadRequest)
+	wantPage(t, decide(url.Values{"user_code": {"AEIOU"}}), http.StatusBadRequest)
+	wantPage(t, decide(url.Values{"user": {"bob"}}), http.StatusBadRequest)
+	wantPage(t, s.fillIn(t, b, "/device/decide", url.Values{"csrf": {csrf}, "user_code": {shown}, "decision": {"allow"}},
+		http.Header{"Origin": {"https://evil.example"}}), http.StatusForbidden)
+	wantError(t, s.token(t, tv, screen, pollForm(code)), http.StatusBadRequest, "authorization_pending")
+
+	for range 2 { // two clicks
+		s.wantGone(t, decide(nil), "/device/done?decision=allow")
+	}
+	if end := s.look(t, b, "/device/done?decision=allow"); end.status != http.StatusOK || !strings.Contains(end.body, "The device is allowed") {
+		t.Errorf("page = %v, want the end", end)
+	}
+	got := wantTokens(t, s.token(t, tv, screen, pollForm(code)))
+	if !strings.Contains(got.set.Handle, "alice") {
+		t.Errorf("token = %+v, want one of alice's", got.set)
+	}
+	s.wantGone(t, decide(nil), "/device/done?decision=allow") // changes nothing
+	if a := decide(url.Values{"decision": {"deny"}}); a.status != http.StatusNotFound {
+		t.Errorf("answer = %v, want 404 for what is decided", a)
+	}
+
+	// Typed, in small letters, and denied.
+	code, shown = s.askedDevice(t, screen)
+	if a := s.look(t, b, "/device"); a.status != http.StatusOK || !strings.Contains(a.body, `name="user_code"`) {
+		t.Errorf("page = %v, want the field for the code", a)
+	}
+	page = s.look(t, b, "/device?user_code="+strings.ToLower(strings.ReplaceAll(shown, "-", "+")))
+	csrf = csrfOf(t, page)
+	s.wantGone(t, decide(url.Values{"decision": {"deny"}}), "/device/done?decision=deny")
+	wantError(t, s.token(t, tv, screen, pollForm(code)), http.StatusBadRequest, "access_denied")
+
+	// An older login allows nothing: the user signs in again and comes back to the page that asks. To deny, it is enough.
+	code, shown = s.askedDevice(t, screen)
+	s.advance(t, 5*time.Minute+10*time.Second)
+	csrf = csrfOf(t, s.look(t, b, "/device?user_code="+shown))
+	again := decide(nil)
+	if again.status != http.StatusSeeOther || !strings.HasPrefix(again.header.Get("Location"), s.provider.url) ||
+		!strings.Contains(again.header.Get("Location"), "prompt=login") {
+		t.Errorf("answer = %v to %s, want a new login", again, again.header.Get("Location"))
+	}
+	wantError(t, s.token(t, tv, screen, pollForm(code)), http.StatusBadRequest, "authorization_pending")
+	s.wantGone(t, decide(url.Values{"decision": {"deny"}}), "/device/done?decision=deny")
+}
+
+// TestDevicePageGuessed holds that wrong codes on the page count, and that a code of a browser that is not signed in is not looked at.
+func TestDevicePageGuessed(t *testing.T) {
+	s := start(t, nil)
+	s.onTime(t, nil)
+	_, shown := s.askedDevice(t, nil)
+	for range 10 { // nobody is signed in
+		wantSignIn(t, s.look(t, s.browser(), "/device?user_code="+shown))
+	}
+	b := s.browser()
+	s.comeHere(t, b, "/device", "alice")
+	for _, guess := range []string{"BBBB-BBBB", "cccccccc", "DDDD DDDD", "FFFFFFFF", "GGGGGGGG"} {
+		a := s.look(t, b, "/device?user_code="+url.QueryEscape(guess))
+		if a.status != http.StatusNotFound || !strings.Contains(a.body, `role="alert"`) || !strings.Contains(a.body, `value="`+guess+`"`) {
+			t.Errorf("guess = %v, want the field again with what is wrong", a)
+		}
+	}
+	wantLimited(t, s.look(t, b, "/device?user_code="+shown), true)
+	wantStatus(t, s.look(t, b, "/device"), http.StatusOK)
+	for _, bad := range []string{"1", "BBBB", strings.Repeat("B", 500), "%22%3E%3Cscript%3E"} { // no codes: they are not looked at
+		if a := s.look(t, b, "/device?user_code="+bad); a.status != http.StatusNotFound || strings.Contains(a.body, "<script") {
+			t.Errorf("%s = %v, want the field again", bad, a)
+		}
+	}
+	other := s.browser()
+	s.comeHere(t, other, "/device", "bob")
+	wantStatus(t, s.look(t, other, "/device?user_code="+shown), http.StatusOK)
+}
+
+// TestDevicePageEnds holds that what ends the login in the browser ends what it has allowed.
+func TestDevicePageEnds(t *testing.T) {
+	s := start(t, nil)
+	s.onTime(t, "browser")
+	screen := newDevice(t)
+	code, shown := s.askedDevice(t, screen)
+	b := s.browser()
+	s.comeHere(t, b, "/device?user_code="+shown, "alice")
+	csrf := csrfOf(t, s.look(t, b, "/device?user_code="+shown))
+	form := url.Values{"csrf": {csrf}, "user_code": {shown}, "decision": {"allow"}}
+	s.wantGone(t, s.fillIn(t, b, "/device/decide", form, nil), "/device/done?decision=allow")
+	wantStatus(t, s.logOut(t, "dev", s.logoutToken(object{"sub": nil, "sid": "browser"})), http.StatusOK)
+	wantError(t, s.token(t, tv, screen, pollForm(code)), http.StatusBadRequest, "invalid_grant")
+	wantSignIn(t, s.look(t, b, "/device?user_code="+shown))
+}
