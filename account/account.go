@@ -13,6 +13,7 @@ package account
 
 import (
 	"cmp"
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -68,6 +69,8 @@ type Config struct {
 	// LinkKey is the key of the ids by which users name their links to OpenID providers. Nil means a random one, so that other ids
 	// follow a restart.
 	LinkKey *[32]byte
+	// Forget makes sure that nothing of deleted records can be recovered from the store, see [storage.Forgetful]. Nil does nothing.
+	Forget func(ctx context.Context) error
 	// Revoked receives revocations as soon as they are durable. May be nil.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
@@ -84,6 +87,7 @@ type Accounts struct {
 	maxDevices atomic.Int64
 
 	tombstoneKey   [32]byte
+	forget         func(ctx context.Context) error
 	maxStatements  atomic.Int64
 	maxRevocations atomic.Int64
 	linkKey        [32]byte
@@ -99,7 +103,7 @@ func New(cfg Config) (*Accounts, error) {
 	}
 	a := &Accounts{
 		store: cfg.Store, domains: make(map[string]Domain, len(cfg.Domains)),
-		tokenLife: cfg.TokenLife, tombstoneKey: cfg.TombstoneKey,
+		tokenLife: cfg.TokenLife, tombstoneKey: cfg.TombstoneKey, forget: cfg.Forget,
 		revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
 	}
 	a.SetMaxDevices(cfg.MaxDevices)
@@ -110,6 +114,9 @@ func New(cfg Config) (*Accounts, error) {
 	}
 	if a.revoked == nil {
 		a.revoked = func(...storage.Revocation) {}
+	}
+	if a.forget == nil {
+		a.forget = func(context.Context) error { return nil }
 	}
 	if a.now == nil {
 		a.now = time.Now

@@ -41,13 +41,18 @@ type RemovedUser struct {
 // they are refused until [Accounts.Readmit]. Removing a user again changes nothing. The error is [ErrNoUser] if there never was such a
 // user.
 func (a *Accounts) Remove(ctx context.Context, domain, user string, mayReturn bool) (RemovedUser, error) {
-	return a.remove(ctx, domain, user, mayReturn, func(context.Context, storage.Tx) error { return nil })
+	event := audit.Event{Kind: audit.UserRemoved}
+	if mayReturn {
+		event.Reason = "may return"
+	}
+	return a.remove(ctx, domain, user, mayReturn, event, nil)
 }
 
 // Leave is [Accounts.Remove] by the user, who may return. AuthTime is when the user last signed in at the provider. The errors are
 // [ErrNoSession] if the session of by has ended, and [ErrLoginAge] if the user signed in more than [StepUpAge] ago.
 func (a *Accounts) Leave(ctx context.Context, by Owner, authTime time.Time) (RemovedUser, error) {
-	return a.remove(ctx, by.Domain, by.User, true, func(ctx context.Context, tx storage.Tx) error {
+	event := audit.Event{Kind: audit.UserRemoved, Reason: "left"}
+	return a.remove(ctx, by.Domain, by.User, true, event, func(ctx context.Context, tx storage.Tx) error {
 		if _, _, err := a.owner(ctx, tx, by); err != nil {
 			return err
 		}
@@ -64,8 +69,8 @@ func (a *Accounts) FreshLogin(authTime time.Time) error {
 	return nil
 }
 
-// remove is [Accounts.Remove] after a check at the beginning of the transaction.
-func (a *Accounts) remove(ctx context.Context, domain, user string, mayReturn bool,
+// remove is [Accounts.Remove], recorded as an event, after a check at the beginning of the transaction, which may be nil.
+func (a *Accounts) remove(ctx context.Context, domain, user string, mayReturn bool, event audit.Event,
 	check func(ctx context.Context, tx storage.Tx) error) (RemovedUser, error) {
 	var (
 		removed RemovedUser
@@ -74,8 +79,10 @@ func (a *Accounts) remove(ctx context.Context, domain, user string, mayReturn bo
 	)
 	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		removed, revoked, more = RemovedUser{Domain: domain, ID: user}, nil, false
-		if err := check(ctx, tx); err != nil {
-			return err
+		if check != nil {
+			if err := check(ctx, tx); err != nil {
+				return err
+			}
 		}
 		u, err := a.user(ctx, tx, domain, user)
 		if errors.Is(err, ErrNoUser) {
@@ -98,10 +105,7 @@ func (a *Accounts) remove(ctx context.Context, domain, user string, mayReturn bo
 		if revoked, err = a.endUser(ctx, tx, u, ended, now); err != nil {
 			return err
 		}
-		event := audit.Event{Kind: audit.UserRemoved, Domain: domain, User: user}
-		if mayReturn {
-			event.Reason = "may return"
-		}
+		event.Domain, event.User = domain, user
 		if err := audit.Append(ctx, tx, event); err != nil {
 			return err
 		}

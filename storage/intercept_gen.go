@@ -172,6 +172,15 @@ func (x Intercepted) Tombstone(ctx context.Context, domain string, mark [32]byte
 	return x.Store.Tombstone(ctx, domain, mark)
 }
 
+// PersonalRecords implements [Store].
+func (x Intercepted) PersonalRecords(ctx context.Context, domain, user string) (r0 []PersonalRecords, err error) {
+	if err = x.before("PersonalRecords"); err != nil {
+		return r0, err
+	}
+	defer x.done("PersonalRecords", x.start())
+	return x.Store.PersonalRecords(ctx, domain, user)
+}
+
 // Removal implements [Store].
 func (x Intercepted) Removal(ctx context.Context) (r0 Removal, err error) {
 	if err = x.before("Removal"); err != nil {
@@ -666,6 +675,13 @@ func (x interceptedReader) Tombstone(ctx context.Context, domain string, mark [3
 		return r0, err
 	}
 	return x.reader.Tombstone(ctx, domain, mark)
+}
+
+func (x interceptedReader) PersonalRecords(ctx context.Context, domain, user string) (r0 []PersonalRecords, err error) {
+	if err = x.before("PersonalRecords"); err != nil {
+		return r0, err
+	}
+	return x.reader.PersonalRecords(ctx, domain, user)
 }
 
 func (x interceptedReader) Removal(ctx context.Context) (r0 Removal, err error) {
@@ -1313,6 +1329,13 @@ func (x interceptedTx) WithdrawStatement(ctx context.Context, jti string, at tim
 		return err
 	}
 	return x.tx.WithdrawStatement(ctx, jti, at, reason)
+}
+
+func (x interceptedTx) DeleteStatement(ctx context.Context, jti string) (err error) {
+	if err = x.before("DeleteStatement"); err != nil {
+		return err
+	}
+	return x.tx.DeleteStatement(ctx, jti)
 }
 
 func (x interceptedTx) BeginWithdrawal(ctx context.Context, w Withdrawal) (err error) {

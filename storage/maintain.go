@@ -48,6 +48,13 @@ type Queue struct {
 	Updates uint64
 }
 
+// A Forgetful store can make sure that deleted records cannot be recovered from its files.
+type Forgetful interface {
+	// Forget returns when nothing of the records that were deleted before is left in the files of the store. Backups are not its files.
+	// An error means that something may be left, and that it can be called again.
+	Forget(ctx context.Context) error
+}
+
 // A Checked store can look for damage in everything that it stores.
 type Checked interface {
 	// Check reads everything and returns an error if it finds damage. It takes seconds for each gigabyte, and blocks nothing.

@@ -45,6 +45,10 @@ type Reader interface {
 	// Tombstone returns the tombstone with that mark, including an expired one.
 	Tombstone(ctx context.Context, domain string, mark [32]byte) (Tombstone, error)
 
+	// PersonalRecords returns everything that is stored about a user, but for secrets, by kind of record: one element for each kind, also
+	// if there are no records. Within [Store.View] they are of one moment.
+	PersonalRecords(ctx context.Context, domain, user string) ([]PersonalRecords, error)
+
 	// Removal returns a removal that is not finished.
 	Removal(ctx context.Context) (Removal, error)
 

@@ -50,6 +50,14 @@ type Tombstone struct {
 	ExpiresAt time.Time
 }
 
+// PersonalRecords are the records of one kind about a user.
+type PersonalRecords struct {
+	// Name is that of the kind.
+	Name string
+	// Rows are JSON objects, whose members depend on the kind. Their order is that of the database.
+	Rows []string
+}
+
 // A Removal is a removed user about whom there may still be rows to delete.
 type Removal struct {
 	Domain string

@@ -135,6 +135,8 @@ type Tx interface {
 	InsertStatement(ctx context.Context, s Statement) error
 	// WithdrawStatement withdraws a statement; it changes nothing if that was done before. [ErrNotFound] if it does not exist.
 	WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error
+	// DeleteStatement deletes a statement; [ErrNotFound] if it does not exist.
+	DeleteStatement(ctx context.Context, jti string) error
 	// BeginWithdrawal withdraws all statements that w covers, at once and for every reader, by storing w. Their rows are then
 	// written with [Tx.WithdrawStatement], a few at a time, and w is removed with [Tx.FinishWithdrawal].
 	BeginWithdrawal(ctx context.Context, w Withdrawal) error

@@ -27,6 +27,8 @@ import (
 
 // Config configures an [API]. All fields are required but those that say otherwise.
 type Config struct {
+	// Issuer is the issuer identifier.
+	Issuer string
 	// Domains are the domains of the issuer.
 	Domains []string
 	// Settings are the settings of the domains.
@@ -74,8 +76,8 @@ type API struct{ Config }
 
 // New returns an API.
 func New(cfg Config) (*API, error) {
-	if len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.Registry == nil || cfg.Statements == nil || cfg.Keys == nil ||
-		cfg.Clients == nil || cfg.Idempotency == nil {
+	if cfg.Issuer == "" || len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.Registry == nil || cfg.Statements == nil ||
+		cfg.Keys == nil || cfg.Clients == nil || cfg.Idempotency == nil {
 		return nil, errors.New("admin: Config is incomplete")
 	}
 	if cfg.Now == nil {
@@ -106,6 +108,11 @@ func (a *API) Routes() []httpapi.Route {
 		{Method: http.MethodPost, Path: "/admin/users/{user}/disable", Handler: a.disableUser, Reach: domain},
 		{Method: http.MethodPost, Path: "/admin/users/{user}/enable", Handler: a.enableUser, Reach: domain},
 		{Method: http.MethodDelete, Path: "/admin/users/{user}", Handler: a.removeUser, Reach: domain, Query: []string{"may_return"}},
+		{
+			Method: http.MethodPost, Path: "/admin/users/{user}/erase", Handler: a.eraseUser, Reach: domain,
+			Query: []string{"confirm", "may_return"},
+		},
+		{Method: http.MethodGet, Path: "/admin/users/{user}/export", Handler: a.exportUser, Reach: domain},
 		{Method: http.MethodDelete, Path: "/admin/removals", Handler: a.readmit, Reach: domain, Query: []string{"iss", "sub"}},
 		{Method: http.MethodGet, Path: "/admin/handles", Handler: a.listHandles, Reach: domain, Query: pageByUser("held")},
 		{Method: http.MethodGet, Path: "/admin/sessions", Handler: a.listSessions, Reach: domain, Query: pageByUser("client", "device")},

@@ -32,6 +32,10 @@ const (
 	UserEnabled
 	// UserRemoved: a user was removed for ever, by an operator or by themselves.
 	UserRemoved
+	// UserErased: an operator removed a user for ever, and had made sure that nothing of them can be recovered.
+	UserErased
+	// UserExported: everything that is stored about a user was shown to them, or to an operator.
+	UserExported
 	// UserReadmitted: an operator lets a removed person sign in again, as a new user.
 	UserReadmitted
 	// UserLoggedOut: an OpenID provider ended a login of a user. The sessions that came from it ended.
@@ -114,6 +118,8 @@ var kinds = [ended]struct {
 	UserDisabled:         {"user.disabled", "user disabled", false},
 	UserEnabled:          {"user.enabled", "user enabled", false},
 	UserRemoved:          {"user.removed", "user removed", false},
+	UserErased:           {"user.erased", "user erased", false},
+	UserExported:         {"user.exported", "data of a user exported", false},
 	UserReadmitted:       {"user.readmitted", "removed person may sign in again", false},
 	UserLoggedOut:        {"user.logged_out", "user logged out at the OpenID provider", false},
 	UserFindable:         {"user.findable", "who finds a user by the handle", false},

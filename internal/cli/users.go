@@ -26,6 +26,8 @@ type usersCmd struct {
 	Disable usersDisableCmd `cmd:"" help:"Disable a user: end all sessions and tokens at once, and refuse logins."`
 	Enable  usersEnableCmd  `cmd:"" help:"Let a disabled user sign in again."`
 	Remove  usersRemoveCmd  `cmd:"" help:"Remove a user for ever, with everything of theirs."`
+	Export  usersExportCmd  `cmd:"" help:"Print everything that is stored about a user."`
+	Erase   usersEraseCmd   `cmd:"" help:"Remove a user for ever, and make sure that nothing of them can be recovered."`
 	Readmit usersReadmitCmd `cmd:"" help:"Let a removed person sign in again, as a new user."`
 }
 

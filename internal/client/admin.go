@@ -158,6 +158,24 @@ func (a Admin) RemoveUser(ctx context.Context, domain, user string, mayReturn bo
 	return ask[api.RemovedUser](ctx, a, http.MethodDelete, "/admin/users/"+user, query)
 }
 
+// EraseUser removes a user for ever, and makes sure that nothing of them can be recovered. A user who is enabled is erased only if
+// confirmed.
+func (a Admin) EraseUser(ctx context.Context, domain, user string, confirmed, mayReturn bool) (api.ErasedUser, error) {
+	query := values("domain", domain)
+	if confirmed {
+		query.Set("confirm", "true")
+	}
+	if mayReturn {
+		query.Set("may_return", "true")
+	}
+	return ask[api.ErasedUser](ctx, a, http.MethodPost, "/admin/users/"+user+"/erase", query)
+}
+
+// ExportUser returns everything that is stored about a user, as a JWT.
+func (a Admin) ExportUser(ctx context.Context, domain, user string) (api.Export, error) {
+	return ask[api.Export](ctx, a, http.MethodGet, "/admin/users/"+user+"/export", values("domain", domain))
+}
+
 // Readmit lets a removed person sign in again, as a new user.
 func (a Admin) Readmit(ctx context.Context, domain, issuer, subject string) error {
 	query := values("domain", domain)

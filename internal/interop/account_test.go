@@ -229,6 +229,8 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	send(next, own.AccessToken, http.MethodPatch, "/me/devices/"+device, asJSON, map[string]any{"name": ""}, http.StatusBadRequest)
 	send(next, own.AccessToken, http.MethodPatch, "/me/devices/1", asJSON, map[string]any{"name": "x"}, http.StatusNotFound)
 	send(next, own.AccessToken, http.MethodDelete, "/me/devices?except=current", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodGet, "/me/export", "", nil, http.StatusOK)
+	send(peer, asker.AccessToken, http.MethodDelete, "/me", "", nil, http.StatusForbidden)
 	send(next, own.AccessToken, http.MethodDelete, "/me/devices", "", nil, http.StatusBadRequest)
 	send(next, own.AccessToken, http.MethodDelete, "/me/devices/"+device, "", nil, http.StatusNoContent)
 	send(next, own.AccessToken, http.MethodGet, "/me/devices", "", nil, http.StatusUnauthorized)

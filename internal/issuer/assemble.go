@@ -111,7 +111,7 @@ func (i *Instance) openAccounts(ctx context.Context, tombstones, links [32]byte)
 	i.accounts, err = account.New(account.Config{
 		Store: i.store, Domains: domains, TokenLife: i.cfg.Lifetimes.Access, MaxDevices: i.cfg.Limits.DevicesPerUser,
 		MaxStatements: i.cfg.Limits.StatementsPerUser, MaxRevocations: i.cfg.Limits.RevocationsPerUser,
-		TombstoneKey: tombstones, LinkKey: &links, Revoked: i.revoked, Now: i.now,
+		TombstoneKey: tombstones, LinkKey: &links, Forget: i.forget, Revoked: i.revoked, Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -179,7 +179,7 @@ func (i *Instance) openServer(
 		choose[d.Name], systems[d.Name], others[d.Name] = d.ChooseHandle, claims.System(d.System), d.OtherIssuers
 	}
 	operators, err := admin.New(admin.Config{
-		Domains: domainNames(cfg), Settings: cfg.Domains, Providers: providerIssuers(cfg),
+		Issuer: cfg.Issuer, Domains: domainNames(cfg), Settings: cfg.Domains, Providers: providerIssuers(cfg),
 		Accounts: i.accounts, Statements: made, Keys: i.ring,
 		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Idempotency: i.kept, Now: i.now,
 	})

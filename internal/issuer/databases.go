@@ -24,6 +24,7 @@ type database struct {
 	queue  storage.Queued
 	pages  storage.Checked
 	backup func(ctx context.Context, to string) error
+	forget func(ctx context.Context) error
 	replay func(now func() time.Time) dpop.Replay
 }
 
@@ -34,7 +35,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
 		return nil, err
 	}
 	return &database{
-		store: db, queue: db, pages: db, backup: db.Backup,
+		store: db, queue: db, pages: db, backup: db.Backup, forget: db.Forget,
 		replay: func(now func() time.Time) dpop.Replay { return db.Replay(sqlite.ReplayOptions{Now: now}) },
 	}, nil
 }

@@ -45,6 +45,7 @@ type Instance struct {
 	store    storage.Store
 	pages    storage.Checked
 	backup   func(ctx context.Context, to string) error
+	forget   func(ctx context.Context) error
 	mirror   *revocation.Mirror
 	feed     *revocation.Feed
 	ring     *keys.Ring
@@ -120,7 +121,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, err
 	}
 	i := &Instance{cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics()}
-	i.store, i.pages, i.backup = db.store, db.pages, db.backup
+	i.store, i.pages, i.backup, i.forget = db.store, db.pages, db.backup, db.forget
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}

@@ -37,5 +37,6 @@ const (
 	TypeGuardian           = "im-guardian+jwt"            // statement: guardianship
 	TypeAuthorizationGrant = "im-authz-grant+jwt"         // chaining grant for another domain's issuer
 	TypeIdentity           = "im-identity+jwt"            // a gateway's internal identity
+	TypeExport             = "im-export+jwt"              // everything that is stored about a user
 	TypeRekey              = "im-rekey+jwt"               // a device's new key at re-key
 )

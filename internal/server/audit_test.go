@@ -341,6 +341,8 @@ func TestAudit(t *testing.T) {
 		"device", "7", "client", travelApp.id, "peer", school.issuer))
 
 	// The end of a user.
+	admin(http.MethodGet, "/admin/users/"+bob.Local()+"/export", url.Values{"domain": {"example.com"}})
+	l.wants(t, "user exported", event(audit.UserExported, operator, subject...))
 	admin(http.MethodDelete, "/admin/users/"+bob.Local(), here("may_return", "false"))
 	l.wants(t, "user removed", event(audit.UserRemoved, operator, subject...))
 	admin(http.MethodDelete, "/admin/users/"+bob.Local(), here("may_return", "true"))
@@ -349,6 +351,14 @@ func TestAudit(t *testing.T) {
 	l.wants(t, "user readmitted", event(audit.UserReadmitted, operator, "domain", "example.com", "peer", s.provider.url))
 	wantStatus(t, s.readmit(t, bobSubject), http.StatusConflict)
 	l.wants(t, "user readmitted again")
+
+	s.namesake(t, "dev-10077", "newcomer")
+	stranger := deviceOf(t, s.login(t, newDevice(t), "alice"))
+	l.seen = len(s.witness.audited(t))
+	admin(http.MethodPost, "/admin/users/"+stranger.Local()+"/erase", here("confirm", "true"))
+	l.wants(t, "user erased", event(audit.UserErased, operator, "domain", "example.com", "user", stranger.Local()))
+	admin(http.MethodPost, "/admin/users/"+stranger.Local()+"/erase", here("confirm", "true"))
+	l.wants(t, "user erased again")
 
 	// Clients.
 	service := s.registered(t, newService("gateway"))

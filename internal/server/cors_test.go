@@ -14,6 +14,7 @@ var sharedPaths = map[string]bool{
 	"/.well-known/oauth-authorization-server": true,
 	"/.well-known/webfinger":                  true,
 	"/me/privacy":                             true,
+	"/me/export":                              true,
 	"/.well-known/im-issuer":                  true,
 	"/jwks":                                   true,
 	"/authorize":                              false,

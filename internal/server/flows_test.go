@@ -129,6 +129,8 @@ var flows = []flow{
 		}}
 	}},
 	{"disabling of a user, and her return", nil, 12, disabledAndBack},
+	{"a user takes their data and leaves", stored, 25, leaving},
+	{"export and erasure of a user", nil, 25, erased},
 	{"removal of a user, and their return", nil, 20, removedAndBack},
 	{"a bot acts for a person", stored, 40, actingFor},
 	{"a device that a key of the person takes in", stored, 40, takingIn},

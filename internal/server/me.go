@@ -50,6 +50,7 @@ func (s *Server) ownRoutes() []route {
 			route{http.MethodPost, "/me/" + k.path, s.mine(s.state(k)), anyOrigin, eachRequest},
 			route{http.MethodDelete, "/me/" + k.path + "/{id}", s.mine(s.withdraw(k)), anyOrigin, eachRequest})
 	}
+	list = append(list, s.exportRoutes()...)
 	return append(list,
 		route{http.MethodGet, "/me", s.mine(s.showProfile), anyOrigin, eachFailure},
 		route{http.MethodPut, "/me/handle", s.mineNow(s.renameMe), anyOrigin, eachRequest},

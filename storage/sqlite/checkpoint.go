@@ -1,8 +1,10 @@
 package sqlite
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"sync/atomic"
 
@@ -101,6 +103,27 @@ func (p *checkpointer) copy() {
 func (p *checkpointer) stop() {
 	close(p.due)
 	<-p.stopped
+}
+
+// Forget copies the whole write-ahead log into the database and empties it; see [storage.Forgetful]. The database itself has nothing of
+// deleted records, because the writer overwrites them.
+func (s *Store) Forget(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	c, err := s.writer.log.open()
+	if err != nil {
+		return fmt.Errorf("sqlite: forget: %w", err)
+	}
+	// Most of the log is copied while updates go on. Only the rest is copied while they wait.
+	_, _, err = c.checkpoint(sqlite3.SQLITE_CHECKPOINT_PASSIVE)
+	if err == nil {
+		_, _, err = c.checkpoint(sqlite3.SQLITE_CHECKPOINT_TRUNCATE)
+	}
+	if err := errors.Join(err, c.close()); err != nil {
+		return fmt.Errorf("sqlite: forget: %w", err)
+	}
+	return nil
 }
 
 // checkpoint copies pages of the log into the database, as mode says, and returns how many the log holds and how many of them are

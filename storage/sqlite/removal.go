@@ -8,37 +8,6 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// erasures delete rows about the user ?2 of the domain ?1, at most ?3 at a time, in this order: a code names a grant, a withdrawal covers
-// statements, and the replacements of keys are found by the devices.
-var erasures = []int{
-	erasure("codes", "rowid", "codes_expires", "expires_at >= 0 AND domain = ?1 AND user_id = ?2"), // few: they live for a minute
-	erasure("device_codes", "rowid", "device_codes_user", "domain = ?1 AND user_id = ?2 AND user_id <> ''"),
-	erasure("browser_sessions", "rowid", "browser_sessions_user", ""),
-	erasure("statements", "rowid", "statements_user", ""),
-	erasure("withdrawals", "rowid", "withdrawals_user", ""),
-	erasure("rekeys", "domain, old_jkt", "rekeys_device", "domain = ?1 AND device_id IN (SELECT id FROM devices INDEXED BY devices_user "+
-		"WHERE domain = ?1 AND user_id = ?2)"),
-	erasure("devices", "domain, id", "devices_user", ""),
-	erasure("grants", "rowid", "grants_user_device", ""),
-	erasure("user_events", "rowid", "", ""),
-	erasure("user_event_numbers", "domain, user_id", "", ""),
-	erasure("links", "domain, issuer, subject", "links_user", ""),
-	erasure("names", "domain, key", "names_user", ""),
-	eraseAudit,
-}
-
-// erasure returns the statement that deletes rows of a table, found by an index. Without a condition, they are those of the user.
-func erasure(table, key, index, condition string) int {
-	if condition == "" {
-		condition = "domain = ?1 AND user_id = ?2"
-	}
-	if index != "" {
-		index = " INDEXED BY " + index
-	}
-	return statement("DELETE FROM " + table + " WHERE (" + key + ") IN (SELECT " + key + " FROM " + table + index +
-		" WHERE " + condition + " LIMIT ?3)")
-}
-
 var (
 	selectTombstone = statement("SELECT domain, mark, removed_on, expires_at FROM tombstones WHERE domain = ? AND mark = ?")
 	// The later time wins, and none is the latest.

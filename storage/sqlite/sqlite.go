@@ -52,6 +52,8 @@ var (
 	_ storage.Queued  = (*Store)(nil)
 	_ storage.Backed  = (*Store)(nil)
 	_ storage.Checked = (*Store)(nil)
+
+	_ storage.Forgetful = (*Store)(nil)
 )
 
 // Open opens the database at path and migrates its schema, or creates the database (mode 0600). The folder must exist. A database
@@ -177,13 +179,15 @@ var (
 	readerPragmas = append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "query_only(1)", "cache_size(-16384)")
 )
 
-// writerPragmas lets the log grow to logPages between checkpoints, and frees its disk space after a burst.
+// writerPragmas lets the log grow to logPages between checkpoints, and frees its disk space after a burst. Deleted content is overwritten,
+// also in pages that become free ("fast" would leave these): a user who was erased must not be found in the file.
 func writerPragmas(o Options) []string {
 	synchronous := "synchronous(full)"
 	if o.RelaxedDurability {
 		synchronous = "synchronous(normal)"
 	}
-	return append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "journal_mode(wal)", synchronous, "cache_size(-65536)",
+	return append(commonPragmas[:len(commonPragmas):len(commonPragmas)], "journal_mode(wal)", synchronous, "secure_delete(on)",
+		"cache_size(-65536)",
 		fmt.Sprintf("wal_autocheckpoint(%d)", logPages), "journal_size_limit(67108864)")
 }
 

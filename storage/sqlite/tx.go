@@ -234,6 +234,12 @@ func (t *tx) WithdrawStatement(ctx context.Context, jti string, at time.Time, re
 	return err
 }
 
+var deleteStatement = statement("DELETE FROM statements WHERE jti = ?")
+
+func (t *tx) DeleteStatement(ctx context.Context, jti string) error {
+	return t.one(ctx, deleteStatement, jti)
+}
+
 var (
 	deleteRevocation = statement("DELETE FROM revocations WHERE kind = ? AND key = ? RETURNING gen, expires_at")
 	selectRevocation = statement("SELECT " + revocationColumns + " FROM revocations WHERE kind = ? AND key = ?")

@@ -74,6 +74,18 @@ type RemovedUser struct {
 	SessionsEnded int  `json:"sessions_ended"`
 }
 
+// An ErasedUser is what is known of a user who was erased.
+type ErasedUser struct {
+	RemovedUser
+	// Statements is how many statements of others named the user, and ended.
+	Statements int `json:"statements_ended"`
+}
+
+// An Export holds everything that is stored about a user, as a JWT of type im-export+jwt.
+type Export struct {
+	Export string `json:"export"`
+}
+
 // A Device is a device as operators see it.
 type Device struct {
 	Domain        string     `json:"domain"`

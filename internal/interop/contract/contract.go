@@ -30,7 +30,7 @@ func init() {
 	openapi3filter.RegisterBodyDecoder("application/jwk-set+json", openapi3filter.JSONBodyDecoder)
 	for _, text := range []string{
 		"text/html", "application/token-introspection+jwt", "application/im-introspection-batch+jwt", "application/im-staple+jwt",
-		"application/statuslist+jwt", "application/im-rekey+jwt", "application/im-successor+jwt",
+		"application/statuslist+jwt", "application/im-rekey+jwt", "application/im-export+jwt", "application/im-successor+jwt",
 	} {
 		openapi3filter.RegisterBodyDecoder(text, openapi3filter.PlainBodyDecoder)
 	}
