@@ -32,6 +32,9 @@ type RenameRule struct {
 	Every time.Duration
 }
 
+// RenamedBy returns who gives the users of a domain another handle.
+func (a *Accounts) RenamedBy(domain string) RenameBy { return a.domains[domain].Rename.By }
+
 // A RenameWait is returned by [Accounts.RenameOwn] for a user who changed the handle a short time ago.
 type RenameWait struct {
 	// Until is when the user may choose another handle.

@@ -53,6 +53,7 @@ func (s *Logins) mayChoose(domain string, err error) bool {
 func (s *Logins) handleQuestion(v *visit, token, handle string, fault error) (Outcome, error) {
 	q := HandleQuestion{
 		Handle: handle, Fault: fault, System: s.domains[v.row.Domain].System,
+		Renames: s.accounts.RenamedBy(v.row.Domain) == account.RenameByUser,
 		Targets: []string{s.returnURI(v.row.Request), s.providerURL(v.row.Provider)},
 	}
 	q.Result, _ = s.accounts.Display(storage.User{Domain: v.row.Domain, Handle: handle}) // an invalid handle has none

@@ -143,6 +143,8 @@ type HandleQuestion struct {
 	// Result is Handle as people write it, with the domain; empty if it is not valid. Before and After are what stands around a handle.
 	Result, Before, After string
 	System                claims.System
+	// Renames says that users can choose another handle later.
+	Renames bool
 	// Targets are the URLs that the browser may be sent to after the choice.
 	Targets []string
 }

@@ -36,6 +36,9 @@ func ShowHandle(w http.ResponseWriter, q signin.HandleQuestion, f Form) error {
 	h := handle{
 		HandleQuestion: q, Form: f, Rules: "handle.rules", Later: "handle.later.support", Fault: HandleFault(q.Fault),
 	}
+	if q.Renames {
+		h.Later = "handle.later.user"
+	}
 	switch q.System {
 	case claims.SystemWire:
 		h.Rules = "handle.rules.wire"

@@ -69,7 +69,7 @@ func TestLanguageOfALogin(t *testing.T) {
 			}
 			consent := a.header.Get("Location")
 			a = s.speak(t, b, "de", http.MethodGet, consent, nil)
-			wantLanguage(t, a, http.StatusOK, "ar", "rtl", "سجّلت الدخول باسم @alice@example.org")
+			wantLanguage(t, a, http.StatusOK, "ar", "rtl", "أنت مسجّل الدخول باسم @alice@example.org")
 			// In another browser, the language of that browser: it is told nothing of the login.
 			wantLanguage(t, s.speak(t, s.browser(), "de", http.MethodGet, consent, nil), http.StatusForbidden, "de", "ltr", "Diese Anmeldung wurde anderswo begonnen")
 			m := regexp.MustCompile(`name="state" value="([\w-]{43})"`).FindStringSubmatch(a.body)
@@ -128,5 +128,19 @@ func TestReloadService(t *testing.T) {
 	asking.Wait()
 	if a := s.get(t, "/"); !strings.Contains(words(a), "Emca is the sign-in service") || !strings.Contains(a.body, `<a href="https://emca.example/terms"`) {
 		t.Errorf("the page says %s, want the new name and the terms", a.body)
+	}
+}
+
+// TestHandleCanChange holds that the page for a handle says who can change it later.
+func TestHandleCanChange(t *testing.T) {
+	for rule, says := range map[string]string{"rename: {by: user}": "You can change it later.", "rename: {by: admin}": "Only support can change it later."} {
+		t.Run(rule, func(t *testing.T) {
+			s := start(t, map[string]string{"choose": "true", "others": rule})
+			s.namesake(t, "dev-10099", "admin")
+			v := s.visit(t, "alice", nil)
+			if a := s.arrive(t, v.browser, v.callback); !strings.Contains(words(a), says) {
+				t.Errorf("the page says %q, want %q in it", words(a), says)
+			}
+		})
 	}
 }
