@@ -20,7 +20,7 @@ import (
 
 // accountPages runs accountpage.mjs: a real browser on the pages of the account of a person with two devices and a bot.
 func accountPages(t *testing.T, ctx context.Context, issuer string) {
-	const person = "carol"
+	const person = "dora"
 	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
 	if err != nil {
 		t.Fatal(err)

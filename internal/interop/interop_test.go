@@ -41,7 +41,7 @@ service: {name: Example Messenger, privacy_url: "https://example.com/privacy", t
 registration:
   initial_tokens:
     - {name: foreign, sha256: ` + initialHash + `, domains: [example.com], scopes: ["im:handle", "im:device", introspect], grants: [authorization_code, client_credentials]}
-limits: {per_user: 50/1h} # enough for all but who means to meet it
+limits: {per_user: 100/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
     status_list: true

@@ -15,6 +15,7 @@ const people = {
   alice: { preferred_username: 'alice.liddell' },
   bob: { preferred_username: 'bob' },
   carol: { preferred_username: 'carol' },
+  dora: { preferred_username: 'dora' },
   erin: { preferred_username: 'erin' },
   dora: { preferred_username: 'dora' },
   amal: { preferred_username: 'amal' },
