@@ -115,6 +115,15 @@ var scriptCommands = map[string]scriptCommand{
 		ts.Setenv("USER", device.Local())
 		return nil
 	}),
+	// enter PERSON FILE DECISION: the person enters the user code that the file holds in the page that it names, and allows or denies; the
+	// last page is on stdout.
+	"enter": command(3, func(ts *testscript.TestScript, args []string) error {
+		page, err := enter(args[0], ts.MkAbs(args[1]), args[2])
+		if err == nil {
+			fmt.Fprint(ts.Stdout(), page)
+		}
+		return err
+	}),
 	// visit PERSON FILE: the person opens the URL that the file holds, signs in, and goes where she is sent, to the page
 	// on stdout.
 	"visit": command(2, func(ts *testscript.TestScript, args []string) error {

@@ -35,7 +35,8 @@ type loginCmd struct {
 	Resource   []string      `sep:"none" placeholder:"URI" help:"Resource that the tokens are for. May be repeated."`
 	NewDevice  bool          `help:"Make a new key, and so a new device, even if there is a session."`
 	NoBrowser  bool          `help:"Open no browser; only print the URL."`
-	Timeout    time.Duration `default:"5m" placeholder:"5m" help:"How long to wait for the browser."`
+	Device     bool          `help:"Log in with a browser elsewhere: show a code and a QR code, and wait until they are used (RFC 8628)."`
+	Timeout    time.Duration `default:"5m" placeholder:"5m" help:"How long to wait for the user."`
 	JSON       bool          `name:"json" help:"Print JSON."`
 }
 
@@ -48,12 +49,20 @@ holds a session of the same client, the login uses the key and the device of tha
     curl -H "Authorization: DPoP $(issuer token)" \
       -H "DPoP: $(issuer proof --session ~/.config/issuer/session.json --method GET --url "$url" --token "$(issuer token)")" "$url"
 
-The browser must run on this machine: it returns to a port on 127.0.0.1. JSON is {"issuer", "client_id",
+The browser must run on this machine: it returns to a port on 127.0.0.1. On a machine without one, --device prints a page, a code and a
+QR code: open the page on any device, compare the code, and allow the login there. The client needs the grant for devices.
+
+    issuer login --device --issuer https://im-id.example.com --client-id im-tv
+
+JSON is {"issuer", "client_id",
 "user", "handle", "device", "scope", "expires_at", "session"}; session is the path of the file. The exit code is
 1 if you or the issuer refuse, and 3 if the issuer cannot be reached.`
 }
 
 func (c *loginCmd) Run(ctx context.Context, s *streams) error {
+	if c.Device && c.Provider != "" {
+		return usage("--provider has no effect with --device: the user chooses the OpenID provider in the browser")
+	}
 	path, err := c.file()
 	if err != nil {
 		return err
@@ -68,7 +77,12 @@ func (c *loginCmd) Run(ctx context.Context, s *streams) error {
 	}
 	wait, cancel := context.WithTimeout(ctx, c.Timeout)
 	defer cancel()
-	tokens, err := c.authorize(wait, s, app, session)
+	var tokens client.Tokens
+	if c.Device {
+		tokens, err = c.authorizeElsewhere(wait, s, app)
+	} else {
+		tokens, err = c.authorize(wait, s, app, session)
+	}
 	switch {
 	case ctx.Err() != nil:
 		return refused("cancelled: you are not signed in")
@@ -76,7 +90,7 @@ func (c *loginCmd) Run(ctx context.Context, s *streams) error {
 		return refused("nobody signed in within %s: run it again, with a longer --timeout", c.Timeout)
 	case err != nil:
 		var e *client.Error
-		if known && errors.As(err, &e) && !e.Temporary() && e.Code != "access_denied" {
+		if known && errors.As(err, &e) && !e.Temporary() && e.Code != "access_denied" && e.Code != "expired_token" {
 			return refused("%w. If the cause is the key of the session in %s, --new-device makes a new one", answered(session.Issuer, err),
 				path)
 		}
@@ -127,15 +141,9 @@ func (c *loginCmd) authorize(ctx context.Context, s *streams, app *client.Client
 		return client.Tokens{}, err
 	}
 	defer back.close()
-	ask := url.Values{"dpop_jkt": {signer.JKT()}}
-	set(ask, "im_domain", c.Domain)
+	ask := c.asked()
+	ask.Set("dpop_jkt", signer.JKT())
 	set(ask, "im_provider", c.Provider)
-	set(ask, "im_device_name", cmp.Or(c.DeviceName, machine()))
-	set(ask, "im_device_platform", platform())
-	set(ask, "scope", strings.Join(c.Scope, " "))
-	if len(c.Resource) > 0 {
-		ask["resource"] = c.Resource
-	}
 	flow := app.Begin(back.redirectURI(), ask)
 	if app.Server.PAREndpoint != "" {
 		if err := app.Push(ctx, flow); err != nil {

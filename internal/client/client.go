@@ -1,7 +1,8 @@
 // Package client has the clients of the issuer that the command line and the demo use: a small OAuth client with its session file,
 // and the admin API at the Unix socket.
 //
-// The OAuth client knows discovery, the authorization code flow with PKCE and PAR, refresh, client credentials and revocation.
+// The OAuth client knows discovery, the authorization code flow with PKCE and PAR, the device grant, refresh, client credentials and
+// revocation.
 // It makes no proofs: give it an http.Client with a dpop.Transport.
 package client
 
@@ -52,6 +53,7 @@ type Metadata struct {
 	TokenEndpoint         string `json:"token_endpoint"`
 	RevocationEndpoint    string `json:"revocation_endpoint"`
 	PAREndpoint           string `json:"pushed_authorization_request_endpoint"` // empty if there is none
+	DeviceEndpoint        string `json:"device_authorization_endpoint"`         // empty if there is none
 	JWKSURI               string `json:"jwks_uri"`
 }
 

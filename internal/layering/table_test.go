@@ -61,6 +61,7 @@ var arrows = map[string][]string{
 
 	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
 	"internal/registration": {"clients", "internal/config", "internal/errtext", "internal/jose", "storage"},
+	"internal/qr":           {},
 	"internal/client":       {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
 	"internal/sasl":         {"claims", "dpop", "internal/jose", "introspect"},
 	"internal/devidp":       {},
@@ -82,7 +83,7 @@ var arrows = map[string][]string{
 	"internal/cli": {
 		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/edge", "internal/fetch",
-		"internal/issuer", "internal/jose", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "web",
+		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "web",
 	},
 	"internal/doctor": {
 		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
@@ -128,19 +129,20 @@ var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/sqlite/sqli
 // confined lists the packages that may import a library: those that would change if it were replaced. Other libraries may be
 // imported anywhere.
 var confined = map[string][]string{
-	"database/sql":               {"storage/sqlite", "storage/sqlite/sqlitetest", "storage/postgres"},
-	"github.com/alecthomas/kong": {"cmd/issuer", "internal/cli"},
-	"github.com/coreos/go-oidc":  {"login"},
-	"github.com/jackc/pgx":       {"storage/postgres"},
-	"github.com/labstack/echo":   {"internal/admin", "internal/httpapi", "internal/server", "web"},
-	"github.com/lestrrat-go/jwx": {"keys"},
-	"github.com/ory/fosite":      {"oauth"},
-	"github.com/pressly/goose":   {"storage/sqlite", "storage/postgres"},
-	"github.com/redis/go-redis":  {"storage/redis"},
-	"github.com/zitadel/oidc":    {"internal/devidp"},
-	"go.yaml.in/yaml":            {"internal/config"},
-	"modernc.org/libc":           {"storage/sqlite"},
-	"modernc.org/sqlite":         {"storage/sqlite", "storage/sqlite/sqlitetest"},
+	"database/sql":                 {"storage/sqlite", "storage/sqlite/sqlitetest", "storage/postgres"},
+	"github.com/alecthomas/kong":   {"cmd/issuer", "internal/cli"},
+	"github.com/boombuler/barcode": {"internal/qr"},
+	"github.com/coreos/go-oidc":    {"login"},
+	"github.com/jackc/pgx":         {"storage/postgres"},
+	"github.com/labstack/echo":     {"internal/admin", "internal/httpapi", "internal/server", "web"},
+	"github.com/lestrrat-go/jwx":   {"keys"},
+	"github.com/ory/fosite":        {"oauth"},
+	"github.com/pressly/goose":     {"storage/sqlite", "storage/postgres"},
+	"github.com/redis/go-redis":    {"storage/redis"},
+	"github.com/zitadel/oidc":      {"internal/devidp"},
+	"go.yaml.in/yaml":              {"internal/config"},
+	"modernc.org/libc":             {"storage/sqlite"},
+	"modernc.org/sqlite":           {"storage/sqlite", "storage/sqlite/sqlitetest"},
 }
 
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
