@@ -51,7 +51,7 @@ var devicePage = newLayout(`{{define "title"}}{{if .Body.Code}}{{t "device.check
 <dt>{{t "device.name"}}</dt>
 <dd>{{if .Known}}{{t "device.known"}} {{end}}{{with .Name}}<bdi>{{.}}</bdi>{{else}}{{t "device.unnamed"}}{{end}}{{with .Platform}} ({{t .}}){{end}}</dd>
 {{with .Network}}<dt>{{t "device.network"}}</dt>
-<dd><bdi>{{.}}</bdi>, {{if $.Body.SameNetwork}}{{t "device.network.same"}}{{else}}{{t "device.network.other"}}{{end}}</dd>
+<dd>{{if $.Body.SameNetwork}}{{t "device.network.same" "network" .}}{{else}}{{t "device.network.other" "network" .}}{{end}}</dd>
 {{end}}<dt>{{t "device.asked"}}</dt>
 <dd>{{t "device.asked.ago" "n" .Minutes}}</dd>
 <dt>{{t "consent.abilities"}}</dt>

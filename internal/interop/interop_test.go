@@ -66,7 +66,7 @@ clients:
     name: Television app
     auth: none
     grants: ["urn:ietf:params:oauth:grant-type:device_code", refresh_token]
-    domains: [example.com]
+    domains: [example.com, example.org]
   - id: rooms-for-friends
     name: Rooms for Friends
     auth: none

@@ -49,6 +49,20 @@ const journey = [
   { page: 'signed out', heading: 'account.out', reach: (tab) => tab.open('/account/signed-out?because=cancelled') },
   { page: 'account, domain', heading: 'choose.domain.title', reach: (tab) => tab.press(tab.text('account.sign_in')) },
   { page: 'account', heading: 'account.title', reach: async (tab) => { await tab.press(DOMAIN); await tab.press('Guest accounts'); await tab.signIn() } },
+  { page: 'device', heading: 'device.title', reach: (tab) => tab.open('/device') },
+  { page: 'device, wrong code', heading: 'device.title', reach: (tab) => tab.enterCode('BBBBBBBB') },
+  { page: 'device, check', heading: 'device.check.title', reach: async (tab) => {
+    const body = new URLSearchParams({ client_id: 'tv', im_device_name: 'Living room', im_device_platform: 'tv' })
+    const { user_code } = await (await fetch(`${ISSUER}/device_authorization`, { method: 'POST', body })).json()
+    await tab.enterCode(user_code.toLowerCase())
+  } },
+  { page: 'device, allowed', heading: 'device.allowed.title', reach: async (tab) => {
+    await tab.press(tab.text('device.allow'))
+    if (!tab.page.url().startsWith(ISSUER)) { // the provider did not say when the person signed in
+      await tab.signIn()
+      await tab.press(tab.text('device.allow'))
+    }
+  } },
 ]
 
 function report(tag, page, faults) {
@@ -166,6 +180,11 @@ class Tab {
     await this.focus(field)
     await this.page.keyboard.press('Control+A')
     await this.page.keyboard.type(value)
+  }
+
+  async enterCode(code) {
+    await this.fill('user_code', code)
+    await this.press(this.text('device.next'))
   }
 
   // signIn goes through the forms of the OpenID provider, which are not ours.
