@@ -108,6 +108,25 @@ func (x Intercepted) Users(ctx context.Context, domain, after string, limit int)
 	return x.Store.Users(ctx, domain, after, limit)
 }
 
+// ProviderUsers implements [Store].
+func (x Intercepted) ProviderUsers(ctx context.Context, domain, issuer string, disabled *bool, skip, limit int) (
+	r0 []User, err error) {
+	if err = x.before("ProviderUsers"); err != nil {
+		return r0, err
+	}
+	defer x.done("ProviderUsers", x.start())
+	return x.Store.ProviderUsers(ctx, domain, issuer, disabled, skip, limit)
+}
+
+// CountProviderUsers implements [Store].
+func (x Intercepted) CountProviderUsers(ctx context.Context, domain, issuer string, disabled *bool) (r0 int, err error) {
+	if err = x.before("CountProviderUsers"); err != nil {
+		return r0, err
+	}
+	defer x.done("CountProviderUsers", x.start())
+	return x.Store.CountProviderUsers(ctx, domain, issuer, disabled)
+}
+
 // Links implements [Store].
 func (x Intercepted) Links(ctx context.Context, domain, user string) (r0 []Link, err error) {
 	if err = x.before("Links"); err != nil {
@@ -625,6 +644,22 @@ func (x interceptedReader) Users(ctx context.Context, domain, after string, limi
 		return r0, err
 	}
 	return x.reader.Users(ctx, domain, after, limit)
+}
+
+func (x interceptedReader) ProviderUsers(ctx context.Context, domain, issuer string, disabled *bool, skip, limit int) (
+	r0 []User, err error) {
+	if err = x.before("ProviderUsers"); err != nil {
+		return r0, err
+	}
+	return x.reader.ProviderUsers(ctx, domain, issuer, disabled, skip, limit)
+}
+
+func (x interceptedReader) CountProviderUsers(ctx context.Context, domain, issuer string, disabled *bool) (
+	r0 int, err error) {
+	if err = x.before("CountProviderUsers"); err != nil {
+		return r0, err
+	}
+	return x.reader.CountProviderUsers(ctx, domain, issuer, disabled)
 }
 
 func (x interceptedReader) Links(ctx context.Context, domain, user string) (r0 []Link, err error) {

@@ -23,6 +23,14 @@ type Reader interface {
 	// of their ids. Reading on after the last id, until a page is empty, visits every user.
 	Users(ctx context.Context, domain, after string, limit int) ([]User, error)
 
+	// ProviderUsers returns at most limit users of domain who are linked to an account at the OpenID provider issuer, in the byte order
+	// of their ids, without the first skip of them. Disabled users are included, unless disabled is given: then the users are those
+	// who are disabled, or those who are not.
+	ProviderUsers(ctx context.Context, domain, issuer string, disabled *bool, skip, limit int) ([]User, error)
+
+	// CountProviderUsers returns how many users [Reader.ProviderUsers] has in all.
+	CountProviderUsers(ctx context.Context, domain, issuer string, disabled *bool) (int, error)
+
 	// Links returns the links of user to accounts at OpenID providers, oldest first.
 	Links(ctx context.Context, domain, user string) ([]Link, error)
 

@@ -10,8 +10,10 @@ import (
 // What belongs to one user, and the list of all users. Ids are compared as BINARY, byte by byte. Where a table has no rowid, SQLite
 // would read a whole domain by the primary key rather than use the index of a user, so these statements name the index.
 var (
-	selectUsers = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
-	selectLinks = statement("SELECT " + linkColumns + " FROM links INDEXED BY links_user WHERE domain = ? AND user_id = ? " +
+	selectUsers         = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
+	selectProviderUsers = statement("SELECT " + userColumns + " FROM users WHERE " + ofProvider + " ORDER BY id LIMIT ?5 OFFSET ?4")
+	countProviderUsers  = statement("SELECT count(*) FROM users WHERE " + ofProvider)
+	selectLinks         = statement("SELECT " + linkColumns + " FROM links INDEXED BY links_user WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, issuer, subject")
 	deleteLink  = statement("DELETE FROM links WHERE domain = ? AND issuer = ? AND subject = ?")
 	selectNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_user WHERE domain = ? AND user_id = ? " +
@@ -37,6 +39,37 @@ func (r *reader) Users(ctx context.Context, domain, after string, limit int) (us
 		return userDest(&users[len(users)-1])
 	}, domain, after, max(limit, 0)) // SQLite takes a negative limit for none
 	return users, err
+}
+
+// ofProvider selects the users of domain ?1 with a link to the provider ?2, those who are disabled if ?3 is 1, who are not if it is 0,
+// and all if it is below. The index of the links of a user holds the issuer, too.
+const ofProvider = "domain = ?1 AND (?3 < 0 OR (disabled_at != 0) = ?3) AND EXISTS (SELECT 1 FROM links INDEXED BY links_user " +
+	"WHERE links.domain = users.domain AND links.user_id = users.id AND links.issuer = ?2)"
+
+// whether is the parameter ?3 of ofProvider.
+func whether(disabled *bool) int {
+	switch {
+	case disabled == nil:
+		return -1
+	case *disabled:
+		return 1
+	}
+	return 0
+}
+
+func (r *reader) ProviderUsers(
+	ctx context.Context, domain, issuer string, disabled *bool, skip, limit int,
+) (users []storage.User, err error) {
+	err = r.rows(ctx, selectProviderUsers, func() []any {
+		users = append(users, storage.User{})
+		return userDest(&users[len(users)-1])
+	}, domain, issuer, whether(disabled), max(skip, 0), max(limit, 0))
+	return users, err
+}
+
+func (r *reader) CountProviderUsers(ctx context.Context, domain, issuer string, disabled *bool) (n int, err error) {
+	err = r.row(ctx, countProviderUsers, []any{&n}, domain, issuer, whether(disabled))
+	return n, err
 }
 
 func (r *reader) Links(ctx context.Context, domain, user string) (links []storage.Link, err error) {

@@ -43,7 +43,7 @@ func TestPlansUseIndexes(t *testing.T) {
 	}
 	defer db.Close()
 	// These read a domain on purpose, or a table that has a few rows.
-	all := []int{selectDevices, selectStatements, selectWithdrawal, selectCovered, selectRevocations}
+	all := []int{selectDevices, selectStatements, selectWithdrawal, selectCovered, selectRevocations, selectProviderUsers, countProviderUsers}
 	steps := 0
 	for n, text := range texts {
 		if slices.Contains(all, n) {

@@ -58,6 +58,65 @@ func testUsersByPages(t *testing.T, s storage.Store) {
 	}
 }
 
+// The users of a provider are those with a link to it, each once, whatever other links they have.
+func testUsersOfAProvider(t *testing.T, s storage.Store) {
+	const here, other = "https://idp.example.com", "https://other.example.com"
+	yes, no := true, false
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		for _, u := range []struct {
+			id, domain string
+			disabled   bool
+			issuers    []string
+		}{
+			{"e", domain, false, []string{here}}, {"d", domain, true, []string{here, here, other}}, {"c", domain, false, []string{other}},
+			{"b", domain, true, nil}, {"a", domain, false, []string{other, here}}, {"z", domain, true, []string{here}},
+			{"m", "example.org", false, []string{here}},
+		} {
+			v := user("alice")
+			v.ID, v.Domain, v.DisabledAt = u.id, u.domain, time.Time{}
+			if u.disabled {
+				v.DisabledAt = at
+			}
+			if err := tx.InsertUser(ctx, v); err != nil {
+				return err
+			}
+			for i, issuer := range u.issuers {
+				l := storage.Link{Domain: u.domain, Issuer: issuer, Subject: fmt.Sprint(u.id, i), User: u.id, CreatedAt: at}
+				if err := tx.InsertLink(ctx, l); err != nil {
+					return err
+				}
+			}
+		}
+		return nil
+	})
+	for _, test := range []struct {
+		disabled    *bool
+		skip, limit int
+		want        string
+		count       int
+	}{
+		{nil, 0, 10, "a d e z", 4}, {nil, 1, 2, "d e", 4}, {nil, 3, 2, "z", 4}, {nil, 4, 2, "", 4}, {nil, 0, 0, "", 4},
+		{nil, -1, -1, "", 4}, {nil, -5, 1, "a", 4}, {&yes, 0, 10, "d z", 2}, {&no, 0, 10, "a e", 2}, {&no, 1, 10, "e", 2},
+	} {
+		got, err := s.ProviderUsers(t.Context(), domain, here, test.disabled, test.skip, test.limit)
+		var ids []string
+		for _, u := range got {
+			ids = append(ids, u.ID)
+		}
+		if err != nil || strings.Join(ids, " ") != test.want {
+			t.Errorf("ProviderUsers from %d, %d at most = %q, %v, want %q", test.skip, test.limit, ids, err, test.want)
+		}
+		if n, err := s.CountProviderUsers(t.Context(), domain, here, test.disabled); err != nil || n != test.count {
+			t.Errorf("CountProviderUsers = %d, %v, want %d", n, err, test.count)
+		}
+	}
+	for domain, issuer := range map[string]string{domain: "https://idp.example.com/", "": here, "example.net": here} {
+		if n, err := s.CountProviderUsers(t.Context(), domain, issuer, nil); err != nil || n != 0 {
+			t.Errorf("CountProviderUsers of %s in %s = %d, %v, want none", issuer, domain, n, err)
+		}
+	}
+}
+
 // Links, names and grants are those of one user only, oldest first, ended or not.
 func testWhatBelongsToAUser(t *testing.T, s storage.Store) {
 	const user = "user-alice"

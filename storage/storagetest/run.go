@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"ListsAreOldestFirst", testListsAreOldestFirst},
 		{"NewestIsWhatWasNotedLast", testNewestIsWhatWasNotedLast},
 		{"UsersByPages", testUsersByPages},
+		{"UsersOfAProvider", testUsersOfAProvider},
 		{"WhatBelongsToAUser", testWhatBelongsToAUser},
 		{"DevicesByPages", testDevicesByPages},
 		{"StatementsByPages", testStatementsByPages},
