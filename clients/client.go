@@ -60,6 +60,8 @@ type Client struct {
 	// SignedResponseAlg is the algorithm of the signed answers that the client gets at introspection (RFC 9701 §6). Empty means that it
 	// gets JSON unless a request asks for a signed answer.
 	SignedResponseAlg string
+	// SCIM is the OpenID provider that manages its users by the client; nil without the scope scim.
+	SCIM *SCIM
 	// Release is what the client is told at introspection; nil for everything.
 	Release *introspect.Release
 }
@@ -71,6 +73,18 @@ type IDTokenApp struct {
 	// Audience must be among the aud of an ID token, and AuthorizedParty be its azp. If AuthorizedParty is empty, azp is absent or the
 	// same as Audience.
 	Audience, AuthorizedParty string
+}
+
+// A SCIM is an OpenID provider that manages its users.
+type SCIM struct {
+	Domain string
+	Issuer string // iss of the provider
+	// Renames tells that the provider decides which user has which handle.
+	Renames bool
+	// UserClaim is the claim of the provider that becomes the id of a user; empty if the issuer makes it.
+	UserClaim string
+	// TokenSHA256 are the SHA-256 hashes of the bearer tokens that it may send.
+	TokenSHA256 [][32]byte
 }
 
 // Title is the name of the client for users.

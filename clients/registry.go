@@ -54,6 +54,7 @@ type Registry struct {
 	now       func() time.Time
 	rand      io.Reader
 	clients   atomic.Pointer[map[string]*Client] // never changed in place
+	managers  atomic.Pointer[[]*Client]          // those with SCIM; never changed in place
 }
 
 // New returns a registry without clients.
@@ -65,6 +66,7 @@ func New(cfg Config) (*Registry, error) {
 		issuer: cfg.Issuer, store: cfg.Store, keys: cfg.Keys, tokenLife: cfg.TokenLife, revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
 	}
 	r.clients.Store(new(map[string]*Client))
+	r.managers.Store(new([]*Client))
 	if r.revoked == nil {
 		r.revoked = func(...storage.Revocation) {}
 	}
@@ -89,7 +91,14 @@ func (r *Registry) Set(list []Client) error {
 		}
 		clients[c.ID] = &c
 	}
+	var managers []*Client
+	for _, c := range clients {
+		if c.SCIM != nil {
+			managers = append(managers, c)
+		}
+	}
 	r.clients.Store(&clients)
+	r.managers.Store(&managers)
 	return nil
 }
 

@@ -28,8 +28,8 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// Scopes are the scopes that the server tells of in its metadata: all but [ScopeAdmin]. The first two are the default of a login; a
-// service gets by default all scopes that it is registered for.
+// Scopes are the scopes that the server tells of in its metadata: all but [ScopeAdmin] and [ScopeSCIM]. The first two are the default of
+// a login; a service gets by default all scopes that it is registered for.
 var Scopes = []string{ScopeHandle, ScopeDevice, ScopeAccount, ScopeIntrospect, ScopeIntrospectDomain, ScopeIntrospectReason,
 	ScopeFeed}
 
@@ -43,6 +43,7 @@ const (
 	ScopeIntrospectReason = "introspect:reason" // why a token is not active
 	ScopeFeed             = "feed"              // to follow the revocations
 	ScopeAdmin            = "admin"             // the endpoints for operators; only services have it
+	ScopeSCIM             = "scim"              // to manage the users of an OpenID provider, for services
 )
 
 // A Domain is a domain in which the server issues identities.

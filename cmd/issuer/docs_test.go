@@ -86,6 +86,9 @@ var promised = map[string][]string{
 		`"status":{"status_list":{"idx":`, "Content-Type: application/statuslist+jwt", "304\n", "valid\n", "Removed device ",
 		"not valid: statuslist: the status of the token is INVALID", "exit code 1\n",
 	},
+	"scim.md": {
+		`"userName":"alice@example.com"`, `"totalResults":1`, `"active":false`, "disabled",
+	},
 	"dpop.md": {
 		"use_dpop_nonce", `"token_type":"DPoP"`, "use_dpop_nonce", "Hello im:%40alice@example.com", "invalid_dpop_proof",
 		"invalid_token", `"dpop_bound_access_tokens_required":true`,

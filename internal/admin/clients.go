@@ -2,6 +2,7 @@ package admin
 
 import (
 	"bytes"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -170,6 +171,12 @@ func (a *API) client(k Client) api.Client {
 	}
 	if r := e.Introspection; r.Release != nil {
 		v.Introspection = &api.Release{Claims: r.Claims, Reasons: &r.Reasons, Pairwise: r.Pairwise}
+	}
+	if e.SCIM.Issuer != "" {
+		v.SCIM = &api.SCIM{Provider: e.SCIM.Provider}
+		for _, sum := range e.SCIM.TokenSHA256 {
+			v.SCIM.TokenSHA256 = append(v.SCIM.TokenSHA256, hex.EncodeToString(sum[:]))
+		}
 	}
 	if k.Fault != nil {
 		v.Fault = k.Fault.Error()

@@ -24,11 +24,13 @@ const (
 	UserSignedIn Kind = iota + 1
 	// UserCreated: a user signed in for the first time, and is stored.
 	UserCreated
+	// UserProvisioned: an OpenID provider created a user ahead of the first login.
+	UserProvisioned
 	// UserRenamed: a user got another handle, which they, an operator or the OpenID provider chose.
 	UserRenamed
-	// UserDisabled: an operator disabled a user.
+	// UserDisabled: an operator or an OpenID provider disabled a user.
 	UserDisabled
-	// UserEnabled: an operator enabled a disabled user.
+	// UserEnabled: an operator or an OpenID provider enabled a disabled user.
 	UserEnabled
 	// UserRemoved: a user was removed for ever, by an operator or by themselves.
 	UserRemoved
@@ -114,6 +116,7 @@ var kinds = [ended]struct {
 }{
 	UserSignedIn:         {"user.signed_in", "user signed in", false},
 	UserCreated:          {"user.created", "user created", false},
+	UserProvisioned:      {"user.provisioned", "user created ahead of the first login", false},
 	UserRenamed:          {"user.renamed", "user renamed", false},
 	UserDisabled:         {"user.disabled", "user disabled", false},
 	UserEnabled:          {"user.enabled", "user enabled", false},

@@ -37,6 +37,7 @@ func (k *checker) client(c *Client, path string) {
 	k.grants(c, path)
 	k.idTokens(c, path)
 	k.release(c, path)
+	k.scim(c, path)
 	for j, u := range c.RedirectURIs {
 		k.redirect(index(join(path, "redirect_uris"), j), u)
 	}
@@ -124,7 +125,7 @@ func (k *checker) grants(c *Client, path string) {
 	if _, given := k.where[join(path, "scopes")]; !given && (c.logsIn() || redeems) {
 		c.Scopes = []string{"im:handle", "im:device"}
 	}
-	if c.Auth == "none" && len(c.Grants) == 0 {
+	if c.Auth == "none" && len(c.Grants) == 0 && len(c.SCIM.TokenSHA256) == 0 {
 		k.report(join(path, "grants"), "is empty: a client with auth: none could do nothing")
 	}
 	if c.logsIn() && c.DPoP != "required" {

@@ -293,7 +293,7 @@ type Client struct {
 	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens,urn:ietf:params:oauth:grant-type:jwt-bearer,urn:ietf:params:oauth:grant-type:device_code"`
 	// Scopes are those that the client may request. Default: im:handle and im:device for clients with logins, and for those that redeem
 	// the grants of peers; otherwise none.
-	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed,admin"`
+	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed,scim,admin"`
 	// Domains are names of entries of domains.
 	Domains []string `key:"domains,required"`
 	// Resources are audiences (RFC 8707) that it serves and may request tokens for: https URLs and im: domain URIs.
@@ -318,6 +318,22 @@ type Client struct {
 	SignedResponseAlg string `key:"introspection_signed_response_alg" oneof:"ES256,EdDSA,RS256"`
 	// Introspection limits what the client is told about tokens.
 	Introspection ClientRelease `key:"introspection"`
+	// SCIM is for a client with the scope scim, by which an OpenID provider manages its users.
+	SCIM ClientSCIM `key:"scim"`
+}
+
+// A ClientSCIM says how an OpenID provider manages its users (docs/scim.md).
+type ClientSCIM struct {
+	// Provider is the id of the OpenID provider. Default: the only one of the domain.
+	Provider string `key:"provider"`
+	// TokenSHA256 are the SHA-256 hashes of the bearer tokens that the provider may send: one, or two while they are replaced.
+	TokenSHA256 [][32]byte `key:"token_sha256"`
+
+	// Issuer is the issuer of the provider, Renames tells that it decides about handles, and UserClaim is the claim that becomes the id of
+	// its users, empty if the issuer makes it.
+	Issuer    string `json:"-"`
+	Renames   bool   `json:"-"`
+	UserClaim string `json:"-"`
 }
 
 // DynamicRegistration is dynamic client registration (RFC 7591). Without initial tokens it is off.

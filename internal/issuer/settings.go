@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"html/template"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/imidentity/issuer/account"
@@ -148,6 +149,12 @@ func oauthClient(c config.Client) clients.Client {
 	}
 	for _, a := range c.IDTokens {
 		k.IDTokens = append(k.IDTokens, clients.IDTokenApp{Provider: a.Provider, Audience: a.Audience, AuthorizedParty: a.AZP})
+	}
+	if slices.Contains(c.Scopes, oauth.ScopeSCIM) {
+		k.SCIM = &clients.SCIM{
+			Domain: c.Domains[0], Issuer: c.SCIM.Issuer, Renames: c.SCIM.Renames, UserClaim: c.SCIM.UserClaim,
+			TokenSHA256: c.SCIM.TokenSHA256,
+		}
 	}
 	switch c.Auth {
 	case "secret":

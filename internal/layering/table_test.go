@@ -66,13 +66,15 @@ var arrows = map[string][]string{
 	"internal/sasl":         {"claims", "dpop", "internal/jose", "introspect"},
 	"internal/devidp":       {},
 	"internal/httpapi":      {"internal/jose", "nested", "oauth", "types/api"},
+	"internal/scim":         {"account", "claims", "internal/errtext", "internal/jose"},
 	"internal/admin": {
 		"account", "claims", "clients", "internal/audit", "internal/config", "internal/errtext", "internal/httpapi", "internal/idempotency", "internal/jose", "keys", "nested",
 		"oauth", "statements", "storage", "types/api",
 	},
 	"internal/server": {
 		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/statuses", "introspect", "keys", "login", "nested",
+		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "introspect", "keys",
+		"login", "nested",
 		"oauth", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",
 	},
 	"internal/issuer": {all},

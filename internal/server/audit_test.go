@@ -319,6 +319,27 @@ func TestAudit(t *testing.T) {
 	l.wants(t, "link moved", event(audit.LinkMoved, operator, append(slices.Clone(subject), "former_user", id.Local())...))
 
 	// The OpenID provider.
+	ahead := s.scim(t, corpToken, http.MethodPost, "/Users", newUser("dora", "dora"))
+	wantStatus(t, ahead, http.StatusCreated)
+	provisioned := []string{"domain", "example.com", "user", ahead.text("id"), "client", managers.id}
+	l.wants(t, "user created by SCIM", event(audit.UserProvisioned, client, provisioned...))
+	for _, act := range []struct {
+		kind   audit.Kind
+		change object
+		more   []string
+	}{
+		{audit.UserRenamed, patch(object{"op": "replace", "path": "userName", "value": "theodora"}), []string{"handle", "theodora"}},
+		{audit.UserDisabled, setActive(false), nil},
+		{audit.UserEnabled, setActive(true), nil},
+	} {
+		for i := range 2 {
+			wantStatus(t, s.scim(t, corpToken, http.MethodPatch, "/Users/"+ahead.text("id"), act.change), http.StatusOK)
+			if i == 0 {
+				l.wants(t, act.kind.String()+" by SCIM", event(act.kind, client, append(slices.Clone(provisioned), act.more...)...))
+			}
+		}
+		l.wants(t, act.kind.String()+" by SCIM again")
+	}
 	out := s.logoutToken(object{"sub": bobSubject})
 	wantStatus(t, s.logOut(t, "dev", out), http.StatusOK)
 	l.wants(t, "logout at the provider", event(audit.UserLoggedOut, audit.ActorProvider, append(slices.Clone(subject), "peer", s.provider.url)...))

@@ -74,6 +74,13 @@ var sharedPaths = map[string]bool{
 	"/me/events":                              true,
 	"/me/devices/{id}":                        true,
 	"/me/devices/{id}/key":                    true,
+	"/scim/v2/Users":                          false,
+	"/scim/v2/Users/{id}":                     false,
+	"/scim/v2/ServiceProviderConfig":          false,
+	"/scim/v2/ResourceTypes":                  false,
+	"/scim/v2/ResourceTypes/User":             false,
+	"/scim/v2/Schemas":                        false,
+	"/scim/v2/Schemas/{id}":                   false,
 	"/healthz":                                false,
 	"/readyz":                                 false,
 }

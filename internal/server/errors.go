@@ -17,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/internal/scim"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -73,6 +74,8 @@ func (s *Server) answerError(c echo.Context, err error) {
 	}
 	if isPage(c) {
 		err = s.showPage(c, s.errorPage(c, f, err))
+	} else if isSCIM(c) {
+		err = writeSCIMError(c, err, f)
 	} else {
 		err = c.JSON(f.status, api.Error{Code: f.code, Description: f.description, ServerTime: f.serverTime})
 	}
@@ -139,11 +142,17 @@ func classify(err error) failure {
 		rekey   *rekeyError
 
 		unregistered *unregisteredError
+		manager      *managerRefusal
+		ofSCIM       *scim.Error
 	)
 	if f, ok := ofRegistration(err); ok {
 		return f
 	}
 	switch {
+	case errors.As(err, &manager):
+		return manager.failure
+	case errors.As(err, &ofSCIM):
+		return failure{status: ofSCIM.Status, code: ofSCIM.Type, description: ofSCIM.Detail}
 	case errors.As(err, &often):
 		return failure{status: http.StatusTooManyRequests, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many requests: wait as long as Retry-After says. Nothing was changed.",

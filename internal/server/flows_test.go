@@ -132,6 +132,7 @@ var flows = []flow{
 	{"a user takes their data and leaves", stored, 25, leaving},
 	{"export and erasure of a user", nil, 25, erased},
 	{"removal of a user, and their return", nil, 20, removedAndBack},
+	{"an OpenID provider manages its users", nil, 30, managedBySCIM},
 	{"a bot acts for a person", stored, 40, actingFor},
 	{"a device that a key of the person takes in", stored, 40, takingIn},
 	{"a statement of the operator", stored, 25, attesting},

@@ -53,7 +53,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
-	}, slices.Concat(s.ownRoutes(), s.accountRoutes(), s.deviceRoutes(), s.registrationRoutes())...)
+	}, slices.Concat(s.ownRoutes(), s.accountRoutes(), s.deviceRoutes(), s.registrationRoutes(), s.scimRoutes())...)
 }
 
 // adminRoutes is the table of the routes for operators at the admin socket.

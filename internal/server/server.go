@@ -25,6 +25,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/registration"
+	"github.com/imidentity/issuer/internal/scim"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -123,6 +124,7 @@ type Server struct {
 	rekeying  *dpop.Resource // the same for devices that replace their key, also again
 	operating *dpop.Resource // the endpoints for operators over the network; nil if there are none
 	waiting   waiters        // the requests of users that wait for events
+	scim      *scim.Service
 	public    *echo.Echo
 	admin     *echo.Echo
 	operators *echo.Echo
@@ -194,6 +196,7 @@ func New(cfg Config) (*Server, error) {
 	if s.operating, err = s.newOperating(); err != nil {
 		return nil, err
 	}
+	s.scim = scim.New(cfg.Accounts, cfg.Issuer+scimPath)
 	s.public = s.router(s.publicRoutes())
 	if s.prefix != "" {
 		s.public.Pre(s.mount())

@@ -33,6 +33,7 @@ type Client struct {
 	SignedResponseAlg string   `json:"introspection_signed_response_alg,omitempty"`
 	// Introspection is what the client is told about tokens; absent if it is told everything.
 	Introspection  *Release   `json:"introspection,omitempty"`
+	SCIM           *SCIM      `json:"scim,omitempty"`
 	CreatedAt      *time.Time `json:"created_at,omitempty"`
 	OldSecretUntil *time.Time `json:"old_secret_until,omitempty"`
 	RemovedAt      *time.Time `json:"removed_at,omitempty"`
@@ -61,6 +62,14 @@ type NewClient struct {
 	JWKSURI           string   `json:"jwks_uri,omitempty"`
 	SignedResponseAlg string   `json:"introspection_signed_response_alg,omitempty"`
 	Introspection     *Release `json:"introspection,omitempty"`
+	SCIM              *SCIM    `json:"scim,omitempty"`
+}
+
+// A SCIM says which OpenID provider manages its users by the client.
+type SCIM struct {
+	Provider string `json:"provider,omitempty"`
+	// TokenSHA256 are the SHA-256 hashes of its bearer tokens, in hexadecimal.
+	TokenSHA256 []string `json:"token_sha256,omitempty"`
 }
 
 // A Release says what a client is told at introspection. In a registration, absent members have the defaults of the settings file.
