@@ -80,6 +80,11 @@ clients:
     scopes: [introspect, introspect:domain, introspect:reason, feed]
     domains: [example.com]
     resources: ["https://rooms.example.com"]
+  - id: provider-scim
+    auth: none
+    scopes: [scim]
+    domains: [example.com]
+    scim: {token_sha256: ["${scim}"]}
   - id: bot
     auth: secret
     secret_sha256: ${hash}
@@ -123,6 +128,7 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Introspection", func(t *testing.T) { introspection(t, ctx, issuer) })
 	t.Run("StatusList", func(t *testing.T) { statusLists(t, ctx, issuer) })
 	t.Run("Logout", func(t *testing.T) { logout(t, ctx, issuer) })
+	t.Run("SCIM", func(t *testing.T) { scim(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Chaining", func(t *testing.T) { chained(t, ctx, issuer) })
 	t.Run("Registration", func(t *testing.T) { registration(t, ctx, issuer) })
@@ -213,7 +219,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 	binary, secretFile, settingsFile := filepath.Join(dir, "issuer"), filepath.Join(dir, "secret"), filepath.Join(dir, "settings.yaml")
 	fill := map[string]string{
 		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web, "logo": filepath.Join(dir, "logo.png"),
-		"hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret))),
+		"hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret))), "scim": fmt.Sprintf("%x", sha256.Sum256([]byte(scimToken))),
 	}
 	for _, id := range []string{provider, "staff", "guests"} {
 		fill[id] = ready(t, node(t, ctx, "provider.mjs", map[string]string{
