@@ -19,6 +19,7 @@ const people = {
   erin: { preferred_username: 'erin' },
   dora: { preferred_username: 'dora' },
   amal: { preferred_username: 'amal' },
+  greta: { preferred_username: 'greta' },
 }
 
 const { ISSUER, TLS_CERT, TLS_KEY } = process.env

@@ -31,22 +31,22 @@ func scim(t *testing.T, ctx context.Context, issuer string) {
 		}
 	}
 	wants("discover", "patch true, 1 type at /Users, 1 schema true with userName and active")
-	wants("find externalId dora", "nobody")
-	wants("provision Dora@example.com dora", "201 dora@example.com dora active true")
-	wants("provision dora@example.com dora", "409 uniqueness A user with this externalId exists.")
-	wants("find userName dora@example.com", "dora@example.com dora active")
+	wants("find externalId greta", "nobody")
+	wants("provision Greta@example.com greta", "201 greta@example.com greta active true")
+	wants("provision greta@example.com greta", "409 uniqueness A user with this externalId exists.")
+	wants("find userName greta@example.com", "greta@example.com greta active")
 	wants("count", "1, and all of them are there: true")
 
-	// Dora is not asked for a handle, because she has one.
-	phone, laptop := signInAtProvider(t, ctx, meta, "dora"), signInAtProvider(t, ctx, meta, "dora")
+	// Greta is not asked for a handle, because she has one.
+	phone, laptop := signInAtProvider(t, ctx, meta, "greta"), signInAtProvider(t, ctx, meta, "greta")
 	devices := map[string]signedIn{"phone": phone, "laptop": laptop}
 	for name, p := range devices {
 		if answer := askAbout(t, ctx, issuer, p); !strings.Contains(answer, `"active":true`) || !strings.Contains(answer, `"im:%40dora@example.com"`) {
-			t.Errorf("%s: introspection = %s, want Dora", name, answer)
+			t.Errorf("%s: introspection = %s, want Greta", name, answer)
 		}
 	}
-	wants("put dora other@example.com", "dora@example.com dora active") // the provider does not decide about handles
-	wants("set dora inactive", "dora@example.com dora active, then dora@example.com dora inactive, then 304")
+	wants("put greta other@example.com", "greta@example.com greta active") // the provider does not decide about handles
+	wants("set greta inactive", "greta@example.com greta active, then greta@example.com greta inactive, then 304")
 	for name, p := range devices {
 		if answer := askAbout(t, ctx, issuer, p); answer != `{"active":false}` {
 			t.Errorf("%s: introspection = %s, want inactive", name, answer)
@@ -57,12 +57,12 @@ func scim(t *testing.T, ctx context.Context, issuer string) {
 		}
 	}
 	flow := phone.app.Begin(redirect, url.Values{"scope": {"im:handle im:device"}})
-	if back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "dora", "password": "dora"}); err == nil {
+	if back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "greta", "password": "greta"}); err == nil {
 		t.Errorf("login of a disabled person = %v, want a page", back)
 	}
-	wants("set dora active", "dora@example.com dora inactive, then dora@example.com dora active, then 304")
-	if again := signInAtProvider(t, ctx, meta, "dora"); !strings.Contains(askAbout(t, ctx, issuer, again), `"active":true`) {
-		t.Error("Dora cannot sign in again")
+	wants("set greta active", "greta@example.com greta inactive, then greta@example.com greta active, then 304")
+	if again := signInAtProvider(t, ctx, meta, "greta"); !strings.Contains(askAbout(t, ctx, issuer, again), `"active":true`) {
+		t.Error("Greta cannot sign in again")
 	}
 	if got := scimClient(t, ctx, issuer, strings.Repeat("0", 64))("count"); got != "401  The bearer token is not valid." {
 		t.Errorf("with a wrong token: %q", got)
