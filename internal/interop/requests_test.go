@@ -85,6 +85,8 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"form of nobody's account", "POST /account/name", form, "csrf=x", 200},
 		{"page of nobody's account", "GET /account/sessions/x/end", nil, "", 200},
 		{"form of nobody's account", "POST /account/sessions/x/end", form, "csrf=x", 200},
+		{"page of nobody's account", "GET /account/export", nil, "", 200},
+		{"form of nobody's account", "POST /account/export", form, "csrf=x", 200},
 		{"signed out", "GET /account/signed-out?to=/account&because=cancelled", nil, "", 200},
 		{"signed out at length", "GET /account/signed-out?to=" + strings.Repeat("x", 9<<10), nil, "", 413},
 		{"callback of no provider", "GET /login/callback/x?state=x&code=y", nil, "", 400},

@@ -155,7 +155,7 @@ func (s *Server) showAccount(c echo.Context, v *visitor) error {
 func (s *Server) accountPaths() web.AccountPaths {
 	return web.AccountPaths{
 		RemoveDevices: s.path("/account/remove-devices"), Privacy: s.path("/account/privacy"), Name: s.path("/account/name"),
-		Leave: s.path("/account/leave"), Browsers: s.path("/account/other-browsers"),
+		Export: s.path("/account/export"), Leave: s.path("/account/leave"), Browsers: s.path("/account/other-browsers"),
 	}
 }
 

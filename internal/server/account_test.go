@@ -434,3 +434,33 @@ func TestAccountEndSession(t *testing.T) {
 		t.Errorf("answer = %v, want the device, signed out", a)
 	}
 }
+
+// A person takes their data with them, after a fresh login, and those of nobody else.
+func TestAccountExport(t *testing.T) {
+	s := start(t, nil)
+	onPhone, onBobs := s.login(t, newDevice(t), "alice"), s.login(t, newDevice(t), "bob")
+	s.onTime(t, nil)
+	b := s.visiting(t, "alice")
+	token := csrfOf(t, s.look(t, b, "/account/export"))
+	events := s.audited(func() {
+		a := s.fillIn(t, b, "/account/export", url.Values{"csrf": {token}}, nil)
+		wantStatus(t, a, http.StatusOK)
+		wantNotStored(t, a)
+		if a.header.Get("Content-Disposition") != `attachment; filename="account.json"` || a.header.Get("Content-Type") != "application/json" ||
+			a.text("handle") != "im:%40alice@example.com" || !strings.Contains(a.body, deviceID(t, onPhone)) ||
+			strings.Contains(a.body, deviceID(t, onBobs)) || strings.Contains(a.body, s.sessionOf(b).Value) {
+			t.Errorf("answer %v with headers %v, want the data of alice in a file", a, a.header)
+		}
+	})
+	if len(events) != 1 || !strings.Contains(events[0], "event=user.exported actor=user") {
+		t.Errorf("audit events = %q, want that of the export", events)
+	}
+	for _, form := range []url.Values{{}, {"csrf": {strings.Repeat("A", 43)}}} {
+		wantPage(t, s.fillIn(t, b, "/account/export", form, nil), http.StatusForbidden)
+	}
+	s.advance(t, 6*time.Minute)
+	a := s.fillIn(t, b, "/account/export", url.Values{"csrf": {token}}, nil)
+	if a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), s.provider.url) {
+		t.Errorf("answer = %v, want a new login at the provider", a)
+	}
+}

@@ -1,6 +1,8 @@
 package server
 
 import (
+	"bytes"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"strings"
@@ -44,6 +46,12 @@ func (s *Server) personActs() []act {
 				Label: "account.name.label", Hint: "handle.rules",
 			},
 			path: "/account/name", fresh: true, field: "handle", show: s.showName, do: s.renameHere,
+		},
+		{
+			texts: web.ActTexts{Title: "account.export", Text: "account.export.text", Button: "account.export.button"},
+			path:  "/account/export", fresh: true,
+			show: func(echo.Context, *visitor, *web.Act) error { return nil },
+			do:   s.exportHere,
 		},
 		{
 			texts: web.ActTexts{
@@ -93,6 +101,26 @@ func (s *Server) renameHere(c echo.Context, v *visitor, handle string) (string, 
 		return "", &refusedField{http.StatusConflict, fault, err}
 	}
 	return "/account?done=name", err
+}
+
+// exportHere answers with a file of everything that is stored about the user. Browsers save it and stay on the page.
+func (s *Server) exportHere(c echo.Context, v *visitor, _ string) (string, error) {
+	e, err := s.Accounts.ExportOwn(c.Request().Context(), v.Owner(), v.AuthTime)
+	if err != nil {
+		return "", err
+	}
+	text, err := e.Claims(s.Issuer, s.Now())
+	if err != nil {
+		return "", err
+	}
+	var file bytes.Buffer
+	if err := json.Indent(&file, text, "", "  "); err != nil {
+		return "", err
+	}
+	h := c.Response().Header()
+	h.Set("Content-Disposition", `attachment; filename="account.json"`)
+	h.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox") // where a browser shows it all the same
+	return "", c.Blob(http.StatusOK, echo.MIMEApplicationJSON, file.Bytes())
 }
 
 // leaveHere removes the user for ever, if they typed their handle as it is shown to them.

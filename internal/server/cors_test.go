@@ -35,6 +35,7 @@ var sharedPaths = map[string]bool{
 	"/account/leave":                          false,
 	"/account/name":                           false,
 	"/account/sessions/{id}/end":              false,
+	"/account/export":                         false,
 	"/account/sign-out":                       false,
 	"/account/signed-out":                     false,
 	"/login/another":                          false,
