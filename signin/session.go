@@ -120,12 +120,17 @@ func (s *Logins) refusal(request url.Values, code, description string) error {
 	return s.ended(request, BecauseCancelled)
 }
 
-// ended sends the browser to the page for a login that did not make a session.
+// ended sends the browser to the page for a login that did not make a session. A user who is still signed in and cancels goes back to
+// where they were.
 func (s *Logins) ended(request url.Values, because string) error {
 	query := url.Values{"to": {root(request.Get(sessionPath))}, "because": {because}}
+	to := s.issuer + s.endPage + "?" + query.Encode()
+	if because == BecauseCancelled && request.Get(sessionUser) != "" {
+		to = s.issuer + root(request.Get(sessionPath))
+	}
 	return &oauth.AuthorizeError{
 		Err:      &oauth.Error{Code: oauth.CodeAccessDenied, Description: "The sign-in of the browser ended: " + because + "."},
-		Location: s.issuer + s.endPage + "?" + query.Encode(),
+		Location: to,
 	}
 }
 

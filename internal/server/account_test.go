@@ -3,6 +3,7 @@ package server_test
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -158,6 +159,11 @@ func TestAccountStepUp(t *testing.T) {
 		return back
 	}
 	wantPage(t, s.arrive(t, b, at("alice")), http.StatusBadGateway)
+	alive()
+
+	// A person who cancels the new login stays signed in, and has done nothing.
+	s.wantGone(t, s.arrive(t, b, with(at("alice"), url.Values{"code": nil, "error": {"access_denied"}})), "/account")
+	wantSignedIn(t, s.look(t, b, "/account"), "alice")
 	alive()
 
 	// Somebody else who signs in does not come to the page of her act.
@@ -463,4 +469,25 @@ func TestAccountExport(t *testing.T) {
 	if a.status != http.StatusSeeOther || !strings.HasPrefix(a.header.Get("Location"), s.provider.url) {
 		t.Errorf("answer = %v, want a new login at the provider", a)
 	}
+}
+
+// Below a path of the host, all pages and redirects stay below it.
+func TestAccountBelowPath(t *testing.T) {
+	s := start(t, map[string]string{"prefix": "/id"})
+	phone := newDevice(t)
+	onPhone := s.login(t, phone, "alice")
+	s.onTime(t, nil)
+	b := s.browser()
+	if to := s.comeHere(t, b, "/account", "alice"); to != "/id/account" {
+		t.Fatalf("the browser goes on to %s, want /id/account", to)
+	}
+	page := s.look(t, b, "/account")
+	wantSignedIn(t, page, "alice")
+	for _, link := range regexp.MustCompile(`(?:href|action)="(/[^"]*)"`).FindAllStringSubmatch(page.body, -1) {
+		if !strings.HasPrefix(link[1], "/id/account") {
+			t.Errorf("the page leads to %s, want it below /id/account", link[1])
+		}
+	}
+	s.wantGone(t, s.press(t, b, "/account/devices/"+deviceID(t, onPhone)+"/remove", "", ""), "/id/account?done=removed")
+	s.wantEnded(t, phone, onPhone)
 }
