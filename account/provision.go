@@ -253,3 +253,24 @@ func (a *Accounts) ChangeProvisioned(
 	a.afterwards(ctx, ended)
 	return out, nil
 }
+
+// RemoveProvisioned is [Accounts.Remove] by the provider. The person may return, if the provider lets them. check sees the user first; its
+// error is returned, and nothing changes. The error is [ErrNoUser] if the provider has no such user, also for one who was removed.
+func (a *Accounts) RemoveProvisioned(ctx context.Context, by Provisioner, id string, check func(ProvisionedUser) error) error {
+	event := audit.Event{Kind: audit.UserRemoved, Reason: "may return"}
+	_, err := a.remove(ctx, by.Domain, id, true, event, func(ctx context.Context, tx storage.Tx) error {
+		if err := by.Admit(ctx, tx); err != nil {
+			return err
+		}
+		u, err := a.user(ctx, tx, by.Domain, id)
+		if err != nil {
+			return err
+		}
+		p, err := a.provisioned(ctx, tx, by, u)
+		if err != nil {
+			return err
+		}
+		return check(p)
+	})
+	return err
+}

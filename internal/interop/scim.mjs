@@ -68,6 +68,11 @@ const commands = {
     const { json } = await send('PUT', `/Users/${found.id}`, new Schemas.User({ ...found, userName: name, displayName: 'changed' }, 'in'))
     return words(user(json))
   },
+  async remove(subject) {
+    const [found] = await find(`externalId eq "${subject}"`)
+    const { status } = await send('DELETE', `/Users/${found.id}`)
+    return String(status)
+  },
   async count() {
     const { json } = await send('GET', '/Users?startIndex=1&count=1&attributes=userName')
     const list = new Messages.ListResponse(json)

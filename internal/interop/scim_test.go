@@ -64,6 +64,8 @@ func scim(t *testing.T, ctx context.Context, issuer string) {
 	if again := signInAtProvider(t, ctx, meta, "greta"); !strings.Contains(askAbout(t, ctx, issuer, again), `"active":true`) {
 		t.Error("Greta cannot sign in again")
 	}
+	wants("remove greta", "204")
+	wants("find externalId greta", "nobody")
 	if got := scimClient(t, ctx, issuer, strings.Repeat("0", 64))("count"); got != "401  The bearer token is not valid." {
 		t.Errorf("with a wrong token: %q", got)
 	}

@@ -127,16 +127,29 @@ func (s *Service) Change(ctx context.Context, by Caller, id string, in Input, if
 		}
 		change.Handle = &name
 	}
-	out, err := s.accounts.ChangeProvisioned(ctx, by.Provisioner, id, change, func(u account.ProvisionedUser) error {
-		if ifMatch != "" && !Matches(ifMatch, s.resource(u).Version) {
-			return &Error{412, "", "The user has changed since: read it again."}
-		}
-		return nil
-	})
+	out, err := s.accounts.ChangeProvisioned(ctx, by.Provisioner, id, change, s.unchanged(ifMatch))
 	if err != nil {
 		return Change{}, refusal(err)
 	}
 	return Change{s.resource(out.ProvisionedUser), out.Renamed, out.Disabled, out.Enabled}, nil
+}
+
+// unchanged returns a check that a user has one of the entity tags of ifMatch, if there are any.
+func (s *Service) unchanged(ifMatch string) func(account.ProvisionedUser) error {
+	return func(u account.ProvisionedUser) error {
+		if ifMatch != "" && !Matches(ifMatch, s.resource(u).Version) {
+			return &Error{412, "", "The user has changed since: read it again."}
+		}
+		return nil
+	}
+}
+
+// Remove removes a user (RFC 7644 §3.6): everything about them ends and is deleted, and a tombstone keeps others from getting the names.
+func (s *Service) Remove(ctx context.Context, by Caller, id, ifMatch string) error {
+	if err := s.accounts.RemoveProvisioned(ctx, by.Provisioner, id, s.unchanged(ifMatch)); err != nil {
+		return refusal(err)
+	}
+	return nil
 }
 
 // Matches reports whether a list of entity tags, as in If-Match, has a tag. Weak and strong tags are equal here (RFC 7644 §3.14 uses weak

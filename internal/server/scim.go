@@ -26,6 +26,7 @@ func (s *Server) scimRoutes() []route {
 		{http.MethodGet, "/Users/{id}", s.managed(s.showManaged), ownOrigin, notCounted},
 		{http.MethodPut, "/Users/{id}", s.managed(s.changeManaged(scim.ReadUser)), ownOrigin, notCounted},
 		{http.MethodPatch, "/Users/{id}", s.managed(s.changeManaged(scim.ReadPatch)), ownOrigin, notCounted},
+		{http.MethodDelete, "/Users/{id}", s.managed(s.removeManaged), ownOrigin, notCounted},
 		{http.MethodGet, "/ServiceProviderConfig", s.managed(s.describeSCIM), ownOrigin, notCounted},
 		{http.MethodGet, "/ResourceTypes", s.managed(s.describeSCIM), ownOrigin, notCounted},
 		{http.MethodGet, "/ResourceTypes/User", s.managed(s.describeSCIM), ownOrigin, notCounted},
@@ -127,14 +128,24 @@ func (s *Server) changeManaged(read func([]byte) (scim.Input, error)) func(echo.
 			return err
 		}
 		return s.answerManaged(c, http.StatusOK, func() (scim.Resource, error) {
-			match := strings.Join(c.Request().Header.Values("If-Match"), ",")
-			done, err := s.scim.Change(c.Request().Context(), by.Caller, c.Param("id"), in, match)
+			done, err := s.scim.Change(c.Request().Context(), by.Caller, c.Param("id"), in, ifMatch(c))
 			if err != nil {
 				return scim.Resource{}, err
 			}
 			return done.Resource, nil
 		})
 	}
+}
+
+// ifMatch returns the entity tags that a user must have for a change, "" if the request names none.
+func ifMatch(c echo.Context) string { return strings.Join(c.Request().Header.Values("If-Match"), ",") }
+
+// removeManaged serves DELETE /scim/v2/Users/{id} (RFC 7644 §3.6): a user is removed for ever.
+func (s *Server) removeManaged(c echo.Context, by manager) error {
+	if err := s.scim.Remove(c.Request().Context(), by.Caller, c.Param("id"), ifMatch(c)); err != nil {
+		return err
+	}
+	return c.NoContent(http.StatusNoContent)
 }
 
 // answerManaged answers with the user that act returns. The parameters of the answer are read before it acts.

@@ -585,6 +585,43 @@ func TestSCIMChanges(t *testing.T) {
 	wantSCIM(t, s.scim(t, corpToken, http.MethodPost, path, setActive(false)), http.StatusMethodNotAllowed, "")
 }
 
+// TestSCIMRemoves holds that a user whom the provider deletes is gone at once and for ever, and that the person may come back as another
+// user.
+func TestSCIMRemoves(t *testing.T) {
+	s := start(t, nil)
+	d := newDevice(t)
+	held := s.login(t, d, "alice")
+	id := deviceOf(t, held).Local()
+	tag := s.scim(t, corpToken, http.MethodGet, "/Users/"+id, nil).header.Get("ETag")
+	wantSCIM(t, s.scim(t, corpToken, http.MethodDelete, "/Users/"+id, nil, "If-Match", `W/"x"`), http.StatusPreconditionFailed, "")
+	wantSCIM(t, s.scim(t, otherToken, http.MethodDelete, "/Users/"+id, nil), http.StatusNotFound, "")
+	s.wantActive(t, held.access)
+	events := s.audited(func() {
+		wantStatus(t, s.scim(t, corpToken, http.MethodDelete, "/Users/"+id, nil, "If-Match", tag), http.StatusNoContent)
+		wantSCIM(t, s.scim(t, corpToken, http.MethodDelete, "/Users/"+id, nil), http.StatusNotFound, "")
+	})
+	want := "event=user.removed actor=client domain=example.com user=" + id + " client=corp-scim address=127.0.0.1"
+	if len(events) != 1 || !sameFields(events[0], want) {
+		t.Errorf("events = %q, want one like %s", events, want)
+	}
+	s.wantInactive(t, held.access)
+	wantError(t, s.token(t, app, d, refreshForm(held.refresh)), http.StatusBadRequest, "invalid_grant")
+	wantSCIM(t, s.scim(t, corpToken, http.MethodGet, "/Users/"+id, nil), http.StatusNotFound, "")
+	for _, filter := range []string{`userName eq "alice"`, `externalId eq "dev-10021"`, `id eq "` + id + `"`} {
+		if got := s.filtered(t, corpToken, filter); got != nil {
+			t.Errorf("filter %s = %q, want nobody", filter, got)
+		}
+	}
+	wantSCIM(t, s.scim(t, corpToken, http.MethodPost, "/Users", newUser("alice2", "dev-10021")), http.StatusConflict, "uniqueness")
+	wantSCIM(t, s.scim(t, corpToken, http.MethodPost, "/Users", newUser("alice", "someone-else")), http.StatusConflict, "uniqueness")
+	s.advance(t, 3*time.Hour)
+	again := s.scim(t, corpToken, http.MethodPost, "/Users", newUser("alice2", "dev-10021"))
+	if again.status != http.StatusCreated || again.text("id") == id {
+		t.Errorf("answer = %v, want another user", again)
+	}
+	wantSCIM(t, s.scim(t, corpToken, http.MethodPost, "/Users", newUser("alice", "someone-else")), http.StatusConflict, "uniqueness")
+}
+
 // TestSCIMDocuments holds what SCIM says about itself.
 func TestSCIMDocuments(t *testing.T) {
 	s := start(t, nil)
@@ -742,5 +779,11 @@ func managedBySCIM(t *testing.T, s *site) []step {
 		{name: "enabling and renaming", ask: func() answer {
 			return send(http.MethodPut, "/Users/"+user, object{"schemas": []string{schemaUser}, "userName": handleOf(t, "later"), "active": true})
 		}, good: good("active", true)},
+		{name: "removal", ask: func() answer { return send(http.MethodDelete, "/Users/"+user, nil) },
+			good: func(a answer) {
+				if a.status != http.StatusNoContent && a.status != http.StatusNotFound { // the answer of the first try was lost
+					t.Errorf("answer = %v, want the user removed", a)
+				}
+			}},
 	}
 }
