@@ -41,7 +41,7 @@ func scim(t *testing.T, ctx context.Context, issuer string) {
 	phone, laptop := signInAtProvider(t, ctx, meta, "greta"), signInAtProvider(t, ctx, meta, "greta")
 	devices := map[string]signedIn{"phone": phone, "laptop": laptop}
 	for name, p := range devices {
-		if answer := askAbout(t, ctx, issuer, p); !strings.Contains(answer, `"active":true`) || !strings.Contains(answer, `"im:%40dora@example.com"`) {
+		if answer := askAbout(t, ctx, issuer, p); !strings.Contains(answer, `"active":true`) || !strings.Contains(answer, `"im:%40greta@example.com"`) {
 			t.Errorf("%s: introspection = %s, want Greta", name, answer)
 		}
 	}
