@@ -6,21 +6,45 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 )
 
-// Device returns the device of an id, including a removed one. The error is [ErrNoDevice] if the domain has none.
-func (a *Accounts) Device(ctx context.Context, domain, id string) (storage.Device, error) {
-	d, err := a.store.Device(ctx, domain, id)
-	if errors.Is(err, storage.ErrNotFound) {
-		return storage.Device{}, ErrNoDevice
-	} else if err != nil {
-		return storage.Device{}, fmt.Errorf("account: find a device: %w", err)
+// Device returns the device of an id with its use, including a removed one. The error is [ErrNoDevice] if the domain has none.
+func (a *Accounts) Device(ctx context.Context, domain, id string) (use storage.DeviceUse, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, r storage.Reader) error {
+		use = storage.DeviceUse{}
+		d, err := r.Device(ctx, domain, id)
+		if errors.Is(err, storage.ErrNotFound) {
+			return ErrNoDevice
+		} else if err != nil {
+			return err
+		}
+		use.Device = d
+		if use.Active, err = r.DeviceActive(ctx, domain, id, a.now()); err != nil {
+			return err
+		}
+		grants, err := r.Grants(ctx, domain, d.User) // oldest first
+		for _, g := range grants {
+			if g.Device != id {
+				continue
+			}
+			use.Login = g
+			for _, at := range []time.Time{g.CreatedAt, g.RotatedAt} {
+				if at.After(use.SeenAt) {
+					use.SeenAt = at
+				}
+			}
+		}
+		return err
+	})
+	if err != nil {
+		return storage.DeviceUse{}, fmt.Errorf("account: find a device: %w", err)
 	}
-	return d, nil
+	return use, nil
 }
 
 // Sessions returns the live sessions of a user, in the order of their ids.

@@ -57,7 +57,12 @@ func (a *API) showDevice(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return c.JSON(http.StatusOK, deviceOf(d))
+	device := deviceOf(d.Device)
+	device.Use = &api.DeviceUse{
+		Active: d.Active, SeenAt: optional(d.SeenAt), LoginAt: optional(d.Login.CreatedAt), Issuer: d.Login.Issuer, ACR: d.Login.ACR,
+		AMR: d.Login.AMR,
+	}
+	return c.JSON(http.StatusOK, device)
 }
 
 // removeDevice serves DELETE /admin/devices/{domain}/{device}?reason=…

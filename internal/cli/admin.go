@@ -142,6 +142,7 @@ func (o *operator) print(s *streams, rows any, header string, line func(w io.Wri
 
 type devicesCmd struct {
 	List   devicesListCmd   `cmd:"" help:"List devices."`
+	Show   devicesShowCmd   `cmd:"" help:"Show a device: its key, its platform, when it was seen and how it logged in."`
 	Remove devicesRemoveCmd `cmd:"" help:"Remove a device: its sessions and tokens end, and its key cannot be used again."`
 }
 
@@ -179,10 +180,15 @@ func (c *devicesListCmd) Run(ctx context.Context, s *streams) error {
 	})
 }
 
-type devicesRemoveCmd struct {
-	operator
+// A deviceTarget names a device.
+type deviceTarget struct {
 	Device string `arg:"" help:"The device id, or its URI (im:USER/DEVICE@DOMAIN)."`
 	Domain string `placeholder:"NAME" help:"Domain of the device; not needed with a URI, or if the issuer serves only one."`
+}
+
+type devicesRemoveCmd struct {
+	operator
+	deviceTarget
 	Reason string `default:"operator" placeholder:"TEXT" help:"The reason, for the log (${default})."`
 }
 
@@ -214,7 +220,7 @@ func (c *devicesRemoveCmd) Run(ctx context.Context, s *streams) error {
 }
 
 // device returns the domain and id of the device: from its URI, or from its id and the domain given or the issuer's only one.
-func (c *devicesRemoveCmd) device(ctx context.Context, socket client.Admin) (domain, id string, err error) {
+func (c *deviceTarget) device(ctx context.Context, socket client.Admin) (domain, id string, err error) {
 	if strings.Contains(c.Device, ":") {
 		uri, err := claims.ParseLenient(c.Device)
 		if err != nil || uri.Type() != claims.TypeDevice {

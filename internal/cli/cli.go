@@ -28,7 +28,7 @@ type commands struct {
 	Demo         demoCmd         `cmd:"" help:"Run the whole flow once, on loopback, without any setup."`
 	Doctor       doctorCmd       `cmd:"" help:"Check for common problems, and print how to fix them."`
 	Config       configCmd       `cmd:"" help:"Check a settings file, or print an example."`
-	Devices      devicesCmd      `cmd:"" help:"List or remove devices of a running issuer."`
+	Devices      devicesCmd      `cmd:"" help:"List, show or remove devices of a running issuer."`
 	Names        namesCmd        `cmd:"" help:"Free former handles of a running issuer."`
 	Users        usersCmd        `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Clients      clientsCmd      `cmd:"" help:"List, show, add or remove clients of a running issuer."`

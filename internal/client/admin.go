@@ -122,6 +122,11 @@ func (a Admin) Backup(ctx context.Context, to string) (api.Backup, error) {
 	return b, err
 }
 
+// Device returns a device, also a removed one, with its use.
+func (a Admin) Device(ctx context.Context, domain, device string) (api.Device, error) {
+	return ask[api.Device](ctx, a, http.MethodGet, "/admin/devices/"+domain+"/"+device, nil)
+}
+
 // RemoveDevice removes a device.
 func (a Admin) RemoveDevice(ctx context.Context, domain, device, reason string) (api.Device, error) {
 	return ask[api.Device](ctx, a, http.MethodDelete, "/admin/devices/"+domain+"/"+device, url.Values{"reason": {reason}})

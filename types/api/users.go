@@ -100,6 +100,20 @@ type Device struct {
 	CreatedAt     time.Time  `json:"created_at"`
 	RemovedAt     *time.Time `json:"removed_at,omitempty"`
 	RemovedReason string     `json:"removed_reason,omitempty"`
+	// Use is only in the answer about one device.
+	Use *DeviceUse `json:"use,omitempty"`
+}
+
+// A DeviceUse tells operators how a device is used.
+type DeviceUse struct {
+	// Active says that it is signed in or under a live delegation.
+	Active bool       `json:"active"`
+	SeenAt *time.Time `json:"seen_at,omitempty"`
+	// LoginAt is its last login, absent if no session is left, and the others what the OpenID provider said of it.
+	LoginAt *time.Time `json:"login_at,omitempty"`
+	Issuer  string     `json:"iss,omitempty"`
+	ACR     string     `json:"acr,omitempty"`
+	AMR     []string   `json:"amr,omitempty"`
 }
 
 // Privacy is what a user decided about themselves.
