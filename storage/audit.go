@@ -64,6 +64,9 @@ type AuditReader interface {
 
 	// SignedHeads returns at most limit signed heads of a node whose numbers are above after, lowest first.
 	SignedHeads(ctx context.Context, node string, after int64, limit int) ([]SignedHead, error)
+
+	// LastSignedHead returns the signed head of a node with the highest number; [ErrNotFound] if there is none.
+	LastSignedHead(ctx context.Context, node string) (SignedHead, error)
 }
 
 // An AuditWriter writes the audit log.

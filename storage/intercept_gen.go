@@ -72,6 +72,15 @@ func (x Intercepted) SignedHeads(ctx context.Context, node string, after int64, 
 	return x.Store.SignedHeads(ctx, node, after, limit)
 }
 
+// LastSignedHead implements [Store].
+func (x Intercepted) LastSignedHead(ctx context.Context, node string) (r0 SignedHead, err error) {
+	if err = x.before("LastSignedHead"); err != nil {
+		return r0, err
+	}
+	defer x.done("LastSignedHead", x.start())
+	return x.Store.LastSignedHead(ctx, node)
+}
+
 // Secret implements [Store].
 func (x Intercepted) Secret(ctx context.Context, name string) (r0 []byte, err error) {
 	if err = x.before("Secret"); err != nil {
@@ -616,6 +625,13 @@ func (x interceptedReader) SignedHeads(ctx context.Context, node string, after i
 		return r0, err
 	}
 	return x.reader.SignedHeads(ctx, node, after, limit)
+}
+
+func (x interceptedReader) LastSignedHead(ctx context.Context, node string) (r0 SignedHead, err error) {
+	if err = x.before("LastSignedHead"); err != nil {
+		return r0, err
+	}
+	return x.reader.LastSignedHead(ctx, node)
 }
 
 func (x interceptedReader) Secret(ctx context.Context, name string) (r0 []byte, err error) {

@@ -52,6 +52,9 @@ var promised = map[string][]string{
 		" signing ", " is published, and signs from ", " published ", `"keys":[`, "signs.\n", " retired ", " signing ",
 		"Revoked key ", " revoked ", "(found on a shared disk)\n", " signing ", "audit: signing key revoked",
 	},
+	"audit.md": {
+		"Revoked key ", "main: records 1 to ", `"event":"key.rotated"`, "Wrote walk/audit.jsonl.\n", "main: records 1 to ", `{"node":"main","seq":`,
+	},
 	"clients.md": {
 		`{"device_code":"`, `"interval":5}`, `"error":"authorization_pending"`, `"error":"slow_down"`,
 		`"token_type":"DPoP"`, `"token_type":"DPoP"`, `"error":"invalid_client"`, "used before", "use_dpop_nonce",

@@ -17,6 +17,7 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/idempotency"
@@ -45,6 +46,8 @@ type Config struct {
 	Backup func(ctx context.Context, to string) error
 	// Idempotency remembers the requests that come with an idempotency key.
 	Idempotency *idempotency.Keeper
+	// Audit has the audit log.
+	Audit *audit.Book
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 }
@@ -77,7 +80,7 @@ type API struct{ Config }
 // New returns an API.
 func New(cfg Config) (*API, error) {
 	if cfg.Issuer == "" || len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.Registry == nil || cfg.Statements == nil ||
-		cfg.Keys == nil || cfg.Clients == nil || cfg.Idempotency == nil {
+		cfg.Keys == nil || cfg.Clients == nil || cfg.Idempotency == nil || cfg.Audit == nil {
 		return nil, errors.New("admin: Config is incomplete")
 	}
 	if cfg.Now == nil {
@@ -93,6 +96,12 @@ func (a *API) Routes() []httpapi.Route {
 	pageByUser := func(filters ...string) []string { return append([]string{"limit", "cursor", "user"}, filters...) }
 	reason := []string{"reason"}
 	table := []httpapi.Route{
+		{
+			Method: http.MethodGet, Path: "/admin/audit", Handler: a.exportAudit, Reach: issuer,
+			Query: []string{"node", "after", "since", "until", "user"},
+		},
+		{Method: http.MethodGet, Path: "/admin/audit/chains", Handler: a.auditChains, Reach: issuer},
+		{Method: http.MethodGet, Path: "/admin/audit/keys", Handler: a.auditKeys, Reach: issuer},
 		{Method: http.MethodPost, Path: "/admin/backup", Handler: a.backup, Reach: httpapi.AtSocket, Query: []string{"to"}},
 		{Method: http.MethodGet, Path: "/admin/devices", Handler: a.listDevices, Reach: domain, Query: page("user", "client", "removed")},
 		{Method: http.MethodGet, Path: "/admin/devices/{domain}/{device}", Handler: a.showDevice, Reach: domain},

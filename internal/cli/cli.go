@@ -33,6 +33,7 @@ type commands struct {
 	Users        usersCmd        `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Clients      clientsCmd      `cmd:"" help:"List, show, add or remove clients of a running issuer."`
 	Keys         keysCmd         `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
+	Audit        auditCmd        `cmd:"" help:"Check, export or follow the audit log of a running issuer."`
 	Backup       backupCmd       `cmd:"" help:"Write the database of a running issuer to a file."`
 	Restore      restoreCmd      `cmd:"" help:"Replace the database of a stopped issuer with a backup."`
 	Statements   statementsCmd   `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`

@@ -201,7 +201,7 @@ func (a Admin) Relink(ctx context.Context, domain string, lines []byte, dry bool
 	query := values("domain", domain)
 	query.Set("dry_run", strconv.FormatBool(dry))
 	var r api.Relinked
-	err := a.do(ctx, a.http, http.MethodPost, "/admin/links", query, "application/x-ndjson", lines, &r)
+	err := a.do(ctx, a.http, http.MethodPost, "/admin/links", query, api.TypeLines, lines, &r)
 	return r, err
 }
 

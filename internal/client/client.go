@@ -261,16 +261,12 @@ func exchange(c *http.Client, req *http.Request, limit int64, answer any) (http.
 		return nil, err
 	}
 	defer func() { _ = resp.Body.Close() }() // everything needed was read
+	if resp.StatusCode/100 != 2 {
+		return nil, refusalOf(resp, limit)
+	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
 	if err != nil {
 		return nil, fmt.Errorf("read the answer: %w", err)
-	}
-	if resp.StatusCode/100 != 2 {
-		var refusal api.Error
-		if !isJSON(resp) || json.Unmarshal(body, &refusal) != nil || refusal.Code == "" {
-			refusal.Code = "no OAuth error"
-		}
-		return nil, &Error{Status: resp.StatusCode, Code: refusal.Code, Description: refusal.Description}
 	}
 	if answer == nil {
 		return resp.Header, nil
@@ -282,6 +278,19 @@ func exchange(c *http.Client, req *http.Request, limit int64, answer any) (http.
 		return nil, fmt.Errorf("read the answer: %w", err)
 	}
 	return resp.Header, nil
+}
+
+// refusalOf returns the [*Error] of an answer that is none of success.
+func refusalOf(resp *http.Response, limit int64) error {
+	body, err := io.ReadAll(io.LimitReader(resp.Body, limit))
+	if err != nil {
+		return fmt.Errorf("read the answer: %w", err)
+	}
+	var refusal api.Error
+	if !isJSON(resp) || json.Unmarshal(body, &refusal) != nil || refusal.Code == "" {
+		refusal.Code = "no OAuth error"
+	}
+	return &Error{Status: resp.StatusCode, Code: refusal.Code, Description: refusal.Description}
 }
 
 func isJSON(resp *http.Response) bool {

@@ -129,6 +129,14 @@ func (k *checker) audit() {
 	if n := k.Audit.Node; n == "" || len(n) > 64 || strings.Trim(n, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
 		k.report("audit.node", "%q is no name of a node: use 1 to 64 of the characters a to z, 0 to 9, - and dots", n)
 	}
+	const day = 24 * time.Hour
+	k.lasts("audit.heads_every", k.Audit.HeadsEvery, time.Minute, 7*day, "1m and 7d")
+	if k.Audit.HeadsFile != "" {
+		k.Audit.HeadsFile = k.resolve(k.Audit.HeadsFile)
+	}
+	if keep := time.Duration(k.Retention.Audit); keep != 0 {
+		k.lasts("retention.audit", keep, day, 3650*day, "1d and 3650d, or never")
+	}
 }
 
 // place resolves a value of the form SCHEME:PATH. The default is a file in the data folder.

@@ -68,6 +68,7 @@ type Config struct {
 	Service   Service   `key:"service"`
 	Log       Log       `key:"log"`
 	Audit     Audit     `key:"audit"`
+	Retention Retention `key:"retention"`
 	Outbound  Outbound  `key:"outbound"`
 	DPoP      DPoP      `key:"dpop"`
 	Signing   Signing   `key:"signing"`
@@ -125,6 +126,16 @@ type Audit struct {
 	// Node is the name of this process in the audit log, which has a chain of records for each. It is 1 to 64 of the characters a to z,
 	// 0 to 9, - and dots.
 	Node string `key:"node" default:"main"`
+	// HeadsEvery is how often the issuer signs the last record, if there are new ones: 1m to 7d.
+	HeadsEvery time.Duration `key:"heads_every" default:"1h"`
+	// HeadsFile is a file to which each signed head is appended; empty for none.
+	HeadsFile string `key:"heads_file"`
+}
+
+// Retention says how long records are kept that nothing needs.
+type Retention struct {
+	// Audit is for records of the audit log, 1d to 3650d. With never, they stay for ever.
+	Audit Period `key:"audit" default:"never"`
 }
 
 // Outbound rules the requests that the issuer sends to URLs in its settings.

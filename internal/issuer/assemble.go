@@ -42,6 +42,10 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
+	i.book = audit.NewBook(audit.BookConfig{
+		Store: i.store, Issuer: cfg.Issuer, Keys: i.ring, Node: cfg.Audit.Node, HeadsEvery: cfg.Audit.HeadsEvery,
+		HeadsFile: cfg.Audit.HeadsFile, Retention: time.Duration(cfg.Retention.Audit), Now: i.now,
+	})
 	i.metrics.registry.MustRegister(keyAges{i.ring, i.now})
 	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.metrics.offset, i.now)
 	if err != nil {
@@ -181,7 +185,7 @@ func (i *Instance) openServer(
 	operators, err := admin.New(admin.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Settings: cfg.Domains, Providers: providerIssuers(cfg),
 		Accounts: i.accounts, Statements: made, Keys: i.ring,
-		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Idempotency: i.kept, Now: i.now,
+		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Audit: i.book, Idempotency: i.kept, Now: i.now,
 	})
 	if err != nil {
 		return err

@@ -37,6 +37,7 @@ type Instance struct {
 
 	log   *slog.Logger
 	audit *audit.Recorder
+	book  *audit.Book
 	clock *clock
 	now   func() time.Time // of the clock
 

@@ -3,6 +3,7 @@ package issuer
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -59,8 +60,17 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	}
 	stop()
 	background.Wait()
+	// The last records have a signed head, too, unless the database or the keys fail.
+	last, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
+	defer done()
+	if failed := i.book.SignHeads(last); failed != nil {
+		i.log.Warn("the last record of the audit log has no signed head", slog.Any("error", failed))
+	}
 	return errors.Join(err, i.Close())
 }
+
+// keepAuditEvery is how often the issuer checks whether to sign a head of the audit log, or to remove old records.
+const keepAuditEvery = time.Minute
 
 // A listener is what Serve serves.
 type listener struct {
@@ -76,6 +86,8 @@ func (i *Instance) loops() []*follow.Loop {
 		follow.New(follow.Config{Name: "noting the time", Do: i.noteTime, Interval: i.noteEvery, Log: i.log}),
 		follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Later: true, Log: i.log}),
 	}
+	list = append(list, follow.New(follow.Config{Name: "keeping the audit log", Do: i.book.Keep, Interval: keepAuditEvery, Later: true,
+		Log: i.log}))
 	for _, c := range i.certificates() {
 		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: c.look, Interval: certificateEvery,
 			Later: true}))

@@ -39,4 +39,5 @@ const (
 	TypeIdentity           = "im-identity+jwt"            // a gateway's internal identity
 	TypeExport             = "im-export+jwt"              // everything that is stored about a user
 	TypeRekey              = "im-rekey+jwt"               // a device's new key at re-key
+	TypeAuditHead          = "im-audit-head+jwt"          // the last record of an audit log
 )

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"path/filepath"
@@ -136,6 +137,30 @@ var flows = []flow{
 	{"a bot acts for a person", stored, 40, actingFor},
 	{"a device that a key of the person takes in", stored, 40, takingIn},
 	{"a statement of the operator", stored, 25, attesting},
+	{"the audit log", nil, 10, func(t *testing.T, s *site) []step {
+		return []step{{
+			name: "an act, and the export of the log",
+			ask: func() answer {
+				if a := s.operate(t, http.MethodPost, "/admin/keys", url.Values{"now": {"true"}}); a.status != http.StatusOK {
+					return a
+				}
+				return s.exported(t)
+			},
+			good: func(a answer) {
+				if wantStatus(t, a, http.StatusOK); !strings.HasSuffix(a.body, "}\n") || !strings.Contains(a.body, `{"heads":`) {
+					t.Errorf("the export is %q, want it whole", a.body)
+				}
+			},
+		}, {
+			name: "its chains",
+			ask:  func() answer { return s.operate(t, http.MethodGet, "/admin/audit/chains", nil) },
+			good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+		}, {
+			name: "the keys of its heads",
+			ask:  func() answer { return s.operate(t, http.MethodGet, "/admin/audit/keys", nil) },
+			good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+		}}
+	}},
 	{"rotation of the signing key", nil, 5, func(t *testing.T, s *site) []step {
 		signer := s.signingKey(t)
 		return []step{
@@ -653,6 +678,25 @@ func onceOf(t *testing.T, s *site, name, refused string, ask func() answer) step
 func (s *site) operate(t *testing.T, method, path string, query url.Values) answer {
 	t.Helper()
 	return s.send(t, s.http, s.request(t, method, s.admin+path+"?"+query.Encode(), ""))
+}
+
+// exported returns the audit log: lines of JSON, or an error.
+func (s *site) exported(t *testing.T) answer {
+	t.Helper()
+	resp, err := s.http.Do(s.request(t, http.MethodGet, s.admin+"/admin/audit", ""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := answer{status: resp.StatusCode, header: resp.Header, body: string(body)}
+	if resp.StatusCode != http.StatusOK {
+		decode(t, body, &a.json)
+	}
+	return a
 }
 
 // soonEnded wants a session to be over: at once to refresh it, and within moments to introspection, which learns from

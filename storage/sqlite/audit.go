@@ -13,12 +13,13 @@ func auditDest(r *storage.AuditRecord) []any {
 }
 
 var (
-	selectAuditNodes = statement("SELECT DISTINCT node FROM audit ORDER BY node")
-	selectAuditHead  = statement("SELECT seq, hash FROM audit WHERE node = ? ORDER BY seq DESC LIMIT 1")
-	selectAudit      = statement("SELECT " + auditColumns + " FROM audit WHERE node = ? AND seq > ? ORDER BY seq LIMIT ?")
-	selectUserAudit  = statement("SELECT " + auditColumns + " FROM audit WHERE domain = ? AND user_id = ? AND user_id <> '' " +
+	selectNextNode  = statement("SELECT node FROM audit WHERE node > ? ORDER BY node LIMIT 1")
+	selectAuditHead = statement("SELECT seq, hash FROM audit WHERE node = ? ORDER BY seq DESC LIMIT 1")
+	selectAudit     = statement("SELECT " + auditColumns + " FROM audit WHERE node = ? AND seq > ? ORDER BY seq LIMIT ?")
+	selectUserAudit = statement("SELECT " + auditColumns + " FROM audit WHERE domain = ? AND user_id = ? AND user_id <> '' " +
 		"AND (node, seq) > (?, ?) ORDER BY node, seq LIMIT ?")
 	selectAuditHeads = statement("SELECT node, seq, at, token FROM audit_heads WHERE node = ? AND seq > ? ORDER BY seq LIMIT ?")
+	selectLastHead   = statement("SELECT node, seq, at, token FROM audit_heads WHERE node = ? ORDER BY seq DESC LIMIT 1")
 
 	insertAudit = statement("INSERT INTO audit (" + auditColumns + ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 " +
 		"WHERE ?2 = (SELECT ifnull(max(seq), 0) + 1 FROM audit WHERE node = ?1)")
@@ -31,12 +32,17 @@ var (
 	cutAuditHeads = statement("DELETE FROM audit_heads WHERE node = ? AND seq < ?")
 )
 
+// AuditNodes takes one look-up for each node, however many records there are. A chain that has begun never ends.
 func (r *reader) AuditNodes(ctx context.Context) (list []string, err error) {
-	err = r.rows(ctx, selectAuditNodes, func() []any {
-		list = append(list, "")
-		return []any{&list[len(list)-1]}
-	})
-	return list, err
+	for after := ""; ; {
+		err := r.row(ctx, selectNextNode, []any{&after}, after)
+		if err == storage.ErrNotFound {
+			return list, nil
+		} else if err != nil {
+			return nil, err
+		}
+		list = append(list, after)
+	}
 }
 
 func (r *reader) AuditHead(ctx context.Context, node string) (h storage.AuditHead, err error) {
@@ -72,6 +78,11 @@ func (r *reader) SignedHeads(ctx context.Context, node string, after int64, limi
 		return []any{&h.Node, &h.Seq, (*instant)(&h.At), &h.Token}
 	}, node, after, max(limit, 0))
 	return list, err
+}
+
+func (r *reader) LastSignedHead(ctx context.Context, node string) (h storage.SignedHead, err error) {
+	err = r.row(ctx, selectLastHead, []any{&h.Node, &h.Seq, (*instant)(&h.At), &h.Token}, node)
+	return h, err
 }
 
 func (t *tx) AppendAudit(ctx context.Context, r storage.AuditRecord) error {

@@ -205,6 +205,12 @@ func testAuditIsCut(t *testing.T, s storage.Store) {
 			return nil
 		})
 	}
+	if got, err := s.LastSignedHead(t.Context(), "a"); err != nil || got != signedHead("a", 6) {
+		t.Errorf("LastSignedHead = %+v, %v, want that of 6", got, err)
+	}
+	if _, err := s.LastSignedHead(t.Context(), "c"); err != storage.ErrNotFound {
+		t.Errorf("LastSignedHead = %v, want %v", err, storage.ErrNotFound)
+	}
 	cut("a", 1, 0, storage.ErrConflict) // no head
 	cut("a", 3, 0, storage.ErrConflict)
 	cut("a", 6, 0, storage.ErrConflict) // the last record

@@ -10,6 +10,9 @@ package api
 // MaxMap is how many bytes the lines of moves of links may have together.
 const MaxMap = 256 << 10
 
+// TypeLines is the media type of lines of JSON.
+const TypeLines = "application/x-ndjson"
+
 // An Error is the body of every refusal (RFC 6749 §5.2).
 type Error struct {
 	Code        string `json:"error"`
