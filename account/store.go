@@ -17,6 +17,7 @@ type Store interface {
 
 	User(ctx context.Context, domain, id string) (storage.User, error)
 	Users(ctx context.Context, domain, after string, limit int) ([]storage.User, error)
+	SearchUsers(ctx context.Context, domain, text, after string, limit int) ([]storage.FoundUser, error)
 	Links(ctx context.Context, domain, user string) ([]storage.Link, error)
 	LinkedUser(ctx context.Context, domain, issuer, subject string) (storage.User, error)
 	Name(ctx context.Context, domain, key string) (storage.Name, error)

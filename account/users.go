@@ -21,6 +21,12 @@ func (a *Accounts) Users(ctx context.Context, domain, after string, limit int) (
 	return a.store.Users(ctx, domain, after, limit)
 }
 
+// Search returns at most limit users of a domain after the id after in whose ids, handles, subjects at OpenID providers or devices a text
+// in lower case is. Handles of the past and removed devices count.
+func (a *Accounts) Search(ctx context.Context, domain, text, after string, limit int) ([]storage.FoundUser, error) {
+	return a.store.SearchUsers(ctx, domain, text, after, limit)
+}
+
 // User returns the user of an id, including a disabled one. The error is [ErrNoUser] if there is none.
 func (a *Accounts) User(ctx context.Context, domain, id string) (storage.User, error) {
 	return a.user(ctx, a.store, domain, id)

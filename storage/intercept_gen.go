@@ -136,6 +136,16 @@ func (x Intercepted) CountProviderUsers(ctx context.Context, domain, issuer stri
 	return x.Store.CountProviderUsers(ctx, domain, issuer, disabled)
 }
 
+// SearchUsers implements [Store].
+func (x Intercepted) SearchUsers(ctx context.Context, domain, text, after string, limit int) (
+	r0 []FoundUser, err error) {
+	if err = x.before("SearchUsers"); err != nil {
+		return r0, err
+	}
+	defer x.done("SearchUsers", x.start())
+	return x.Store.SearchUsers(ctx, domain, text, after, limit)
+}
+
 // Links implements [Store].
 func (x Intercepted) Links(ctx context.Context, domain, user string) (r0 []Link, err error) {
 	if err = x.before("Links"); err != nil {
@@ -676,6 +686,14 @@ func (x interceptedReader) CountProviderUsers(ctx context.Context, domain, issue
 		return r0, err
 	}
 	return x.reader.CountProviderUsers(ctx, domain, issuer, disabled)
+}
+
+func (x interceptedReader) SearchUsers(ctx context.Context, domain, text, after string, limit int) (
+	r0 []FoundUser, err error) {
+	if err = x.before("SearchUsers"); err != nil {
+		return r0, err
+	}
+	return x.reader.SearchUsers(ctx, domain, text, after, limit)
 }
 
 func (x interceptedReader) Links(ctx context.Context, domain, user string) (r0 []Link, err error) {

@@ -31,6 +31,11 @@ type Reader interface {
 	// CountProviderUsers returns how many users [Reader.ProviderUsers] has in all.
 	CountProviderUsers(ctx context.Context, domain, issuer string, disabled *bool) (int, error)
 
+	// SearchUsers returns at most limit users of domain whose ids come after after, in the byte order of their ids, and in whose ids,
+	// names, subjects at OpenID providers, or names or ids of devices a text is, which is in lower case. The case of ASCII letters
+	// does not count. It reads the users of the domain one after the other.
+	SearchUsers(ctx context.Context, domain, text, after string, limit int) ([]FoundUser, error)
+
 	// Links returns the links of user to accounts at OpenID providers, oldest first.
 	Links(ctx context.Context, domain, user string) ([]Link, error)
 

@@ -39,6 +39,12 @@ type Name struct {
 	ReleasedAt time.Time // zero while it is held; a released name is in quarantine
 }
 
+// A FoundUser is a user whom a search found, and where the text is.
+type FoundUser struct {
+	User
+	InID, InHandle, InSubject, InDevice bool
+}
+
 // A Tombstone tells that something belonged to a user who was removed: an id, a name, or an account at an OpenID provider. Only those who
 // can make the mark again know which, and tombstones of one user do not name each other.
 type Tombstone struct {

@@ -20,6 +20,7 @@ import (
 
 type usersCmd struct {
 	List    usersListCmd    `cmd:"" help:"List users."`
+	Search  usersSearchCmd  `cmd:"" help:"Find users by part of a handle, an id, a subject or a device."`
 	Show    usersShowCmd    `cmd:"" help:"Show a user with their handles, links, devices and sessions."`
 	Rename  usersRenameCmd  `cmd:"" help:"Give a user another handle."`
 	Relink  usersRelinkCmd  `cmd:"" help:"Move links to accounts at OpenID providers, after a change of provider or a mistake."`

@@ -97,6 +97,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"RekeyOnceInParallel", testRekeyOnceInParallel},
 		{"UserEvents", testUserEvents},
 		{"UserEventsRaced", testUserEventsRaced},
+		{"SearchUsers", testSearchUsers},
 		{"Removal", testRemoval},
 		{"Tombstones", testTombstones},
 		{"Audit", testAudit},

@@ -11,6 +11,13 @@ type User struct {
 	DisabledAt *time.Time `json:"disabled_at,omitempty"`
 }
 
+// A FoundUser is a user whom a search found.
+type FoundUser struct {
+	User
+	// Found names where the text is: "id", "handle", "subject" or "device".
+	Found []string `json:"found"`
+}
+
 // A Person is a user with their handles, links, devices and live sessions.
 type Person struct {
 	User
