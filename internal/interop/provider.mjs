@@ -20,6 +20,7 @@ const people = {
   dora: { preferred_username: 'dora' },
   amal: { preferred_username: 'amal' },
   greta: { preferred_username: 'greta' },
+  frank: { preferred_username: 'frank' },
 }
 
 const { ISSUER, TLS_CERT, TLS_KEY } = process.env
