@@ -64,6 +64,40 @@ func TestHostilePages(t *testing.T) {
 		save("consent with markup", ask(marked, "@"+marked, marked, same))
 		save("device limit", ask("Rooms for Friends", "@alice@example.com", "", func(q *signin.ConsentQuestion) { q.Full = true }))
 		save("device limit with a known key", ask(long, "@alice@example.com", "", func(q *signin.ConsentQuestion) { q.Full, q.KeyNamed = true, true }))
+		phone := time.Date(2026, time.November, 27, 12, 0, 0, 0, time.UTC)
+		listed := []signin.LimitDevice{
+			{ID: "1", Name: long[:64], Platform: "android", App: long, Added: phone, Seen: phone}, {ID: "2", Name: turned, App: turned, Added: phone},
+			{ID: "3", App: marked, Added: phone},
+		}
+		save("device limit with devices", ask(long, "@"+long+"@example.com", "", func(q *signin.ConsentQuestion) { q.Full, q.Devices, q.NoneChosen = true, listed, true }))
+		save("removal of devices", func(w *httptest.ResponseRecorder) error {
+			return web.ShowRemoval(w, signin.RemovalQuestion{Devices: listed, Targets: []string{"https://login.example.com"}}, form)
+		})
+		frame := web.Frame{Language: language, Service: service, RequestID: "x"}
+		save("account with long names", func(w *httptest.ResponseRecorder) error {
+			return web.ShowAccount(w, web.Account{
+				Person: "@" + long + "@example.com", Provider: turned, SignOut: "/account/sign-out", CSRF: "csrf", OtherBrowsers: 2,
+				Devices: []web.AccountDevice{
+					{Name: long[:64], Platform: "android", Active: true, FirstSeen: phone, LastSeen: phone, Href: "/account/devices/1"},
+					{Name: turned, FirstSeen: phone, Href: "/account/devices/2"}, {Name: marked, FirstSeen: phone, Href: "/account/devices/3"},
+				},
+				Parties: []web.AccountParty{{Name: long, Kind: "account.party.actor", Until: phone, Href: "/account/parties/1"}},
+				Events:  []web.AccountEvent{{Kind: "account.event.added", Device: turned, At: phone}},
+			}, frame)
+		})
+		save("device asks", func(w *httptest.ResponseRecorder) error {
+			return web.ShowDevice(w, web.Device{
+				Person: "@" + long + "@example.com", Action: "/device", Decide: "/device", CSRF: "csrf", Now: phone,
+				Asks: &oauth.DeviceRequest{
+					UserCode: "WDJBMJHT",
+					Client:   clients.Client{ID: "tv", Name: turned}, DeviceName: long[:64], Network: "2001:db8:1234:5678::/64",
+					Scopes: []string{oauth.ScopeHandle}, Audience: []string{"im:example.com"}, CreatedAt: phone,
+				},
+			}, frame)
+		})
+		save("device allowed", func(w *httptest.ResponseRecorder) error {
+			return web.ShowDeviceEnd(w, web.DeviceEnd{Allowed: true, Next: "/device"}, frame)
+		})
 		save("places with long names", func(w *httptest.ResponseRecorder) error {
 			return web.ShowPlaces(w, signin.PlaceQuestion{App: turned, Domain: long[:60] + ".example.com", Options: []signin.Option{
 				{Value: "a", Label: long}, {Value: "b", Label: turned}, {Value: "c", Label: marked},

@@ -119,7 +119,7 @@ async function mirror(width) {
     if (width === 320) {
       // A color alone disappears in forced colors: all that can be pressed has a border or is underlined.
       await tab.emulateMedia({ colorScheme: 'light', forcedColors: 'active' })
-      faults.push(...(await tab.evaluate(() => [...document.querySelectorAll('a, button, input:not([type=hidden])')].filter((e) => {
+      faults.push(...(await tab.evaluate(() => [...document.querySelectorAll('a, button, input:not([type=hidden], [type=checkbox])')].filter((e) => {
         const of = getComputedStyle(e), inside = [e, ...e.querySelectorAll('*')].map((part) => getComputedStyle(part))
         return (of.borderTopStyle === 'none' || of.borderTopWidth === '0px') && !inside.some((s) => s.textDecorationLine.includes('underline'))
       }).map((e) => `forced colors: ${e.innerText || e.name} has neither border nor line`))))

@@ -40,7 +40,7 @@ func looks(t *testing.T, ctx context.Context, issuer string) {
 			t.Errorf("%s", strings.TrimSpace(line))
 		}
 	}
-	if want := 3 * (17 + 8); len(seen) < want {
+	if want := 3 * (17 + 13); len(seen) < want {
 		t.Errorf("%d pages were seen, want %d: %v", len(seen), want, slices.Sorted(maps.Keys(seen)))
 	}
 }
