@@ -222,7 +222,7 @@ func startIssuer(t *testing.T, s setup) *issuer {
 		},
 		Clients: i.registry, Statements: i.made, Store: recorder.Store(i.store, audit.Chain{Node: "main", Now: i.clock.now}),
 		Accounts: i.accounts, Keys: signer{i.ring, i.faults}, Proofs: proofs,
-		Peers: i.peers, Development: true,
+		Peers: i.peers, IDTokens: saidTokens{i}, Development: true,
 		SpendInUpdate: s.inUpdate,
 		RefreshKey:    [32]byte{3},
 		Lifetimes: oauth.Lifetimes{
