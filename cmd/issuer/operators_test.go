@@ -119,6 +119,7 @@ func TestOperatorsOverTheNetwork(t *testing.T) {
 		{[]string{"clients", "remove", "desk"}, "Removed client desk."},
 		{[]string{"users", "list"}, "HANDLE"},
 		{[]string{"devices", "list"}, "DEVICE"},
+		{[]string{"sessions", "list"}, "SESSION"},
 		{[]string{"statements", "list"}, "STATEMENT"},
 	} {
 		if out, code := i.operate(t, env, test.args...); code != 0 || !strings.Contains(out, test.want) {

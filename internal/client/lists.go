@@ -47,6 +47,11 @@ func (a Admin) Sessions(ctx context.Context, l List) iter.Seq2[api.Session, erro
 	return list[api.Session](ctx, a, "/admin/sessions", l.query(), l.PageSize)
 }
 
+// Domains returns the domains of the issuer that the operator may see, with their settings, in the order of their names.
+func (a Admin) Domains(ctx context.Context) iter.Seq2[api.Domain, error] {
+	return list[api.Domain](ctx, a, "/admin/domains", nil, 0)
+}
+
 // Clients returns all clients that are not removed, in the order of their ids.
 func (a Admin) Clients(ctx context.Context) ([]api.Client, error) {
 	return whole(list[api.Client](ctx, a, "/admin/clients", nil, 0))
