@@ -91,7 +91,7 @@ func TestOperatorSchemas(t *testing.T) {
 		reflect.TypeFor[api.Person](), reflect.TypeFor[api.Link](), reflect.TypeFor[api.Handle](), reflect.TypeFor[api.Session](),
 		reflect.TypeFor[api.DisabledUser](), reflect.TypeFor[api.RemovedUser](), reflect.TypeFor[api.ReleasedHandle](),
 		reflect.TypeFor[api.Relinked](), reflect.TypeFor[api.Domain](), reflect.TypeFor[api.Client](), reflect.TypeFor[api.NewClient](),
-		reflect.TypeFor[api.Release](), reflect.TypeFor[api.Key](), reflect.TypeFor[api.KeyChange](), reflect.TypeFor[api.Statement](),
+		reflect.TypeFor[api.Release](), reflect.TypeFor[api.SCIM](), reflect.TypeFor[api.Key](), reflect.TypeFor[api.KeyChange](), reflect.TypeFor[api.Statement](),
 		reflect.TypeFor[api.NewStatement](),
 	}
 	for _, typ := range types {
