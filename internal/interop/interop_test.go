@@ -141,7 +141,11 @@ func TestForeignPrograms(t *testing.T) {
 	for _, violation := range api.Violations() {
 		t.Errorf("openapi.yaml does not allow: %s", violation)
 	}
-	if unseen := api.Unseen(); len(unseen) > 0 {
+	// These cannot succeed with the settings of this test: nobody may choose another handle, and nobody has two links, since only an
+	// operator gives a second one. internal/server tests both.
+	elsewhere := []string{"DELETE /me/provider-links/{id}", "PUT /me/handle"}
+	unseen := slices.DeleteFunc(api.Unseen(), func(operation string) bool { return slices.Contains(elsewhere, operation) })
+	if len(unseen) > 0 {
 		t.Errorf("openapi.yaml has what was not seen to succeed: %q", unseen)
 	}
 }

@@ -5,8 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -15,7 +18,7 @@ import (
 	"github.com/imidentity/issuer/internal/client"
 )
 
-// leave takes the data of a person, and leaves with an app. Nobody else uses this person.
+// leave ends a session of a person, takes their data, and leaves with an app. Nobody else uses this person.
 func leave(t *testing.T, ctx context.Context, issuer string) {
 	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
 	if err != nil {
@@ -32,13 +35,26 @@ func leave(t *testing.T, ctx context.Context, issuer string) {
 	app := &client.Client{Server: meta, ID: "im-app", HTTP: &http.Client{
 		Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer},
 	}}
-	flow := app.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}, "max_age": {"300"}})
-	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "frank", "password": "frank"})
+	login := func() client.Tokens {
+		t.Helper()
+		flow := app.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}, "max_age": {"300"}})
+		back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "frank", "password": "frank"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		tokens, err := app.Finish(ctx, flow, back)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return tokens
+	}
+	former, tokens := login(), login()
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(former.AccessToken, ".")[1])
 	if err != nil {
 		t.Fatal(err)
 	}
-	tokens, err := app.Finish(ctx, flow, back)
-	if err != nil {
+	var session struct{ SID string }
+	if err := json.Unmarshal(payload, &session); err != nil {
 		t.Fatal(err)
 	}
 	own, err := app.Token(ctx, url.Values{
@@ -51,6 +67,7 @@ func leave(t *testing.T, ctx context.Context, issuer string) {
 		method, path string
 		want         int
 	}{
+		{http.MethodDelete, "/me/sessions/" + session.SID, http.StatusNoContent},
 		{http.MethodGet, "/me/export", http.StatusOK},
 		{http.MethodDelete, "/me", http.StatusNoContent},
 		{http.MethodDelete, "/me", http.StatusUnauthorized},
