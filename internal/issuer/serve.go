@@ -60,13 +60,29 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 	}
 	stop()
 	background.Wait()
-	// The last records have a signed head, too, unless the database or the keys fail.
 	last, done := context.WithTimeout(context.WithoutCancel(ctx), shutdownTime)
 	defer done()
-	if failed := i.book.SignHeads(last); failed != nil {
-		i.log.Warn("the last record of the audit log has no signed head", slog.Any("error", failed))
-	}
+	i.signLastHead(last)
 	return errors.Join(err, i.Close())
+}
+
+// signLastHead has the last records signed, unless the database or the keys fail, or the time is not known: a head has a time.
+func (i *Instance) signLastHead(ctx context.Context) {
+	err := i.time()
+	if err == nil {
+		err = i.book.SignHeads(ctx)
+	}
+	if err != nil {
+		i.log.Warn("the last record of the audit log has no signed head", slog.Any("error", err))
+	}
+}
+
+// keepAudit signs heads of the audit log and removes old records, while the time is known.
+func (i *Instance) keepAudit(ctx context.Context) error {
+	if i.time() != nil {
+		return nil // readiness says why
+	}
+	return i.book.Keep(ctx)
 }
 
 // keepAuditEvery is how often the issuer checks whether to sign a head of the audit log, or to remove old records.
@@ -86,7 +102,7 @@ func (i *Instance) loops() []*follow.Loop {
 		follow.New(follow.Config{Name: "noting the time", Do: i.noteTime, Interval: i.noteEvery, Log: i.log}),
 		follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Later: true, Log: i.log}),
 	}
-	list = append(list, follow.New(follow.Config{Name: "keeping the audit log", Do: i.book.Keep, Interval: keepAuditEvery, Later: true,
+	list = append(list, follow.New(follow.Config{Name: "keeping the audit log", Do: i.keepAudit, Interval: keepAuditEvery, Later: true,
 		Log: i.log}))
 	for _, c := range i.certificates() {
 		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: c.look, Interval: certificateEvery,
