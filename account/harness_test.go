@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -27,6 +28,7 @@ func people(t *testing.T) (*account.Accounts, storage.Store, *[]storage.Revocati
 			t.Error(err)
 		}
 	})
+	var mu sync.Mutex // of told: tests that race read it when all goroutines have ended
 	var told []storage.Revocation
 	var domains []account.Domain
 	for _, name := range []string{domain, "example.org"} {
@@ -38,7 +40,11 @@ func people(t *testing.T) (*account.Accounts, storage.Store, *[]storage.Revocati
 	}
 	a, err := account.New(account.Config{
 		Store: store, Domains: domains, TokenLife: time.Hour, MaxDevices: 3,
-		Revoked: func(rows ...storage.Revocation) { told = append(told, rows...) },
+		Revoked: func(rows ...storage.Revocation) {
+			mu.Lock()
+			defer mu.Unlock()
+			told = append(told, rows...)
+		},
 	})
 	if err != nil {
 		t.Fatal(err)

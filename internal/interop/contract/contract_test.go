@@ -48,7 +48,7 @@ func TestContract(t *testing.T) {
 		{"unknown parameter", "POST /introspect token=x&more=y", answer{200, json, inert}, ""},
 		{"good, no content", "POST /revoke token=x", answer{200, plain, ""}, ""},
 		{"good, redirect", "GET /login/callback/idp?state=s&code=c", answer{303, with(plain, "Location", "http://127.0.0.1:1/cb?code=c&iss=i"), ""}, ""},
-		{"good, page", "GET /authorize?client_id=x", answer{400, with(plain, "Content-Type", "text/html; charset=utf-8", "Content-Security-Policy", "default-src 'none'"), "<p>"}, ""},
+		{"good, page", "GET /authorize?client_id=x", answer{400, with(plain, "Content-Type", "text/html; charset=utf-8", "Content-Language", "en", "Vary", "Accept-Language", "Content-Security-Policy", "default-src 'none'"), "<p>"}, ""},
 		{"good, key set", "GET /jwks", answer{200, map[string]string{"Cache-Control": "public, max-age=300", "ETag": `"x"`, "X-Request-Id": "1", "Content-Type": "application/jwk-set+json"},
 			`{"keys":[{"kty":"EC","crv":"P-256","use":"sig","alg":"ES256","kid":"` + sha + `","x":"` + sha + `","y":"` + sha + `"}]}`}, ""},
 		{"good, key set of the other algorithms", "GET /jwks", answer{200, map[string]string{"Cache-Control": "public, max-age=300", "ETag": `"x"`, "X-Request-Id": "1", "Content-Type": "application/jwk-set+json"},
