@@ -24,23 +24,10 @@ var binding = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp",
 // checkIDToken verifies an ID token (OpenID Connect Core §3.1.3.7) and returns its claims.
 func (p *Provider) checkIDToken(ctx context.Context, pending Pending, raw, accessToken string) (members, error) {
 	now := p.now()
-	keys := &reader{keys: p.keys, bound: binding}
-	verifier := oidc.NewVerifier(p.cfg.Issuer, keys, &oidc.Config{
-		ClientID:             p.cfg.ClientID,
-		SupportedSigningAlgs: algorithms, // the key set knows which of them the provider uses
-		Now:                  func() time.Time { return now.Add(-leeway) },
-	})
-	token, err := verifier.Verify(ctx, raw)
-	if errors.Is(keys.err, ErrUnavailable) {
-		return nil, keys.err
-	}
-	if keys.err != nil {
-		err = keys.err // go-oidc calls every one of them a bad signature
-	}
+	token, said, err := p.verify(ctx, raw, "id_token", p.cfg.ClientID, binding, now)
 	if err != nil {
-		return nil, &Rejected{Part: "id_token", Err: err}
+		return nil, err
 	}
-	said := keys.said
 	switch {
 	case token.Subject == "" || len(token.Subject) > 255: // Core §2
 		return nil, rejected("id_token", "sub is not 1 to 255 bytes")
@@ -57,6 +44,30 @@ func (p *Provider) checkIDToken(ctx context.Context, pending Pending, raw, acces
 		}
 	}
 	return said, checkAuthTime(said, pending, token.IssuedAt, now)
+}
+
+// verify verifies a JWT of the provider for an audience: the signature, iss, aud and the times. Of the claims, those in bound are checked
+// strictly; all are returned. The error is a *[Rejected] that names part, or wraps [ErrUnavailable].
+func (p *Provider) verify(
+	ctx context.Context, raw, part, audience string, bound []string, now time.Time,
+) (*oidc.IDToken, members, error) {
+	keys := &reader{keys: p.keys, bound: bound}
+	verifier := oidc.NewVerifier(p.cfg.Issuer, keys, &oidc.Config{
+		ClientID:             audience,
+		SupportedSigningAlgs: algorithms, // the key set knows which of them the provider uses
+		Now:                  func() time.Time { return now.Add(-leeway) },
+	})
+	token, err := verifier.Verify(ctx, raw)
+	if errors.Is(keys.err, ErrUnavailable) {
+		return nil, nil, keys.err
+	}
+	if keys.err != nil {
+		err = keys.err // go-oidc calls every one of them a bad signature
+	}
+	if err != nil {
+		return nil, nil, &Rejected{Part: part, Err: err}
+	}
+	return token, keys.said, nil
 }
 
 // checkAuthTime checks auth_time against the requested max_age (Core §3.1.3.7, number 13). Without max_age the claim is optional.

@@ -7,8 +7,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/coreos/go-oidc/v3/oidc"
-
 	"github.com/imidentity/issuer/internal/jose"
 )
 
@@ -53,25 +51,13 @@ func (p *Provider) Logout(ctx context.Context, raw string) (Logout, error) {
 		return Logout{}, &Rejected{Part: "logout_token", Err: err}
 	}
 	now := p.now()
-	keys := &reader{keys: p.keys, bound: logoutClaims}
-	verifier := oidc.NewVerifier(p.cfg.Issuer, keys, &oidc.Config{
-		ClientID:             p.cfg.ClientID,
-		SupportedSigningAlgs: algorithms,
-		Now:                  func() time.Time { return now.Add(-leeway) },
-	})
-	token, err := verifier.Verify(ctx, raw)
-	if errors.Is(keys.err, ErrUnavailable) {
-		return Logout{}, keys.err
-	}
-	if keys.err != nil {
-		err = keys.err // go-oidc calls every one of them a bad signature
-	}
+	token, said, err := p.verify(ctx, raw, "logout_token", p.cfg.ClientID, logoutClaims, now)
 	if err != nil {
-		return Logout{}, &Rejected{Part: "logout_token", Err: err}
+		return Logout{}, err
 	}
 	l.IssuedAt, l.ExpiresAt = token.IssuedAt.UTC(), token.Expiry.UTC().Add(leeway)
 	switch {
-	case keys.said["iat"] == nil || l.IssuedAt.After(now.Add(leeway)):
+	case said["iat"] == nil || l.IssuedAt.After(now.Add(leeway)):
 		return Logout{}, rejected("logout_token", "iat is missing or in the future")
 	case token.Expiry.After(now.Add(maxLogoutLife + leeway)):
 		return Logout{}, rejected("logout_token", "exp is more than an hour ahead")
