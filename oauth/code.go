@@ -73,12 +73,7 @@ func (g *codeGrant) check(ctx context.Context, db Reader) (*token, error) {
 	if g.session, err = g.newSession(ctx, db); err != nil {
 		return nil, err
 	}
-	t, err := g.sessionToken(r, g.session)
-	if err != nil {
-		return nil, err
-	}
-	t.writes, t.session = true, &g.session.grant
-	return t, nil
+	return g.firstToken(r, &g.session)
 }
 
 // newSession returns the session of a code.

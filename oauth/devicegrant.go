@@ -59,12 +59,7 @@ func (g *deviceGrant) check(ctx context.Context, db Reader) (*token, error) {
 	if g.session, err = g.newSession(ctx, db); err != nil {
 		return nil, err
 	}
-	t, err := g.sessionToken(r, g.session)
-	if err != nil {
-		return nil, err
-	}
-	t.writes, t.session = true, &g.session.grant
-	return t, nil
+	return g.firstToken(r, &g.session)
 }
 
 // pending answers a poll before the decision. The proof is spent, so that a copy of the request cannot slow down the device, or be sent

@@ -165,11 +165,6 @@ func (p *Provider) write(ctx context.Context, tx storage.Tx, r *tokenRequest) er
 	if err := r.grant.commit(ctx, tx); err != nil {
 		return err
 	}
-	for _, e := range r.before {
-		if err := audit.Append(ctx, tx, e); err != nil {
-			return err
-		}
-	}
 	if r.event == nil {
 		return nil
 	}

@@ -103,11 +103,11 @@ func (g *idTokenGrant) check(ctx context.Context, _ Reader) (*token, error) {
 	if err != nil {
 		return nil, refusedExchange(err)
 	}
-	t, err := g.sessionToken(r, g.session)
+	t, err := g.firstToken(r, &g.session)
 	if err != nil {
 		return nil, err
 	}
-	t.writes, t.session, t.issuedType = true, &g.session.grant, typeAccessToken
+	t.issuedType = typeAccessToken
 	if g.signIn.New { // there is no row of the user yet with which it could be compared
 		if err := g.limiter.User(t.user, r.client.ID); err != nil {
 			return nil, err
@@ -231,19 +231,20 @@ func (g *idTokenGrant) commit(ctx context.Context, tx storage.Tx) error {
 	if err := g.storeSession(ctx, tx, g.r, g.session); err != nil {
 		return refusedExchange(err)
 	}
-	g.r.before = nil
 	if g.signIn.New {
-		g.r.before = append(g.r.before, g.event(audit.UserCreated))
+		if err := g.record(ctx, tx, audit.UserCreated); err != nil {
+			return err
+		}
 	}
-	g.r.before = append(g.r.before, g.event(audit.UserSignedIn))
-	return nil
+	return g.record(ctx, tx, audit.UserSignedIn)
 }
 
-func (g *idTokenGrant) event(kind audit.Kind) audit.Event {
-	return audit.Event{
+// record appends an event of the user to the audit log.
+func (g *idTokenGrant) record(ctx context.Context, tx storage.Tx, kind audit.Kind) error {
+	return audit.Append(ctx, tx, audit.Event{
 		Kind: kind, Actor: audit.ActorUser, Domain: g.session.user.Domain, User: g.session.user.ID, Client: g.r.client.ID,
 		Session: g.session.grant.ID, Address: g.r.Source,
-	}
+	})
 }
 
 // refusedSignIn turns a refusal of package account into the answer to the client, and returns any other error as it is.

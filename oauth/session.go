@@ -63,6 +63,16 @@ func (p *Provider) storeSession(ctx context.Context, tx storage.Tx, r *tokenRequ
 	return tx.InsertGrant(ctx, s.grant)
 }
 
+// firstToken returns the tokens of a session that is stored with them.
+func (p *Provider) firstToken(r *tokenRequest, s *session) (*token, error) {
+	t, err := p.sessionToken(r, *s)
+	if err != nil {
+		return nil, err
+	}
+	t.writes, t.session = true, &s.grant
+	return t, nil
+}
+
 // sessionToken returns the tokens of a session (RFC 9068; RFC 9449 §6.1). Handle, user and device are those of the rows that
 // were read for this request.
 func (p *Provider) sessionToken(r *tokenRequest, s session) (*token, error) {

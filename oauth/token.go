@@ -54,9 +54,8 @@ type tokenRequest struct {
 
 	grant     grant
 	token     *token
-	committed bool          // everything that goes with the token is durable
-	event     *audit.Event  // that the transaction caused; nil if there is none
-	before    []audit.Event // that the transaction caused before event
+	committed bool         // everything that goes with the token is durable
+	event     *audit.Event // that the transaction caused; nil if there is none
 	answer    TokenAnswer
 }
 
