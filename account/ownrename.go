@@ -67,24 +67,9 @@ func (a *Accounts) RenameOwn(ctx context.Context, r OwnRename) (ChangedUser, err
 	if err != nil {
 		return ChangedUser{}, err
 	}
-	var (
-		renamed ChangedUser
-		ended   ending
-	)
-	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		renamed, ended = ChangedUser{}, ending{}
-		u, err := a.mayRename(ctx, tx, r, name)
-		if err != nil {
-			return err
-		}
-		renamed, ended, err = a.renameTo(ctx, tx, u, name, false)
-		return err
+	return a.renameUser(ctx, name, false, func(ctx context.Context, tx storage.Tx) (storage.User, error) {
+		return a.mayRename(ctx, tx, r, name)
 	})
-	if err != nil {
-		return ChangedUser{}, fmt.Errorf("account: rename: %w", err)
-	}
-	a.afterwards(ctx, ended)
-	return renamed, nil
 }
 
 // mayRename returns the user of a request for another handle, if the user may have one now.

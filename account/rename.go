@@ -40,12 +40,22 @@ func (a *Accounts) rename(ctx context.Context, domain, user, handle string, rese
 	if err != nil {
 		return ChangedUser{}, err
 	}
+	return a.renameUser(ctx, name, reserved, func(ctx context.Context, tx storage.Tx) (storage.User, error) {
+		return a.user(ctx, tx, domain, user)
+	})
+}
+
+// renameUser gives a handle to the user that find returns, in one transaction.
+func (a *Accounts) renameUser(
+	ctx context.Context, name claims.ID, reserved bool, find func(context.Context, storage.Tx) (storage.User, error),
+) (ChangedUser, error) {
 	var (
 		renamed ChangedUser
 		ended   ending
 	)
-	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		u, err := a.user(ctx, tx, domain, user)
+	err := a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		renamed, ended = ChangedUser{}, ending{}
+		u, err := find(ctx, tx)
 		if err != nil {
 			return err
 		}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 	"time"
 
@@ -19,6 +20,15 @@ func ownerOf(who statements.Holder) account.Owner {
 
 // listDevices serves GET /me/devices?limit=N&cursor=C: a page of the user's devices. The Link header has the next page, if there is one.
 func (s *Server) listDevices(c echo.Context, who statements.Holder) error {
+	return ownPage(s, c, "/me/devices", who, s.Accounts.OwnDevices, s.ownDevice, func(d *account.OwnDevice) string { return d.ID })
+}
+
+// ownPage answers with a page of what belongs to a user: read returns at most limit rows after an id, show writes a row as JSON, and id
+// returns its id. The Link header has the next page of path, if there is one.
+func ownPage[R, J any](
+	s *Server, c echo.Context, path string, who statements.Holder,
+	read func(ctx context.Context, owner account.Owner, after string, limit int) ([]R, error), show func(*R) J, id func(*R) string,
+) error {
 	params, err := query(c)
 	if err != nil {
 		return err
@@ -27,17 +37,17 @@ func (s *Server) listDevices(c echo.Context, who statements.Holder) error {
 	if err != nil {
 		return err
 	}
-	page, err := s.Accounts.OwnDevices(c.Request().Context(), ownerOf(who), params.Get("cursor"), limit+1)
+	page, err := read(c.Request().Context(), ownerOf(who), params.Get("cursor"), limit+1)
 	if err != nil {
 		return err
 	}
 	if len(page) > limit {
 		page = page[:limit]
-		s.linkNext(c, "/me/devices", limit, page[limit-1].ID)
+		s.linkNext(c, path, limit, id(&page[limit-1]))
 	}
-	list := make([]api.OwnDevice, len(page))
+	list := make([]J, len(page))
 	for i := range page {
-		list[i] = s.ownDevice(&page[i])
+		list[i] = show(&page[i])
 	}
 	return encodeJSON(c, list)
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/labstack/echo/v4"
 
+	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/types/api"
@@ -14,27 +15,11 @@ import (
 // signs in. The Link header has the next page, if there is one. The subjects are not told: they would let apps recognize the user
 // elsewhere.
 func (s *Server) listProviderLinks(c echo.Context, who statements.Holder) error {
-	params, err := query(c)
-	if err != nil {
-		return err
-	}
-	limit, err := pageLimit(params)
-	if err != nil {
-		return err
-	}
-	page, err := s.Accounts.OwnLinks(c.Request().Context(), ownerOf(who), params.Get("cursor"), limit+1)
-	if err != nil {
-		return err
-	}
-	if len(page) > limit {
-		page = page[:limit]
-		s.linkNext(c, "/me/provider-links", limit, page[limit-1].ID)
-	}
-	list := make([]api.ProviderLink, len(page))
-	for i, l := range page {
-		list[i] = api.ProviderLink{ID: l.ID, Provider: s.providerID(l.Domain, l.Issuer), Issuer: l.Issuer, Since: day(l.CreatedAt)}
-	}
-	return encodeJSON(c, list)
+	return ownPage(s, c, "/me/provider-links", who, s.Accounts.OwnLinks, s.providerLink, func(l *account.OwnLink) string { return l.ID })
+}
+
+func (s *Server) providerLink(l *account.OwnLink) api.ProviderLink {
+	return api.ProviderLink{ID: l.ID, Provider: s.providerID(l.Domain, l.Issuer), Issuer: l.Issuer, Since: day(l.CreatedAt)}
 }
 
 // removeProviderLink serves DELETE /me/provider-links/{id}: a user removes one of several accounts at OpenID providers.

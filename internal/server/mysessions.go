@@ -15,27 +15,7 @@ import (
 // listSessions serves GET /me/sessions?limit=N&cursor=C: a page of the user's live sessions. The Link header has the next page, if
 // there is one.
 func (s *Server) listSessions(c echo.Context, who statements.Holder) error {
-	params, err := query(c)
-	if err != nil {
-		return err
-	}
-	limit, err := pageLimit(params)
-	if err != nil {
-		return err
-	}
-	page, err := s.Accounts.OwnSessions(c.Request().Context(), ownerOf(who), params.Get("cursor"), limit+1)
-	if err != nil {
-		return err
-	}
-	if len(page) > limit {
-		page = page[:limit]
-		s.linkNext(c, "/me/sessions", limit, page[limit-1].ID)
-	}
-	list := make([]api.OwnSession, len(page))
-	for i := range page {
-		list[i] = s.ownSession(&page[i])
-	}
-	return encodeJSON(c, list)
+	return ownPage(s, c, "/me/sessions", who, s.Accounts.OwnSessions, s.ownSession, func(v *account.OwnSession) string { return v.ID })
 }
 
 // ownSession returns a session as its user sees it.
