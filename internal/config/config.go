@@ -79,6 +79,8 @@ type Config struct {
 	Peers     []Peer    `key:"peers"`
 	// DynamicRegistration lets clients register themselves.
 	DynamicRegistration DynamicRegistration `key:"registration"`
+	// SCIM says where OpenID providers manage their users.
+	SCIM SCIM `key:"scim"`
 
 	source *decoder // the position of each key
 }
@@ -331,6 +333,12 @@ type Client struct {
 	Introspection ClientRelease `key:"introspection"`
 	// SCIM is for a client with the scope scim, by which an OpenID provider manages its users.
 	SCIM ClientSCIM `key:"scim"`
+}
+
+// SCIM says where OpenID providers manage their users.
+type SCIM struct {
+	// Listener is public, the listener of everybody, or admin, that of operators over the network.
+	Listener string `key:"listener" default:"public" oneof:"public,admin"`
 }
 
 // A ClientSCIM says how an OpenID provider manages its users (docs/scim.md).

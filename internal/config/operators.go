@@ -15,6 +15,9 @@ func (c *Config) AdminBehindProxy() bool {
 // adminListener checks the listener that serves operators over the network.
 func (k *checker) adminListener() {
 	if k.AdminListen == "" {
+		if k.SCIM.Listener == "admin" {
+			k.report("scim.listener", "admin has no effect without admin_listen: add it, or leave the key out to serve SCIM at listen")
+		}
 		const needs = "has no effect without admin_listen: add it or leave the key out"
 		if k.AdminURL != "" {
 			k.report("admin_url", needs)

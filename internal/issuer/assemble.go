@@ -199,7 +199,7 @@ func (i *Instance) openServer(
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), OtherIssuers: others, Algorithms: cfg.DPoP.Algorithms,
 		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
-		OperatorsBehindProxy: cfg.AdminBehindProxy(), Accounts: i.accounts,
+		OperatorsBehindProxy: cfg.AdminBehindProxy(), SCIMForOperators: cfg.SCIM.Listener == "admin", Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,

@@ -73,10 +73,10 @@ func (s *Server) managerByToken(c echo.Context) (*clients.Client, error) {
 				description: "The bearer token is not valid.", challenge: `Bearer realm="issuer", error="invalid_token"`}}
 		}
 	}
-	access, err := s.self.Check(c.Request(), s.source(c))
+	access, err := s.managing.Check(c.Request(), s.source(c))
 	if err != nil {
 		refused := &refusalRecorder{header: c.Response().Header()}
-		s.self.Refuse(refused, c.Request(), err)
+		s.managing.Refuse(refused, c.Request(), err)
 		if refused.status == http.StatusUnauthorized {
 			refused.header.Add("WWW-Authenticate", `Bearer realm="issuer"`)
 		}

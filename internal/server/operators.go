@@ -20,10 +20,14 @@ func (s *Server) newOperating() (*dpop.Resource, error) {
 	if s.OperatorsURL == "" {
 		return nil, nil
 	}
+	scopes := []string{oauth.ScopeAdmin}
+	if s.SCIMForOperators {
+		scopes = append(scopes, oauth.ScopeSCIM)
+	}
 	return dpop.NewResource(dpop.ResourceConfig{
 		Verifier: s.Proofs, PublicURL: s.OperatorsURL, Realm: "issuer operators", Token: s.ownToken,
 		Metadata: &dpop.ResourceMetadata{
-			AuthorizationServers: []string{s.Issuer}, ScopesSupported: []string{oauth.ScopeAdmin}, Name: "Administration of " + s.Issuer,
+			AuthorizationServers: []string{s.Issuer}, ScopesSupported: scopes, Name: "Administration of " + s.Issuer,
 		},
 	})
 }

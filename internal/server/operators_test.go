@@ -44,6 +44,7 @@ func (s *site) listenOperators(t *testing.T) net.Listener {
 	if s.fill["proxies"] != "" {
 		s.fill["more"] = "admin_listen: \"" + address + "\"\nadmin_url: https://admin.example.com\ntrusted_proxies: " + s.fill["proxies"]
 	}
+	s.fill["more"] += "\n" + s.fill["operators_more"]
 	return l
 }
 

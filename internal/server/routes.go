@@ -23,7 +23,7 @@ func (r route) echoPath() string { return strings.NewReplacer("{", ":", "}", "")
 
 // publicRoutes is the table of the public endpoints. openapi.yaml describes each.
 func (s *Server) publicRoutes() []route {
-	return append([]route{
+	list := []route{
 		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata, anyOrigin, notCounted},
 		{http.MethodGet, "/.well-known/im-issuer", s.domainDocument, anyOrigin, notCounted},
 		{http.MethodGet, "/.well-known/webfinger", s.webfinger, anyOrigin, eachFailure},
@@ -53,7 +53,12 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/", s.home, ownOrigin, notCounted},
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
-	}, slices.Concat(s.ownRoutes(), s.accountRoutes(), s.deviceRoutes(), s.registrationRoutes(), s.scimRoutes())...)
+	}
+	list = slices.Concat(list, s.ownRoutes(), s.accountRoutes(), s.deviceRoutes(), s.registrationRoutes())
+	if !s.SCIMForOperators {
+		list = append(list, s.scimRoutes()...)
+	}
+	return list
 }
 
 // adminRoutes is the table of the routes for operators at the admin socket.
@@ -74,6 +79,12 @@ func (s *Server) operatorRoutes() []route {
 	list := []route{{http.MethodGet, "/.well-known/oauth-protected-resource", s.fromProxy(s.operatingMetadata), ownOrigin, notCounted}}
 	for _, r := range s.OperatorRoutes {
 		list = append(list, route{r.Method, r.Path, s.fromProxy(s.timely(s.operator(r.Handler))), ownOrigin, notCounted})
+	}
+	if s.SCIMForOperators {
+		for _, r := range s.scimRoutes() {
+			r.handler = s.fromProxy(r.handler)
+			list = append(list, r)
+		}
 	}
 	return list
 }

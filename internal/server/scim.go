@@ -18,7 +18,17 @@ import (
 // scimPath is where OpenID providers manage their users by SCIM 2.0 (RFC 7644).
 const scimPath = "/scim/v2"
 
-// scimRoutes is the table of the endpoints of SCIM. They limit requests by themselves: see [Server.managed].
+// openSCIM makes the service of SCIM at its listener, whose URL is that of the answers and of proofs.
+func (s *Server) openSCIM() {
+	base := s.Issuer
+	s.managing = s.self
+	if s.SCIMForOperators {
+		base, s.managing = s.OperatorsURL, s.operating
+	}
+	s.scim = scim.New(s.Accounts, base+scimPath)
+}
+
+// scimRoutes is the table of the endpoints of SCIM at their listener. They limit requests by themselves: see [Server.managed].
 func (s *Server) scimRoutes() []route {
 	list := []route{
 		{http.MethodGet, "/Users", s.managed(s.listManaged), ownOrigin, notCounted},

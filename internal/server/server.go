@@ -89,6 +89,8 @@ type Config struct {
 	// OperatorsBehindProxy has it answer only requests from TrustedProxies.
 	OperatorsURL         string
 	OperatorsBehindProxy bool
+	// SCIMForOperators serves SCIM at [Server.Operators] in place of [Server.Public]. It needs OperatorsURL.
+	SCIMForOperators bool
 	// Time returns an error while the server does not know the time. Nil means that it always does.
 	Time func() error
 	// LoginTime is how long a user may take at their OpenID provider. Zero means ten minutes.
@@ -125,6 +127,7 @@ type Server struct {
 	operating *dpop.Resource // the endpoints for operators over the network; nil if there are none
 	waiting   waiters        // the requests of users that wait for events
 	scim      *scim.Service
+	managing  *dpop.Resource // the endpoints of SCIM: self, or operating
 	public    *echo.Echo
 	admin     *echo.Echo
 	operators *echo.Echo
@@ -140,6 +143,9 @@ func New(cfg Config) (*Server, error) {
 		cfg.Proofs == nil || cfg.Keys == nil || cfg.Statuses == nil ||
 		cfg.Feed == nil || cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
+	}
+	if cfg.SCIMForOperators && cfg.OperatorsURL == "" {
+		return nil, errors.New("server: Config.SCIMForOperators needs Config.OperatorsURL")
 	}
 	if cfg.Time == nil {
 		cfg.Time = func() error { return nil }
@@ -196,7 +202,7 @@ func New(cfg Config) (*Server, error) {
 	if s.operating, err = s.newOperating(); err != nil {
 		return nil, err
 	}
-	s.scim = scim.New(cfg.Accounts, cfg.Issuer+scimPath)
+	s.openSCIM()
 	s.public = s.router(s.publicRoutes())
 	if s.prefix != "" {
 		s.public.Pre(s.mount())
@@ -212,7 +218,8 @@ func (s *Server) Public() http.Handler { return s.public }
 // Admin returns the handler for operators. It authenticates nobody, so only the operator may reach its listener.
 func (s *Server) Admin() http.Handler { return s.admin }
 
-// Operators returns the handler for operators over the network. It admits services with the scope admin.
+// Operators returns the handler for operators over the network. It admits services with the scope admin, and serves SCIM if
+// Config.SCIMForOperators says so.
 func (s *Server) Operators() http.Handler { return s.operators }
 
 // SetPendingLogins changes the bounds of the logins and pushed requests that are stored at a time.
