@@ -94,12 +94,16 @@ func (p *Provider) AuthorizeDevice(ctx context.Context, r TokenRequest, admit Ad
 	if err != nil {
 		return DeviceAnswer{}, err
 	}
-	page := p.issuer + DevicePath
 	return DeviceAnswer{
 		DeviceCode: code, UserCode: userCode.String(),
-		VerificationURI: page, VerificationURIComplete: page + "?user_code=" + userCode.String(),
+		VerificationURI: p.issuer + DevicePath, VerificationURIComplete: p.DevicePage(userCode),
 		ExpiresIn: int64(p.lifetimes.DeviceCode / time.Second), Interval: int64(deviceInterval / time.Second),
 	}, nil
+}
+
+// DevicePage returns the URL of the page about a user code: the verification_uri_complete (RFC 8628 §3.3.1).
+func (p *Provider) DevicePage(code UserCode) string {
+	return p.issuer + DevicePath + "?user_code=" + code.String()
 }
 
 // storeDeviceCode stores a device code under a new user code.

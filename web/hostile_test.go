@@ -95,6 +95,10 @@ func TestHostilePages(t *testing.T) {
 				},
 			}, frame)
 		})
+		save("QR code of a long address", func(w *httptest.ResponseRecorder) error {
+			page := "https://im-id." + long + ".example.com/device"
+			return web.ShowDeviceQR(w, web.DeviceQR{Code: "WDJB-MJHT", Complete: page + "?user_code=WDJB-MJHT", Page: page}, frame)
+		})
 		save("device allowed", func(w *httptest.ResponseRecorder) error {
 			return web.ShowDeviceEnd(w, web.DeviceEnd{Allowed: true, Next: "/device"}, frame)
 		})

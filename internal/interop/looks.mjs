@@ -49,6 +49,7 @@ const journey = [
   { page: 'signed out', heading: 'account.out', reach: (tab) => tab.open('/account/signed-out?because=cancelled') },
   { page: 'account, domain', heading: 'choose.domain.title', reach: (tab) => tab.press(tab.text('account.sign_in')) },
   { page: 'account', heading: 'account.title', reach: async (tab) => { await tab.press(DOMAIN); await tab.press('Guest accounts'); await tab.signIn() } },
+  { page: 'device, qr', heading: 'device.qr.title', reach: (tab) => tab.open('/device/qr?user_code=wdjbmjht') },
   { page: 'device', heading: 'device.title', reach: (tab) => tab.open('/device') },
   { page: 'device, wrong code', heading: 'device.title', reach: (tab) => tab.enterCode('BBBBBBBB') },
   { page: 'device, check', heading: 'device.check.title', reach: async (tab) => {

@@ -40,7 +40,8 @@ func looks(t *testing.T, ctx context.Context, issuer string) {
 			t.Errorf("%s", strings.TrimSpace(line))
 		}
 	}
-	if want := 3 * (17 + 13); len(seen) < want {
+	pageQR(t, shots, issuer)
+	if want := 3 * (18 + 14); len(seen) < want {
 		t.Errorf("%d pages were seen, want %d: %v", len(seen), want, slices.Sorted(maps.Keys(seen)))
 	}
 }

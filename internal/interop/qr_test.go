@@ -3,6 +3,9 @@ package interop_test
 import (
 	"image"
 	"image/color"
+	"image/png"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
@@ -43,13 +46,44 @@ func TestQR(t *testing.T) {
 				}
 			}
 		}
-		bitmap, err := gozxing.NewBinaryBitmapFromImage(screen)
+		if read, err := readQR(screen); err != nil || read != content {
+			t.Errorf("the QR code of %s was read as %s, %v\n%s", content, read, err, text)
+		}
+	}
+}
+
+// readQR reads the QR code in a picture.
+func readQR(picture image.Image) (string, error) {
+	bitmap, err := gozxing.NewBinaryBitmapFromImage(picture)
+	if err != nil {
+		return "", err
+	}
+	read, err := qrcode.NewQRCodeReader().Decode(bitmap, map[gozxing.DecodeHintType]any{gozxing.DecodeHintType_TRY_HARDER: true})
+	if err != nil {
+		return "", err
+	}
+	return read.GetText(), nil
+}
+
+// pageQR reads the QR code of the page that shows one, as the screen of a device does: narrow and wide, light and dark, in each language.
+func pageQR(t *testing.T, shots, issuer string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(shots, "*-device-qr-*.png"))
+	if err != nil || len(files) < 12 {
+		t.Errorf("there are %d pictures of the QR code, %v, want 12", len(files), err)
+	}
+	for _, name := range files {
+		file, err := os.Open(name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		read, err := qrcode.NewQRCodeReader().Decode(bitmap, nil)
-		if err != nil || read.GetText() != content {
-			t.Errorf("the QR code of %s was read as %v, %v\n%s", content, read, err, text)
+		picture, err := png.Decode(file)
+		file.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read, err := readQR(picture); err != nil || read != issuer+"/device?user_code=WDJB-MJHT" {
+			t.Errorf("%s was read as %q, %v, want the address of the page with the user code", name, read, err)
 		}
 	}
 }

@@ -53,7 +53,7 @@ var arrows = map[string][]string{
 	"signin": {
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
-	"web": {"account", "claims", "oauth", "signin"},
+	"web": {"account", "claims", "internal/qr", "oauth", "signin"},
 
 	"storage/sqlite":   {"dpop", "storage"},
 	"storage/postgres": {"dpop", "storage"},

@@ -1,4 +1,4 @@
-// Package qr draws QR codes (ISO/IEC 18004) for terminals.
+// Package qr draws QR codes (ISO/IEC 18004) for terminals and for pages.
 package qr
 
 import (
@@ -12,22 +12,30 @@ import (
 // quietZone is how many light modules surround a QR code (ISO/IEC 18004 §6.3.8).
 const quietZone = 4
 
+// modules returns the width of the QR code of content with its quiet zone, in modules, and a function that tells which modules are light.
+func modules(content string) (width int, light func(x, y int) bool, err error) {
+	code, err := qr.Encode(content, qr.M, qr.Auto)
+	if err != nil {
+		return 0, nil, fmt.Errorf("qr: %w", err)
+	}
+	size := code.Bounds().Dx()
+	return size + 2*quietZone, func(x, y int) bool {
+		x, y = x-quietZone, y-quietZone
+		return x < 0 || y < 0 || x >= size || y >= size || color.GrayModel.Convert(code.At(x, y)).(color.Gray).Y > 127
+	}, nil
+}
+
 // Text draws a QR code with block elements, two modules in one character. Light modules are drawn, because most terminals are dark; readers
 // also accept the code on a light one.
 func Text(content string) (string, error) {
-	code, err := qr.Encode(content, qr.M, qr.Auto)
+	width, light, err := modules(content)
 	if err != nil {
-		return "", fmt.Errorf("qr: %w", err)
-	}
-	size := code.Bounds().Dx()
-	light := func(x, y int) bool {
-		x, y = x-quietZone, y-quietZone
-		return x < 0 || y < 0 || x >= size || y >= size || color.GrayModel.Convert(code.At(x, y)).(color.Gray).Y > 127
+		return "", err
 	}
 	var b strings.Builder
-	for y := 0; y < size+2*quietZone; y += 2 {
-		for x := range size + 2*quietZone {
-			switch upper, lower := light(x, y), y+1 < size+2*quietZone && light(x, y+1); {
+	for y := 0; y < width; y += 2 {
+		for x := range width {
+			switch upper, lower := light(x, y), y+1 < width && light(x, y+1); {
 			case upper && lower:
 				b.WriteRune('█')
 			case upper:
@@ -41,4 +49,26 @@ func Text(content string) (string, error) {
 		b.WriteByte('\n')
 	}
 	return b.String(), nil
+}
+
+// Path returns the dark modules of a QR code as the data of a path of SVG (SVG 1.1 §8.3), and the width of the code with its quiet zone.
+// A module is one unit wide. The data has only letters, digits, hyphens and spaces.
+func Path(content string) (path string, width int, err error) {
+	width, light, err := modules(content)
+	if err != nil {
+		return "", 0, err
+	}
+	var b strings.Builder
+	for y := range width {
+		for x := 0; x < width; x++ {
+			from := x
+			for !light(x, y) { // the quiet zone ends each run
+				x++
+			}
+			if x > from {
+				fmt.Fprintf(&b, "M%d %dh%dv1h-%dz", from, y, x-from, x-from)
+			}
+		}
+	}
+	return b.String(), width, nil
 }

@@ -47,6 +47,7 @@ var sharedPaths = map[string]bool{
 	"/device":                                 false,
 	"/device/decide":                          false,
 	"/device/done":                            false,
+	"/device/qr":                              false,
 	"/me/device_codes":                        true,
 	"/introspect":                             true,
 	"/introspect/batch":                       true,

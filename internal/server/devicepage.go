@@ -17,6 +17,7 @@ import (
 const (
 	decidePath     = oauth.DevicePath + "/decide"
 	deviceDonePath = oauth.DevicePath + "/done"
+	deviceQRPath   = oauth.DevicePath + "/qr"
 )
 
 // deviceRoutes is the table of the pages where users link devices without a browser (RFC 8628 §3.3).
@@ -25,6 +26,7 @@ func (s *Server) deviceRoutes() []route {
 		{http.MethodGet, oauth.DevicePath, s.visited(s.showDevicePage), ownOrigin, eachRequest},
 		{http.MethodPost, decidePath, s.visited(s.decideOnPage), ownOrigin, eachRequest},
 		{http.MethodGet, deviceDonePath, s.visited(s.showDeviceDone), ownOrigin, eachRequest},
+		{http.MethodGet, deviceQRPath, s.showDeviceQR, ownOrigin, eachRequest},
 	}
 }
 
@@ -128,4 +130,20 @@ func (s *Server) showDeviceDone(c echo.Context, _ *visitor) error {
 	}
 	end := web.DeviceEnd{Allowed: params.Get("decision") == "allow", Next: s.path(oauth.DevicePath)}
 	return web.ShowDeviceEnd(c.Response(), end, s.frame(c))
+}
+
+// showDeviceQR serves GET /device/qr?user_code=C, for a device that can show a page and cannot draw a QR code: verification_uri_complete as
+// a picture (RFC 8628 §3.3.1). The page does not depend on whether the user code exists.
+func (s *Server) showDeviceQR(c echo.Context) error {
+	s.guard(c)
+	params, err := query(c)
+	if err != nil {
+		return err
+	}
+	code, err := userCode(params.Get("user_code"))
+	if err != nil {
+		return err
+	}
+	page := web.DeviceQR{Code: code.String(), Complete: s.OAuth.DevicePage(code), Page: s.Issuer + oauth.DevicePath}
+	return web.ShowDeviceQR(c.Response(), page, s.frame(c))
 }

@@ -129,3 +129,32 @@ func TestDevicePageEnds(t *testing.T) {
 	wantError(t, s.token(t, tv, screen, pollForm(code)), http.StatusBadRequest, "invalid_grant")
 	wantSignIn(t, s.look(t, b, "/device?user_code="+shown))
 }
+
+// TestDeviceQR shows the page with the QR code, which is the same for user codes that exist and for others.
+func TestDeviceQR(t *testing.T) {
+	s := start(t, nil)
+	s.onTime(t, nil)
+	shown := s.askDevice(t, tv, newDevice(t), nil).text("user_code")
+	look := func(query string) answer { return s.look(t, s.browser(), "/device/qr"+query) }
+	withoutCode := func(a answer, code string) string {
+		a.body = strings.ReplaceAll(a.body, a.header.Get("X-Request-Id"), "")
+		picture := a.body[strings.Index(a.body, "<svg"):strings.Index(a.body, "</svg>")]
+		return strings.NewReplacer(code, "", picture, "").Replace(a.body)
+	}
+	page := look("?user_code=" + strings.ToLower(strings.ReplaceAll(shown, "-", "+")))
+	wantPage(t, page, http.StatusOK)
+	if !strings.Contains(page.body, `<p class="shown" dir="ltr"><code>`+shown+"</code>") || !strings.Contains(page.body, "<code>"+s.issuer+"/device</code>") {
+		t.Errorf("page = %s\nwant the user code and the address", page.body)
+	}
+	other := "BBBB-BBBB"
+	unknown := look("?user_code=" + other)
+	wantPage(t, unknown, http.StatusOK)
+	if withoutCode(page, shown) != withoutCode(unknown, other) {
+		t.Errorf("the page of a user code that exists is\n%s\nthat of another one\n%s", page.body, unknown.body)
+	}
+	for _, bad := range []string{"", "?user_code=", "?user_code=AEIO-UAEI", "?user_code=BBBB-BBBBB", "?user_code=%22%3E%3Cscript%3E", "?user_code=BBBB-BBBB&user_code=CCCC-CCCC"} {
+		if a := look(bad); a.status != http.StatusBadRequest || strings.Contains(a.body, "<svg") || strings.Contains(a.body, "<script") {
+			t.Errorf("GET /device/qr%s = %v, want 400 without a picture", bad, a)
+		}
+	}
+}
