@@ -55,9 +55,10 @@ var arrows = map[string][]string{
 	},
 	"web": {"account", "claims", "internal/qr", "oauth", "signin"},
 
-	"storage/sqlite":   {"dpop", "storage"},
-	"storage/postgres": {"dpop", "storage"},
-	"storage/redis":    {"dpop", "storage"},
+	"storage/internal/row": {"storage"},
+	"storage/sqlite":       {"dpop", "storage", "storage/internal/row"},
+	"storage/postgres":     {"dpop", "storage", "storage/internal/row"},
+	"storage/redis":        {"dpop", "storage"},
 
 	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
 	"internal/registration": {"clients", "internal/config", "internal/errtext", "internal/jose", "storage"},

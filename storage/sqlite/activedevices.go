@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // What makes a device active. ?3 is the time.
@@ -21,7 +22,7 @@ var (
 		"WHERE domain = ?1 AND user_id = ?2 AND removed_at = 0 AND delegation <> '' LIMIT ?4)) < ?4, " +
 		"0, (" + countActiveDevices + ") >= ?4)")
 	deviceActive = statement("SELECT count(*) > 0 FROM devices d WHERE d.domain = ?1 AND d.id = ?2 AND d.removed_at = 0 AND " + isActive)
-	devicesInUse = statement("SELECT " + of("d", deviceColumns) + ", ifnull((SELECT max(max(created_at, rotated_at)) FROM grants " +
+	devicesInUse = statement("SELECT " + row.Of("d", row.DeviceColumns) + ", ifnull((SELECT max(max(created_at, rotated_at)) FROM grants " +
 		"INDEXED BY grants_user_device WHERE domain = ?1 AND user_id = ?2 AND device_id = d.id), 0), " + isActive +
 		", ifnull(g.issuer, ''), ifnull(g.auth_time, 0), ifnull(g.acr, ''), ifnull(g.amr, '[]'), ifnull(g.created_at, 0)" +
 		" FROM devices d INDEXED BY devices_present LEFT JOIN grants g ON g.id = (SELECT id FROM grants INDEXED BY grants_user_device " +
@@ -56,12 +57,12 @@ func (r *reader) DevicesReach(ctx context.Context, domain, user string, now time
 	if n <= 0 { // SQLite takes a negative limit for none
 		return true, nil
 	}
-	err = r.row(ctx, devicesReach, []any{&reached}, domain, user, millis(now), n)
+	err = r.row(ctx, devicesReach, []any{&reached}, domain, user, row.Millis(now), n)
 	return reached, err
 }
 
 func (r *reader) DeviceActive(ctx context.Context, domain, id string, now time.Time) (active bool, err error) {
-	err = r.row(ctx, deviceActive, []any{&active}, domain, id, millis(now))
+	err = r.row(ctx, deviceActive, []any{&active}, domain, id, row.Millis(now))
 	return active, err
 }
 
@@ -71,8 +72,8 @@ func (r *reader) DevicesInUse(
 	err = r.rows(ctx, devicesInUse, func() []any {
 		devices = append(devices, storage.DeviceUse{})
 		d := &devices[len(devices)-1]
-		return append(deviceDest(&d.Device), (*instant)(&d.SeenAt), &d.Active, &d.Login.Issuer, (*instant)(&d.Login.AuthTime), &d.Login.ACR,
-			(*list)(&d.Login.AMR), (*instant)(&d.Login.CreatedAt))
-	}, domain, user, millis(now), after, max(limit, 0)) // SQLite takes a negative limit for none
+		return append(row.DeviceDest(&d.Device), (*row.Instant)(&d.SeenAt), &d.Active, &d.Login.Issuer,
+			(*row.Instant)(&d.Login.AuthTime), &d.Login.ACR, (*row.List)(&d.Login.AMR), (*row.Instant)(&d.Login.CreatedAt))
+	}, domain, user, row.Millis(now), after, max(limit, 0)) // SQLite takes a negative limit for none
 	return devices, err
 }

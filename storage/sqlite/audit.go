@@ -4,24 +4,19 @@ import (
 	"context"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
-
-const auditColumns = "node, seq, hash, record, private, at, domain, user_id"
-
-func auditDest(r *storage.AuditRecord) []any {
-	return []any{&r.Node, &r.Seq, (*digest)(&r.Hash), &r.Record, &r.Private, (*instant)(&r.At), &r.Domain, &r.User}
-}
 
 var (
 	selectNextNode  = statement("SELECT node FROM audit WHERE node > ? ORDER BY node LIMIT 1")
 	selectAuditHead = statement("SELECT seq, hash FROM audit WHERE node = ? ORDER BY seq DESC LIMIT 1")
-	selectAudit     = statement("SELECT " + auditColumns + " FROM audit WHERE node = ? AND seq > ? ORDER BY seq LIMIT ?")
-	selectUserAudit = statement("SELECT " + auditColumns + " FROM audit WHERE domain = ? AND user_id = ? AND user_id <> '' " +
+	selectAudit     = statement("SELECT " + row.AuditColumns + " FROM audit WHERE node = ? AND seq > ? ORDER BY seq LIMIT ?")
+	selectUserAudit = statement("SELECT " + row.AuditColumns + " FROM audit WHERE domain = ? AND user_id = ? AND user_id <> '' " +
 		"AND (node, seq) > (?, ?) ORDER BY node, seq LIMIT ?")
 	selectAuditHeads = statement("SELECT node, seq, at, token FROM audit_heads WHERE node = ? AND seq > ? ORDER BY seq LIMIT ?")
 	selectLastHead   = statement("SELECT node, seq, at, token FROM audit_heads WHERE node = ? ORDER BY seq DESC LIMIT 1")
 
-	insertAudit = statement("INSERT INTO audit (" + auditColumns + ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 " +
+	insertAudit = statement("INSERT INTO audit (" + row.AuditColumns + ") SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8 " +
 		"WHERE ?2 = (SELECT ifnull(max(seq), 0) + 1 FROM audit WHERE node = ?1)")
 	eraseAudit = statement("UPDATE audit SET private = NULL WHERE (node, seq) IN (SELECT node, seq FROM audit " +
 		"WHERE domain = ? AND user_id = ? AND user_id <> '' AND private IS NOT NULL LIMIT ?)")
@@ -46,7 +41,7 @@ func (r *reader) AuditNodes(ctx context.Context) (list []string, err error) {
 }
 
 func (r *reader) AuditHead(ctx context.Context, node string) (h storage.AuditHead, err error) {
-	err = r.row(ctx, selectAuditHead, []any{&h.Seq, (*digest)(&h.Hash)}, node)
+	err = r.row(ctx, selectAuditHead, []any{&h.Seq, (*row.Digest)(&h.Hash)}, node)
 	if err == storage.ErrNotFound {
 		return storage.AuditHead{}, nil
 	}
@@ -56,7 +51,7 @@ func (r *reader) AuditHead(ctx context.Context, node string) (h storage.AuditHea
 func (r *reader) AuditRecords(ctx context.Context, node string, after int64, limit int) (list []storage.AuditRecord, err error) {
 	err = r.rows(ctx, selectAudit, func() []any {
 		list = append(list, storage.AuditRecord{})
-		return auditDest(&list[len(list)-1])
+		return row.AuditDest(&list[len(list)-1])
 	}, node, after, max(limit, 0)) // SQLite takes a negative limit for none
 	return list, err
 }
@@ -66,7 +61,7 @@ func (r *reader) UserAuditRecords(
 ) (list []storage.AuditRecord, err error) {
 	err = r.rows(ctx, selectUserAudit, func() []any {
 		list = append(list, storage.AuditRecord{})
-		return auditDest(&list[len(list)-1])
+		return row.AuditDest(&list[len(list)-1])
 	}, domain, user, after.Node, after.Seq, max(limit, 0))
 	return list, err
 }
@@ -75,18 +70,18 @@ func (r *reader) SignedHeads(ctx context.Context, node string, after int64, limi
 	err = r.rows(ctx, selectAuditHeads, func() []any {
 		list = append(list, storage.SignedHead{})
 		h := &list[len(list)-1]
-		return []any{&h.Node, &h.Seq, (*instant)(&h.At), &h.Token}
+		return []any{&h.Node, &h.Seq, (*row.Instant)(&h.At), &h.Token}
 	}, node, after, max(limit, 0))
 	return list, err
 }
 
 func (r *reader) LastSignedHead(ctx context.Context, node string) (h storage.SignedHead, err error) {
-	err = r.row(ctx, selectLastHead, []any{&h.Node, &h.Seq, (*instant)(&h.At), &h.Token}, node)
+	err = r.row(ctx, selectLastHead, []any{&h.Node, &h.Seq, (*row.Instant)(&h.At), &h.Token}, node)
 	return h, err
 }
 
 func (t *tx) AppendAudit(ctx context.Context, r storage.AuditRecord) error {
-	n, err := t.exec(ctx, insertAudit, r.Node, r.Seq, r.Hash[:], r.Record, r.Private, millis(r.At), r.Domain, r.User)
+	n, err := t.exec(ctx, insertAudit, r.Node, r.Seq, r.Hash[:], r.Record, r.Private, row.Millis(r.At), r.Domain, r.User)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
 	}
@@ -99,7 +94,7 @@ func (t *tx) EraseAudit(ctx context.Context, domain, user string, limit int) (in
 }
 
 func (t *tx) InsertSignedHead(ctx context.Context, h storage.SignedHead) error {
-	return t.insert(ctx, insertAuditHead, []any{h.Node, h.Seq, millis(h.At), h.Token})
+	return t.insert(ctx, insertAuditHead, []any{h.Node, h.Seq, row.Millis(h.At), h.Token})
 }
 
 func (t *tx) CutAudit(ctx context.Context, node string, upTo int64) (int, error) {

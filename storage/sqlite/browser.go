@@ -5,26 +5,14 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
-const browserColumns = "hash, domain, user_id, provider, issuer, upstream_sid, auth_time, acr, amr, created_at, used_at, idle_at, " +
-	"expires_at"
-
-func browserArgs(s storage.BrowserSession) []any {
-	return []any{s.Hash[:], s.Domain, s.User, s.Provider, s.Issuer, s.UpstreamSID, millis(s.AuthTime), s.ACR, text(s.AMR),
-		millis(s.CreatedAt), millis(s.UsedAt), millis(s.IdleAt), millis(s.ExpiresAt)}
-}
-
-func browserDest(s *storage.BrowserSession) []any {
-	return []any{(*digest)(&s.Hash), &s.Domain, &s.User, &s.Provider, &s.Issuer, &s.UpstreamSID, (*instant)(&s.AuthTime), &s.ACR,
-		(*list)(&s.AMR), (*instant)(&s.CreatedAt), (*instant)(&s.UsedAt), (*instant)(&s.IdleAt), (*instant)(&s.ExpiresAt)}
-}
-
 var (
-	insertBrowser = insert("browser_sessions", browserColumns)
-	selectBrowser = statement("SELECT " + of("b", browserColumns) + ", " + of("u", userColumns) + " FROM browser_sessions b " +
-		"JOIN users u ON u.domain = b.domain AND u.id = b.user_id WHERE b.hash = ?")
-	selectBrowsers = statement("SELECT " + browserColumns + " FROM browser_sessions WHERE domain = ? AND user_id = ? " +
+	insertBrowser = insert("browser_sessions", row.BrowserColumns)
+	selectBrowser = statement("SELECT " + row.Of("b", row.BrowserColumns) + ", " + row.Of("u", row.UserColumns) + " " +
+		"FROM browser_sessions b JOIN users u ON u.domain = b.domain AND u.id = b.user_id WHERE b.hash = ?")
+	selectBrowsers = statement("SELECT " + row.BrowserColumns + " FROM browser_sessions WHERE domain = ? AND user_id = ? " +
 		"ORDER BY used_at, hash")
 	touchBrowser = statement("UPDATE browser_sessions SET used_at = ?2, idle_at = ?3 WHERE hash = ?1")
 	dropBrowser  = statement("DELETE FROM browser_sessions WHERE hash = ?")
@@ -38,24 +26,24 @@ var (
 )
 
 func (r *reader) BrowserSession(ctx context.Context, hash [32]byte) (s storage.BrowserSession, u storage.User, err error) {
-	err = r.row(ctx, selectBrowser, append(browserDest(&s), userDest(&u)...), hash[:])
+	err = r.row(ctx, selectBrowser, append(row.BrowserDest(&s), row.UserDest(&u)...), hash[:])
 	return s, u, err
 }
 
 func (r *reader) BrowserSessions(ctx context.Context, domain, user string) (sessions []storage.BrowserSession, err error) {
 	err = r.rows(ctx, selectBrowsers, func() []any {
 		sessions = append(sessions, storage.BrowserSession{})
-		return browserDest(&sessions[len(sessions)-1])
+		return row.BrowserDest(&sessions[len(sessions)-1])
 	}, domain, user)
 	return sessions, err
 }
 
 func (t *tx) InsertBrowserSession(ctx context.Context, s storage.BrowserSession) error {
-	return t.insert(ctx, insertBrowser, browserArgs(s))
+	return t.insert(ctx, insertBrowser, row.BrowserArgs(s))
 }
 
 func (t *tx) TouchBrowserSession(ctx context.Context, hash [32]byte, used, idle time.Time) error {
-	return t.one(ctx, touchBrowser, hash[:], millis(used), millis(idle))
+	return t.one(ctx, touchBrowser, hash[:], row.Millis(used), row.Millis(idle))
 }
 
 func (t *tx) DeleteBrowserSession(ctx context.Context, hash [32]byte) error {

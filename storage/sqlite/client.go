@@ -5,21 +5,14 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
-
-const clientColumns = "id, seq, registration, secret, old_secret, old_until, registered_with, managed_by, created_at, removed_at, " +
-	"removed_reason"
-
-func clientDest(c *storage.Client) []any {
-	return []any{&c.ID, &c.Seq, &c.Registration, &c.Secret, &c.OldSecret, (*instant)(&c.OldUntil), &c.RegisteredWith,
-		&c.ManagedBy, (*instant)(&c.CreatedAt), (*instant)(&c.RemovedAt), &c.RemovedReason}
-}
 
 // Rows are never deleted, so the highest number is that of a row.
 var (
-	selectClient  = statement("SELECT " + clientColumns + " FROM clients WHERE id = ?")
-	selectClients = statement("SELECT " + clientColumns + " FROM clients WHERE seq > ? ORDER BY seq")
-	insertClient  = statement("INSERT INTO clients (" + clientColumns + ") " +
+	selectClient  = statement("SELECT " + row.ClientColumns + " FROM clients WHERE id = ?")
+	selectClients = statement("SELECT " + row.ClientColumns + " FROM clients WHERE seq > ? ORDER BY seq")
+	insertClient  = statement("INSERT INTO clients (" + row.ClientColumns + ") " +
 		"VALUES (?, (SELECT ifnull(max(seq), 0) + 1 FROM clients), ?, ?, ?, ?, ?, ?, ?, ?, ?)")
 	updateClient = statement("UPDATE clients SET seq = (SELECT max(seq) + 1 FROM clients), registration = ?2, secret = ?3, " +
 		"old_secret = ?4, old_until = ?5, registered_with = ?6, managed_by = ?7, created_at = ?8, removed_at = ?9, removed_reason = ?10 " +
@@ -29,21 +22,15 @@ var (
 		"WHERE client = ?1 AND ended_at = 0 RETURNING id")
 )
 
-// clientArgs returns the arguments of insertClient and updateClient: all columns but the number.
-func clientArgs(c storage.Client) []any {
-	return []any{c.ID, c.Registration, c.Secret, c.OldSecret, millis(c.OldUntil), c.RegisteredWith, c.ManagedBy,
-		millis(c.CreatedAt), millis(c.RemovedAt), c.RemovedReason}
-}
-
 func (r *reader) Client(ctx context.Context, id string) (c storage.Client, err error) {
-	err = r.row(ctx, selectClient, clientDest(&c), id)
+	err = r.row(ctx, selectClient, row.ClientDest(&c), id)
 	return c, err
 }
 
 func (r *reader) Clients(ctx context.Context, after int64) (list []storage.Client, err error) {
 	err = r.rows(ctx, selectClients, func() []any {
 		list = append(list, storage.Client{})
-		return clientDest(&list[len(list)-1])
+		return row.ClientDest(&list[len(list)-1])
 	}, after)
 	return list, err
 }
@@ -54,11 +41,11 @@ func (r *reader) ClientsRegisteredWith(ctx context.Context, name string) (n int,
 }
 
 func (t *tx) InsertClient(ctx context.Context, c storage.Client) error {
-	return t.insert(ctx, insertClient, clientArgs(c))
+	return t.insert(ctx, insertClient, row.ClientArgs(c))
 }
 
 func (t *tx) UpdateClient(ctx context.Context, c storage.Client) error {
-	n, err := t.exec(ctx, updateClient, clientArgs(c)...)
+	n, err := t.exec(ctx, updateClient, row.ClientArgs(c)...)
 	if err == nil && n == 0 {
 		return storage.ErrNotFound
 	}
@@ -70,6 +57,6 @@ func (t *tx) EndClientGrants(ctx context.Context, client string, at time.Time, r
 		ended = append(ended, "")
 		return []any{&ended[len(ended)-1]}
 	}
-	err = t.rows(ctx, endClientGrants, next, client, millis(at), reason)
+	err = t.rows(ctx, endClientGrants, next, client, row.Millis(at), reason)
 	return ended, err
 }

@@ -5,27 +5,13 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
-const deviceCodeColumns = "hash, user_code, client, request, jkt, network, decided_at, allowed, domain, user_id, device_id, issuer, " +
-	"upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id"
-
-func deviceCodeArgs(c storage.DeviceCode) []any {
-	return []any{c.Hash[:], c.UserCode[:], c.Client, c.Request.Encode(), c.JKT, c.Network, millis(c.DecidedAt), c.Allowed, c.Domain, c.User,
-		c.Device, c.Issuer, c.UpstreamSID, millis(c.AuthTime), c.ACR, text(c.AMR), millis(c.CreatedAt), millis(c.ExpiresAt),
-		millis(c.SpentAt), c.Grant}
-}
-
-func deviceCodeDest(c *storage.DeviceCode) []any {
-	return []any{(*digest)(&c.Hash), (*digest)(&c.UserCode), &c.Client, (*form)(&c.Request), &c.JKT, &c.Network, (*instant)(&c.DecidedAt),
-		&c.Allowed, &c.Domain, &c.User, &c.Device, &c.Issuer, &c.UpstreamSID, (*instant)(&c.AuthTime), &c.ACR, (*list)(&c.AMR),
-		(*instant)(&c.CreatedAt), (*instant)(&c.ExpiresAt), (*instant)(&c.SpentAt), &c.Grant}
-}
-
 var (
-	selectDeviceCode   = statement("SELECT " + deviceCodeColumns + " FROM device_codes WHERE hash = ?")
-	selectDeviceCodeOf = statement("SELECT " + deviceCodeColumns + " FROM device_codes WHERE user_code = ?")
-	insertDeviceCode   = insert("device_codes", deviceCodeColumns)
+	selectDeviceCode   = statement("SELECT " + row.DeviceCodeColumns + " FROM device_codes WHERE hash = ?")
+	selectDeviceCodeOf = statement("SELECT " + row.DeviceCodeColumns + " FROM device_codes WHERE user_code = ?")
+	insertDeviceCode   = insert("device_codes", row.DeviceCodeColumns)
 	bindDeviceCode     = statement("UPDATE device_codes SET jkt = ?2 WHERE hash = ?1 AND jkt IN ('', ?2)")
 	decideDeviceCode   = statement("UPDATE device_codes SET decided_at = ?2, allowed = ?3, domain = ?4, user_id = ?5, device_id = ?6, " +
 		"issuer = ?7, upstream_sid = ?8, auth_time = ?9, acr = ?10, amr = ?11 WHERE hash = ?1 AND decided_at = 0")
@@ -41,17 +27,17 @@ var (
 )
 
 func (r *reader) DeviceCode(ctx context.Context, hash [32]byte) (c storage.DeviceCode, err error) {
-	err = r.row(ctx, selectDeviceCode, deviceCodeDest(&c), hash[:])
+	err = r.row(ctx, selectDeviceCode, row.DeviceCodeDest(&c), hash[:])
 	return c, err
 }
 
 func (r *reader) DeviceCodeOf(ctx context.Context, userCode [32]byte) (c storage.DeviceCode, err error) {
-	err = r.row(ctx, selectDeviceCodeOf, deviceCodeDest(&c), userCode[:])
+	err = r.row(ctx, selectDeviceCodeOf, row.DeviceCodeDest(&c), userCode[:])
 	return c, err
 }
 
 func (t *tx) InsertDeviceCode(ctx context.Context, c storage.DeviceCode) error {
-	return t.insert(ctx, insertDeviceCode, deviceCodeArgs(c))
+	return t.insert(ctx, insertDeviceCode, row.DeviceCodeArgs(c))
 }
 
 func (t *tx) BindDeviceCode(ctx context.Context, hash [32]byte, jkt string) error {
@@ -59,12 +45,12 @@ func (t *tx) BindDeviceCode(ctx context.Context, hash [32]byte, jkt string) erro
 }
 
 func (t *tx) DecideDeviceCode(ctx context.Context, c storage.DeviceCode) error {
-	return t.changeDeviceCode(ctx, c.Hash, decideDeviceCode, c.Hash[:], millis(c.DecidedAt), c.Allowed, c.Domain, c.User, c.Device,
-		c.Issuer, c.UpstreamSID, millis(c.AuthTime), c.ACR, text(c.AMR))
+	return t.changeDeviceCode(ctx, c.Hash, decideDeviceCode, c.Hash[:], row.Millis(c.DecidedAt), c.Allowed, c.Domain, c.User, c.Device,
+		c.Issuer, c.UpstreamSID, row.Millis(c.AuthTime), c.ACR, row.Text(c.AMR))
 }
 
 func (t *tx) SpendDeviceCode(ctx context.Context, hash [32]byte, jkt string, at time.Time, grant string) error {
-	return t.changeDeviceCode(ctx, hash, spendDeviceCode, hash[:], jkt, millis(at), grant)
+	return t.changeDeviceCode(ctx, hash, spendDeviceCode, hash[:], jkt, row.Millis(at), grant)
 }
 
 // changeDeviceCode runs a statement that changes one device code if the row is as it demands.

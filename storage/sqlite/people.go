@@ -5,28 +5,29 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // What belongs to one user, and the list of all users. Ids are compared as BINARY, byte by byte. Where a table has no rowid, SQLite
 // would read a whole domain by the primary key rather than use the index of a user, so these statements name the index.
 var (
-	selectUsers         = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
-	selectProviderUsers = statement("SELECT " + userColumns + " FROM users WHERE " + ofProvider + " ORDER BY id LIMIT ?5 OFFSET ?4")
+	selectUsers         = statement("SELECT " + row.UserColumns + " FROM users WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
+	selectProviderUsers = statement("SELECT " + row.UserColumns + " FROM users WHERE " + ofProvider + " ORDER BY id LIMIT ?5 OFFSET ?4")
 	countProviderUsers  = statement("SELECT count(*) FROM users WHERE " + ofProvider)
-	selectLinks         = statement("SELECT " + linkColumns + " FROM links INDEXED BY links_user WHERE domain = ? AND user_id = ? " +
+	selectLinks         = statement("SELECT " + row.LinkColumns + " FROM links INDEXED BY links_user WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, issuer, subject")
 	deleteLink  = statement("DELETE FROM links WHERE domain = ? AND issuer = ? AND subject = ?")
-	selectNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_user WHERE domain = ? AND user_id = ? " +
+	selectNames = statement("SELECT " + row.NameColumns + " FROM names INDEXED BY names_user WHERE domain = ? AND user_id = ? " +
 		"ORDER BY taken_at, key")
 	// There is nothing to find except after an upgrade.
-	selectOldNames = statement("SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables < ?1 " +
-		"UNION ALL SELECT " + nameColumns + " FROM names INDEXED BY names_tables WHERE tables > ?1 LIMIT ?2")
+	selectOldNames = statement("SELECT " + row.NameColumns + " FROM names INDEXED BY names_tables WHERE tables < ?1 " +
+		"UNION ALL SELECT " + row.NameColumns + " FROM names INDEXED BY names_tables WHERE tables > ?1 LIMIT ?2")
 	countWaiting = statement("SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed) + " +
 		"(SELECT count(*) FROM device_codes)")
 	renameKey    = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
-	selectGrants = statement("SELECT " + grantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
+	selectGrants = statement("SELECT " + row.GrantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
-	selectLiveGrants = statement("SELECT " + grantColumns + " FROM grants INDEXED BY grants_user_device " +
+	selectLiveGrants = statement("SELECT " + row.GrantColumns + " FROM grants INDEXED BY grants_user_device " +
 		"WHERE domain = ?1 AND user_id = ?2 AND " + liveGrant + " AND id > ?4 ORDER BY id LIMIT ?5")
 	endUserGrants = statement("UPDATE grants SET ended_at = ?3, ended_reason = ?4 " +
 		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 RETURNING id")
@@ -36,7 +37,7 @@ var (
 func (r *reader) Users(ctx context.Context, domain, after string, limit int) (users []storage.User, err error) {
 	err = r.rows(ctx, selectUsers, func() []any {
 		users = append(users, storage.User{})
-		return userDest(&users[len(users)-1])
+		return row.UserDest(&users[len(users)-1])
 	}, domain, after, max(limit, 0)) // SQLite takes a negative limit for none
 	return users, err
 }
@@ -62,7 +63,7 @@ func (r *reader) ProviderUsers(
 ) (users []storage.User, err error) {
 	err = r.rows(ctx, selectProviderUsers, func() []any {
 		users = append(users, storage.User{})
-		return userDest(&users[len(users)-1])
+		return row.UserDest(&users[len(users)-1])
 	}, domain, issuer, whether(disabled), max(skip, 0), max(limit, 0))
 	return users, err
 }
@@ -75,7 +76,7 @@ func (r *reader) CountProviderUsers(ctx context.Context, domain, issuer string, 
 func (r *reader) Links(ctx context.Context, domain, user string) (links []storage.Link, err error) {
 	err = r.rows(ctx, selectLinks, func() []any {
 		links = append(links, storage.Link{})
-		return linkDest(&links[len(links)-1])
+		return row.LinkDest(&links[len(links)-1])
 	}, domain, user)
 	return links, err
 }
@@ -91,7 +92,7 @@ func (t *tx) DeleteLink(ctx context.Context, domain, issuer, subject string) err
 func (r *reader) Names(ctx context.Context, domain, user string) (names []storage.Name, err error) {
 	err = r.rows(ctx, selectNames, func() []any {
 		names = append(names, storage.Name{})
-		return nameDest(&names[len(names)-1])
+		return row.NameDest(&names[len(names)-1])
 	}, domain, user)
 	return names, err
 }
@@ -99,7 +100,7 @@ func (r *reader) Names(ctx context.Context, domain, user string) (names []storag
 func (r *reader) OldNames(ctx context.Context, tables string, limit int) (names []storage.Name, err error) {
 	err = r.rows(ctx, selectOldNames, func() []any {
 		names = append(names, storage.Name{})
-		return nameDest(&names[len(names)-1])
+		return row.NameDest(&names[len(names)-1])
 	}, tables, limit)
 	return names, err
 }
@@ -120,7 +121,7 @@ func (t *tx) RenameKey(ctx context.Context, n storage.Name, key string) error {
 func (r *reader) Grants(ctx context.Context, domain, user string) (grants []storage.Grant, err error) {
 	err = r.rows(ctx, selectGrants, func() []any {
 		grants = append(grants, storage.Grant{})
-		return grantDest(&grants[len(grants)-1])
+		return row.GrantDest(&grants[len(grants)-1])
 	}, domain, user)
 	return grants, err
 }
@@ -130,8 +131,8 @@ func (r *reader) LiveGrants(
 ) (grants []storage.Grant, err error) {
 	err = r.rows(ctx, selectLiveGrants, func() []any {
 		grants = append(grants, storage.Grant{})
-		return grantDest(&grants[len(grants)-1])
-	}, domain, user, millis(now), after, max(limit, 0)) // SQLite takes a negative limit for none
+		return row.GrantDest(&grants[len(grants)-1])
+	}, domain, user, row.Millis(now), after, max(limit, 0)) // SQLite takes a negative limit for none
 	return grants, err
 }
 
@@ -140,10 +141,10 @@ func (t *tx) EndUserGrants(ctx context.Context, domain, user string, at time.Tim
 		ended = append(ended, "")
 		return []any{&ended[len(ended)-1]}
 	}
-	if err := t.rows(ctx, endUserGrants, next, domain, user, millis(at), reason); err != nil {
+	if err := t.rows(ctx, endUserGrants, next, domain, user, row.Millis(at), reason); err != nil {
 		return nil, err
 	}
-	if _, err = t.exec(ctx, dropUserCodes, domain, user, millis(at)); err != nil {
+	if _, err = t.exec(ctx, dropUserCodes, domain, user, row.Millis(at)); err != nil {
 		return nil, err
 	}
 	if _, err = t.exec(ctx, dropUserDeviceCodes, domain, user); err != nil {

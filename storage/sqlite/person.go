@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // A part is the rows of one table that are about a user: of the user ?2 of the domain ?1.
@@ -23,13 +24,13 @@ type part struct {
 // parts are all tables with rows about users. A removal deletes them in this order: a code names a grant, a withdrawal covers statements,
 // and some rows are found by the devices or the links of the user. Tables without such rows are in impersonal.
 var parts = []part{
-	{table: "users", key: "domain, id", condition: "domain = ?1 AND id = ?2", columns: userColumns, stays: true}, // deleted before
+	{table: "users", key: "domain, id", condition: "domain = ?1 AND id = ?2", columns: row.UserColumns, stays: true}, // deleted before
 	{table: "codes", key: "rowid", index: "codes_expires", condition: "expires_at >= 0 AND domain = ?1 AND user_id = ?2", // few
-		columns: codeColumns, withheld: "hash, challenge"},
+		columns: row.CodeColumns, withheld: "hash, challenge"},
 	{table: "device_codes", key: "rowid", index: "device_codes_user", condition: "domain = ?1 AND user_id = ?2 AND user_id <> ''",
-		columns: deviceCodeColumns, withheld: "hash, user_code"},
-	{table: "browser_sessions", key: "rowid", index: "browser_sessions_user", columns: browserColumns, withheld: "hash"},
-	{table: "logins", key: "rowid", index: "logins_expires", columns: loginColumns, withheld: "state, browser, nonce, verifier",
+		columns: row.DeviceCodeColumns, withheld: "hash, user_code"},
+	{table: "browser_sessions", key: "rowid", index: "browser_sessions_user", columns: row.BrowserColumns, withheld: "hash"},
+	{table: "logins", key: "rowid", index: "logins_expires", columns: row.LoginColumns, withheld: "state, browser, nonce, verifier",
 		// Whatever package writes it, the state of a login names the account at the provider.
 		condition: "expires_at >= 0 AND domain = ?1 AND person IS NOT NULL AND EXISTS (SELECT 1 FROM links l INDEXED BY links_user " +
 			"WHERE l.domain = ?1 AND l.user_id = ?2 " +
@@ -37,21 +38,21 @@ var parts = []part{
 	{table: "logouts", key: "domain, issuer, subject, sid", columns: "domain, issuer, subject, sid, at, expires_at",
 		condition: "domain = ?1 AND subject <> '' AND (issuer, subject) IN " +
 			"(SELECT issuer, subject FROM links INDEXED BY links_user WHERE domain = ?1 AND user_id = ?2)"},
-	{table: "statements", key: "rowid", index: "statements_user", columns: statementColumns},
-	{table: "withdrawals", key: "rowid", index: "withdrawals_user", columns: withdrawalColumns},
-	{table: "rekeys", key: "domain, old_jkt", index: "rekeys_device", columns: rekeyColumns + ", number",
+	{table: "statements", key: "rowid", index: "statements_user", columns: row.StatementColumns},
+	{table: "withdrawals", key: "rowid", index: "withdrawals_user", columns: row.WithdrawalColumns},
+	{table: "rekeys", key: "domain, old_jkt", index: "rekeys_device", columns: row.RekeyColumns + ", number",
 		condition: "domain = ?1 AND device_id IN (SELECT id FROM devices INDEXED BY devices_user WHERE domain = ?1 AND user_id = ?2)"},
-	{table: "revocations", key: "rowid", columns: revocationColumns, stays: true, // until the tokens have expired
+	{table: "revocations", key: "rowid", columns: row.RevocationColumns, stays: true, // until the tokens have expired
 		condition: "owner = ?1 || '/' || ?2 AND owner <> '' OR kind IN ('user', 'gen') AND key = ?1 || '/' || ?2"},
 	// Records stay, without their private parts: they name the user by id.
 	{table: "audit", key: "node, seq", index: "audit_user", condition: "domain = ?1 AND user_id = ?2 AND user_id <> ''",
-		columns: auditColumns, withheld: "hash", stays: true},
-	{table: "devices", key: "domain, id", index: "devices_user", columns: deviceColumns},
-	{table: "grants", key: "rowid", index: "grants_user_device", columns: grantColumns},
-	{table: "user_events", key: "rowid", columns: userEventColumns},
+		columns: row.AuditColumns, withheld: "hash", stays: true},
+	{table: "devices", key: "domain, id", index: "devices_user", columns: row.DeviceColumns},
+	{table: "grants", key: "rowid", index: "grants_user_device", columns: row.GrantColumns},
+	{table: "user_events", key: "rowid", columns: row.UserEventColumns},
 	{table: "user_event_numbers", key: "domain, user_id", columns: "domain, user_id, last"},
-	{table: "links", key: "domain, issuer, subject", index: "links_user", columns: linkColumns},
-	{table: "names", key: "domain, key", index: "names_user", columns: nameColumns},
+	{table: "links", key: "domain, issuer, subject", index: "links_user", columns: row.LinkColumns},
+	{table: "names", key: "domain, key", index: "names_user", columns: row.NameColumns},
 }
 
 // impersonal are the tables without rows about users, and why they have none.

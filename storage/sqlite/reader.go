@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // A reader implements [storage.Reader]: for the Store on a pool of connections, for a tx on that of the writer, for a view on one
@@ -100,24 +101,24 @@ func (r *reader) sort(err error) error {
 var (
 	selectNewest      = statement("SELECT newest FROM clock")
 	selectSecret      = statement("SELECT sealed FROM secrets WHERE name = ?")
-	selectSigningKeys = statement("SELECT " + signingKeyColumns + " FROM signing_keys ORDER BY created_at, rowid")
-	selectUser        = statement("SELECT " + userColumns + " FROM users WHERE domain = ? AND id = ?")
-	selectLinkedUser  = statement("SELECT " + of("u", userColumns) + " FROM links l JOIN users u " +
+	selectSigningKeys = statement("SELECT " + row.SigningKeyColumns + " FROM signing_keys ORDER BY created_at, rowid")
+	selectUser        = statement("SELECT " + row.UserColumns + " FROM users WHERE domain = ? AND id = ?")
+	selectLinkedUser  = statement("SELECT " + row.Of("u", row.UserColumns) + " FROM links l JOIN users u " +
 		"ON u.domain = l.domain AND u.id = l.user_id WHERE l.domain = ? AND l.issuer = ? AND l.subject = ?")
-	selectName        = statement("SELECT " + nameColumns + " FROM names WHERE domain = ? AND key = ?")
-	selectDevice      = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id = ?")
-	selectDevices     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, id")
-	selectUserDevices = statement("SELECT " + deviceColumns + " FROM devices INDEXED BY devices_user WHERE domain = ? AND user_id = ? " +
-		"ORDER BY created_at, id")
-	selectDevicesAfter     = statement("SELECT " + deviceColumns + " FROM devices WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
-	selectUserDevicesAfter = statement("SELECT " + deviceColumns + " FROM devices INDEXED BY devices_user " +
+	selectName        = statement("SELECT " + row.NameColumns + " FROM names WHERE domain = ? AND key = ?")
+	selectDevice      = statement("SELECT " + row.DeviceColumns + " FROM devices WHERE domain = ? AND id = ?")
+	selectDevices     = statement("SELECT " + row.DeviceColumns + " FROM devices WHERE domain = ? ORDER BY created_at, id")
+	selectUserDevices = statement("SELECT " + row.DeviceColumns + " FROM devices INDEXED BY devices_user WHERE domain = ? " +
+		"AND user_id = ? ORDER BY created_at, id")
+	selectDevicesAfter     = statement("SELECT " + row.DeviceColumns + " FROM devices WHERE domain = ? AND id > ? ORDER BY id LIMIT ?")
+	selectUserDevicesAfter = statement("SELECT " + row.DeviceColumns + " FROM devices INDEXED BY devices_user " +
 		"WHERE domain = ? AND user_id = ? AND id > ? ORDER BY id LIMIT ?")
-	selectSession = statement("SELECT " + of("g", grantColumns) + ", " + of("u", userColumns) + ", " +
-		of("d", deviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
+	selectSession = statement("SELECT " + row.Of("g", row.GrantColumns) + ", " + row.Of("u", row.UserColumns) + ", " +
+		row.Of("d", row.DeviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
 		"JOIN devices d ON d.domain = g.domain AND d.id = g.device_id WHERE g.id = ?")
-	selectCode   = statement("SELECT " + codeColumns + " FROM codes WHERE hash = ?")
-	selectLogin  = statement("SELECT " + loginColumns + " FROM logins WHERE state = ?")
-	selectPushed = statement("SELECT " + pushedColumns + " FROM pushed WHERE uri = ?")
+	selectCode   = statement("SELECT " + row.CodeColumns + " FROM codes WHERE hash = ?")
+	selectLogin  = statement("SELECT " + row.LoginColumns + " FROM logins WHERE state = ?")
+	selectPushed = statement("SELECT " + row.PushedColumns + " FROM pushed WHERE uri = ?")
 
 	selectStatement      = statement("SELECT " + shownStatement + " FROM statements WHERE jti = ?")
 	selectStatements     = statement("SELECT " + shownStatement + " FROM statements WHERE domain = ? ORDER BY created_at, rowid")
@@ -137,11 +138,11 @@ var (
 		"AND " + standing("statements") + " AND device <> '' AND (expires_at = 0 OR expires_at > ?3) LIMIT ?4)")
 	// The highest number outlives its row, so SQLite keeps it apart.
 	selectLastRevocation = statement("SELECT seq FROM sqlite_sequence WHERE name = 'revocations'")
-	selectRevocations    = statement("SELECT " + revocationColumns + " FROM revocations WHERE seq > ? ORDER BY seq LIMIT ?")
+	selectRevocations    = statement("SELECT " + row.RevocationColumns + " FROM revocations WHERE seq > ? ORDER BY seq LIMIT ?")
 )
 
 func (r *reader) Newest(ctx context.Context) (at time.Time, err error) {
-	err = r.row(ctx, selectNewest, []any{(*instant)(&at)})
+	err = r.row(ctx, selectNewest, []any{(*row.Instant)(&at)})
 	if err == storage.ErrNotFound {
 		return time.Time{}, nil
 	}
@@ -156,35 +157,35 @@ func (r *reader) Secret(ctx context.Context, name string) (sealed []byte, err er
 func (r *reader) SigningKeys(ctx context.Context) (keys []storage.SigningKey, err error) {
 	err = r.rows(ctx, selectSigningKeys, func() []any {
 		keys = append(keys, storage.SigningKey{})
-		return signingKeyDest(&keys[len(keys)-1])
+		return row.SigningKeyDest(&keys[len(keys)-1])
 	})
 	return keys, err
 }
 
 func (r *reader) User(ctx context.Context, domain, id string) (u storage.User, err error) {
-	err = r.row(ctx, selectUser, userDest(&u), domain, id)
+	err = r.row(ctx, selectUser, row.UserDest(&u), domain, id)
 	return u, err
 }
 
 func (r *reader) LinkedUser(ctx context.Context, domain, issuer, subject string) (u storage.User, err error) {
-	err = r.row(ctx, selectLinkedUser, userDest(&u), domain, issuer, subject)
+	err = r.row(ctx, selectLinkedUser, row.UserDest(&u), domain, issuer, subject)
 	return u, err
 }
 
 func (r *reader) Name(ctx context.Context, domain, key string) (n storage.Name, err error) {
-	err = r.row(ctx, selectName, nameDest(&n), domain, key)
+	err = r.row(ctx, selectName, row.NameDest(&n), domain, key)
 	return n, err
 }
 
 func (r *reader) Device(ctx context.Context, domain, id string) (d storage.Device, err error) {
-	err = r.row(ctx, selectDevice, deviceDest(&d), domain, id)
+	err = r.row(ctx, selectDevice, row.DeviceDest(&d), domain, id)
 	return d, err
 }
 
 func (r *reader) Devices(ctx context.Context, domain, user string) (devices []storage.Device, err error) {
 	next := func() []any {
 		devices = append(devices, storage.Device{})
-		return deviceDest(&devices[len(devices)-1])
+		return row.DeviceDest(&devices[len(devices)-1])
 	}
 	if user == "" {
 		err = r.rows(ctx, selectDevices, next, domain)
@@ -197,7 +198,7 @@ func (r *reader) Devices(ctx context.Context, domain, user string) (devices []st
 func (r *reader) DevicesAfter(ctx context.Context, domain, user, after string, limit int) (devices []storage.Device, err error) {
 	next := func() []any {
 		devices = append(devices, storage.Device{})
-		return deviceDest(&devices[len(devices)-1])
+		return row.DeviceDest(&devices[len(devices)-1])
 	}
 	limit = max(limit, 0) // SQLite takes a negative limit for none
 	if user == "" {
@@ -233,33 +234,33 @@ type sessionRow struct {
 }
 
 func (s *sessionRow) init() {
-	s.dest = slices.Concat(grantDest(&s.grant), userDest(&s.user), deviceDest(&s.device))
+	s.dest = slices.Concat(row.GrantDest(&s.grant), row.UserDest(&s.user), row.DeviceDest(&s.device))
 }
 
 func (r *reader) Code(ctx context.Context, hash [32]byte) (c storage.Code, err error) {
-	err = r.row(ctx, selectCode, codeDest(&c), hash[:])
+	err = r.row(ctx, selectCode, row.CodeDest(&c), hash[:])
 	return c, err
 }
 
 func (r *reader) Login(ctx context.Context, state [32]byte) (l storage.Login, err error) {
-	err = r.row(ctx, selectLogin, loginDest(&l), state[:])
+	err = r.row(ctx, selectLogin, row.LoginDest(&l), state[:])
 	return l, err
 }
 
 func (r *reader) Pushed(ctx context.Context, uri [32]byte) (p storage.Pushed, err error) {
-	err = r.row(ctx, selectPushed, pushedDest(&p), uri[:])
+	err = r.row(ctx, selectPushed, row.PushedDest(&p), uri[:])
 	return p, err
 }
 
 func (r *reader) Statement(ctx context.Context, jti string) (s storage.Statement, err error) {
-	err = r.row(ctx, selectStatement, statementDest(&s), jti)
+	err = r.row(ctx, selectStatement, row.StatementDest(&s), jti)
 	return s, err
 }
 
 func (r *reader) Statements(ctx context.Context, domain, user string) (list []storage.Statement, err error) {
 	next := func() []any {
 		list = append(list, storage.Statement{})
-		return statementDest(&list[len(list)-1])
+		return row.StatementDest(&list[len(list)-1])
 	}
 	if user == "" {
 		err = r.rows(ctx, selectStatements, next, domain)
@@ -272,7 +273,7 @@ func (r *reader) Statements(ctx context.Context, domain, user string) (list []st
 func (r *reader) StatementsAfter(ctx context.Context, domain, user, after string, limit int) (list []storage.Statement, err error) {
 	next := func() []any {
 		list = append(list, storage.Statement{})
-		return statementDest(&list[len(list)-1])
+		return row.StatementDest(&list[len(list)-1])
 	}
 	limit = max(limit, 0)
 	if user == "" {
@@ -287,18 +288,18 @@ func (r *reader) StandingStatements(ctx context.Context, domain, user, typ strin
 	limit int) (list []storage.Statement, err error) {
 	err = r.rows(ctx, selectStandingStatements, func() []any {
 		list = append(list, storage.Statement{})
-		return statementDest(&list[len(list)-1])
-	}, domain, user, typ, millis(now), millis(after.CreatedAt), after.JTI, max(limit, 0))
+		return row.StatementDest(&list[len(list)-1])
+	}, domain, user, typ, row.Millis(now), row.Millis(after.CreatedAt), after.JTI, max(limit, 0))
 	return list, err
 }
 
 func (r *reader) CountStatements(ctx context.Context, domain, user string, now time.Time, limit int) (n int, err error) {
-	err = r.row(ctx, countStatements, []any{&n}, domain, user, millis(now), max(limit, 0))
+	err = r.row(ctx, countStatements, []any{&n}, domain, user, row.Millis(now), max(limit, 0))
 	return n, err
 }
 
 func (r *reader) Revocation(ctx context.Context, kind storage.RevocationKind, key string) (v storage.Revocation, err error) {
-	err = r.row(ctx, selectRevocation, revocationDest(&v), string(kind), key)
+	err = r.row(ctx, selectRevocation, row.RevocationDest(&v), string(kind), key)
 	return v, err
 }
 
@@ -312,7 +313,7 @@ func (r *reader) Revocations(ctx context.Context, after int64, limit int) (found
 	}
 	err = r.rows(ctx, selectRevocations, func() []any {
 		found = append(found, storage.Revocation{})
-		return revocationDest(&found[len(found)-1])
+		return row.RevocationDest(&found[len(found)-1])
 	}, after, limit)
 	if n := len(found); n > 0 {
 		last = max(last, found[n-1].Seq)

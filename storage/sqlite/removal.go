@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 var (
@@ -22,19 +23,19 @@ var (
 )
 
 func (r *reader) Tombstone(ctx context.Context, domain string, mark [32]byte) (t storage.Tombstone, err error) {
-	err = r.row(ctx, selectTombstone, []any{&t.Domain, (*digest)(&t.Mark), (*instant)(&t.RemovedOn), (*instant)(&t.ExpiresAt)},
+	err = r.row(ctx, selectTombstone, []any{&t.Domain, (*row.Digest)(&t.Mark), (*row.Instant)(&t.RemovedOn), (*row.Instant)(&t.ExpiresAt)},
 		domain, mark[:])
 	return t, err
 }
 
 func (r *reader) Removal(ctx context.Context) (m storage.Removal, err error) {
-	err = r.row(ctx, selectRemoval, []any{&m.Domain, &m.User, (*instant)(&m.At)})
+	err = r.row(ctx, selectRemoval, []any{&m.Domain, &m.User, (*row.Instant)(&m.At)})
 	return m, err
 }
 
 func (t *tx) PutTombstone(ctx context.Context, s storage.Tombstone) error {
 	day := s.RemovedOn.UTC().Truncate(24 * time.Hour)
-	return t.insert(ctx, upsertTombstone, []any{s.Domain, s.Mark[:], millis(day), millis(s.ExpiresAt)})
+	return t.insert(ctx, upsertTombstone, []any{s.Domain, s.Mark[:], row.Millis(day), row.Millis(s.ExpiresAt)})
 }
 
 func (t *tx) DeleteTombstone(ctx context.Context, domain string, mark [32]byte) error {
@@ -52,7 +53,7 @@ func (t *tx) BeginRemoval(ctx context.Context, m storage.Removal) error {
 	} else if err != nil {
 		return err
 	}
-	return t.insert(ctx, insertRemoval, []any{m.Domain, m.User, millis(m.At)})
+	return t.insert(ctx, insertRemoval, []any{m.Domain, m.User, row.Millis(m.At)})
 }
 
 func (t *tx) ContinueRemoval(ctx context.Context, m storage.Removal, limit int) (more bool, err error) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // RestoreOptions configures [Restore].
@@ -139,8 +140,8 @@ var carrying = []struct {
 		func(r *Restored) *int64 { return &r.Clients }},
 	{"INSERT OR REPLACE INTO tombstones SELECT * FROM old.tombstones", nil},
 	{"INSERT OR IGNORE INTO spent_ids SELECT * FROM old.spent_ids", nil},
-	{"INSERT OR IGNORE INTO status_lists (" + statusListColumns + ") SELECT id, domain, seed, size, available, available, created_at, " +
-		fmt.Sprintf("@now + %d, @now FROM old.status_lists", storage.StatusGrace.Milliseconds()), nil},
+	{"INSERT OR IGNORE INTO status_lists (" + row.StatusListColumns + ") SELECT id, domain, seed, size, available, available, " +
+		fmt.Sprintf("created_at, @now + %d, @now FROM old.status_lists", storage.StatusGrace.Milliseconds()), nil},
 	// What was erased stays erased. The chain goes on as it was, if it contains the last record of the backup; the heads come first,
 	// because they are told apart by the records.
 	{"UPDATE audit SET private = NULL WHERE private IS NOT NULL AND EXISTS (SELECT 1 FROM old.audit o " +
@@ -279,7 +280,7 @@ func end(ctx context.Context, part, path string, now time.Time) (r Restored, abs
 	if err := tx.QueryRowContext(ctx, "SELECT ifnull((SELECT newest FROM clock), 0)").Scan(&taken); err != nil {
 		return Restored{}, nil, err
 	}
-	r.Taken = fromMillis(taken)
+	r.Taken = row.FromMillis(taken)
 	if err := decided(ctx, tx); err != nil {
 		return Restored{}, nil, err
 	}
@@ -289,7 +290,7 @@ func end(ctx context.Context, part, path string, now time.Time) (r Restored, abs
 		r.Carried = true
 	}
 	for _, step := range steps {
-		result, err := tx.ExecContext(ctx, step.text, sql.Named("now", millis(now)))
+		result, err := tx.ExecContext(ctx, step.text, sql.Named("now", row.Millis(now)))
 		if err != nil {
 			return Restored{}, nil, fmt.Errorf("%s: %w", step.text, err)
 		}

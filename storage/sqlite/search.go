@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // Where a text ?3 is found: in the id of a user u, in a handle, in an account at a provider, in a device.
@@ -17,14 +18,15 @@ const (
 		"AND (instr(lower(d.name), ?3) > 0 OR instr(lower(d.id), ?3) > 0))"
 )
 
-var searchUsers = statement("SELECT * FROM (SELECT " + of("u", userColumns) + ", " + inID + " AS i, " + inHandle + " AS h, " + inSubject +
-	" AS s, " + inDevice + " AS d FROM users u WHERE u.domain = ?1 AND u.id > ?2 ORDER BY u.id) WHERE i OR h OR s OR d LIMIT ?4")
+var searchUsers = statement("SELECT * FROM (SELECT " + row.Of("u", row.UserColumns) + ", " + inID + " AS i, " + inHandle + " AS h, " +
+	inSubject + " AS s, " + inDevice + " AS d FROM users u WHERE u.domain = ?1 AND u.id > ?2 ORDER BY u.id) " +
+	"WHERE i OR h OR s OR d LIMIT ?4")
 
 func (r *reader) SearchUsers(ctx context.Context, domain, text, after string, limit int) (list []storage.FoundUser, err error) {
 	err = r.rows(ctx, searchUsers, func() []any {
 		list = append(list, storage.FoundUser{})
 		f := &list[len(list)-1]
-		return append(userDest(&f.User), &f.InID, &f.InHandle, &f.InSubject, &f.InDevice)
+		return append(row.UserDest(&f.User), &f.InID, &f.InHandle, &f.InSubject, &f.InDevice)
 	}, domain, after, text, max(limit, 0))
 	return list, err
 }

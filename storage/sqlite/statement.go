@@ -36,11 +36,6 @@ func keysLast(args []any, keys int) []any {
 	return append(args[keys:], args[:keys]...)
 }
 
-// of returns columns with the alias of their table.
-func of(alias, columns string) string {
-	return alias + "." + strings.ReplaceAll(columns, ", ", ", "+alias+".")
-}
-
 // Primary result codes of SQLite.
 const (
 	codeCorrupt      = sqlite3.SQLITE_CORRUPT

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // withdrawnGrace is how long a withdrawn statement is stored: longer than the lifetime of any token that encloses it.
@@ -58,7 +59,7 @@ func (t *tx) Sweep(ctx context.Context, now time.Time, from storage.SweepPositio
 	}
 	if from.Table <= len(sweeps) {
 		s := sweeps[from.Table-1]
-		n, err := t.exec(ctx, s.stmt, millis(now.Add(-s.grace)), limit)
+		n, err := t.exec(ctx, s.stmt, row.Millis(now.Add(-s.grace)), limit)
 		if n < int64(limit) {
 			from.Table++
 		}
@@ -69,7 +70,7 @@ func (t *tx) Sweep(ctx context.Context, now time.Time, from storage.SweepPositio
 	if err := t.row(ctx, lastSwept, []any{&last, &seen}, from.Row, limit); err != nil || seen == 0 {
 		return storage.SweepPosition{}, 0, err
 	}
-	n, err := t.exec(ctx, sweepRows, millis(now), from.Row, last)
+	n, err := t.exec(ctx, sweepRows, row.Millis(now), from.Row, last)
 	if seen < limit {
 		return storage.SweepPosition{}, int(n), err
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // A tx is the turn of one update in a transaction of the writer.
@@ -68,18 +69,18 @@ var (
 	upsertNewest = statement("INSERT INTO clock (id, newest) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET newest = ?1")
 	upsertSecret = statement("INSERT INTO secrets (name, sealed) VALUES (?, ?) " +
 		"ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed")
-	insertSigningKey = insert("signing_keys", signingKeyColumns)
-	updateSigningKey = update("signing_keys", signingKeyColumns, 1)
-	insertUser       = insert("users", userColumns)
-	updateUser       = update("users", userColumns, 2)
-	insertLink       = insert("links", linkColumns)
-	insertName       = insert("names", nameColumns)
-	updateName       = update("names", nameColumns, 2)
-	updateDevice     = update("devices", deviceColumns, 2)
+	insertSigningKey = insert("signing_keys", row.SigningKeyColumns)
+	updateSigningKey = update("signing_keys", row.SigningKeyColumns, 1)
+	insertUser       = insert("users", row.UserColumns)
+	updateUser       = update("users", row.UserColumns, 2)
+	insertLink       = insert("links", row.LinkColumns)
+	insertName       = insert("names", row.NameColumns)
+	updateName       = update("names", row.NameColumns, 2)
+	updateDevice     = update("devices", row.DeviceColumns, 2)
 )
 
 func (t *tx) SetNewest(ctx context.Context, at time.Time) error {
-	_, err := t.exec(ctx, upsertNewest, millis(at))
+	_, err := t.exec(ctx, upsertNewest, row.Millis(at))
 	return err
 }
 
@@ -89,39 +90,39 @@ func (t *tx) PutSecret(ctx context.Context, name string, sealed []byte) error {
 }
 
 func (t *tx) InsertSigningKey(ctx context.Context, k storage.SigningKey) error {
-	return t.insert(ctx, insertSigningKey, signingKeyArgs(k))
+	return t.insert(ctx, insertSigningKey, row.SigningKeyArgs(k))
 }
 
 func (t *tx) UpdateSigningKey(ctx context.Context, k storage.SigningKey) error {
-	return t.update(ctx, updateSigningKey, 1, signingKeyArgs(k))
+	return t.update(ctx, updateSigningKey, 1, row.SigningKeyArgs(k))
 }
 
 func (t *tx) InsertUser(ctx context.Context, u storage.User) error {
-	return t.insert(ctx, insertUser, userArgs(u))
+	return t.insert(ctx, insertUser, row.UserArgs(u))
 }
 
 func (t *tx) UpdateUser(ctx context.Context, u storage.User) error {
-	return t.update(ctx, updateUser, 2, userArgs(u))
+	return t.update(ctx, updateUser, 2, row.UserArgs(u))
 }
 
 func (t *tx) InsertLink(ctx context.Context, l storage.Link) error {
-	return t.insert(ctx, insertLink, linkArgs(l))
+	return t.insert(ctx, insertLink, row.LinkArgs(l))
 }
 
 func (t *tx) InsertName(ctx context.Context, n storage.Name) error {
-	return t.insert(ctx, insertName, nameArgs(n))
+	return t.insert(ctx, insertName, row.NameArgs(n))
 }
 
 func (t *tx) UpdateName(ctx context.Context, n storage.Name) error {
-	return t.update(ctx, updateName, 2, nameArgs(n))
+	return t.update(ctx, updateName, 2, row.NameArgs(n))
 }
 
 func (t *tx) UpdateDevice(ctx context.Context, d storage.Device) error {
-	return t.update(ctx, updateDevice, 2, deviceArgs(d))
+	return t.update(ctx, updateDevice, 2, row.DeviceArgs(d))
 }
 
 var (
-	insertGrant = insert("grants", grantColumns)
+	insertGrant = insert("grants", row.GrantColumns)
 	// A grant is live until it ends, is idle too long or expires; 0 means never.
 	rotateGrant = statement("UPDATE grants SET gen = gen + 1, rotated_at = ?2, idle_at = ?3 WHERE id = ?1 AND gen = ?4 " +
 		"AND ended_at = 0 AND (idle_at = 0 OR idle_at > ?2) AND (expires_at = 0 OR expires_at > ?2)")
@@ -133,11 +134,11 @@ var (
 )
 
 func (t *tx) InsertGrant(ctx context.Context, g storage.Grant) error {
-	return t.insert(ctx, insertGrant, grantArgs(g))
+	return t.insert(ctx, insertGrant, row.GrantArgs(g))
 }
 
 func (t *tx) RotateGrant(ctx context.Context, id string, from int64, now, idle time.Time) error {
-	n, err := t.exec(ctx, rotateGrant, id, millis(now), millis(idle), from)
+	n, err := t.exec(ctx, rotateGrant, id, row.Millis(now), row.Millis(idle), from)
 	if err == nil && n == 0 {
 		return storage.ErrConflict
 	}
@@ -145,7 +146,7 @@ func (t *tx) RotateGrant(ctx context.Context, id string, from int64, now, idle t
 }
 
 func (t *tx) EndGrant(ctx context.Context, id string, at time.Time, reason string) error {
-	n, err := t.exec(ctx, endGrant, id, millis(at), reason)
+	n, err := t.exec(ctx, endGrant, id, row.Millis(at), reason)
 	if err == nil && n == 0 {
 		return storage.ErrNotFound
 	}
@@ -157,28 +158,28 @@ func (t *tx) EndDeviceGrants(ctx context.Context, domain, device string, at time
 		ended = append(ended, "")
 		return []any{&ended[len(ended)-1]}
 	}
-	if err = t.rows(ctx, endDeviceGrants, next, domain, device, millis(at), reason); err == nil {
+	if err = t.rows(ctx, endDeviceGrants, next, domain, device, row.Millis(at), reason); err == nil {
 		_, err = t.exec(ctx, dropDeviceCodes, domain, device)
 	}
 	return ended, err
 }
 
 var (
-	insertCode  = insert("codes", codeColumns)
+	insertCode  = insert("codes", row.CodeColumns)
 	spendCode   = statement("UPDATE codes SET spent_at = ?2, grant_id = ?3 WHERE hash = ?1 AND spent_at = 0")
-	insertLogin = insert("logins", loginColumns)
-	takeLogin   = statement("DELETE FROM logins WHERE state = ? RETURNING " + loginColumns)
+	insertLogin = insert("logins", row.LoginColumns)
+	takeLogin   = statement("DELETE FROM logins WHERE state = ? RETURNING " + row.LoginColumns)
 
-	insertPushed = insert("pushed", pushedColumns)
+	insertPushed = insert("pushed", row.PushedColumns)
 	takePushed   = statement("DELETE FROM pushed WHERE uri = ?")
 )
 
 func (t *tx) InsertCode(ctx context.Context, c storage.Code) error {
-	return t.insert(ctx, insertCode, codeArgs(c))
+	return t.insert(ctx, insertCode, row.CodeArgs(c))
 }
 
 func (t *tx) SpendCode(ctx context.Context, hash [32]byte, at time.Time, grant string) error {
-	n, err := t.exec(ctx, spendCode, hash[:], millis(at), grant)
+	n, err := t.exec(ctx, spendCode, hash[:], row.Millis(at), grant)
 	if err != nil || n == 1 {
 		return err
 	}
@@ -189,16 +190,16 @@ func (t *tx) SpendCode(ctx context.Context, hash [32]byte, at time.Time, grant s
 }
 
 func (t *tx) InsertLogin(ctx context.Context, l storage.Login) error {
-	return t.insert(ctx, insertLogin, loginArgs(l))
+	return t.insert(ctx, insertLogin, row.LoginArgs(l))
 }
 
 func (t *tx) TakeLogin(ctx context.Context, state [32]byte) (l storage.Login, err error) {
-	err = t.row(ctx, takeLogin, loginDest(&l), state[:])
+	err = t.row(ctx, takeLogin, row.LoginDest(&l), state[:])
 	return l, err
 }
 
 func (t *tx) InsertPushed(ctx context.Context, p storage.Pushed) error {
-	return t.insert(ctx, insertPushed, pushedArgs(p))
+	return t.insert(ctx, insertPushed, row.PushedArgs(p))
 }
 
 func (t *tx) TakePushed(ctx context.Context, uri [32]byte) error {
@@ -212,22 +213,22 @@ func (t *tx) TakePushed(ctx context.Context, uri [32]byte) error {
 var insertSpentID = insert("spent_ids", "kind, key, expires_at")
 
 func (t *tx) SpendID(ctx context.Context, kind string, key [32]byte, until time.Time) error {
-	return t.insert(ctx, insertSpentID, []any{kind, key[:], millis(until)})
+	return t.insert(ctx, insertSpentID, []any{kind, key[:], row.Millis(until)})
 }
 
 var (
-	insertStatement = insert("statements", statementColumns)
+	insertStatement = insert("statements", row.StatementColumns)
 	// It also writes the row of a withdrawn statement, so that no changed row means no statement.
 	withdrawStatement = statement("UPDATE statements SET withdrawn_at = iif(withdrawn_at = 0, ?2, withdrawn_at), " +
 		"withdrawn_reason = iif(withdrawn_at = 0, ?3, withdrawn_reason) WHERE jti = ?1")
 )
 
 func (t *tx) InsertStatement(ctx context.Context, s storage.Statement) error {
-	return t.insert(ctx, insertStatement, statementArgs(s))
+	return t.insert(ctx, insertStatement, row.StatementArgs(s))
 }
 
 func (t *tx) WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error {
-	n, err := t.exec(ctx, withdrawStatement, jti, millis(at), reason)
+	n, err := t.exec(ctx, withdrawStatement, jti, row.Millis(at), reason)
 	if err == nil && n == 0 {
 		return storage.ErrNotFound
 	}
@@ -242,9 +243,9 @@ func (t *tx) DeleteStatement(ctx context.Context, jti string) error {
 
 var (
 	deleteRevocation = statement("DELETE FROM revocations WHERE kind = ? AND key = ? RETURNING gen, expires_at")
-	selectRevocation = statement("SELECT " + revocationColumns + " FROM revocations WHERE kind = ? AND key = ?")
+	selectRevocation = statement("SELECT " + row.RevocationColumns + " FROM revocations WHERE kind = ? AND key = ?")
 	insertRevocation = statement("INSERT INTO revocations (kind, key, gen, owner, domain, user_id, reason, at, expires_at) " +
-		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING " + revocationColumns)
+		"VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING " + row.RevocationColumns)
 )
 
 func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocation, error) {
@@ -256,7 +257,7 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 	}
 	var gen int64
 	var expires time.Time
-	err = t.row(ctx, deleteRevocation, []any{&gen, (*instant)(&expires)}, string(r.Kind), r.Key)
+	err = t.row(ctx, deleteRevocation, []any{&gen, (*row.Instant)(&expires)}, string(r.Kind), r.Key)
 	switch {
 	case err == nil:
 		r.Gen = max(r.Gen, gen)
@@ -266,12 +267,12 @@ func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (storage.Revocati
 	case err != storage.ErrNotFound:
 		return storage.Revocation{}, err
 	}
-	err = t.row(ctx, insertRevocation, revocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Owner, r.Domain, r.User, r.Reason,
-		millis(r.At), millis(r.ExpiresAt))
+	err = t.row(ctx, insertRevocation, row.RevocationDest(&r), string(r.Kind), r.Key, r.Gen, r.Owner, r.Domain, r.User, r.Reason,
+		row.Millis(r.At), row.Millis(r.ExpiresAt))
 	return r, err
 }
 
 // covers reports whether a is as late as b, to the stored millisecond. The zero time means never, and is the latest.
 func covers(a, b time.Time) bool {
-	return a.IsZero() || !b.IsZero() && millis(a) >= millis(b)
+	return a.IsZero() || !b.IsZero() && row.Millis(a) >= row.Millis(b)
 }

@@ -4,27 +4,22 @@ import (
 	"context"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
-const userEventColumns = "domain, user_id, number, kind, device_id, at, expires_at"
-
-func userEventDest(e *storage.UserEvent) []any {
-	return []any{&e.Domain, &e.User, &e.Number, (*string)(&e.Kind), &e.Device, (*instant)(&e.At), (*instant)(&e.ExpiresAt)}
-}
-
 var (
-	selectUserEvents = statement("SELECT " + userEventColumns + " FROM user_events WHERE domain = ? AND user_id = ? AND number > ? " +
+	selectUserEvents = statement("SELECT " + row.UserEventColumns + " FROM user_events WHERE domain = ? AND user_id = ? AND number > ? " +
 		"ORDER BY number LIMIT ?")
 	selectLastUserEvent = statement("SELECT last FROM user_event_numbers WHERE domain = ? AND user_id = ?")
 	nextUserEvent       = statement("INSERT INTO user_event_numbers (domain, user_id, last) VALUES (?, ?, 1) " +
 		"ON CONFLICT (domain, user_id) DO UPDATE SET last = last + 1 RETURNING last")
-	insertUserEvent = insert("user_events", userEventColumns)
+	insertUserEvent = insert("user_events", row.UserEventColumns)
 )
 
 func (r *reader) UserEvents(ctx context.Context, domain, user string, after int64, limit int) (list []storage.UserEvent, err error) {
 	err = r.rows(ctx, selectUserEvents, func() []any {
 		list = append(list, storage.UserEvent{})
-		return userEventDest(&list[len(list)-1])
+		return row.UserEventDest(&list[len(list)-1])
 	}, domain, user, after, max(limit, 0)) // SQLite takes a negative limit for none
 	return list, err
 }
@@ -42,5 +37,5 @@ func (t *tx) InsertUserEvent(ctx context.Context, e storage.UserEvent) error {
 		return err
 	}
 	return t.insert(ctx, insertUserEvent,
-		[]any{e.Domain, e.User, e.Number, string(e.Kind), e.Device, millis(e.At), millis(e.ExpiresAt)})
+		[]any{e.Domain, e.User, e.Number, string(e.Kind), e.Device, row.Millis(e.At), row.Millis(e.ExpiresAt)})
 }

@@ -1,17 +1,15 @@
 package sqlite
 
 import (
-	"encoding/json"
 	"fmt"
-	"net/url"
 	"reflect"
-	"strings"
 	"time"
 
 	"modernc.org/libc"
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
 
 // bind sets the parameters of a statement. Texts and blobs are copied to memory of the connection, where they stay until the
@@ -78,7 +76,7 @@ func (c *conn) scan(s uintptr, dest []any, joined bool) error {
 		col := int32(i)
 		var err error
 		switch d := d.(type) {
-		case *string, *storage.RevocationKind, *list, *form:
+		case *string, *storage.RevocationKind, *row.List, *row.Form:
 			var raw []byte
 			if raw, err = c.text(s, col); err != nil {
 				break
@@ -87,7 +85,7 @@ func (c *conn) scan(s uintptr, dest []any, joined bool) error {
 				c.row = append(c.row, raw...)
 				c.ends = append(c.ends, len(c.row))
 			} else {
-				err = setText(d, string(raw))
+				err = row.SetText(d, string(raw))
 			}
 		case *int64:
 			*d, err = c.integer(s, col)
@@ -99,21 +97,21 @@ func (c *conn) scan(s uintptr, dest []any, joined bool) error {
 			var v int64
 			v, err = c.integer(s, col)
 			*d = v != 0
-		case *instant:
+		case *row.Instant:
 			var v int64
 			v, err = c.integer(s, col)
-			*d = instant(fromMillis(v))
-		case *span:
+			*d = row.Instant(row.FromMillis(v))
+		case *row.Span:
 			var v int64
 			v, err = c.integer(s, col)
-			*d = span(time.Duration(v) * time.Millisecond)
-		case *entry:
+			*d = row.Span(time.Duration(v) * time.Millisecond)
+		case *row.Entry:
 			var v int64
 			v, err = c.integer(s, col)
-			*d = entryOf(v)
+			*d = row.EntryOf(v)
 		case *[]byte:
 			*d, err = c.blob(s, col)
-		case *digest:
+		case *row.Digest:
 			var v []byte
 			if v, err = c.blob(s, col); err == nil && len(v) != len(d) {
 				err = fmt.Errorf("%d bytes, not %d", len(v), len(d))
@@ -132,29 +130,14 @@ func (c *conn) scan(s uintptr, dest []any, joined bool) error {
 	texts, from, n := string(c.row), 0, 0
 	for i, d := range dest {
 		switch d.(type) {
-		case *string, *storage.RevocationKind, *list, *form:
-			if err := setText(d, texts[from:c.ends[n]]); err != nil {
+		case *string, *storage.RevocationKind, *row.List, *row.Form:
+			if err := row.SetText(d, texts[from:c.ends[n]]); err != nil {
 				return fmt.Errorf("column %d: %w", i, err)
 			}
 			from, n = c.ends[n], n+1
 		}
 	}
 	return nil
-}
-
-// setText stores the text of a column in one of the places for texts.
-func setText(d any, text string) (err error) {
-	switch d := d.(type) {
-	case *string:
-		*d = text
-	case *storage.RevocationKind:
-		*d = storage.RevocationKind(text)
-	case *list:
-		*d, err = parseList(text)
-	case *form:
-		*d, err = parseForm(text)
-	}
-	return err
 }
 
 func (c *conn) integer(s uintptr, col int32) (int64, error) {
@@ -195,63 +178,4 @@ func (c *conn) blob(s uintptr, col int32) ([]byte, error) {
 		copy(b, libc.GoBytes(p, n))
 	}
 	return b, nil
-}
-
-// millis returns the stored form of a time: 0 for the zero time, else whole milliseconds since 1970.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-// fromMillis returns the time that millis stored.
-func fromMillis(n int64) time.Time {
-	if n == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(n).UTC()
-}
-
-// An instant is the place of a time that millis stored.
-type instant time.Time
-
-// A span is the place of a duration that is stored in whole milliseconds.
-type span time.Duration
-
-// A list is the place of a list that text stored. An empty one is nil.
-type list []string
-
-// text returns the stored form of a list, a JSON array.
-func text(list []string) string {
-	if len(list) == 0 {
-		return "[]"
-	}
-	data, _ := json.Marshal(list) // strings always marshal
-	return string(data)
-}
-
-func parseList(s string) (l list, err error) {
-	if s == "[]" {
-		return nil, nil
-	}
-	if len(s) > 4 && strings.HasPrefix(s, `["`) && strings.HasSuffix(s, `"]`) && !strings.Contains(s, `\`) {
-		return strings.Split(s[2:len(s)-2], `","`), nil // as json.Marshal writes it where nothing is escaped
-	}
-	err = json.Unmarshal([]byte(s), (*[]string)(&l))
-	return l, err
-}
-
-// A digest is the place of 32 bytes.
-type digest [32]byte
-
-// A form is the place of a form that [url.Values.Encode] wrote. An empty one is nil.
-type form url.Values
-
-func parseForm(s string) (form, error) {
-	if s == "" {
-		return nil, nil
-	}
-	values, err := url.ParseQuery(s)
-	return form(values), err
 }

@@ -7,24 +7,8 @@ import (
 	"testing"
 
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
 )
-
-// TestListsRoundTrip: lists with any text survive, in the short form that is parsed without encoding/json and in every other.
-func TestListsRoundTrip(t *testing.T) {
-	for _, want := range [][]string{
-		nil, {"a"}, {""}, {"", ""}, {"a", "b"}, {","}, {`","`, "]"}, {`a"b`, "[", `\`}, {"<&>", "é", "\u2028", "\n"}, {`["a"]`},
-	} {
-		got, err := parseList(text(want))
-		if err != nil || !slices.Equal(got, want) {
-			t.Errorf("%q is stored as %s and read as %q, %v", want, text(want), got, err)
-		}
-	}
-	for _, bad := range []string{"", "[", `["a]`, `{"a":1}`, `[1]`, `["a",`} {
-		if got, err := parseList(bad); err == nil {
-			t.Errorf("%s is read as %q, want an error", bad, got)
-		}
-	}
-}
 
 // TestValuesOfAnotherType: a value that cannot be read into its place, or a wrong number of parameters, is an error that is no answer.
 func TestValuesOfAnotherType(t *testing.T) {
@@ -37,7 +21,7 @@ func TestValuesOfAnotherType(t *testing.T) {
 		number int64
 		word   string
 		blob   []byte
-		hash   digest
+		hash   row.Digest
 		kind   storage.RevocationKind
 		other  uint8
 	)
@@ -47,7 +31,7 @@ func TestValuesOfAnotherType(t *testing.T) {
 	}{
 		{"SELECT 'a'", &number}, {"SELECT NULL", &number}, {"SELECT 1.5", &number}, {"SELECT 1", &word}, {"SELECT NULL", &word},
 		{"SELECT x'00'", &word}, {"SELECT 'a'", &blob}, {"SELECT x'00'", &hash}, {"SELECT NULL", &hash}, {"SELECT 1", &kind},
-		{"SELECT 'a'", new(list)}, {"SELECT '%zz'", new(form)}, {"SELECT 1", &other},
+		{"SELECT 'a'", new(row.List)}, {"SELECT '%zz'", new(row.Form)}, {"SELECT 1", &other},
 	} {
 		c, err := openConn(s.writer.place.path, readerPragmas)
 		if err != nil {
