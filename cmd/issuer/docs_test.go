@@ -99,8 +99,10 @@ var promised = map[string][]string{
 }
 
 // TestDocuments runs what the documents say to run: the sh blocks of each, in their order, in one shell, in a folder
-// with the sources. Those of the README listen on the ports 8080 and 8081.
+// with the sources. They listen on fixed ports, so they run one after another.
 func TestDocuments(t *testing.T) {
+	t.Parallel()
+	bin := t.TempDir()
 	documents, err := filepath.Glob(root + "/docs/*.md")
 	if err != nil || len(documents) == 0 {
 		t.Fatalf("Glob = %v, %v, want documents", documents, err)
@@ -112,7 +114,7 @@ func TestDocuments(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
-			out, at := paste(t, sources(t), script), 0
+			out, at := paste(t, sources(t, bin), script), 0
 			for _, want := range promised[name] {
 				i := strings.Index(out[at:], want)
 				if i < 0 {
@@ -132,6 +134,8 @@ func paste(t *testing.T, folder, script string) string {
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "bash", "-eu", "-o", "pipefail", "-c", script)
 	cmd.Dir = folder
+	// The flags of make build: what is built does not depend on the folder, so that the documents share one build.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS="+os.Getenv("GOFLAGS")+" -trimpath '-ldflags=-s -w'")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // with what it leaves running
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	var complaints strings.Builder
@@ -144,14 +148,18 @@ func paste(t *testing.T, folder, script string) string {
 	return string(out)
 }
 
-// sources returns a folder in which the sources are and everybody may make files.
-func sources(t *testing.T) string {
+// sources returns a folder in which the sources are and everybody may make files. Its bin is the given folder: a program that is
+// there and up to date is not linked again.
+func sources(t *testing.T, bin string) string {
 	t.Helper()
 	entries, err := os.ReadDir(root)
 	if err != nil {
 		t.Fatal(err)
 	}
 	folder := t.TempDir()
+	if err := os.Symlink(bin, filepath.Join(folder, "bin")); err != nil {
+		t.Fatal(err)
+	}
 	for _, entry := range entries {
 		switch entry.Name() {
 		case ".git", "bin", "data", "walk": // a build has nothing to stamp; the others are what may be made

@@ -106,7 +106,7 @@ func newFederation(t *testing.T, ctx context.Context) *federation {
 	}
 	f := &federation{dir: dir, ports: newPorts(), issuers: make(map[string]*issuerProcess), sites: make(map[string]*guarded)}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	f.binary = program(t, ctx, "./cmd/issuer")
+	f.binary = program(t, "./cmd/issuer")
 	for _, domain := range gatewayDomains {
 		f.issuers[domain] = &issuerProcess{url: "http://" + f.ports.take(t), data: filepath.Join(dir, domain)}
 	}

@@ -221,7 +221,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 	t.Cleanup(front.Close)
 
 	dir := t.TempDir()
-	binary, secretFile, settingsFile := filepath.Join(dir, "issuer"), filepath.Join(dir, "secret"), filepath.Join(dir, "settings.yaml")
+	secretFile, settingsFile := filepath.Join(dir, "secret"), filepath.Join(dir, "settings.yaml")
 	fill := map[string]string{
 		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web, "logo": filepath.Join(dir, "logo.png"),
 		"hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret))), "scim": fmt.Sprintf("%x", sha256.Sum256([]byte(scimToken))),
@@ -231,11 +231,6 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 			"CLIENT_ID": "issuer", "CLIENT_SECRET": secret, "REDIRECT_URI": front.URL + "/login/callback/" + id,
 			"LOGOUT_URI": front.URL + "/login/backchannel/" + id,
 		}), "issuer")
-	}
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, "./cmd/issuer")
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build, err, out)
 	}
 	written := os.Expand(settings, func(name string) string { return fill[name] })
 	written += signers.settings(t) + "signing: {alg: " + alg + "}\n"
@@ -247,7 +242,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 			t.Fatal(err)
 		}
 	}
-	listen := ready(t, exec.CommandContext(ctx, binary, "serve", "--config", settingsFile), "listen")
+	listen := ready(t, exec.CommandContext(ctx, program(t, "./cmd/issuer"), "serve", "--config", settingsFile), "listen")
 
 	proxy := api.Proxy(&url.URL{Scheme: "http", Host: listen})
 	behind.Store(&proxy)

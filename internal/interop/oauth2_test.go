@@ -17,7 +17,7 @@ import (
 func oauth2App(t *testing.T, ctx context.Context, issuer string) {
 	resource := startResource(t, ctx, issuer, "offline")
 	t.Run("app", func(t *testing.T) {
-		app := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/app"))
+		app := exec.CommandContext(ctx, program(t, "./docs/examples/app"))
 		app.Env = []string{"ISSUER=" + issuer, "CLIENT_ID=im-app", "RESOURCE=" + resource}
 		app.Stderr = t.Output()
 		out, err := app.StdoutPipe()
@@ -63,7 +63,7 @@ func oauth2App(t *testing.T, ctx context.Context, issuer string) {
 		"keyed":   {"CLIENT_ID=web", "KEY=" + signers.file(t, "ES256"), "KID=ES256"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			service := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/"+name))
+			service := exec.CommandContext(ctx, program(t, "./docs/examples/"+name))
 			service.Env = append(env, "ISSUER="+issuer, "RESOURCE="+resource)
 			service.Stderr = t.Output()
 			out, err := service.Output()

@@ -66,22 +66,21 @@ func TestOperate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	browse, err := compile(".", "./browse")
+	if err != nil {
+		t.Fatal(err)
+	}
 	provider := node(t, ctx, "provider.mjs", nil)
 	write(t, dir, map[string]string{
 		"hosts":        "127.0.0.1 localhost\n127.0.0.2 login." + strange + "\n127.0.0.3 im-id." + strange + " " + strange + "\n",
 		"first-day":    blocks["sh"],
 		"nginx.conf":   "daemon off;\npid " + dir + "/nginx.pid;\nerror_log stderr;\nevents {}\nhttp {\naccess_log off;\n" + temporary(dir) + blocks["nginx"] + "}\n",
 		"Caddyfile":    "{\n\tadmin off\n\tauto_https disable_redirects\n\tdefault_bind 127.0.0.3\n}\n" + blocks["caddy"],
-		"bin/xdg-open": "#!/bin/sh\nPERSON=alice exec " + dir + "/bin/browse \"$1\" >> " + dir + "/browse.log 2>&1\n",
+		"bin/xdg-open": "#!/bin/sh\nPERSON=alice exec " + browse + " \"$1\" >> " + dir + "/browse.log 2>&1\n",
 	})
 	if err := os.Chmod(dir+"/bin/xdg-open", 0o755); err != nil {
 		t.Fatal(err)
 	}
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", dir+"/bin/browse", "./browse")
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build, err, out)
-	}
-
 	env := map[string]string{
 		"T": dir, "ROOT": root, "DOMAIN": strange, "PROVIDER_SECRET": secret, "NODE": provider.Path, "PROVIDER": mustAbs(t, "provider.mjs"),
 		"PATH": dir + "/bin:" + os.Getenv("PATH") + ":/usr/sbin", "HOME": dir, "XDG_CONFIG_HOME": dir + "/config", "DISPLAY": ":0",

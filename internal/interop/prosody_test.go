@@ -38,7 +38,7 @@ func TestProsody(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	binary := program(t, ctx, "./cmd/issuer")
+	binary := program(t, "./cmd/issuer")
 	write(t, dir, map[string]string{"settings.yaml": "domains: [{name: example.com, system: xmpp}]\n"})
 
 	issuerContext, stopIssuer := context.WithCancel(ctx)

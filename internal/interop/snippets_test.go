@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/url"
 	"os/exec"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -40,22 +39,10 @@ func snippets(t *testing.T, ctx context.Context, issuer string) {
 	}
 }
 
-// program builds a program of this module, named by its folder.
-func program(t *testing.T, ctx context.Context, folder string) string {
-	t.Helper()
-	binary := filepath.Join(t.TempDir(), filepath.Base(folder))
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", binary, folder)
-	build.Dir = "../.."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %v\n%s", build, err, out)
-	}
-	return binary
-}
-
 // startResource starts an example of a resource, and returns the URL that it guards.
 func startResource(t *testing.T, ctx context.Context, issuer, name string) string {
 	t.Helper()
-	resource := exec.CommandContext(ctx, program(t, ctx, "./docs/examples/"+name))
+	resource := exec.CommandContext(ctx, program(t, "./docs/examples/"+name))
 	resource.Env = []string{"ISSUER=" + issuer, "PEER_ID=peer", "PEER_SECRET=" + peerSecret, "AUDIENCE=im:example.com"}
 	return started(t, resource) + "/hello"
 }
