@@ -558,6 +558,15 @@ func (x Intercepted) Waiting(ctx context.Context) (r0 int, err error) {
 	return x.Store.Waiting(ctx)
 }
 
+// Census implements [Store].
+func (x Intercepted) Census(ctx context.Context, now time.Time) (r0 Census, err error) {
+	if err = x.before("Census"); err != nil {
+		return r0, err
+	}
+	defer x.done("Census", x.start())
+	return x.Store.Census(ctx, now)
+}
+
 // OldNames implements [Store].
 func (x Intercepted) OldNames(ctx context.Context, tables string, limit int) (r0 []Name, err error) {
 	if err = x.before("OldNames"); err != nil {
@@ -1071,6 +1080,13 @@ func (x interceptedTx) Waiting(ctx context.Context) (r0 int, err error) {
 		return r0, err
 	}
 	return x.tx.Waiting(ctx)
+}
+
+func (x interceptedTx) Census(ctx context.Context, now time.Time) (r0 Census, err error) {
+	if err = x.before("Census"); err != nil {
+		return r0, err
+	}
+	return x.tx.Census(ctx, now)
 }
 
 func (x interceptedTx) OldNames(ctx context.Context, tables string, limit int) (r0 []Name, err error) {

@@ -13,8 +13,21 @@ type Maintainer interface {
 	// Waiting returns how many pending logins, pushed requests and device codes are stored, including expired ones that were not swept yet.
 	Waiting(ctx context.Context) (int, error)
 
+	// Census counts what is stored, for monitoring. It may take some seconds with millions of records, and blocks nothing.
+	Census(ctx context.Context, now time.Time) (Census, error)
+
 	// OldNames returns at most limit names of all domains whose keys were made by other tables than these, in any order.
 	OldNames(ctx context.Context, tables string, limit int) ([]Name, error)
+}
+
+// A Census is how many records there are, of all domains.
+type Census struct {
+	// Users are all that were not removed, with those who are disabled.
+	Users int
+	// Devices are those that were not removed.
+	Devices int
+	// Sessions are the grants that have not ended, are not idle for too long and have not expired.
+	Sessions int
 }
 
 // A TxMaintainer writes what housekeeping needs and no request does.

@@ -52,7 +52,7 @@ func TestGatewayEnvoy(t *testing.T) {
 // TestGatewayUnlistedProxy asks from an address that is not one of the proxies: no header counts.
 func TestGatewayUnlistedProxy(t *testing.T) {
 	t.Parallel()
-	g := startGateway(t, gatewaySettings("http://127.0.0.1:1", "admin_listen: 127.0.0.1:0", strings.Replace(behindNginx, "127.0.0.1/32", "192.0.2.0/24", 1)))
+	g := startGateway(t, gatewaySettings("http://127.0.0.1:1", "metrics_listen: 127.0.0.1:0", strings.Replace(behindNginx, "127.0.0.1/32", "192.0.2.0/24", 1)))
 	for _, from := range []string{"", "192.0.2.1", "192.0.2.1, 192.0.2.2"} {
 		resp, _ := g.asks(t, clientRequest{method: "GET", origin: chat, target: "/", change: func(h http.Header) {
 			if from != "" {

@@ -126,9 +126,9 @@ func (c *gatewayServeCmd) listen(cfg *config.Gateway) (l edge.Listeners, err err
 	if l.Admin, err = issuer.ListenAdmin(cfg.AdminSocket()); err != nil {
 		return l, errors.Join(err, closeAll(l))
 	}
-	if cfg.AdminListen != "" {
-		if l.Health, err = net.Listen("tcp", cfg.AdminListen); err != nil {
-			return l, errors.Join(fmt.Errorf("%w: choose another address with admin_listen", err), closeAll(l))
+	if cfg.MetricsListen != "" {
+		if l.Health, err = net.Listen("tcp", cfg.MetricsListen); err != nil {
+			return l, errors.Join(fmt.Errorf("%w: choose another address with metrics_listen", err), closeAll(l))
 		}
 	}
 	return l, nil

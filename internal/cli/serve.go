@@ -74,36 +74,47 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	}
 	log, flush := newLog(s, cfg.Log)
 	defer flush()
-	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: c.AcceptClock})
+	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: c.AcceptClock, Build: thisBuild()})
 	if err != nil {
 		return notOpened("start", err)
 	}
-	public, err := net.Listen("tcp", cfg.Listen)
+	l, err := issuer.Listen(cfg, nil)
 	if err != nil {
-		err = fmt.Errorf("%w: choose another address with listen in the settings, or with --listen HOST:PORT", err)
-		return usage("start: %w", errors.Join(err, instance.Close()))
+		return notListening(errors.Join(err, instance.Close()))
 	}
-	admin, err := issuer.ListenAdmin(cfg.AdminSocket())
-	if err != nil {
-		return usage("start: %w", errors.Join(err, public.Close(), instance.Close()))
+	listen := l.Public.Addr().String()
+	if err := c.announce(addresses{cfg.Issuer, listen, cfg.AdminSocket(), cfg.AdminURL, addressOf(l.Monitor), ""}); err != nil {
+		return usage("start: %w", errors.Join(err, l.Close(), instance.Close()))
 	}
-	operators := ""
-	if cfg.AdminListen != "" {
-		l, err := net.Listen("tcp", cfg.AdminListen)
-		if err != nil {
-			err = fmt.Errorf("%w: choose another address with admin_listen in the settings", err)
-			return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
-		}
-		instance.ServeOperators(l)
-		operators = cfg.AdminURL
-		log.Info("serving operators", slog.String("url", cfg.AdminURL), slog.String("listen", l.Addr().String()))
+	if l.Operators != nil {
+		log.Info("serving operators", slog.String("url", cfg.AdminURL), slog.String("listen", addressOf(l.Operators)))
 	}
-	if err := c.announce(addresses{cfg.Issuer, public.Addr().String(), cfg.AdminSocket(), operators, ""}); err != nil {
-		return usage("start: %w", errors.Join(err, public.Close(), admin.Close(), instance.Close()))
+	if l.Monitor != nil {
+		log.Info("serving metrics", slog.String("listen", addressOf(l.Monitor)))
 	}
-	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", public.Addr().String()))
+	log.Info("serving", slog.String("issuer", cfg.Issuer), slog.String("listen", listen))
 	go follow(ctx, reload, log, s, c.settings, instance.Reload)
-	return managed(ctx, s, log, func() error { return instance.Serve(ctx, public, admin) })
+	return managed(ctx, s, log, func() error { return instance.Serve(ctx, l) })
+}
+
+// addressOf returns the address of a listener, and "" for none.
+func addressOf(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
+}
+
+// notListening returns the error for an address or a socket that cannot be listened on.
+func notListening(err error) error {
+	if at := (*issuer.ListenError)(nil); errors.As(err, &at) {
+		how := at.Setting + " in the settings"
+		if at.Setting == "listen" {
+			how += ", or with --listen HOST:PORT"
+		}
+		return usage("start: %w: choose another address with %s", err, how)
+	}
+	return usage("start: %w", err)
 }
 
 // managed runs serve, and tells the service manager that it is ready and, when ctx ends, that it stops.
@@ -186,18 +197,21 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	defer func() { flush() }()
 	dev, err := demo.Start(ctx, demo.Options{
 		Data: c.Data, Listen: c.Listen, ProviderListen: c.DevIDPListen, Overlay: overlay, Name: c.Config, Env: s.env,
-		AcceptClock: c.AcceptClock, Log: func(l config.Log) *slog.Logger { log, flush = newLog(s, c.log(l)); return log },
+		AcceptClock: c.AcceptClock, Build: thisBuild(),
+		Log: func(l config.Log) *slog.Logger { log, flush = newLog(s, c.log(l)); return log },
 	})
 	if faults := (config.Errors)(nil); errors.As(err, &faults) {
 		return faults
 	}
 	if taken := (*demo.AddressError)(nil); errors.As(err, &taken) {
 		return usage("start: %w: choose another address with %s HOST:PORT (port 0 takes any free one)", err, taken.Flag)
+	} else if at := (*issuer.ListenError)(nil); errors.As(err, &at) {
+		return notListening(err)
 	} else if err != nil {
 		return notOpened("start", err)
 	}
 	listen := strings.TrimPrefix(dev.Issuer, "http://")
-	if err := c.announce(addresses{dev.Issuer, listen, dev.Admin, dev.Operators, dev.Provider}); err != nil {
+	if err := c.announce(addresses{dev.Issuer, listen, dev.Admin, dev.Operators, dev.Metrics, dev.Provider}); err != nil {
 		return usage("start: %w", errors.Join(err, dev.Close()))
 	}
 	log.Info("serving for development only: do not expose it to the Internet", slog.String("issuer", dev.Issuer),
@@ -248,14 +262,15 @@ func notOpened(to string, err error) error {
 	return usage("%s: %w", to, err)
 }
 
-// addresses is the content of the address file: the issuer's URL, its listening address, its admin socket, its URL for operators, and
-// the URL of the development provider.
+// addresses is the content of the address file: the issuer's URL, its listening address, its admin socket, its URL for operators, its
+// listening address for monitoring, and the URL of the development provider.
 type addresses struct {
 	Issuer string `json:"issuer"`
 	Listen string `json:"listen"`
 	Admin  string `json:"admin"`
 
 	AdminURL string `json:"admin_url,omitempty"`
+	Metrics  string `json:"metrics,omitempty"`
 	IDP      string `json:"idp,omitempty"`
 }
 

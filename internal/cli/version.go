@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+
+	"github.com/imidentity/issuer/internal/issuer"
 )
 
 // version is the release. The build may set it.
@@ -22,14 +24,7 @@ JSON is {"version", "revision", "go", "platform"}; revision is absent if the bui
 }
 
 func (c *versionCmd) Run(s *streams) error {
-	revision := ""
-	if info, ok := debug.ReadBuildInfo(); ok {
-		for _, setting := range info.Settings {
-			if setting.Key == "vcs.revision" {
-				revision = setting.Value
-			}
-		}
-	}
+	build := thisBuild()
 	platform := runtime.GOOS + "/" + runtime.GOARCH
 	if c.JSON {
 		return printJSON(s, struct {
@@ -37,11 +32,25 @@ func (c *versionCmd) Run(s *streams) error {
 			Revision string `json:"revision,omitempty"`
 			Go       string `json:"go"`
 			Platform string `json:"platform"`
-		}{version, revision, runtime.Version(), platform})
+		}{build.Version, build.Revision, runtime.Version(), platform})
 	}
-	if revision != "" {
-		revision = " " + revision
+	line := build.Version
+	if build.Revision != "" {
+		line += " " + build.Revision
 	}
-	fmt.Fprintf(s.out, "issuer %s%s %s %s\n", version, revision, runtime.Version(), platform)
+	fmt.Fprintf(s.out, "issuer %s %s %s\n", line, runtime.Version(), platform)
 	return nil
+}
+
+// thisBuild returns the release of this program, and the revision that it was built from if the build had version control.
+func thisBuild() issuer.Build {
+	b := issuer.Build{Version: version}
+	if info, ok := debug.ReadBuildInfo(); ok {
+		for _, setting := range info.Settings {
+			if setting.Key == "vcs.revision" {
+				b.Revision = setting.Value
+			}
+		}
+	}
+	return b
 }

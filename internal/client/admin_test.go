@@ -44,7 +44,7 @@ domains:
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- instance.Serve(ctx, public, socket) }()
+	go func() { ended <- instance.Serve(ctx, issuer.Listeners{Public: public, Admin: socket}) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

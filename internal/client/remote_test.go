@@ -71,13 +71,14 @@ clients:
 	if err != nil {
 		t.Fatal(err)
 	}
-	instance.ServeOperators(operators)
 	socket, err := issuer.ListenAdmin(cfg.AdminSocket())
 	if err != nil {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- instance.Serve(ctx, public, socket) }()
+	go func() {
+		ended <- instance.Serve(ctx, issuer.Listeners{Public: public, Admin: socket, Operators: operators})
+	}()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -37,6 +37,7 @@ func (k *checker) check() {
 	k.tls()
 	k.places()
 	k.adminListener()
+	k.metricsListener()
 	k.redis()
 	k.audit()
 	k.outbound()

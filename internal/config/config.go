@@ -49,6 +49,9 @@ type Config struct {
 	AdminListen string `key:"admin_listen"`
 	AdminURL    string `key:"admin_url"`
 	AdminTLS    TLS    `key:"admin_tls"`
+	// MetricsListen is the host:port that serves the health checks and the metrics alone, by plain http and without authentication;
+	// empty for none.
+	MetricsListen string `key:"metrics_listen"`
 	// Storage is the database, sqlite:PATH. Default: sqlite:DATA/issuer.db. See [Config.Database].
 	Storage string `key:"storage"`
 	// Replay selects where spent proofs are remembered: in memory, in the database (one durable write for each, and a restart

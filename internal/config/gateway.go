@@ -25,8 +25,8 @@ type Gateway struct {
 	Data string `key:"data" default:"gateway-data"`
 	// Admin is the admin interface, unix:PATH. Default: unix:DATA/gateway.sock. See [Gateway.AdminSocket].
 	Admin string `key:"admin"`
-	// AdminListen is a host:port for health and metrics alone. Empty for none: they are on the admin socket, too.
-	AdminListen string `key:"admin_listen"`
+	// MetricsListen is a host:port for health and metrics alone. Empty for none: they are on the admin socket, too.
+	MetricsListen string `key:"metrics_listen"`
 	// PublicOrigins are the origins under which clients know the services.
 	PublicOrigins []string `key:"public_origins,required"`
 	// Proxy is the kind of proxy that asks. TrustedProxies are its networks.

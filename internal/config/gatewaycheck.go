@@ -27,8 +27,8 @@ func (k *gatewayChecker) check() {
 		return
 	}
 	k.address("listen", g.Listen)
-	if g.AdminListen != "" {
-		k.address("admin_listen", g.AdminListen)
+	if g.MetricsListen != "" {
+		k.address("metrics_listen", g.MetricsListen)
 	}
 	k.tls()
 	k.redis()

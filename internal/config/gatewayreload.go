@@ -17,7 +17,7 @@ func (g *Gateway) Reload(next *Gateway) (merged *Gateway, waiting []string, err 
 		return nil, nil, Errors{next.Fault("upstream", "decides what the gateway serves: restart it to apply this file")}
 	}
 	m := *next
-	m.Listen, m.TLS, m.Data, m.Admin, m.AdminListen = g.Listen, g.TLS, g.Data, g.Admin, g.AdminListen
+	m.Listen, m.TLS, m.Data, m.Admin, m.MetricsListen = g.Listen, g.TLS, g.Data, g.Admin, g.MetricsListen
 	m.Replay, m.RedisURLFile, m.RedisURL, m.SecretFile, m.Secret = g.Replay, g.RedisURLFile, g.RedisURL, g.SecretFile, g.Secret
 	m.Log, m.DPoP = g.Log, g.DPoP
 	return &m, differences(reflect.ValueOf(m), reflect.ValueOf(*next), ""), nil

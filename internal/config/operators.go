@@ -47,6 +47,18 @@ func (k *checker) adminListener() {
 	k.adminURL()
 }
 
+// metricsListener checks the listener that serves metrics.
+func (k *checker) metricsListener() {
+	const path = "metrics_listen"
+	switch _, port, err := net.SplitHostPort(k.MetricsListen); {
+	case k.MetricsListen == "":
+	case err != nil || !isPort(port):
+		k.report(path, "%q is not host:port, as in 127.0.0.1:9090", k.MetricsListen)
+	case k.MetricsListen == k.Listen || k.MetricsListen == k.AdminListen:
+		k.report(path, "is the address of another listener: it serves metrics alone, so choose another port")
+	}
+}
+
 // adminURL checks the URL under which programs reach operators' endpoints. Proofs name it, so it has one spelling.
 func (k *checker) adminURL() {
 	const path = "admin_url"

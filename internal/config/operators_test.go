@@ -21,6 +21,30 @@ func writeSettings(t *testing.T, dir, lines string) string {
 	return path
 }
 
+// TestMetricsListener holds the listener for monitoring to an address of its own.
+func TestMetricsListener(t *testing.T) {
+	dir := t.TempDir()
+	for name, test := range map[string]struct{ lines, want string }{
+		"none":                {"", ""},
+		"on loopback":         {"metrics_listen: 127.0.0.1:9090\n", ""},
+		"on all addresses":    {"metrics_listen: :9090\n", ""},
+		"no port":             {"metrics_listen: 127.0.0.1\n", `metrics_listen: "127.0.0.1" is not host:port, as in 127.0.0.1:9090`},
+		"a socket":            {"metrics_listen: unix:m.sock\n", `metrics_listen: "unix:m.sock" is not host:port`},
+		"the public listener": {"metrics_listen: 127.0.0.1:8080\n", "metrics_listen: is the address of another listener"},
+		"that of operators": {
+			"metrics_listen: 127.0.0.1:9443\nadmin_listen: 127.0.0.1:9443\nadmin_url: http://127.0.0.1:9443\n",
+			"metrics_listen: is the address of another listener",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, _, err := config.Check(writeSettings(t, dir, test.lines), nil)
+			if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+				t.Errorf("Check = %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
 // TestAdminListener holds the listener for operators to TLS, loopback or a trusted proxy, and its URL to one spelling.
 func TestAdminListener(t *testing.T) {
 	dir := t.TempDir()

@@ -57,6 +57,8 @@ type Options struct {
 	Env     []string
 	// AcceptClock has the meaning of that in [issuer.Options].
 	AcceptClock bool
+	// Build names the program.
+	Build issuer.Build
 	// Log returns the log that the settings describe.
 	Log func(config.Log) *slog.Logger
 }
@@ -67,6 +69,7 @@ type Dev struct {
 	Provider   string // URL of the OpenID provider
 	Admin      string // path of the admin socket
 	Operators  string // URL for operators over the network; empty if there is none
+	Metrics    string // listening address for monitoring; empty if there is none
 	EnvFile    string // shell file with ISSUER, and the ids and secrets of peer and bot; mode 0600
 	PeerSecret string
 	BotSecret  string
@@ -133,26 +136,17 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 		return err
 	}
 	log := o.Log(cfg.Log)
-	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: o.AcceptClock})
+	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: o.AcceptClock, Build: o.Build})
 	if err != nil {
 		return err
 	}
-	d.Admin = cfg.AdminSocket()
-	admin, err := issuer.ListenAdmin(d.Admin)
+	l, err := d.listen(cfg, listener)
 	if err != nil {
 		return errors.Join(err, instance.Close())
 	}
-	if cfg.AdminListen != "" {
-		operators, err := listen(cfg.AdminListen, "admin_listen")
-		if err != nil {
-			return errors.Join(err, admin.Close(), instance.Close())
-		}
-		instance.ServeOperators(operators)
-		d.Operators = cfg.AdminURL
-	}
 	// Now this process is the only issuer on the folder, so the file describes the issuer that serves.
 	if err := d.writeEnv(); err != nil {
-		return errors.Join(err, admin.Close(), instance.Close())
+		return errors.Join(err, l.Close(), instance.Close())
 	}
 	ctx, d.stop = context.WithCancel(ctx)
 	idpServer := server.HTTP(idp, log)
@@ -162,13 +156,33 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 		}
 	})
 	d.ended.Go(func() {
-		d.failed(instance.Serve(ctx, listener, admin))
+		d.failed(instance.Serve(ctx, l))
 		d.stop()
 		end, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
 		d.failed(idpServer.Shutdown(end))
 	})
 	return nil
+}
+
+// listen opens the other listeners of the settings.
+func (d *Dev) listen(cfg *config.Config, public net.Listener) (issuer.Listeners, error) {
+	for _, address := range []string{cfg.AdminListen, cfg.MetricsListen} {
+		if address != "" {
+			if err := loopback(address); err != nil {
+				return issuer.Listeners{}, err
+			}
+		}
+	}
+	l, err := issuer.Listen(cfg, public)
+	if err != nil {
+		return l, err
+	}
+	d.Admin, d.Operators = cfg.AdminSocket(), cfg.AdminURL
+	if l.Monitor != nil {
+		d.Metrics = l.Monitor.Addr().String()
+	}
+	return l, nil
 }
 
 // Wait waits for the end of the issuer and returns its error.
@@ -286,16 +300,21 @@ func (e *AddressError) Unwrap() error { return e.Err }
 
 // listen listens on a loopback address: the development issuer serves this machine only. The flag chooses another address.
 func listen(address, flag string) (net.Listener, error) {
-	tcp, err := net.ResolveTCPAddr("tcp", address)
-	if err != nil {
+	if err := loopback(address); err != nil {
 		return nil, err
-	}
-	if !tcp.IP.IsLoopback() {
-		return nil, fmt.Errorf("%s is not a loopback address: the development issuer serves only this machine", address)
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, &AddressError{err, flag}
 	}
 	return l, nil
+}
+
+// loopback returns an error if an address is not one of this machine alone.
+func loopback(address string) error {
+	tcp, err := net.ResolveTCPAddr("tcp", address)
+	if err == nil && !tcp.IP.IsLoopback() {
+		err = fmt.Errorf("%s is not a loopback address: the development issuer serves only this machine", address)
+	}
+	return err
 }

@@ -147,7 +147,7 @@ func run(t *testing.T, cfg *config.Config, public net.Listener) {
 		t.Fatal(err)
 	}
 	ended := make(chan error, 1)
-	go func() { ended <- instance.Serve(ctx, public, admin) }()
+	go func() { ended <- instance.Serve(ctx, issuer.Listeners{Public: public, Admin: admin}) }()
 	t.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -21,7 +21,7 @@ const shutdownTime = 10 * time.Second
 type Listeners struct {
 	Public net.Listener
 	Admin  net.Listener // the Unix socket
-	Health net.Listener // nil without admin_listen
+	Health net.Listener // nil without metrics_listen
 }
 
 // Serve answers until ctx ends, and then lets running requests finish. It closes the listeners and the store of spent proofs.

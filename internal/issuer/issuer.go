@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -60,11 +59,12 @@ type Instance struct {
 	trusted  *authority
 	tls      *certificate // nil if a proxy terminates TLS
 
-	operators    net.Listener // for operators over the network; nil if there is none
-	operatorsTLS *certificate // nil if that listener speaks no TLS
+	operatorsTLS *certificate // nil if the listener for operators speaks no TLS
 
 	closeReplay  func() error       // closes the store of spent proofs; nil if it needs no closing
 	memoryReplay *dpop.MemoryReplay // the store of spent proofs, if it is in memory
+
+	census atomic.Pointer[storage.Census] // what was counted last; nil before that
 
 	clockFault atomic.Pointer[clockError] // found when the time was last noted: the clock may be behind that of another node
 
@@ -89,11 +89,16 @@ type Options struct {
 	SweepEvery time.Duration
 	// NoteEvery is how often the current time is noted in the database. Zero means 20 s.
 	NoteEvery time.Duration
+	// Build names the program, for the metrics.
+	Build Build
 	// Store is given the opened store and returns the one to use. Nil uses the opened one.
 	Store func(storage.Store) storage.Store
 	// Replay is the same for the store of spent proofs.
 	Replay func(dpop.Replay) dpop.Replay
 }
+
+// A Build names a program: its release, and the revision of its source if that is known.
+type Build struct{ Version, Revision string }
 
 // Open assembles an issuer. At the first start it creates the data folder, the database and the signing key.
 func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error) {
@@ -121,7 +126,9 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if err != nil {
 		return nil, err
 	}
-	i := &Instance{cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics()}
+	i := &Instance{
+		cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics(o.Build),
+	}
 	i.store, i.pages, i.backup, i.forget = db.store, db.pages, db.backup, db.forget
 	if o.Store != nil {
 		i.store = o.Store(i.store)
@@ -185,15 +192,8 @@ func (i *Instance) Close() error {
 	if i.closeReplay != nil {
 		err = i.closeReplay()
 	}
-	if i.operators != nil {
-		err = errors.Join(err, i.operators.Close())
-	}
 	return errors.Join(err, i.store.Close())
 }
-
-// ServeOperators makes Serve answer operators on l, too, which is the listener of the setting admin_listen. It uses TLS if the settings
-// name a certificate. Call it before Serve, which closes l.
-func (i *Instance) ServeOperators(l net.Listener) { i.operators = l }
 
 // openOperatorsTLS opens the certificate of the listener for operators, which may be that of the public one.
 func (i *Instance) openOperatorsTLS() (err error) {

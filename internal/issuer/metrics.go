@@ -1,6 +1,9 @@
 package issuer
 
 import (
+	"context"
+	"math"
+	"runtime"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +28,7 @@ var revocationKinds = []storage.RevocationKind{
 	storage.RevokeClient, storage.RevokeKey,
 }
 
-func newMetrics() *metrics {
+func newMetrics(build Build) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		offsets: prometheus.NewHistogram(prometheus.HistogramOpts{
@@ -39,7 +42,12 @@ func newMetrics() *metrics {
 			Name: "issuer_store_seconds", Help: "Time taken by the database, by operation.", Buckets: server.Seconds,
 		}, []string{"operation"}),
 	}
-	m.registry.MustRegister(m.offsets, m.revocations, m.store,
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "issuer_build_info", Help: "1, with the release, the revision and the Go version as labels.",
+		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go": runtime.Version()},
+	})
+	info.Set(1)
+	m.registry.MustRegister(info, m.offsets, m.revocations, m.store,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, kind := range revocationKinds {
 		m.revocations.WithLabelValues(string(kind))
@@ -82,11 +90,37 @@ func (i *Instance) gauges(updates storage.Queued) {
 		func() float64 { return float64(i.mirror.Len()) })
 	gauge("issuer_revocations_age_seconds", "Time since the revocations were last read from the database.",
 		func() float64 { return max(0, i.now().Sub(i.mirror.ReadAt()).Seconds()) })
+	gauge("issuer_users", "Users, at the last count.", i.counted(func(c storage.Census) int { return c.Users }))
+	gauge("issuer_devices", "Devices that were not removed, at the last count.",
+		i.counted(func(c storage.Census) int { return c.Devices }))
+	gauge("issuer_sessions", "Live sessions, at the last count.", i.counted(func(c storage.Census) int { return c.Sessions }))
 	if i.memoryReplay != nil {
 		gauge("issuer_replay_proofs", "Spent proofs in memory.",
 			func() float64 { return float64(i.memoryReplay.Len()) })
 		gauge("issuer_replay_capacity", "Spent proofs that fit in memory.",
 			func() float64 { return float64(i.memoryReplay.Cap()) })
+	}
+}
+
+// count counts what is stored, while the time is known.
+func (i *Instance) count(ctx context.Context) error {
+	if i.time() != nil {
+		return nil
+	}
+	c, err := i.store.Census(ctx, i.now())
+	if err == nil {
+		i.census.Store(&c)
+	}
+	return err
+}
+
+// counted returns a function that returns a number of the last count, and NaN before the first one.
+func (i *Instance) counted(number func(storage.Census) int) func() float64 {
+	return func() float64 {
+		if c := i.census.Load(); c != nil {
+			return float64(number(*c))
+		}
+		return math.NaN()
 	}
 }
 

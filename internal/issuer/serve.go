@@ -17,9 +17,9 @@ import (
 // shutdownTime is how long running requests may take after the server was asked to stop.
 const shutdownTime = 10 * time.Second
 
-// Serve answers on the two listeners and that of [Instance.ServeOperators] until ctx ends, and then lets running requests finish. The
-// public listener uses TLS if the settings name a certificate. Serve closes the listeners and the store.
-func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error {
+// Serve answers on the listeners until ctx ends, and then lets running requests finish. The public listener and that for operators use TLS
+// if the settings name a certificate. Serve closes the listeners and the store.
+func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	var background sync.WaitGroup
 	background.Go(func() { i.mirror.Run(work) })
@@ -30,10 +30,12 @@ func (i *Instance) Serve(ctx context.Context, public, admin net.Listener) error 
 		background.Go(func() { loop.Run(work) })
 	}
 
-	listeners := []listener{{public, i.server.Public(), i.tls}, {admin, i.server.Admin(), nil}}
-	if i.operators != nil {
-		listeners = append(listeners, listener{i.operators, i.server.Operators(), i.operatorsTLS})
-		i.operators = nil // its server closes it
+	listeners := []listener{{l.Public, i.server.Public(), i.tls}, {l.Admin, i.server.Admin(), nil}}
+	if l.Operators != nil {
+		listeners = append(listeners, listener{l.Operators, i.server.Operators(), i.operatorsTLS})
+	}
+	if l.Monitor != nil {
+		listeners = append(listeners, listener{l.Monitor, i.server.Monitor(), nil})
 	}
 	var servers []*http.Server
 	failed := make(chan error, len(listeners))
@@ -102,6 +104,8 @@ func (i *Instance) loops() []*follow.Loop {
 		follow.New(follow.Config{Name: "noting the time", Do: i.noteTime, Interval: i.noteEvery, Log: i.log}),
 		follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Later: true, Log: i.log}),
 	}
+	list = append(list, follow.New(follow.Config{Name: "counting users, devices and sessions", Do: i.count, Interval: i.sweepEvery,
+		Later: true, Log: i.log}))
 	list = append(list, follow.New(follow.Config{Name: "keeping the audit log", Do: i.keepAudit, Interval: keepAuditEvery, Later: true,
 		Log: i.log}))
 	for _, c := range i.certificates() {

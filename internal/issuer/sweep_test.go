@@ -110,7 +110,7 @@ domains:
 			}
 			ctx, stop := context.WithCancel(t.Context())
 			served := make(chan error, 1)
-			go func() { served <- instance.Serve(ctx, listen(t), listen(t)) }()
+			go func() { served <- instance.Serve(ctx, issuer.Listeners{Public: listen(t), Admin: listen(t)}) }()
 			select {
 			case <-slow.ended:
 			case err := <-served:

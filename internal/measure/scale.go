@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -331,13 +330,9 @@ func serveSweeping(ctx context.Context, settings string) error {
 	if err != nil {
 		return err
 	}
-	public, err := net.Listen("tcp", cfg.Listen)
+	l, err := assembly.Listen(cfg, nil)
 	if err != nil {
 		return errors.Join(err, instance.Close())
 	}
-	admin, err := assembly.ListenAdmin(cfg.AdminSocket())
-	if err != nil {
-		return errors.Join(err, public.Close(), instance.Close())
-	}
-	return instance.Serve(ctx, public, admin)
+	return instance.Serve(ctx, l)
 }

@@ -120,7 +120,7 @@ clients:
 	}
 	ctx, stop := context.WithCancel(context.WithoutCancel(b.Context()))
 	ended := make(chan error, 1)
-	go func() { ended <- instance.Serve(ctx, listener, admin) }()
+	go func() { ended <- instance.Serve(ctx, issuer.Listeners{Public: listener, Admin: admin}) }()
 	b.Cleanup(func() {
 		stop()
 		if err := <-ended; err != nil {

@@ -136,6 +136,11 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 	t.Helper()
 	ctx, stop := context.WithCancel(context.Background())
 	operators := s.listenOperators(t)
+	var monitor net.Listener
+	if s.fill["metrics"] != "" {
+		monitor = listen(t, s.fill["metrics"])
+		s.fill["metrics"] = monitor.Addr().String()
+	}
 	var every time.Duration // as is usual
 	if s.fill["background"] == "fast" {
 		every = 20 * time.Millisecond
@@ -154,11 +159,10 @@ func (s *site) serve(t *testing.T, public, admin net.Listener) {
 		t.Fatal(err)
 	}
 	s.instance = instance
-	if operators != nil {
-		instance.ServeOperators(operators)
-	}
 	ended := make(chan error, 1)
-	go func() { ended <- instance.Serve(ctx, public, admin) }()
+	go func() {
+		ended <- instance.Serve(ctx, issuer.Listeners{Public: public, Admin: admin, Operators: operators, Monitor: monitor})
+	}()
 	s.stop = func(t *testing.T) {
 		t.Helper()
 		s.transport.CloseIdleConnections() // the server waits for connections that were never used

@@ -183,7 +183,7 @@ func (m *metrics) told(news []revocation.News, now time.Time, waited bool) {
 	}
 }
 
-// serveMetrics serves GET /metrics of the admin listener, for Prometheus.
+// serveMetrics serves GET /metrics, for Prometheus.
 func (s *Server) serveMetrics(c echo.Context) error {
 	promhttp.HandlerFor(s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP(c.Response(), c.Request())
 	return nil

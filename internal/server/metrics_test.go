@@ -371,6 +371,51 @@ var (
 	metricRow   = regexp.MustCompile("(?m)^\\| `(issuer_\\w+)` \\| (\\w+) \\| ([^|]*) \\| [^|]+ \\|$")
 )
 
+// TestMonitor holds that the listener for monitoring serves the health checks and the metrics, and nothing else.
+func TestMonitor(t *testing.T) {
+	s := start(t, map[string]string{"metrics": "127.0.0.1:0", "background": "fast"})
+	monitor := "http://" + s.fill["metrics"]
+	s.login(t, newDevice(t), "alice")
+	s.login(t, newDevice(t), "bob")
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready"} {
+		if a := s.get(t, monitor+path); a.status != http.StatusOK || a.text("status") != want {
+			t.Errorf("GET %s = %v, want %s", path, a, want)
+		}
+	}
+	var text string
+	counted := regexp.MustCompile(`(?m)^issuer_devices 2$(?s:.*)^issuer_sessions 2$`)
+	for range 1000 { // it counts in the background
+		if text = s.get(t, monitor+"/metrics").body; counted.MatchString(text) {
+			break
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	for _, want := range []string{
+		`issuer_users 2`, `issuer_devices 2`, `issuer_sessions 2`, `issuer_requests_total\{method="POST",route="/token",status="200"\} 2`,
+		`issuer_build_info\{go="go1\.[^"]+",revision="",version=""\} 1`,
+	} {
+		if !regexp.MustCompile("(?m)^" + want + "$").MatchString(text) {
+			t.Errorf("metrics without %s", want)
+		}
+	}
+	for _, path := range []string{"/", "/admin/users", "/token", "/jwks", "/.well-known/oauth-authorization-server", "/me", "/debug/pprof/"} {
+		if a := s.get(t, monitor+path); a.status != http.StatusNotFound {
+			t.Errorf("GET %s of monitoring = %v, want 404", path, a)
+		}
+	}
+	if a := s.send(t, s.http, s.request(t, http.MethodPost, monitor+"/metrics", "x=y")); a.status != http.StatusMethodNotAllowed {
+		t.Errorf("POST /metrics = %v, want 405", a)
+	}
+	s.faults.set("Ping")
+	s.clock.advance(2 * time.Second) // an answer of the database is used for a second
+	if a := s.get(t, monitor+"/readyz"); a.status != http.StatusServiceUnavailable || a.header.Get("Retry-After") == "" {
+		t.Errorf("GET /readyz without a database = %v, want 503", a)
+	}
+	if a := s.get(t, monitor+"/metrics"); a.status != http.StatusOK {
+		t.Errorf("GET /metrics without a database = %v, want 200", a)
+	}
+}
+
 // TestMetricsDocument holds docs/metrics.md to the metrics that are served: a row for each, with its type and labels.
 func TestMetricsDocument(t *testing.T) {
 	s := start(t, nil)

@@ -70,6 +70,15 @@ func (s *Server) adminRoutes() []route {
 	return list
 }
 
+// monitorRoutes is the table of the routes for monitoring.
+func (s *Server) monitorRoutes() []route {
+	return []route{
+		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
+		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
+		{http.MethodGet, "/metrics", s.serveMetrics, ownOrigin, notCounted},
+	}
+}
+
 // operatorRoutes is the table of the routes for operators over the network. It has no measurements: no program that collects them makes
 // proofs.
 func (s *Server) operatorRoutes() []route {

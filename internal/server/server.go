@@ -103,8 +103,8 @@ type Config struct {
 	Log *slog.Logger
 }
 
-// A Server has three handlers: [Server.Public] for everybody, [Server.Admin] for operators at the admin socket, and
-// [Server.Operators] for operators over the network.
+// A Server has four handlers: [Server.Public] for everybody, [Server.Admin] for operators at the admin socket,
+// [Server.Operators] for operators over the network, and [Server.Monitor] for monitoring.
 type Server struct {
 	Config
 
@@ -131,6 +131,7 @@ type Server struct {
 	public    *echo.Echo
 	admin     *echo.Echo
 	operators *echo.Echo
+	monitor   *echo.Echo
 }
 
 // New returns a server.
@@ -209,6 +210,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.admin = s.router(s.adminRoutes())
 	s.operators = s.router(s.operatorRoutes())
+	s.monitor = s.router(s.monitorRoutes())
 	return s, nil
 }
 
@@ -221,6 +223,9 @@ func (s *Server) Admin() http.Handler { return s.admin }
 // Operators returns the handler for operators over the network. It admits services with the scope admin, and serves SCIM if
 // Config.SCIMForOperators says so.
 func (s *Server) Operators() http.Handler { return s.operators }
+
+// Monitor returns the handler for monitoring: the health checks and the metrics, without authentication.
+func (s *Server) Monitor() http.Handler { return s.monitor }
 
 // SetPendingLogins changes the bounds of the logins and pushed requests that are stored at a time.
 func (s *Server) SetPendingLogins(size signin.QuotaSize) { s.quota.Resize(size) }

@@ -24,6 +24,8 @@ var (
 		"UNION ALL SELECT " + row.NameColumns + " FROM names INDEXED BY names_tables WHERE tables > ?1 LIMIT ?2")
 	countWaiting = statement("SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed) + " +
 		"(SELECT count(*) FROM device_codes)")
+	census = statement("SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM devices WHERE removed_at = 0), " +
+		"(SELECT count(*) FROM grants WHERE ended_at = 0 AND (idle_at = 0 OR idle_at > ?1) AND (expires_at = 0 OR expires_at > ?1))")
 	renameKey    = statement("UPDATE names SET key = ?3, tables = ?4 WHERE domain = ?1 AND key = ?2")
 	selectGrants = statement("SELECT " + row.GrantColumns + " FROM grants WHERE domain = ? AND user_id = ? " +
 		"ORDER BY created_at, id")
@@ -108,6 +110,11 @@ func (r *reader) OldNames(ctx context.Context, tables string, limit int) (names 
 func (r *reader) Waiting(ctx context.Context) (n int, err error) {
 	err = r.row(ctx, countWaiting, []any{&n})
 	return n, err
+}
+
+func (r *reader) Census(ctx context.Context, now time.Time) (c storage.Census, err error) {
+	err = r.row(ctx, census, []any{&c.Users, &c.Devices, &c.Sessions}, row.Millis(now))
+	return c, err
 }
 
 func (t *tx) RenameKey(ctx context.Context, n storage.Name, key string) error {

@@ -27,6 +27,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SecretIsReplaced", testSecretIsReplaced},
 		{"ListsAreOldestFirst", testListsAreOldestFirst},
 		{"NewestIsWhatWasNotedLast", testNewestIsWhatWasNotedLast},
+		{"CensusCountsWhatIsLive", testCensusCountsWhatIsLive},
 		{"UsersByPages", testUsersByPages},
 		{"UsersOfAProvider", testUsersOfAProvider},
 		{"WhatBelongsToAUser", testWhatBelongsToAUser},
