@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/imidentity/issuer/claims"
@@ -70,7 +72,7 @@ func (a *Accounts) endMentions(ctx context.Context, n names) (ended int, err err
 	if n.domain == "" {
 		return 0, nil
 	}
-	for domain := range a.domains {
+	for _, domain := range slices.Sorted(maps.Keys(a.domains)) { // in one order, so that a failure can be repeated
 		for after := ""; ; {
 			page, err := a.store.StatementsAfter(ctx, domain, "", after, mentionPage)
 			if err != nil {
