@@ -114,6 +114,8 @@ func TestDocuments(t *testing.T) {
 			continue
 		}
 		t.Run(name, func(t *testing.T) {
+			usualAddresses.Lock()
+			defer usualAddresses.Unlock()
 			out, at := paste(t, sources(t, bin), script), 0
 			for _, want := range promised[name] {
 				i := strings.Index(out[at:], want)

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -25,8 +26,12 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"issuer": main})
 }
 
+// usualAddresses is held by tests of programs that listen at the addresses that nobody chose.
+var usualAddresses sync.Mutex
+
 // TestScripts runs the program as its users do. Beside the commands of testscript, a script has those of scriptCommands.
 func TestScripts(t *testing.T) {
+	t.Parallel()
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(scripts) == 0 {
 		t.Fatalf("Glob = %v, %v, want scripts", scripts, err)
@@ -38,6 +43,10 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("GORACE", os.Getenv("GORACE")) // of the programs that a script starts, too
+			if filepath.Base(env.WorkDir) == "script-demo" {
+				usualAddresses.Lock()
+				env.Defer(usualAddresses.Unlock)
+			}
 			return nil
 		},
 		Condition: func(cond string) (bool, error) {

@@ -20,6 +20,7 @@ import (
 // TestGateways runs the configurations of contrib/gateway: two providers, with an issuer each, and services behind real proxies that ask
 // their gateways. A user of each gets through to the services of both. What is wrong is refused, and never reaches a service.
 func TestGateways(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute) // of what hangs
 	t.Cleanup(cancel)
 	f := newFederation(t, ctx)

@@ -100,6 +100,7 @@ clients:
 `
 
 func TestForeignPrograms(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute) // of what hangs
 	t.Cleanup(cancel)
 	api, err := contract.Load(ctx, "../../openapi.yaml")
@@ -109,6 +110,32 @@ func TestForeignPrograms(t *testing.T) {
 	web := onTheWeb(t)
 	issuer := start(t, ctx, api, web, "ES256")
 
+	// The looks take as long as all others together, and have users of their own.
+	t.Run("beside", func(t *testing.T) {
+		t.Run("Looks", func(t *testing.T) {
+			t.Parallel()
+			looks(t, ctx, issuer)
+		})
+		t.Run("others", func(t *testing.T) {
+			t.Parallel()
+			others(t, ctx, issuer, web)
+		})
+	})
+
+	for _, violation := range api.Violations() {
+		t.Errorf("openapi.yaml does not allow: %s", violation)
+	}
+	// These cannot succeed with the settings of this test: nobody may choose another handle, and nobody has two links, since only an
+	// operator gives a second one. internal/server tests both.
+	elsewhere := []string{"DELETE /me/provider-links/{id}", "PUT /me/handle"}
+	unseen := slices.DeleteFunc(api.Unseen(), func(operation string) bool { return slices.Contains(elsewhere, operation) })
+	if len(unseen) > 0 {
+		t.Errorf("openapi.yaml has what was not seen to succeed: %q", unseen)
+	}
+}
+
+// others runs the third-party programs one after another.
+func others(t *testing.T, ctx context.Context, issuer, web string) {
 	t.Run("Clients", func(t *testing.T) {
 		want := slices.Concat(steps("openid-client", "alice.liddell", "PKCE true"), steps("oauth4webapi", "bob", "PKCE S256"),
 			stepsWithKey("openid-client", "client_id,request_uri", "alice.liddell", "web", "EdDSA", "RS256"),
@@ -136,23 +163,12 @@ func TestForeignPrograms(t *testing.T) {
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
 	t.Run("Pages", func(t *testing.T) { pages(t, ctx, issuer, web) })
 	t.Run("AccountPages", func(t *testing.T) { accountPages(t, ctx, issuer) })
-	t.Run("Looks", func(t *testing.T) { looks(t, ctx, issuer) })
-
-	for _, violation := range api.Violations() {
-		t.Errorf("openapi.yaml does not allow: %s", violation)
-	}
-	// These cannot succeed with the settings of this test: nobody may choose another handle, and nobody has two links, since only an
-	// operator gives a second one. internal/server tests both.
-	elsewhere := []string{"DELETE /me/provider-links/{id}", "PUT /me/handle"}
-	unseen := slices.DeleteFunc(api.Unseen(), func(operation string) bool { return slices.Contains(elsewhere, operation) })
-	if len(unseen) > 0 {
-		t.Errorf("openapi.yaml has what was not seen to succeed: %q", unseen)
-	}
 }
 
 // TestSigningAlgorithms lets the clients and the resource server that are not ours take tokens that are signed by the other
 // algorithms.
 func TestSigningAlgorithms(t *testing.T) {
+	t.Parallel()
 	for _, alg := range []string{"EdDSA", "RS256"} {
 		t.Run(alg, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // of what hangs

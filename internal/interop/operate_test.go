@@ -34,6 +34,7 @@ var fences = regexp.MustCompile("(?ms)^```([a-z]+)\n(.*?)^```$")
 // token; then the same issuer behind nginx, and behind Caddy, with the settings that stand there. It runs in a network and
 // with a hosts file of its own.
 func TestOperate(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // of what hangs
 	defer cancel()
 	text, err := os.ReadFile("../../docs/operate.md")

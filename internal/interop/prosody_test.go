@@ -31,6 +31,7 @@ const saslMechanism = "IM-PRESENTATION"
 // TestProsody lets users sign in at a real Prosody, which asks the helper by contrib/prosody. Alice does so with her token and a
 // presentation; everybody else who has the token does not.
 func TestProsody(t *testing.T) {
+	t.Parallel()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute) // of what hangs
 	t.Cleanup(cancel)
 	dir, err := os.MkdirTemp("", "prosody") // t.TempDir is too long for the name of a socket

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,6 +21,8 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 	"github.com/imidentity/issuer/storage/storagetest"
 )
 
@@ -60,8 +63,9 @@ type site struct {
 	admin    string // URL of the admin listener
 	network  string // URL of the listener for operators over the network, see withOperators
 	provider *provider
-	guests   *provider     // another one, for tests that ask for it: see withGuests
-	store    storage.Store // the real one, below the faults
+	guests   *provider            // another one, for tests that ask for it: see withGuests
+	store    storage.Store        // the real one, below the faults
+	reading  *sqlitetest.Database // a connection to the database for many reads, or nil
 	faults   faults
 	clock    clock
 	witness  *witness
@@ -122,6 +126,7 @@ func startBeside(t *testing.T, fill map[string]string) *site {
 	if s.guests == nil {
 		maps.Copy(s.fill, fill)
 	}
+	s.migrate(t)
 	s.serve(t, public, admin)
 	s.waitReady(t)
 	t.Cleanup(func() {
@@ -129,6 +134,39 @@ func startBeside(t *testing.T, fill map[string]string) *site {
 		s.witness.report(t)
 	})
 	return s
+}
+
+// migrated is an empty database with all its tables.
+var migrated = sync.OnceValues(func() ([]byte, error) {
+	dir, err := os.MkdirTemp("", "migrated")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(dir)
+	path := filepath.Join(dir, "issuer.db")
+	db, err := sqlite.Open(context.Background(), path, sqlite.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// migrate makes the database of a site, for which an issuer takes longer.
+func (s *site) migrate(t *testing.T) {
+	t.Helper()
+	empty, err := migrated()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(s.database()); err == nil {
+		return // the test brings one
+	}
+	if err := os.WriteFile(s.database(), empty, 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // serve puts an issuer together from the settings and the data folder of the site.

@@ -34,9 +34,12 @@ func (w *witness) Write(p []byte) (int, error) {
 	return w.log.Write(p)
 }
 
-// keep notes a secret. Short texts are none: they are in a log for other reasons.
+// shortest is the length of the shortest secret.
+const shortest = 16
+
+// keep notes a secret. Shorter texts are none: they are in a log for other reasons.
 func (w *witness) keep(kind, value string) {
-	if len(value) < 16 {
+	if len(value) < shortest {
 		return
 	}
 	w.mu.Lock()
@@ -60,16 +63,44 @@ func (w *witness) report(t *testing.T) {
 	if !strings.Contains(text, "msg=request ") {
 		t.Error("the log holds no request: nothing was witnessed")
 	}
-	for value, kind := range w.secrets {
-		if i := strings.Index(text, value); i >= 0 && !w.public[value] {
-			line := text[strings.LastIndexByte(text[:i], '\n')+1:]
-			line, _, _ = strings.Cut(line, "\n")
-			t.Errorf("the log holds a %s: %.400s", kind, strings.ReplaceAll(line, value, "***"))
-		}
+	for value, i := range w.find(text) {
+		line := text[strings.LastIndexByte(text[:i], '\n')+1:]
+		line, _, _ = strings.Cut(line, "\n")
+		t.Errorf("the log holds a %s: %.400s", w.secrets[value], strings.ReplaceAll(line, value, "***"))
 	}
 	for _, fault := range w.told {
 		t.Error(fault)
 	}
+}
+
+// find returns the secrets that are in a text, with their places. It reads the text once, however many secrets there are.
+func (w *witness) find(text string) map[string]int {
+	var begins [1 << 16]bool // by the hash of the first bytes of a secret
+	heads := make(map[string][]string)
+	for value := range w.secrets {
+		if !w.public[value] {
+			begins[headOf(value)] = true
+			heads[value[:shortest]] = append(heads[value[:shortest]], value)
+		}
+	}
+	found := make(map[string]int)
+	for i := range max(0, len(text)-shortest+1) {
+		if !begins[headOf(text[i:])] {
+			continue
+		}
+		for _, value := range heads[text[i:i+shortest]] {
+			if strings.HasPrefix(text[i:], value) {
+				found[value] = i
+			}
+		}
+	}
+	return found
+}
+
+// headOf returns a hash of the first four bytes of a text.
+func headOf(text string) uint16 {
+	head := uint32(text[0]) | uint32(text[1])<<8 | uint32(text[2])<<16 | uint32(text[3])<<24
+	return uint16(head * 2654435761 >> 16)
 }
 
 // secretMembers are the members of forms, queries and JSON documents whose values are secret.

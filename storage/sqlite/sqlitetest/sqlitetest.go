@@ -18,21 +18,52 @@ import (
 // rest is bookkeeping of the store.
 var unstored = []string{"pings", "clock", "replay_epoch", "replays", "goose_db_version"}
 
+// A Database reads a database many times. It prepares each query once.
+type Database struct {
+	path    string
+	db      *sql.DB
+	queries map[string]*sql.Stmt
+	rows    []string // the queries of Rows
+}
+
+// Open opens the database at path for reading. The store may be open. Close it before the store: while a connection is open, the store
+// cannot fold its log when it closes.
+func Open(t *testing.T, path string) *Database {
+	t.Helper()
+	d := &Database{path: path, db: open(t, path), queries: make(map[string]*sql.Stmt)}
+	d.db.SetMaxOpenConns(1)
+	return d
+}
+
+// Close closes the connection.
+func (d *Database) Close() { _ = d.db.Close() } // it was for reading
+
 // Rows returns every row of the database at path as text and in order, except its bookkeeping. The store may be open.
 func Rows(t *testing.T, path string) []string {
 	t.Helper()
-	db := open(t, path)
-	defer db.Close()
-	tables := texts(t, db, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
-	tables = slices.DeleteFunc(tables, func(name string) bool { return slices.Contains(unstored, name) })
-	if len(tables) == 0 {
-		t.Fatalf("%s has no tables", path)
+	d := Open(t, path)
+	defer d.Close()
+	return d.Rows(t)
+}
+
+// Rows is [Rows] for an open database. Its tables must stay as they are.
+func (d *Database) Rows(t *testing.T) []string {
+	t.Helper()
+	if d.rows == nil {
+		tables := d.texts(t, "SELECT name FROM sqlite_schema WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY name")
+		tables = slices.DeleteFunc(tables, func(name string) bool { return slices.Contains(unstored, name) })
+		if len(tables) == 0 {
+			t.Fatalf("%s has no tables", d.path)
+		}
+		for _, table := range tables {
+			columns := d.texts(t, "SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('"+table+"')")
+			all := strings.Join(columns, " || ' ' || ")
+			d.rows = append(d.rows, fmt.Sprintf("SELECT '%s ' || %s FROM %q ORDER BY 1", table, all, table))
+		}
 	}
 	var rows []string
-	for _, table := range tables {
-		columns := texts(t, db, "SELECT 'quote(\"' || name || '\")' FROM pragma_table_info('"+table+"')")
-		all := strings.Join(columns, " || ' ' || ")
-		rows = append(rows, texts(t, db, fmt.Sprintf("SELECT '%s ' || %s FROM %q ORDER BY 1", table, all, table))...)
+	for _, query := range d.rows {
+		rows = append(rows, d.texts(t, query)...)
 	}
 	return rows
 }
@@ -84,10 +115,16 @@ var halves = map[string]string{
 // Whole fails the test if anything in the database at path is half done or damaged. The store may be open.
 func Whole(t *testing.T, path string) {
 	t.Helper()
-	db := open(t, path)
-	defer db.Close()
+	d := Open(t, path)
+	defer d.Close()
+	d.Whole(t)
+}
+
+// Whole is [Whole] for an open database.
+func (d *Database) Whole(t *testing.T) {
+	t.Helper()
 	for what, query := range halves {
-		if found := texts(t, db, query); len(found) > 0 {
+		if found := d.texts(t, query); len(found) > 0 {
 			t.Errorf("the database holds %s: %s", what, strings.Join(found, ", "))
 		}
 	}
@@ -138,9 +175,17 @@ func dsn(path, mode string) string {
 }
 
 // texts returns the first column of the rows that a query selects.
-func texts(t *testing.T, db *sql.DB, query string) []string {
+func (d *Database) texts(t *testing.T, query string) []string {
 	t.Helper()
-	rows, err := db.QueryContext(context.Background(), query)
+	prepared := d.queries[query]
+	if prepared == nil {
+		var err error
+		if prepared, err = d.db.PrepareContext(context.Background(), query); err != nil {
+			t.Fatalf("%s: %v", query, err)
+		}
+		d.queries[query] = prepared
+	}
+	rows, err := prepared.QueryContext(context.Background())
 	if err != nil {
 		t.Fatalf("%s: %v", query, err)
 	}
