@@ -28,6 +28,10 @@ import (
 var (
 	// ErrDisabled is returned when a disabled user signs in.
 	ErrDisabled = errors.New("account: user is disabled")
+	// ErrOtherClaim is returned for a login with an account that is linked to a user by its sub, where another claim identifies the users
+	// of the provider now: the operator must move the link.
+	ErrOtherClaim = errors.New("account: the account is linked by its sub, and not by the claim that identifies the users of the " +
+		"provider now: move the link with `issuer users relink`")
 	// ErrUserTaken is returned for a first login if the provider names a user id that another user has.
 	ErrUserTaken = errors.New("account: user id is taken")
 	// ErrUserID is returned for a first login if the provider names a user id that the domain's system does not allow.

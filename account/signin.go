@@ -13,7 +13,9 @@ import (
 type SignIn struct {
 	Domain  string
 	Issuer  string // the provider's iss
-	Subject string // the provider's sub
+	Subject string // the provider's sub, or the value of the claim that identifies its users in place of sub
+	// Sub is the provider's sub if Subject is another claim.
+	Sub string
 	// Handle is the handle as the provider wrote it, or as the user chose it. It may be empty.
 	Handle string
 	// User is the user id that the provider names, if the domain takes ids from a claim. If it is empty, the id is random.
@@ -50,13 +52,13 @@ type PendingSignIn struct {
 }
 
 // PrepareSignIn finds the user that the provider's (iss, sub) is linked to, or prepares a new one by the rules of the domain's
-// identifier system. It writes nothing. The errors are [ErrDisabled] (with the user), [ErrRemoved], [ErrNoHandle], [ErrUserID], and a
-// *[claims.Error] for a handle or an id that the rules or the policy of the domain do not allow.
+// identifier system. It writes nothing. The errors are [ErrDisabled] and [ErrOtherClaim] (with the user), [ErrRemoved], [ErrNoHandle],
+// [ErrUserID], and a *[claims.Error] for a handle or an id that the rules or the policy of the domain do not allow.
 func (a *Accounts) PrepareSignIn(ctx context.Context, s SignIn) (PendingSignIn, error) {
 	u, err := a.store.LinkedUser(ctx, s.Domain, s.Issuer, s.Subject)
 	if errors.Is(err, storage.ErrNotFound) {
-		if err := a.welcome(ctx, a.store, s.Domain, s.Issuer, s.Subject); err != nil {
-			return PendingSignIn{}, fmt.Errorf("account: sign in: %w", err)
+		if u, err := a.newcomer(ctx, a.store, s); err != nil {
+			return PendingSignIn{User: u}, fmt.Errorf("account: sign in: %w", err)
 		}
 		p, err := a.newUser(s)
 		if err != nil {
@@ -70,6 +72,27 @@ func (a *Accounts) PrepareSignIn(ctx context.Context, s SignIn) (PendingSignIn, 
 		return PendingSignIn{User: u}, ErrDisabled
 	}
 	return PendingSignIn{User: u, accounts: a}, nil
+}
+
+// linked reads which accounts at providers are known.
+type linked interface {
+	tombstones
+	LinkedUser(ctx context.Context, domain, issuer, subject string) (storage.User, error)
+}
+
+// newcomer returns the refusal of a first login: [ErrRemoved], and [ErrOtherClaim], with the user, for an account at the provider that is
+// linked to a user by its sub still. Both are known by their sub, too, so that a change of the claim that identifies the users of a
+// provider makes nobody new: a user who is disabled or removed stays out.
+func (a *Accounts) newcomer(ctx context.Context, r linked, s SignIn) (storage.User, error) {
+	if err := a.welcome(ctx, r, s.Domain, s.Issuer, s.Subject); err != nil || s.Sub == "" || s.Sub == s.Subject {
+		return storage.User{}, err
+	}
+	if u, err := r.LinkedUser(ctx, s.Domain, s.Issuer, s.Sub); err == nil {
+		return u, ErrOtherClaim
+	} else if !errors.Is(err, storage.ErrNotFound) {
+		return storage.User{}, err
+	}
+	return storage.User{}, a.welcome(ctx, r, s.Domain, s.Issuer, s.Sub)
 }
 
 // newUser prepares the user of a first login.
@@ -122,7 +145,7 @@ func (p PendingSignIn) insert(ctx context.Context, tx storage.Tx) error {
 	} else if !errors.Is(err, storage.ErrNotFound) {
 		return err
 	}
-	if err := p.accounts.welcome(ctx, tx, u.Domain, p.in.Issuer, p.in.Subject); err != nil {
+	if _, err := p.accounts.newcomer(ctx, tx, p.in); err != nil {
 		return err
 	}
 	if err := p.accounts.vacant(ctx, tx, u.Domain, p.handle); err != nil {

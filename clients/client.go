@@ -83,6 +83,8 @@ type SCIM struct {
 	Renames bool
 	// UserClaim is the claim of the provider that becomes the id of a user; empty if the issuer makes it.
 	UserClaim string
+	// SubjectClaim is the claim that identifies a user, which is sub for most providers.
+	SubjectClaim string
 	// TokenSHA256 are the SHA-256 hashes of the bearer tokens that it may send.
 	TokenSHA256 [][32]byte
 }

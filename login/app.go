@@ -45,7 +45,7 @@ func (p *Provider) AppLogin(ctx context.Context, raw, nonce string, apps []App) 
 	if err != nil {
 		return Identity{}, err
 	}
-	_, said, err := p.verify(ctx, raw, "id_token", app.Audience, appBinding, now)
+	_, said, err := p.verify(ctx, raw, "id_token", app.Audience, p.bound(appBinding), now)
 	if err != nil {
 		return Identity{}, err
 	}

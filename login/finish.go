@@ -15,8 +15,10 @@ import (
 // An Identity describes the user who logged in, by the claims of the provider. Absent claims are empty.
 type Identity struct {
 	// Issuer and Subject together identify the user and never change (OpenID Connect Core §5.7). Issuer is the configured
-	// issuer.
+	// issuer, Subject the value of [Config.SubjectClaim].
 	Issuer, Subject string
+	// Sub is the claim sub if Subject is another claim, and empty otherwise. Earlier logins may have been known by it.
+	Sub string
 	// Handle is the value of the claim that proposes a handle, unchanged.
 	Handle string
 	// User is the value of the claim with the user's id. It is never empty if that claim is configured.

@@ -5,12 +5,19 @@ import "context"
 // identify maps the claims of a verified ID token. Claims it lacks are read from userinfo, if there is one:
 // providers may put nothing but sub into an ID token (OpenID Connect Core §5.4).
 func (p *Provider) identify(ctx context.Context, meta *metadata, said members, accessToken string) (Identity, error) {
+	subject, err := p.subject(said) // before claims of userinfo are added
+	if err != nil {
+		return Identity{}, err
+	}
 	id := Identity{
 		Issuer:   p.cfg.Issuer,
-		Subject:  said.text("sub"),
+		Subject:  subject,
 		SID:      said.text("sid"),
 		IssuedAt: said.date("iat"),
 		ACR:      said.text("acr"),
+	}
+	if !p.bySub() {
+		id.Sub = said.text("sub")
 	}
 	id.AMR = said.texts("amr")
 	if at := said.date("auth_time"); !at.After(p.now().Add(leeway)) {
@@ -25,7 +32,7 @@ func (p *Provider) identify(ctx context.Context, meta *metadata, said members, a
 		}
 	}
 	if meta.userinfo != "" && (said[p.cfg.HandleClaim] == nil || p.cfg.UserClaim != "" && said[p.cfg.UserClaim] == nil) {
-		more, err := p.userinfo(ctx, meta, id.Subject, accessToken)
+		more, err := p.userinfo(ctx, meta, said.text("sub"), accessToken)
 		if err != nil {
 			return Identity{}, err
 		}

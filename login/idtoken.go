@@ -24,7 +24,7 @@ var binding = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "nonce", "azp",
 // checkIDToken verifies an ID token (OpenID Connect Core §3.1.3.7) and returns its claims.
 func (p *Provider) checkIDToken(ctx context.Context, pending Pending, raw, accessToken string) (members, error) {
 	now := p.now()
-	token, said, err := p.verify(ctx, raw, "id_token", p.cfg.ClientID, binding, now)
+	token, said, err := p.verify(ctx, raw, "id_token", p.cfg.ClientID, p.bound(binding), now)
 	if err != nil {
 		return nil, err
 	}

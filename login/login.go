@@ -21,6 +21,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 	"github.com/imidentity/issuer/internal/random"
 )
@@ -84,6 +85,9 @@ type Config struct {
 	Scopes []string
 	// RedirectURL is where the provider sends the browser back to. Required.
 	RedirectURL string
+	// SubjectClaim names the claim of ID tokens that identifies a user for ever, as sub does (OpenID Connect Core §5.7). It is read from ID
+	// tokens alone. Empty means sub.
+	SubjectClaim string
 	// HandleClaim names the claim that proposes a handle. Empty means preferred_username.
 	HandleClaim string
 	// UserClaim names the claim that contains the user's id. Empty means that ids are generated. If it is set, an
@@ -123,6 +127,10 @@ func New(cfg Config, client *http.Client, now func() time.Time) (*Provider, erro
 		cfg.Scopes = []string{"openid", "profile"}
 	} else if !slices.Contains(cfg.Scopes, "openid") {
 		cfg.Scopes = append([]string{"openid"}, cfg.Scopes...)
+	}
+	cfg.SubjectClaim = cmp.Or(cfg.SubjectClaim, subjectClaim)
+	if err := jose.CheckCase(cfg.SubjectClaim, appBinding); err != nil {
+		return nil, fmt.Errorf("login: provider %q: subject claim: %w", cfg.ID, err)
 	}
 	cfg.HandleClaim = cmp.Or(cfg.HandleClaim, "preferred_username")
 	if cfg.Rand == nil {

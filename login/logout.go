@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -23,7 +24,8 @@ var logoutClaims = []string{"iss", "sub", "aud", "exp", "iat", "nbf", "jti", "ev
 // A Logout is what a logout token says: that the provider has ended a session, or all sessions of a user.
 type Logout struct {
 	Issuer string // the configured issuer
-	// Subject and SID say which login ended, as in [Identity]. One of them may be empty: without SID, all of the subject ended.
+	// Subject and SID say which login ended, as in [Identity]. One of them may be empty: without SID, all of the subject ended. A logout
+	// token that has no [Config.SubjectClaim] has no Subject.
 	Subject, SID string
 	// JTI identifies the token. The caller accepts it once, until ExpiresAt.
 	JTI       string
@@ -51,7 +53,7 @@ func (p *Provider) Logout(ctx context.Context, raw string) (Logout, error) {
 		return Logout{}, &Rejected{Part: "logout_token", Err: err}
 	}
 	now := p.now()
-	token, said, err := p.verify(ctx, raw, "logout_token", p.cfg.ClientID, logoutClaims, now)
+	token, said, err := p.verify(ctx, raw, "logout_token", p.cfg.ClientID, p.bound(logoutClaims), now)
 	if err != nil {
 		return Logout{}, err
 	}
@@ -63,6 +65,26 @@ func (p *Provider) Logout(ctx context.Context, raw string) (Logout, error) {
 		return Logout{}, rejected("logout_token", "exp is more than an hour ahead")
 	}
 	return l, nil
+}
+
+// loggedOut returns what identifies the user of a logout token. If that is another claim than sub, the token need not have it: then the
+// session decides, and the user is empty. A token that names neither is refused, because its sub is not what users are known by.
+func (p *Provider) loggedOut(l Logout, said map[string][]byte) (string, error) {
+	if p.bySub() {
+		return l.Subject, nil
+	}
+	raw, there := said[p.cfg.SubjectClaim]
+	if !there && l.SID != "" {
+		return "", nil
+	}
+	if !there {
+		return "", fmt.Errorf("it has neither sid nor %s, which identifies the users of this provider in place of sub", p.cfg.SubjectClaim)
+	}
+	subject, err := jose.String(raw)
+	if err != nil || !identifies(subject) {
+		return "", errors.New(p.cfg.SubjectClaim + " is not 1 to 255 printable ASCII characters")
+	}
+	return subject, nil
 }
 
 // readLogout reads the claims of a logout token that are not checked by go-oidc, and iss. Times are left out.
@@ -96,6 +118,9 @@ func (p *Provider) readLogout(payload []byte) (l Logout, err error) {
 		return Logout{}, errors.New("jti is missing")
 	case l.Subject == "" && l.SID == "":
 		return Logout{}, errors.New("it has neither sub nor sid")
+	}
+	if l.Subject, err = p.loggedOut(l, said); err != nil {
+		return Logout{}, err
 	}
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(said["events"], &members); err != nil || members == nil {

@@ -258,6 +258,8 @@ func refusedSignIn(err error) error {
 		return refuse(CodeInvalidRequest, "The user is new, and the ID token has no handle for them, or not one that decides."+choose)
 	case errors.Is(err, account.ErrHandleTaken):
 		return refuse(CodeInvalidRequest, "The user is new, and the handle of the ID token is taken."+choose)
+	case errors.Is(err, account.ErrOtherClaim):
+		return refuse(CodeInvalidRequest, "The account of the user is not linked by the claim that identifies them now: ask the operator.")
 	case errors.Is(err, account.ErrUserID), errors.Is(err, account.ErrUserTaken):
 		return refuse(CodeInvalidRequest, "The user is new, and the user id of the ID token is not allowed or taken: ask the operator.")
 	case errors.As(err, &bad):

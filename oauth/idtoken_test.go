@@ -21,7 +21,7 @@ import (
 const idToken = "urn:ietf:params:oauth:token-type:id_token"
 
 // A said is what an ID token says. The tokens of these tests are its JSON: package login verifies real ones.
-type said struct{ Provider, Subject, Handle, User, Nonce, SID string }
+type said struct{ Provider, Subject, Handle, User, Nonce, SID, Sub string }
 
 // saidTokens takes the tokens at their word, but for the nonce.
 type saidTokens struct{ i *issuer }
@@ -47,7 +47,7 @@ func (v saidTokens) Verify(_ context.Context, provider, token, nonce string, _ [
 	}
 	domain := map[string]string{"login": "example.com", "one": "two.example", "two": "two.example"}[provider]
 	return oauth.UpstreamLogin{
-		SignIn: account.SignIn{Domain: domain, Issuer: "https://login.example.com", Subject: s.Subject, Handle: s.Handle, User: s.User},
+		SignIn: account.SignIn{Domain: domain, Issuer: "https://login.example.com", Subject: s.Subject, Sub: s.Sub, Handle: s.Handle, User: s.User},
 		SID:    s.SID, IssuedAt: v.i.clock.now(), AuthTime: v.i.clock.now(), ACR: "phr",
 	}, nil
 }
@@ -122,6 +122,7 @@ func TestIDTokenRefused(t *testing.T) {
 		"new without a handle":     {by: d, said: said{Subject: "new"}, want: refusal{code: invalid, description: "The user is new, and the ID token has no handle"}},
 		"new with a bad handle":    {by: d, said: said{Subject: "new", Handle: "a b"}, want: refusal{code: invalid, description: "The user is new, and the handle of the ID token is not allowed"}},
 		"new with a bad id":        {by: d, said: said{Subject: "new", Handle: "new", User: "a b/c"}, want: refusal{code: invalid, description: "The user is new, and the user id of the ID token is not allowed or taken"}},
+		"linked by sub":            {by: d, said: said{Subject: "oid", Sub: "bob", Handle: "new"}, want: refusal{code: invalid, description: "The account of the user is not linked by the claim that identifies them now"}},
 		"disabled":                 {by: d, said: said{Subject: "carol"}, want: refusal{code: invalid, description: "The account is disabled"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -111,7 +111,9 @@ func (s *Logins) decide(ctx context.Context, v *visit, in Decide) (Outcome, erro
 // meanwhile, or to none, the error is errOver.
 func (s *Logins) asked(ctx context.Context, v *visit) (storage.User, error) {
 	id := v.progress.Identity
-	found, err := s.accounts.PrepareSignIn(ctx, account.SignIn{Domain: v.row.Domain, Issuer: id.Issuer, Subject: id.Subject, User: id.User})
+	found, err := s.accounts.PrepareSignIn(ctx, account.SignIn{
+		Domain: v.row.Domain, Issuer: id.Issuer, Subject: id.Subject, Sub: id.Sub, User: id.User,
+	})
 	v.facts.user(found.User)
 	if errors.Is(err, account.ErrNoHandle) || err == nil && found.User.ID != v.progress.User {
 		return storage.User{}, errOver

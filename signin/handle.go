@@ -76,6 +76,8 @@ func reasonOf(err error) (Reason, bool) {
 		return HandleTaken, true
 	case errors.Is(err, account.ErrUserID):
 		return UserIDInvalid, true
+	case errors.Is(err, account.ErrOtherClaim):
+		return LinkedOtherwise, true
 	case errors.Is(err, account.ErrUserTaken):
 		return UserIDTaken, true
 	case errors.Is(err, account.ErrNoHandle):

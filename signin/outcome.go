@@ -116,6 +116,7 @@ const (
 	HandleMissing
 	HandleInvalid // Page.Err wraps a *claims.Error
 	UserIDTaken
+	LinkedOtherwise // the account is linked by its sub, and another claim identifies it now
 	UserIDInvalid
 )
 

@@ -74,7 +74,7 @@ func (s *Logins) enter(ctx context.Context, v *visit, provider Provider, id logi
 func (s *Logins) signIn(ctx context.Context, v *visit, id login.Identity, handle string) (Outcome, error) {
 	for first := true; ; first = false {
 		user, refusal := s.accounts.PrepareSignIn(ctx, account.SignIn{
-			Domain: v.row.Domain, Issuer: id.Issuer, Subject: id.Subject, Handle: handle, User: id.User,
+			Domain: v.row.Domain, Issuer: id.Issuer, Subject: id.Subject, Sub: id.Sub, Handle: handle, User: id.User,
 		})
 		if !user.New {
 			v.facts.user(user.User)

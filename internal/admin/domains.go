@@ -39,7 +39,7 @@ func domainOf(d config.Domain) api.Domain {
 	for _, p := range d.Providers {
 		v.Providers = append(v.Providers, api.Provider{
 			ID: p.ID, Name: p.Name, Issuer: p.Issuer, ClientID: p.ClientID, Scopes: present(p.Scopes),
-			AuthoritativeHandles: p.AuthoritativeHandles,
+			SubjectClaim: p.SubjectClaim, AuthoritativeHandles: p.AuthoritativeHandles,
 		})
 	}
 	return v

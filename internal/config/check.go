@@ -270,6 +270,7 @@ func (k *checker) domains() {
 		if len(d.Providers) == 0 {
 			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")
 		}
+		k.subjects(join(path, "providers"), d.Providers)
 		shown := make(map[string]string) // names on the page that lets users choose a provider
 		for j := range d.Providers {
 			p, path := &d.Providers[j], index(join(path, "providers"), j)

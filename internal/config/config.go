@@ -282,6 +282,8 @@ type Provider struct {
 	ClientSecretFile string `key:"client_secret_file"`
 	// ClientSecret is the content of ClientSecretFile.
 	ClientSecret Secret
+	// SubjectClaim names the claim of ID tokens that identifies a user for ever. No other user may ever have the same value.
+	SubjectClaim string `key:"subject_claim" default:"sub"`
 	// Scopes are requested at login. They contain openid.
 	Scopes []string `key:"scopes" default:"openid,profile"`
 	// AuthoritativeHandles tells that the provider decides which user has which handle: users cannot choose the value of the
@@ -351,11 +353,12 @@ type ClientSCIM struct {
 	// TokenSHA256 are the SHA-256 hashes of the bearer tokens that the provider may send: one, or two while they are replaced.
 	TokenSHA256 [][32]byte `key:"token_sha256"`
 
-	// Issuer is the issuer of the provider, Renames tells that it decides about handles, and UserClaim is the claim that becomes the id of
-	// its users, empty if the issuer makes it.
-	Issuer    string `json:"-"`
-	Renames   bool   `json:"-"`
-	UserClaim string `json:"-"`
+	// Issuer is the issuer of the provider, Renames tells that it decides about handles, UserClaim is the claim that becomes the id of
+	// its users, empty if the issuer makes it, and SubjectClaim the claim that identifies them.
+	Issuer       string `json:"-"`
+	Renames      bool   `json:"-"`
+	UserClaim    string `json:"-"`
+	SubjectClaim string `json:"-"`
 }
 
 // DynamicRegistration is dynamic client registration (RFC 7591). Without initial tokens it is off.

@@ -48,7 +48,8 @@ func (k *checker) scim(c *Client, path string) {
 	var ids []string
 	for _, p := range k.Domains[i].Providers {
 		if ids = append(ids, p.ID); p.ID == s.Provider || s.Provider == "" && len(k.Domains[i].Providers) == 1 {
-			s.Provider, s.Issuer, s.Renames, s.UserClaim = p.ID, p.Issuer, p.AuthoritativeHandles, k.Domains[i].Claims.User
+			s.Provider, s.Issuer, s.Renames = p.ID, p.Issuer, p.AuthoritativeHandles
+			s.UserClaim, s.SubjectClaim = k.Domains[i].Claims.User, p.SubjectClaim
 			return
 		}
 	}

@@ -69,7 +69,7 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 	// The same checks as the issuer's at a login.
 	upstream, err := login.New(login.Config{
 		ID: p.ID, Domain: d.Name, Issuer: p.Issuer, ClientID: p.ClientID, ClientSecret: string(p.ClientSecret),
-		Scopes: p.Scopes, RedirectURL: redirect, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
+		Scopes: p.Scopes, SubjectClaim: p.SubjectClaim, RedirectURL: redirect, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
 	}, e.client, nil)
 	if err == nil {
 		_, err = upstream.Begin(ctx, login.BeginParams{})
@@ -89,6 +89,9 @@ func (e *examination) provider(ctx context.Context, d config.Domain, p config.Pr
 		e.found(Warn, check, "check scopes: the provider may refuse unknown ones", "%s does not name the scope %s", p.Issuer, missing)
 	}
 	wanted := []string{d.Claims.Handle}
+	if p.SubjectClaim != "sub" {
+		wanted = append(wanted, p.SubjectClaim)
+	}
 	if d.Claims.User != "" {
 		wanted = append(wanted, d.Claims.User)
 	}

@@ -48,7 +48,9 @@ func (l idTokens) Verify(
 		id.Handle = "" // a proposal only, and no page asks the user
 	}
 	return oauth.UpstreamLogin{
-		SignIn: account.SignIn{Domain: p.Domain(), Issuer: id.Issuer, Subject: id.Subject, Handle: id.Handle, User: id.User},
-		SID:    id.SID, IssuedAt: id.IssuedAt, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
+		SignIn: account.SignIn{
+			Domain: p.Domain(), Issuer: id.Issuer, Subject: id.Subject, Sub: id.Sub, Handle: id.Handle, User: id.User,
+		},
+		SID: id.SID, IssuedAt: id.IssuedAt, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
 	}, nil
 }

@@ -82,7 +82,7 @@ func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Prov
 		for _, p := range d.Providers {
 			logins[p.ID], err = login.New(login.Config{
 				ID: p.ID, Name: p.Name, Domain: d.Name, Issuer: p.Issuer,
-				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes,
+				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes, SubjectClaim: p.SubjectClaim,
 				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
 				AuthoritativeHandles: p.AuthoritativeHandles,
 			}, client, now)
@@ -153,7 +153,7 @@ func oauthClient(c config.Client) clients.Client {
 	if slices.Contains(c.Scopes, oauth.ScopeSCIM) {
 		k.SCIM = &clients.SCIM{
 			Domain: c.Domains[0], Issuer: c.SCIM.Issuer, Renames: c.SCIM.Renames, UserClaim: c.SCIM.UserClaim,
-			TokenSHA256: c.SCIM.TokenSHA256,
+			SubjectClaim: c.SCIM.SubjectClaim, TokenSHA256: c.SCIM.TokenSHA256,
 		}
 	}
 	switch c.Auth {

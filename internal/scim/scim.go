@@ -24,7 +24,9 @@ import (
 // A Caller is a client that manages the users of an OpenID provider.
 type Caller struct {
 	account.Provisioner
-	// SubjectIsID tells that the users of the domain have their sub at the provider as their id, and OtherIDs that they have another
+	// SubjectClaim is the claim of the provider's ID tokens whose value is the externalId of a user: mostly sub.
+	SubjectClaim string
+	// SubjectIsID tells that the users of the domain have its value as their id, too, and OtherIDs that they have another
 	// claim: then nobody can be created ahead of the first login.
 	SubjectIsID, OtherIDs bool
 }
@@ -91,7 +93,8 @@ func (s *Service) Create(ctx context.Context, by Caller, in Input) (Resource, er
 	case in.UserName == nil || *in.UserName == "":
 		return Resource{}, &Error{400, InvalidValue, "The attribute userName is missing."}
 	case in.ExternalID == nil || *in.ExternalID == "":
-		return Resource{}, &Error{400, InvalidValue, "The attribute externalId is missing: it must be the sub of the user at the provider."}
+		return Resource{}, &Error{400, InvalidValue, "The attribute externalId is missing: it must be what the provider's ID " +
+			"tokens have as " + by.SubjectClaim + "."}
 	}
 	name, err := handle(by, *in.UserName)
 	if err != nil {

@@ -121,7 +121,7 @@ func startBeside(t *testing.T, fill map[string]string) *site {
 	hash := sha256.Sum256([]byte(secret))
 	s.fill = map[string]string{
 		"issuer": s.issuer, "provider": s.provider.url, "data": t.TempDir(), "secret": hex.EncodeToString(hash[:]), "guests": guests,
-		"nonce": "required", "replay": "memory", "proofs": "100000", "scim": scimClients, "both": "[example.com, example.org]", "devices": "1000", "choose": "false", "statuses": "false", "limits": "", "networks": "127.0.0.0/8", "jwks": signerKeys, "feed": "[feed]", "followed": "[example.com]", "jwks_uri": "http://127.0.0.1:9/jwks", "scopes": bothScopes, "resources": bothResources,
+		"nonce": "required", "replay": "memory", "proofs": "100000", "scim": scimClients, "subject": "sub", "both": "[example.com, example.org]", "devices": "1000", "choose": "false", "statuses": "false", "limits": "", "networks": "127.0.0.0/8", "jwks": signerKeys, "feed": "[feed]", "followed": "[example.com]", "jwks_uri": "http://127.0.0.1:9/jwks", "scopes": bothScopes, "resources": bothResources,
 	}
 	if s.guests == nil {
 		maps.Copy(s.fill, fill)

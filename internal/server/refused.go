@@ -31,6 +31,7 @@ var endings = map[signin.Reason]words{
 	signin.HandleInvalid:   {http.StatusConflict, "end.handle_invalid.title", "end.handle_invalid.text"},
 	signin.UserIDInvalid:   {http.StatusConflict, "end.id_invalid.title", "end.id_invalid.text"},
 	signin.UserIDTaken:     {http.StatusConflict, "end.id_taken.title", "end.id_taken.text"},
+	signin.LinkedOtherwise: {http.StatusConflict, "end.linked_otherwise.title", "end.linked_otherwise.text"},
 }
 
 // showEnd shows the page that says why a login does not go on.

@@ -63,7 +63,8 @@ func managerOf(client *clients.Client) manager {
 	m := manager{client: client}
 	m.Domain, m.Issuer, m.Renames = client.SCIM.Domain, client.SCIM.Issuer, client.SCIM.Renames
 	m.Admit = func(ctx context.Context, r storage.Reader) error { return client.Check(ctx, r) }
-	m.SubjectIsID = client.SCIM.UserClaim == "sub"
+	m.SubjectClaim = client.SCIM.SubjectClaim
+	m.SubjectIsID = client.SCIM.UserClaim == m.SubjectClaim
 	m.OtherIDs = client.SCIM.UserClaim != "" && !m.SubjectIsID
 	return m
 }

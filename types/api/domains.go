@@ -23,5 +23,6 @@ type Provider struct {
 	Issuer               string   `json:"issuer"`
 	ClientID             string   `json:"client_id"`
 	Scopes               []string `json:"scopes"`
+	SubjectClaim         string   `json:"subject_claim"`
 	AuthoritativeHandles bool     `json:"authoritative_handles"`
 }
