@@ -122,7 +122,6 @@ func (a *API) Routes() []httpapi.Route {
 			Query: []string{"confirm", "may_return"},
 		},
 		{Method: http.MethodGet, Path: "/admin/users/{user}/export", Handler: a.exportUser, Reach: domain},
-		{Method: http.MethodGet, Path: "/admin/search", Handler: a.searchUsers, Reach: domain, Query: page("text", "disabled")},
 		{Method: http.MethodDelete, Path: "/admin/removals", Handler: a.readmit, Reach: domain, Query: []string{"iss", "sub"}},
 		{Method: http.MethodGet, Path: "/admin/handles", Handler: a.listHandles, Reach: domain, Query: pageByUser("held")},
 		{Method: http.MethodGet, Path: "/admin/sessions", Handler: a.listSessions, Reach: domain, Query: pageByUser("client", "device")},

@@ -15,24 +15,11 @@ import (
 // maxSearch is how many bytes a text to search for may have.
 const maxSearch = 256
 
-// searchUsers serves GET /admin/search?domain=…&text=TEXT&disabled=true: a page of the users in whose ids, present and former handles,
-// subjects at OpenID providers, or names and ids of devices the text is. A URI stands for its user or handle.
-func (a *API) searchUsers(c echo.Context) error {
-	domain, err := a.servedDomain(c)
-	if err != nil {
-		return err
-	}
-	p, err := a.page(c)
-	if err != nil {
-		return err
-	}
-	disabled, err := choice(c, "disabled")
-	if err != nil {
-		return err
-	}
-	text := c.QueryParam("text")
-	if text == "" || len(text) > maxSearch {
-		return httpapi.Invalid("The parameter text must have 1 to 256 bytes: part of an id, a handle, a subject or the name of a device.")
+// searchUsers answers with a page of the users in whose ids, present and former handles, subjects at OpenID providers, or names and ids of
+// devices a text is. A URI stands for its user or handle.
+func (a *API) searchUsers(c echo.Context, domain, text string, p page, disabled func(bool) bool) error {
+	if len(text) > maxSearch {
+		return httpapi.Invalid("The parameter search has more than 256 bytes: part of an id, a handle, a subject or the name of a device.")
 	}
 	if id, err := (claims.Parser{Reading: claims.Lenient, AllowSingleLabel: true}).Parse(text); err == nil {
 		if id.Domain() != domain {

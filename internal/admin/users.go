@@ -13,7 +13,7 @@ import (
 )
 
 // listUsers serves GET /admin/users?domain=…&search=TEXT&disabled=true: a page of the users of a domain, in the order of their ids. With
-// search, only those whose id or handle contains the text.
+// search, only those whom [API.searchUsers] finds.
 func (a *API) listUsers(c echo.Context) error {
 	domain, err := a.servedDomain(c)
 	if err != nil {
@@ -27,13 +27,12 @@ func (a *API) listUsers(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	search := strings.ToLower(strings.TrimPrefix(c.QueryParam("search"), "@"))
+	if text := c.QueryParam("search"); text != "" {
+		return a.searchUsers(c, domain, text, p, disabled)
+	}
 	users, next, err := filled(p, func(after string, limit int) ([]storage.User, error) {
 		return a.Accounts.Users(c.Request().Context(), domain, after, limit)
-	}, func(u storage.User) string { return u.ID }, func(u storage.User) bool {
-		return disabled(!u.DisabledAt.IsZero()) &&
-			(strings.Contains(strings.ToLower(u.ID), search) || strings.Contains(strings.ToLower(u.Handle), search))
-	})
+	}, func(u storage.User) string { return u.ID }, func(u storage.User) bool { return disabled(!u.DisabledAt.IsZero()) })
 	if err != nil {
 		return err
 	}

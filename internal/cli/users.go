@@ -78,7 +78,7 @@ func (w *target) ask(s *streams, o *operator, call func(socket client.Admin, dom
 	}
 	err = call(socket, domain, user)
 	if e := (*client.Error)(nil); errors.As(err, &e) && e.Status == http.StatusNotFound {
-		return refused("%s Name the user by id, by URI or by handle, as in @alice. issuer users list --search TEXT finds users.",
+		return refused("%s Name the user by id, by URI or by handle, as in @alice. issuer users search TEXT finds users.",
 			e.Description)
 	}
 	return explain(socket, err)
@@ -87,7 +87,7 @@ func (w *target) ask(s *streams, o *operator, call func(socket client.Admin, dom
 type usersListCmd struct {
 	operator
 	Domain string `placeholder:"NAME" help:"Domain of the users; not needed if the issuer serves only one."`
-	Search string `placeholder:"TEXT" help:"Only users whose id or handle contains TEXT."`
+	Search string `placeholder:"TEXT" help:"Only users that issuer users search TEXT finds."`
 	Limit  int    `placeholder:"N" help:"At most N users (all)."`
 	After  string `placeholder:"ID" help:"Only users whose ids come after ID: the next page."`
 }

@@ -29,6 +29,9 @@ JSON is an array of the entries of users list with "found": where the text is, o
 }
 
 func (c *usersSearchCmd) Run(ctx context.Context, s *streams) error {
+	if c.Text == "" {
+		return usage("TEXT is empty: issuer users list lists all users")
+	}
 	if c.Limit < 1 || c.Limit > 1000 {
 		return usage("--limit must be 1 to 1000")
 	}
@@ -36,7 +39,7 @@ func (c *usersSearchCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	query := url.Values{"text": {c.Text}, "limit": {strconv.Itoa(c.Limit)}}
+	query := url.Values{"search": {c.Text}, "limit": {strconv.Itoa(c.Limit)}}
 	if c.Domain != "" {
 		query.Set("domain", c.Domain)
 	}

@@ -163,9 +163,9 @@ func (a Admin) RemoveUser(ctx context.Context, domain, user string, mayReturn bo
 	return ask[api.RemovedUser](ctx, a, http.MethodDelete, "/admin/users/"+user, query)
 }
 
-// SearchUsers returns one page of the users whom a search finds; query is that of GET /admin/search.
+// SearchUsers returns one page of the users whom a search finds; query is that of GET /admin/users, with search.
 func (a Admin) SearchUsers(ctx context.Context, query url.Values) ([]api.FoundUser, error) {
-	return ask[[]api.FoundUser](ctx, a, http.MethodGet, "/admin/search", query)
+	return ask[[]api.FoundUser](ctx, a, http.MethodGet, "/admin/users", query)
 }
 
 // EraseUser removes a user for ever, and makes sure that nothing of them can be recovered. A user who is enabled is erased only if

@@ -68,6 +68,12 @@ func TestAdminPages(t *testing.T) {
 		{"/admin/users?domain=example.com&disabled=true", "id", 1},
 		{"/admin/users?domain=example.com&disabled=false", "id", 1},
 		{"/admin/users?domain=example.com&search=ale", "id", 1},
+		{"/admin/users?domain=example.com&search=%40alice", "id", 1}, // a former handle
+		{"/admin/users?domain=example.com&search=im%3A%2540BOB%40example.com", "id", 1},
+		{"/admin/users?domain=example.com&search=DEV-1002", "id", 2}, // subjects
+		{"/admin/users?domain=example.com&search=dev-1002&disabled=true", "id", 1},
+		{"/admin/users?domain=example.com&search=" + gone, "id", 1},
+		{"/admin/users?domain=example.com&search=nobody", "id", 0},
 		{"/admin/devices?domain=example.com", "id", 5},
 		{"/admin/devices?domain=example.com&removed=false", "id", 4},
 		{"/admin/devices?domain=example.com&removed=true", "id", 1},
@@ -107,7 +113,7 @@ func TestAdminPages(t *testing.T) {
 			}
 		}
 	}
-	for _, query := range []string{"limit=0", "limit=201", "limit=x", "cursor=%21", "cursor=YQ&after=a", "cursor=_w", "disabled=maybe"} {
+	for _, query := range []string{"limit=0", "limit=201", "limit=x", "cursor=%21", "cursor=YQ&after=a", "cursor=_w", "disabled=maybe", "search=im:%2540bob@example.org", "search=" + strings.Repeat("a", 257)} {
 		wantError(t, network("/admin/users?domain=example.com&"+query), http.StatusBadRequest, "invalid_request")
 	}
 	wantStatus(t, socket("/admin/users?domain=example.com&limit=1000"), http.StatusOK)

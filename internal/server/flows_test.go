@@ -244,7 +244,7 @@ var flows = []flow{
 			list("/admin/devices", url.Values{"domain": {"example.com"}}),
 			list("/admin/devices", url.Values{"domain": {"example.com"}, "user": {deviceOf(t, held).Local()}}),
 			list("/admin/users", url.Values{"domain": {"example.com"}}),
-			list("/admin/search", url.Values{"domain": {"example.com"}, "text": {"alice"}}),
+			list("/admin/users", url.Values{"domain": {"example.com"}, "search": {"alice"}}),
 			list("/admin/users/@alice", url.Values{"domain": {"example.com"}}),
 			list("/admin/clients", nil),
 			list("/admin/client", url.Values{"id": {peer.id}}),
