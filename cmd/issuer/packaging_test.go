@@ -78,6 +78,18 @@ func TestReviewD6Unit(t *testing.T) {
 	}
 }
 
+// TestSocketUnit holds the unit of the public socket to the checks of systemd, and to the name that the issuer knows.
+func TestSocketUnit(t *testing.T) {
+	t.Parallel()
+	if !strings.Contains(readDoc(t, "packaging/issuer.socket"), "\nFileDescriptorName=public\n") {
+		t.Error("packaging/issuer.socket does not name its socket public")
+	}
+	out, err := exec.Command("systemd-analyze", "verify", root+"/packaging/issuer.socket").CombinedOutput()
+	if err != nil {
+		t.Errorf("systemd-analyze verify (`make setup` installs it) = %v\n%s", err, out)
+	}
+}
+
 // TestReviewD6BuildStrips holds that make build leaves the symbols out, which are a third of the program.
 func TestReviewD6BuildStrips(t *testing.T) {
 	t.Parallel()

@@ -31,6 +31,9 @@ type victim struct {
 	data   string // its data folder
 	kills  int
 	cmd    *exec.Cmd
+
+	sockets     []*os.File // that a service manager passes; nil if it passes none
+	socketNames string     // their names, with a colon between them
 }
 
 const victimSettings = `
@@ -123,6 +126,11 @@ func (v *victim) start(t *testing.T, flags ...string) {
 	}
 	defer log.Close()
 	v.cmd = exec.Command("issuer", append([]string{"serve", "--config", v.config(), "--addr-file", address}, flags...)...)
+	if v.sockets != nil { // as systemd does
+		v.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, v.cmd.Args...)...)
+		v.cmd.ExtraFiles = v.sockets
+		v.cmd.Env = append(os.Environ(), fmt.Sprintf("LISTEN_FDS=%d", len(v.sockets)), "LISTEN_FDNAMES="+v.socketNames)
+	}
 	v.cmd.Stderr = log
 	if err := v.cmd.Start(); err != nil {
 		t.Fatal(err)

@@ -78,7 +78,11 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return notOpened("start", err)
 	}
-	l, err := issuer.Listen(cfg, nil)
+	given, err := activated(cfg)
+	if err != nil {
+		return usage("start: %w", errors.Join(err, instance.Close()))
+	}
+	l, err := issuer.Listen(cfg, given)
 	if err != nil {
 		return notListening(errors.Join(err, instance.Close()))
 	}

@@ -174,7 +174,7 @@ func (d *Dev) listen(cfg *config.Config, public net.Listener) (issuer.Listeners,
 			}
 		}
 	}
-	l, err := issuer.Listen(cfg, public)
+	l, err := issuer.Listen(cfg, issuer.Listeners{Public: public})
 	if err != nil {
 		return l, err
 	}

@@ -13,6 +13,9 @@ type Listeners struct {
 	Admin     net.Listener // the Unix socket
 	Operators net.Listener // operators over the network; nil without admin_listen
 	Monitor   net.Listener // nil without metrics_listen
+	// Kept says that another process keeps the public listener open, as systemd does for socket activation: connections that come while
+	// this process stops wait for the next one.
+	Kept bool
 }
 
 // A ListenError says that an address cannot be listened on.
@@ -26,40 +29,50 @@ func (e *ListenError) Error() string { return e.Err.Error() }
 // Unwrap returns the error of the system.
 func (e *ListenError) Unwrap() error { return e.Err }
 
-// Listen opens the listeners of the settings, or none of them. If public is not nil, it is the public one, and is not closed on failure.
-// The error is a [*ListenError] for an address of the network.
-func Listen(cfg *config.Config, public net.Listener) (Listeners, error) {
-	l := Listeners{Public: public}
-	err := l.open(cfg)
-	if err == nil {
-		return l, nil
+// Listen opens the listeners of the settings, or none of them. It takes those that are given, and does not close them on failure. The
+// error is a [*ListenError] for an address of the network.
+func Listen(cfg *config.Config, given Listeners) (Listeners, error) {
+	opened, err := given.open(cfg)
+	if err != nil {
+		return Listeners{}, errors.Join(err, opened.Close())
 	}
-	if l.Public == public {
-		l.Public = nil
-	}
-	return Listeners{}, errors.Join(err, l.Close())
+	return Listeners{
+		Public: either(given.Public, opened.Public), Admin: either(given.Admin, opened.Admin),
+		Operators: either(given.Operators, opened.Operators), Monitor: either(given.Monitor, opened.Monitor), Kept: given.Kept,
+	}, nil
 }
 
-func (l *Listeners) open(cfg *config.Config) (err error) {
-	listen := func(address, setting string) net.Listener {
-		if err != nil || address == "" {
-			return nil
+func either(given, opened net.Listener) net.Listener {
+	if given != nil {
+		return given
+	}
+	return opened
+}
+
+// open opens the listeners of the settings that l lacks. On failure it returns those that it has opened.
+func (l Listeners) open(cfg *config.Config) (opened Listeners, err error) {
+	for _, one := range []struct {
+		given            net.Listener
+		opened           *net.Listener
+		address, setting string
+	}{
+		{l.Public, &opened.Public, cfg.Listen, "listen"},
+		{l.Operators, &opened.Operators, cfg.AdminListen, "admin_listen"},
+		{l.Monitor, &opened.Monitor, cfg.MetricsListen, "metrics_listen"},
+	} {
+		if one.given != nil || one.address == "" {
+			continue
 		}
-		one, failed := net.Listen("tcp", address)
-		if failed != nil {
-			err = &ListenError{failed, setting}
-			return nil // not a nil *net.TCPListener
+		listener, err := net.Listen("tcp", one.address)
+		if err != nil {
+			return opened, &ListenError{err, one.setting}
 		}
-		return one
+		*one.opened = listener
 	}
-	if l.Public == nil {
-		l.Public = listen(cfg.Listen, "listen")
+	if l.Admin == nil {
+		opened.Admin, err = ListenAdmin(cfg.AdminSocket())
 	}
-	l.Operators, l.Monitor = listen(cfg.AdminListen, "admin_listen"), listen(cfg.MetricsListen, "metrics_listen")
-	if err == nil {
-		l.Admin, err = ListenAdmin(cfg.AdminSocket())
-	}
-	return err
+	return opened, err
 }
 
 // Close closes the listeners.

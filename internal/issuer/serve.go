@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/internal/follow"
@@ -39,6 +40,12 @@ func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	}
 	var servers []*http.Server
 	failed := make(chan error, len(listeners))
+	var draining atomic.Bool
+	for n := range listeners {
+		if l.Kept {
+			listeners[n].handler = closing(listeners[n].handler, &draining)
+		}
+	}
 	for _, l := range listeners {
 		s := server.HTTP(l.handler, i.log)
 		servers = append(servers, s)
@@ -55,6 +62,9 @@ func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	case err = <-failed:
 	}
 	i.feed.Close() // callers that wait for events would not let the server shut down
+	if l.Kept && err == nil {
+		err = drain(listeners, failed, &draining)
+	}
 	end, cancel := context.WithTimeout(work, shutdownTime)
 	defer cancel()
 	for _, s := range servers {
@@ -66,6 +76,34 @@ func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	defer done()
 	i.signLastHead(last)
 	return errors.Join(err, i.Close())
+}
+
+// drainTime is how long open connections are told to close before they are closed. A connection in use has its next request within this
+// time. One that is idle for so long is closed.
+const drainTime = 500 * time.Millisecond
+
+// drain stops accepting connections, and has those that are open closed with their next answer, so that no client sends a request on a
+// connection that is closed in the same moment. ended has the errors of the servers.
+func drain(listeners []listener, ended <-chan error, draining *atomic.Bool) (err error) {
+	draining.Store(true)
+	for _, l := range listeners {
+		err = errors.Join(err, l.Close())
+	}
+	for range listeners {
+		<-ended // each reports that its listener is closed
+	}
+	time.Sleep(drainTime)
+	return err
+}
+
+// closing returns a handler that has connections closed after their next answer while draining is true.
+func closing(h http.Handler, draining *atomic.Bool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if draining.Load() {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }
 
 // signLastHead has the last records signed, unless the database or the keys fail, or the time is not known: a head has a time.

@@ -330,7 +330,7 @@ func serveSweeping(ctx context.Context, settings string) error {
 	if err != nil {
 		return err
 	}
-	l, err := assembly.Listen(cfg, nil)
+	l, err := assembly.Listen(cfg, assembly.Listeners{})
 	if err != nil {
 		return errors.Join(err, instance.Close())
 	}
