@@ -4,23 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/imidentity/issuer/storage"
 )
-
-// EventLife is how long the events of a user are stored.
-const EventLife = 90 * 24 * time.Hour
 
 // ErrNoEvent is returned for the number of an event that was never given.
 var ErrNoEvent = errors.New("account: no event of that number")
 
 // note adds an event about a device, in the transaction of what happened to it.
 func (a *Accounts) note(ctx context.Context, tx storage.Tx, kind storage.UserEventKind, d storage.Device) error {
-	now := a.now()
-	return tx.InsertUserEvent(ctx, storage.UserEvent{
-		Domain: d.Domain, User: d.User, Kind: kind, Device: d.ID, At: now, ExpiresAt: now.Add(EventLife),
-	})
+	return tx.InsertUserEvent(ctx, storage.UserEvent{Domain: d.Domain, User: d.User, Kind: kind, Device: d.ID, At: a.now()})
 }
 
 // An OwnEvent is an event as its user sees it.

@@ -61,6 +61,50 @@ func (a *Accounts) Sessions(ctx context.Context, domain, user string) ([]storage
 	return live, nil
 }
 
+// EndedSessions returns the sessions of a user that ended or expired and are still stored, in the order of their ids: for some minutes, or
+// for as long as the sweep keeps them (see [storage.Retention]). Of one that expired, EndedAt is when it did.
+func (a *Accounts) EndedSessions(ctx context.Context, domain, user string) (list []storage.Grant, err error) {
+	const page = 500
+	err = a.store.View(ctx, func(ctx context.Context, r storage.Reader) error {
+		list = nil
+		for after := ""; ; {
+			kept, err := r.EndedGrants(ctx, domain, user, after, page)
+			if err != nil {
+				return err
+			}
+			list = append(list, kept...)
+			if len(kept) < page {
+				break
+			}
+			after = kept[page-1].ID
+		}
+		grants, err := r.Grants(ctx, domain, user)
+		now := a.now()
+		for _, g := range grants {
+			if g.EndedAt.IsZero() {
+				if g.EndedAt, g.EndedReason = earlier(g.IdleAt, g.ExpiresAt), "expired"; now.Before(g.EndedAt) {
+					continue
+				}
+			}
+			list = append(list, g)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("account: list sessions: %w", err)
+	}
+	slices.SortFunc(list, func(a, b storage.Grant) int { return strings.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+// earlier returns the earlier one of two times.
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
 // Handles returns the present and former handles of a user, in the order in which the user took them.
 func (a *Accounts) Handles(ctx context.Context, u storage.User) ([]storage.Name, error) {
 	names, err := a.store.Names(ctx, u.Domain, u.ID)

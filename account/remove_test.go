@@ -276,8 +276,7 @@ func TestRemovalOfALargeUser(t *testing.T) {
 				tx.InsertDevice(ctx, storage.Device{Domain: domain, ID: id, User: alice.ID, JKT: "jkt " + id, CreatedAt: now}),
 				tx.InsertGrant(ctx, storage.Grant{ID: "grant " + id, Domain: domain, User: alice.ID, Device: id, Gen: 1, CreatedAt: now,
 					IdleAt: now.Add(time.Hour), ExpiresAt: now.Add(time.Hour)}),
-				tx.InsertUserEvent(ctx, storage.UserEvent{Domain: domain, User: alice.ID, Kind: storage.DeviceAdded, Device: id, At: now,
-					ExpiresAt: now.Add(time.Hour)}),
+				tx.InsertUserEvent(ctx, storage.UserEvent{Domain: domain, User: alice.ID, Kind: storage.DeviceAdded, Device: id, At: now}),
 			); err != nil {
 				return err
 			}

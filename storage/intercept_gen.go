@@ -183,6 +183,15 @@ func (x Intercepted) LiveGrants(ctx context.Context, domain, user, after string,
 	return x.Store.LiveGrants(ctx, domain, user, after, now, limit)
 }
 
+// EndedGrants implements [Store].
+func (x Intercepted) EndedGrants(ctx context.Context, domain, user, after string, limit int) (r0 []Grant, err error) {
+	if err = x.before("EndedGrants"); err != nil {
+		return r0, err
+	}
+	defer x.done("EndedGrants", x.start())
+	return x.Store.EndedGrants(ctx, domain, user, after, limit)
+}
+
 // LinkedUser implements [Store].
 func (x Intercepted) LinkedUser(ctx context.Context, domain, issuer, subject string) (r0 User, err error) {
 	if err = x.before("LinkedUser"); err != nil {
@@ -734,6 +743,14 @@ func (x interceptedReader) LiveGrants(ctx context.Context, domain, user, after s
 	return x.reader.LiveGrants(ctx, domain, user, after, now, limit)
 }
 
+func (x interceptedReader) EndedGrants(ctx context.Context, domain, user, after string, limit int) (
+	r0 []Grant, err error) {
+	if err = x.before("EndedGrants"); err != nil {
+		return r0, err
+	}
+	return x.reader.EndedGrants(ctx, domain, user, after, limit)
+}
+
 func (x interceptedReader) LinkedUser(ctx context.Context, domain, issuer, subject string) (r0 User, err error) {
 	if err = x.before("LinkedUser"); err != nil {
 		return r0, err
@@ -1103,12 +1120,12 @@ func (x interceptedTx) SetNewest(ctx context.Context, at time.Time) (err error) 
 	return x.tx.SetNewest(ctx, at)
 }
 
-func (x interceptedTx) Sweep(ctx context.Context, now time.Time, from SweepPosition, limit int) (
+func (x interceptedTx) Sweep(ctx context.Context, now time.Time, keep Retention, from SweepPosition, limit int) (
 	r0 SweepPosition, r1 int, err error) {
 	if err = x.before("Sweep"); err != nil {
 		return r0, r1, err
 	}
-	return x.tx.Sweep(ctx, now, from, limit)
+	return x.tx.Sweep(ctx, now, keep, from, limit)
 }
 
 func (x interceptedTx) PutSecret(ctx context.Context, name string, sealed []byte) (err error) {

@@ -36,12 +36,13 @@ type TxMaintainer interface {
 	SetNewest(ctx context.Context, at time.Time) error
 
 	// Sweep removes rows that are no longer needed: codes, pending logins, logouts, browser sessions, pushed requests, statements,
-	// revocations, user events, tombstones, kept answers and status lists that expired before now, device codes that expired
+	// revocations, tombstones, kept answers and status lists that expired before now, device codes that expired
 	// [DeviceCodeGrace] before it, statements that were withdrawn two hours before it, spent ids that expired [SpentGrace] before it,
-	// status entries that ended [StatusGrace] before it, and grants that ended or expired before it and that no code names. It continues
-	// from a position, removes at most limit rows and examines few more, and returns how many it removed and the position to continue
-	// from: the zero position at the end.
-	Sweep(ctx context.Context, now time.Time, from SweepPosition, limit int) (next SweepPosition, removed int, err error)
+	// status entries that ended [StatusGrace] before it, grants that ended or expired before it and that no code names, and ended
+	// grants, user events and removed devices when keep says so. It continues from a position, removes at most limit rows and examines
+	// few more, and returns how many it removed and the position to continue from: the zero position at the end.
+	Sweep(ctx context.Context, now time.Time, keep Retention, from SweepPosition, limit int) (
+		next SweepPosition, removed int, err error)
 }
 
 // A Queued store makes updates wait for each other, and reports how many wait. Monitoring asks it from time to time.

@@ -49,6 +49,11 @@ type Reader interface {
 	// byte order of their ids. A page that is not full is the last one.
 	LiveGrants(ctx context.Context, domain, user, after string, now time.Time, limit int) ([]Grant, error)
 
+	// EndedGrants returns at most limit grants of user that a sweep removed and keeps (see [Retention]), whose ids come after after, in
+	// the byte order of their ids. A page that is not full is the last one. Of a grant that expired, EndedAt is when it did, and
+	// EndedReason is "expired". JKT, UpstreamSID, Gen, IdleAt, ExpiresAt and Status are not kept.
+	EndedGrants(ctx context.Context, domain, user, after string, limit int) ([]Grant, error)
+
 	// LinkedUser returns the user to whom (issuer, subject) of an OpenID provider is linked in domain.
 	LinkedUser(ctx context.Context, domain, issuer, subject string) (User, error)
 
@@ -72,7 +77,8 @@ type Reader interface {
 	Device(ctx context.Context, domain, id string) (Device, error)
 
 	// DeviceByKey returns the device of domain, removed or not, that is bound to the key with thumbprint jkt, or was until
-	// [Tx.RekeyDevice] replaced the key. Then the device has another JKT.
+	// [Tx.RekeyDevice] replaced the key. Then the device has another JKT. Of a device that a sweep has forgotten, only Domain, ID,
+	// User and that JKT are known; its RemovedAt is [Forgotten], and [Reader.Device] and the lists no longer have it.
 	DeviceByKey(ctx context.Context, domain, jkt string) (Device, error)
 
 	// Rekeys returns the replacements of the key of a device, oldest first.

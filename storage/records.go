@@ -128,11 +128,10 @@ type UserEvent struct {
 	Domain string
 	User   string
 	// Number is its place among the events of the user, from 1. The store gives it.
-	Number    int64
-	Kind      UserEventKind
-	Device    string
-	At        time.Time
-	ExpiresAt time.Time
+	Number int64
+	Kind   UserEventKind
+	Device string
+	At     time.Time
 }
 
 // A Grant is a session: one login of one device through one client. Its row carries the refresh state.
@@ -285,6 +284,20 @@ type Withdrawal struct {
 	Reason      string
 	At          time.Time
 }
+
+// A Retention says how long a sweep leaves rows that nothing needs. It concerns rows that are stored, however old the setting is.
+type Retention struct {
+	// Sessions is how long a grant that has ended or expired is kept, see [Reader.EndedGrants]. Zero keeps none.
+	Sessions time.Duration
+	// Events is how long user events are kept. Zero keeps them for ever.
+	Events time.Duration
+	// Devices is how long a removed device is kept. After it, the device is forgotten: of its row stay the id, the user and the
+	// thumbprints of its keys, so that neither id nor key come back, see [Reader.DeviceByKey]. Zero keeps removed devices for ever.
+	Devices time.Duration
+}
+
+// Forgotten is the RemovedAt of a device that is known by its keys alone.
+var Forgotten = time.UnixMilli(1).UTC()
 
 // A SweepPosition is how far a sweep has come. The zero position is the beginning.
 type SweepPosition struct {

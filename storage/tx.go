@@ -31,8 +31,8 @@ type Tx interface {
 	// such user.
 	BeginRemoval(ctx context.Context, r Removal) error
 	// ContinueRemoval deletes at most limit rows about a removed user: codes, grants, browser sessions, devices with the replacements
-	// of their keys, statements and their withdrawals, events, links and names. Revocations stay until they expire. It reports whether
-	// there may be more, and deletes r if not.
+	// of their keys, forgotten devices, statements and their withdrawals, events, links and names. Revocations stay until they expire.
+	// It reports whether there may be more, and deletes r if not.
 	ContinueRemoval(ctx context.Context, r Removal, limit int) (more bool, err error)
 	// PutTombstone stores a tombstone. Of two with the same mark, the first stays until the later of their expiries.
 	PutTombstone(ctx context.Context, t Tombstone) error

@@ -124,7 +124,10 @@ func (a *API) Routes() []httpapi.Route {
 		{Method: http.MethodGet, Path: "/admin/users/{user}/export", Handler: a.exportUser, Reach: domain},
 		{Method: http.MethodDelete, Path: "/admin/removals", Handler: a.readmit, Reach: domain, Query: []string{"iss", "sub"}},
 		{Method: http.MethodGet, Path: "/admin/handles", Handler: a.listHandles, Reach: domain, Query: pageByUser("held")},
-		{Method: http.MethodGet, Path: "/admin/sessions", Handler: a.listSessions, Reach: domain, Query: pageByUser("client", "device")},
+		{
+			Method: http.MethodGet, Path: "/admin/sessions", Handler: a.listSessions, Reach: domain,
+			Query: pageByUser("client", "device", "ended"),
+		},
 		{Method: http.MethodDelete, Path: "/admin/sessions/{domain}/{session}", Handler: a.endSession, Reach: domain, Query: reason},
 		{Method: http.MethodGet, Path: "/admin/domains", Handler: a.listDomains, Reach: httpapi.EachEntry, Query: page()},
 		{

@@ -12,12 +12,20 @@ import (
 	"github.com/imidentity/issuer/types/api"
 )
 
-// listSessions serves GET /admin/sessions?domain=…&user=ID&client=ID&device=ID: a page of the live sessions of a domain, in the order of
-// their users and ids.
+// listSessions serves GET /admin/sessions?domain=…&user=ID&client=ID&device=ID&ended=true: a page of the live sessions of a domain, or of
+// those that ended and are still stored, in the order of their users and ids.
 func (a *API) listSessions(c echo.Context) error {
 	client, device := c.QueryParam("client"), c.QueryParam("device")
+	ended, err := flag(c, "ended")
+	if err != nil {
+		return err
+	}
+	of := a.Accounts.Sessions
+	if ended {
+		of = a.Accounts.EndedSessions
+	}
 	return listOfUsers(a, c, func(u storage.User) ([]api.Session, error) {
-		grants, err := a.Accounts.Sessions(c.Request().Context(), u.Domain, u.ID)
+		grants, err := of(c.Request().Context(), u.Domain, u.ID)
 		if err != nil {
 			return nil, err
 		}
@@ -26,6 +34,9 @@ func (a *API) listSessions(c echo.Context) error {
 			if matches(client, g.Client) && matches(device, g.Device) {
 				s := sessionOf(g)
 				s.Domain, s.User = u.Domain, u.ID
+				if ended {
+					s.ExpiresAt, s.EndedAt, s.EndedReason = g.EndedAt, &g.EndedAt, g.EndedReason
+				}
 				list = append(list, s)
 			}
 		}

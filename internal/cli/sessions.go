@@ -10,7 +10,7 @@ import (
 )
 
 type sessionsCmd struct {
-	List sessionsListCmd `cmd:"" help:"List live sessions."`
+	List sessionsListCmd `cmd:"" help:"List live sessions, or those that ended."`
 	End  sessionsEndCmd  `cmd:"" help:"End a session with its tokens. Its device stays."`
 }
 
@@ -18,13 +18,16 @@ type sessionsListCmd struct {
 	operator
 	Domain string `placeholder:"NAME" help:"Domain of the sessions; not needed if the issuer serves only one."`
 	User   string `placeholder:"ID" help:"Only the sessions of this user."`
+	Ended  bool   `help:"List sessions that ended or expired, as long as they are stored (retention.sessions)."`
 }
 
 func (*sessionsListCmd) Help() string {
 	return `It lists the live sessions of a domain in the order of their users, or those of one user:
 
     issuer sessions list
-    issuer sessions list --user 7kHb3h043lahTHszoAokdg --json`
+    issuer sessions list --user 7kHb3h043lahTHszoAokdg --json
+
+With --ended it lists sessions that ended or expired. They are stored for some minutes, or for as long as retention.sessions says.`
 }
 
 func (c *sessionsListCmd) Run(ctx context.Context, s *streams) error {
@@ -32,7 +35,7 @@ func (c *sessionsListCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	list, err := all(socket.Sessions(ctx, client.List{Domain: c.Domain, User: c.User}))
+	list, err := all(socket.Sessions(ctx, client.List{Domain: c.Domain, User: c.User, Ended: c.Ended}))
 	if err != nil {
 		return explain(socket, err)
 	}

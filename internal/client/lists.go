@@ -21,6 +21,8 @@ type List struct {
 	User string
 	// Search restricts users to those whose id or handle contains this text. Empty means all.
 	Search string
+	// Ended selects sessions that ended and are still stored, in place of live ones.
+	Ended bool
 	// After is the id after which the list begins. Empty means from the start.
 	After string
 	// PageSize is how many entries one request asks for, at most 200, and at the socket 1000. Zero means 200.
@@ -42,9 +44,13 @@ func (a Admin) Statements(ctx context.Context, l List) iter.Seq2[api.Statement, 
 	return list[api.Statement](ctx, a, "/admin/statements", l.query(), l.PageSize)
 }
 
-// Sessions returns live sessions, in the order of their users and ids.
+// Sessions returns live sessions, or those that ended, in the order of their users and ids.
 func (a Admin) Sessions(ctx context.Context, l List) iter.Seq2[api.Session, error] {
-	return list[api.Session](ctx, a, "/admin/sessions", l.query(), l.PageSize)
+	query := l.query()
+	if l.Ended {
+		query.Set("ended", "true")
+	}
+	return list[api.Session](ctx, a, "/admin/sessions", query, l.PageSize)
 }
 
 // Domains returns the domains of the issuer that the operator may see, with their settings, in the order of their names.

@@ -40,6 +40,7 @@ func (k *checker) check() {
 	k.metricsListener()
 	k.redis()
 	k.audit()
+	k.retention()
 	k.outbound()
 	if len(k.DPoP.Algorithms) == 0 {
 		k.report("dpop.algorithms", "no proof could be accepted: name an algorithm or leave the key out")
@@ -135,9 +136,24 @@ func (k *checker) audit() {
 	if k.Audit.HeadsFile != "" {
 		k.Audit.HeadsFile = k.resolve(k.Audit.HeadsFile)
 	}
-	if keep := time.Duration(k.Retention.Audit); keep != 0 {
-		k.lasts("retention.audit", keep, day, 3650*day, "1d and 3650d, or never")
+}
+
+// retention checks how long records are kept.
+func (k *checker) retention() {
+	const day = 24 * time.Hour
+	r := k.Retention
+	for _, p := range []struct {
+		path string
+		keep Period
+	}{
+		{"retention.audit", r.Audit}, {"retention.devices", r.Devices},
+	} {
+		if p.keep != 0 {
+			k.lasts(p.path, time.Duration(p.keep), day, 3650*day, "1d and 3650d, or never")
+		}
 	}
+	k.lasts("retention.events", r.Events, day, 3650*day, "1d and 3650d")
+	k.lasts("retention.sessions", r.Sessions, 0, 3650*day, "0s and 3650d")
 }
 
 // place resolves a value of the form SCHEME:PATH. The default is a file in the data folder.

@@ -137,10 +137,17 @@ type Audit struct {
 	HeadsFile string `key:"heads_file"`
 }
 
-// Retention says how long records are kept that nothing needs.
+// Retention says how long records are kept that nothing needs. It applies to stored records, too.
 type Retention struct {
 	// Audit is for records of the audit log, 1d to 3650d. With never, they stay for ever.
 	Audit Period `key:"audit" default:"never"`
+	// Devices is for removed devices, 1d to 3650d. Afterwards, their ids and the thumbprints of their keys stay, so that neither comes
+	// back. With never, removed devices stay as long as their users.
+	Devices Period `key:"devices" default:"never"`
+	// Events is for what happened to the devices of a user, 1d to 3650d.
+	Events time.Duration `key:"events" default:"90d"`
+	// Sessions is for sessions that ended or expired, 0s to 3650d. With 0s, they are removed some minutes afterwards.
+	Sessions time.Duration `key:"sessions" default:"0s"`
 }
 
 // Outbound rules the requests that the issuer sends to URLs in its settings.

@@ -41,6 +41,7 @@ type Instance struct {
 	now   func() time.Time // of the clock
 
 	sweepEvery, noteEvery time.Duration
+	keep                  storage.Retention // what the sweep leaves
 
 	store    storage.Store
 	pages    storage.Checked
@@ -127,7 +128,8 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, err
 	}
 	i := &Instance{
-		cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, metrics: newMetrics(o.Build),
+		cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, keep: retention(cfg.Retention),
+		metrics: newMetrics(o.Build),
 	}
 	i.store, i.pages, i.backup, i.forget = db.store, db.pages, db.backup, db.forget
 	if o.Store != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -26,7 +27,7 @@ func (i *Instance) removeExpired(ctx context.Context) error {
 		var began time.Duration
 		err := i.store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
 			began = i.clock.elapsed(i.clock.wall())
-			next, _, err = tx.Sweep(ctx, now, at, rows)
+			next, _, err = tx.Sweep(ctx, now, i.keep, at, rows)
 			return err
 		})
 		if at = next; err != nil || at == (storage.SweepPosition{}) {
@@ -34,6 +35,11 @@ func (i *Instance) removeExpired(ctx context.Context) error {
 		}
 		rows = nextSlice(rows, i.clock.elapsed(i.clock.wall())-began)
 	}
+}
+
+// retention returns how long rows are kept that nothing needs.
+func retention(r config.Retention) storage.Retention {
+	return storage.Retention{Sessions: r.Sessions, Events: r.Events, Devices: time.Duration(r.Devices)}
 }
 
 // One transaction of a sweep reads or removes between minSlice and maxSlice rows, as many as it is expected to manage within

@@ -42,8 +42,8 @@ type slowTx struct {
 	store *slowStore
 }
 
-func (t slowTx) Sweep(ctx context.Context, now time.Time, from storage.SweepPosition, limit int) (storage.SweepPosition, int, error) {
-	next, removed, err := t.Tx.Sweep(ctx, now, from, limit)
+func (t slowTx) Sweep(ctx context.Context, now time.Time, keep storage.Retention, from storage.SweepPosition, limit int) (storage.SweepPosition, int, error) {
+	next, removed, err := t.Tx.Sweep(ctx, now, keep, from, limit)
 	s := t.store
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -84,6 +84,8 @@ func TestAdminPages(t *testing.T) {
 		{"/admin/sessions?domain=example.com&user=" + bob.Local(), "sid", 0},
 		{"/admin/sessions?domain=example.com&client=app", "sid", 3},
 		{"/admin/sessions?domain=example.com&client=other-app", "sid", 0},
+		{"/admin/sessions?domain=example.com&ended=false", "sid", 3},
+		{"/admin/sessions?domain=example.com&ended=true", "sid", 2},
 		{"/admin/handles?domain=example.com", "handle", 3},
 		{"/admin/handles?domain=example.com&held=true", "handle", 2},
 		{"/admin/handles?domain=example.com&user=" + alice, "handle", 2},

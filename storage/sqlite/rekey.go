@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"github.com/imidentity/issuer/storage"
@@ -11,16 +12,25 @@ import (
 var (
 	// A key that a device had before is found by the record of its replacement.
 	selectDeviceByKey = statement("SELECT " + row.DeviceColumns + " FROM devices WHERE domain = ?1 AND jkt = ?2 " +
-		"UNION ALL SELECT " + row.Of("d", row.DeviceColumns) + " FROM rekeys k JOIN devices d ON d.domain = k.domain " +
-		"AND d.id = k.device_id WHERE k.domain = ?1 AND k.old_jkt = ?2 LIMIT 1")
+		"UNION ALL SELECT " + row.Of("d", row.DeviceColumns) + " FROM rekeys k JOIN devices d " +
+		"ON d.domain = k.domain AND d.id = k.device_id WHERE k.domain = ?1 AND k.old_jkt = ?2 " +
+		fmt.Sprintf("UNION ALL SELECT domain, device_id, user_id, jkt, '', '', 0, %d, '', '', 0, '', '' FROM removed_keys ",
+			row.Millis(storage.Forgotten)) +
+		"WHERE domain = ?1 AND jkt = ?2 LIMIT 1")
 	selectRekeys = statement("SELECT " + row.RekeyColumns + " FROM rekeys INDEXED BY rekeys_device WHERE domain = ? AND device_id = ? " +
 		"ORDER BY number")
-	// It adds no row if the key is the fourth column of a device and was replaced before.
+	// It adds no row if the key, the fourth column of a device, was replaced before, or if the key, the id or the number under the
+	// delegation was that of a device that was forgotten.
 	insertDevice = statement("INSERT INTO devices (" + row.DeviceColumns + ") SELECT ?" +
 		strings.Repeat(", ?", strings.Count(row.DeviceColumns, ",")) +
-		" WHERE NOT EXISTS (SELECT 1 FROM rekeys WHERE domain = ?1 AND old_jkt = ?4)")
+		" WHERE NOT EXISTS (SELECT 1 FROM rekeys WHERE domain = ?1 AND old_jkt = ?4) " +
+		"AND NOT EXISTS (SELECT 1 FROM removed_keys WHERE domain = ?1 AND jkt = ?4) " +
+		"AND NOT EXISTS (SELECT 1 FROM removed_keys INDEXED BY removed_keys_device WHERE domain = ?1 AND device_id = ?2) " +
+		"AND (?10 = '' OR NOT EXISTS (SELECT 1 FROM removed_keys INDEXED BY removed_keys_number " +
+		"WHERE domain = ?1 AND delegation = ?10 AND delegation <> '' AND number = ?11))")
 	rekeyDevice = statement("UPDATE devices SET jkt = ?4, alg = ?5 WHERE domain = ?1 AND id = ?2 AND jkt = ?3 AND removed_at = 0 " +
-		"AND NOT EXISTS (SELECT 1 FROM rekeys WHERE domain = ?1 AND old_jkt = ?4)")
+		"AND NOT EXISTS (SELECT 1 FROM rekeys WHERE domain = ?1 AND old_jkt = ?4) " +
+		"AND NOT EXISTS (SELECT 1 FROM removed_keys WHERE domain = ?1 AND jkt = ?4)")
 	rekeyGrants = statement("UPDATE grants SET jkt = ?3 WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0")
 	insertRekey = statement("INSERT INTO rekeys (" + row.RekeyColumns + ", number) SELECT ?1, ?2, ?3, ?4, ?5, ?6, " +
 		"1 + count(*) FROM rekeys WHERE domain = ?1 AND device_id = ?2")

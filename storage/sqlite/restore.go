@@ -57,7 +57,9 @@ var decisions = map[string]string{
 	"removals":       "kept, and go on",
 	"devices":        "kept; removed, or with another key, if they were since",
 	"rekeys":         "kept, and those since",
+	"removed_keys":   "kept, and those since; their devices are removed",
 	"grants":         "ended",
+	"ended_grants":   "kept",
 	"codes":          "dropped",
 	"device_codes":   "dropped",
 	"logins":         "dropped",
@@ -131,6 +133,12 @@ var carrying = []struct {
 	// Devices that were added and removed since: their keys stay refused.
 	{"INSERT OR IGNORE INTO devices SELECT * FROM old.devices o WHERE o.removed_at <> 0 AND EXISTS " +
 		"(SELECT 1 FROM users u WHERE u.domain = o.domain AND u.id = o.user_id)", func(r *Restored) *int64 { return &r.Devices }},
+	// Devices that were forgotten since are removed, and their keys stay refused.
+	{"UPDATE devices SET removed_at = @now, removed_reason = 'restored' WHERE removed_at = 0 AND EXISTS " +
+		"(SELECT 1 FROM old.removed_keys o WHERE o.domain = devices.domain AND o.device_id = devices.id)",
+		func(r *Restored) *int64 { return &r.Devices }},
+	{"INSERT OR IGNORE INTO removed_keys SELECT * FROM old.removed_keys o WHERE EXISTS " +
+		"(SELECT 1 FROM users u WHERE u.domain = o.domain AND u.id = o.user_id)", nil},
 	{"UPDATE users SET disabled_at = o.disabled_at FROM old.users o " +
 		"WHERE o.domain = users.domain AND o.id = users.id AND o.disabled_at <> 0 AND users.disabled_at = 0",
 		func(r *Restored) *int64 { return &r.Users }},

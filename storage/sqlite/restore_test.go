@@ -198,7 +198,7 @@ func TestRestoreNumbersEvents(t *testing.T) {
 		t.Helper()
 		err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
 			return tx.InsertUserEvent(ctx, storage.UserEvent{
-				Domain: "example.com", User: "user-before", Kind: storage.DeviceAdded, Device: "d", At: backupTime, ExpiresAt: backupTime.Add(time.Hour),
+				Domain: "example.com", User: "user-before", Kind: storage.DeviceAdded, Device: "d", At: backupTime,
 			})
 		})
 		if err != nil {

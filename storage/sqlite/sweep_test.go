@@ -31,7 +31,7 @@ func TestReviewA5SweepInBatches(t *testing.T) {
 	for from := (storage.SweepPosition{}); ; {
 		var n int
 		err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) (err error) {
-			from, n, err = tx.Sweep(ctx, at, from, batch)
+			from, n, err = tx.Sweep(ctx, at, storage.Retention{}, from, batch)
 			return err
 		})
 		if err != nil || n > batch {
@@ -63,7 +63,7 @@ func TestReviewB4SpentIDOutlivesClockStep(t *testing.T) {
 	}
 	for from := (storage.SweepPosition{}); ; {
 		err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) (err error) {
-			from, _, err = tx.Sweep(ctx, expiry.Add(5*time.Minute), from, 100)
+			from, _, err = tx.Sweep(ctx, expiry.Add(5*time.Minute), storage.Retention{}, from, 100)
 			return err
 		})
 		if err != nil {
@@ -107,7 +107,7 @@ func BenchmarkSweep(b *testing.B) {
 			for from := (storage.SweepPosition{}); ; {
 				var n int
 				err := s.Update(b.Context(), func(ctx context.Context, tx storage.Tx) (err error) {
-					from, n, err = tx.Sweep(ctx, at, from, batch)
+					from, n, err = tx.Sweep(ctx, at, storage.Retention{}, from, batch)
 					return err
 				})
 				if removed += n; err != nil || from == (storage.SweepPosition{}) {

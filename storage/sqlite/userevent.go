@@ -36,6 +36,5 @@ func (t *tx) InsertUserEvent(ctx context.Context, e storage.UserEvent) error {
 	if err := t.row(ctx, nextUserEvent, []any{&e.Number}, e.Domain, e.User); err != nil {
 		return err
 	}
-	return t.insert(ctx, insertUserEvent,
-		[]any{e.Domain, e.User, e.Number, string(e.Kind), e.Device, row.Millis(e.At), row.Millis(e.ExpiresAt)})
+	return t.insert(ctx, insertUserEvent, []any{e.Domain, e.User, e.Number, string(e.Kind), e.Device, row.Millis(e.At)})
 }

@@ -101,9 +101,9 @@ func testEndLogin(t *testing.T, s storage.Store) {
 		t.Errorf("LoggedOut in another domain = %v, %v, want false", got, err)
 	}
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {
-		_, _, err := tx.Sweep(ctx, at.Add(2*time.Hour), storage.SweepPosition{}, 1000)
+		_, _, err := tx.Sweep(ctx, at.Add(2*time.Hour), storage.Retention{}, storage.SweepPosition{}, 1000)
 		for from := (storage.SweepPosition{Table: 2}); err == nil && from != (storage.SweepPosition{}); {
-			from, _, err = tx.Sweep(ctx, at.Add(2*time.Hour), from, 1000)
+			from, _, err = tx.Sweep(ctx, at.Add(2*time.Hour), storage.Retention{}, from, 1000)
 		}
 		return err
 	})

@@ -148,7 +148,7 @@ func testTombstones(t *testing.T, s storage.Store) {
 
 	for from := (storage.SweepPosition{}); ; {
 		write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
-			from, _, err = tx.Sweep(ctx, late.Add(time.Millisecond), from, 10)
+			from, _, err = tx.Sweep(ctx, late.Add(time.Millisecond), storage.Retention{}, from, 10)
 			return err
 		})
 		if from == (storage.SweepPosition{}) {

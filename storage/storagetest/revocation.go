@@ -179,10 +179,16 @@ func testRevokeTwice(t *testing.T, s storage.Store) {
 // sweepAll sweeps until the end, at most limit rows in each update.
 func sweepAll(t *testing.T, s storage.Store, now time.Time, limit int) {
 	t.Helper()
+	sweepKeeping(t, s, now, storage.Retention{}, limit)
+}
+
+// sweepKeeping is sweepAll with a retention.
+func sweepKeeping(t *testing.T, s storage.Store, now time.Time, keep storage.Retention, limit int) {
+	t.Helper()
 	for from := (storage.SweepPosition{}); ; {
 		var removed int
 		write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
-			from, removed, err = tx.Sweep(ctx, now, from, limit)
+			from, removed, err = tx.Sweep(ctx, now, keep, from, limit)
 			return err
 		})
 		if removed > limit {

@@ -13,7 +13,7 @@ import (
 
 // userEvent is an event of a user, without its number.
 func userEvent(user, device string) storage.UserEvent {
-	return storage.UserEvent{Domain: domain, User: user, Kind: storage.DeviceAdded, Device: device, At: at, ExpiresAt: at.Add(time.Hour)}
+	return storage.UserEvent{Domain: domain, User: user, Kind: storage.DeviceAdded, Device: device, At: at}
 }
 
 // Events are numbered from 1 for each user, in the order in which they were added, and pages of any size contain each once. A number
@@ -70,11 +70,11 @@ func testUserEvents(t *testing.T, s storage.Store) {
 	}
 	last("alice", 6)
 	last("nobody", 0)
-	sweepAll(t, s, at.Add(time.Hour), 2) // they expire then, and are still there
+	sweepKeeping(t, s, at.Add(time.Hour), storage.Retention{Events: time.Hour}, 2) // they are as old, and are still there
 	if got, err := s.UserEvents(t.Context(), domain, "alice", 0, 100); err != nil || len(got) != 6 {
 		t.Errorf("UserEvents = %+v, %v, want six", got, err)
 	}
-	sweepAll(t, s, at.Add(2*time.Hour), 2)
+	sweepKeeping(t, s, at.Add(2*time.Hour), storage.Retention{Events: time.Hour}, 2)
 	if got, err := s.UserEvents(t.Context(), domain, "alice", 0, 100); err != nil || len(got) != 0 {
 		t.Errorf("UserEvents after the sweep = %+v, %v, want none", got, err)
 	}

@@ -210,7 +210,7 @@ func testSweepIsBounded(t *testing.T, s storage.Store) {
 	for from := (storage.SweepPosition{}); ; {
 		var removed int
 		write(t, s, func(ctx context.Context, tx storage.Tx) (err error) {
-			from, removed, err = tx.Sweep(ctx, at.Add(time.Millisecond), from, limit)
+			from, removed, err = tx.Sweep(ctx, at.Add(time.Millisecond), storage.Retention{}, from, limit)
 			return err
 		})
 		if removed > limit {

@@ -259,12 +259,29 @@ func StatusListDest(l *storage.StatusList) []any {
 }
 
 // UserEventColumns are the columns of a event of a user.
-const UserEventColumns = "domain, user_id, number, kind, device_id, at, expires_at"
+const UserEventColumns = "domain, user_id, number, kind, device_id, at"
 
 // UserEventDest returns the places for the columns of a event of a user.
 func UserEventDest(e *storage.UserEvent) []any {
-	return []any{&e.Domain, &e.User, &e.Number, (*string)(&e.Kind), &e.Device, (*Instant)(&e.At), (*Instant)(&e.ExpiresAt)}
+	return []any{&e.Domain, &e.User, &e.Number, (*string)(&e.Kind), &e.Device, (*Instant)(&e.At)}
 }
+
+// EndedGrantKept are the columns of an ended grant that are as they were in the grant, and EndedGrantColumns are all.
+const (
+	EndedGrantKept = "id, domain, client, user_id, device_id, scopes, audience, issuer, auth_time, acr, amr, " +
+		"rotated_at, created_at"
+	EndedGrantColumns = EndedGrantKept + ", ended_at, ended_reason"
+)
+
+// EndedGrantDest returns the places for the columns of an ended grant.
+func EndedGrantDest(g *storage.Grant) []any {
+	return []any{&g.ID, &g.Domain, &g.Client, &g.User, &g.Device, (*List)(&g.Scopes), (*List)(&g.Audience), &g.Issuer,
+		(*Instant)(&g.AuthTime), &g.ACR, (*List)(&g.AMR), (*Instant)(&g.RotatedAt), (*Instant)(&g.CreatedAt), (*Instant)(&g.EndedAt),
+		&g.EndedReason}
+}
+
+// RemovedKeyColumns are the columns of a key of a device that was forgotten.
+const RemovedKeyColumns = "domain, jkt, device_id, user_id, delegation, number"
 
 // WithdrawalColumns are the columns of a withdrawal.
 const WithdrawalColumns = "id, domain, user_id, jti, device, jkt, tells_handle, below, reason, at"

@@ -1,0 +1,57 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
+)
+
+var (
+	selectEndedGrants = statement("SELECT " + row.EndedGrantColumns + " FROM ended_grants INDEXED BY ended_grants_user " +
+		"WHERE domain = ? AND user_id = ? AND id > ? ORDER BY id LIMIT ?")
+
+	// The first ?2 of the devices that were removed before ?1, in the order of their removals.
+	dueDevices = "SELECT * FROM devices INDEXED BY devices_removed WHERE removed_at <> 0 AND removed_at < ?1 AND removed_at > 0 " +
+		"ORDER BY removed_at, domain, id LIMIT ?2"
+	dueRekeys = "(" + dueDevices + ") due CROSS JOIN rekeys k INDEXED BY rekeys_device ON k.domain = due.domain AND k.device_id = due.id"
+	// A restored backup can have a device again that was forgotten. Then its keys are stored already.
+	forgetRekeys = statement("INSERT OR IGNORE INTO removed_keys (" + row.RemovedKeyColumns + ") " +
+		"SELECT k.domain, k.old_jkt, due.id, due.user_id, '', 0 FROM " + dueRekeys + " LIMIT ?2")
+	deleteRekeys = statement("DELETE FROM rekeys WHERE (domain, old_jkt) IN (SELECT k.domain, k.old_jkt FROM " + dueRekeys +
+		" WHERE EXISTS (SELECT 1 FROM removed_keys r WHERE r.domain = k.domain AND r.jkt = k.old_jkt) LIMIT ?2)")
+	forgetDevices = statement("INSERT OR IGNORE INTO removed_keys (" + row.RemovedKeyColumns + ") " +
+		"SELECT domain, jkt, id, user_id, delegation, number FROM (" + dueDevices + ")")
+	deleteDevices = statement("DELETE FROM devices WHERE (domain, id) IN (SELECT domain, id FROM (" + dueDevices + "))")
+)
+
+// forgetDevices forgets devices that were removed before a time: it removes at most limit rows of devices and of replacements of their
+// keys, and returns how many. The zero time forgets none.
+func (t *tx) forgetDevices(ctx context.Context, before time.Time, limit int) (int64, error) {
+	if before.IsZero() {
+		return 0, nil
+	}
+	if _, err := t.exec(ctx, forgetRekeys, row.Millis(before), limit); err != nil {
+		return 0, err
+	}
+	rekeys, err := t.exec(ctx, deleteRekeys, row.Millis(before), limit)
+	if err != nil || rekeys == int64(limit) { // there may be more
+		return rekeys, err
+	}
+	// None of the first devices has replacements any more.
+	left := int64(limit) - rekeys
+	if _, err := t.exec(ctx, forgetDevices, row.Millis(before), left); err != nil {
+		return rekeys, err
+	}
+	devices, err := t.exec(ctx, deleteDevices, row.Millis(before), left)
+	return rekeys + devices, err
+}
+
+func (r *reader) EndedGrants(ctx context.Context, domain, user, after string, limit int) (grants []storage.Grant, err error) {
+	err = r.rows(ctx, selectEndedGrants, func() []any {
+		grants = append(grants, storage.Grant{})
+		return row.EndedGrantDest(&grants[len(grants)-1])
+	}, domain, user, after, max(limit, 0)) // SQLite takes a negative limit for none
+	return grants, err
+}
