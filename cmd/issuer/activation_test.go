@@ -3,7 +3,9 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -33,7 +35,7 @@ func (v *victim) activate(t *testing.T, name string) {
 func TestActivatedRestart(t *testing.T) {
 	t.Parallel()
 	const devices, restarts, between = 8, 3, 40
-	v := newVictim(t)
+	v := newVictim(t, "  - id: watcher", "    auth: secret", "    secret_sha256: "+secretHash, "    scopes: [feed]", "    domains: [example.com]")
 	v.activate(t, "issuer.socket")
 	v.start(t)
 	sessions := make([]*held, devices)
@@ -62,6 +64,37 @@ func TestActivatedRestart(t *testing.T) {
 			}
 		})
 	}
+	var polls atomic.Int64
+	group.Go(func() {
+		for !over.Load() {
+			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, v.issuer+"/events?wait=1", nil)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			req.SetBasicAuth("watcher", "test")
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				failed.Store(true)
+				t.Errorf("poll: %v", err)
+				return
+			}
+			_, _ = io.Copy(io.Discard, resp.Body)
+			_ = resp.Body.Close()
+			switch resp.StatusCode {
+			case http.StatusOK:
+				polls.Add(1)
+			case http.StatusServiceUnavailable: // while it stops
+				if resp.Header.Get("Retry-After") == "" {
+					t.Error("503 without Retry-After")
+				}
+			default:
+				failed.Store(true)
+				t.Errorf("poll: %s", resp.Status)
+				return
+			}
+		}
+	})
 	for range restarts {
 		for due := done.Load() + between; done.Load() < due && !failed.Load(); {
 			time.Sleep(time.Millisecond)
@@ -75,6 +108,9 @@ func TestActivatedRestart(t *testing.T) {
 	over.Store(true)
 	group.Wait()
 	v.stop(t)
+	if polls.Load() < restarts {
+		t.Errorf("%d polls were answered, want one for each restart at least", polls.Load())
+	}
 	t.Logf("%d refreshes and as many introspections were answered through %d restarts", done.Load(), restarts)
 }
 

@@ -36,6 +36,9 @@ type victim struct {
 	socketNames string     // their names, with a colon between them
 }
 
+// secretHash is the SHA-256 of the secret of services, "test".
+const secretHash = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+
 const victimSettings = `
 issuer: %[1]s
 listen: %[2]s

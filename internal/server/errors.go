@@ -57,8 +57,10 @@ func (s *Server) answerError(c echo.Context, err error) {
 		}
 	}
 	f := classify(err)
-	if f.status >= http.StatusInternalServerError && (c.Request().Context().Err() != nil || errors.Is(err, signin.ErrFull)) {
-		// The caller disconnected, or too many logins are unfinished. Anybody can cause this, so it is not logged as an error.
+	if f.status >= http.StatusInternalServerError && (c.Request().Context().Err() != nil || errors.Is(err, signin.ErrFull) ||
+		errors.Is(err, revocation.ErrClosed)) {
+		// The caller disconnected, too many logins are unfinished, or the server stops. This is not logged as an error: anybody can
+		// cause the first two.
 		s.refusal(c, f.status, err)
 	} else if f.status >= http.StatusInternalServerError {
 		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
@@ -196,6 +198,9 @@ func classify(err error) failure {
 	case errors.Is(err, revocation.ErrBusy):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many callers follow the events now: try again later.", retryAfter: "30"}
+	case errors.Is(err, revocation.ErrClosed):
+		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
+			description: "The server is about to restart: ask again.", retryAfter: "1"}
 	case errors.Is(err, introspect.ErrNotItsURL):
 		return failure{status: http.StatusBadRequest, code: oauth.CodeInvalidRequest,
 			description: "The proof_htu is not under a URL among the resources of the client: ask the operator to register it."}
