@@ -68,11 +68,9 @@ func (s *Logins) askConsent(
 
 // showConsent asks for consent. It changes nothing.
 func (s *Logins) showConsent(ctx context.Context, v *visit, _ ShowConsent) (Outcome, error) {
-	user, err := s.asked(ctx, v)
-	if reason, refused := reasonOf(err); refused {
-		return v.page(reason, err), nil
-	} else if err != nil {
-		return nil, err
+	user, over, err := s.asked(ctx, v)
+	if over != nil || err != nil {
+		return over, err
 	}
 	asked, err := s.oauth.Consent(ctx, v.row.Request, user)
 	if err != nil {
@@ -94,12 +92,9 @@ func (s *Logins) showConsent(ctx context.Context, v *visit, _ ShowConsent) (Outc
 // decide ends a login with the user's decision. It comes from the page that asked, in the browser that was asked: no other
 // site knows the state, and no other browser has the cookie.
 func (s *Logins) decide(ctx context.Context, v *visit, in Decide) (Outcome, error) {
-	user, err := s.asked(ctx, v)
-	if reason, refused := reasonOf(err); refused {
-		s.count(v.row.Provider, NotAccepted)
-		return v.page(reason, err), nil
-	} else if err != nil {
-		return nil, err
+	user, over, err := s.asked(ctx, v)
+	if over != nil || err != nil {
+		return over, err
 	}
 	if !in.Allow {
 		return s.deny(ctx, v, oauth.CodeAccessDenied, "The user did not allow it.", audit.ConsentDenied)
@@ -107,16 +102,22 @@ func (s *Logins) decide(ctx context.Context, v *visit, in Decide) (Outcome, erro
 	return s.proceed(ctx, v, v.progress.Identity, account.PendingSignIn{User: user}, true)
 }
 
-// asked returns the user who is asked for consent, as they are now. If the account at the provider was linked to another user
-// meanwhile, or to none, the error is errOver.
-func (s *Logins) asked(ctx context.Context, v *visit) (storage.User, error) {
+// asked returns the user who is asked for consent, as they are now. If the account cannot be used any more, the page says why. If the
+// account at the provider was linked to another user meanwhile, or to none, the error is errOver.
+func (s *Logins) asked(ctx context.Context, v *visit) (user storage.User, page Outcome, err error) {
 	id := v.progress.Identity
 	found, err := s.accounts.PrepareSignIn(ctx, account.SignIn{
 		Domain: v.row.Domain, Issuer: id.Issuer, Subject: id.Subject, Sub: id.Sub, User: id.User,
 	})
 	v.facts.user(found.User)
 	if errors.Is(err, account.ErrNoHandle) || err == nil && found.User.ID != v.progress.User {
-		return storage.User{}, errOver
+		return storage.User{}, nil, errOver
 	}
-	return found.User, err
+	if reason, refused := reasonOf(err); refused {
+		if v.decides {
+			s.count(v.row.Provider, NotAccepted)
+		}
+		return storage.User{}, v.page(reason, err), nil
+	}
+	return found.User, nil, err
 }

@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/imidentity/issuer/account"
@@ -12,6 +13,9 @@ import (
 
 // reasonAtLimit is the reason of a removal on the page about the device limit.
 const reasonAtLimit = "removed by the user at the device limit"
+
+// ErrPartly is wrapped by the error of a request that has removed some of the devices before it failed. The same request goes on.
+var ErrPartly = errors.New("signin: some devices were removed")
 
 // atLimit returns the devices of a user for the page about the device limit, those that were seen least recently first.
 func (s *Logins) atLimit(ctx context.Context, user storage.User) ([]LimitDevice, error) {
@@ -33,28 +37,39 @@ func (s *Logins) atLimit(ctx context.Context, user storage.User) ([]LimitDevice,
 // that. Then it removes the devices and goes on with the login, which ends with a code, with the question for consent or, if there are
 // still too many devices, with the same page again.
 func (s *Logins) removeDevices(ctx context.Context, v *visit, in RemoveDevices) (Outcome, error) {
-	user, err := s.asked(ctx, v)
-	if reason, refused := reasonOf(err); refused {
-		s.count(v.row.Provider, NotAccepted)
-		return v.page(reason, err), nil
-	} else if err != nil {
-		return nil, err
+	user, over, err := s.asked(ctx, v)
+	if over != nil || err != nil {
+		return over, err
 	}
 	if !in.Confirmed || len(in.Devices) == 0 {
 		return s.confirmRemoval(ctx, v, user, in.Devices)
 	}
 	ctx = audit.WithOrigin(ctx, audit.Origin{Actor: audit.ActorUser, Address: v.From, Client: v.row.Request.Get("client_id")})
+	removed := 0
 	for _, id := range in.Devices {
-		_, err := s.accounts.RemoveDeviceOf(ctx, user, id, reasonAtLimit, func(ctx context.Context, tx storage.Tx) error {
+		done, err := s.accounts.RemoveDeviceOf(ctx, user, id, reasonAtLimit, func(ctx context.Context, tx storage.Tx) error {
 			return stillPending(ctx, tx, v)
 		})
 		if errors.Is(err, account.ErrNoDevice) { // not one of theirs
-			return s.chooseAgain(ctx, v)
+			out, err := s.chooseAgain(ctx, v)
+			return out, partly(removed, err)
 		} else if err != nil {
-			return nil, err
+			return nil, partly(removed, err)
+		}
+		if done.Changed {
+			removed++
 		}
 	}
-	return s.proceed(ctx, v, v.progress.Identity, account.PendingSignIn{User: user}, false)
+	out, err := s.proceed(ctx, v, v.progress.Identity, account.PendingSignIn{User: user}, false)
+	return out, partly(removed, err)
+}
+
+// partly adds [ErrPartly] to the error of a request that has removed devices.
+func partly(removed int, err error) error {
+	if err == nil || removed == 0 {
+		return err
+	}
+	return fmt.Errorf("%w: %w", ErrPartly, err)
 }
 
 // stillPending returns errOver if the login of a visit has ended, also if the provider has reported that it ended.

@@ -178,8 +178,8 @@ type State struct {
 	From netip.Addr
 }
 
-// Advance takes a login one step further: it answers what a browser sent. An error means that nothing was decided, and that
-// the request can be sent again; [FactsOf] tells which login it is about.
+// Advance takes a login one step further: it answers what a browser sent. An error means that nothing was decided, unless it is
+// [ErrPartly], and that the request can be sent again; [FactsOf] tells which login it is about.
 func (s *Logins) Advance(ctx context.Context, at State, in Input) (Outcome, error) {
 	v := &visit{State: at, place: placeOf(at.From)}
 	v.decision, v.decides = in.decision()

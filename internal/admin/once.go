@@ -63,7 +63,7 @@ func (a *API) recorded(c echo.Context, request *idempotency.Request, next echo.H
 	err := next(c)
 	c.Response().Writer = w
 	if err != nil {
-		return onceRefused(err)
+		return unanswered(request, onceRefused(err))
 	}
 	if held.status == 0 {
 		held.status = http.StatusOK
@@ -73,11 +73,25 @@ func (a *API) recorded(c echo.Context, request *idempotency.Request, next echo.H
 		// Echo takes the answer for sent. It was held back, so another one can still be sent.
 		c.Response().Committed, c.Response().Size = false, 0
 		w.Header().Del("Content-Type")
-		return err
+		return unanswered(request, err)
 	}
 	w.WriteHeader(held.status)
 	_, err = w.Write(held.body.Bytes())
 	return err
+}
+
+// unanswered returns the error of a request, or of keeping its answer. If the request has changed something, the words for an outage,
+// that nothing was changed, would be wrong.
+func unanswered(request *idempotency.Request, err error) error {
+	var refused *httpapi.RefusedError
+	var invalid *oauth.Error
+	if !request.Done() || errors.As(err, &refused) || errors.As(err, &invalid) {
+		return err
+	}
+	return &httpapi.RefusedError{
+		Status: http.StatusServiceUnavailable, Code: oauth.CodeTemporarilyUnavailable, RetryAfter: "1", Err: err,
+		Description: "The change is stored, but its answer is lost: read the state. The same Idempotency-Key does not change it again.",
+	}
 }
 
 // A heldAnswer keeps an answer instead of sending it.

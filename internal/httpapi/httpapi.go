@@ -33,13 +33,23 @@ type RefusedError struct {
 	Status      int    // of the answer
 	Code        string // the member error of the answer
 	Description string // for people
+	RetryAfter  string // seconds, for the header; empty for none
+	Err         error  // the cause, for the log; may be nil
 }
 
-func (e *RefusedError) Error() string { return e.Code + ": " + e.Description }
+func (e *RefusedError) Error() string {
+	if e.Err != nil {
+		return e.Code + ": " + e.Description + ": " + e.Err.Error()
+	}
+	return e.Code + ": " + e.Description
+}
+
+// Unwrap returns the cause.
+func (e *RefusedError) Unwrap() error { return e.Err }
 
 // Conflict returns a [*RefusedError] with status 409.
 func Conflict(code, description string) error {
-	return &RefusedError{http.StatusConflict, code, description}
+	return &RefusedError{Status: http.StatusConflict, Code: code, Description: description}
 }
 
 // Invalid returns the error of a request that is not well-formed.

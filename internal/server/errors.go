@@ -107,6 +107,8 @@ func (s *Server) errorPage(c echo.Context, f failure, err error) web.Page {
 		page.Text = l.Say("account.error.missing")
 	case own && !errors.As(err, &often):
 		page.Text = l.Say("account.error.request")
+	case errors.Is(err, signin.ErrPartly):
+		page.Text = l.Say("error.partly")
 	case f.status >= http.StatusInternalServerError:
 		page.Text = l.Say("error.server")
 	case errors.As(err, &often):
@@ -264,7 +266,7 @@ func classify(err error) failure {
 	case errors.Is(err, keys.ErrNoKey):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
 	case errors.As(err, &denied):
-		return failure{status: denied.Status, code: denied.Code, description: denied.Description}
+		return failure{status: denied.Status, code: denied.Code, description: denied.Description, retryAfter: denied.RetryAfter}
 	case errors.As(err, &taken):
 		f := failure{status: http.StatusConflict, code: "client_taken", description: "There is a client with this ID already."}
 		if !taken.RemovedAt.IsZero() {

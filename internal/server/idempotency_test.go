@@ -117,6 +117,39 @@ func TestIdempotencyRace(t *testing.T) {
 	}
 }
 
+// TestIdempotencyAnswerNotStored holds that a change whose answer cannot be stored is not told as one that did not happen, and that the
+// request is not done again.
+func TestIdempotencyAnswerNotStored(t *testing.T) {
+	s := start(t, nil)
+	add := func(id string) answer {
+		return s.keyed(t, `"key-`+id+`"`, http.MethodPost, "/admin/clients", strings.Replace(serviceBody, "ID", id, 1))
+	}
+	added := func(id string) int {
+		return sqlitetest.Count(t, s.database(), "SELECT count(*) FROM clients WHERE id = '"+id+"'")
+	}
+	s.faults.set("InsertClient")
+	a := add("before")
+	wantError(t, a, http.StatusServiceUnavailable, "temporarily_unavailable")
+	if !strings.Contains(a.text("error_description"), "Nothing was changed") || added("before") != 0 {
+		t.Errorf("answer = %v, want that nothing was changed", a)
+	}
+	s.faults.set("FillAnswer")
+	a = add("after")
+	wantError(t, a, http.StatusServiceUnavailable, "temporarily_unavailable")
+	if text := a.text("error_description"); strings.Contains(text, "Nothing was changed") || !strings.Contains(text, "The change is stored") ||
+		a.header.Get("Retry-After") == "" || added("after") != 1 {
+		t.Errorf("answer = %v with %d clients, want that the change is stored", a, added("after"))
+	}
+	if strings.Contains(a.body, "secret") {
+		t.Errorf("answer = %v, which holds a part of the lost one", a)
+	}
+	for _, op := range []string{"FillAnswer", ""} {
+		s.faults.set(op)
+		wantError(t, add("after"), http.StatusConflict, "answer_lost")
+	}
+	wantStatus(t, add("before"), http.StatusOK)
+}
+
 // keyedOnce is a change with an idempotency key. Whatever fails, it is done at most once, and the caller learns whether it was.
 func keyedOnce(t *testing.T, s *site) []step {
 	id := "service-" + strings.ToLower(strings.NewReplacer("/", "-", "#", "-").Replace(t.Name()))

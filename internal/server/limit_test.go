@@ -202,6 +202,39 @@ func TestLimitRemovalRaced(t *testing.T) {
 	}
 }
 
+// TestLimitRemovalFailsHalfway holds that a failure after the first of two removals is not told as one that changed nothing, and that the
+// same request goes on.
+func TestLimitRemovalFailsHalfway(t *testing.T) {
+	s := start(t, map[string]string{"devices": "2"})
+	one, two := deviceOf(t, s.login(t, newDevice(t), "alice")).Device(), deviceOf(t, s.login(t, newDevice(t), "alice")).Device()
+	b, _, state := s.atLimit(t, "alice", ownWeb(newDevice(t)))
+	gone := func(id string) bool {
+		d, err := s.store.Device(t.Context(), "example.com", id)
+		return err != nil || !d.RemovedAt.IsZero()
+	}
+	s.faults.set("UpdateDevice")
+	a := s.removeAt(t, b, state, "remove", one, two)
+	if wantPage(t, a, http.StatusServiceUnavailable); !strings.Contains(words(a), "nothing was changed") || gone(one) || gone(two) {
+		t.Errorf("answer = %q, want that nothing was changed", words(a))
+	}
+	s.faults.set("")
+	s.faults.beforeUpdate(func() { s.faults.beforeUpdate(func() { s.faults.set("UpdateDevice") }) })
+	a = s.removeAt(t, b, state, "remove", one, two)
+	if wantPage(t, a, http.StatusServiceUnavailable); gone(one) == gone(two) {
+		t.Fatalf("devices are gone: %v and %v, want one", gone(one), gone(two))
+	}
+	if text := words(a); strings.Contains(text, "nothing was changed") || !strings.Contains(text, "Some of the devices that you chose are removed already") {
+		t.Errorf("answer = %q, want that a device is gone", text)
+	}
+	s.faults.set("InsertCode") // all devices are gone, and the login does not go on
+	a = s.removeAt(t, b, state, "remove", one, two)
+	if wantPage(t, a, http.StatusServiceUnavailable); !strings.Contains(words(a), "removed already") || !gone(one) || !gone(two) {
+		t.Errorf("answer = %q, want that devices are gone", words(a))
+	}
+	s.faults.set("")
+	webCode(t, s.removeAt(t, b, state, "remove", one, two))
+}
+
 // removingAtLimit is a login in which a user removes a device.
 func removingAtLimit(t *testing.T, s *site) []step {
 	s.namesake(t, "person "+t.Name(), handleOf(t, "limited"))
