@@ -124,7 +124,7 @@ var accountPage = newLayout(`{{define "title"}}{{t "account.title"}}{{end}}{{wit
 <p class="hint">{{t "account.devices.text"}}</p>
 {{if .Devices}}<ul class="rows">
 {{range .Devices}}<li><a href="{{.Href}}"><span class="name">{{if .Name}}<bdi>{{.Name}}</bdi>{{else}}{{t "account.device.unnamed"}}{{end}}</span>
-<span class="more">{{t .Kind}}{{if not .LastSeen.IsZero}} · {{t "account.device.last" "day" (day .LastSeen)}}{{end}}{{if not .Active}} · {{t "account.device.inactive"}}{{end}}</span></a></li>
+<span class="more">{{if .LastSeen.IsZero}}{{t .Kind}}{{else}}{{if .Platform}}{{t .Kind}} · {{end}}{{t "account.device.last" "day" (day .LastSeen)}}{{end}}{{if not .Active}} · {{t "account.device.inactive"}}{{end}}</span></a></li>
 {{end}}</ul>
 {{else if not .DevicesGoOn}}<p>{{t "account.devices.none"}}</p>
 {{end}}{{with .MoreDevices}}<p><a href="{{.}}">{{t "account.devices.more"}}</a></p>

@@ -28,7 +28,7 @@ type Act struct {
 // ActTexts are the texts of the page of an act. Text and Label may have the argument person. Label and Hint are those of the field.
 type ActTexts struct{ Title, Text, Button, Label, Hint Key }
 
-var actPage = newLayout(`{{define "title"}}{{t .Body.Texts.Title}}{{end}}{{with .Body}}<div class="account">
+var actPage = newLayout(`{{define "title"}}{{t .Body.Texts.Title}}{{end}}{{with .Body}}<div class="act">
 <p>{{t .Texts.Text "person" .Person}}</p>
 {{with .Device}}<dl>
 <dt>{{t "account.device.name"}}</dt>

@@ -24,8 +24,9 @@ func looks(t *testing.T, ctx context.Context, issuer string) {
 	if out, err := write.CombinedOutput(); err != nil {
 		t.Fatalf("%v: %v\n%s", write, err, out)
 	}
+	settled(t, ctx, issuer)
 	cmd := node(t, ctx, "looks.mjs", map[string]string{
-		"ISSUER": issuer, "CLIENT_ID": "rooms-for-friends", "DOMAIN": "example.org", "PROVIDER": "staff",
+		"ISSUER": issuer, "CLIENT_ID": "rooms-for-friends", "DOMAIN": "example.org",
 		"TEXTS": "../../web/texts", "PAGES": pages, "SHOTS": shots,
 	})
 	cmd.Stderr = t.Output()
@@ -41,7 +42,7 @@ func looks(t *testing.T, ctx context.Context, issuer string) {
 		}
 	}
 	pageQR(t, shots, issuer)
-	if want := 3 * (18 + 14); len(seen) < want {
+	if want := 3 * (43 + 14); len(seen) < want {
 		t.Errorf("%d pages were seen, want %d: %v", len(seen), want, slices.Sorted(maps.Keys(seen)))
 	}
 }
