@@ -26,6 +26,8 @@ type Begin struct {
 type BeginSession struct {
 	// Path is where the browser goes on to, below the issuer's URL, with a query. The caller takes it from a closed list.
 	Path string
+	// Locales is the language of the pages and of the provider's, as in ui_locales. It may be empty.
+	Locales string
 	// Again asks a user who is signed in to sign in at the same provider once more. Nil for a first login.
 	Again *account.Browser
 }

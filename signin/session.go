@@ -41,6 +41,9 @@ func (s *Logins) beginSession(ctx context.Context, v *visit, in BeginSession) (O
 		return nil, errors.New("signin: BeginSession needs the issuer's URL, the page for its end, and a path")
 	}
 	request := url.Values{sessionPath: {in.Path}}
+	if in.Locales != "" {
+		request.Set("ui_locales", in.Locales)
+	}
 	var domain, provider string
 	if in.Again != nil {
 		domain, provider = in.Again.Domain, in.Again.Provider
@@ -77,7 +80,8 @@ func (s *Logins) choosePlaceOf(request url.Values, domain, provider string) (*oa
 	}
 	a := &oauth.Authorization{
 		Client: clients.Client{Domains: slices.Sorted(maps.Keys(s.domains))}, Prompt: chosen.Get("prompt"), Request: chosen,
-		Domain: chosen.Get("im_domain"), Provider: chosen.Get("im_provider"),
+		Locales: chosen.Get("ui_locales"),
+		Domain:  chosen.Get("im_domain"), Provider: chosen.Get("im_provider"),
 	}
 	if a.Domain == "" && len(a.Client.Domains) == 1 {
 		a.Domain = a.Client.Domains[0]

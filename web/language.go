@@ -111,14 +111,8 @@ const maxPreferences = 1024
 // Choose returns the language of the pages for a user: the first of ui_locales for which there are texts (OpenID Connect Core 1.0
 // §3.1.2.1), else the best of the request's Accept-Language (RFC 9110 §12.5.4), else English. A tag that cannot be read is skipped.
 func Choose(uiLocales string, h http.Header) *Language {
-	if len(uiLocales) <= maxPreferences {
-		for _, name := range strings.Fields(uiLocales) {
-			if tag, err := language.Parse(name); err == nil {
-				if l := match(tag); l != nil {
-					return l
-				}
-			}
-		}
+	if l := Named(uiLocales); l != nil {
+		return l
 	}
 	for _, tag := range accepted(strings.Join(h.Values("Accept-Language"), ",")) {
 		if l := match(tag); l != nil {
@@ -126,6 +120,21 @@ func Choose(uiLocales string, h http.Header) *Language {
 		}
 	}
 	return languages()[0]
+}
+
+// Named returns the first language of ui_locales for which there are texts; nil if there is none.
+func Named(uiLocales string) *Language {
+	if len(uiLocales) > maxPreferences {
+		return nil
+	}
+	for _, name := range strings.Fields(uiLocales) {
+		if tag, err := language.Parse(name); err == nil {
+			if l := match(tag); l != nil {
+				return l
+			}
+		}
+	}
+	return nil
 }
 
 // match returns the language that a reader of tag understands, or nil.

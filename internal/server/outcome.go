@@ -79,11 +79,7 @@ func (s *Server) loginCookie(c signin.Cookie) *http.Cookie {
 }
 
 func (s *Server) loginCookieName(token string) string {
-	name := "im-login-" + signin.CookieTag(token)
-	if s.secure {
-		name = "__Host-" + name
-	}
-	return name
+	return s.cookieName("im-login-" + signin.CookieTag(token))
 }
 
 // quotaLimit turns the quota's refusal of one network or client into the error of a limit. It returns any other error as it is.

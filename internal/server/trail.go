@@ -41,7 +41,9 @@ func noteRequest(c echo.Context, params url.Values) {
 	if len(params["client_id"])+len(params["redirect_uri"])+len(params["ui_locales"]) > 0 {
 		t := trailOf(c)
 		t.request(params)
-		t.locales = params.Get("ui_locales")
+		if t.locales == "" { // see keepLanguage
+			t.locales = params.Get("ui_locales")
+		}
 	}
 }
 

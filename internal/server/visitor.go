@@ -17,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/signin"
+	"github.com/imidentity/issuer/web"
 )
 
 // A visitor is a user who is signed in in their browser.
@@ -52,8 +53,10 @@ func (s *Server) visited(serve func(c echo.Context, v *visitor) error) echo.Hand
 	}
 }
 
-// guard sets the headers of a page for visitors. Browsers send the Origin of a form only if the policy for referrers allows it.
+// guard sets the headers and the language of a page for visitors. Browsers send the Origin of a form only if the policy for referrers
+// allows it.
 func (s *Server) guard(c echo.Context) {
+	s.keepLanguage(c)
 	h := c.Response().Header()
 	h.Set("Referrer-Policy", "same-origin")
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
@@ -130,6 +133,9 @@ func (s *Server) fresh(v *visitor) bool { return v.Fresh(s.Now()) }
 // the request itself. again is the visitor who has to sign in anew for a dangerous act; nil for a browser that is not signed in.
 func (s *Server) signInHere(c echo.Context, path string, again *visitor) error {
 	in := signin.BeginSession{Path: path}
+	if l := web.Named(trailOf(c).locales); l != nil {
+		in.Locales = l.Tag()
+	}
 	if again != nil {
 		in.Again = &again.Browser
 	}
@@ -170,9 +176,29 @@ func (s *Server) browserCookie(secret string) *http.Cookie {
 	}
 }
 
-func (s *Server) browserCookieName() string {
+func (s *Server) browserCookieName() string { return s.cookieName("im-session") }
+
+// cookieName returns the name of a cookie. Under https it has a prefix, so that no other host can plant one.
+func (s *Server) cookieName(name string) string {
 	if s.secure {
-		return "__Host-im-session" // no other host can plant one
+		return "__Host-" + name
 	}
-	return "im-session"
+	return name
+}
+
+// languageCookie is the name of the cookie that holds the language of the pages.
+const languageCookie = "im-language"
+
+// keepLanguage takes the language of a page for visitors from the parameter ui_locales, and keeps it in a cookie for the pages that follow.
+func (s *Server) keepLanguage(c echo.Context) {
+	t := trailOf(c)
+	if l := web.Named(c.QueryParam("ui_locales")); l != nil {
+		t.locales = l.Tag()
+		http.SetCookie(c.Response(), &http.Cookie{
+			Name: s.cookieName(languageCookie), Value: l.Tag(), Path: "/", MaxAge: int(account.BrowserLife / time.Second),
+			HttpOnly: true, Secure: s.secure, SameSite: http.SameSiteLaxMode,
+		})
+	} else if cookie, err := c.Cookie(s.cookieName(languageCookie)); err == nil && slices.Contains(web.Languages(), cookie.Value) {
+		t.locales = cookie.Value
+	}
 }
