@@ -56,9 +56,13 @@ var promised = map[string][]string{
 		"Revoked key ", "main: records 1 to ", `"event":"key.rotated"`, "Wrote walk/audit.jsonl.\n", "main: records 1 to ", `{"node":"main","seq":`,
 	},
 	"clients.md": {
+		`"registration_access_token":"`, `"client_name":"Example Messenger"`,
 		`{"device_code":"`, `"interval":5}`, `"error":"authorization_pending"`, `"error":"slow_down"`,
+		`"display":"@alice@example.com"`, `"device_name":"Television"`, `"token_type":"DPoP"`, `"name":"Television"`,
+		`"type":"device_removed"`, `"client_name":"IM App"`,
 		`"token_type":"DPoP"`, `"token_type":"DPoP"`, `"error":"invalid_client"`, "used before", "use_dpop_nonce",
 		`"token_type":"DPoP"`, `"active": true`, `"client_id": "gateway"`,
+		`"token_type":"DPoP"`, "used before",
 	},
 	"introspection.md": {
 		`{"active":true,"iss":"http://127.0.0.1:8080","sub":"rooms"`, `"token_type":"DPoP"`,
@@ -88,6 +92,10 @@ var promised = map[string][]string{
 	"status-list.md": {
 		`"status":{"status_list":{"idx":`, "Content-Type: application/statuslist+jwt", "304\n", "valid\n", "Removed device ",
 		"not valid: statuslist: the status of the token is INVALID", "exit code 1\n",
+	},
+	"people.md": {
+		"  alice  ", `"subject"`, "Kitchen tablet", "is now called alex", "1 user would be disabled", "1 user disabled", "exit code 1\n", "1 user enabled",
+		"is erased", "exit code 1\n", "not in the files", "are whole",
 	},
 	"scim.md": {
 		`"userName":"alice@example.com"`, `"totalResults":1`, `"active":false`, "disabled",

@@ -36,6 +36,9 @@ const (
 	BotID    = "bot"    // confidential client that acts for users who allow it
 	provider = "dev"
 
+	// appRedirect is the redirect URI of the app at the OpenID provider itself, where it must match exactly.
+	appRedirect = "http://127.0.0.1:7777/callback"
+
 	defaultData           = "./data"
 	defaultListen         = "127.0.0.1:8080"
 	defaultProviderListen = "127.0.0.1:8081"
@@ -128,9 +131,10 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 	d.Issuer = cfg.Issuer
 	idp, err := devidp.New(devidp.Config{
 		Issuer: d.Provider,
-		Clients: []devidp.Client{{
-			ID: "issuer", RedirectURIs: []string{d.Issuer + "/login/callback/" + provider},
-		}},
+		Clients: []devidp.Client{
+			{ID: "issuer", RedirectURIs: []string{d.Issuer + "/login/callback/" + provider}},
+			{ID: AppID, RedirectURIs: []string{appRedirect}}, // for an app that exchanges an ID token
+		},
 	})
 	if err != nil {
 		return err
