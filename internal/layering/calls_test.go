@@ -27,6 +27,7 @@ var contextValues = map[string]string{
 	"internal/audit":        "the id of a request, for audit events",
 	"internal/httpapi":      "the operator of a request, for audit events that packages below cause",
 	"internal/idempotency":  "the idempotency key of a request, which its first transaction stores",
+	"storage/postgres":      "an update within an update is recognized, which could wait for itself",
 	"storage/sqlite":        "an update within an update is recognized, which would wait for itself",
 }
 

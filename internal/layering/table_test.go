@@ -118,7 +118,8 @@ var arrows = map[string][]string{
 	"dpop/replaytest":      {"dpop"},
 	"storage/storagetest":  {"storage"},
 
-	"storage/sqlite/sqlitetest": {},
+	"storage/postgres/postgrestest": {},
+	"storage/sqlite/sqlitetest":     {},
 
 	"scripts/racing": {},
 }
@@ -127,7 +128,7 @@ var arrows = map[string][]string{
 var databases = []string{"storage/sqlite", "storage/postgres", "storage/redis"}
 
 // testOnly lists the packages that only tests import.
-var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/sqlite/sqlitetest", "storage/storagetest"}
+var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest", "storage/storagetest"}
 
 // confined lists the packages that may import a library: those that would change if it were replaced. Other libraries may be
 // imported anywhere.

@@ -33,7 +33,7 @@ var interleaving = []string{"beforeUpdate"}
 
 // contracts are the packages that hold stores to a contract, with the tests that run their tests.
 var contracts = map[string][]set{
-	"storage/storagetest": {{"storage/sqlite", "TestStore"}},
+	"storage/storagetest": {{"storage/postgres", "TestStore"}, {"storage/sqlite", "TestStore"}},
 	"dpop/replaytest":     {{"dpop", "TestMemoryReplay"}, {"storage/redis", "TestReplay"}, {"storage/sqlite", "TestReplay"}},
 }
 

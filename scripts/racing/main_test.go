@@ -55,6 +55,7 @@ func TestRacing(t *testing.T) {
 		{"internal/doctor", "^TestServed$"},
 		{"internal/fetch", "^TestServed$"},
 		{"internal/server", "^TestServed$|^TestStoreFails$"},
+		{"storage/postgres", "^TestStore$/^(Also|Races)$"},
 		{"storage/redis", "^TestReplay$/^(Also|Races)$|^TestServed$"},
 		{"storage/sqlite", "^TestReplay$/^(Also|Races)$|^TestStore$/^(Also|Races)$"},
 	}

@@ -1,0 +1,69 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
+)
+
+const (
+	selectNewest = "SELECT newest FROM clock"
+	upsertNewest = "INSERT INTO clock (id, newest) VALUES (1, $1) ON CONFLICT (id) DO UPDATE SET newest = excluded.newest"
+	selectSecret = "SELECT sealed FROM secrets WHERE name = $1"
+	upsertSecret = "INSERT INTO secrets (name, sealed) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed"
+
+	selectSigningKeys = "SELECT " + row.SigningKeyColumns + " FROM signing_keys ORDER BY created_at, n"
+
+	countWaiting = "SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed) + (SELECT count(*) FROM device_codes)"
+	census       = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM devices WHERE removed_at = 0), " +
+		"(SELECT count(*) FROM grants WHERE ended_at = 0 AND (idle_at = 0 OR idle_at > $1) AND (expires_at = 0 OR expires_at > $1))"
+)
+
+var (
+	insertSigningKey = insertInto("signing_keys", row.SigningKeyColumns)
+	updateSigningKey = updateOf("signing_keys", row.SigningKeyColumns, 1, "")
+)
+
+func (r *reader) Newest(ctx context.Context) (at time.Time, err error) {
+	err = r.row(ctx, selectNewest, []any{(*row.Instant)(&at)})
+	if err == storage.ErrNotFound {
+		return time.Time{}, nil
+	}
+	return at, err
+}
+
+func (t *tx) SetNewest(ctx context.Context, at time.Time) error {
+	_, err := t.exec(ctx, upsertNewest, row.Millis(at))
+	return err
+}
+
+func (r *reader) Waiting(ctx context.Context) (int, error) { return r.number(ctx, countWaiting) }
+
+func (r *reader) Census(ctx context.Context, now time.Time) (c storage.Census, err error) {
+	err = r.row(ctx, census, []any{&c.Users, &c.Devices, &c.Sessions}, row.Millis(now))
+	return c, err
+}
+
+func (r *reader) Secret(ctx context.Context, name string) (sealed []byte, err error) {
+	err = r.row(ctx, selectSecret, []any{&sealed}, name)
+	return sealed, err
+}
+
+func (t *tx) PutSecret(ctx context.Context, name string, sealed []byte) error {
+	_, err := t.exec(ctx, upsertSecret, name, sealed)
+	return err
+}
+
+func (r *reader) SigningKeys(ctx context.Context) ([]storage.SigningKey, error) {
+	return all(ctx, r, selectSigningKeys, row.SigningKeyDest)
+}
+
+func (t *tx) InsertSigningKey(ctx context.Context, k storage.SigningKey) error {
+	return t.insert(ctx, insertSigningKey, row.SigningKeyArgs(k))
+}
+
+func (t *tx) UpdateSigningKey(ctx context.Context, k storage.SigningKey) error {
+	return t.must(ctx, updateSigningKey, row.SigningKeyArgs(k)...)
+}

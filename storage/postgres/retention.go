@@ -1,0 +1,52 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/internal/row"
+)
+
+const (
+	selectEndedGrants = "SELECT " + row.EndedGrantColumns + " FROM ended_grants WHERE domain = $1 AND user_id = $2 AND id > $3 " +
+		"ORDER BY id LIMIT $4"
+
+	// The first $2 of the devices that were removed before $1, in the order of their removals.
+	dueDevices = "SELECT * FROM devices WHERE removed_at <> 0 AND removed_at < $1 AND removed_at > 0 " +
+		"ORDER BY removed_at, domain, id LIMIT $2"
+	dueRekeys    = "(" + dueDevices + ") due JOIN rekeys k ON k.domain = due.domain AND k.device_id = due.id"
+	forgetRekeys = "INSERT INTO removed_keys (" + row.RemovedKeyColumns + ") " +
+		"SELECT k.domain, k.old_jkt, due.id, due.user_id, '', 0 FROM " + dueRekeys + " LIMIT $2 ON CONFLICT DO NOTHING"
+	deleteRekeys = "DELETE FROM rekeys WHERE (domain, old_jkt) IN (SELECT k.domain, k.old_jkt FROM " + dueRekeys +
+		" WHERE EXISTS (SELECT 1 FROM removed_keys r WHERE r.domain = k.domain AND r.jkt = k.old_jkt) LIMIT $2)"
+	forgetDevices = "INSERT INTO removed_keys (" + row.RemovedKeyColumns + ") " +
+		"SELECT domain, jkt, id, user_id, delegation, number FROM (" + dueDevices + ") due ON CONFLICT DO NOTHING"
+	deleteDevices = "DELETE FROM devices WHERE (domain, id) IN (SELECT domain, id FROM (" + dueDevices + ") due)"
+)
+
+func (r *reader) EndedGrants(ctx context.Context, domain, user, after string, limit int) ([]storage.Grant, error) {
+	return all(ctx, r, selectEndedGrants, row.EndedGrantDest, domain, user, after, max(limit, 0))
+}
+
+// forgetDevices forgets devices that were removed before a time: it removes at most limit rows of devices and of replacements of their
+// keys, and returns how many. The zero time forgets none.
+func (t *tx) forgetDevices(ctx context.Context, before time.Time, limit int) (int, error) {
+	if before.IsZero() {
+		return 0, nil
+	}
+	if _, err := t.exec(ctx, forgetRekeys, row.Millis(before), limit); err != nil {
+		return 0, err
+	}
+	rekeys, err := t.exec(ctx, deleteRekeys, row.Millis(before), limit)
+	if err != nil || int(rekeys) == limit { // there may be more
+		return int(rekeys), err
+	}
+	// None of the first devices has replacements any more.
+	left := limit - int(rekeys)
+	if _, err := t.exec(ctx, forgetDevices, row.Millis(before), left); err != nil {
+		return int(rekeys), err
+	}
+	devices, err := t.exec(ctx, deleteDevices, row.Millis(before), left)
+	return int(rekeys + devices), err
+}

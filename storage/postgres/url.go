@@ -1,0 +1,165 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// How long the server works on one statement, waits for one lock, and keeps a transaction of a process that hangs; and how long a
+// process waits for an answer, and for a connection. A process gives up later than the server does.
+const (
+	statementTimeout = 5 * time.Second
+	lockTimeout      = 3 * time.Second
+	idleTimeout      = 15 * time.Second
+	answerTimeout    = 8 * time.Second
+	acquireTimeout   = 5 * time.Second
+	connectTimeout   = 5 * time.Second
+)
+
+// ParseURL returns the configuration of connections to the database at a URL, postgres://USER:PASSWORD@HOST:PORT/DATABASE with the
+// parameters of libpq. Connections that leave the machine use TLS and verify the name of the server (sslmode=verify-full) unless the
+// URL says otherwise, and may not be left unencrypted. Errors do not contain the URL.
+func ParseURL(text string) (*pgxpool.Config, error) {
+	u, err := url.Parse(text)
+	if err != nil {
+		var parse *url.Error
+		if errors.As(err, &parse) { // it has the URL, and so the password
+			err = parse.Err
+		}
+		if strings.Contains(err.Error(), "invalid port") || strings.Contains(err.Error(), "invalid userinfo") {
+			err = errors.New("a reserved character in the password or the user must be written as %XX")
+		}
+		return nil, fmt.Errorf("postgres: the URL is not valid: %w", err)
+	}
+	if u.Scheme != "postgres" && u.Scheme != "postgresql" {
+		return nil, errors.New("postgres: the URL does not begin with postgres://")
+	}
+	query, err := url.ParseQuery(u.RawQuery)
+	if err != nil {
+		return nil, errors.New("postgres: the URL has parameters that are not valid: write & between them, and % as %25")
+	}
+	for name, values := range query {
+		if len(values) > 1 {
+			return nil, fmt.Errorf("postgres: the URL has the parameter %s more than once", name)
+		}
+		if strings.HasPrefix(name, "pool_") {
+			return nil, fmt.Errorf("postgres: the URL has the parameter %s, which this program sets itself", name)
+		}
+	}
+	if u.Host == "" && query.Get("host") == "" {
+		return nil, errors.New("postgres: the URL has no host")
+	}
+	if strings.Trim(u.Path, "/") == "" {
+		return nil, errors.New("postgres: the URL has no database: write postgres://USER@HOST/DATABASE")
+	}
+	local := isLocal(u.Host, query.Get("host"))
+	mode := query.Get("sslmode")
+	switch {
+	case mode == "" && local:
+		query.Set("sslmode", "prefer")
+	case mode == "":
+		query.Set("sslmode", "verify-full")
+	case !local && (mode == "disable" || mode == "allow" || mode == "prefer"):
+		return nil, fmt.Errorf("postgres: sslmode=%s can send the password and all records unencrypted over the network: leave it out "+
+			"(verify-full), and set sslrootcert to the certificate of your authority if it is not a public one", mode)
+	}
+	u.RawQuery = query.Encode()
+	cfg, err := pgxpool.ParseConfig(u.String())
+	if err != nil {
+		return nil, fmt.Errorf("postgres: the URL is not valid: %s", withoutURL(err))
+	}
+	c := &cfg.ConnConfig.Config
+	if c.ConnectTimeout == 0 {
+		c.ConnectTimeout = connectTimeout
+	}
+	for name, value := range map[string]string{
+		"client_encoding":                     "UTF8",
+		"statement_timeout":                   millisOf(statementTimeout),
+		"lock_timeout":                        millisOf(lockTimeout),
+		"idle_in_transaction_session_timeout": millisOf(idleTimeout),
+	} {
+		c.RuntimeParams[name] = value
+	}
+	if c.RuntimeParams["application_name"] == "" {
+		c.RuntimeParams["application_name"] = "issuer"
+	}
+	cfg.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeCacheStatement
+	cfg.AfterConnect = checkConnection
+	return cfg, nil
+}
+
+// withoutURL returns the reason of an error of parsing, without the URL that pgx puts in front.
+func withoutURL(err error) string {
+	text := err.Error()
+	if i := strings.LastIndex(text, "`: "); i >= 0 {
+		text = text[i+3:]
+	}
+	return text
+}
+
+// isLocal reports whether every host of a URL is this machine: a socket or a loopback address.
+func isLocal(authority, parameter string) bool {
+	hosts := strings.Split(authority, ",")
+	if parameter != "" {
+		hosts = strings.Split(parameter, ",")
+	}
+	for _, host := range hosts {
+		if name, _, err := net.SplitHostPort(host); err == nil {
+			host = name
+		}
+		host = strings.Trim(host, "[]")
+		addr, err := netip.ParseAddr(host)
+		if !strings.HasPrefix(host, "/") && host != "localhost" && (err != nil || !addr.IsLoopback()) {
+			return false
+		}
+	}
+	return true
+}
+
+func millisOf(d time.Duration) string { return fmt.Sprint(d.Milliseconds()) }
+
+// newPool opens a pool of at most n connections.
+func newPool(ctx context.Context, cfg *pgxpool.Config, n int) (*pool, error) {
+	cfg = cfg.Copy()
+	if n <= 0 {
+		n = max(4, 2*runtime.GOMAXPROCS(0))
+	}
+	cfg.MaxConns, cfg.MinConns = int32(n), 0
+	p, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, err
+	}
+	return &pool{p}, nil
+}
+
+// errPooler is returned for connections whose settings do not take effect.
+var errPooler = errors.New("a connection pooler stands before the server and ignores the settings of connections: connect to PostgreSQL " +
+	"itself. Each process of the issuer has a pool of its own")
+
+// checkConnection checks and completes the settings of a new connection.
+func checkConnection(ctx context.Context, c *pgx.Conn) error {
+	var timeout, encoding, durable string
+	err := c.QueryRow(ctx, "SELECT current_setting('statement_timeout'), current_setting('server_encoding'), "+
+		"current_setting('synchronous_commit')").Scan(&timeout, &encoding, &durable)
+	switch {
+	case err != nil:
+		return err
+	case timeout != statementTimeout.String():
+		return errPooler
+	case encoding != "UTF8":
+		return fmt.Errorf("the database has the encoding %s: create it with ENCODING 'UTF8'", encoding)
+	case durable == "off": // else a crash of the server would undo acknowledged updates
+		_, err = c.Exec(ctx, "SET synchronous_commit = on")
+	}
+	return err
+}
