@@ -137,6 +137,16 @@ var flows = []flow{
 	{"a bot acts for a person", stored, 40, actingFor},
 	{"a device that a key of the person takes in", stored, 40, takingIn},
 	{"a statement of the operator", stored, 25, attesting},
+	{"sessions that ended", nil, 3, func(t *testing.T, s *site) []step {
+		s.login(t, newDevice(t), "alice")
+		return []step{{
+			name: "list",
+			ask: func() answer {
+				return s.operate(t, http.MethodGet, "/admin/sessions", url.Values{"domain": {"example.com"}, "ended": {"true"}})
+			},
+			good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+		}}
+	}},
 	{"the audit log", nil, 10, func(t *testing.T, s *site) []step {
 		return []step{{
 			name: "an act, and the export of the log",
