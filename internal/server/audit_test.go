@@ -415,4 +415,5 @@ func TestAudit(t *testing.T) {
 			t.Errorf("no event %s was recorded", k)
 		}
 	}
+	l.wantsAgreement(t)
 }
