@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -107,4 +109,24 @@ func TestClockAfterLongStop(t *testing.T) {
 	if says := "ahead of the newest record of the database"; !strings.Contains(v.log(t), says) {
 		t.Errorf("the log does not say %q:\n%s", says, v.log(t))
 	}
+}
+
+// TestClockOffset holds that --clock-offset moves the clock by which the issuer dates its tokens.
+func TestClockOffset(t *testing.T) {
+	t.Parallel()
+	v := newVictim(t)
+	v.start(t, "--clock-offset", "-45s")
+	s := v.session(t, person(0))
+	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(s.AccessToken, ".")[1])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var claims struct{ IAT int64 }
+	if err := json.Unmarshal(payload, &claims); err != nil {
+		t.Fatal(err)
+	}
+	if behind := time.Now().Unix() - claims.IAT; behind < 45 || behind > 135 {
+		t.Errorf("the token was issued %d s ago, want 45 and a little", behind)
+	}
+	v.end(t)
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/demo"
@@ -21,15 +22,16 @@ import (
 )
 
 type serveCmd struct {
-	Config       string `placeholder:"FILE" help:"Settings file: see docs/settings.md for its keys. With --dev, it overrides the settings of the development issuer."`
-	Dev          bool   `help:"Run for development, with a built-in OpenID provider (users alice and bob); loopback only."`
-	Data         string `placeholder:"DIR" help:"Where --dev keeps its database and dev.env (./data)."`
-	DevIDPListen string `name:"dev-idp-listen" placeholder:"HOST:PORT" help:"Where the provider of --dev listens (127.0.0.1:8081)."`
-	Listen       string `placeholder:"HOST:PORT" help:"Where the issuer listens, instead of what the settings say; port 0 takes any. With --dev, 127.0.0.1:8080."`
-	AddrFile     string `placeholder:"FILE" help:"Write the addresses to FILE as JSON, once they are served."`
-	LogFormat    string `enum:"text,json," default:"" placeholder:"text|json" help:"Log format, instead of what the settings say."`
-	LogLevel     string `enum:"debug,info,warn,error," default:"" placeholder:"debug|info|warn|error" help:"Log level, instead of what the settings say."`
-	AcceptClock  bool   `help:"Trust the system clock even if it is behind the latest time in the database, or a month ahead of it."`
+	Config       string        `placeholder:"FILE" help:"Settings file: see docs/settings.md for its keys. With --dev, it overrides the settings of the development issuer."`
+	Dev          bool          `help:"Run for development, with a built-in OpenID provider (users alice and bob); loopback only."`
+	Data         string        `placeholder:"DIR" help:"Where --dev keeps its database and dev.env (./data)."`
+	DevIDPListen string        `name:"dev-idp-listen" placeholder:"HOST:PORT" help:"Where the provider of --dev listens (127.0.0.1:8081)."`
+	Listen       string        `placeholder:"HOST:PORT" help:"Where the issuer listens, instead of what the settings say; port 0 takes any. With --dev, 127.0.0.1:8080."`
+	AddrFile     string        `placeholder:"FILE" help:"Write the addresses to FILE as JSON, once they are served."`
+	LogFormat    string        `enum:"text,json," default:"" placeholder:"text|json" help:"Log format, instead of what the settings say."`
+	LogLevel     string        `enum:"debug,info,warn,error," default:"" placeholder:"debug|info|warn|error" help:"Log level, instead of what the settings say."`
+	ClockOffset  time.Duration `placeholder:"DURATION" help:"For tests, with development: true in the settings: how far the clock of the issuer is ahead of the system's, such as 90s; negative for behind."`
+	AcceptClock  bool          `help:"Trust the system clock even if it is behind the latest time in the database, or a month ahead of it."`
 }
 
 func (*serveCmd) Help() string {
@@ -74,7 +76,7 @@ func (c *serveCmd) Run(ctx context.Context, s *streams) error {
 	}
 	log, flush := newLog(s, cfg.Log)
 	defer flush()
-	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: c.AcceptClock, Build: thisBuild()})
+	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, Now: c.now(), AcceptClock: c.AcceptClock, Build: thisBuild()})
 	if err != nil {
 		return notOpened("start", err)
 	}
@@ -144,11 +146,22 @@ func (c *serveCmd) settings(s *streams) (*config.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	if c.ClockOffset != 0 && !cfg.Development {
+		return nil, usage("--clock-offset is for tests: it needs development: true in the settings")
+	}
 	if c.Listen != "" {
 		cfg.Listen = c.Listen
 	}
 	cfg.Log = c.log(cfg.Log)
 	return cfg, nil
+}
+
+// now returns the clock of the issuer; nil for that of the system.
+func (c *serveCmd) now() func() time.Time {
+	if c.ClockOffset == 0 {
+		return nil
+	}
+	return func() time.Time { return time.Now().Add(c.ClockOffset) }
 }
 
 // log returns the settings of the log. Flags take precedence.
@@ -201,7 +214,7 @@ func (c *serveCmd) dev(ctx context.Context, s *streams) error {
 	defer func() { flush() }()
 	dev, err := demo.Start(ctx, demo.Options{
 		Data: c.Data, Listen: c.Listen, ProviderListen: c.DevIDPListen, Overlay: overlay, Name: c.Config, Env: s.env,
-		AcceptClock: c.AcceptClock, Build: thisBuild(),
+		AcceptClock: c.AcceptClock, Now: c.now(), Build: thisBuild(),
 		Log: func(l config.Log) *slog.Logger { log, flush = newLog(s, c.log(l)); return log },
 	})
 	if faults := (config.Errors)(nil); errors.As(err, &faults) {

@@ -60,6 +60,8 @@ type Options struct {
 	Env     []string
 	// AcceptClock has the meaning of that in [issuer.Options].
 	AcceptClock bool
+	// Now is the clock of the issuer. Nil means that of the system.
+	Now func() time.Time
 	// Build names the program.
 	Build issuer.Build
 	// Log returns the log that the settings describe.
@@ -140,7 +142,7 @@ func (d *Dev) start(ctx context.Context, o Options, listener, idpListener net.Li
 		return err
 	}
 	log := o.Log(cfg.Log)
-	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, AcceptClock: o.AcceptClock, Build: o.Build})
+	instance, err := issuer.Open(ctx, cfg, issuer.Options{Log: log, Now: o.Now, AcceptClock: o.AcceptClock, Build: o.Build})
 	if err != nil {
 		return err
 	}

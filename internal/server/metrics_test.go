@@ -416,6 +416,28 @@ func TestMonitor(t *testing.T) {
 	}
 }
 
+// TestProfiles holds that the admin socket serves profiles of the process, and that no other listener does.
+func TestProfiles(t *testing.T) {
+	fill := withOperators()
+	fill["metrics"] = "127.0.0.1:0"
+	s := start(t, fill)
+	for path, want := range map[string]string{"": "goroutine", "heap?debug=1": "heap profile", "goroutine?debug=1": "goroutine profile", "profile?seconds=1": "\x1f\x8b"} {
+		if a := s.get(t, s.admin+"/debug/pprof/"+path); a.status != http.StatusOK || !strings.Contains(a.body, want) {
+			t.Errorf("GET /debug/pprof/%s = %d, want %q", path, a.status, want)
+		}
+	}
+	if a := s.get(t, s.admin+"/debug/pprof/none"); a.status != http.StatusNotFound {
+		t.Errorf("a profile that does not exist = %v, want 404", a)
+	}
+	for name, at := range map[string]string{"public": s.issuer, "operators": s.network, "monitoring": "http://" + s.fill["metrics"]} {
+		for _, path := range []string{"/debug/pprof/", "/debug/pprof/heap", "/debug/pprof/profile?seconds=1"} {
+			if a := s.get(t, at+path); a.status != http.StatusNotFound {
+				t.Errorf("GET %s at the listener %s = %v, want 404", path, name, a)
+			}
+		}
+	}
+}
+
 // TestMetricsDocument holds docs/metrics.md to the metrics that are served: a row for each, with its type and labels.
 func TestMetricsDocument(t *testing.T) {
 	s := start(t, nil)

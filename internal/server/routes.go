@@ -67,7 +67,7 @@ func (s *Server) adminRoutes() []route {
 	for _, r := range s.OperatorRoutes {
 		list = append(list, route{r.Method, r.Path, s.atSocket(r.Handler), ownOrigin, notCounted})
 	}
-	return list
+	return append(list, s.profileRoutes()...)
 }
 
 // monitorRoutes is the table of the routes for monitoring.

@@ -83,7 +83,8 @@ type Config struct {
 	PendingLogins signin.QuotaSize
 	// Ready returns an error while the server cannot do its work.
 	Ready func(context.Context) error
-	// OperatorRoutes are the routes that [Server.Admin] serves beside GET /metrics, and [Server.Operators] over the network.
+	// OperatorRoutes are the routes that [Server.Admin] serves beside GET /metrics and the profiles, and [Server.Operators] over the
+	// network.
 	OperatorRoutes []httpapi.Route
 	// OperatorsURL is the origin of [Server.Operators] for its callers, whose proofs name it. Empty means that it serves nobody.
 	// OperatorsBehindProxy has it answer only requests from TrustedProxies.
