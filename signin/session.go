@@ -18,8 +18,9 @@ import (
 // The parameters of the stored request of a login that makes a session of the browser. No authorization request is stored with them,
 // see [oauth.Provider.Authorize].
 const (
-	sessionPath = "session_path" // where the browser goes on to
-	sessionUser = "session_user" // the user who has to sign in again; empty for a first login
+	sessionPath  = "session_path"  // where the browser goes on to, without the query
+	sessionQuery = "session_query" // the query of that, sealed; absent if there is none
+	sessionUser  = "session_user"  // the user who has to sign in again; empty for a first login
 )
 
 // The values of the parameter "because" of the page for a login that did not make a session.
@@ -32,7 +33,8 @@ const (
 // forBrowser reports whether a stored request asks for a session of the browser.
 func forBrowser(request url.Values) bool { return request.Has(sessionPath) }
 
-// SessionPath returns where the browser goes on to after a login that makes a session; empty for the request of an app.
+// SessionPath returns where the browser goes on to after a login that makes a session, without the query; empty for the request of an
+// app.
 func SessionPath(request url.Values) string { return request.Get(sessionPath) }
 
 // beginSession begins a login that makes a session of the browser.
@@ -40,7 +42,14 @@ func (s *Logins) beginSession(ctx context.Context, v *visit, in BeginSession) (O
 	if s.issuer == "" || s.endPage == "" || !strings.HasPrefix(in.Path, "/") || strings.HasPrefix(in.Path, "//") {
 		return nil, errors.New("signin: BeginSession needs the issuer's URL, the page for its end, and a path")
 	}
-	request := url.Values{sessionPath: {in.Path}}
+	path, query, err := s.wayBack(in.Path)
+	if err != nil {
+		return nil, err
+	}
+	request := url.Values{sessionPath: {path}}
+	if query != "" {
+		request.Set(sessionQuery, query)
+	}
 	if in.Locales != "" {
 		request.Set("ui_locales", in.Locales)
 	}
@@ -159,6 +168,12 @@ func (s *Logins) openSession(ctx context.Context, v *visit, id login.Identity, u
 	to := v.row.Request.Get(sessionPath)
 	if again := v.row.Request.Get(sessionUser); again != "" && again != user.User.ID {
 		to = root(to) // what somebody else was about to do
+	} else if sealed := v.row.Request.Get(sessionQuery); sealed != "" {
+		query, err := s.openQuery(to, sealed)
+		if err != nil {
+			return nil, err
+		}
+		to += "?" + query
 	}
 	to = s.issuer + to
 	err = s.end(ctx, v, ending{

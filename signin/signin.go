@@ -32,6 +32,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
 	"net/url"
@@ -104,6 +105,9 @@ type Config struct {
 	// Issuer is the issuer's own URL, and EndPage the path below it of the page for a login by [BeginSession] that did not make a
 	// session. Without them there are no such logins.
 	Issuer, EndPage string
+	// QueryKey seals what is stored of the query that a browser comes back to after such a login. Zero means a random one, which only this
+	// process knows.
+	QueryKey [32]byte
 	// Limiter refuses users who log in too often. Nil refuses nobody.
 	Limiter Limiter
 	// Count is told the result of each login at a provider. Nil counts nothing.
@@ -127,6 +131,7 @@ type Logins struct {
 	consentPage string
 	issuer      string
 	endPage     string
+	queryKey    [32]byte
 	limiter     Limiter
 	count       func(provider string, r Result)
 	life        time.Duration
@@ -142,7 +147,7 @@ func New(cfg Config) (*Logins, error) {
 	s := &Logins{
 		store: cfg.Store, oauth: cfg.OAuth, accounts: cfg.Accounts, providers: cfg.Providers, domains: cfg.Domains,
 		quota: cfg.Quota, consentPage: cfg.ConsentPage, issuer: cfg.Issuer, endPage: cfg.EndPage, limiter: cfg.Limiter, count: cfg.Count,
-		life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
+		queryKey: cfg.QueryKey, life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
 	}
 	if s.limiter == nil {
 		s.limiter = unlimited{}
@@ -158,6 +163,11 @@ func New(cfg Config) (*Logins, error) {
 	}
 	if s.rand == nil {
 		s.rand = rand.Reader
+	}
+	if s.queryKey == [32]byte{} {
+		if _, err := io.ReadFull(s.rand, s.queryKey[:]); err != nil {
+			return nil, fmt.Errorf("signin: make a key: %w", err)
+		}
 	}
 	return s, nil
 }

@@ -102,7 +102,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	return i.openServer(ctx, registry, made, proofs, logins, provider, introspector)
+	return i.openServer(ctx, registry, made, proofs, logins, provider, introspector, keys.Derive(secret, "queries of pages"))
 }
 
 // openAccounts makes the accounts, with keys for the marks of removed users and for the ids of links, and renews the collision keys of
@@ -175,7 +175,7 @@ func (i *Instance) openProvider(
 // openServer makes the HTTP side.
 func (i *Instance) openServer(
 	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
-	provider *oauth.Provider, introspector *introspect.Introspector,
+	provider *oauth.Provider, introspector *introspect.Introspector, queryKey [32]byte,
 ) error {
 	cfg := i.cfg
 	choose, systems, others := make(map[string]bool), make(map[string]claims.System), make(map[string][]string)
@@ -203,7 +203,7 @@ func (i *Instance) openServer(
 		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
-		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
+		Limits: i.limits, PendingLogins: quotaSize(cfg), QueryKey: queryKey, Metrics: i.metrics.registry,
 		Now: i.now, Log: i.log,
 	})
 	if err != nil {

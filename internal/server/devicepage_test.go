@@ -1,11 +1,16 @@
 package server_test
 
 import (
+	"bytes"
 	"net/http"
 	"net/url"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 // TestDevicePage links a TV in a browser: the user arrives by the QR code or types the code, compares it, and allows the TV.
@@ -84,6 +89,61 @@ func TestDevicePage(t *testing.T) {
 	}
 	wantError(t, s.token(t, tv, screen, pollForm(code)), http.StatusBadRequest, "authorization_pending")
 	s.wantGone(t, decide(url.Values{"decision": {"deny"}}), "/device/done?decision=deny")
+}
+
+// TestDevicePageCodeIsHidden holds that a user code is in no file of the database while its user signs in, at any step and for the second
+// time, also after a restart.
+func TestDevicePageCodeIsHidden(t *testing.T) {
+	s := start(t, nil)
+	s.onTime(t, nil)
+	_, shown := s.askedDevice(t, nil)
+	hidden := func(when string) {
+		t.Helper()
+		files, err := filepath.Glob(s.database() + "*")
+		if err != nil || len(files) == 0 {
+			t.Fatalf("files = %q, %v", files, err)
+		}
+		for _, file := range files {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, secret := range []string{shown, strings.ReplaceAll(shown, "-", "")} {
+				if bytes.Contains(bytes.ToUpper(text), []byte(strings.ToUpper(secret))) {
+					t.Errorf("%s: %s holds %q", when, filepath.Base(file), secret)
+				}
+			}
+		}
+	}
+	b := s.browser()
+	a := s.look(t, b, "/device?user_code="+shown)
+	wantSignIn(t, a)
+	if n := sqlitetest.Count(t, s.database(), "SELECT count(*) FROM logins"); n != 1 {
+		t.Fatalf("%d logins are stored, want one", n)
+	}
+	hidden("at the choice of the domain")
+	to := s.comeHere(t, b, "/device?user_code="+shown, "alice")
+	hidden("signed in")
+	if to != "/device?user_code="+shown {
+		t.Errorf("the browser goes on to %s, want the page with the code", to)
+	}
+	page := s.look(t, b, to)
+	wantStatus(t, page, http.StatusOK)
+	s.advance(t, 5*time.Minute+10*time.Second)
+	csrf := csrfOf(t, s.look(t, b, to))
+	again := s.fillIn(t, b, "/device/decide", url.Values{"csrf": {csrf}, "user_code": {shown}, "decision": {"allow"}}, nil)
+	if !strings.HasPrefix(again.header.Get("Location"), s.provider.url) {
+		t.Fatalf("answer = %v, want a new login", again)
+	}
+	hidden("signing in once more")
+	s.restart(t, nil)
+	back, err := b.Login(t.Context(), again.header.Get("Location"), func(u *url.URL) bool {
+		return strings.HasPrefix(u.String(), s.issuer+"/device")
+	}, map[string]string{"text": "alice", "password": "alice"})
+	if err != nil || back.RequestURI() != to {
+		t.Errorf("the browser goes on to %v, %v, want %s", back, err, to)
+	}
+	hidden("signed in once more")
 }
 
 // TestDevicePageGuessed holds that wrong codes on the page count, and that a code of a browser that is not signed in is not looked at.

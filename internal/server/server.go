@@ -94,6 +94,8 @@ type Config struct {
 	SCIMForOperators bool
 	// Time returns an error while the server does not know the time. Nil means that it always does.
 	Time func() error
+	// QueryKey seals the query of a page that pending logins store. Zero means a random one: see [signin.Config].
+	QueryKey [32]byte
 	// LoginTime is how long a user may take at their OpenID provider. Zero means ten minutes.
 	LoginTime time.Duration
 	// Now reports the time. Nil means [time.Now].
