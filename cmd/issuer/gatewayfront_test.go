@@ -165,7 +165,7 @@ func TestGatewayUnit(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(g.folder, "gateway.yaml"), []byte(gatewaySettings("http://127.0.0.1:1", behindNginx)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	g.start(t)
+	g.launch(t)
 	for _, want := range []string{"READY=1", "STOPPING=1"} {
 		_ = manager.SetReadDeadline(time.Now().Add(time.Minute)) // of what never comes
 		state := make([]byte, 256)
