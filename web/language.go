@@ -40,37 +40,44 @@ func (l *Language) orEnglish() *Language {
 //go:embed texts/*.json
 var files embed.FS
 
-// languages holds English, then the others in the order of their tags.
-var languages = sync.OnceValue(func() []*Language {
+// tags are those of all languages: English, then the others in order.
+var tags = sync.OnceValue(func() []language.Tag {
 	names, err := fs.Glob(files, "texts/*.json")
 	if err != nil {
 		panic(err)
 	}
-	var list []*Language
+	var list []language.Tag
 	for _, name := range names {
-		l, err := readLanguage(name)
-		if err != nil {
-			panic(fmt.Errorf("web: %s: %w", name, err))
-		}
-		list = append(list, l)
+		list = append(list, language.MustParse(strings.TrimSuffix(path.Base(name), ".json")))
 	}
-	slices.SortFunc(list, func(a, b *Language) int {
-		if english := language.English; (a.tag == english) != (b.tag == english) {
-			if a.tag == english {
+	slices.SortFunc(list, func(a, b language.Tag) int {
+		if english := language.English; (a == english) != (b == english) {
+			if a == english {
 				return -1
 			}
 			return 1
 		}
-		return cmp.Compare(a.tag.String(), b.tag.String())
+		return cmp.Compare(a.String(), b.String())
 	})
-	for i, l := range list {
+	return list
+})
+
+// languages holds the languages in the order of tags.
+var languages = sync.OnceValue(func() []*Language {
+	var list []*Language
+	for i, tag := range tags() {
+		l, err := readLanguage(tag)
+		if err != nil {
+			panic(fmt.Errorf("web: texts in %s: %w", tag, err))
+		}
 		l.index = i
+		list = append(list, l)
 	}
 	return list
 })
 
-func readLanguage(name string) (*Language, error) {
-	content, err := files.ReadFile(name)
+func readLanguage(tag language.Tag) (*Language, error) {
+	content, err := files.ReadFile("texts/" + tag.String() + ".json")
 	if err != nil {
 		return nil, err
 	}
@@ -81,28 +88,20 @@ func readLanguage(name string) (*Language, error) {
 	if err := json.Unmarshal(content, &file); err != nil {
 		return nil, err
 	}
-	tag, err := language.Parse(strings.TrimSuffix(path.Base(name), ".json"))
-	if err != nil {
-		return nil, err
-	}
 	return &Language{tag: tag, direction: file.Direction, texts: file.Texts}, nil
 }
 
 // Languages returns the BCP 47 tags of all languages, English first.
 func Languages() []string {
-	var tags []string
-	for _, l := range languages() {
-		tags = append(tags, l.Tag())
+	var names []string
+	for _, tag := range tags() {
+		names = append(names, tag.String())
 	}
-	return tags
+	return names
 }
 
 var matcher = sync.OnceValue(func() language.Matcher {
-	var tags []language.Tag
-	for _, l := range languages() {
-		tags = append(tags, l.tag)
-	}
-	return language.NewMatcher(tags)
+	return language.NewMatcher(tags())
 })
 
 // maxPreferences bounds the text of a preference in bytes. A longer one is ignored.

@@ -11,9 +11,10 @@ import (
 	"golang.org/x/text/feature/plural"
 )
 
-// A layout is a page within the frame, in every language. A language is parsed when the page is first shown in it.
+// A layout is a page within the frame, in every language. A language is parsed when the page is first shown in it, and the catalogue
+// is read before the first page, so that neither is a part of each start of the program.
 type layout struct {
-	languages []func() *template.Template // by Language.index
+	languages func() []func() *template.Template // by Language.index
 }
 
 // layouts are all of them.
@@ -22,15 +23,18 @@ var layouts []*layout
 // newLayout makes a page of its part within the frame, and of its template "title". They have the functions t, which is
 // [Language.Say], code, which makes a [Code], and day, which is [Language.Day].
 func newLayout(body string) *layout {
-	p := &layout{languages: make([]func() *template.Template, len(Languages()))}
-	for i, l := range languages() {
-		p.languages[i] = sync.OnceValue(func() *template.Template { return template.Must(l.parse(body)) })
-	}
+	p := &layout{languages: sync.OnceValue(func() []func() *template.Template {
+		var list []func() *template.Template
+		for _, l := range languages() {
+			list = append(list, sync.OnceValue(func() *template.Template { return template.Must(l.parse(body)) }))
+		}
+		return list
+	})}
 	layouts = append(layouts, p)
 	return p
 }
 
-func (p *layout) in(l *Language) *template.Template { return p.languages[l.orEnglish().index]() }
+func (p *layout) in(l *Language) *template.Template { return p.languages()[l.orEnglish().index]() }
 
 // The frame around every page. Language and style sheet are part of its text, so they are not escaped for each answer.
 const frameBegin = `<!doctype html>

@@ -3,10 +3,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"reflect"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -99,25 +102,31 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 		Run(ctx, []string{"--help"}, in, errOut, errOut, env)
 		return exitUsage
 	}
-	var root commands
-	stopped := -1 // kong ends the process for --help; here only parsing ends
-	parser, err := kong.New(&root,
-		kong.Name("issuer"),
-		kong.Description("An OAuth 2.0 token issuer and introspection service for instant messaging identity, with DPoP-bound tokens."),
-		kong.Writers(out, errOut),
-		kong.Exit(func(code int) { stopped = code; panic(kongExit{}) }),
-		kong.BindTo(ctx, (*context.Context)(nil)),
-		kong.Bind(&streams{in: in, out: out, err: errOut, env: env}),
-		kong.WithHyphenPrefixedParameters(true), // user ids and nonces are base64url: one in 64 begins with a hyphen
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
-	)
-	if err != nil {
-		panic(err) // the table above is wrong
-	}
 	if len(args) == 1 && args[0] == "help" {
 		args = []string{"--help"}
 	}
-	parsed, err := parse(parser, args)
+	stopped := -1 // kong ends the process for --help; here only parsing ends
+	parsing := func(grammar any) (*kong.Context, error) {
+		parser, err := kong.New(grammar,
+			kong.Name("issuer"),
+			kong.Description("An OAuth 2.0 token issuer and introspection service for instant messaging identity, with DPoP-bound tokens."),
+			kong.Writers(out, errOut),
+			kong.Exit(func(code int) { stopped = code; panic(kongExit{}) }),
+			kong.BindTo(ctx, (*context.Context)(nil)),
+			kong.Bind(&streams{in: in, out: out, err: errOut, env: env}),
+			kong.WithHyphenPrefixedParameters(true), // user ids and nonces are base64url: one in 64 begins with a hyphen
+			kong.ConfigureHelp(kong.HelpOptions{Compact: true}),
+		)
+		if err != nil {
+			panic(err) // the table above is wrong
+		}
+		return parse(parser, args)
+	}
+	grammar := commandOf(args)
+	parsed, err := parsing(grammar)
+	if _, whole := grammar.(*commands); err != nil && !whole {
+		parsed, err = parsing(new(commands)) // for the words of the error
+	}
 	if stopped >= 0 {
 		return stopped
 	}
@@ -144,6 +153,22 @@ func Run(ctx context.Context, args []string, in io.Reader, out, errOut io.Writer
 	}
 	fmt.Fprintln(errOut, "issuer:", err)
 	return exitUnknown
+}
+
+// commandOf returns as much of the command line as the arguments need: the command that they begin with. To set up all of it takes
+// milliseconds, which each start of the issuer would wait for. Help and completion need all.
+func commandOf(args []string) any {
+	if slices.Contains(args, "--help") || slices.Contains(args, "-h") {
+		return new(commands)
+	}
+	all := reflect.TypeFor[commands]()
+	for i := range all.NumField() {
+		field := all.Field(i)
+		if name := cmp.Or(field.Tag.Get("name"), strings.ToLower(field.Name)); name == args[0] && name != "completion" {
+			return reflect.New(reflect.StructOf([]reflect.StructField{field})).Interface()
+		}
+	}
+	return new(commands)
 }
 
 // nearest returns the command whose help fits a mistake in the arguments: the part of it that could be parsed.

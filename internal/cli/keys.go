@@ -97,15 +97,15 @@ the next key or a new one takes over. Users stay logged in: devices get a new to
     issuer keys revoke 0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I --reason leaked`
 }
 
-// kid is the form of a key id, which becomes a part of a path.
-var kid = regexp.MustCompile(`^[A-Za-z0-9_-]{1,255}$`)
+// kid is the form of a key id, which becomes a part of a path, and has 255 bytes at most.
+var kid = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 
 func (c *keysRevokeCmd) Run(ctx context.Context, s *streams) error {
 	socket, err := c.socket(s)
 	if err != nil {
 		return err
 	}
-	if !kid.MatchString(c.Key) {
+	if len(c.Key) > 255 || !kid.MatchString(c.Key) {
 		return refused("there is no key %q: issuer keys list shows them", c.Key)
 	}
 	k, err := socket.RevokeKey(ctx, c.Key, c.Reason)

@@ -265,7 +265,7 @@ func (k *checker) between(path string, n, least, most int) {
 	}
 }
 
-var providerID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,30}[a-z0-9])?$`)
+var providerID = word{regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`), 32}
 
 func (k *checker) domains() {
 	if len(k.Domains) == 0 {

@@ -10,7 +10,17 @@ import (
 	"github.com/imidentity/issuer/internal/assertion"
 )
 
-var clientID = regexp.MustCompile(`^[!-9;-~]{1,255}$`)
+var clientID = word{regexp.MustCompile(`^[!-9;-~]+$`), 255}
+
+// A word is an expression for texts of at most so many bytes. The length as a repetition in the expression would be copies of it,
+// which every start of the program would compile.
+type word struct {
+	*regexp.Regexp
+	most int
+}
+
+// MatchString reports whether s is such a text.
+func (w word) MatchString(s string) bool { return len(s) <= w.most && w.Regexp.MatchString(s) }
 
 func (k *checker) clients() {
 	ids := make(map[string]string)

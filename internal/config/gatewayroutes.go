@@ -54,9 +54,9 @@ type Route struct {
 
 var (
 	routePath    = regexp.MustCompile(`^/$|^(/[A-Za-z0-9_~-][A-Za-z0-9._~-]*)+$`)
-	upstreamName = regexp.MustCompile(`^[A-Za-z0-9._:/-]{1,255}$`)
-	methodName   = regexp.MustCompile(`^[A-Z]{1,32}$`)
-	scopeWord    = regexp.MustCompile(`^[!#-\[\]-~]{1,255}$`) // RFC 6749 §3.3
+	upstreamName = word{regexp.MustCompile(`^[A-Za-z0-9._:/-]+$`), 255}
+	methodName   = word{regexp.MustCompile(`^[A-Z]+$`), 32}
+	scopeWord    = word{regexp.MustCompile(`^[!#-\[\]-~]+$`), 255} // RFC 6749 §3.3
 )
 
 // routes checks the routes, each by itself and with those before it.

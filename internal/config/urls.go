@@ -181,7 +181,7 @@ func (k *checker) resource(path, value string) {
 	}
 }
 
-var label = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+var label = word{regexp.MustCompile(`^[a-z0-9]([a-z0-9-]*[a-z0-9])?$`), 63}
 
 // domain checks that identities can be issued in a domain: at least two labels, lower-case A-labels.
 func (k *checker) domain(path, name string) {
