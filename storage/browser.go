@@ -9,14 +9,15 @@ type BrowserSession struct {
 	Domain   string
 	User     string
 	Provider string // id of the OpenID provider in the settings
-	// Issuer, UpstreamSID, AuthTime, ACR and AMR are those of the login at the provider, as in a [Grant].
-	Issuer      string
-	UpstreamSID string
-	AuthTime    time.Time
-	ACR         string
-	AMR         []string
-	CreatedAt   time.Time
-	UsedAt      time.Time
+	// Issuer, UpstreamSID, AuthTime, ACR, AMR and UpstreamToken are those of the login at the provider, as in a [Grant].
+	Issuer        string
+	UpstreamSID   string
+	AuthTime      time.Time
+	ACR           string
+	AMR           []string
+	UpstreamToken string
+	CreatedAt     time.Time
+	UsedAt        time.Time
 	// IdleAt is when the session ends unless it is used, and never after ExpiresAt, when it ends in any case.
 	IdleAt    time.Time
 	ExpiresAt time.Time

@@ -365,6 +365,15 @@ func (x Intercepted) BrowserSessions(ctx context.Context, domain, user string) (
 	return x.Store.BrowserSessions(ctx, domain, user)
 }
 
+// UpstreamToken implements [Store].
+func (x Intercepted) UpstreamToken(ctx context.Context, id string) (r0 UpstreamToken, err error) {
+	if err = x.before("UpstreamToken"); err != nil {
+		return r0, err
+	}
+	defer x.done("UpstreamToken", x.start())
+	return x.Store.UpstreamToken(ctx, id)
+}
+
 // Code implements [Store].
 func (x Intercepted) Code(ctx context.Context, hash [32]byte) (r0 Code, err error) {
 	if err = x.before("Code"); err != nil {
@@ -889,6 +898,13 @@ func (x interceptedReader) BrowserSessions(ctx context.Context, domain, user str
 	return x.reader.BrowserSessions(ctx, domain, user)
 }
 
+func (x interceptedReader) UpstreamToken(ctx context.Context, id string) (r0 UpstreamToken, err error) {
+	if err = x.before("UpstreamToken"); err != nil {
+		return r0, err
+	}
+	return x.reader.UpstreamToken(ctx, id)
+}
+
 func (x interceptedReader) Code(ctx context.Context, hash [32]byte) (r0 Code, err error) {
 	if err = x.before("Code"); err != nil {
 		return r0, err
@@ -1324,6 +1340,28 @@ func (x interceptedTx) TrimBrowserSessions(ctx context.Context, domain, user str
 		return err
 	}
 	return x.tx.TrimBrowserSessions(ctx, domain, user, keep)
+}
+
+func (x interceptedTx) InsertUpstreamToken(ctx context.Context, t UpstreamToken) (err error) {
+	if err = x.before("InsertUpstreamToken"); err != nil {
+		return err
+	}
+	return x.tx.InsertUpstreamToken(ctx, t)
+}
+
+func (x interceptedTx) UpdateUpstreamToken(ctx context.Context, t UpstreamToken) (err error) {
+	if err = x.before("UpdateUpstreamToken"); err != nil {
+		return err
+	}
+	return x.tx.UpdateUpstreamToken(ctx, t)
+}
+
+func (x interceptedTx) EndUpstreamToken(ctx context.Context, id string, at time.Time, reason string) (
+	r0 []Grant, err error) {
+	if err = x.before("EndUpstreamToken"); err != nil {
+		return r0, err
+	}
+	return x.tx.EndUpstreamToken(ctx, id, at, reason)
 }
 
 func (x interceptedTx) EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (

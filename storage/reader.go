@@ -51,7 +51,7 @@ type Reader interface {
 
 	// EndedGrants returns at most limit grants of user that a sweep removed and keeps (see [Retention]), whose ids come after after, in
 	// the byte order of their ids. A page that is not full is the last one. Of a grant that expired, EndedAt is when it did, and
-	// EndedReason is "expired". JKT, UpstreamSID, Gen, IdleAt, ExpiresAt and Status are not kept.
+	// EndedReason is "expired". JKT, UpstreamSID, UpstreamToken, Gen, IdleAt, ExpiresAt and Status are not kept.
 	EndedGrants(ctx context.Context, domain, user, after string, limit int) ([]Grant, error)
 
 	// LinkedUser returns the user to whom (issuer, subject) of an OpenID provider is linked in domain.
@@ -118,6 +118,9 @@ type Reader interface {
 
 	// BrowserSessions returns the stored browser sessions of user, including expired ones, in the order in which they were last used.
 	BrowserSessions(ctx context.Context, domain, user string) ([]BrowserSession, error)
+
+	// UpstreamToken returns the upstream token of that id.
+	UpstreamToken(ctx context.Context, id string) (UpstreamToken, error)
 
 	// Code returns the authorization code with that hash, including a spent or expired one.
 	Code(ctx context.Context, hash [32]byte) (Code, error)

@@ -149,6 +149,8 @@ type Grant struct {
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
+	// UpstreamToken is the id of the [UpstreamToken] of the login, empty if it has none.
+	UpstreamToken string
 	// Gen is the generation of the newest refresh token; RotatedAt is when the one before it was first used.
 	Gen       int64
 	RotatedAt time.Time
@@ -182,6 +184,7 @@ type Code struct {
 	AuthTime      time.Time
 	ACR           string
 	AMR           []string
+	UpstreamToken string // as in a [Grant]
 	CreatedAt     time.Time
 	ExpiresAt     time.Time
 	SpentAt       time.Time
@@ -207,10 +210,12 @@ type DeviceCode struct {
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
-	CreatedAt   time.Time
-	ExpiresAt   time.Time
-	SpentAt     time.Time
-	Grant       string // the grant for which it was spent
+	// UpstreamToken is as in a [Grant].
+	UpstreamToken string
+	CreatedAt     time.Time
+	ExpiresAt     time.Time
+	SpentAt       time.Time
+	Grant         string // the grant for which it was spent
 }
 
 // A Login is an authorization request that waits for the user: to come back from the OpenID provider, or to answer on a page

@@ -96,6 +96,15 @@ type Tx interface {
 	// TrimBrowserSessions deletes all browser sessions of a user but the keep that were used last.
 	TrimBrowserSessions(ctx context.Context, domain, user string, keep int) error
 
+	// InsertUpstreamToken adds an upstream token, before the records that name it; [ErrConflict] if its id exists.
+	InsertUpstreamToken(ctx context.Context, t UpstreamToken) error
+	// UpdateUpstreamToken writes Sealed, State, CheckedAt and RetryAt of an upstream token and increases its Number; [ErrConflict] if the
+	// Number is not that of t, or if there is no such token.
+	UpdateUpstreamToken(ctx context.Context, t UpstreamToken) error
+	// EndUpstreamToken ends the live grants that name an upstream token and returns them, in any order. It deletes the unspent codes and
+	// device codes and the browser sessions that name it, and the token.
+	EndUpstreamToken(ctx context.Context, id string, at time.Time, reason string) (ended []Grant, err error)
+
 	// EndClientGrants ends every live grant of a client and returns their ids, in any order.
 	EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (ended []string, err error)
 

@@ -14,7 +14,8 @@ var (
 	insertDeviceCode   = insertInto("device_codes", row.DeviceCodeColumns)
 	bindDeviceCode     = "UPDATE device_codes SET jkt = $2 WHERE hash = $1 AND jkt IN ('', $2)"
 	decideDeviceCode   = "UPDATE device_codes SET decided_at = $2, allowed = $3, domain = $4, user_id = $5, device_id = $6, " +
-		"issuer = $7, upstream_sid = $8, auth_time = $9, acr = $10, amr = $11 WHERE hash = $1 AND decided_at = 0"
+		"issuer = $7, upstream_sid = $8, auth_time = $9, acr = $10, amr = $11, upstream_token = $12 " +
+		"WHERE hash = $1 AND decided_at = 0"
 	spendDeviceCode = "UPDATE device_codes SET spent_at = $3, grant_id = $4, jkt = $2 " +
 		"WHERE hash = $1 AND jkt IN ('', $2) AND allowed AND spent_at = 0"
 	dropDeviceCodes     = "DELETE FROM device_codes WHERE domain = $1 AND device_id = $2 AND device_id <> '' AND spent_at = 0"
@@ -43,7 +44,7 @@ func (t *tx) BindDeviceCode(ctx context.Context, hash [32]byte, jkt string) erro
 
 func (t *tx) DecideDeviceCode(ctx context.Context, c storage.DeviceCode) error {
 	return t.changeDeviceCode(ctx, c.Hash, decideDeviceCode, c.Hash[:], row.Millis(c.DecidedAt), c.Allowed, c.Domain, c.User, c.Device,
-		c.Issuer, c.UpstreamSID, row.Millis(c.AuthTime), c.ACR, row.Text(c.AMR))
+		c.Issuer, c.UpstreamSID, row.Millis(c.AuthTime), c.ACR, row.Text(c.AMR), c.UpstreamToken)
 }
 
 func (t *tx) SpendDeviceCode(ctx context.Context, hash [32]byte, jkt string, at time.Time, grant string) error {

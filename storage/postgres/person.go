@@ -49,6 +49,7 @@ var parts = []part{
 	{table: "removed_keys", key: "domain, jkt", columns: row.RemovedKeyColumns},
 	{table: "grants", key: "id", columns: row.GrantColumns},
 	{table: "ended_grants", key: "id", columns: row.EndedGrantColumns},
+	{table: "upstream_tokens", key: "id", columns: row.UpstreamTokenColumns, withheld: "sealed"},
 	{table: "user_events", key: "domain, user_id, number", columns: row.UserEventColumns},
 	{table: "user_event_numbers", key: "domain, user_id", columns: "domain, user_id, last"},
 	{table: "links", key: "domain, issuer, subject", columns: row.LinkColumns},
@@ -132,7 +133,9 @@ func (p part) object() string {
 // shown returns a column as people and programs read it: times by RFC 3339, and JSON as it is.
 func shown(column string) string {
 	switch column {
-	case "scopes", "audience", "amr", "claims", "person", "record", "private":
+	case "person": // without the upstream token, which is sealed
+		return "json_or_null(" + column + ")::jsonb - 'upstream'"
+	case "scopes", "audience", "amr", "claims", "record", "private":
 		return "json_or_null(" + column + ")"
 	case "at", "auth_time":
 		return "shown_time(" + column + ")"

@@ -116,8 +116,8 @@ func TestSchemaOfAnotherRelease(t *testing.T) {
 		{"UPDATE schema_compatibility SET oldest = 9999", storage.ErrSchemaNewer},
 		{"UPDATE schema_compatibility SET oldest = 1", nil},
 		{"DELETE FROM goose_db_version WHERE version_id = 9999", nil},
-		{"UPDATE goose_db_version SET version_id = 0 WHERE version_id = 1", postgres.ErrSchemaOlder},
-		{"UPDATE goose_db_version SET version_id = 1 WHERE id = (SELECT max(id) FROM goose_db_version WHERE version_id = 0)", nil},
+		{"UPDATE goose_db_version SET version_id = -version_id WHERE version_id = (SELECT max(version_id) FROM goose_db_version)", postgres.ErrSchemaOlder},
+		{"UPDATE goose_db_version SET version_id = -version_id WHERE version_id < 0", nil},
 	} {
 		execute(t, url, test.change)
 		s, err := postgres.Open(t.Context(), url, postgres.Options{})

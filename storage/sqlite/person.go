@@ -51,6 +51,7 @@ var parts = []part{
 	{table: "removed_keys", key: "domain, jkt", index: "removed_keys_user", columns: row.RemovedKeyColumns},
 	{table: "grants", key: "rowid", index: "grants_user_device", columns: row.GrantColumns},
 	{table: "ended_grants", key: "rowid", index: "ended_grants_user", columns: row.EndedGrantColumns},
+	{table: "upstream_tokens", key: "rowid", index: "upstream_tokens_user", columns: row.UpstreamTokenColumns, withheld: "sealed"},
 	{table: "user_events", key: "rowid", columns: row.UserEventColumns},
 	{table: "user_event_numbers", key: "domain, user_id", columns: "domain, user_id, last"},
 	{table: "links", key: "domain, issuer, subject", index: "links_user", columns: row.LinkColumns},
@@ -126,7 +127,10 @@ func shown(column string) string {
 	case "at", "auth_time":
 	case "scopes", "audience", "amr":
 		return "json(" + column + ")"
-	case "claims", "person", "record", "private":
+	case "person": // without the upstream token, which is sealed
+		text := "CAST(" + column + " AS TEXT)"
+		return "iif(json_valid(" + text + "), json_remove(" + text + ", '$.upstream'), NULL)"
+	case "claims", "record", "private":
 		text := "CAST(" + column + " AS TEXT)"
 		return "iif(json_valid(" + text + "), json(" + text + "), NULL)"
 	default:

@@ -83,6 +83,7 @@ var decisions = map[string]string{
 
 	"user_event_numbers": "jump ahead",
 	"browser_sessions":   "dropped",
+	"upstream_tokens":    "dropped",
 }
 
 // ending are the statements that end everything in the copy of a backup; @now is the time.
@@ -97,6 +98,7 @@ var ending = []struct {
 	{"DELETE FROM logouts", nil}, // they are about logins that ended, too
 	{"DELETE FROM pushed", nil},
 	{"DELETE FROM browser_sessions", nil},
+	{"DELETE FROM upstream_tokens", nil},
 	{"DELETE FROM withdrawals", nil},
 	{"UPDATE statements SET withdrawn_at = @now, withdrawn_reason = 'restored' WHERE withdrawn_at = 0",
 		func(r *Restored) *int64 { return &r.Statements }},

@@ -25,6 +25,7 @@ func allowedDeviceCode(name string) storage.DeviceCode {
 	c.JKT, c.DecidedAt, c.Allowed = "jkt-tv-"+name, at.Add(time.Minute), true
 	c.Domain, c.User, c.Device = domain, "user-"+name, "device-"+name
 	c.Issuer, c.UpstreamSID, c.AuthTime, c.ACR, c.AMR = "https://login.example.com", "upstream-"+name, at, "urn:acr:2", []string{"pwd"}
+	c.UpstreamToken = "token-" + name
 	return c
 }
 

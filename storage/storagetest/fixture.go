@@ -52,7 +52,7 @@ func liveGrant(name string) storage.Grant {
 		Device: "device-" + name, JKT: "jkt-" + name, Scopes: []string{"im:handle", "im:device"},
 		Audience: []string{"im:example.com", "https://api.example.com"}, Issuer: "https://login.example.com",
 		UpstreamSID: "upstream-" + name, AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2", AMR: []string{"pwd", "otp"},
-		Gen: 7, RotatedAt: at.Add(-time.Second), CreatedAt: at, IdleAt: at.Add(24 * time.Hour),
+		UpstreamToken: "token-" + name, Gen: 7, RotatedAt: at.Add(-time.Second), CreatedAt: at, IdleAt: at.Add(24 * time.Hour),
 		ExpiresAt: at.Add(48 * time.Hour)}
 }
 
@@ -68,8 +68,8 @@ func freshCode(name string) storage.Code {
 		RedirectURI: "http://127.0.0.1:4711/callback", RedirectGiven: true, Challenge: "challenge-" + name,
 		JKT: "jkt-" + name, DeviceName: "phone of " + name, Platform: "ios", Scopes: []string{"im:handle"},
 		Audience: []string{"im:example.com"}, Issuer: "https://login.example.com", UpstreamSID: "upstream-" + name,
-		AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2", AMR: []string{"pwd"}, CreatedAt: at,
-		ExpiresAt: at.Add(time.Minute)}
+		AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2", AMR: []string{"pwd"},
+		UpstreamToken: "token-" + name, CreatedAt: at, ExpiresAt: at.Add(time.Minute)}
 }
 
 func spentCode(name string) storage.Code {
@@ -89,7 +89,8 @@ func login(name string) storage.Login {
 func browserSession(name string) storage.BrowserSession {
 	return storage.BrowserSession{Hash: digest("browser session " + name), Domain: domain, User: "user-" + name, Provider: "main",
 		Issuer: "https://login.example.com", UpstreamSID: "upstream-" + name, AuthTime: at.Add(-time.Minute), ACR: "urn:acr:2",
-		AMR: []string{"pwd", "otp"}, CreatedAt: at, UsedAt: at.Add(time.Second), IdleAt: at.Add(15 * time.Minute),
+		AMR: []string{"pwd", "otp"}, UpstreamToken: "token-" + name, CreatedAt: at, UsedAt: at.Add(time.Second),
+		IdleAt:    at.Add(15 * time.Minute),
 		ExpiresAt: at.Add(time.Hour)}
 }
 
@@ -312,6 +313,16 @@ var kinds = []kind{
 		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
 			b, u, err := r.BrowserSession(ctx, digest("browser session "+name))
 			return signedIn{b, u}, signedIn{browserSession(name), user(name)}, err
+		},
+	},
+	{
+		name: "UpstreamToken",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			return tx.InsertUpstreamToken(ctx, upstreamToken(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.UpstreamToken(ctx, "token-"+name)
+			return got, upstreamToken(name), err
 		},
 	},
 }

@@ -68,6 +68,7 @@ func testEndedGrantsAreKept(t *testing.T, s storage.Store) {
 			g.EndedAt, g.EndedReason = end, "expired"
 		}
 		g.JKT, g.UpstreamSID, g.Gen, g.IdleAt, g.ExpiresAt, g.Status = "", "", 0, time.Time{}, time.Time{}, storage.StatusEntry{}
+		g.UpstreamToken = ""
 		want = append(want, g)
 	}
 	check := func(user string, want []storage.Grant) {
@@ -119,7 +120,7 @@ func testEndedGrantsAreKept(t *testing.T, s storage.Store) {
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.EndGrant(ctx, endless.ID, end, "logout") })
 	sweepKeeping(t, s, end.Add(time.Hour), storage.Retention{Sessions: 24 * time.Hour}, 3)
 	endless.EndedAt, endless.EndedReason = end, "logout"
-	endless.JKT, endless.UpstreamSID, endless.Gen = "", "", 0
+	endless.JKT, endless.UpstreamSID, endless.UpstreamToken, endless.Gen = "", "", "", 0
 	check(alice, []storage.Grant{endless})
 	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.EndGrant(ctx, live.ID, end, "logout") })
 	sweepAll(t, s, end.Add(time.Hour), 3)

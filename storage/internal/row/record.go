@@ -86,13 +86,14 @@ func DeviceDest(d *storage.Device) []any {
 
 // GrantColumns are the columns of a grant.
 const GrantColumns = "id, domain, client, user_id, device_id, jkt, scopes, audience, issuer, upstream_sid, auth_time, " +
-	"acr, amr, gen, rotated_at, created_at, idle_at, expires_at, ended_at, ended_reason, status"
+	"acr, amr, gen, rotated_at, created_at, idle_at, expires_at, ended_at, ended_reason, status, upstream_token"
 
 // GrantArgs returns the arguments that write a grant.
 func GrantArgs(g storage.Grant) []any {
 	return []any{g.ID, g.Domain, g.Client, g.User, g.Device, g.JKT, Text(g.Scopes), Text(g.Audience), g.Issuer,
 		g.UpstreamSID, Millis(g.AuthTime), g.ACR, Text(g.AMR), g.Gen, Millis(g.RotatedAt), Millis(g.CreatedAt),
-		Millis(g.IdleAt), Millis(g.ExpiresAt), Millis(g.EndedAt), g.EndedReason, EntryNumber(g.Status)}
+		Millis(g.IdleAt), Millis(g.ExpiresAt), Millis(g.EndedAt), g.EndedReason, EntryNumber(g.Status),
+		g.UpstreamToken}
 }
 
 // GrantDest returns the places for the columns of a grant.
@@ -100,18 +101,19 @@ func GrantDest(g *storage.Grant) []any {
 	return []any{&g.ID, &g.Domain, &g.Client, &g.User, &g.Device, &g.JKT, (*List)(&g.Scopes), (*List)(&g.Audience),
 		&g.Issuer, &g.UpstreamSID, (*Instant)(&g.AuthTime), &g.ACR, (*List)(&g.AMR), &g.Gen, (*Instant)(&g.RotatedAt),
 		(*Instant)(&g.CreatedAt), (*Instant)(&g.IdleAt), (*Instant)(&g.ExpiresAt), (*Instant)(&g.EndedAt),
-		&g.EndedReason, (*Entry)(&g.Status)}
+		&g.EndedReason, (*Entry)(&g.Status), &g.UpstreamToken}
 }
 
 // CodeColumns are the columns of a code.
 const CodeColumns = "hash, domain, client, user_id, redirect_uri, redirect_given, challenge, jkt, device_name, scopes, " +
-	"audience, issuer, upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id, platform"
+	"audience, issuer, upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id, platform, " +
+	"upstream_token"
 
 // CodeArgs returns the arguments that write a code.
 func CodeArgs(c storage.Code) []any {
 	return []any{c.Hash[:], c.Domain, c.Client, c.User, c.RedirectURI, c.RedirectGiven, c.Challenge, c.JKT, c.DeviceName,
 		Text(c.Scopes), Text(c.Audience), c.Issuer, c.UpstreamSID, Millis(c.AuthTime), c.ACR, Text(c.AMR),
-		Millis(c.CreatedAt), Millis(c.ExpiresAt), Millis(c.SpentAt), c.Grant, c.Platform}
+		Millis(c.CreatedAt), Millis(c.ExpiresAt), Millis(c.SpentAt), c.Grant, c.Platform, c.UpstreamToken}
 }
 
 // CodeDest returns the places for the columns of a code.
@@ -119,7 +121,7 @@ func CodeDest(c *storage.Code) []any {
 	return []any{(*Digest)(&c.Hash), &c.Domain, &c.Client, &c.User, &c.RedirectURI, &c.RedirectGiven, &c.Challenge,
 		&c.JKT, &c.DeviceName, (*List)(&c.Scopes), (*List)(&c.Audience), &c.Issuer, &c.UpstreamSID,
 		(*Instant)(&c.AuthTime), &c.ACR, (*List)(&c.AMR), (*Instant)(&c.CreatedAt), (*Instant)(&c.ExpiresAt),
-		(*Instant)(&c.SpentAt), &c.Grant, &c.Platform}
+		(*Instant)(&c.SpentAt), &c.Grant, &c.Platform, &c.UpstreamToken}
 }
 
 // LoginColumns are the columns of a pending login.
@@ -184,18 +186,19 @@ func AuditDest(r *storage.AuditRecord) []any {
 
 // BrowserColumns are the columns of a browser session.
 const BrowserColumns = "hash, domain, user_id, provider, issuer, upstream_sid, auth_time, acr, amr, created_at, used_at, idle_at, " +
-	"expires_at"
+	"expires_at, upstream_token"
 
 // BrowserArgs returns the arguments that write a browser session.
 func BrowserArgs(s storage.BrowserSession) []any {
 	return []any{s.Hash[:], s.Domain, s.User, s.Provider, s.Issuer, s.UpstreamSID, Millis(s.AuthTime), s.ACR, Text(s.AMR),
-		Millis(s.CreatedAt), Millis(s.UsedAt), Millis(s.IdleAt), Millis(s.ExpiresAt)}
+		Millis(s.CreatedAt), Millis(s.UsedAt), Millis(s.IdleAt), Millis(s.ExpiresAt), s.UpstreamToken}
 }
 
 // BrowserDest returns the places for the columns of a browser session.
 func BrowserDest(s *storage.BrowserSession) []any {
 	return []any{(*Digest)(&s.Hash), &s.Domain, &s.User, &s.Provider, &s.Issuer, &s.UpstreamSID, (*Instant)(&s.AuthTime), &s.ACR,
-		(*List)(&s.AMR), (*Instant)(&s.CreatedAt), (*Instant)(&s.UsedAt), (*Instant)(&s.IdleAt), (*Instant)(&s.ExpiresAt)}
+		(*List)(&s.AMR), (*Instant)(&s.CreatedAt), (*Instant)(&s.UsedAt), (*Instant)(&s.IdleAt), (*Instant)(&s.ExpiresAt),
+		&s.UpstreamToken}
 }
 
 // ClientColumns are the columns of a client.
@@ -217,20 +220,20 @@ func ClientArgs(c storage.Client) []any {
 
 // DeviceCodeColumns are the columns of a device code.
 const DeviceCodeColumns = "hash, user_code, client, request, jkt, network, decided_at, allowed, domain, user_id, device_id, issuer, " +
-	"upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id"
+	"upstream_sid, auth_time, acr, amr, created_at, expires_at, spent_at, grant_id, upstream_token"
 
 // DeviceCodeArgs returns the arguments that write a device code.
 func DeviceCodeArgs(c storage.DeviceCode) []any {
 	return []any{c.Hash[:], c.UserCode[:], c.Client, c.Request.Encode(), c.JKT, c.Network, Millis(c.DecidedAt), c.Allowed, c.Domain, c.User,
 		c.Device, c.Issuer, c.UpstreamSID, Millis(c.AuthTime), c.ACR, Text(c.AMR), Millis(c.CreatedAt), Millis(c.ExpiresAt),
-		Millis(c.SpentAt), c.Grant}
+		Millis(c.SpentAt), c.Grant, c.UpstreamToken}
 }
 
 // DeviceCodeDest returns the places for the columns of a device code.
 func DeviceCodeDest(c *storage.DeviceCode) []any {
 	return []any{(*Digest)(&c.Hash), (*Digest)(&c.UserCode), &c.Client, (*Form)(&c.Request), &c.JKT, &c.Network, (*Instant)(&c.DecidedAt),
 		&c.Allowed, &c.Domain, &c.User, &c.Device, &c.Issuer, &c.UpstreamSID, (*Instant)(&c.AuthTime), &c.ACR, (*List)(&c.AMR),
-		(*Instant)(&c.CreatedAt), (*Instant)(&c.ExpiresAt), (*Instant)(&c.SpentAt), &c.Grant}
+		(*Instant)(&c.CreatedAt), (*Instant)(&c.ExpiresAt), (*Instant)(&c.SpentAt), &c.Grant, &c.UpstreamToken}
 }
 
 // KeptColumns are the columns of a kept answer.
@@ -289,4 +292,19 @@ const WithdrawalColumns = "id, domain, user_id, jti, device, jkt, tells_handle, 
 // WithdrawalDest returns the places for the columns of a withdrawal.
 func WithdrawalDest(w *storage.Withdrawal) []any {
 	return []any{&w.ID, &w.Domain, &w.User, &w.JTI, &w.Device, &w.JKT, &w.TellsHandle, &w.Below, &w.Reason, (*Instant)(&w.At)}
+}
+
+// UpstreamTokenColumns are the columns of an upstream token.
+const UpstreamTokenColumns = "id, domain, user_id, provider, sealed, state, number, created_at, checked_at, retry_at"
+
+// UpstreamTokenArgs returns the arguments that write an upstream token.
+func UpstreamTokenArgs(u storage.UpstreamToken) []any {
+	return []any{u.ID, u.Domain, u.User, u.Provider, u.Sealed, int64(u.State), u.Number, Millis(u.CreatedAt), Millis(u.CheckedAt),
+		Millis(u.RetryAt)}
+}
+
+// UpstreamTokenDest returns the places for the columns of an upstream token.
+func UpstreamTokenDest(u *storage.UpstreamToken) []any {
+	return []any{&u.ID, &u.Domain, &u.User, &u.Provider, &u.Sealed, (*int)(&u.State), &u.Number, (*Instant)(&u.CreatedAt),
+		(*Instant)(&u.CheckedAt), (*Instant)(&u.RetryAt)}
 }
