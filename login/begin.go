@@ -75,8 +75,13 @@ func (p *Provider) Begin(ctx context.Context, params BeginParams) (Start, error)
 	if params.LoginHint != "" {
 		opts = append(opts, oauth2.SetAuthURLParam("login_hint", params.LoginHint))
 	}
-	if params.Prompt != "" {
-		opts = append(opts, oauth2.SetAuthURLParam("prompt", params.Prompt))
+	app := p.oauth2(meta)
+	prompt := params.Prompt
+	if p.cfg.Refresh {
+		app.Scopes, prompt = p.offline(meta, prompt)
+	}
+	if prompt != "" {
+		opts = append(opts, oauth2.SetAuthURLParam("prompt", prompt))
 	}
 	if params.UILocales != "" {
 		opts = append(opts, oauth2.SetAuthURLParam("ui_locales", params.UILocales))
@@ -85,9 +90,29 @@ func (p *Provider) Begin(ctx context.Context, params BeginParams) (Start, error)
 		opts = append(opts, oauth2.SetAuthURLParam("max_age", strconv.Itoa(int(age/time.Second))))
 	}
 	start.AuthAfter = params.AuthAfter(p.now())
-	start.URL = p.oauth2(meta).AuthCodeURL(start.State, opts...)
+	start.URL = app.AuthCodeURL(start.State, opts...)
 	return start, nil
 }
+
+// offline returns scopes and prompt of a login that shall give a refresh token. A provider that knows the scope offline_access gives one
+// for it alone, and ignores it without prompt=consent, unless it has other reasons to permit it (OpenID Connect Core §11). A login
+// without any page stays one.
+func (p *Provider) offline(meta *metadata, prompt string) ([]string, string) {
+	scopes := p.cfg.Scopes
+	if !slices.Contains(scopes, scopeOffline) {
+		if !meta.offline {
+			return scopes, prompt
+		}
+		scopes = append(slices.Clone(scopes), scopeOffline)
+	}
+	if asked := strings.Fields(prompt); !p.cfg.NoConsent && !slices.Contains(asked, "none") && !slices.Contains(asked, "consent") {
+		prompt = strings.Join(append(asked, "consent"), " ")
+	}
+	return scopes, prompt
+}
+
+// scopeOffline asks for a refresh token (OpenID Connect Core §11).
+const scopeOffline = "offline_access"
 
 func (p *Provider) oauth2(meta *metadata) *oauth2.Config {
 	return &oauth2.Config{

@@ -30,6 +30,8 @@ type Identity struct {
 	AuthTime time.Time // whole seconds, UTC
 	ACR      string
 	AMR      []string
+	// Refresh asks later whether the login still stands. It is zero if the provider gave no refresh token, or if none is wanted.
+	Refresh RefreshToken `json:"-"`
 	// Ignored names the optional claims among sid, acr, amr and auth_time that the provider sent in a form that cannot be
 	// used. They are absent above.
 	Ignored []string `json:"-"`
@@ -67,7 +69,12 @@ func (p *Provider) read(ctx context.Context, meta *metadata, pending Pending, an
 	if err != nil {
 		return Identity{}, err
 	}
-	return p.identify(ctx, meta, said, access)
+	refresh := RefreshToken{Token: answer.text("refresh_token"), Subject: said.text("sub"), Nonce: pending.Nonce}
+	id, err := p.identify(ctx, meta, said, access)
+	if err == nil && p.cfg.Refresh && refresh.Token != "" {
+		id.Refresh = refresh
+	}
+	return id, err
 }
 
 // checkCallback returns the code after checking that this provider sent it for this login.

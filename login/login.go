@@ -5,6 +5,8 @@
 // takes the Pending and the query of the callback, and returns an [Identity]. The caller ties a pending login to the browser that
 // began it, and lets each be finished once. The package caches only the provider's metadata and keys.
 //
+// [Provider.Refresh] asks the provider later whether a login still stands (§12).
+//
 // [Provider.Logout] verifies the logout tokens of the provider (OpenID Connect Back-Channel Logout 1.0).
 //
 // It creates no user: whether an identity is known, or may have the handle it claims, is decided elsewhere.
@@ -38,6 +40,12 @@ var ErrCodeSent = errors.New("login: the code may be spent")
 // was used before.
 var ErrCodeRefused = errors.New("login: the provider does not accept the code")
 
+// ErrEnded is returned by [Provider.Refresh] if the provider says that the login does not stand any more.
+var ErrEnded = errors.New("login: ended by the provider")
+
+// ErrTokenSent is wrapped by errors of [Provider.Refresh] if the provider may have replaced the refresh token, and the new one is lost.
+var ErrTokenSent = errors.New("login: the refresh token may be replaced")
+
 // A Refused is the provider's answer that it does not log the user in (RFC 6749 §4.1.2.1, OpenID Connect Core §3.1.2.6). Both fields
 // are short and printable ASCII; the provider chose their text.
 type Refused struct {
@@ -55,7 +63,7 @@ func (e *Refused) Error() string {
 // A Rejected reports a response that is not valid. Its text contains no code, token or secret.
 type Rejected struct {
 	// Part is what was wrong: "callback", "state", "iss", "code", "id_token", "nonce", "auth_time", "userinfo",
-	// "logout_token" or "claims".
+	// "logout_token", "refresh_token" or "claims".
 	Part string
 	Err  error
 }
@@ -83,6 +91,10 @@ type Config struct {
 	ClientID, ClientSecret string
 	// Scopes are requested; "openid" is added if it is missing. Nil means openid and profile.
 	Scopes []string
+	// Refresh asks for a refresh token at each login, for [Provider.Refresh]: by the scope offline_access, if the provider offers it.
+	Refresh bool
+	// NoConsent leaves out prompt=consent from requests with the scope offline_access, for providers that do not need it.
+	NoConsent bool
 	// RedirectURL is where the provider sends the browser back to. Required.
 	RedirectURL string
 	// SubjectClaim names the claim of ID tokens that identifies a user for ever, as sub does (OpenID Connect Core §5.7). It is read from ID

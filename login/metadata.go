@@ -31,6 +31,7 @@ type metadata struct {
 	algs                   []string // of ID tokens
 	basic                  bool     // the client authenticates by HTTP Basic
 	sendsIss               bool     // RFC 9207 §3
+	offline                bool     // the scope offline_access is offered
 }
 
 // algorithms are the accepted signature algorithms of ID tokens. They do not include none and HMAC.
@@ -72,7 +73,10 @@ func (p *Provider) parseMetadata(doc members) (*metadata, error) {
 	if doc.text("issuer") != p.cfg.Issuer { // Discovery §4.3
 		return nil, fmt.Errorf("issuer is %.200q, not %q", doc.text("issuer"), p.cfg.Issuer)
 	}
-	meta := &metadata{sendsIss: doc.flag("authorization_response_iss_parameter_supported")}
+	meta := &metadata{
+		sendsIss: doc.flag("authorization_response_iss_parameter_supported"),
+		offline:  slices.Contains(doc.texts("scopes_supported"), scopeOffline),
+	}
 	for name, to := range map[string]*string{
 		"authorization_endpoint": &meta.authorize, "token_endpoint": &meta.token, "jwks_uri": &meta.jwks,
 		"userinfo_endpoint": &meta.userinfo,
