@@ -40,6 +40,8 @@ type BrowserLogin struct {
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
+	// NewToken is the upstream token of the login, which is stored with the session; nil if it has none.
+	NewToken *storage.UpstreamToken
 	// Former is the secret of the session that the browser had before, which ends; empty if it had none.
 	Former string
 }
@@ -49,8 +51,9 @@ type PendingBrowser struct {
 	// Secret is the value of the cookie. Storage has a hash of it.
 	Secret string
 
-	row    storage.BrowserSession
-	former string
+	row      storage.BrowserSession
+	upstream *storage.UpstreamToken
+	former   string
 }
 
 // PrepareBrowser makes a browser session with a new secret. The caller stores it by [PendingBrowser.Insert], in the transaction that ends
@@ -66,6 +69,11 @@ func (a *Accounts) PrepareBrowser(l BrowserLogin) (PendingBrowser, error) {
 		Hash: browserHash(p.Secret), Domain: l.User.Domain, User: l.User.ID, Provider: l.Provider, Issuer: l.Issuer, UpstreamSID: l.SID,
 		AuthTime: l.AuthTime, ACR: l.ACR, AMR: l.AMR, CreatedAt: now, UsedAt: now,
 		IdleAt: now.Add(BrowserIdle), ExpiresAt: now.Add(BrowserLife),
+	}
+	if l.NewToken != nil {
+		token := *l.NewToken
+		token.User, p.row.UpstreamToken = l.User.ID, token.ID
+		p.upstream = &token
 	}
 	return p, nil
 }
@@ -89,6 +97,11 @@ func (p PendingBrowser) Insert(ctx context.Context, tx storage.Tx) error {
 	}
 	if err := tx.TrimBrowserSessions(ctx, u.Domain, u.ID, MaxBrowsers-1); err != nil {
 		return err
+	}
+	if p.upstream != nil {
+		if err := tx.InsertUpstreamToken(ctx, *p.upstream); err != nil {
+			return err
+		}
 	}
 	return tx.InsertBrowserSession(ctx, p.row)
 }

@@ -89,6 +89,7 @@ func (g *codeGrant) newSession(ctx context.Context, db Reader) (session, error) 
 	return g.loginSession(ctx, g.r, user, storage.Device{Name: c.DeviceName, Platform: c.Platform}, storage.Grant{
 		Scopes: c.Scopes, Audience: c.Audience,
 		Issuer: c.Issuer, UpstreamSID: c.UpstreamSID, AuthTime: c.AuthTime, ACR: c.ACR, AMR: c.AMR,
+		UpstreamToken: c.UpstreamToken,
 	})
 }
 

@@ -179,6 +179,7 @@ func (p *Provider) DecideDevice(ctx context.Context, d DeviceDecision) (done Dec
 		if c.DecidedAt, c.Allowed = now, d.Allow; d.Allow {
 			c.Domain, c.User, c.Device = user.Domain, user.ID, by.Device
 			c.Issuer, c.UpstreamSID, c.AuthTime, c.ACR, c.AMR = by.Issuer, by.UpstreamSID, by.AuthTime, by.ACR, by.AMR
+			c.UpstreamToken = by.UpstreamToken
 		}
 		done.Changed = true
 		if err := tx.DecideDeviceCode(ctx, c); err != nil {
@@ -218,7 +219,10 @@ func (p *Provider) OwnDevice(by account.Owner, maxAge time.Duration) func(ctx co
 		if maxAge > 0 && (g.AuthTime.IsZero() || now.Sub(g.AuthTime).Abs() > maxAge) {
 			return Approver{}, account.ErrLoginAge
 		}
-		login := Login{User: u, Issuer: g.Issuer, UpstreamSID: g.UpstreamSID, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR}
+		login := Login{
+			User: u, Issuer: g.Issuer, UpstreamSID: g.UpstreamSID, AuthTime: g.AuthTime, ACR: g.ACR, AMR: g.AMR,
+			UpstreamToken: g.UpstreamToken,
+		}
 		return Approver{login, d.ID, g.ID}, nil
 	}
 }
@@ -241,7 +245,10 @@ func (p *Provider) OwnBrowser(hash [32]byte, fresh bool) func(ctx context.Contex
 			return Approver{}, account.ErrLoginAge
 		}
 		return Approver{
-			Login: Login{User: u, Issuer: b.Issuer, UpstreamSID: b.UpstreamSID, AuthTime: b.AuthTime, ACR: b.ACR, AMR: b.AMR},
+			Login: Login{
+				User: u, Issuer: b.Issuer, UpstreamSID: b.UpstreamSID, AuthTime: b.AuthTime, ACR: b.ACR, AMR: b.AMR,
+				UpstreamToken: b.UpstreamToken,
+			},
 		}, nil
 	}
 }

@@ -115,6 +115,7 @@ func (g *deviceGrant) newSession(ctx context.Context, db Reader) (session, error
 	return g.loginSession(ctx, g.r, user, description(c.Request), storage.Grant{
 		Scopes: loginScopes(g.r.client, c.Request), Audience: audience,
 		Issuer: c.Issuer, UpstreamSID: c.UpstreamSID, AuthTime: c.AuthTime, ACR: c.ACR, AMR: c.AMR,
+		UpstreamToken: c.UpstreamToken,
 	})
 }
 

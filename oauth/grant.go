@@ -59,8 +59,15 @@ type grant interface {
 // outage prevents the token.
 func (p *Provider) prepare(ctx context.Context, r *tokenRequest) error {
 	decide := func() error { return p.decide(ctx, r, p.store) }
-	if g, ok := r.grant.(*refreshGrant); ok && p.spendInUpdate {
-		decide = func() error { return p.rotate(ctx, r, g) }
+	if g, ok := r.grant.(*refreshGrant); ok {
+		if p.rechecks != nil {
+			if err := g.recheck(ctx); err != nil {
+				return err
+			}
+		}
+		if p.spendInUpdate {
+			decide = func() error { return p.rotate(ctx, r, g) }
+		}
 	}
 	return p.endReused(ctx, r, p.withEntries(ctx, r, decide))
 }
@@ -89,17 +96,22 @@ func (p *Provider) decide(ctx context.Context, r *tokenRequest, db Reader) (err 
 	if r.token, err = r.grant.check(ctx, db); err != nil {
 		return err
 	}
+	if err := p.countAndSpend(ctx, r, r.token); err != nil {
+		return err
+	}
+	return p.refer(r.token)
+}
+
+// countAndSpend counts a request for the user of its token, and spends the proof, each once.
+func (p *Provider) countAndSpend(ctx context.Context, r *tokenRequest, t *token) error {
 	// An actor's request does not count for the user for whom it acts.
-	if u := r.token.user; u.ID != "" && r.token.claims.Actor == nil && !r.counted {
+	if u := t.user; u.ID != "" && t.claims.Actor == nil && !r.counted {
 		if err := p.limiter.User(u, r.client.ID); err != nil {
 			return err
 		}
 		r.counted = true
 	}
-	if err := p.spendProof(ctx, r); err != nil {
-		return err
-	}
-	return p.refer(r.token)
+	return p.spendProof(ctx, r)
 }
 
 // issue signs the token of a request that was prepared, and commits the grant unless that is done. The signed token is not

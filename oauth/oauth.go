@@ -119,6 +119,8 @@ type Config struct {
 	Proofs *dpop.Verifier
 	// IDTokens verifies ID tokens of apps. Nil accepts none.
 	IDTokens IDTokens
+	// Rechecks asks OpenID providers whether the logins of sessions still stand, before these are refreshed. Nil asks none.
+	Rechecks Rechecks
 	// Peers are the issuers of other domains. Nil means that there are none. Development admits reserved domains in what they sign.
 	Peers       Peers
 	Development bool
@@ -154,6 +156,7 @@ type Provider struct {
 	proofs     *dpop.Verifier
 	peers      Peers
 	idTokens   IDTokens
+	rechecks   Rechecks
 
 	development   bool
 	spendInUpdate bool
@@ -196,6 +199,7 @@ func New(cfg Config) (*Provider, error) {
 		proofs:     cfg.Proofs,
 		peers:      cfg.Peers,
 		idTokens:   cfg.IDTokens,
+		rechecks:   cfg.Rechecks,
 
 		development:   cfg.Development,
 		spendInUpdate: cfg.SpendInUpdate,

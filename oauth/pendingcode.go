@@ -20,6 +20,10 @@ type Login struct {
 	AuthTime    time.Time
 	ACR         string
 	AMR         []string
+	// UpstreamToken is the id of the stored upstream token of the login; empty if it has none. NewToken is one that is stored with the
+	// code, whose user is filled in; nil if there is none.
+	UpstreamToken string
+	NewToken      *storage.UpstreamToken
 }
 
 // A PendingCode is an authorization code that is not stored yet. The caller stores it by Insert, in the same transaction as
@@ -33,6 +37,7 @@ type PendingCode struct {
 	state    string
 	code     string // its hash is in row
 	row      storage.Code
+	upstream *storage.UpstreamToken // to be stored with it; nil if there is none
 }
 
 // CodeLife is how long an authorization code can be redeemed.
@@ -65,7 +70,7 @@ func (p *Provider) PrepareCode(ctx context.Context, request url.Values, login Lo
 		return nil, err
 	}
 	now := p.now()
-	return &PendingCode{
+	c := &PendingCode{
 		provider: p, client: client, user: login.User, pushed: request.Get("request_uri"), redirect: redirect, state: state, code: code,
 		row: storage.Code{
 			Hash: hash(code), Domain: a.Domain, Client: client.ID, User: login.User.ID,
@@ -74,9 +79,15 @@ func (p *Provider) PrepareCode(ctx context.Context, request url.Values, login Lo
 			Platform: request.Get("im_device_platform"),
 			Scopes:   loginScopes(client, request), Audience: a.audience,
 			Issuer: login.Issuer, UpstreamSID: login.UpstreamSID, AuthTime: login.AuthTime, ACR: login.ACR, AMR: login.AMR,
-			CreatedAt: now, ExpiresAt: now.Add(p.lifetimes.Code),
+			UpstreamToken: login.UpstreamToken, CreatedAt: now, ExpiresAt: now.Add(p.lifetimes.Code),
 		},
-	}, nil
+	}
+	if login.NewToken != nil {
+		token := *login.NewToken
+		token.User, c.row.UpstreamToken = login.User.ID, token.ID
+		c.upstream = &token
+	}
+	return c, nil
 }
 
 // Location is the URL to send the browser to once the code is stored: the redirect URI with the code.
@@ -95,6 +106,11 @@ func (c *PendingCode) Insert(ctx context.Context, tx storage.Tx) error {
 	}
 	if err := c.provider.spendPushed(ctx, tx, c.pushed); err != nil {
 		return err
+	}
+	if c.upstream != nil {
+		if err := tx.InsertUpstreamToken(ctx, *c.upstream); err != nil {
+			return err
+		}
 	}
 	return tx.InsertCode(ctx, c.row)
 }

@@ -30,6 +30,7 @@ func (s *Logins) proceed(ctx context.Context, v *visit, id login.Identity, user 
 	}
 	code, err := s.oauth.PrepareCode(ctx, v.row.Request, oauth.Login{
 		User: user.User, Consented: consented, Issuer: id.Issuer, UpstreamSID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
+		NewToken: v.upstream,
 	})
 	if err != nil {
 		return s.refuse(ctx, v, user, err)
@@ -51,7 +52,7 @@ func (s *Logins) askConsent(
 	ctx context.Context, v *visit, id login.Identity, user account.PendingSignIn, asked oauth.Consent,
 ) (Outcome, error) {
 	next, err := s.newPending("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
-		progress{Step: stepConsent, Identity: id, User: user.User.ID})
+		progress{Step: stepConsent, Identity: id, Upstream: v.upstream, User: user.User.ID})
 	if err != nil {
 		return nil, err
 	}

@@ -19,7 +19,7 @@ func (s *Logins) askHandle(ctx context.Context, v *visit, id login.Identity, ref
 			"The user has to choose a handle first: ask again without prompt=none.")
 	}
 	next, err := s.newPending("", storage.Login{Domain: v.row.Domain, Provider: v.row.Provider, Request: v.row.Request},
-		progress{Step: stepHandle, Identity: id})
+		progress{Step: stepHandle, Identity: id, Upstream: v.upstream})
 	if err != nil {
 		return nil, err
 	}

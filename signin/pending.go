@@ -25,6 +25,8 @@ type progress struct {
 	Step step `json:"step"`
 	// Identity is the user at the OpenID provider, once it is known.
 	Identity login.Identity `json:"identity,omitzero"`
+	// Upstream is the upstream token of the login, sealed, once it is known; nil if it has none.
+	Upstream *storage.UpstreamToken `json:"upstream,omitempty"`
 	// User is the user's id, once it is known.
 	User string `json:"user,omitempty"`
 	// Answer is the sealed answer to a form.
@@ -58,7 +60,8 @@ type visit struct {
 	row      storage.Login // as it is stored
 	progress progress
 	identity login.Identity // of the user, once the provider has identified them
-	place    place          // that of the row in the quota
+	upstream *storage.UpstreamToken
+	place    place // that of the row in the quota
 
 	decision string // the text of a form, if that is a decision
 	decides  bool   // the form counts once
@@ -92,7 +95,7 @@ func (s *Logins) find(ctx context.Context, v *visit) (err error) {
 	if v.progress, err = decode(v.row); err != nil {
 		return err
 	}
-	v.identity = v.progress.Identity
+	v.identity, v.upstream = v.progress.Identity, v.progress.Upstream
 	v.facts = Facts{Request: v.row.Request, Provider: v.row.Provider, Domain: v.row.Domain, User: v.progress.User}
 	return nil
 }

@@ -44,6 +44,11 @@ func (s *Logins) identify(ctx context.Context, v *visit, in Return) (Outcome, er
 		return v.page(ResponseInvalid, err), nil
 	}
 	v.identity, v.facts.Ignored = id, id.Ignored
+	if s.upstream != nil {
+		if v.upstream, err = s.upstream.Keep(v.row.Provider, id); err != nil {
+			return nil, err
+		}
+	}
 	return s.enter(ctx, v, provider, id)
 }
 

@@ -160,7 +160,7 @@ func root(path string) string {
 func (s *Logins) openSession(ctx context.Context, v *visit, id login.Identity, user account.PendingSignIn) (Outcome, error) {
 	session, err := s.accounts.PrepareBrowser(account.BrowserLogin{
 		User: user.User, Provider: v.row.Provider, Issuer: id.Issuer, SID: id.SID, AuthTime: id.AuthTime, ACR: id.ACR, AMR: id.AMR,
-		Former: v.Session,
+		NewToken: v.upstream, Former: v.Session,
 	})
 	if err != nil {
 		return nil, err

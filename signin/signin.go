@@ -61,6 +61,12 @@ type Provider interface {
 	Finish(ctx context.Context, pending login.Pending, callback url.Values) (login.Identity, error)
 }
 
+// Upstream makes the records of the refresh tokens that providers give at logins. Package recheck does.
+type Upstream interface {
+	// Keep returns the record of a login at a provider, without its user, and nil if there is nothing to keep.
+	Keep(provider string, id login.Identity) (*storage.UpstreamToken, error)
+}
+
 // A Limiter refuses a user who logs in too often by a client.
 type Limiter interface {
 	User(u storage.User, client string) error
@@ -108,6 +114,8 @@ type Config struct {
 	// QueryKey seals what is stored of the query that a browser comes back to after such a login. Zero means a random one, which only this
 	// process knows.
 	QueryKey [32]byte
+	// Upstream keeps the refresh tokens of providers. Nil keeps none.
+	Upstream Upstream
 	// Limiter refuses users who log in too often. Nil refuses nobody.
 	Limiter Limiter
 	// Count is told the result of each login at a provider. Nil counts nothing.
@@ -132,6 +140,7 @@ type Logins struct {
 	issuer      string
 	endPage     string
 	queryKey    [32]byte
+	upstream    Upstream
 	limiter     Limiter
 	count       func(provider string, r Result)
 	life        time.Duration
@@ -146,8 +155,8 @@ func New(cfg Config) (*Logins, error) {
 	}
 	s := &Logins{
 		store: cfg.Store, oauth: cfg.OAuth, accounts: cfg.Accounts, providers: cfg.Providers, domains: cfg.Domains,
-		quota: cfg.Quota, consentPage: cfg.ConsentPage, issuer: cfg.Issuer, endPage: cfg.EndPage, limiter: cfg.Limiter, count: cfg.Count,
-		queryKey: cfg.QueryKey, life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
+		quota: cfg.Quota, consentPage: cfg.ConsentPage, issuer: cfg.Issuer, endPage: cfg.EndPage, upstream: cfg.Upstream,
+		limiter: cfg.Limiter, count: cfg.Count, queryKey: cfg.QueryKey, life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
 	}
 	if s.limiter == nil {
 		s.limiter = unlimited{}

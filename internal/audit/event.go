@@ -40,7 +40,8 @@ const (
 	UserExported
 	// UserReadmitted: an operator lets a removed person sign in again, as a new user.
 	UserReadmitted
-	// UserLoggedOut: an OpenID provider ended a login of a user. The sessions that came from it ended.
+	// UserLoggedOut: an OpenID provider ended a login of a user, or said that it has when it was asked. The sessions that came from it
+	// ended.
 	UserLoggedOut
 	// UserFindable: a user decided whether others find their issuer by their handle.
 	UserFindable
@@ -72,7 +73,7 @@ const (
 	RefreshReused
 	// SessionRevoked: a client revoked a refresh token. Its session ended.
 	SessionRevoked
-	// SessionEnded: a user ended a session of theirs, or an operator one of a user.
+	// SessionEnded: a user ended a session of theirs, an operator one of a user, or the issuer one of a login that it could not check.
 	SessionEnded
 	// TokenRevoked: a client revoked an access token.
 	TokenRevoked

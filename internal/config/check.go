@@ -355,6 +355,13 @@ func (k *checker) provider(p *Provider, path string) {
 	if !slices.Contains(p.Scopes, "openid") {
 		k.report(join(path, "scopes"), "openid is missing: without it the provider gives no identity")
 	}
+	const day = 24 * time.Hour
+	if p.Recheck != 0 {
+		k.lasts(join(path, "recheck"), p.Recheck, time.Hour, 30*day, "1h and 30d")
+	} else if p.RecheckRequired {
+		k.report(join(path, "recheck_required"), "has no effect without recheck: set it to how often the provider is asked, such as 24h")
+	}
+	k.lasts(join(path, "recheck_grace"), p.RecheckGrace, 0, 30*day, "0s and 30d")
 }
 
 // displayed checks a name that pages show.

@@ -296,6 +296,14 @@ type Provider struct {
 	// AuthoritativeHandles tells that the provider decides which user has which handle: users cannot choose the value of the
 	// handle claim freely. Without it the claim is a proposal, and users choose at their first login.
 	AuthoritativeHandles bool `key:"authoritative_handles"`
+	// Recheck is how long a login is good for before a refresh asks the provider whether it still stands. Zero: it is never asked.
+	Recheck time.Duration `key:"recheck"`
+	// RecheckGrace is how long refreshes go on after a check is due while the provider cannot be asked.
+	RecheckGrace time.Duration `key:"recheck_grace" default:"24h"`
+	// RecheckConsent sends prompt=consent with logins, without which many providers give no refresh token for offline_access.
+	RecheckConsent bool `key:"recheck_consent" default:"true"`
+	// RecheckRequired ends sessions for which the provider gave no refresh token when a check is due.
+	RecheckRequired bool `key:"recheck_required"`
 }
 
 // A Client is a registered OAuth client.

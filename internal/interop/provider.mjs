@@ -2,7 +2,8 @@
 // nothing of the person but `sub`; what she is called is told at userinfo alone. Its forms take any password.
 //
 // In the environment: CLIENT_ID, CLIENT_SECRET and REDIRECT_URI of its one client, and LOGOUT_URI if it is told of logouts. Prints {"issuer": URL} when ready. With
-// ISSUER it is at that https URL, with the certificate and key in TLS_CERT and TLS_KEY.
+// ISSUER it is at that https URL, with the certificate and key in TLS_CERT and TLS_KEY. With REFRESH it gives refresh tokens and replaces
+// each at its use; SIGUSR2 removes bob.
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -35,8 +36,10 @@ const provider = new Provider(issuer, {
     client_id: process.env.CLIENT_ID,
     client_secret: process.env.CLIENT_SECRET,
     redirect_uris: [process.env.REDIRECT_URI],
+    ...(process.env.REFRESH && { grant_types: ['authorization_code', 'refresh_token'] }),
     ...(process.env.LOGOUT_URI && { backchannel_logout_uri: process.env.LOGOUT_URI, backchannel_logout_session_required: true }),
   }],
+  ...(process.env.REFRESH && { rotateRefreshToken: true }),
   features: { backchannelLogout: { enabled: true } },
   // The issuer is at a loopback address, which the dispatcher of oidc-provider refuses.
   fetch: (url, { dispatcher, ...options }) => fetch(url, options),
@@ -45,5 +48,6 @@ const provider = new Provider(issuer, {
 })
 provider.on('backchannel.error', (_, err) => console.error(`back-channel logout: ${err.message}`))
 server.on('request', provider.callback())
+process.on('SIGUSR2', () => { delete people.bob })
 process.on('SIGTERM', () => process.exit())
 console.log(JSON.stringify({ issuer }))

@@ -20,7 +20,9 @@ import (
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/recheck"
 	"github.com/imidentity/issuer/revocation"
+	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 )
@@ -77,7 +79,11 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	provider, err := i.openProvider(registry, made, proofs, logins, keys.Derive(secret, "refresh token"))
+	rechecks, err := i.newRechecks(logins, keys.Derive(secret, "upstream tokens"))
+	if err != nil {
+		return err
+	}
+	provider, err := i.openProvider(registry, made, proofs, logins, rechecks, keys.Derive(secret, "refresh token"))
 	if err != nil {
 		return err
 	}
@@ -102,7 +108,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	return i.openServer(ctx, registry, made, proofs, logins, provider, introspector, keys.Derive(secret, "queries of pages"))
+	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector, keys.Derive(secret, "queries of pages"))
 }
 
 // openAccounts makes the accounts, with keys for the marks of removed users and for the ids of links, and renews the collision keys of
@@ -156,10 +162,11 @@ func (i *Instance) newStatements(registry *clients.Registry) (*statements.Servic
 
 // openProvider makes the OAuth server.
 func (i *Instance) openProvider(
-	registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider, refreshKey [32]byte,
+	registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
+	rechecks *recheck.Checker, refreshKey [32]byte,
 ) (*oauth.Provider, error) {
 	cfg := i.cfg
-	return oauth.New(oauth.Config{
+	o := oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
 		Clients: registry, Statements: made, Store: i.store, Accounts: i.accounts, Keys: i.ring,
 		Proofs: proofs, IDTokens: idTokens(logins), Peers: i.trusted, Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
@@ -169,13 +176,17 @@ func (i *Instance) openProvider(
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
 		Statuses: i.statuses, Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
-	})
+	}
+	if rechecks != nil {
+		o.Rechecks = rechecks
+	}
+	return oauth.New(o)
 }
 
 // openServer makes the HTTP side.
 func (i *Instance) openServer(
 	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
-	provider *oauth.Provider, introspector *introspect.Introspector, queryKey [32]byte,
+	rechecks *recheck.Checker, provider *oauth.Provider, introspector *introspect.Introspector, queryKey [32]byte,
 ) error {
 	cfg := i.cfg
 	choose, systems, others := make(map[string]bool), make(map[string]claims.System), make(map[string][]string)
@@ -196,12 +207,17 @@ func (i *Instance) openServer(
 			URL: cfg.Issuer + "/register", Tokens: tokens, Registry: registry, Register: i.clients, Store: i.store,
 		})
 	}
+	var upstream signin.Upstream
+	if rechecks != nil {
+		upstream = rechecks
+	}
 	i.server, err = server.New(server.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), OtherIssuers: others, Algorithms: cfg.DPoP.Algorithms,
 		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
 		OperatorsBehindProxy: cfg.AdminBehindProxy(), SCIMForOperators: cfg.SCIM.Listener == "admin", Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
-		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, ChooseHandle: choose, Systems: systems,
+		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, Upstream: upstream,
+		ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), QueryKey: queryKey, Metrics: i.metrics.registry,
 		Now: i.now, Log: i.log,

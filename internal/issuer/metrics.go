@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/recheck"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -20,6 +21,7 @@ type metrics struct {
 	offsets     prometheus.Histogram
 	revocations *prometheus.CounterVec
 	store       *prometheus.HistogramVec
+	rechecks    *prometheus.CounterVec
 }
 
 // revocationKinds are the values of the label kind of issuer_revocations_total.
@@ -41,18 +43,26 @@ func newMetrics(build Build) *metrics {
 		store: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "issuer_store_seconds", Help: "Time taken by the database, by operation.", Buckets: server.Seconds,
 		}, []string{"operation"}),
+		rechecks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "issuer_rechecks_total", Help: "Questions whether a login still stands, by OpenID provider and result.",
+		}, []string{"provider", "result"}),
 	}
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "issuer_build_info", Help: "1, with the release, the revision and the Go version as labels.",
 		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go": runtime.Version()},
 	})
 	info.Set(1)
-	m.registry.MustRegister(info, m.offsets, m.revocations, m.store,
+	m.registry.MustRegister(info, m.offsets, m.revocations, m.store, m.rechecks,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, kind := range revocationKinds {
 		m.revocations.WithLabelValues(string(kind))
 	}
 	return m
+}
+
+// rechecked counts a question whether a login still stands.
+func (m *metrics) rechecked(provider string, r recheck.Result) {
+	m.rechecks.WithLabelValues(provider, string(r)).Inc()
 }
 
 // timer returns a function that observes how long an operation of the database took.

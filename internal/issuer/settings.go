@@ -84,7 +84,7 @@ func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Prov
 				ID: p.ID, Name: p.Name, Domain: d.Name, Issuer: p.Issuer,
 				ClientID: p.ClientID, ClientSecret: string(p.ClientSecret), Scopes: p.Scopes, SubjectClaim: p.SubjectClaim,
 				RedirectURL: cfg.Issuer + "/login/callback/" + p.ID, HandleClaim: d.Claims.Handle, UserClaim: d.Claims.User,
-				AuthoritativeHandles: p.AuthoritativeHandles,
+				AuthoritativeHandles: p.AuthoritativeHandles, Refresh: p.Recheck != 0, NoConsent: !p.RecheckConsent,
 			}, client, now)
 			if err != nil {
 				return nil, err

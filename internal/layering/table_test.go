@@ -53,7 +53,8 @@ var arrows = map[string][]string{
 	"signin": {
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
-	"web": {"account", "claims", "internal/qr", "oauth", "signin"},
+	"recheck": {"account", "internal/audit", "internal/random", "keys", "login", "revocation", "storage"},
+	"web":     {"account", "claims", "internal/qr", "oauth", "signin"},
 
 	"storage/internal/row": {"storage"},
 	"storage/sqlite":       {"dpop", "storage", "storage/internal/row"},
@@ -76,7 +77,7 @@ var arrows = map[string][]string{
 		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
 		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "introspect", "keys",
 		"login", "nested",
-		"oauth", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",
+		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",
 	},
 	"internal/issuer": {all},
 	"internal/edge": {

@@ -22,6 +22,7 @@ import (
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/recheck"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/signin"
 	"github.com/imidentity/issuer/types/api"
@@ -164,6 +165,10 @@ func classify(err error) failure {
 	case errors.Is(err, signin.ErrFull):
 		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
 			description: "Too many logins are unfinished: try again in a minute.", retryAfter: "60"}
+	case errors.Is(err, recheck.ErrUnavailable):
+		return failure{status: http.StatusServiceUnavailable, code: oauth.CodeTemporarilyUnavailable,
+			description: "The OpenID provider of the user must be asked, and does not answer. The session goes on: try again later.",
+			retryAfter:  "30"}
 	case errors.Is(err, httpapi.ErrTooLarge):
 		return failure{status: http.StatusRequestEntityTooLarge, code: oauth.CodeInvalidRequest,
 			description: "The request or one of its parameters is too long."}

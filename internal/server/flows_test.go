@@ -29,6 +29,7 @@ var flows = []flow{
 	{"registration of a client", withRegistration(), 8, registering},
 	{"refresh", stored, 9, refreshing},
 	{"refresh, with spent proofs in memory", nil, 7, refreshing},
+	{"login that the OpenID provider is asked about", rechecked(""), 45, recheckedLogin},
 	{"client_credentials", stored, 3, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
 		return []step{{

@@ -38,6 +38,7 @@ type tampering struct {
 	idToken  func(header, claims object)                       // changed, and signed again with the proxy's key
 	sign     func(header, claims object) string                // instead of that key
 	userinfo func(object)
+	token    func(object) // the answer of the token endpoint, changed last
 }
 
 // tamper changes what passes from now on until the test ends.
@@ -125,6 +126,9 @@ func (p *provider) modify(resp *http.Response) error {
 		return p.rewrite(resp, func(answer object) {
 			for _, name := range []string{"access_token", "id_token"} {
 				p.witness.keep("upstream "+name, answer[name].(string))
+			}
+			if now.token != nil {
+				defer now.token(answer)
 			}
 			if now.idToken == nil {
 				return

@@ -72,6 +72,8 @@ type Config struct {
 	Service web.Service
 	// Logins are the OpenID providers by their ids.
 	Logins map[string]*login.Provider
+	// Upstream keeps the refresh tokens that they give. Nil keeps none.
+	Upstream signin.Upstream
 	// TrustedProxies are the networks of proxies whose X-Forwarded-For or Forwarded header is used. Nil uses none.
 	TrustedProxies []netip.Prefix
 	// Metrics receives the server's measurements, and GET /metrics serves it. It may be that of one server only. Nil means a
