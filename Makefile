@@ -9,13 +9,16 @@ MODULES := $(TESTED) tools
 
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
-.PHONY: run build test race faults lint fuzz bench setup
+.PHONY: run build deb test race faults lint fuzz bench setup
 
 run: ## tell the whole story on loopback, then stop
 	$(GO) run ./cmd/issuer demo
 
 build: ## bin/issuer, one static binary without symbols
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/issuer ./cmd/issuer
+
+deb: build ## a Debian package in bin/, of the program and its units
+	packaging/deb/build bin/issuer bin
 
 # A race binary sleeps for a second when it exits, and the tests start hundreds. The pointer checks of the transpiled SQLite
 # cost half the time of the tests that read every row; its races are still detected.
