@@ -391,7 +391,7 @@ type InitialToken struct {
 	// Domains, Scopes, Grants and Resources are those that the clients can have, of those that clients of the settings can have.
 	Domains   []string `key:"domains,required"`
 	Scopes    []string `key:"scopes" default:"im:handle,im:device" oneof:"im:handle,im:device,account,introspect,feed"`
-	Grants    []string `key:"grants" default:"authorization_code,refresh_token" oneof:"authorization_code,refresh_token,client_credentials"`
+	Grants    []string `key:"grants" default:"authorization_code,refresh_token" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:device_code"`
 	Resources []string `key:"resources"`
 	// Clients is how many clients may be registered with the token at a time, 1 to 100000.
 	Clients int `key:"clients" default:"100"`

@@ -80,7 +80,7 @@ func deviceGrant(t *testing.T, ctx context.Context, issuer string) {
 		return answer
 	}
 
-	screens := node(t, ctx, "device.mjs", map[string]string{"ISSUER": issuer, "CLIENT_ID": "tv"})
+	screens := node(t, ctx, "device.mjs", map[string]string{"ISSUER": issuer, "CLIENT_ID": "tv", "INITIAL_TOKEN": initialToken})
 	screens.Stderr = t.Output()
 	out, err := screens.StdoutPipe()
 	if err != nil {

@@ -40,7 +40,7 @@ outbound:
 service: {name: Example Messenger, privacy_url: "https://example.com/privacy", terms_url: "https://example.com/terms", logo_file: "${logo}"}
 registration:
   initial_tokens:
-    - {name: foreign, sha256: ` + initialHash + `, domains: [example.com], scopes: ["im:handle", "im:device", introspect], grants: [authorization_code, client_credentials]}
+    - {name: foreign, sha256: ` + initialHash + `, domains: [example.com], scopes: ["im:handle", "im:device", introspect], grants: [authorization_code, refresh_token, client_credentials, "urn:ietf:params:oauth:grant-type:device_code"]}
 limits: {per_user: 100/1h} # enough for all but who means to meet it
 domains:
   - name: example.com

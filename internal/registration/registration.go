@@ -37,6 +37,9 @@ type Error struct {
 
 func (e *Error) Error() string { return e.Code + ": " + e.Description }
 
+// grantDevice is the grant type of devices without a browser (RFC 8628 §3.4).
+const grantDevice = "urn:ietf:params:oauth:grant-type:device_code"
+
 func refuse(description string) error { return &Error{CodeInvalidMetadata, description} }
 
 // A Register reads registrations by the rules of the settings, and serves the clients that are stored.
@@ -194,7 +197,7 @@ func (s *Service) admit(m *Metadata, r *read, with config.InitialToken) error {
 	if m.IMDomains == nil {
 		m.IMDomains = with.Domains
 	}
-	if m.Scope == "" && slices.Contains(m.GrantTypes, "authorization_code") {
+	if m.Scope == "" && (slices.Contains(m.GrantTypes, "authorization_code") || slices.Contains(m.GrantTypes, grantDevice)) {
 		var scopes []string
 		for _, scope := range []string{"im:handle", "im:device"} {
 			if slices.Contains(with.Scopes, scope) {

@@ -27,7 +27,7 @@ func withRegistration() map[string]string {
       sha256: %s
       domains: [example.com, example.org]
       scopes: ["im:handle", "im:device", introspect]
-      grants: [authorization_code, refresh_token, client_credentials]
+      grants: [authorization_code, refresh_token, client_credentials, "urn:ietf:params:oauth:grant-type:device_code"]
       resources: ["https://partner.example.com"]
     - {name: few, sha256: %s, domains: [example.com], clients: 2}
 `, hashedToken(partnerToken), hashedToken(fewToken))}
@@ -131,6 +131,43 @@ func TestRegistration(t *testing.T) {
 	}
 	for _, method := range []string{http.MethodGet, http.MethodDelete} {
 		wantUnmanaged(t, s.registration(t, method, "/register/"+id, token, ""))
+	}
+}
+
+// TestRegistrationOfScreen holds that an app for devices without a browser registers itself with that grant alone, gets the scopes of a
+// login, and logs in; and that an initial access token without the grant gives none.
+func TestRegistrationOfScreen(t *testing.T) {
+	s := start(t, withRegistration())
+	metadata := `{"grant_types":["` + deviceGrant + `","refresh_token"],"token_endpoint_auth_method":"none","client_name":"Partner TV","im_domains":["example.com"]`
+	a := s.registration(t, http.MethodPost, "/register", partnerToken, metadata+`}`)
+	if wantStatus(t, a, http.StatusCreated); a.text("scope") != "im:handle im:device" || fmt.Sprint(a.json["response_types"]) != "[]" {
+		t.Errorf("answer = %v, want the scopes of a login and no response types", a)
+	}
+	id, token := a.text("client_id"), a.text("registration_access_token")
+	if read := s.registration(t, http.MethodGet, "/register/"+id, token, ""); fmt.Sprint(read.json["grant_types"]) != "["+deviceGrant+" refresh_token]" {
+		t.Errorf("answer = %v, want the grants", read)
+	}
+	c, screen, phone := caller{id: id}, newDevice(t), newDevice(t)
+	own := s.forIssuer(t, phone, s.account(t, phone, "alice"), "account").access
+	asked := s.askDevice(t, c, screen, url.Values{"scope": {"im:handle im:device"}})
+	wantStatus(t, asked, http.StatusOK)
+	if asks := s.showWaiting(t, phone, own, asked.text("user_code")); asks.text("client_name") != "Partner TV" {
+		t.Errorf("what waits = %v, want the name of the client", asks)
+	}
+	wantStatus(t, s.decideDevice(t, phone, own, asked.text("user_code"), "allow"), http.StatusNoContent)
+	held := wantTokens(t, s.token(t, c, screen, pollForm(asked.text("device_code"))))
+	if !strings.Contains(held.set.Handle, "alice") || held.set.Device == "" {
+		t.Errorf("token = %+v, want one of alice's device", held.set)
+	}
+	wantTokens(t, s.token(t, c, screen, refreshForm(held.refresh)))
+
+	for initial, more := range map[string]string{fewToken: `}`, partnerToken: `,"redirect_uris":["https://partner.example.com/callback"]}`} {
+		if a := s.registration(t, http.MethodPost, "/register", initial, metadata+more); a.status != http.StatusBadRequest {
+			t.Errorf("answer = %v, want 400", a)
+		}
+	}
+	if a := s.askDevice(t, app, screen, nil); a.status != http.StatusBadRequest || a.text("error") != "unauthorized_client" {
+		t.Errorf("a client without the grant = %v, want unauthorized_client", a)
 	}
 }
 
