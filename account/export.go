@@ -96,7 +96,7 @@ func (a *Accounts) Erase(ctx context.Context, domain, user string, mayReturn boo
 	if err != nil && !errors.Is(err, ErrNoUser) {
 		return ErasedUser{}, fmt.Errorf("account: erase: %w", err)
 	}
-	// Before the removal, so that a repetition still knows the names; and after it, when nobody can name the user any more.
+	// Before the removal, so that a repetition still knows the names; and after it, when no one can name the user any more.
 	before, err := a.endMentions(ctx, names)
 	if err != nil {
 		return ErasedUser{}, err

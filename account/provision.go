@@ -184,7 +184,7 @@ func (a *Accounts) Provision(ctx context.Context, by Provisioner, p Provision) (
 	return ProvisionedUser{User: pending.User, Subject: p.Subject}, nil
 }
 
-// renames reports whether a provider renames users. In XMPP nobody does.
+// renames reports whether a provider renames users. In XMPP no provider does.
 func (a *Accounts) renames(by Provisioner) bool {
 	return by.Renames && a.domains[by.Domain].Names.System() != claims.SystemXMPP
 }

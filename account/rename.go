@@ -22,7 +22,7 @@ const reasonRenamed = "handle_changed"
 
 // Rename gives a user another handle, by the rules of a first login. The user keeps id, devices and sessions. Tokens that
 // carry the old handle are inactive at once; the next refresh brings the new one. Statements that carry the old handle end,
-// with what rests on them, because they would go on disclosing it. The old handle is in quarantine: nobody else can take it
+// with what rests on them, because they would go on disclosing it. The old handle is in quarantine: no other user can take it
 // until [Accounts.ReleaseName], and the user may take it back. A handle that the user has already changes nothing. To the
 // errors of [Accounts.SignIn] it adds [ErrNoUser] and [ErrNoRename].
 func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (ChangedUser, error) {
@@ -69,7 +69,7 @@ func (a *Accounts) renameUser(
 	return renamed, nil
 }
 
-// newHandle returns a handle that a user of a domain may take, if nobody has it.
+// newHandle returns a handle that a user of a domain may take, if no user has it.
 func (a *Accounts) newHandle(domain, handle string, reserved bool) (claims.ID, error) {
 	d, ok := a.domains[domain]
 	if !ok {

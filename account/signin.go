@@ -82,7 +82,7 @@ type linked interface {
 
 // newcomer returns the refusal of a first login: [ErrRemoved], and [ErrOtherClaim], with the user, for an account at the provider that is
 // linked to a user by its sub still. Both are known by their sub, too, so that a change of the claim that identifies the users of a
-// provider makes nobody new: a user who is disabled or removed stays out.
+// provider creates no new user: a user who is disabled or removed stays out.
 func (a *Accounts) newcomer(ctx context.Context, r linked, s SignIn) (storage.User, error) {
 	if err := a.welcome(ctx, r, s.Domain, s.Issuer, s.Subject); err != nil || s.Sub == "" || s.Sub == s.Subject {
 		return storage.User{}, err

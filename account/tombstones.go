@@ -42,7 +42,7 @@ func markBy(key [32]byte, kind, domain string, texts ...string) [32]byte {
 	return [32]byte(h.Sum(nil))
 }
 
-// marksOf returns the marks of a user who is removed, but for their links. A handle that an operator released belongs to nobody. The exact
+// marksOf returns the marks of a user who is removed, but for their links. A handle that an operator released belongs to no user. The exact
 // handle is marked besides its collision key, which another version of the tables may make differently.
 func (a *Accounts) marksOf(u storage.User, names []storage.Name) [][32]byte {
 	marks := [][32]byte{

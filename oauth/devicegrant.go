@@ -21,7 +21,7 @@ var (
 	errDeviceDenied = &Error{Code: CodeAccessDenied, Description: "The user has denied the request.", HTTP: http.StatusBadRequest}
 )
 
-// A deviceGrant redeems a device code that a person has allowed (RFC 8628 §3.4), or tells that nobody has decided yet.
+// A deviceGrant redeems a device code that a person has allowed (RFC 8628 §3.4), or tells that no user has decided yet.
 type deviceGrant struct {
 	*Provider
 	r *tokenRequest

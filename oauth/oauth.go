@@ -134,7 +134,7 @@ type Config struct {
 	Statuses Statuses
 	// Limiter refuses requests that come too often. Nil refuses none.
 	Limiter Limiter
-	// Revoked is told of revocations as soon as they are durable. Nil tells nobody.
+	// Revoked is told of revocations as soon as they are durable. Nil tells no one.
 	Revoked func(...storage.Revocation)
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time

@@ -70,6 +70,8 @@ func (s *Logins) handleQuestion(v *visit, token, handle string, fault error) (Ou
 func reasonOf(err error) (Reason, bool) {
 	var bad *claims.Error
 	switch {
+	case errors.Is(err, account.ErrRemoved): // it is an ErrDisabled, too
+		return UserRemoved, true
 	case errors.Is(err, account.ErrDisabled):
 		return UserDisabled, true
 	case errors.Is(err, account.ErrHandleTaken):

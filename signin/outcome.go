@@ -112,6 +112,7 @@ const (
 	ResponseInvalid               // the provider's response is not valid
 	CodeRefused                   // the provider does not accept its code, which has expired or was used
 	UserDisabled
+	UserRemoved
 	HandleTaken
 	HandleMissing
 	HandleInvalid // Page.Err wraps a *claims.Error

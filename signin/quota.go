@@ -36,7 +36,7 @@ const quotaWait = time.Minute
 // A Quota bounds how many pending logins and pushed requests are stored at a time. Anybody can begin one, from any number of
 // addresses, and each takes some kilobytes until it is over.
 //
-// Nobody fills the pool alone. One network may hold [QuotaSize.PerNetwork] entries, and never more than there are places
+// No network or client fills the pool alone. One network may hold [QuotaSize.PerNetwork] entries, and never more than there are places
 // left: when the pool fills, a network that floods it gets half of the rest, two get a third each, as in
 // [dpop.MemoryReplay]. Some places are reserved for requests that an authenticated client pushed.
 //

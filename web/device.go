@@ -53,7 +53,7 @@ var devicePage = newLayout(`{{define "title"}}{{if .Body.Code}}{{t "device.check
 {{with .Network}}<dt>{{t "device.network"}}</dt>
 <dd>{{if $.Body.SameNetwork}}{{t "device.network.same" "network" .}}{{else}}{{t "device.network.other" "network" .}}{{end}}</dd>
 {{end}}<dt>{{t "device.asked"}}</dt>
-<dd>{{t "device.asked.ago" "n" .Minutes}}</dd>
+<dd>{{if .Minutes}}{{t "device.asked.ago" "n" .Minutes}}{{else}}{{t "device.asked.now"}}{{end}}</dd>
 <dt>{{t "consent.abilities"}}</dt>
 <dd><ul>
 {{range .Abilities}}<li>{{.}}</li>

@@ -19,7 +19,7 @@ type namesReleaseCmd struct {
 }
 
 func (*namesReleaseCmd) Help() string {
-	return `A handle that a user had before a rename stays in quarantine: nobody else can take it, since people may still write to it.
+	return `A handle that a user had before a rename stays in quarantine: no other user can take it, since people may still write to it.
 This command ends the quarantine. The next person who asks for the handle, or for a name that looks like it, can have it. The
 handle stays in the history of the user who had it, and tokens with it stay inactive.
 

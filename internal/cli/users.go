@@ -205,7 +205,7 @@ type usersRenameCmd struct {
 
 func (*usersRenameCmd) Help() string {
 	return `The user keeps the id, the devices and the sessions. Tokens with the old handle are inactive at once, the next
-refresh brings the new one, and nobody else can take the old one until issuer names release frees it. Statements that carry
+refresh brings the new one, and no other user can take the old one until issuer names release frees it. Statements that carry
 the old handle end, such as grants to bots: the user makes them again. The user's own id is allowed as the handle.
 
     issuer users rename @alice --to alex

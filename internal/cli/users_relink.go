@@ -67,7 +67,7 @@ func (c *usersRelinkCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	for _, iss := range r.Unknown {
-		fmt.Fprintf(s.err, "No provider in the settings has the issuer %s: nobody can sign in with these accounts until one has.\n",
+		fmt.Fprintf(s.err, "No provider in the settings has the issuer %s: no one can sign in with these accounts until one has.\n",
 			printable(iss))
 	}
 	if r.DryRun {

@@ -20,7 +20,7 @@ type usersRemoveCmd struct {
 
 func (*usersRemoveCmd) Help() string {
 	return `Everything of the user ends at once and is deleted: sessions, tokens, devices, statements, links, handles. This cannot be undone.
-Only keyed hashes stay, so that nobody else ever gets the id or a handle of the user. The person cannot sign in again with the same
+Only keyed hashes stay, so that no one else ever gets the id or a handle of the user. The person cannot sign in again with the same
 account at the OpenID provider until issuer users readmit, or with --may-return for two hours. Export first what you must keep:
 
     issuer users remove @alice --confirm

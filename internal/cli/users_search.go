@@ -63,7 +63,7 @@ func (c *usersSearchCmd) Run(ctx context.Context, s *streams) error {
 		}
 	})
 	if err == nil && len(list) == 0 {
-		return refused("Nobody is found.")
+		return refused("No user is found.")
 	}
 	return err
 }

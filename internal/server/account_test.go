@@ -88,7 +88,7 @@ func TestAccountPage(t *testing.T) {
 
 	s.wantGone(t, s.press(t, b, "/account/actors/"+grant.text("id")+"/withdraw", "", ""), "/account?done=withdrawn")
 	s.wantGone(t, s.press(t, b, "/account/delegations/"+delegation.text("id")+"/withdraw", "", ""), "/account?done=withdrawn")
-	home("no "+grant.text("id"), "no "+delegation.text("id"), "Nobody acts for you.")
+	home("no "+grant.text("id"), "no "+delegation.text("id"), "No app or bot acts for you.")
 
 	s.wantGone(t, s.press(t, b, "/account/privacy", "findable_by", "handle"), "/account?done=findable")
 	home("Everybody who knows")

@@ -30,7 +30,7 @@ func TestDevicePage(t *testing.T) {
 	wantQuestion(t, page)
 	for _, want := range []string{
 		`<p class="shown" dir="ltr"><code>` + shown + "</code>", "<bdi>Big screen</bdi>", "<bdi>&lt;b&gt;Living&lt;/b&gt; room</bdi> (Television)",
-		"<bdi>127.0.0.0/24</bdi>, which you use, too", "0 minutes ago", "<bdi>@alice@example.com</bdi>", "somebody sent you the code",
+		"<bdi>127.0.0.0/24</bdi>, which you use, too", "less than a minute ago", "<bdi>@alice@example.com</bdi>", "somebody sent you the code",
 	} {
 		if !strings.Contains(page.body, want) {
 			t.Errorf("page = %s\nwant %s in it", page.body, want)

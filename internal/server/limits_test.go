@@ -56,7 +56,11 @@ func wantLimited(t *testing.T, a answer, page bool) time.Duration {
 	if err != nil || seconds < 1 || strconv.Itoa(seconds) != a.header.Get("Retry-After") {
 		t.Fatalf("429 with Retry-After %q, want whole seconds", a.header.Get("Retry-After"))
 	}
-	if page && !strings.Contains(a.body, fmt.Sprintf("Wait %d seconds", seconds)) {
+	words := fmt.Sprintf("Wait %d seconds", seconds)
+	if seconds == 1 {
+		words = "Wait 1 second,"
+	}
+	if page && !strings.Contains(a.body, words) {
 		t.Errorf("the page does not say to wait %d seconds: %v", seconds, a)
 	}
 	if a.header.Get("DPoP-Nonce") == "" {

@@ -17,7 +17,7 @@ import (
 )
 
 // managed serves OpenID providers that manage their users. An address pays for requests that do not authenticate, and the client for all
-// others: what a provider asks for in vain, as for a user who is gone, locks nobody out. Without a client with the scope scim there is
+// others: what a provider asks for in vain, as for a user who is gone, locks no one out. Without a client with the scope scim there is
 // nothing here.
 func (s *Server) managed(serve func(echo.Context, manager) error) echo.HandlerFunc {
 	return s.timely(func(c echo.Context) error {

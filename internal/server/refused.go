@@ -26,6 +26,7 @@ var endings = map[signin.Reason]words{
 	signin.CodeRefused:     {http.StatusBadRequest, "end.over.title", "end.code_refused.text"},
 	signin.ResponseInvalid: {http.StatusBadGateway, "end.response_invalid.title", "end.response_invalid.text"},
 	signin.UserDisabled:    {http.StatusForbidden, "end.disabled.title", "end.disabled.text"},
+	signin.UserRemoved:     {http.StatusForbidden, "end.removed.title", "end.removed.text"},
 	signin.HandleTaken:     {http.StatusConflict, "end.handle_taken.title", "end.handle_taken.text"},
 	signin.HandleMissing:   {http.StatusConflict, "end.handle_missing.title", "end.handle_missing.text"},
 	signin.HandleInvalid:   {http.StatusConflict, "end.handle_invalid.title", "end.handle_invalid.text"},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
+	"strings"
 	"sync"
 	"testing"
 
@@ -85,7 +86,10 @@ func TestRemoveUser(t *testing.T) {
 	wantError(t, s.token(t, app, newDevice(t), codeForm(code, nil)), http.StatusBadRequest, "invalid_grant")
 	wantPage(t, s.open(t, begun.browser, begun.callback), http.StatusForbidden)
 	again := s.visit(t, "alice", nil)
-	wantPage(t, s.open(t, again.browser, again.callback), http.StatusForbidden)
+	refused := s.open(t, again.browser, again.callback)
+	if wantPage(t, refused, http.StatusForbidden); !strings.Contains(refused.body, "Your account was removed") {
+		t.Errorf("answer = %v, want that the account was removed", refused)
+	}
 	s.wantActive(t, bob.access)
 
 	// A repeat changes nothing, by id or by handle. What else is asked about the user is 410.

@@ -88,7 +88,7 @@ type Config struct {
 	// OperatorRoutes are the routes that [Server.Admin] serves beside GET /metrics and the profiles, and [Server.Operators] over the
 	// network.
 	OperatorRoutes []httpapi.Route
-	// OperatorsURL is the origin of [Server.Operators] for its callers, whose proofs name it. Empty means that it serves nobody.
+	// OperatorsURL is the origin of [Server.Operators] for its callers, whose proofs name it. Empty means that it serves no one.
 	// OperatorsBehindProxy has it answer only requests from TrustedProxies.
 	OperatorsURL         string
 	OperatorsBehindProxy bool
@@ -222,7 +222,7 @@ func New(cfg Config) (*Server, error) {
 // Public returns the handler of the public endpoints.
 func (s *Server) Public() http.Handler { return s.public }
 
-// Admin returns the handler for operators. It authenticates nobody, so only the operator may reach its listener.
+// Admin returns the handler for operators. It authenticates no caller, so only the operator may reach its listener.
 func (s *Server) Admin() http.Handler { return s.admin }
 
 // Operators returns the handler for operators over the network. It admits services with the scope admin, and serves SCIM if
