@@ -6,7 +6,6 @@ import (
 	"errors"
 	"net/http"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/imidentity/issuer/internal/oautherror"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 const secret = "a secret: of+the%service"
@@ -22,7 +22,7 @@ const secret = "a secret: of+the%service"
 // newRegistry returns a registry on an empty database, with a public client and one with a secret.
 func newRegistry(t *testing.T, now func() time.Time, revoked func(...storage.Revocation)) (*clients.Registry, *sqlite.Store) {
 	t.Helper()
-	store, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	store, err := sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +23,7 @@ import (
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 const issuer = "https://id.example.com"
@@ -62,7 +62,7 @@ func (s *issuing) Statement(context.Context, string) (introspect.Reason, error) 
 func newIssuing(t testing.TB, cacheBytes int) *issuing {
 	t.Helper()
 	ctx := context.Background()
-	store, err := sqlite.Open(ctx, filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	store, err := sqlite.Open(ctx, sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -169,7 +168,7 @@ type setup struct {
 func startIssuer(t *testing.T, s setup) *issuer {
 	t.Helper()
 	i := &issuer{
-		path: filepath.Join(t.TempDir(), "issuer.db"), clock: &clock{at: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}, limits: &limiter{},
+		path: sqlitetest.Temporary(t), clock: &clock{at: time.Date(2026, 6, 1, 12, 0, 0, 0, time.UTC)}, limits: &limiter{},
 		clients: clientList(), faults: &faults{}, log: &events{},
 	}
 	check := func(err error) {

@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
@@ -30,6 +29,7 @@ import (
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 const (
@@ -167,7 +167,7 @@ func (nobody) Speaks(context.Context, string, string) error { return errors.New(
 
 func open(t testing.TB, change func(*signin.Config)) *world {
 	t.Helper()
-	w := &world{path: filepath.Join(t.TempDir(), "issuer.db"), results: make(map[signin.Result]int)}
+	w := &world{path: sqlitetest.Temporary(t), results: make(map[signin.Result]int)}
 	w.idp = startProvider(t, w)
 	db, err := sqlite.Open(t.Context(), w.path, sqlite.Options{})
 	if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto"
 	"errors"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 const issuer = "https://id.example.com"
@@ -51,7 +51,7 @@ func newWorld(t *testing.T) *world {
 	}
 	w := &world{}
 	var err error
-	w.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	w.store, err = sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	check(err)
 	t.Cleanup(func() { _ = w.store.Close() })
 	domain, err := account.NewDomain("example.com", "generic", false, true, nil)

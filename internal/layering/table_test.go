@@ -120,12 +120,12 @@ var arrows = map[string][]string{
 	"storage/storagetest":  {"storage"},
 
 	"storage/postgres/postgrestest": {},
-	"storage/sqlite/sqlitetest":     {},
+	"storage/sqlite/sqlitetest":     {"storage/sqlite"},
 
 	"scripts/racing": {},
 }
 
-// databases lists the packages that only internal/issuer may import, whatever the table above says.
+// databases lists the packages that only internal/issuer and the packages of tests may import, whatever the table above says.
 var databases = []string{"storage/sqlite", "storage/postgres", "storage/redis"}
 
 // testOnly lists the packages that only tests import.

@@ -10,7 +10,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -21,7 +20,6 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/storage"
-	"github.com/imidentity/issuer/storage/sqlite"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 	"github.com/imidentity/issuer/storage/storagetest"
 )
@@ -126,7 +124,9 @@ func startBeside(t *testing.T, fill map[string]string) *site {
 	if s.guests == nil {
 		maps.Copy(s.fill, fill)
 	}
-	s.migrate(t)
+	if _, err := os.Stat(s.database()); err != nil { // the test brings none
+		sqlitetest.Create(t, s.database())
+	}
 	s.serve(t, public, admin)
 	s.waitReady(t)
 	t.Cleanup(func() {
@@ -134,39 +134,6 @@ func startBeside(t *testing.T, fill map[string]string) *site {
 		s.witness.report(t)
 	})
 	return s
-}
-
-// migrated is an empty database with all its tables.
-var migrated = sync.OnceValues(func() ([]byte, error) {
-	dir, err := os.MkdirTemp("", "migrated")
-	if err != nil {
-		return nil, err
-	}
-	defer os.RemoveAll(dir)
-	path := filepath.Join(dir, "issuer.db")
-	db, err := sqlite.Open(context.Background(), path, sqlite.Options{})
-	if err != nil {
-		return nil, err
-	}
-	if err := db.Close(); err != nil {
-		return nil, err
-	}
-	return os.ReadFile(path)
-})
-
-// migrate makes the database of a site, for which an issuer takes longer.
-func (s *site) migrate(t *testing.T) {
-	t.Helper()
-	empty, err := migrated()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(s.database()); err == nil {
-		return // the test brings one
-	}
-	if err := os.WriteFile(s.database(), empty, 0o600); err != nil {
-		t.Fatal(err)
-	}
 }
 
 // serve puts an issuer together from the settings and the data folder of the site.

@@ -1,11 +1,11 @@
 package sqlite_test
 
 import (
-	"path/filepath"
 	"testing"
 
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 	"github.com/imidentity/issuer/storage/storagetest"
 )
 
@@ -21,12 +21,12 @@ func open(t *testing.T, path string) *sqlite.Store {
 }
 
 func TestStore(t *testing.T) {
-	storagetest.Run(t, func(t *testing.T) storage.Store { return open(t, filepath.Join(t.TempDir(), "issuer.db")) })
+	storagetest.Run(t, func(t *testing.T) storage.Store { return open(t, sqlitetest.Temporary(t)) })
 }
 
 func TestStoreWithRelaxedDurability(t *testing.T) {
 	storagetest.Run(t, func(t *testing.T) storage.Store {
-		s, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"),
+		s, err := sqlite.Open(t.Context(), sqlitetest.Temporary(t),
 			sqlite.Options{Readers: 1, RelaxedDurability: true})
 		if err != nil {
 			t.Fatal(err)

@@ -7,16 +7,60 @@ import (
 	"database/sql"
 	"fmt"
 	"net/url"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	_ "modernc.org/sqlite" // the driver
+
+	"github.com/imidentity/issuer/storage/sqlite"
 )
 
 // unstored are the tables that record no decision of the issuer: a proof stays spent whatever the outcome of its request, and the
 // rest is bookkeeping of the store.
 var unstored = []string{"pings", "clock", "replay_epoch", "replays", "goose_db_version"}
+
+// empty is the file of a database with all its tables and no rows.
+var empty = sync.OnceValues(func() ([]byte, error) {
+	folder, err := os.MkdirTemp("", "sqlitetest")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(folder)
+	path := filepath.Join(folder, "empty.db")
+	store, err := sqlite.Open(context.Background(), path, sqlite.Options{})
+	if err != nil {
+		return nil, err
+	}
+	if err := store.Close(); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(path)
+})
+
+// Create makes an empty database at path. A store that opened the path would make the same one, but would take longer: it goes through
+// all migrations.
+func Create(t testing.TB, path string) {
+	t.Helper()
+	content, err := empty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// Temporary makes an empty database in a folder of the test, and returns its path.
+func Temporary(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "issuer.db")
+	Create(t, path)
+	return path
+}
 
 // A Database reads a database many times. It prepares each query once.
 type Database struct {
