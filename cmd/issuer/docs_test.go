@@ -94,7 +94,7 @@ var promised = map[string][]string{
 		"not valid: statuslist: the status of the token is INVALID", "exit code 1\n",
 	},
 	"people.md": {
-		"  alice  ", `"subject"`, "Kitchen tablet", "is now called alex", "1 user would be disabled", "1 user disabled", "exit code 1\n", "1 user enabled",
+		"  alice  ", `"subject"`, "Kitchen tablet", "is now called alex", "is now called alice", "1 user would be disabled", "1 user disabled", "exit code 1\n", "1 user enabled",
 		"is erased", "exit code 1\n", "not in the files", "are whole",
 	},
 	"scim.md": {

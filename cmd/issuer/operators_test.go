@@ -4,6 +4,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
@@ -37,7 +38,11 @@ domains:
 clients:
   - {id: ops, auth: private_key_jwt, jwks: '%[3]s', grants: [client_credentials], scopes: [admin], domains: [acme.im]}
   - {id: rooms, auth: private_key_jwt, jwks: '%[3]s', grants: [client_credentials], scopes: [introspect], domains: [acme.im]}
+  - {id: corp-scim, auth: none, scopes: [scim], domains: [acme.im], scim: {token_sha256: [%[4]x]}}
 `
+
+// scimToken is what the OpenID provider sends.
+const scimToken = "6f0c1f8f1e0d4c5bb1d7a3c29e5f4a6d8b7c9e0f1a2b3c4d5e6f708192a3b4c5"
 
 // An administered issuer, and what its operators elsewhere have: its URLs and the key of a client.
 type administeredIssuer struct {
@@ -57,7 +62,7 @@ func newAdministered(t *testing.T) *administeredIssuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	settings := fmt.Sprintf(administered, v.listen, strings.TrimPrefix(i.server, "https://"), strings.TrimSpace(string(jwks)))
+	settings := fmt.Sprintf(administered, v.listen, strings.TrimPrefix(i.server, "https://"), strings.TrimSpace(string(jwks)), sha256.Sum256([]byte(scimToken)))
 	if err := os.WriteFile(v.config(), []byte(settings), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -132,11 +137,17 @@ func TestOperatorsOverTheNetwork(t *testing.T) {
 		t.Errorf("docs/operate.md has no block with its URL for operators:\n%s", script)
 	}
 	script = strings.ReplaceAll(script, "https://im-id.your-domain.tld:9443", i.server)
+	create := `curl -sfk -o created ` + i.issuer + `/scim/v2/Users -H 'Content-Type: application/scim+json' -H 'Authorization: Bearer ` + scimToken +
+		`' -d '{"schemas":["urn:ietf:params:scim:schemas:core:2.0:User"],"userName":"alice@acme.im","externalId":"1"}'`
+	script = create + "\n" + script
 	shell := exec.Command("bash", "-eu", "-o", "pipefail", "-c", script)
 	shell.Dir, shell.Env = i.folder, append(os.Environ(), "SSL_CERT_FILE="+filepath.Join(i.folder, "cert.pem"))
 	text, err := shell.CombinedOutput()
 	at := 0
-	for _, want := range []string{`{"keys":[`, " signing ", "rooms", "HANDLE"} {
+	for _, want := range []string{
+		`{"keys":[`, " signing ", "rooms", "HANDLE", "  alice  ", "im:%40alice@acme.im", "SESSION", "1 user would be disabled", "1 user disabled",
+		"is erased", "are whole",
+	} {
 		n := strings.Index(string(text)[at:], want)
 		if err != nil || n < 0 {
 			t.Fatalf("%v: no %q after\n%s\nin\n%s", err, want, text[:at], text)
