@@ -71,6 +71,11 @@ func isLost(err error) bool {
 		(pgconn.SafeToRetry(err) || isNetwork(err))
 }
 
+// isUnsent reports whether the server has ended the connection before it got the statement.
+func isUnsent(err error) bool {
+	return pgconn.SafeToRetry(err) || len(code(err)) == 5 && code(err)[:4] == "57P0"
+}
+
 // isRefused reports whether the server has refused a COMMIT, and so undone the transaction. After a FATAL error nobody knows.
 func isRefused(err error) bool {
 	var e *pgconn.PgError

@@ -74,11 +74,12 @@ DECLARE
 BEGIN
     SET LOCAL session_replication_role = replica; -- no triggers
     FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
-        AND tablename NOT IN ('goose_db_version', 'schema_compatibility', 'pings', 'swept_revocations', 'replay_epoch')
+        AND tablename NOT IN ('goose_db_version', 'schema_compatibility', 'pings', 'swept_revocations', 'replay_birth')
     LOOP
         EXECUTE 'DELETE FROM ' || quote_ident(t);
     END LOOP;
     UPDATE swept_revocations SET last = 0;
+    UPDATE replay_birth SET last = 0;
     ALTER SEQUENCE revocation_numbers RESTART;
     ALTER SEQUENCE client_numbers RESTART;
 END $$`

@@ -87,7 +87,7 @@ func (r *reader) runAlone(ctx context.Context, sql string, args []any, next func
 			return next(found)
 		})
 		conn.Release()
-		if err == nil || rows > 0 || attempt >= maxReads || !isLost(err) && !isShutdown(err) {
+		if err == nil || rows > 0 || attempt >= maxReads || !isLost(err) && !isUnsent(err) {
 			return n, err
 		}
 	}
@@ -95,8 +95,6 @@ func (r *reader) runAlone(ctx context.Context, sql string, args []any, next func
 
 // maxReads is how often a read is repeated on another connection.
 const maxReads = 2
-
-func isShutdown(err error) bool { return len(code(err)) == 5 && code(err)[:4] == "57P0" }
 
 func isNetwork(err error) bool {
 	var network net.Error
