@@ -40,6 +40,7 @@ race: setup ## every test, under the race detector
 # Each package with its fault tests. `make test` runs them too, but says nothing of what passed.
 FAULTS := \
 	internal/server:'^Test(Clock|StoreFails|StartFails)' \
+	storage/postgres:'^Test(CutConnection|ServerEnds|ReplayAfterCrash|TwoNodes)' \
 	storage/sqlite:'^Test(Killed|Update|Fault|FullDisk|Damage|CutLog|FilesGone)' \
 	cmd/issuer:'^Test(Kill|DiskFull|ReadOnlyMount|DataGone|Locked|Refused|Clock|Restore)'
 

@@ -75,6 +75,9 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 		if err != nil {
 			return err
 		}
+		if cfg.Postgres() {
+			return usage("restore: the database is PostgreSQL: restore it with its own tools, see docs/storage.md")
+		}
 		database, kekFile, node, log = cfg.Database(), cfg.KEKFile, cfg.Audit.Node, cfg.Log
 	}
 	r, err := issuer.Restore(ctx, database, kekFile, c.From, node)

@@ -40,6 +40,7 @@ type commands struct {
 	Audit        auditCmd        `cmd:"" help:"Check, export or follow the audit log of a running issuer."`
 	Backup       backupCmd       `cmd:"" help:"Write the database of a running issuer to a file."`
 	Restore      restoreCmd      `cmd:"" help:"Replace the database of a stopped issuer with a backup."`
+	Migrate      migrateCmd      `cmd:"" help:"Bring a PostgreSQL database to the schema of this release."`
 	Statements   statementsCmd   `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
 	Login        loginCmd        `cmd:"" help:"Sign in at an issuer, with the browser."`
 	Token        tokenCmd        `cmd:"" help:"Print an access token of the session, refreshed as needed."`

@@ -104,7 +104,7 @@ func (k *checker) certificate(path string, t *TLS) {
 func (k *checker) places() {
 	k.Data = k.resolve(k.Data)
 	k.Admin = k.place("admin", "unix", k.Admin, "admin.sock")
-	k.Storage = k.place("storage", "sqlite", k.Storage, "issuer.db")
+	k.database()
 	// sun_path of sockaddr_un has 108 bytes with the closing zero, on some systems 104.
 	if len(k.AdminSocket()) > 103 {
 		k.report("admin", "the path has %d bytes, and the path of a socket has at most 103: choose a shorter one", len(k.AdminSocket()))
@@ -118,7 +118,7 @@ func (k *checker) places() {
 		k.private("kek_file", k.KEKFile)
 	} else if !k.Development {
 		report := k.report
-		if _, err := os.Stat(k.Database()); os.IsNotExist(err) {
+		if _, err := os.Stat(k.Database()); os.IsNotExist(err) && !k.Postgres() {
 			report = k.later // there is no database yet whose keys are sealed under it
 		}
 		report("kek_file", "%s does not exist: make it once with `(umask 077; mkdir -p %s; openssl rand -hex 32 > %s)` "+
@@ -189,6 +189,32 @@ func (k *checker) private(path, file string) (text []byte, ok bool) {
 		k.report(path, "%s cannot be read: %s", file, cause(err))
 	}
 	return nil, false
+}
+
+// database checks which database stores the records.
+func (k *checker) database() {
+	if k.Storage == "postgres:" {
+		k.Storage = "postgres"
+	}
+	switch {
+	case strings.HasPrefix(k.Storage, "postgres://"), strings.HasPrefix(k.Storage, "postgresql://"):
+		k.report("storage", "write postgres here and the URL, which has a password, into the file of storage_url_file")
+	case !k.Postgres():
+		k.Storage = k.place("storage", "sqlite", k.Storage, "issuer.db")
+		if k.StorageURLFile != "" {
+			k.report("storage_url_file", "has no use without storage: postgres")
+		}
+	case k.StorageURLFile == "":
+		k.report("storage", "postgres needs storage_url_file: a file for the issuer alone that holds "+
+			"postgres://USER:PASSWORD@HOST:PORT/DATABASE")
+	default:
+		k.StorageURLFile = k.resolve(k.StorageURLFile)
+		k.StorageURL = k.secret("storage_url_file", k.StorageURLFile)
+	}
+	if k.Postgres() && k.Replay == "memory" {
+		k.report("replay", "memory remembers the spent proofs of one process, and storage: postgres is for several: "+
+			"choose storage or redis")
+	}
 }
 
 func (k *checker) redis() {

@@ -52,8 +52,13 @@ type Config struct {
 	// MetricsListen is the host:port that serves the health checks and the metrics alone, by plain http and without authentication;
 	// empty for none.
 	MetricsListen string `key:"metrics_listen"`
-	// Storage is the database, sqlite:PATH. Default: sqlite:DATA/issuer.db. See [Config.Database].
+	// Storage is the database: sqlite:PATH, for one process, or postgres, for several. Default: sqlite:DATA/issuer.db. See
+	// [Config.Database] and [Config.Postgres].
 	Storage string `key:"storage"`
+	// StorageURLFile holds the URL of the PostgreSQL database, postgres://USER:PASSWORD@HOST:PORT/DATABASE.
+	StorageURLFile string `key:"storage_url_file"`
+	// StorageURL is the content of StorageURLFile.
+	StorageURL Secret
 	// Replay selects where spent proofs are remembered: in memory, in the database (one durable write for each, and a restart
 	// loses none), or on a Redis or Valkey server.
 	Replay string `key:"replay" default:"memory" oneof:"memory,storage,redis"`
@@ -94,8 +99,17 @@ func (c *Config) File() string { return c.source.name }
 // AdminSocket returns the path of the admin socket.
 func (c *Config) AdminSocket() string { return strings.TrimPrefix(c.Admin, "unix:") }
 
-// Database returns the path of the SQLite database.
-func (c *Config) Database() string { return strings.TrimPrefix(c.Storage, "sqlite:") }
+// Database returns the path of the SQLite database, "" if the database is another one.
+func (c *Config) Database() string {
+	path, ok := strings.CutPrefix(c.Storage, "sqlite:")
+	if !ok {
+		return ""
+	}
+	return path
+}
+
+// Postgres reports whether the database is PostgreSQL.
+func (c *Config) Postgres() bool { return c.Storage == "postgres" }
 
 // TLS names the server's certificate and its key. Both files are read again when they change.
 type TLS struct {

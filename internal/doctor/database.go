@@ -10,8 +10,12 @@ import (
 	"github.com/imidentity/issuer/internal/issuer"
 )
 
-// database reads every page of the database, also while the issuer runs.
+// database reads every page of the database, also while the issuer runs. PostgreSQL checks its pages itself: it must answer.
 func (e *examination) database(ctx context.Context) {
+	if e.cfg.Postgres() {
+		e.postgres(ctx)
+		return
+	}
 	path := e.cfg.Database()
 	info, err := os.Stat(path)
 	if err != nil && !errors.Is(err, fs.ErrPermission) {
@@ -31,6 +35,16 @@ func (e *examination) database(ctx context.Context) {
 		e.ok("database", "every page of %s (%d MiB) is well-formed; read in %s", path, info.Size()>>20,
 			time.Since(began).Round(time.Millisecond))
 	}
+}
+
+func (e *examination) postgres(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	if err := issuer.CheckDatabase(ctx, e.cfg); err != nil {
+		e.found(Fail, "database", "check that it runs, and the URL in "+e.cfg.StorageURLFile, "%v", err)
+		return
+	}
+	e.ok("database", "PostgreSQL answers and can be written to, and its schema is that of this release")
 }
 
 // replay checks the store of spent proofs.

@@ -1,6 +1,7 @@
 package doctor
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -68,7 +69,7 @@ func (e *examination) files() {
 		good = e.guarded(path, secretfile.MayWrite, "run `chmod go-w "+path+"`: everybody who can write it is an operator", "can write") &&
 			good
 	}
-	for _, folder := range folders(slices.Concat(secrets, public, []string{e.cfg.Database()})) {
+	for _, folder := range folders(slices.Concat(secrets, public, []string{cmp.Or(e.cfg.Database(), e.cfg.AdminSocket())})) {
 		info, err := os.Stat(folder)
 		if err != nil || info.Mode()&fs.ModeSticky != 0 { // in a sticky folder, only the owner of a file can replace it
 			continue
@@ -81,6 +82,9 @@ func (e *examination) files() {
 		{e.cfg.Database() + "-shm", ""}, // the index of the log
 		{e.cfg.AdminSocket(), ": everybody who can open it is an operator"},
 	} {
+		if e.cfg.Postgres() && f.path != e.cfg.AdminSocket() {
+			continue
+		}
 		good = e.guarded(f.path, secretfile.MayRead|secretfile.MayWrite, "run `chmod 600 "+f.path+"`"+f.why, "can open") && good
 	}
 	if good {
@@ -90,7 +94,7 @@ func (e *examination) files() {
 
 // secrets returns the files of secrets that the settings name.
 func (e *examination) secrets() []string {
-	list := []string{e.cfg.RedisURLFile, e.cfg.TLS.KeyFile, e.cfg.KEKFile}
+	list := []string{e.cfg.StorageURLFile, e.cfg.RedisURLFile, e.cfg.TLS.KeyFile, e.cfg.KEKFile}
 	for _, d := range e.cfg.Domains {
 		for _, p := range d.Providers {
 			list = append(list, p.ClientSecretFile)
@@ -185,7 +189,10 @@ var volumes = map[uint32]struct {
 
 // data checks the folder of the database, and the disk that holds it.
 func (e *examination) data() {
-	folder := filepath.Dir(e.cfg.Database())
+	folder := e.cfg.Data
+	if path := e.cfg.Database(); path != "" {
+		folder = filepath.Dir(path)
+	}
 	info, err := os.Stat(folder)
 	switch {
 	case errors.Is(err, fs.ErrNotExist) && folder == e.cfg.Data:

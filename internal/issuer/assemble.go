@@ -193,10 +193,14 @@ func (i *Instance) openServer(
 	for _, d := range cfg.Domains {
 		choose[d.Name], systems[d.Name], others[d.Name] = d.ChooseHandle, claims.System(d.System), d.OtherIssuers
 	}
+	backup := i.takeBackup
+	if i.backup == nil {
+		backup = nil
+	}
 	operators, err := admin.New(admin.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Settings: cfg.Domains, Providers: providerIssuers(cfg),
 		Accounts: i.accounts, Statements: made, Keys: i.ring,
-		Registry: registry, Clients: i.clients, Backup: i.takeBackup, Audit: i.book, Idempotency: i.kept, Now: i.now,
+		Registry: registry, Clients: i.clients, Backup: backup, Audit: i.book, Idempotency: i.kept, Now: i.now,
 	})
 	if err != nil {
 		return err

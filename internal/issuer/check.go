@@ -9,6 +9,9 @@ import (
 // checkDatabase looks for damage in the whole database, once: the start checks only what it can check quickly. After damage was
 // found, the issuer is not ready.
 func (i *Instance) checkDatabase(ctx context.Context) {
+	if i.pages == nil {
+		return // the database checks itself
+	}
 	began := time.Now() // how long it takes, whatever the issuer's clock is
 	err := i.pages.Check(ctx)
 	switch took := slog.Int64("duration_ms", time.Since(began).Milliseconds()); {

@@ -2,6 +2,7 @@ package issuer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"time"
@@ -12,13 +13,14 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/postgres"
 	"github.com/imidentity/issuer/storage/redis"
 	"github.com/imidentity/issuer/storage/sqlite"
 )
 
 // This file alone imports the databases. Programs that check or fill a database do so by the functions below.
 
-// A database is an opened store, and what that kind of store can do beyond [storage.Store].
+// A database is an opened store, and what that kind of store can do beyond [storage.Store]: nil where it cannot.
 type database struct {
 	store  storage.Store
 	queue  storage.Queued
@@ -28,8 +30,18 @@ type database struct {
 	replay func(now func() time.Time) dpop.Replay
 }
 
-// openDatabase opens the database of the settings. It is created at the first start.
+// openDatabase opens the database of the settings. A SQLite database is created at the first start.
 func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
+	if cfg.Postgres() {
+		db, err := postgres.Open(ctx, string(cfg.StorageURL), postgres.Options{})
+		if err != nil {
+			return nil, err
+		}
+		return &database{
+			store:  db,
+			replay: func(now func() time.Time) dpop.Replay { return db.Replay(postgres.ReplayOptions{Now: now}) },
+		}, nil
+	}
 	db, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})
 	if err != nil {
 		return nil, err
@@ -82,13 +94,37 @@ func OpenGatewayReplay(
 // OpenBulk opens the database of an issuer that does not run, for a program that writes many rows and can start again: a loss of
 // power may undo the last updates.
 func OpenBulk(ctx context.Context, cfg *config.Config) (storage.Store, error) {
+	if cfg.Postgres() {
+		return postgres.Open(ctx, string(cfg.StorageURL), postgres.Options{})
+	}
 	return sqlite.Open(ctx, cfg.Database(), sqlite.Options{RelaxedDurability: true})
 }
 
-// CheckDatabase reads the whole database of the settings, also while an issuer has it open, and changes nothing. The error is
-// [io/fs.ErrNotExist] if there is no database, [io/fs.ErrPermission] if this user cannot read it, or describes the damage.
+// CheckDatabase reads the whole SQLite database of the settings, also while an issuer has it open, and changes nothing. The error is
+// [io/fs.ErrNotExist] if there is no database, [io/fs.ErrPermission] if this user cannot read it, or describes the damage. Of a PostgreSQL
+// database it checks that the server answers and that the schema is that of this release.
 func CheckDatabase(ctx context.Context, cfg *config.Config) error {
+	if cfg.Postgres() {
+		db, err := postgres.Open(ctx, string(cfg.StorageURL), postgres.Options{})
+		if err != nil {
+			return err
+		}
+		return errors.Join(db.Ping(ctx), db.Close())
+	}
 	return sqlite.CheckFile(ctx, cfg.Database())
+}
+
+// A Migration is a step of the schema of a PostgreSQL database.
+type Migration = postgres.Migration
+
+// Migrate brings the schema of the PostgreSQL database of the settings to that of this release, and returns the steps that it took.
+func Migrate(ctx context.Context, cfg *config.Config) ([]Migration, error) {
+	return postgres.Migrate(ctx, string(cfg.StorageURL))
+}
+
+// Migrations returns all steps of the schema of the PostgreSQL database of the settings.
+func Migrations(ctx context.Context, cfg *config.Config) ([]Migration, error) {
+	return postgres.Migrations(ctx, string(cfg.StorageURL))
 }
 
 // ErrReplayEvicts is returned by [CheckReplay] for a server that may forget spent proofs.

@@ -7,6 +7,7 @@
 package issuer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -139,7 +140,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if err := i.open(ctx, o, db, keys.NewSealer(kek)); err != nil {
 		if errors.Is(err, keys.ErrWrongKey) {
 			err = fmt.Errorf("%s does not open what %s holds: set kek_file to the key that it was made under: %w",
-				cfg.KEKFile, cfg.Database(), err)
+				cfg.KEKFile, cmp.Or(cfg.Database(), "the database"), err)
 		}
 		return nil, errors.Join(err, i.Close())
 	}

@@ -87,15 +87,19 @@ func (i *Instance) gauges(updates storage.Queued) {
 	gauge := func(name, help string, value func() float64) {
 		i.metrics.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value))
 	}
-	i.metrics.registry.MustRegister(batches{updates})
-	gauge("issuer_store_waiting_updates", "Updates waiting for the database writer.",
-		func() float64 { return float64(updates.Queue().Waiting) })
-	gauge("issuer_store_damaged", "Whether a damaged page of the database was found.", func() float64 {
-		if i.pages.Damaged() {
-			return 1
-		}
-		return 0
-	})
+	if updates != nil {
+		i.metrics.registry.MustRegister(batches{updates})
+		gauge("issuer_store_waiting_updates", "Updates waiting for the database writer.",
+			func() float64 { return float64(updates.Queue().Waiting) })
+	}
+	if i.pages != nil {
+		gauge("issuer_store_damaged", "Whether a damaged page of the database was found.", func() float64 {
+			if i.pages.Damaged() {
+				return 1
+			}
+			return 0
+		})
+	}
 	gauge("issuer_revocations_live", "Live revocations.",
 		func() float64 { return float64(i.mirror.Len()) })
 	gauge("issuer_revocations_age_seconds", "Time since the revocations were last read from the database.",

@@ -109,12 +109,18 @@ func explain(cfg *pgxpool.Config, err error) error {
 		return fmt.Errorf("postgres: %w: %s: %w", storage.ErrUnavailable, at, err)
 	case errors.As(err, &connect) && strings.Contains(err.Error(), "tls:") || strings.Contains(err.Error(), "server refused TLS"):
 		return fmt.Errorf("postgres: %s: no TLS connection: set sslrootcert in the URL to the certificate of its authority, and the "+
-			"host to the name in its certificate: %w", at, err)
+			"host to the name in its certificate: %s", at, reason(err))
 	case errors.As(err, &connect), errors.Is(err, context.DeadlineExceeded), isLost(err):
-		return fmt.Errorf("postgres: %w: %s does not answer: is it running, and are host and port right? %w", storage.ErrUnavailable, at,
-			err)
+		return fmt.Errorf("postgres: %w: %s does not answer: is it running, and are host and port right? %s", storage.ErrUnavailable, at,
+			reason(err))
 	}
 	return fmt.Errorf("postgres: %s: %w", at, err)
+}
+
+// reason returns the last cause of an error on one line: pgx writes one for each address.
+func reason(err error) string {
+	lines := strings.Split(strings.TrimSpace(err.Error()), "\n\t")
+	return lines[len(lines)-1]
 }
 
 // known translates an error into one that callers branch on, if it is one of those.

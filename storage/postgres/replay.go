@@ -66,8 +66,8 @@ const (
 		"DO UPDATE SET id = excluded.id, birth = excluded.birth, horizon = excluded.horizon RETURNING birth"
 
 	// A sweep is bounded, so that callers do not wait long.
-	sweepReplays = "WITH gone AS (DELETE FROM replays WHERE key IN (SELECT key FROM replays WHERE expires <= $1 ORDER BY expires LIMIT 5000) " +
-		"RETURNING 1) UPDATE replay_epoch SET horizon = greatest(horizon, $1) WHERE EXISTS (SELECT 1 FROM gone)"
+	sweepReplays = "WITH gone AS (DELETE FROM replays WHERE key IN (SELECT key FROM replays WHERE expires <= $1 ORDER BY expires " +
+		"LIMIT 5000) RETURNING 1) UPDATE replay_epoch SET horizon = greatest(horizon, $1) WHERE EXISTS (SELECT 1 FROM gone)"
 	tryReplay = "SELECT pg_try_advisory_xact_lock($1::integer, $2::integer)"
 )
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -34,7 +35,7 @@ type transaction struct {
 
 // run runs a statement and calls next for each row, if next is not nil. It returns how many rows were affected.
 //
-// The context only says whether to begin: to interrupt a statement takes the connection with it.
+// The context says whether to begin, and how long to wait at most: see patient.
 func (r *reader) run(ctx context.Context, sql string, args []any, next func(rows pgx.Rows) error) (n int64, err error) {
 	t := r.on
 	if t != nil && t.fault != nil {
@@ -44,6 +45,9 @@ func (r *reader) run(ctx context.Context, sql string, args []any, next func(rows
 		if err := ctx.Err(); err != nil {
 			return 0, err
 		}
+	}
+	if t != nil && t.completes {
+		ctx = context.WithoutCancel(ctx)
 	}
 	if t != nil {
 		n, err = t.run(ctx, sql, args, next)
@@ -101,9 +105,19 @@ func isNetwork(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network)
 }
 
+// patient returns a context for one statement, which ends at the deadline of ctx, if there is one, but not when ctx is canceled: a
+// client that hangs up should not cost a connection.
+func patient(ctx context.Context) (context.Context, context.CancelFunc) {
+	end := time.Now().Add(answerTimeout)
+	if deadline, ok := ctx.Deadline(); ok && deadline.Before(end) {
+		end = deadline
+	}
+	return context.WithDeadline(context.WithoutCancel(ctx), end)
+}
+
 // collect runs one statement on a connection.
 func collect(ctx context.Context, c *pgx.Conn, sql string, args []any, next func(rows pgx.Rows) error) (int64, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	ctx, cancel := patient(ctx)
 	defer cancel()
 	rows, err := c.Query(ctx, sql, bind(args)...)
 	if err != nil {
@@ -132,7 +146,7 @@ func (t *transaction) run(ctx context.Context, sql string, args []any, next func
 		return collect(ctx, t.conn.Conn(), sql, args, next)
 	}
 	t.begun = true
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
+	ctx, cancel := patient(ctx)
 	defer cancel()
 	var batch pgx.Batch
 	batch.Queue(t.begin)

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"errors"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/storage/postgres/postgrestest"
+)
+
+// TestPostgres runs an issuer on PostgreSQL: it needs migrate up first; logs in, refreshes, introspects and revokes; goes on after a
+// restart; and answers 503 while the server is down, at the start and later. No output has the password.
+func TestPostgres(t *testing.T) {
+	t.Parallel()
+	server, err := postgrestest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	v := newVictim(t, "storage: postgres", "storage_url_file: url", "replay: storage")
+	url := filepath.Join(v.folder, "url")
+	connect := func(text string) {
+		t.Helper()
+		if err := os.WriteFile(url, []byte(text+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	config := []string{"--config", v.config()}
+	migrate := func(code int, want, command string) {
+		t.Helper()
+		if out := v.run(t, code, want, append([]string{"migrate", command}, config...)...); strings.Contains(out, "pass-word") {
+			t.Errorf("the output has the password: %s", out)
+		}
+	}
+	with := func(database string) string {
+		return strings.Replace(server.URL(database), "issuer@", "issuer:pass-word@", 1)
+	}
+	for text, want := range map[string]string{
+		"postgres://u:pass-word@127.0.0.1:1/issuer":                    "does not answer",
+		"postgres://u:pass-word@db.example.com/issuer?sslmode=disable": "sslmode=disable",
+		"mysql://u:pass-word@127.0.0.1/issuer":                         "does not begin with postgres://",
+		with("none"):                                                   "create it with ENCODING 'UTF8'",
+		with("postgres"):                                               "run `issuer migrate up`",
+	} {
+		connect(text)
+		code := 2
+		if want == "does not answer" {
+			code = 3
+		}
+		v.refused(t, code, want)
+	}
+	connect(with("postgres"))
+	migrate(1, "^lacking\t00001_first.sql", "status")
+	migrate(0, "^Took step 1 ", "up")
+	migrate(0, "^The schema is that of this release", "up")
+	migrate(0, "^applied\t00001_first.sql", "status")
+
+	v.start(t)
+	v.becomes(t, "/readyz", http.StatusOK)
+	s, other := v.session(t, person(0)), v.session(t, person(1))
+	s.refresh(t)
+	if !v.active(t, s.AccessToken) || !v.active(t, other.AccessToken) {
+		t.Error("a new token is inactive")
+	}
+	if err := other.Client.Revoke(t.Context(), other.RefreshToken); err != nil {
+		t.Fatal(err)
+	}
+	if v.active(t, other.AccessToken) {
+		t.Error("a token of a session that was ended is active")
+	}
+	v.run(t, 1, `This database is backed up with its own tools`, "backup", "--config", v.config(), "--to", filepath.Join(v.folder, "backup"))
+	v.run(t, 2, `the database is PostgreSQL`, "restore", "--config", v.config(), "--from", "backup")
+	v.run(t, 0, `database.*PostgreSQL answers`, "doctor", "--config", v.config())
+	v.stop(t)
+
+	v.start(t)
+	s.refresh(t)
+	if v.active(t, other.AccessToken) {
+		t.Error("a revoked token is active after a restart")
+	}
+	server.Signal(syscall.SIGINT)
+	v.becomes(t, "/readyz", http.StatusServiceUnavailable)
+	var refusal *client.Error
+	if err := s.tryRefresh(t); !errors.As(err, &refusal) || refusal.Status != http.StatusServiceUnavailable {
+		t.Errorf("refresh without a server = %v, want 503", err)
+	}
+	// Answers come from memory, which is fresh for two seconds.
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
+		answer, err := v.introspected(s.AccessToken)
+		if errors.Is(err, introspect.ErrUnknown) {
+			break
+		}
+		if err != nil || !answer.Active || time.Now().After(end) {
+			t.Fatalf("introspection without a server = %+v, %v, want %v soon", answer, err, introspect.ErrUnknown)
+		}
+	}
+	resp, err := http.PostForm(v.issuer+"/revoke", map[string][]string{"token": {s.RefreshToken}, "client_id": {"im-app"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("revocation without a server = %d with Retry-After %q, want 503", resp.StatusCode, resp.Header.Get("Retry-After"))
+	}
+	for _, path := range []string{"/healthz", "/jwks", "/.well-known/oauth-authorization-server"} {
+		if status := v.status(t, path); status != http.StatusOK {
+			t.Errorf("%s without a server = %d, want 200", path, status)
+		}
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	v.becomes(t, "/readyz", http.StatusOK)
+	s.refresh(t)
+	if !v.active(t, s.AccessToken) || v.active(t, other.AccessToken) {
+		t.Error("an outage changed which tokens are active")
+	}
+	v.end(t, "pass-word")
+}
