@@ -339,6 +339,28 @@ func TestSealedForItsRecord(t *testing.T) {
 	want(t, c, bob, true, nil)
 }
 
+// TestProviderHasAnotherID holds that a session is one without a token if the settings call its provider by another id.
+func TestProviderHasAnotherID(t *testing.T) {
+	w := newWorld(t)
+	g := w.session(t, w.node(t, nil), "alice")
+	for _, required := range []bool{false, true} {
+		c := w.node(t, func(cfg *recheck.Config) {
+			cfg.Providers = map[string]recheck.Provider{"company": w.provider}
+			cfg.Policies = map[string]recheck.Policy{"company": {Every: every, Grace: grace, Required: required}}
+		})
+		if !required {
+			want(t, c, g, true, nil)
+			w.advance(every)
+		}
+		want(t, c, g, !required, nil)
+	}
+	w.wantAsked(t, 0)
+	stored, _, _, err := w.store.Session(t.Context(), g.ID)
+	if err != nil || stored.EndedReason != "recheck_no_token" {
+		t.Errorf("session = %+v, %v, want it ended because there is no token", stored, err)
+	}
+}
+
 // TestNewRefuses holds that settings without meaning are refused.
 func TestNewRefuses(t *testing.T) {
 	w := newWorld(t)
