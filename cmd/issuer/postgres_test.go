@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"errors"
 	"net/http"
 	"os"
@@ -15,8 +16,59 @@ import (
 	"github.com/imidentity/issuer/storage/postgres/postgrestest"
 )
 
+// anotherNode starts a second process for the database of v, with an address of its own.
+func anotherNode(t *testing.T, v *victim) *victim {
+	t.Helper()
+	listen := freeAddress(t)
+	node := &victim{issuer: "http://" + listen, listen: listen, folder: t.TempDir()}
+	node.data = filepath.Join(node.folder, "data")
+	text := strings.Replace(v.settings(t), "listen: "+v.listen, "listen: "+listen, 1)
+	text = strings.Replace(text, v.data, node.data, 1) + "audit: {node: two}\n"
+	if err := os.Mkdir(node.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for name, from := range map[string]string{filepath.Join("data", "kek"): filepath.Join(v.data, "kek"), "url": filepath.Join(v.folder, "url")} {
+		secret, err := os.ReadFile(from)
+		if err == nil {
+			err = os.WriteFile(filepath.Join(node.folder, name), secret, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(node.config(), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	node.start(t)
+	return node
+}
+
+// activeAt asks a process whether a token is active.
+func activeAt(t *testing.T, node *victim, token string) bool {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, node.issuer+"/introspect", strings.NewReader("token="+token))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	req.SetBasicAuth("rooms", "test")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Active *bool `json:"active"`
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Active == nil {
+		t.Fatalf("introspection at %s = %d, %v", node.issuer, resp.StatusCode, err)
+	}
+	return *answer.Active
+}
+
 // TestPostgres runs an issuer on PostgreSQL: it needs migrate up first; logs in, refreshes, introspects and revokes; goes on after a
-// restart; and answers 503 while the server is down, at the start and later. No output has the password.
+// restart; shares everything with a second process; and answers 503 while the server is down, at the start and later. No output has the
+// password.
 func TestPostgres(t *testing.T) {
 	t.Parallel()
 	server, err := postgrestest.New()
@@ -69,12 +121,25 @@ func TestPostgres(t *testing.T) {
 	if !v.active(t, s.AccessToken) || !v.active(t, other.AccessToken) {
 		t.Error("a new token is inactive")
 	}
+	two := anotherNode(t, v)
+	if !activeAt(t, two, other.AccessToken) {
+		t.Error("a token of one process is inactive at the other")
+	}
 	if err := other.Client.Revoke(t.Context(), other.RefreshToken); err != nil {
 		t.Fatal(err)
 	}
 	if v.active(t, other.AccessToken) {
 		t.Error("a token of a session that was ended is active")
 	}
+	for end := time.Now().Add(time.Minute); activeAt(t, two, other.AccessToken); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("a session that was ended at one process is live at the other")
+		}
+	}
+	if !activeAt(t, two, s.AccessToken) {
+		t.Error("the token of another session ended")
+	}
+	two.stop(t)
 	v.run(t, 1, `This database is backed up with its own tools`, "backup", "--config", v.config(), "--to", filepath.Join(v.folder, "backup"))
 	v.run(t, 2, `the database is PostgreSQL`, "restore", "--config", v.config(), "--from", "backup")
 	v.run(t, 0, `database.*PostgreSQL answers`, "doctor", "--config", v.config())
