@@ -33,7 +33,8 @@ func (e *HeldError) Error() string {
 // ReleaseName ends the quarantine of a former handle: any user can take it now, or a name that looks like it. It stays in the
 // history of the user who had it. ReleaseName returns every spelling that it released. The error is a *[HeldError] for the
 // handle of a user, for a name that is or looks like a user id, and for a look-alike of a former handle. It is [ErrRemoved] for a
-// name that is or looks like that of a removed user, and [ErrNoName] for a handle that no user had.
+// name that is or looks like that of a removed user, [ErrForgotten] for one that was forgotten, and [ErrNoName] for a handle that no
+// user had.
 func (a *Accounts) ReleaseName(ctx context.Context, domain, handle string) (released []storage.Name, err error) {
 	d, ok := a.domains[domain]
 	if !ok {
@@ -45,8 +46,13 @@ func (a *Accounts) ReleaseName(ctx context.Context, domain, handle string) (rele
 	}
 	err = a.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		released = nil
-		if err := a.vacant(ctx, tx, domain, name); errors.Is(err, ErrHandleTaken) {
+		if err := a.ofNoRemoved(ctx, tx, domain, name); errors.Is(err, ErrHandleTaken) {
 			return ErrRemoved
+		} else if err != nil {
+			return err
+		}
+		if err := a.notForgotten(ctx, tx, domain, name); errors.Is(err, ErrHandleTaken) {
+			return ErrForgotten
 		} else if err != nil {
 			return err
 		}

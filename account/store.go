@@ -22,6 +22,7 @@ type Store interface {
 	LinkedUser(ctx context.Context, domain, issuer, subject string) (storage.User, error)
 	Name(ctx context.Context, domain, key string) (storage.Name, error)
 	Names(ctx context.Context, domain, user string) ([]storage.Name, error)
+	FormerNames(ctx context.Context, before time.Time, limit int) ([]storage.Name, error)
 	OldNames(ctx context.Context, tables string, limit int) ([]storage.Name, error)
 	Grants(ctx context.Context, domain, user string) ([]storage.Grant, error)
 	Devices(ctx context.Context, domain, user string) ([]storage.Device, error)

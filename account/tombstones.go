@@ -25,6 +25,8 @@ const (
 	markHandle     = "handle"     // a handle, in canonical form
 	markHandleKey  = "handle key" // its collision key
 	markLink       = "link"       // an account at an OpenID provider
+	markFormer     = "former"     // a former handle that was forgotten, of a user who may be there
+	markFormerKey  = "former key" // its collision key
 	markSeparation = "\x00"       // in no identifier of these kinds
 )
 
@@ -77,17 +79,37 @@ func (a *Accounts) buried(ctx context.Context, r tombstones, domain string, mark
 	return storage.Tombstone{}, storage.ErrNotFound
 }
 
-// vacant returns [ErrHandleTaken] for a handle that is, or looks like, a name of a removed user.
+// vacant returns [ErrHandleTaken] for a handle that is, or looks like, a name of a removed user or a former name that was forgotten.
 func (a *Accounts) vacant(ctx context.Context, r tombstones, domain string, handle claims.ID) error {
+	if err := a.ofNoRemoved(ctx, r, domain, handle); err != nil {
+		return err
+	}
+	return a.notForgotten(ctx, r, domain, handle)
+}
+
+// notForgotten returns [ErrHandleTaken] for a handle that is, or looks like, a former name that was forgotten.
+func (a *Accounts) notForgotten(ctx context.Context, r tombstones, domain string, handle claims.ID) error {
+	_, err := a.buried(ctx, r, domain, a.mark(markFormer, domain, handle.Local()),
+		a.mark(markFormerKey, domain, claims.CollisionKey(handle)))
+	return unless(err, ErrHandleTaken)
+}
+
+// ofNoRemoved returns [ErrHandleTaken] for a handle that is, or looks like, a name of a removed user.
+func (a *Accounts) ofNoRemoved(ctx context.Context, r tombstones, domain string, handle claims.ID) error {
 	key := claims.CollisionKey(handle)
 	_, err := a.buried(ctx, r, domain, a.mark(markHandle, domain, handle.Local()), a.mark(markHandleKey, domain, key),
 		a.mark(markID, domain, handle.Local()), a.mark(markIDKey, domain, key))
 	return unless(err, ErrHandleTaken)
 }
 
-// vacantID returns [ErrUserTaken] for a user id that was the id of a removed user, or that looks like a handle of one. Ids may look like
-// other ids.
+// vacantID returns [ErrUserTaken] for a user id that was the id of a removed user, or that looks like a handle of one or a former name
+// that was forgotten. Ids may look like other ids.
 func (a *Accounts) vacantID(ctx context.Context, r tombstones, domain string, id claims.ID) error {
+	if err := a.notForgotten(ctx, r, domain, id); errors.Is(err, ErrHandleTaken) {
+		return ErrUserTaken
+	} else if err != nil {
+		return err
+	}
 	_, err := a.buried(ctx, r, domain, a.mark(markID, domain, id.Local()), a.mark(markHandle, domain, id.Local()),
 		a.mark(markHandleKey, domain, claims.CollisionKey(id)))
 	return unless(err, ErrUserTaken)

@@ -77,6 +77,10 @@ type AuditWriter interface {
 	// EraseAudit removes Private from at most limit records about a user, and returns from how many. The chain stays valid.
 	EraseAudit(ctx context.Context, domain, user string, limit int) (int, error)
 
+	// EraseOldAudit removes Private from the oldest records of a node, up to the first one that is not older than a time. It goes on where
+	// an earlier call stopped, looks at no more than limit records, and returns how many it passed. The chain stays valid.
+	EraseOldAudit(ctx context.Context, node string, before time.Time, limit int) (int, error)
+
 	// InsertSignedHead adds a signed head; [ErrConflict] if its number has one in the chain of that node.
 	InsertSignedHead(ctx context.Context, h SignedHead) error
 

@@ -594,6 +594,15 @@ func (x Intercepted) OldNames(ctx context.Context, tables string, limit int) (r0
 	return x.Store.OldNames(ctx, tables, limit)
 }
 
+// FormerNames implements [Store].
+func (x Intercepted) FormerNames(ctx context.Context, before time.Time, limit int) (r0 []Name, err error) {
+	if err = x.before("FormerNames"); err != nil {
+		return r0, err
+	}
+	defer x.done("FormerNames", x.start())
+	return x.Store.FormerNames(ctx, before, limit)
+}
+
 // Ping implements [Store].
 func (x Intercepted) Ping(ctx context.Context) (err error) {
 	if err = x.before("Ping"); err != nil {
@@ -1087,6 +1096,13 @@ func (x interceptedTx) EraseAudit(ctx context.Context, domain, user string, limi
 	return x.tx.EraseAudit(ctx, domain, user, limit)
 }
 
+func (x interceptedTx) EraseOldAudit(ctx context.Context, node string, before time.Time, limit int) (r0 int, err error) {
+	if err = x.before("EraseOldAudit"); err != nil {
+		return r0, err
+	}
+	return x.tx.EraseOldAudit(ctx, node, before, limit)
+}
+
 func (x interceptedTx) InsertSignedHead(ctx context.Context, h SignedHead) (err error) {
 	if err = x.before("InsertSignedHead"); err != nil {
 		return err
@@ -1127,6 +1143,13 @@ func (x interceptedTx) OldNames(ctx context.Context, tables string, limit int) (
 		return r0, err
 	}
 	return x.tx.OldNames(ctx, tables, limit)
+}
+
+func (x interceptedTx) FormerNames(ctx context.Context, before time.Time, limit int) (r0 []Name, err error) {
+	if err = x.before("FormerNames"); err != nil {
+		return r0, err
+	}
+	return x.tx.FormerNames(ctx, before, limit)
 }
 
 func (x interceptedTx) SetNewest(ctx context.Context, at time.Time) (err error) {
@@ -1233,6 +1256,13 @@ func (x interceptedTx) RenameKey(ctx context.Context, n Name, key string) (err e
 		return err
 	}
 	return x.tx.RenameKey(ctx, n, key)
+}
+
+func (x interceptedTx) DeleteName(ctx context.Context, domain, key string) (err error) {
+	if err = x.before("DeleteName"); err != nil {
+		return err
+	}
+	return x.tx.DeleteName(ctx, domain, key)
 }
 
 func (x interceptedTx) UpdateName(ctx context.Context, n Name) (err error) {

@@ -18,6 +18,10 @@ type Maintainer interface {
 
 	// OldNames returns at most limit names of all domains whose keys were made by other tables than these, in any order.
 	OldNames(ctx context.Context, tables string, limit int) ([]Name, error)
+
+	// FormerNames returns at most limit names of all domains that were released before a time and are not the present handle of their
+	// user, in any order.
+	FormerNames(ctx context.Context, before time.Time, limit int) ([]Name, error)
 }
 
 // A Census is how many records there are, of all domains.

@@ -78,6 +78,9 @@ func (a *API) releaseHandle(c echo.Context) error {
 	switch {
 	case errors.Is(err, account.ErrRemoved):
 		return handleRefused("This is, or looks like, a name of a user who was removed. Such names are never released.")
+	case errors.Is(err, account.ErrForgotten):
+		return handleRefused("This is, or looks like, a handle that was given up longer ago than retention.names keeps such handles. " +
+			"They are never released.")
 	case errors.Is(err, account.ErrNoName):
 		return handleRefused("Nobody has or had this handle: it needs no release.")
 	case errors.As(err, &held) && held.Held:

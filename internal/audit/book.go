@@ -37,6 +37,8 @@ type BookConfig struct {
 	HeadsFile string
 	// Retention is how long records are kept at least; zero means for ever.
 	Retention time.Duration
+	// DetailRetention is how long the values beside the records are kept; zero means as long as the records.
+	DetailRetention time.Duration
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 }
@@ -58,6 +60,28 @@ func (b *Book) Keep(ctx context.Context) error {
 		return err
 	}
 	return b.cut(ctx)
+}
+
+// EraseDetails removes the values beside records that are older than their retention, a few at a time. It is called from time to time.
+func (b *Book) EraseDetails(ctx context.Context) error {
+	const page = 100
+	if b.cfg.DetailRetention <= 0 {
+		return nil
+	}
+	before := b.cfg.Now().Add(-b.cfg.DetailRetention)
+	for {
+		var n int
+		err := b.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
+			n, err = tx.EraseOldAudit(ctx, b.cfg.Node, before, page)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("audit: erase old details: %w", err)
+		}
+		if n < page {
+			return nil
+		}
+	}
 }
 
 // SignHeads signs the heads of all chains, if their last records have none yet.

@@ -525,3 +525,33 @@ func FuzzVerify(f *testing.F) {
 		}
 	})
 }
+
+// The values beside old records go, by the retention of now; the chain stays whole.
+func TestDetailRetention(t *testing.T) {
+	l := newLog(t, func(c *audit.BookConfig) { c.DetailRetention = 24 * time.Hour })
+	l.acts(t, 250)
+	whole := l.export(t, audit.Filter{})
+	left := func() int {
+		t.Helper()
+		if err := l.pages.EraseDetails(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		text := l.export(t, audit.Filter{})
+		if r, err := l.verify(text, headsOf(whole)...); err != nil || r.Chains[0].Records < 250 {
+			t.Errorf("Verify = %+v, %v, want 250 records or more", r, err)
+		}
+		return strings.Count(text, `"salt"`)
+	}
+	l.now = l.now.Add(24 * time.Hour)
+	if n := left(); n != 250 {
+		t.Errorf("%d of 250 details are left before their time", n)
+	}
+	l.now = l.now.Add(time.Second)
+	if n := left(); n != 0 {
+		t.Errorf("%d details are left after their time", n)
+	}
+	l.acts(t, 1) // by the clock of the chain, as old as the others
+	if n := left(); n != 0 {
+		t.Errorf("%d details are left of a record that came later", n)
+	}
+}

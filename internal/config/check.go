@@ -146,7 +146,8 @@ func (k *checker) retention() {
 		path string
 		keep Period
 	}{
-		{"retention.audit", r.Audit}, {"retention.devices", r.Devices},
+		{"retention.audit", r.Audit}, {"retention.audit_details", r.AuditDetails},
+		{"retention.devices", r.Devices}, {"retention.names", r.Names},
 	} {
 		if p.keep != 0 {
 			k.lasts(p.path, time.Duration(p.keep), day, 3650*day, "1d and 3650d, or never")
@@ -154,6 +155,9 @@ func (k *checker) retention() {
 	}
 	k.lasts("retention.events", r.Events, day, 3650*day, "1d and 3650d")
 	k.lasts("retention.sessions", r.Sessions, 0, 3650*day, "0s and 3650d")
+	if r.Audit != 0 && r.AuditDetails > r.Audit {
+		k.report("retention.audit_details", "is longer than retention.audit: the details go with their records")
+	}
 }
 
 // place resolves a value of the form SCHEME:PATH. The default is a file in the data folder.

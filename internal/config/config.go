@@ -155,11 +155,17 @@ type Audit struct {
 type Retention struct {
 	// Audit is for records of the audit log, 1d to 3650d. With never, they stay for ever.
 	Audit Period `key:"audit" default:"never"`
+	// AuditDetails is for the addresses, handles and reasons beside the records of the audit log, 1d to 3650d. With never, they stay as
+	// long as their records.
+	AuditDetails Period `key:"audit_details" default:"never"`
 	// Devices is for removed devices, 1d to 3650d. Afterwards, their ids and the thumbprints of their keys stay, so that neither comes
 	// back. With never, removed devices stay as long as their users.
 	Devices Period `key:"devices" default:"never"`
 	// Events is for what happened to the devices of a user, 1d to 3650d.
 	Events time.Duration `key:"events" default:"90d"`
+	// Names is for former handles, 1d to 3650d. Afterwards, their hashes stay, so that nobody takes them. With never, former handles
+	// stay as long as their users.
+	Names Period `key:"names" default:"never"`
 	// Sessions is for sessions that ended or expired, 0s to 3650d. With 0s, they are removed some minutes afterwards.
 	Sessions time.Duration `key:"sessions" default:"0s"`
 }

@@ -46,7 +46,8 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	i.book = audit.NewBook(audit.BookConfig{
 		Store: i.store, Issuer: cfg.Issuer, Keys: i.ring, Node: cfg.Audit.Node, HeadsEvery: cfg.Audit.HeadsEvery,
-		HeadsFile: cfg.Audit.HeadsFile, Retention: time.Duration(cfg.Retention.Audit), Now: i.now,
+		HeadsFile: cfg.Audit.HeadsFile, Retention: time.Duration(cfg.Retention.Audit),
+		DetailRetention: time.Duration(cfg.Retention.AuditDetails), Now: i.now,
 	})
 	i.metrics.registry.MustRegister(keyAges{i.ring, i.now})
 	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.metrics.offset, i.now)

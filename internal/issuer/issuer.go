@@ -43,6 +43,7 @@ type Instance struct {
 
 	sweepEvery, noteEvery time.Duration
 	keep                  storage.Retention // what the sweep leaves
+	keepNames             time.Duration     // how long former names are kept; zero means as long as their users
 
 	store    storage.Store
 	pages    storage.Checked
@@ -130,7 +131,8 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	}
 	i := &Instance{
 		cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, keep: retention(cfg.Retention),
-		metrics: newMetrics(o.Build),
+		keepNames: time.Duration(cfg.Retention.Names),
+		metrics:   newMetrics(o.Build),
 	}
 	i.store, i.pages, i.backup, i.forget = db.store, db.pages, db.backup, db.forget
 	if o.Store != nil {

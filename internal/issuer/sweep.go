@@ -9,13 +9,18 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// sweep removes expired rows, and finishes withdrawals and removals of users that were interrupted. While the time is not known it does
+// sweep removes expired rows and what is kept no longer, and finishes withdrawals and removals of users that were interrupted. While the time is not known it does
 // nothing: then nothing is known to have expired.
 func (i *Instance) sweep(ctx context.Context) error {
 	if i.time() != nil {
 		return nil
 	}
-	return errors.Join(i.removeExpired(ctx), i.accounts.FinishWithdrawals(ctx), i.accounts.FinishRemovals(ctx))
+	var names error
+	if i.keepNames > 0 {
+		names = i.accounts.ForgetNames(ctx, i.now().Add(-i.keepNames))
+	}
+	return errors.Join(i.removeExpired(ctx), names, i.book.EraseDetails(ctx),
+		i.accounts.FinishWithdrawals(ctx), i.accounts.FinishRemovals(ctx))
 }
 
 // removeExpired removes all expired rows, in many transactions, so that others can write in between.

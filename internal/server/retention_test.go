@@ -211,3 +211,88 @@ func TestRetentionOfDevices(t *testing.T) {
 		}
 	}
 }
+
+// TestRetentionOfNames: a former handle is known until its time has come, then nothing names it any more; and nobody takes it, not even the
+// user who had it.
+func TestRetentionOfNames(t *testing.T) {
+	const day = 24 * time.Hour
+	s := start(t, keeping("names: never"))
+	held := s.login(t, newDevice(t), "alice")
+	guest := s.login(t, newDevice(t), "bob")
+	user, other := deviceOf(t, held).Local(), deviceOf(t, guest).Local()
+	put := func(user, handle string) answer {
+		t.Helper()
+		return s.operate(t, http.MethodPut, "/admin/users/"+user+"/handle", url.Values{"domain": {"example.com"}, "handle": {handle}})
+	}
+	wantStatus(t, put(user, "Alexandra"), http.StatusOK)
+	wantStatus(t, put(user, "alex"), http.StatusOK)
+	release := func(handle string) answer {
+		t.Helper()
+		return s.operate(t, http.MethodDelete, "/admin/names", url.Values{"domain": {"example.com"}, "handle": {handle}})
+	}
+	wantStatus(t, put(other, "bobby"), http.StatusOK)
+	wantStatus(t, release("bob"), http.StatusOK)
+	known := func() string {
+		t.Helper()
+		return fmt.Sprintf("%s %s", s.exportOf(t, user)["names"], s.exportOf(t, other)["names"])
+	}
+	refused := func(handles ...string) {
+		t.Helper()
+		for _, handle := range handles {
+			for _, u := range []string{user, other} {
+				if a := put(u, handle); a.status == http.StatusOK {
+					t.Errorf("%s took the former handle %s: %v", u, handle, a)
+				}
+			}
+		}
+	}
+	s.laterKeeping(t, 30*day-time.Hour, "names: 30d")
+	if list := known(); !strings.Contains(list, `"alice"`) || !strings.Contains(list, `"alexandra"`) || !strings.Contains(list, `"bob"`) {
+		t.Errorf("names before their time = %s", list)
+	}
+	s.laterKeeping(t, 2*time.Hour, "names: 30d")
+	if list := known(); strings.Contains(list, `"alice"`) || strings.Contains(list, `"alexandra"`) || strings.Contains(list, `"bob"`) ||
+		!strings.Contains(list, `"alex"`) || !strings.Contains(list, `"bobby"`) {
+		t.Errorf("names after their time = %s, want the present ones", list)
+	}
+	refused("alice", "ALICE", "аlice", "alexandra") // the third begins with a Cyrillic letter
+	if a := release("alice"); a.status == http.StatusOK || !strings.Contains(a.body, "retention.names") {
+		t.Errorf("release of a forgotten handle = %v, want a refusal", a)
+	}
+	wantStatus(t, put(other, "bob"), http.StatusOK) // it was released
+	wantStatus(t, put(user, "lexi"), http.StatusOK)
+	s.operate(t, http.MethodPost, "/admin/users/"+user+"/erase", url.Values{"domain": {"example.com"}, "confirm": {"true"}})
+	if a := put(other, "alice"); a.status == http.StatusOK {
+		t.Errorf("a former handle of a removed user was taken: %v", a)
+	}
+}
+
+// TestRetentionOfAuditDetails: the values beside a record go when their time has come, and the record stays.
+func TestRetentionOfAuditDetails(t *testing.T) {
+	const day = 24 * time.Hour
+	s := start(t, keeping("audit_details: never"))
+	s.login(t, newDevice(t), "alice")
+	beside := func() (all, with int) {
+		t.Helper()
+		for line := range strings.Lines(s.exported(t).body) {
+			if strings.Contains(line, `"record":`) {
+				if all++; strings.Contains(line, `"address":"127.0.0.1"`) {
+					with++
+				}
+			}
+		}
+		return all, with
+	}
+	before, addresses := beside()
+	if addresses == 0 {
+		t.Fatal("no record has an address beside it")
+	}
+	s.laterKeeping(t, 3*day, "audit_details: 4d")
+	if all, with := beside(); all < before || with != addresses {
+		t.Errorf("%d of %d records have an address before its time, want %d of %d", with, all, addresses, before)
+	}
+	s.laterKeeping(t, 0, "audit: 3650d, audit_details: 2d")
+	if all, with := beside(); all < before || with != 0 {
+		t.Errorf("%d of %d records have an address after its time, want none of at least %d", with, all, before)
+	}
+}

@@ -78,6 +78,7 @@ var impersonal = map[string]string{
 	"tombstones":           "keyed hashes, which only somebody who knows the name can find",
 	"kept_answers":         "answers to operators, sealed, for a day",
 	"audit_heads":          "signatures of the issuer",
+	"audit_erased":         "numbers of records",
 	"removals":             "ids of users who are being removed, for moments",
 }
 

@@ -12,6 +12,20 @@ const (
 	selectEndedGrants = "SELECT " + row.EndedGrantColumns + " FROM ended_grants WHERE domain = $1 AND user_id = $2 AND id > $3 " +
 		"ORDER BY id LIMIT $4"
 
+	// The present handle of a user can have a released row, if two users were found to have it.
+	selectFormerNames = "SELECT " + row.NameColumns + " FROM names " +
+		"WHERE released_at <> 0 AND released_at < $1 AND released_at > 0 AND NOT EXISTS (SELECT 1 FROM users " +
+		"WHERE users.domain = names.domain AND users.id = names.user_id AND users.handle = names.local) LIMIT $2"
+	deleteName = "DELETE FROM names WHERE domain = $1 AND key = $2"
+
+	// The number of the last of at most $4 records after $2 that come before the first one that is not older than $3.
+	selectErased = "SELECT seq FROM audit_erased WHERE node = $1"
+	selectOlder  = "WITH few AS (SELECT seq, at FROM audit WHERE node = $1 AND seq > $2::bigint ORDER BY seq LIMIT $4) " +
+		"SELECT coalesce(max(seq), $2::bigint) FROM few " +
+		"WHERE seq < coalesce((SELECT min(seq) FROM few WHERE at >= $3), 9223372036854775807)"
+	eraseOlder   = "UPDATE audit SET private = NULL WHERE node = $1 AND seq > $2 AND seq <= $3 AND private IS NOT NULL"
+	upsertErased = "INSERT INTO audit_erased (node, seq) VALUES ($1, $2) ON CONFLICT (node) DO UPDATE SET seq = excluded.seq"
+
 	// The first $2 of the devices that were removed before $1, in the order of their removals.
 	dueDevices = "SELECT * FROM devices WHERE removed_at <> 0 AND removed_at < $1 AND removed_at > 0 " +
 		"ORDER BY removed_at, domain, id LIMIT $2"
@@ -49,4 +63,32 @@ func (t *tx) forgetDevices(ctx context.Context, before time.Time, limit int) (in
 	}
 	devices, err := t.exec(ctx, deleteDevices, row.Millis(before), left)
 	return int(rekeys + devices), err
+}
+
+func (r *reader) FormerNames(ctx context.Context, before time.Time, limit int) ([]storage.Name, error) {
+	return all(ctx, r, selectFormerNames, row.NameDest, row.Millis(before), max(limit, 0))
+}
+
+func (t *tx) DeleteName(ctx context.Context, domain, key string) error {
+	n, err := t.exec(ctx, deleteName, domain, key)
+	if err == nil && n == 0 {
+		return storage.ErrNotFound
+	}
+	return err
+}
+
+func (t *tx) EraseOldAudit(ctx context.Context, node string, before time.Time, limit int) (int, error) {
+	var from, last int64
+	if err := t.row(ctx, selectErased, []any{&from}, node); err != nil && err != storage.ErrNotFound {
+		return 0, err
+	}
+	err := t.row(ctx, selectOlder, []any{&last}, node, from, row.Millis(before), max(limit, 0))
+	if err != nil || last == from {
+		return 0, err
+	}
+	if _, err := t.exec(ctx, eraseOlder, node, from, last); err != nil {
+		return 0, err
+	}
+	_, err = t.exec(ctx, upsertErased, node, last)
+	return int(last - from), err
 }

@@ -76,6 +76,7 @@ var decisions = map[string]string{
 	"ended_statuses": "kept",
 	"user_events":    "kept",
 	"audit":          "kept, and those since, if they continue the chain",
+	"audit_erased":   "kept: it is behind, and what was erased since is erased again",
 	"audit_heads":    "kept, and those since, if they continue the chain",
 	"kept_answers":   "kept: the backup has what they did",
 	"clock":          "set to now",

@@ -12,6 +12,20 @@ var (
 	selectEndedGrants = statement("SELECT " + row.EndedGrantColumns + " FROM ended_grants INDEXED BY ended_grants_user " +
 		"WHERE domain = ? AND user_id = ? AND id > ? ORDER BY id LIMIT ?")
 
+	// The present handle of a user can have a released row, if two users were found to have it.
+	selectFormerNames = statement("SELECT " + row.NameColumns + " FROM names INDEXED BY names_released " +
+		"WHERE released_at <> 0 AND released_at < ?1 AND released_at > 0 AND NOT EXISTS (SELECT 1 FROM users " +
+		"WHERE users.domain = names.domain AND users.id = names.user_id AND users.handle = names.local) LIMIT ?2")
+	deleteName = statement("DELETE FROM names WHERE domain = ? AND key = ?")
+
+	// The number of the last of at most ?4 records after ?2 that come before the first one that is not older than ?3.
+	selectErased = statement("SELECT seq FROM audit_erased WHERE node = ?")
+	selectOlder  = statement("SELECT ifnull(max(seq), ?2) FROM (SELECT seq, at FROM audit WHERE node = ?1 AND seq > ?2 " +
+		"ORDER BY seq LIMIT ?4) WHERE seq < ifnull((SELECT min(seq) FROM (SELECT seq, at FROM audit WHERE node = ?1 AND seq > ?2 " +
+		"ORDER BY seq LIMIT ?4) WHERE at >= ?3), 9223372036854775807)")
+	eraseOlder   = statement("UPDATE audit SET private = NULL WHERE node = ? AND seq > ? AND seq <= ? AND private IS NOT NULL")
+	upsertErased = statement("INSERT INTO audit_erased (node, seq) VALUES (?1, ?2) ON CONFLICT (node) DO UPDATE SET seq = ?2")
+
 	// The first ?2 of the devices that were removed before ?1, in the order of their removals.
 	dueDevices = "SELECT * FROM devices INDEXED BY devices_removed WHERE removed_at <> 0 AND removed_at < ?1 AND removed_at > 0 " +
 		"ORDER BY removed_at, domain, id LIMIT ?2"
@@ -54,4 +68,32 @@ func (r *reader) EndedGrants(ctx context.Context, domain, user, after string, li
 		return row.EndedGrantDest(&grants[len(grants)-1])
 	}, domain, user, after, max(limit, 0)) // SQLite takes a negative limit for none
 	return grants, err
+}
+
+func (r *reader) FormerNames(ctx context.Context, before time.Time, limit int) (names []storage.Name, err error) {
+	err = r.rows(ctx, selectFormerNames, func() []any {
+		names = append(names, storage.Name{})
+		return row.NameDest(&names[len(names)-1])
+	}, row.Millis(before), max(limit, 0))
+	return names, err
+}
+
+func (t *tx) DeleteName(ctx context.Context, domain, key string) error {
+	return t.one(ctx, deleteName, domain, key)
+}
+
+func (t *tx) EraseOldAudit(ctx context.Context, node string, before time.Time, limit int) (int, error) {
+	var from, last int64
+	if err := t.row(ctx, selectErased, []any{&from}, node); err != nil && err != storage.ErrNotFound {
+		return 0, err
+	}
+	err := t.row(ctx, selectOlder, []any{&last}, node, from, row.Millis(before), max(limit, 0))
+	if err != nil || last == from {
+		return 0, err
+	}
+	if _, err := t.exec(ctx, eraseOlder, node, from, last); err != nil {
+		return 0, err
+	}
+	_, err = t.exec(ctx, upsertErased, node, last)
+	return int(last - from), err
 }

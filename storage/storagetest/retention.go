@@ -246,3 +246,93 @@ func testForgottenDevicesStayRefused(t *testing.T, s storage.Store) {
 		}
 	}
 }
+
+// Former names are found by the time of their release, unless they are the present handle of their user, and their keys can be taken again
+// when they were deleted.
+func testFormerNames(t *testing.T, s storage.Store) {
+	held, present, early, late := nameOf("held"), nameOf("present"), nameOf("early"), nameOf("late")
+	held.ReleasedAt, late.ReleasedAt, present.User = time.Time{}, at.Add(2*time.Hour), "user-alice"
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		u := user("alice")
+		u.Handle = "present"
+		errs := []error{tx.InsertUser(ctx, u)}
+		for _, n := range []storage.Name{held, present, early, late} {
+			errs = append(errs, tx.InsertName(ctx, n))
+		}
+		return errors.Join(errs...)
+	})
+	for _, test := range []struct {
+		before time.Time
+		limit  int
+		want   []storage.Name
+	}{
+		{at.Add(time.Hour), 10, nil}, {at.Add(time.Hour + time.Millisecond), 10, []storage.Name{early}}, {at.Add(100 * time.Hour), 0, nil},
+		{at.Add(100 * time.Hour), 10, []storage.Name{early, late}}, {time.Time{}, 10, nil}, {at.Add(100 * time.Hour), -1, nil},
+	} {
+		got, err := s.FormerNames(t.Context(), test.before, test.limit)
+		slices.SortFunc(got, func(a, b storage.Name) int { return a.ReleasedAt.Compare(b.ReleasedAt) })
+		if err != nil || !slices.Equal(got, test.want) {
+			t.Errorf("FormerNames before %v, at most %d = %+v, %v, want %+v", test.before, test.limit, got, err, test.want)
+		}
+	}
+	if got, err := s.FormerNames(t.Context(), at.Add(100*time.Hour), 1); err != nil || len(got) != 1 {
+		t.Errorf("FormerNames, at most one = %+v, %v", got, err)
+	}
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		again := early
+		again.User, again.ReleasedAt = "user-bob", time.Time{}
+		if err := tx.DeleteName(ctx, "example.org", early.Key); err != storage.ErrNotFound {
+			t.Errorf("DeleteName of another domain = %v, want %v", err, storage.ErrNotFound)
+		}
+		err := errors.Join(tx.DeleteName(ctx, domain, early.Key), tx.InsertName(ctx, again))
+		if err := tx.DeleteName(ctx, domain, "key-nobody"); err != storage.ErrNotFound {
+			t.Errorf("DeleteName of no name = %v, want %v", err, storage.ErrNotFound)
+		}
+		return err
+	})
+}
+
+// The values beside the records of one node are erased in order, up to the first record that is not old enough, and each call goes on where
+// the last one stopped.
+func testOldAuditIsErased(t *testing.T, s storage.Store) {
+	var want []storage.AuditRecord
+	for seq := range int64(6) {
+		want = append(want, auditRecord("a", seq+1, "alice"))
+	}
+	want[1].Private = nil
+	want[3].At, want[4].At = at.Add(10*time.Second), at.Add(4*time.Second) // the clock was set back between them
+	other := auditRecord("b", 1, "alice")
+	appendAudit(t, s, append(slices.Clone(want), other)...)
+	erase := func(before time.Time, limit, passed int, erased ...int) {
+		t.Helper()
+		write(t, s, func(ctx context.Context, tx storage.Tx) error {
+			if n, err := tx.EraseOldAudit(ctx, "a", before, limit); err != nil || n != passed {
+				t.Errorf("EraseOldAudit before %v, at most %d = %d, %v, want %d", before, limit, n, err, passed)
+			}
+			return nil
+		})
+		for _, i := range erased {
+			want[i].Private = nil
+		}
+		wantAudit(t, s, "a", want...)
+		wantAudit(t, s, "b", other)
+	}
+	erase(at.Add(time.Second), 10, 0)
+	erase(at.Add(100*time.Second), 0, 0)
+	erase(at.Add(100*time.Second), 2, 2, 0, 1)
+	erase(at.Add(9*time.Second), 10, 1, 2)
+	erase(at.Add(9*time.Second), 10, 0)
+	erase(at.Add(11*time.Second), 2, 2, 3, 4)
+	erase(at, 10, 0)
+	erase(at.Add(100*time.Second), 10, 1, 5)
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		if n, err := tx.EraseOldAudit(ctx, "nobody", at.Add(time.Hour), 10); err != nil || n != 0 {
+			t.Errorf("EraseOldAudit of no chain = %d, %v", n, err)
+		}
+		return nil
+	})
+	late := auditRecord("a", 7, "alice")
+	appendAudit(t, s, late)
+	want = append(want, late)
+	erase(at.Add(time.Second), 10, 0)
+}

@@ -102,6 +102,8 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"UserEvents", testUserEvents},
 		{"UserEventsRaced", testUserEventsRaced},
 		{"EventsAreKept", testEventsAreKept},
+		{"FormerNames", testFormerNames},
+		{"OldAuditIsErased", testOldAuditIsErased},
 		{"EndedGrantsAreKept", testEndedGrantsAreKept},
 		{"DevicesAreForgotten", testDevicesAreForgotten},
 		{"ForgottenDevicesStayRefused", testForgottenDevicesStayRefused},
