@@ -9,8 +9,8 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// sweep removes expired rows and what is kept no longer, and finishes withdrawals and removals of users that were interrupted. While the time is not known it does
-// nothing: then nothing is known to have expired.
+// sweep removes expired rows and what is no longer kept, and finishes withdrawals and removals of users that were interrupted. While the
+// time is not known it does nothing: then nothing is known to have expired.
 func (i *Instance) sweep(ctx context.Context) error {
 	if i.time() != nil {
 		return nil
