@@ -2,13 +2,10 @@ package signin
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 
 	"github.com/imidentity/issuer/storage"
@@ -85,42 +82,21 @@ func (s *Logins) repeat(ctx context.Context, v *visit) (Outcome, error) {
 // answerKey is the key of the row with the answer to the form of a state.
 func answerKey(token string) [32]byte { return sha256.Sum256([]byte("login answer " + token)) }
 
-// answerCipher seals an answer under a key that only the browser has.
-func answerCipher(token string) (cipher.AEAD, error) {
-	key := sha256.Sum256([]byte("login answer key " + token))
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return nil, err
-	}
-	return cipher.NewGCM(block)
-}
+// answerSeal is the key under which an answer is sealed; only the browser has what it is derived from.
+func answerSeal(token string) [32]byte { return sha256.Sum256([]byte("login answer key " + token)) }
 
 func (s *Logins) seal(token string, a storedAnswer) ([]byte, error) {
 	text, err := json.Marshal(a)
 	if err != nil {
 		return nil, fmt.Errorf("signin: seal an answer: %w", err)
 	}
-	aead, err := answerCipher(token)
-	if err != nil {
-		return nil, fmt.Errorf("signin: seal an answer: %w", err)
-	}
-	nonce := make([]byte, aead.NonceSize(), aead.NonceSize()+len(text)+aead.Overhead())
-	if _, err := io.ReadFull(s.rand, nonce); err != nil {
-		return nil, fmt.Errorf("signin: read random bits: %w", err)
-	}
-	return aead.Seal(nonce, nonce, text, nil), nil
+	return sealText(s.rand, answerSeal(token), text, nil)
 }
 
-func unseal(token string, sealed []byte) (a storedAnswer, err error) {
-	aead, err := answerCipher(token)
-	if err == nil && len(sealed) < aead.NonceSize() {
-		err = errors.New("too short")
-	}
+func unseal(token string, raw []byte) (a storedAnswer, err error) {
+	text, err := openText(answerSeal(token), raw, nil)
 	if err == nil {
-		var text []byte
-		if text, err = aead.Open(nil, sealed[:aead.NonceSize()], sealed[aead.NonceSize():], nil); err == nil {
-			err = json.Unmarshal(text, &a)
-		}
+		err = json.Unmarshal(text, &a)
 	}
 	if err != nil {
 		return a, fmt.Errorf("signin: open a stored answer: %w", err)
