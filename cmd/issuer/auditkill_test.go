@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os/exec"
 	"sync"
@@ -31,8 +32,9 @@ type acts struct {
 func (a *acts) once(event, what string, do func(admin client.Admin) error) error {
 	err := a.insist(&a.cut, func() error {
 		err := do(a.admin())
-		if c := code(err); c == "request_in_progress" || c == "temporarily_unavailable" { // it died within the request, or is starting
-			return fmt.Errorf("%s", c)
+		switch c := code(err); c {
+		case "request_in_progress", "answer_lost", "temporarily_unavailable": // it died within the request, or is starting
+			return errors.New(c) // asking again with another key changes nothing if it was done
 		}
 		return err
 	})
