@@ -190,7 +190,7 @@ func TestAuditKill(t *testing.T) {
 			t.Errorf("%d records of %s %s, want %d", got[want], want.event, want.what, n)
 		}
 	}
-	added, cut := 0, int(a.spentCodes.Load())
+	added := 0
 	for is, n := range got {
 		switch is.event {
 		case "device.added":
@@ -203,8 +203,8 @@ func TestAuditKill(t *testing.T) {
 			}
 		}
 	}
-	if added != len(a.sessions)+cut {
-		t.Errorf("%d records of new devices, want %d: one for each code that was redeemed, whether the answer arrived or not", added, len(a.sessions)+cut)
+	if added != len(a.sessions) { // a login whose answer was lost goes on with the device that it added
+		t.Errorf("%d records of new devices, want %d", added, len(a.sessions))
 	}
 	for user, n := range users {
 		if in := got[act{"user.signed_in", user}]; in < n {
