@@ -93,7 +93,7 @@ func TestAppLogin(t *testing.T) {
 		{"HMAC", head("alg", "HS256"), func(_ *tamperer, h, c object) string { return compact(h, c, "AAAA") }, "id_token"},
 		{"truncated", alter(nil), func(t *tamperer, h, c object) string {
 			text := signed(t, h, c)
-			return text[:len(text)-4]
+			return text[:len(text)-1] // no base64url has this length
 		}, "id_token"},
 		{"padded", alter(nil), func(t *tamperer, h, c object) string { return signed(t, h, c) + "=" }, "id_token"},
 		{"empty", alter(nil), func(*tamperer, object, object) string { return "" }, "id_token"},

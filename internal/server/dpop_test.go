@@ -146,6 +146,7 @@ func TestProofAccepted(t *testing.T) {
 // one, with which the same request passes.
 func TestNonceGrowsOld(t *testing.T) {
 	s := start(t, nil)
+	s.freeze(t) // so that no minute passes by itself
 	d := newDevice(t)
 	held := s.login(t, d, "alice")
 	old := s.nonce(t)
