@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/nested"
 )
@@ -24,39 +23,9 @@ import (
 // account does what a person does with her own account: she lets a bot act for her, names a key of hers, says who else she
 // is, and takes it all back. The bot gets its token by each way there is.
 func account(t *testing.T, ctx context.Context, issuer string) {
-	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	holder := func(id, secret string) *client.Client {
-		key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-		if err != nil {
-			t.Fatal(err)
-		}
-		signer, err := dpop.NewSigner(key, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		return &client.Client{Server: meta, ID: id, Secret: secret, HTTP: &http.Client{
-			Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer},
-		}}
-	}
-	app := holder("im-app", "")
-	flow := app.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}, "max_age": {"300"}})
-	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "bob", "password": "bob"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := app.Finish(ctx, flow, back)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := app.Token(ctx, url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}, "scope": {"account"}, "resource": {issuer},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	app, _ := newClient(t, ctx, issuer, "im-app", "")
+	tokens := logIn(t, ctx, app, ownAccount, "login", "bob")
+	own := forIssuer(t, ctx, app, tokens.RefreshToken)
 	send := func(c *client.Client, token, method, path, contentType string, body any, want int) map[string]any {
 		t.Helper()
 		text, ok := body.(string)
@@ -116,7 +85,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	}
 	grant, _ := made["actors"]["token"].(string)
 
-	bot := holder("bot", peerSecret)
+	bot, _ := newClient(t, ctx, issuer, "bot", peerSecret)
 	actor, err := bot.Token(ctx, url.Values{"grant_type": {"client_credentials"}})
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +104,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		"tokens":               []any{map[string]any{"type": jwt, "rel": "acts_for", "token": grant}},
 	}, http.StatusOK)
 
-	peer := holder("peer", peerSecret)
+	peer, _ := newClient(t, ctx, issuer, "peer", peerSecret)
 	asker, err := peer.Token(ctx, url.Values{"grant_type": {"client_credentials"}, "resource": {issuer}})
 	if err != nil {
 		t.Fatal(err)
@@ -176,7 +145,7 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	}
 
 	// At last her device gets another key.
-	next := holder("im-app", "")
+	next, _ := newClient(t, ctx, issuer, "im-app", "")
 	device, statement := newKeyOf(t, ctx, tokens.AccessToken, app, next, issuer)
 	path := "/me/devices/" + device + "/key"
 	const asRekey = "application/im-rekey+jwt"

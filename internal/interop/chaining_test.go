@@ -15,9 +15,6 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 
-	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/browser"
-	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/jose"
 )
 
@@ -44,30 +41,8 @@ func awayKeys(t *testing.T) string {
 
 // chained gets an authorization grant for the other issuer, which another library reads, and uses one that this library has signed.
 func chained(t *testing.T, ctx context.Context, issuer string) {
-	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := dpop.NewSigner(key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	app := &client.Client{Server: meta, ID: "travel-app", HTTP: &http.Client{
-		Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer},
-	}}
-	flow := app.Begin(redirect, nil)
-	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "bob", "password": "bob"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := app.Finish(ctx, flow, back)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app, signer := newClient(t, ctx, issuer, "travel-app", "")
+	tokens := logIn(t, ctx, app, nil, "login", "bob")
 	const (
 		accessToken = "urn:ietf:params:oauth:token-type:access_token"
 		asJWT       = "urn:ietf:params:oauth:token-type:jwt"

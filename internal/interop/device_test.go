@@ -4,57 +4,27 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/browser"
-	"github.com/imidentity/issuer/internal/client"
 )
 
 // deviceGrant lets openid-client log in on two screens without a browser. A person allows one of them by the app on her phone, and denies
 // the other one.
 func deviceGrant(t *testing.T, ctx context.Context, issuer string) {
-	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := dpop.NewSigner(key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	phone := &client.Client{Server: meta, ID: "im-app", HTTP: &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer}}}
-	flow := phone.Begin(redirect, url.Values{"scope": {"im:handle im:device account"}, "max_age": {"300"}})
-	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": "bob", "password": "bob"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := phone.Finish(ctx, flow, back)
-	if err != nil {
-		t.Fatal(err)
-	}
-	own, err := phone.Token(ctx, url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}, "scope": {"account"}, "resource": {issuer},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	phone, _ := newClient(t, ctx, issuer, "im-app", "")
+	tokens := logIn(t, ctx, phone, ownAccount, "login", "bob")
+	own := forIssuer(t, ctx, phone, tokens.RefreshToken)
 	send := func(method, path string, body any, want int) (answer map[string]any) {
 		t.Helper()
 		var text []byte
 		if body != nil {
+			var err error
 			if text, err = json.Marshal(body); err != nil {
 				t.Fatal(err)
 			}

@@ -3,9 +3,6 @@ package interop_test
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -14,10 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/client"
 )
 
@@ -30,39 +24,11 @@ type person struct {
 // signIn signs somebody in with a new device of the app organizer.
 func signIn(t *testing.T, ctx context.Context, issuer, provider, who, device string) *person {
 	t.Helper()
-	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := dpop.NewSigner(key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	p := &person{app: &client.Client{Server: meta, ID: "organizer", HTTP: &http.Client{
-		Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer},
-	}}}
-	flow := p.app.Begin(redirect, url.Values{
+	app, _ := newClient(t, ctx, issuer, "organizer", "")
+	tokens := logIn(t, ctx, app, url.Values{
 		"scope": {"im:handle im:device account"}, "im_provider": {provider}, "im_device_name": {device}, "max_age": {"300"},
-	})
-	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"login": who, "password": who})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := p.app.Finish(ctx, flow, back)
-	if err != nil {
-		t.Fatal(err)
-	}
-	p.own, err = p.app.Token(ctx, url.Values{
-		"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}, "scope": {"account"}, "resource": {issuer},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return p
+	}, "login", who)
+	return &person{app, forIssuer(t, ctx, app, tokens.RefreshToken)}
 }
 
 // send sends a request of a person about their own account. It decodes the answer into answer, unless that is nil.

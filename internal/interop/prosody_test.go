@@ -3,9 +3,6 @@ package interop_test
 import (
 	"bufio"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
@@ -22,7 +19,6 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
-	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/client"
 )
 
@@ -273,28 +269,8 @@ func newDevice(t *testing.T, ctx context.Context, issuer, user string) *device {
 // newDeviceFor is newDevice with further parameters of the authorization request.
 func newDeviceFor(t *testing.T, ctx context.Context, issuer, user string, extra url.Values) *device {
 	t.Helper()
-	meta, err := client.Discover(ctx, http.DefaultClient, issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := dpop.NewSigner(key, "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	app := &client.Client{Server: meta, ID: "im-app", HTTP: &http.Client{Timeout: 30 * time.Second, Transport: &dpop.Transport{Signer: signer}}}
-	flow := app.Begin(redirect, extra)
-	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirect), map[string]string{"text": user, "password": user})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tokens, err := app.Finish(ctx, flow, back)
-	if err != nil {
-		t.Fatal(err)
-	}
+	app, signer := newClient(t, ctx, issuer, "im-app", "")
+	tokens := logIn(t, ctx, app, extra, "text", user)
 	return &device{app, signer, tokens.AccessToken, tokens.RefreshToken}
 }
 
