@@ -161,6 +161,7 @@ func others(t *testing.T, ctx context.Context, s *served, web string) {
 		}
 	})
 	t.Run("DeviceGrant", func(t *testing.T) { deviceGrant(t, ctx, issuer) })
+	t.Run("Television", func(t *testing.T) { television(t, ctx, issuer) })
 	t.Run("OAuth2", func(t *testing.T) { oauth2App(t, ctx, issuer) })
 	t.Run("Indigo", func(t *testing.T) { indigo(t, ctx, issuer) })
 	t.Run("Page", func(t *testing.T) { page(t, ctx, issuer) })

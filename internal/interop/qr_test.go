@@ -26,30 +26,36 @@ func TestQR(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
-		const module = 4
-		width := len([]rune(lines[0]))
-		screen := image.NewGray(image.Rect(0, 0, width*module, 2*len(lines)*module))
-		for y, line := range lines {
-			row := []rune(line)
-			if len(row) != width {
-				t.Fatalf("line %d has %d characters, want %d", y, len(row), width)
-			}
-			for x, c := range row {
-				for py := range 2 * module {
-					for px := range module {
-						upper := py < module
-						if c == '█' || c == '▀' && upper || c == '▄' && !upper {
-							screen.SetGray(x*module+px, 2*y*module+py, color.Gray{Y: 255})
-						}
+		if read, err := readQR(screenOf(t, text)); err != nil || read != content {
+			t.Errorf("the QR code of %s was read as %s, %v\n%s", content, read, err, text)
+		}
+	}
+}
+
+// screenOf draws text of block characters as a dark terminal shows it.
+func screenOf(t *testing.T, text string) image.Image {
+	t.Helper()
+	lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
+	const module = 4
+	width := len([]rune(lines[0]))
+	screen := image.NewGray(image.Rect(0, 0, width*module, 2*len(lines)*module))
+	for y, line := range lines {
+		row := []rune(line)
+		if len(row) != width {
+			t.Fatalf("line %d has %d characters, want %d", y, len(row), width)
+		}
+		for x, c := range row {
+			for py := range 2 * module {
+				for px := range module {
+					upper := py < module
+					if c == '█' || c == '▀' && upper || c == '▄' && !upper {
+						screen.SetGray(x*module+px, 2*y*module+py, color.Gray{Y: 255})
 					}
 				}
 			}
 		}
-		if read, err := readQR(screen); err != nil || read != content {
-			t.Errorf("the QR code of %s was read as %s, %v\n%s", content, read, err, text)
-		}
 	}
+	return screen
 }
 
 // readQR reads the QR code in a picture.
