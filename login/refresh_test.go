@@ -98,12 +98,12 @@ func TestRefresh(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			tam := newTamperer(t)
-			var form url.Values
+			forms := make(chan url.Values, 10)
 			tam.answer = func(w http.ResponseWriter, r *http.Request) bool {
 				switch {
 				case r.URL.Path == "/oauth/token":
 					_ = r.ParseForm()
-					form = r.PostForm
+					forms <- r.PostForm
 					test.answer(w, r)
 				case r.URL.Path == "/keys" && test.name == "keys not there",
 					r.URL.Path == "/.well-known/openid-configuration" && test.name == "metadata not there":
@@ -127,8 +127,10 @@ func TestRefresh(t *testing.T) {
 			if n := tam.tokenAsked.Load(); test.answer != nil && n != 1 || test.answer == nil && n != 0 {
 				t.Errorf("the token endpoint was asked %d times", n)
 			}
-			if test.answer != nil && (form.Get("grant_type") != "refresh_token" || form.Get("refresh_token") != "first") {
-				t.Errorf("form = %v", form)
+			if test.answer != nil {
+				if form := <-forms; form.Get("grant_type") != "refresh_token" || form.Get("refresh_token") != "first" {
+					t.Errorf("form = %v", form)
+				}
 			}
 		})
 	}

@@ -197,8 +197,12 @@ func (s *site) database() string { return filepath.Join(s.fill["data"], "issuer.
 
 func (s *site) rows(t *testing.T) []string {
 	t.Helper()
+	var rows []string
 	if s.reading != nil {
-		return s.reading.Rows(t)
+		rows = s.reading.Rows(t)
+	} else {
+		rows = sqlitetest.Rows(t, s.database())
 	}
-	return sqlitetest.Rows(t, s.database())
+	// The issuer signs heads of the audit log in the background.
+	return slices.DeleteFunc(rows, func(row string) bool { return strings.HasPrefix(row, "audit_heads ") })
 }
