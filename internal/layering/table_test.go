@@ -56,10 +56,11 @@ var arrows = map[string][]string{
 	"recheck": {"account", "internal/audit", "internal/random", "keys", "login", "revocation", "storage"},
 	"web":     {"account", "claims", "internal/qr", "oauth", "signin"},
 
-	"storage/internal/row": {"storage"},
-	"storage/sqlite":       {"dpop", "storage", "storage/internal/row"},
-	"storage/postgres":     {"dpop", "storage", "storage/internal/row"},
-	"storage/redis":        {"dpop", "storage"},
+	"storage/internal/row":   {"storage"},
+	"storage/internal/sweep": {"storage", "storage/internal/row"},
+	"storage/sqlite":         {"dpop", "storage", "storage/internal/row", "storage/internal/sweep"},
+	"storage/postgres":       {"dpop", "storage", "storage/internal/row", "storage/internal/sweep"},
+	"storage/redis":          {"dpop", "storage"},
 
 	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
 	"internal/registration": {"clients", "internal/config", "internal/errtext", "internal/jose", "storage"},

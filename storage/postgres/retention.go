@@ -6,6 +6,7 @@ import (
 
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/internal/row"
+	"github.com/imidentity/issuer/storage/internal/sweep"
 )
 
 const (
@@ -43,26 +44,8 @@ func (r *reader) EndedGrants(ctx context.Context, domain, user, after string, li
 	return all(ctx, r, selectEndedGrants, row.EndedGrantDest, domain, user, after, max(limit, 0))
 }
 
-// forgetDevices forgets devices that were removed before a time: it removes at most limit rows of devices and of replacements of their
-// keys, and returns how many. The zero time forgets none.
-func (t *tx) forgetDevices(ctx context.Context, before time.Time, limit int) (int, error) {
-	if before.IsZero() {
-		return 0, nil
-	}
-	if _, err := t.exec(ctx, forgetRekeys, row.Millis(before), limit); err != nil {
-		return 0, err
-	}
-	rekeys, err := t.exec(ctx, deleteRekeys, row.Millis(before), limit)
-	if err != nil || int(rekeys) == limit { // there may be more
-		return int(rekeys), err
-	}
-	// None of the first devices has replacements any more.
-	left := limit - int(rekeys)
-	if _, err := t.exec(ctx, forgetDevices, row.Millis(before), left); err != nil {
-		return int(rekeys), err
-	}
-	devices, err := t.exec(ctx, deleteDevices, row.Millis(before), left)
-	return int(rekeys + devices), err
+var forgetting = sweep.Forgetting[string]{
+	KeepRekeys: forgetRekeys, Rekeys: deleteRekeys, KeepDevices: forgetDevices, Devices: deleteDevices,
 }
 
 func (r *reader) FormerNames(ctx context.Context, before time.Time, limit int) ([]storage.Name, error) {
@@ -70,11 +53,7 @@ func (r *reader) FormerNames(ctx context.Context, before time.Time, limit int) (
 }
 
 func (t *tx) DeleteName(ctx context.Context, domain, key string) error {
-	n, err := t.exec(ctx, deleteName, domain, key)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.must(ctx, deleteName, domain, key)
 }
 
 func (t *tx) EraseOldAudit(ctx context.Context, node string, before time.Time, limit int) (int, error) {

@@ -6,6 +6,7 @@ import (
 
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/internal/row"
+	"github.com/imidentity/issuer/storage/internal/sweep"
 )
 
 var (
@@ -40,26 +41,8 @@ var (
 	deleteDevices = statement("DELETE FROM devices WHERE (domain, id) IN (SELECT domain, id FROM (" + dueDevices + "))")
 )
 
-// forgetDevices forgets devices that were removed before a time: it removes at most limit rows of devices and of replacements of their
-// keys, and returns how many. The zero time forgets none.
-func (t *tx) forgetDevices(ctx context.Context, before time.Time, limit int) (int64, error) {
-	if before.IsZero() {
-		return 0, nil
-	}
-	if _, err := t.exec(ctx, forgetRekeys, row.Millis(before), limit); err != nil {
-		return 0, err
-	}
-	rekeys, err := t.exec(ctx, deleteRekeys, row.Millis(before), limit)
-	if err != nil || rekeys == int64(limit) { // there may be more
-		return rekeys, err
-	}
-	// None of the first devices has replacements any more.
-	left := int64(limit) - rekeys
-	if _, err := t.exec(ctx, forgetDevices, row.Millis(before), left); err != nil {
-		return rekeys, err
-	}
-	devices, err := t.exec(ctx, deleteDevices, row.Millis(before), left)
-	return rekeys + devices, err
+var forgetting = sweep.Forgetting[int]{
+	KeepRekeys: forgetRekeys, Rekeys: deleteRekeys, KeepDevices: forgetDevices, Devices: deleteDevices,
 }
 
 func (r *reader) EndedGrants(ctx context.Context, domain, user, after string, limit int) (grants []storage.Grant, err error) {
