@@ -50,15 +50,6 @@ func (t *tx) DeleteBrowserSession(ctx context.Context, hash [32]byte) error {
 	return t.one(ctx, dropBrowser, hash[:])
 }
 
-// one runs a statement that changes one row; [storage.ErrNotFound] if it changed none.
-func (t *tx) one(ctx context.Context, s int, args ...any) error {
-	n, err := t.exec(ctx, s, args...)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
-}
-
 func (t *tx) TrimBrowserSessions(ctx context.Context, domain, user string, keep int) error {
 	_, err := t.exec(ctx, trimBrowsers, domain, user, max(keep, 0))
 	return err

@@ -45,11 +45,7 @@ func (t *tx) InsertClient(ctx context.Context, c storage.Client) error {
 }
 
 func (t *tx) UpdateClient(ctx context.Context, c storage.Client) error {
-	n, err := t.exec(ctx, updateClient, row.ClientArgs(c)...)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, updateClient, row.ClientArgs(c)...)
 }
 
 func (t *tx) EndClientGrants(ctx context.Context, client string, at time.Time, reason string) (ended []string, err error) {

@@ -84,11 +84,7 @@ func (r *reader) Links(ctx context.Context, domain, user string) (links []storag
 }
 
 func (t *tx) DeleteLink(ctx context.Context, domain, issuer, subject string) error {
-	n, err := t.exec(ctx, deleteLink, domain, issuer, subject)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, deleteLink, domain, issuer, subject)
 }
 
 func (r *reader) Names(ctx context.Context, domain, user string) (names []storage.Name, err error) {
@@ -118,11 +114,7 @@ func (r *reader) Census(ctx context.Context, now time.Time) (c storage.Census, e
 }
 
 func (t *tx) RenameKey(ctx context.Context, n storage.Name, key string) error {
-	changed, err := t.exec(ctx, renameKey, n.Domain, n.Key, key, n.Tables)
-	if err == nil && changed == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, renameKey, n.Domain, n.Key, key, n.Tables)
 }
 
 func (r *reader) Grants(ctx context.Context, domain, user string) (grants []storage.Grant, err error) {

@@ -39,18 +39,11 @@ func (t *tx) PutTombstone(ctx context.Context, s storage.Tombstone) error {
 }
 
 func (t *tx) DeleteTombstone(ctx context.Context, domain string, mark [32]byte) error {
-	n, err := t.exec(ctx, deleteTombstone, domain, mark[:])
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, deleteTombstone, domain, mark[:])
 }
 
 func (t *tx) BeginRemoval(ctx context.Context, m storage.Removal) error {
-	n, err := t.exec(ctx, deleteUser, m.Domain, m.User)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	} else if err != nil {
+	if err := t.one(ctx, deleteUser, m.Domain, m.User); err != nil {
 		return err
 	}
 	return t.insert(ctx, insertRemoval, []any{m.Domain, m.User, row.Millis(m.At)})

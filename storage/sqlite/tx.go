@@ -56,13 +56,18 @@ func (t *tx) insert(ctx context.Context, s int, args []any) error {
 	return err
 }
 
-// update runs a statement on a row that must exist and that its first keys arguments identify.
-func (t *tx) update(ctx context.Context, s, keys int, args []any) error {
-	n, err := t.exec(ctx, s, keysLast(args, keys)...)
+// one runs a statement that changes one row; [storage.ErrNotFound] if it changed none.
+func (t *tx) one(ctx context.Context, s int, args ...any) error {
+	n, err := t.exec(ctx, s, args...)
 	if err == nil && n == 0 {
 		return storage.ErrNotFound
 	}
 	return err
+}
+
+// update runs a statement on a row that must exist and that its first keys arguments identify.
+func (t *tx) update(ctx context.Context, s, keys int, args []any) error {
+	return t.one(ctx, s, keysLast(args, keys)...)
 }
 
 var (
@@ -146,11 +151,7 @@ func (t *tx) RotateGrant(ctx context.Context, id string, from int64, now, idle t
 }
 
 func (t *tx) EndGrant(ctx context.Context, id string, at time.Time, reason string) error {
-	n, err := t.exec(ctx, endGrant, id, row.Millis(at), reason)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, endGrant, id, row.Millis(at), reason)
 }
 
 func (t *tx) EndDeviceGrants(ctx context.Context, domain, device string, at time.Time, reason string) (ended []string, err error) {
@@ -203,11 +204,7 @@ func (t *tx) InsertPushed(ctx context.Context, p storage.Pushed) error {
 }
 
 func (t *tx) TakePushed(ctx context.Context, uri [32]byte) error {
-	n, err := t.exec(ctx, takePushed, uri[:])
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, takePushed, uri[:])
 }
 
 var insertSpentID = insert("spent_ids", "kind, key, expires_at")
@@ -228,11 +225,7 @@ func (t *tx) InsertStatement(ctx context.Context, s storage.Statement) error {
 }
 
 func (t *tx) WithdrawStatement(ctx context.Context, jti string, at time.Time, reason string) error {
-	n, err := t.exec(ctx, withdrawStatement, jti, row.Millis(at), reason)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, withdrawStatement, jti, row.Millis(at), reason)
 }
 
 var deleteStatement = statement("DELETE FROM statements WHERE jti = ?")

@@ -76,9 +76,5 @@ func (t *tx) BeginWithdrawal(ctx context.Context, w storage.Withdrawal) error {
 }
 
 func (t *tx) FinishWithdrawal(ctx context.Context, id int64) error {
-	n, err := t.exec(ctx, deleteWithdrawal, id)
-	if err == nil && n == 0 {
-		return storage.ErrNotFound
-	}
-	return err
+	return t.one(ctx, deleteWithdrawal, id)
 }
