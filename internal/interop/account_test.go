@@ -6,7 +6,6 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"maps"
 	"net/http"
@@ -209,14 +208,8 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 func newKeyOf(t *testing.T, ctx context.Context, token string, app, next *client.Client, issuer string) (device, statement string) {
 	t.Helper()
 	signer := func(c *client.Client) *dpop.Signer { return c.HTTP.Transport.(*dpop.Transport).Signer }
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(token, ".")[1])
-	if err != nil {
-		t.Fatal(err)
-	}
 	var claims struct{ Device string }
-	if err := json.Unmarshal(payload, &claims); err != nil {
-		t.Fatal(err)
-	}
+	payload(t, token, &claims)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, issuer+"/nonce", nil)
 	if err != nil {
 		t.Fatal(err)

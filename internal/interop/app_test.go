@@ -5,8 +5,11 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"encoding/base64"
+	"encoding/json"
 	"net/http"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,4 +66,20 @@ func forIssuer(t *testing.T, ctx context.Context, app *client.Client, refreshTok
 		t.Fatal(err)
 	}
 	return own
+}
+
+// payload reads the claims of a JWT into claims. Its signature is not verified.
+func payload(t *testing.T, token string, claims any) {
+	t.Helper()
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		t.Fatal("not a signed JWT")
+	}
+	text, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err == nil {
+		err = json.Unmarshal(text, claims)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }

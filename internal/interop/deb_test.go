@@ -1,7 +1,6 @@
 package interop_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"net/http"
 	"os"
@@ -9,7 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 )
 
 // TestDebianPackage builds the Debian package, installs it into a folder as dpkg does, and starts the issuer that it has installed.
@@ -78,28 +76,8 @@ func TestDebianPackage(t *testing.T) {
 	if err := os.WriteFile(settings, []byte(text), 0o640); err != nil {
 		t.Fatal(err)
 	}
-	addr := filepath.Join(folder, "addr")
-	issuer := exec.Command(program, "serve", "--config", settings, "--addr-file", addr)
-	var log strings.Builder
-	issuer.Stderr = &log
-	if err := issuer.Start(); err != nil {
-		t.Fatal(err)
-	}
-	var at struct{ Listen string }
-	for began := time.Now(); ; time.Sleep(10 * time.Millisecond) {
-		if data, err := os.ReadFile(addr); err == nil {
-			if err := json.Unmarshal(data, &at); err != nil {
-				t.Fatal(err)
-			}
-			break
-		}
-		if time.Since(began) > time.Minute {
-			_ = issuer.Process.Kill()
-			_ = issuer.Wait()
-			t.Fatalf("the issuer does not serve\n%s", log.String())
-		}
-	}
-	resp, err := http.Get("http://" + at.Listen + "/readyz")
+	at := ready(t, exec.CommandContext(t.Context(), program, "serve", "--config", settings, "--log-format", "json"), "listen")
+	resp, err := http.Get("http://" + at + "/readyz")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -107,14 +85,7 @@ func TestDebianPackage(t *testing.T) {
 	if resp.StatusCode != http.StatusOK {
 		t.Errorf("/readyz = %s, want 200", resp.Status)
 	}
-	if err := issuer.Process.Signal(os.Interrupt); err != nil {
-		t.Error(err)
-	}
-	if err := issuer.Wait(); err != nil {
-		t.Errorf("the issuer ended with %v\n%s", err, log.String())
-	}
-
-	// A removal and a purge leave keys and data.
+	// A removal and a purge leave keys and data. The issuer ends with the test, in good order.
 	run("dpkg", append(dpkg, "--purge", "issuer")...)
 	if _, err := os.Stat(program); !os.IsNotExist(err) {
 		t.Errorf("the program after a purge: %v, want none", err)

@@ -2,10 +2,7 @@ package interop_test
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/json"
 	"net/http"
-	"strings"
 	"testing"
 )
 
@@ -14,14 +11,8 @@ func leave(t *testing.T, ctx context.Context, issuer string) {
 	app, _ := newClient(t, ctx, issuer, "im-app", "")
 	former := logIn(t, ctx, app, ownAccount, "login", "frank")
 	tokens := logIn(t, ctx, app, ownAccount, "login", "frank")
-	payload, err := base64.RawURLEncoding.DecodeString(strings.Split(former.AccessToken, ".")[1])
-	if err != nil {
-		t.Fatal(err)
-	}
 	var session struct{ SID string }
-	if err := json.Unmarshal(payload, &session); err != nil {
-		t.Fatal(err)
-	}
+	payload(t, former.AccessToken, &session)
 	own := forIssuer(t, ctx, app, tokens.RefreshToken)
 	for _, step := range []struct {
 		method, path string
