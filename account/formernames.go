@@ -14,7 +14,7 @@ import (
 // ErrForgotten is returned by [Accounts.ReleaseName] for a handle that is, or looks like, one that [Accounts.ForgetNames] has forgotten.
 var ErrForgotten = errors.New("account: the handle was given up long ago, and nothing says whose it was")
 
-// ForgetNames forgets the handles that were given up before a time: tombstones take the place of their rows, so that nobody can take
+// ForgetNames forgets the handles that were given up before a time: tombstones take the place of their rows, so that no user can take
 // them, also not the user who had them. Those that an operator released leave nothing.
 func (a *Accounts) ForgetNames(ctx context.Context, before time.Time) error {
 	const page = 50

@@ -50,7 +50,7 @@ func TestOtherClaim(t *testing.T) {
 		t.Errorf("oid-4 is linked to %q, want dora", got)
 	}
 	if got := linked(t, store, iss, "4"); got != "" {
-		t.Errorf("the sub of dora is linked to %q, want nobody", got)
+		t.Errorf("the sub of dora is linked to %q, want no user", got)
 	}
 }
 

@@ -15,10 +15,10 @@ import (
 	"github.com/imidentity/issuer/internal/client"
 )
 
-// An act is what somebody had done, with what tells it from all other acts of its kind.
+// An act is a kind of event, with what tells it from all other acts of that kind.
 type act struct{ event, what string }
 
-// acts are how often each act was done, as those know who had it done.
+// acts counts how often each act was acknowledged to its client.
 type acts struct {
 	*run
 	admin func() client.Admin
@@ -199,7 +199,7 @@ func TestAuditKill(t *testing.T) {
 			}
 		case "user.renamed", "session.ended", "device.removed", "user.disabled", "user.enabled", "user.created":
 			if a.done[is] == 0 {
-				t.Errorf("a record of %s %s, which nobody did", is.event, is.what)
+				t.Errorf("a record of %s %s, which was not requested", is.event, is.what)
 			}
 		}
 	}

@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){"issuer": main})
 }
 
-// usualAddresses is held by tests of programs that listen at the addresses that nobody chose.
+// usualAddresses is held by tests of programs that listen at their default addresses.
 var usualAddresses sync.Mutex
 
 // TestScripts runs the program as its users do. Beside the commands of testscript, a script has those of scriptCommands.

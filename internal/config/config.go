@@ -163,7 +163,7 @@ type Retention struct {
 	Devices Period `key:"devices" default:"never"`
 	// Events is for what happened to the devices of a user, 1d to 3650d.
 	Events time.Duration `key:"events" default:"90d"`
-	// Names is for former handles, 1d to 3650d. Afterwards, their hashes stay, so that nobody takes them. With never, former handles
+	// Names is for former handles, 1d to 3650d. Afterwards, their hashes stay, so that no user takes them. With never, former handles
 	// stay as long as their users.
 	Names Period `key:"names" default:"never"`
 	// Sessions is for sessions that ended or expired, 0s to 3650d. With 0s, they are removed some minutes afterwards.
