@@ -17,9 +17,10 @@ var (
 		row.Of("d", row.DeviceColumns) + " FROM grants g JOIN users u ON u.domain = g.domain AND u.id = g.user_id " +
 		"JOIN devices d ON d.domain = g.domain AND d.id = g.device_id WHERE g.id = $1"
 	insertGrant = insertInto("grants", row.GrantColumns)
-	// A grant is live until it ends, is idle too long or expires; 0 means never.
+	// A grant is live until it ends, is idle too long or expires; 0 means never. The condition "ended_at = 0" would let PostgreSQL walk
+	// along an index of all live grants, where it has no statistics yet, and refreshes that read each other's rows abort each other.
 	rotateGrant = "UPDATE grants SET gen = gen + 1, rotated_at = $2, idle_at = $3 WHERE id = $1 AND gen = $4 " +
-		"AND ended_at = 0 AND (idle_at = 0 OR idle_at > $2) AND (expires_at = 0 OR expires_at > $2)"
+		"AND ended_at < 1 AND (idle_at = 0 OR idle_at > $2) AND (expires_at = 0 OR expires_at > $2)"
 	// It also writes the row of an ended grant, so that no changed row means no grant.
 	endGrant = "UPDATE grants SET ended_at = CASE ended_at WHEN 0 THEN $2 ELSE ended_at END, " +
 		"ended_reason = CASE ended_at WHEN 0 THEN $3 ELSE ended_reason END WHERE id = $1"

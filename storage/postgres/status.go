@@ -16,7 +16,7 @@ var (
 	takeStatusEntries = "UPDATE status_lists SET used = used + $2, expires_at = greatest(expires_at, $3) WHERE id = (" +
 		"SELECT id FROM status_lists WHERE domain = $1 AND ended_at = 0 AND used + $2 <= available " +
 		"ORDER BY created_at DESC, id LIMIT 1) RETURNING " + row.StatusListColumns
-	setGrantStatus = "UPDATE grants SET status = $2 WHERE id = $1 AND status = 0 AND ended_at = 0 RETURNING expires_at"
+	setGrantStatus = "UPDATE grants SET status = $2 WHERE id = $1 AND status = 0 AND ended_at < 1 RETURNING expires_at"
 	keepStatusList = "UPDATE status_lists SET expires_at = $2 WHERE id = $1 AND expires_at < $2"
 )
 
