@@ -111,7 +111,7 @@ var arrows = map[string][]string{
 	"internal/layering": {},
 	"internal/measure": {
 		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/edge", "internal/issuer",
-		"internal/jose", "storage",
+		"internal/jose", "storage", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest",
 	},
 	"internal/timed":       {"storage"},
 	"internal/idempotency": {"storage"},

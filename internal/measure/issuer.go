@@ -15,6 +15,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/imidentity/issuer/internal/config"
+	assembly "github.com/imidentity/issuer/internal/issuer"
+	"github.com/imidentity/issuer/storage/postgres/postgrestest"
 )
 
 // build builds the issuer as `make build` does and returns its file.
@@ -33,7 +37,8 @@ func build(ctx context.Context, dir string) (string, error) {
 type issuer struct {
 	binary string
 	args   []string // before the settings file
-	dir    string   // settings, database, log
+	dir    string   // settings, database in a file, log
+	db     database
 	addr   string
 	url    string
 	secret string // of the client "peer"
@@ -51,8 +56,9 @@ const (
 	domainName = "example.com"
 )
 
-// newIssuer writes the settings of an issuer that users sign in to through provider.
-func newIssuer(binary, dir, addr, provider string, place placement) (*issuer, error) {
+// newIssuer writes the settings of an issuer that users sign in to through provider. Its database is on the server, if there is one, and
+// in a file otherwise.
+func newIssuer(ctx context.Context, binary, dir, addr, provider string, place placement, server *postgrestest.Server) (*issuer, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
@@ -60,11 +66,17 @@ func newIssuer(binary, dir, addr, provider string, place placement) (*issuer, er
 		binary: binary, args: []string{"serve", "--config"}, dir: dir,
 		addr: addr, url: "http://" + addr, secret: rand.Text(), place: place,
 	}
+	if s.db = sqliteFile(filepath.Join(s.data(), "issuer.db")); server != nil {
+		var err error
+		if s.db, err = newPostgresDatabase(server, filepath.Base(dir), dir); err != nil {
+			return nil, err
+		}
+	}
 	settings := fmt.Sprintf(`
 issuer: %s
 listen: %s
 data: %q
-development: true
+%sdevelopment: true
 log: {level: info}
 lifetimes: {access: 60m}
 limits:
@@ -91,14 +103,20 @@ clients:
     grants: [client_credentials]
     scopes: [introspect, "introspect:domain"]
     domains: [%s]
-`, s.url, addr, s.data(), domainName, providerID, provider, appID, redirectURI, domainName, peerID,
+`, s.url, addr, s.data(), s.db.settings(), domainName, providerID, provider, appID, redirectURI, domainName, peerID,
 		sha256.Sum256([]byte(s.secret)), domainName)
-	return s, os.WriteFile(s.settings(), []byte(settings), 0o600)
+	if err := os.WriteFile(s.settings(), []byte(settings), 0o600); err != nil || server == nil {
+		return s, err
+	}
+	cfg, err := config.Load(s.settings(), nil)
+	if err == nil {
+		_, err = assembly.Migrate(ctx, cfg)
+	}
+	return s, err
 }
 
 func (s *issuer) data() string        { return filepath.Join(s.dir, "data") }
 func (s *issuer) adminSocket() string { return filepath.Join(s.data(), "admin.sock") }
-func (s *issuer) database() string    { return filepath.Join(s.data(), "issuer.db") }
 func (s *issuer) settings() string    { return filepath.Join(s.dir, "issuer.yaml") }
 
 // start starts the process and returns how long it took until /readyz was 200.

@@ -52,6 +52,8 @@ type options struct {
 	json    bool
 	scale   int
 	gateway bool
+	stores  bool
+	on      bool // PostgreSQL
 }
 
 const usualWindow = 300 * time.Millisecond
@@ -65,6 +67,8 @@ Measures the CPU time of requests to "issuer serve", in the module's folder. See
   measure -only refresh        some of the works
   measure -against OLD         two builds in the same run, with the ratio of their costs
   measure -scale 1000000       a database of a million users instead: start, housekeeping, memory, lists
+  measure -scale 1000000 -postgres   the same on a PostgreSQL server, which is started for the run
+  measure -stores              refreshes per second on SQLite and on PostgreSQL
   measure -gateway             "issuer gateway" instead: questions of a proxy, and its memory under load
 
 Variables such as ISSUER_LOG__LEVEL=warn override the settings of the issuer.
@@ -89,6 +93,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	flags.BoolVar(&o.quick, "quick", false, "measure 7 rounds and 5 starts")
 	flags.BoolVar(&o.json, "json", false, "write JSON")
 	flags.BoolVar(&o.gateway, "gateway", false, "measure a gateway instead of an issuer")
+	flags.BoolVar(&o.stores, "stores", false, "compare the databases instead of measuring requests")
+	flags.BoolVar(&o.on, "postgres", false, "with -scale: store the records in PostgreSQL")
 	flags.IntVar(&o.scale, "scale", 0, "measure a database of `N` users instead of requests")
 	if err := flags.Parse(args); err != nil {
 		if errors.Is(err, flag.ErrHelp) {
@@ -118,6 +124,10 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		wrong = "-scale must not be negative"
 	case o.gateway && (o.scale > 0 || o.against != ""):
 		wrong = "-gateway goes neither with -scale nor with -against"
+	case o.stores && (o.scale > 0 || o.against != "" || o.gateway):
+		wrong = "-stores goes with none of -scale, -against and -gateway"
+	case o.on && o.scale == 0:
+		wrong = "-postgres goes with -scale only"
 	case o.scale > 0 && o.against != "":
 		wrong = "-scale measures one build: leave out -against"
 	default:
@@ -143,6 +153,13 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	if err != nil {
 		return err
 	}
+	server, err := startPostgres(o.on || o.stores)
+	if err != nil {
+		return err
+	}
+	if server != nil {
+		defer server.Stop()
+	}
 	place := separate()
 	fmt.Fprintln(stderr, place.note())
 	dir, err := os.MkdirTemp(o.dir, "measure-")
@@ -164,7 +181,10 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		Placement: place.note(), CPUTime: hasCPUTime,
 	}
 	if o.scale > 0 {
-		return measureScale(ctx, o, c, place, dir, stdout, stderr)
+		return measureScale(ctx, o, c, place, server, dir, stdout, stderr)
+	}
+	if o.stores {
+		return measureStores(ctx, o, c, place, server, dir, stdout, stderr)
 	}
 	if o.gateway {
 		return measureGateway(ctx, o, c, place, dir, stdout, stderr)

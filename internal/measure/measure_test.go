@@ -78,17 +78,38 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// TestRunScale measures a small database.
+// TestRunScale measures a small database of each kind. No record takes no space.
 func TestRunScale(t *testing.T) {
+	for name, more := range map[string][]string{"SQLite": nil, "PostgreSQL": {"-postgres"}} {
+		t.Run(name, func(t *testing.T) {
+			var out bytes.Buffer
+			args := append([]string{"-scale", "1000", "-rounds", "1", "-window", "20ms", "-dir", t.TempDir()}, more...)
+			if err := run(t.Context(), args, os.Stdin, &out, io.Discard); err != nil {
+				t.Fatal(err)
+			}
+			for _, work := range []string{
+				"start until ready, 1000 users, cold", "the ratio of both", "longest wait", "100 of 1000 sessions", "GET /admin/devices",
+				"introspect, token seen, 1000 live revocations", "| a user, with two names", "| a device", "| a session", "| a revocation",
+			} {
+				if !strings.Contains(out.String(), work) {
+					t.Errorf("no row for %s in\n%s", work, out.String())
+				}
+			}
+			if strings.Contains(out.String(), "0.00 bytes") {
+				t.Errorf("a record without a size in\n%s", out.String())
+			}
+		})
+	}
+}
+
+// TestRunStores compares the databases for a moment.
+func TestRunStores(t *testing.T) {
 	var out bytes.Buffer
-	args := []string{"-scale", "3000", "-rounds", "2", "-window", "50ms", "-dir", t.TempDir()}
+	args := []string{"-stores", "-rounds", "1", "-window", "1ms", "-dir", t.TempDir()}
 	if err := run(t.Context(), args, os.Stdin, &out, io.Discard); err != nil {
 		t.Fatal(err)
 	}
-	for _, work := range []string{
-		"start until ready, 3000 users, cold", "the ratio of both", "longest wait", "300 of 3000 sessions", "GET /admin/devices",
-		"3000 live revocations",
-	} {
+	for _, work := range []string{"refresh, SQLite, 1 caller ", "refresh, SQLite, 32 callers", "refresh, PostgreSQL, 8 callers"} {
 		if !strings.Contains(out.String(), work) {
 			t.Errorf("no row for %s in\n%s", work, out.String())
 		}
@@ -139,6 +160,8 @@ func TestParse(t *testing.T) {
 		"-starts -1":        "-starts must",
 		"-only (":           "-only: error parsing regexp",
 		"-gateway -scale 9": "-gateway goes neither",
+		"-stores -scale 9":  "-stores goes with none of",
+		"-postgres":         "-postgres goes with -scale only",
 		"now":               `unexpected argument "now"`,
 		"-rounds many":      "invalid value",
 		"-speed":            "not defined",

@@ -10,6 +10,8 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+
+	"github.com/imidentity/issuer/storage/postgres/postgrestest"
 )
 
 // A work is a kind of request: its cost at each subject, and the floor below it.
@@ -95,7 +97,7 @@ func measureRequests(ctx context.Context, o options, c conditions, place placeme
 	}
 	defer disk.close()
 	fmt.Fprintln(stderr, "Starting the issuer, and signing users in.")
-	issuers, provider, err := newIssuers(binaries, dir, place)
+	issuers, provider, err := newIssuers(ctx, binaries, dir, place)
 	if err != nil {
 		return err
 	}
@@ -239,8 +241,10 @@ func readyRow(ready [][]float64) row {
 	return r
 }
 
-// newIssuers makes the settings of an issuer for each binary, and the provider of all.
-func newIssuers(binaries []string, dir string, place placement) ([]*issuer, *provider, error) {
+// newIssuers makes the settings of an issuer for each binary, and the provider of all. on says where the database of each is: nil, or no
+// element, stands for a file.
+func newIssuers(ctx context.Context, binaries []string, dir string, place placement, on ...*postgrestest.Server,
+) ([]*issuer, *provider, error) {
 	addrs := make([]string, len(binaries))
 	for i := range addrs {
 		var err error
@@ -258,7 +262,11 @@ func newIssuers(binaries []string, dir string, place placement) ([]*issuer, *pro
 			_, err = os.Stat(binary)
 		}
 		if err == nil {
-			issuers[i], err = newIssuer(binary, filepath.Join(dir, fmt.Sprint("issuer-", i)), addrs[i], p.url, place)
+			var server *postgrestest.Server
+			if i < len(on) {
+				server = on[i]
+			}
+			issuers[i], err = newIssuer(ctx, binary, filepath.Join(dir, fmt.Sprint("issuer-", i)), addrs[i], p.url, place, server)
 		}
 		if err != nil {
 			p.close()

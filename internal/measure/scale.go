@@ -17,15 +17,17 @@ import (
 	"github.com/imidentity/issuer/internal/config"
 	assembly "github.com/imidentity/issuer/internal/issuer"
 	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/postgres/postgrestest"
 )
 
 // Goals for a million users, devices, sessions and revocations.
 const (
-	coldGoal   = 1000 // ms until ready
-	waitGoal   = 100  // ms that housekeeping holds a writer up
-	memoryGoal = 250  // MB with a million live revocations
-	mirrorGoal = 2000 // ms until ready with them
-	largeGoal  = 1.10 // cost of a refresh, in that of a small database
+	coldGoal         = 1000 // ms until ready
+	coldPostgresGoal = 200
+	waitGoal         = 100  // ms that housekeeping holds a writer up
+	memoryGoal       = 250  // MB with a million live revocations
+	mirrorGoal       = 2000 // ms until ready with them
+	largeGoal        = 1.10 // cost of a refresh or an introspection, in that of a small database
 )
 
 // A scaled is a database of n users under measurement. Beside it is a small one with the same sessions, for comparison.
@@ -39,8 +41,10 @@ type scaled struct {
 }
 
 // measureScale measures what depends on the size of the database.
-func measureScale(ctx context.Context, o options, c conditions, place placement, dir string, stdout, stderr io.Writer) error {
-	issuers, provider, err := newIssuers([]string{o.binary, o.binary}, dir, place)
+func measureScale(
+	ctx context.Context, o options, c conditions, place placement, server *postgrestest.Server, dir string, stdout, stderr io.Writer,
+) error {
+	issuers, provider, err := newIssuers(ctx, []string{o.binary, o.binary}, dir, place, server, server)
 	if err != nil {
 		return err
 	}
@@ -78,7 +82,11 @@ func (s *scaled) add(work, unit string, value, goal float64) {
 func (s *scaled) begin(ctx context.Context) error {
 	signedIn := min(max(s.n/1000, callers), accounts)
 	for _, u := range []*subject{s.subject, s.small} {
-		err := u.during(ctx, func(time.Duration) error {
+		var err error
+		if u.service, err = newSigner(); err != nil {
+			return err
+		}
+		err = u.during(ctx, func(time.Duration) error {
 			for i := range signedIn {
 				one, err := u.login(ctx, i)
 				if err != nil {
@@ -116,23 +124,47 @@ func (s *scaled) addUsers(ctx context.Context, provider string) error {
 	if err != nil {
 		return err
 	}
-	info, err := os.Stat(s.database())
+	found, err := s.db.tables(ctx)
 	if err != nil {
 		return err
 	}
-	s.add(fmt.Sprintf("database of %d users, each with a device and a session", s.n), "MB", float64(info.Size())/1e6, 0)
+	var all int64
+	for _, t := range found {
+		all += t.bytes
+	}
+	s.add(fmt.Sprintf("database of %d users, each with a device and a session", s.n), "MB", float64(all)/1e6, 0)
+	s.addSize("a user, with two names and a link to the OpenID provider", found, "users", "names", "links")
+	s.addSize("a device", found, "devices")
+	s.addSize("a session", found, "grants")
 	return nil
+}
+
+// addSize adds what a record takes: a row of the first table, with all that is in the others.
+func (s *scaled) addSize(record string, found map[string]table, tables ...string) {
+	var bytes int64
+	for _, name := range tables {
+		bytes += found[name].bytes
+	}
+	s.add(record, "bytes", float64(bytes)/float64(max(found[tables[0]].rows, 1)), 0)
+}
+
+// coldGoal is in milliseconds until ready.
+func (s *scaled) coldGoal() float64 {
+	if s.o.on {
+		return coldPostgresGoal
+	}
+	return coldGoal
 }
 
 // starts measures a start that reads the database from the disk, and one that finds it in the page cache.
 func (s *scaled) starts(ctx context.Context) error {
-	if err := forgetFile(s.database()); err != nil {
+	if err := s.db.forget(ctx); err != nil {
 		return err
 	}
 	for _, start := range []struct {
 		state string
 		goal  float64
-	}{{"cold", coldGoal}, {"warm", 0}} {
+	}{{"cold", s.coldGoal()}, {"warm", 0}} {
 		err := s.during(ctx, func(ready time.Duration) error {
 			s.add(fmt.Sprintf("start until ready, %d users, %s", s.n, start.state), "ms", float64(ready.Nanoseconds())/1e6, start.goal)
 			return nil
@@ -144,23 +176,45 @@ func (s *scaled) starts(ctx context.Context) error {
 	return nil
 }
 
-// comparing refreshes in both databases in turn, by 16 callers.
+// comparing refreshes and introspects in both databases in turn.
 func (s *scaled) comparing(ctx context.Context) error {
+	return s.inTurn(ctx, fmt.Sprintf("%d sessions of %d in turn", len(s.sessions), s.n), []request{
+		{"refresh, 16 callers", func(u *subject) *series { return u.refresh(new(exchange), divide(u.sessions, callers)) }},
+		seenToken, unseenToken,
+	})
+}
+
+// A request is a kind of request whose cost is compared.
+type request struct {
+	name string
+	at   func(*subject) *series
+}
+
+var (
+	seenToken   = request{"introspect, token seen", func(u *subject) *series { return u.introspectSessions(new(exchange)) }}
+	unseenToken = request{"introspect, token unseen", func(u *subject) *series { return u.introspect(new(exchange), true) }}
+)
+
+// inTurn measures requests to the large and to the small issuer in turn. with says what is large.
+func (s *scaled) inTurn(ctx context.Context, with string, requests []request) error {
 	return s.during(ctx, func(time.Duration) error {
 		return s.small.during(ctx, func(time.Duration) error {
-			var e exchange
-			large := s.refresh(&e, divide(s.sessions, callers))
-			small := s.small.refresh(&e, divide(s.small.sessions, callers))
-			if err := rotate(ctx, []*series{large, small}, s.o.rounds, s.o.window, func(int) {}); err != nil {
+			var all []*series
+			for _, r := range requests {
+				large, small := r.at(s.subject), r.at(s.small)
+				large.name, small.name = r.name, r.name
+				all = append(all, large, small)
+			}
+			if err := rotate(ctx, all, s.o.rounds, s.o.window, func(int) {}); err != nil {
 				return err
 			}
-			s.rows = append(s.rows,
-				row{
-					Work: fmt.Sprintf("refresh, 16 callers, %d sessions of %d in turn", len(s.sessions), s.n), Unit: "µs",
-					Cost: spreadOf(large.cpu),
-				},
-				row{Work: "the same in a small database", Unit: "µs", Cost: spreadOf(small.cpu)})
-			s.add("the ratio of both", "times", median(ratios(large.cpu, small.cpu)), largeGoal)
+			for i, r := range requests {
+				large, small := all[2*i].cpu, all[2*i+1].cpu
+				s.rows = append(s.rows,
+					row{Work: r.name + ", " + with, Unit: "µs", Cost: spreadOf(large)},
+					row{Work: "the same in a small database", Unit: "µs", Cost: spreadOf(small)})
+				s.add("the ratio of both", "times", median(ratios(large, small)), largeGoal)
+			}
 			return nil
 		})
 	})
@@ -253,13 +307,22 @@ func (s *scaled) revocations(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return s.during(ctx, func(ready time.Duration) error {
+	found, err := s.db.tables(ctx)
+	if err != nil {
+		return err
+	}
+	s.addSize("a revocation", found, "revocations")
+	err = s.during(ctx, func(ready time.Duration) error {
 		s.add(fmt.Sprintf("start until ready, %d live revocations", s.n), "ms", float64(ready.Nanoseconds())/1e6, mirrorGoal)
 		if _, err := s.refreshFor(ctx, time.Second); err != nil {
 			return err
 		}
 		return s.addMemory(fmt.Sprintf("memory with %d live revocations", s.n), memoryGoal)
 	})
+	if err != nil {
+		return err
+	}
+	return s.inTurn(ctx, fmt.Sprintf("%d live revocations", s.n), []request{seenToken, unseenToken})
 }
 
 func (s *scaled) addMemory(work string, goal float64) error {

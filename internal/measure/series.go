@@ -28,6 +28,7 @@ type series struct {
 	used    time.Duration // CPU time of the last window
 	cpu     []float64     // of each window: CPU time of an operation, in microseconds
 	latency []float64     // of each window: median latency, in microseconds
+	rate    []float64     // of each window: operations per second
 }
 
 // calibrate chooses the number of operations that take about as long as a window.
@@ -45,10 +46,11 @@ func (s *series) calibrate(ctx context.Context, window time.Duration) error {
 
 // measure runs one window.
 func (s *series) measure(ctx context.Context) error {
-	latencies, _, err := s.window(ctx)
+	latencies, took, err := s.window(ctx)
 	if err != nil {
 		return err
 	}
+	s.rate = append(s.rate, float64(s.n)/took.Seconds())
 	s.cpu = append(s.cpu, float64(s.used.Nanoseconds())/1e3/float64(s.n))
 	if latencies != nil {
 		s.latency = append(s.latency, median(latencies))

@@ -17,15 +17,18 @@ import (
 	"github.com/imidentity/issuer/internal/client"
 )
 
-// callers is how many connections send at the same time, unless a work says otherwise.
-const callers = 16
+// callers is how many connections send at the same time, unless a work says otherwise, and most how many do in any work.
+const (
+	callers = 16
+	most    = 32
+)
 
 // A subject is a running issuer under measurement, with what the requests need.
 type subject struct {
 	*issuer
 	conns    pool
 	service  *dpop.Signer // the key of the client "peer"
-	sessions []*session   // one for each caller
+	sessions []*session   // of different users, one for each caller
 }
 
 // A session is a user who is signed in on a device.
@@ -57,13 +60,13 @@ func newSubject(ctx context.Context, s *issuer) (_ *subject, err error) {
 	if u.service, err = newSigner(); err != nil {
 		return nil, errors.Join(err, s.stop())
 	}
-	u.sessions = make([]*session, callers)
+	u.sessions = make([]*session, most)
 	for i := range people { // so that later logins are those of known users
 		signedIn, err := u.login(ctx, i)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("sign in: %w", err), s.stop())
 		}
-		if i < callers {
+		if i < most {
 			u.sessions[i] = signedIn
 		}
 	}
@@ -220,6 +223,18 @@ func (u *subject) introspect(sample *exchange, unseen bool) *series {
 			requests[i] = u.request("/introspect", url.Values{"token": {tokens[i%len(tokens)]}}, "Authorization", u.basic())
 		}
 		seen = tokens
+		return u.all(ctx, requests, sample, contains(`"active":true`))
+	}}
+}
+
+// introspectSessions asks about the access tokens of users, which were asked about before.
+func (u *subject) introspectSessions(sample *exchange) *series {
+	return &series{pid: u.pid(), least: len(u.sessions), prepare: func(ctx context.Context, n int) (action, error) {
+		requests := make([][]byte, n)
+		for i := range requests {
+			token := u.sessions[i%len(u.sessions)].access
+			requests[i] = u.request("/introspect", url.Values{"token": {token}}, "Authorization", u.basic())
+		}
 		return u.all(ctx, requests, sample, contains(`"active":true`))
 	}}
 }
