@@ -1,5 +1,7 @@
 // Package postgrestest runs PostgreSQL servers for tests: Debian's, in a folder of its own, reached by a socket only. PostgreSQL refuses
 // to run as root, so then it runs as the user that Debian's package created.
+//
+// A [Server] can be stopped, restarted and crashed, and have a [Server.Standby] that is promoted. A [Link] before it can be cut.
 package postgrestest
 
 import (
@@ -39,13 +41,8 @@ func New(settings ...string) (_ *Server, err error) {
 			return nil, err
 		}
 	}
-	if s.dir, err = os.MkdirTemp("", "pg"); err != nil { // short: the name of a socket is limited
+	if s.dir, err = newFolder(s.cred); err != nil {
 		return nil, err
-	}
-	if s.cred != nil {
-		if err := os.Chown(s.dir, int(s.cred.Uid), int(s.cred.Gid)); err != nil {
-			return nil, err
-		}
 	}
 	settings = append([]string{"listen_addresses=", "unix_socket_directories=" + s.dir, "fsync=off", "full_page_writes=off",
 		"max_connections=100", "shared_buffers=32MB", "max_pred_locks_per_transaction=256", "autovacuum=off",
@@ -63,6 +60,15 @@ func New(settings ...string) (_ *Server, err error) {
 		return nil, fmt.Errorf("initdb: %v\n%s", err, out)
 	}
 	return s, nil
+}
+
+// newFolder creates a folder for a server. Its path is short, because the name of a socket is limited.
+func newFolder(cred *syscall.Credential) (string, error) {
+	dir, err := os.MkdirTemp("", "pg")
+	if err == nil && cred != nil {
+		err = os.Chown(dir, int(cred.Uid), int(cred.Gid))
+	}
+	return dir, err
 }
 
 // programs returns the folder of the programs of the newest PostgreSQL that is installed.
