@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -87,6 +88,24 @@ func BenchmarkRefresh(b *testing.B) {
 				})
 				gens[k].Add(1)
 				return err
+			})
+		})
+	}
+}
+
+// BenchmarkRevoke revokes a token. Revocations take turns, so that they are numbered in the order of their commits.
+func BenchmarkRevoke(b *testing.B) {
+	s := filled(b)
+	for _, n := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("callers=%d", n), func(b *testing.B) {
+			callers(b, n, func(int64) error {
+				at := time.Now()
+				return s.Update(context.Background(), func(ctx context.Context, tx storage.Tx) error {
+					_, err := tx.Revoke(ctx, storage.Revocation{
+						Kind: storage.RevokeToken, Key: rand.Text(), Reason: "revoked", At: at, ExpiresAt: at.Add(time.Hour),
+					})
+					return err
+				})
 			})
 		})
 	}
