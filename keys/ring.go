@@ -55,6 +55,7 @@ type Ring struct {
 
 	state atomic.Pointer[state]
 	read  atomic.Pointer[time.Time] // when the last successful read began
+	loop  *follow.Loop
 
 	// mu is held while rows are read or changed and a state is made of them, so that an older state never replaces a newer one.
 	// It guards spare, a new key that no change has added yet.
@@ -70,6 +71,15 @@ type Ring struct {
 func OpenRing(ctx context.Context, store Store, sealer *Sealer, cfg RingConfig) (*Ring, error) {
 	cfg.complete()
 	r := &Ring{cfg: cfg, store: store, sealer: sealer}
+	r.loop = follow.New(follow.Config{
+		Name: "following the signing keys", Interval: r.cfg.Interval, Gap: nudgeGap, Log: r.cfg.Log,
+		Do: func(ctx context.Context) error {
+			if err := r.Refresh(ctx); err != nil {
+				return err
+			}
+			return r.maintain(ctx, false)
+		},
+	})
 	r.state.Store(&state{})
 	// The existing keys must open first: no key is added under another key-encryption key.
 	err := r.Refresh(ctx)
@@ -114,18 +124,13 @@ func (cfg *RingConfig) complete() {
 }
 
 // Run follows the store until ctx ends: it reads the changes of other processes, and makes the next key when it is due.
-func (r *Ring) Run(ctx context.Context) {
-	loop := follow.New(follow.Config{
-		Name: "following the signing keys", Interval: r.cfg.Interval, Log: r.cfg.Log,
-		Do: func(ctx context.Context) error {
-			if err := r.Refresh(ctx); err != nil {
-				return err
-			}
-			return r.maintain(ctx, false)
-		},
-	})
-	loop.Run(ctx)
-}
+func (r *Ring) Run(ctx context.Context) { r.loop.Run(ctx) }
+
+// Nudge makes [Ring.Run] read now: another process has changed the keys.
+func (r *Ring) Nudge() { r.loop.Wake() }
+
+// nudgeGap is the least time between two reads, however often the ring is nudged.
+const nudgeGap = 20 * time.Millisecond
 
 // readTime bounds a read: a revocation in the same process waits for it.
 const readTime = 5 * time.Second

@@ -74,12 +74,16 @@ func NewMirror(cfg Config) *Mirror {
 		cfg.Now = time.Now
 	}
 	m := &Mirror{cfg: cfg, table: newTable(), log: newLog(cfg.Kept)}
-	m.loop = follow.New(follow.Config{Name: "following the revocations", Do: m.Read, Interval: cfg.Interval, Log: cfg.Log})
+	m.loop = follow.New(follow.Config{Name: "following the revocations", Do: m.Read, Interval: cfg.Interval, Gap: nudgeGap,
+		Log: cfg.Log})
 	return m
 }
 
 // Run reads until ctx ends, every interval and whenever it is nudged.
 func (m *Mirror) Run(ctx context.Context) { m.loop.Run(ctx) }
+
+// nudgeGap is the least time between two reads, however often the mirror is nudged: many revocations cost few reads.
+const nudgeGap = 10 * time.Millisecond
 
 // Nudge makes [Mirror.Run] read now.
 func (m *Mirror) Nudge() { m.loop.Wake() }

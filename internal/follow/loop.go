@@ -25,6 +25,8 @@ type Config struct {
 	// Jitter is the longest time that is added to an interval. Each time, the part added is random, so that processes that
 	// started together do not all run at once. Zero adds nothing.
 	Jitter time.Duration
+	// Gap is the least time from the end of one run to the start of the next, however often the loop is woken. Zero means none.
+	Gap time.Duration
 	// Later leaves out the run at the start: the first one comes after an interval, or when the loop is woken.
 	Later bool
 	// Log receives one line when the task begins to fail and one when it works again. Nil discards them.
@@ -86,11 +88,22 @@ func (l *Loop) wait(ctx context.Context) bool {
 		}
 		due = l.cfg.After(d)
 	}
+	var open <-chan time.Time // receives at the end of the gap
+	if l.cfg.Gap > 0 {
+		open = l.cfg.After(l.cfg.Gap)
+	}
 	select {
 	case <-ctx.Done():
 		return false
 	case <-due:
+		return ctx.Err() == nil
 	case <-l.wake:
+	}
+	if open != nil {
+		select {
+		case <-ctx.Done():
+		case <-open:
+		}
 	}
 	return ctx.Err() == nil
 }

@@ -236,3 +236,25 @@ func TestLog(t *testing.T) {
 		t.Errorf("logged\n%swant\n%s", got, want)
 	}
 }
+
+// A loop that is woken again and again waits for the gap between two runs.
+func TestGap(t *testing.T) {
+	clock, runs := newClock(), make(chan bool)
+	loop := follow.New(follow.Config{
+		Name: "reading", Gap: time.Second, After: clock.after, Do: func(context.Context) error { runs <- true; return nil },
+	})
+	start(t, loop)
+	<-runs
+	for range 3 {
+		if d := <-clock.begun; d != time.Second {
+			t.Errorf("waits for %s, want %s", d, time.Second)
+		}
+		loop.Wake()
+		select {
+		case <-runs:
+			t.Fatal("a run before the end of the gap")
+		case clock.end <- time.Time{}: // the loop waits for this, and for nothing else that can happen
+		}
+		<-runs
+	}
+}

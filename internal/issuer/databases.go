@@ -28,7 +28,12 @@ type database struct {
 	backup func(ctx context.Context, to string) error
 	forget func(ctx context.Context) error
 	replay func(now func() time.Time) dpop.Replay
+	// listen tells what other nodes have changed, until ctx ends. It is nil for a database that serves one node.
+	listen func(ctx context.Context, log *slog.Logger, changed nudges)
 }
+
+// nudges are called when a table that the issuer follows was changed. They do not block.
+type nudges struct{ revocations, clients, keys func() }
 
 // openDatabase opens the database of the settings. A SQLite database is created at the first start.
 func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
@@ -40,6 +45,18 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
 		return &database{
 			store:  db,
 			replay: func(now func() time.Time) dpop.Replay { return db.Replay(postgres.ReplayOptions{Now: now}) },
+			listen: func(ctx context.Context, log *slog.Logger, changed nudges) {
+				db.Listen(ctx, log, func(t postgres.Topic) {
+					switch t { // a node of a newer release may announce others
+					case postgres.Revocations:
+						changed.revocations()
+					case postgres.Clients:
+						changed.clients()
+					case postgres.SigningKeys:
+						changed.keys()
+					}
+				})
+			},
 		}, nil
 	}
 	db, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})

@@ -49,6 +49,7 @@ type Instance struct {
 	pages    storage.Checked
 	backup   func(ctx context.Context, to string) error
 	forget   func(ctx context.Context) error
+	listen   func(ctx context.Context, log *slog.Logger, changed nudges)
 	mirror   *revocation.Mirror
 	feed     *revocation.Feed
 	ring     *keys.Ring
@@ -134,7 +135,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		keepNames: time.Duration(cfg.Retention.Names),
 		metrics:   newMetrics(o.Build),
 	}
-	i.store, i.pages, i.backup, i.forget = db.store, db.pages, db.backup, db.forget
+	i.store, i.pages, i.backup, i.forget, i.listen = db.store, db.pages, db.backup, db.forget, db.listen
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}

@@ -18,6 +18,9 @@ import (
 // followEvery is how often the register reads the clients that another process has added, changed or removed.
 const followEvery = 200 * time.Millisecond
 
+// nudgeGap is the least time between two such reads, however often other processes announce changes.
+const nudgeGap = 20 * time.Millisecond
+
 // A register holds all clients, those of the settings and those in storage, and gives them to the OAuth server. No id is
 // in both: settings are refused if storage has, or ever had, a client with the id of one of theirs.
 type register struct {

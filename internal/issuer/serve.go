@@ -27,6 +27,12 @@ func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	background.Go(func() { i.ring.Run(work) })
 	background.Go(func() { i.server.Run(work) })
 	background.Go(func() { i.checkDatabase(work) })
+	registered := follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Gap: nudgeGap,
+		Later: true, Log: i.log})
+	background.Go(func() { registered.Run(work) })
+	if i.listen != nil {
+		background.Go(func() { i.listen(work, i.log, nudges{i.mirror.Nudge, registered.Wake, i.ring.Nudge}) })
+	}
 	for _, loop := range i.loops() {
 		background.Go(func() { loop.Run(work) })
 	}
@@ -140,7 +146,6 @@ func (i *Instance) loops() []*follow.Loop {
 	list := []*follow.Loop{
 		follow.New(follow.Config{Name: "sweeping expired rows", Do: i.sweep, Interval: i.sweepEvery, Later: true, Log: i.log}),
 		follow.New(follow.Config{Name: "noting the time", Do: i.noteTime, Interval: i.noteEvery, Log: i.log}),
-		follow.New(follow.Config{Name: "following the clients", Do: i.clients.read, Interval: followEvery, Later: true, Log: i.log}),
 	}
 	list = append(list, follow.New(follow.Config{Name: "counting users, devices and sessions", Do: i.count, Interval: i.sweepEvery,
 		Later: true, Log: i.log}))

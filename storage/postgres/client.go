@@ -42,7 +42,7 @@ func (t *tx) UpdateClient(ctx context.Context, c storage.Client) error {
 // writeClient writes a client under a new number, or returns none if the statement wrote nothing.
 func (t *tx) writeClient(ctx context.Context, sql string, c storage.Client, none error) error {
 	var seq int64
-	found, err := t.numbered(ctx, lockClients, sql, row.ClientArgs(c), []any{&seq})
+	found, err := t.numbered(ctx, lockClients, Clients, sql, row.ClientArgs(c), []any{&seq})
 	if err == nil && !found {
 		return none
 	}

@@ -61,9 +61,15 @@ func (r *reader) SigningKeys(ctx context.Context) ([]storage.SigningKey, error) 
 }
 
 func (t *tx) InsertSigningKey(ctx context.Context, k storage.SigningKey) error {
-	return t.insert(ctx, insertSigningKey, row.SigningKeyArgs(k))
+	if err := t.insert(ctx, insertSigningKey, row.SigningKeyArgs(k)); err != nil {
+		return err
+	}
+	return t.announce(ctx, SigningKeys)
 }
 
 func (t *tx) UpdateSigningKey(ctx context.Context, k storage.SigningKey) error {
-	return t.must(ctx, updateSigningKey, row.SigningKeyArgs(k)...)
+	if err := t.must(ctx, updateSigningKey, row.SigningKeyArgs(k)...); err != nil {
+		return err
+	}
+	return t.announce(ctx, SigningKeys)
 }

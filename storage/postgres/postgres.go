@@ -48,6 +48,7 @@ type Store struct {
 	writers *pool
 	lane    lane
 	chains  chains
+	config  *pgxpool.Config
 	close   func()
 }
 
@@ -60,7 +61,7 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := new(Store)
+	s := &Store{config: cfg}
 	if s.writers, err = newPool(ctx, cfg, o.Writers); err != nil {
 		return nil, explain(cfg, err)
 	}

@@ -61,20 +61,20 @@ func (r *reader) CountRevocations(ctx context.Context, owner string, now time.Ti
 }
 
 func (t *tx) Revoke(ctx context.Context, r storage.Revocation) (got storage.Revocation, err error) {
-	found, err := t.numbered(ctx, lockRevocations, upsertRevocation, []any{string(r.Kind), r.Key, r.Gen, r.Owner, r.Domain, r.User,
-		r.Reason, row.Millis(r.At), row.Millis(r.ExpiresAt)}, row.RevocationDest(&got))
+	found, err := t.numbered(ctx, lockRevocations, Revocations, upsertRevocation, []any{string(r.Kind), r.Key, r.Gen, r.Owner,
+		r.Domain, r.User, r.Reason, row.Millis(r.At), row.Millis(r.ExpiresAt)}, row.RevocationDest(&got))
 	if err == nil && !found {
 		return t.Revocation(ctx, r.Kind, r.Key)
 	}
 	return got, err
 }
 
-// numbered runs a statement that takes a number, under the lock for such numbers, in one round trip.
-func (t *tx) numbered(ctx context.Context, lock int, sql string, args, dest []any) (found bool, err error) {
+// numbered runs a statement that takes a number, under the lock for such numbers, and announces a topic, in one round trip.
+func (t *tx) numbered(ctx context.Context, lock int, topic Topic, sql string, args, dest []any) (found bool, err error) {
 	if t.on.fault != nil {
 		return false, t.on.fault
 	}
-	found, err = t.on.pair(ctx, takeNumbers, []any{lockSpace, lock}, sql, args, dest)
+	found, err = t.on.numbered(ctx, lock, topic, sql, args, dest)
 	if err != nil {
 		err = fmt.Errorf("postgres: %w", err)
 		t.on.fault = err

@@ -167,8 +167,10 @@ func (t *transaction) run(ctx context.Context, sql string, args []any, next func
 	return finish(rows, next)
 }
 
-// pair runs two statements in one round trip. The rows are those of the second.
-func (t *transaction) pair(ctx context.Context, first string, firstArgs []any, sql string, args []any, dest []any) (found bool, err error) {
+// numbered takes a lock, runs a statement under it, and announces a topic, in one round trip. The row is that of the statement.
+func (t *transaction) numbered(
+	ctx context.Context, lock int, topic Topic, sql string, args []any, dest []any,
+) (found bool, err error) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTimeout)
 	defer cancel()
 	var batch pgx.Batch
@@ -177,8 +179,9 @@ func (t *transaction) pair(ctx context.Context, first string, firstArgs []any, s
 		batch.Queue(t.begin)
 		t.begun, skip = true, 2
 	}
-	batch.Queue(first, bind(firstArgs)...)
+	batch.Queue(takeNumbers, lockSpace, lock)
 	batch.Queue(sql, bind(args)...)
+	batch.Queue(notify, topic)
 	results := t.conn.SendBatch(ctx, &batch)
 	defer func() {
 		if closed := results.Close(); err == nil {
