@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,8 @@ type victim struct {
 	data   string // its data folder
 	kills  int
 	cmd    *exec.Cmd
+
+	program string // empty for the program under test
 
 	sockets     []*os.File // that a service manager passes; nil if it passes none
 	socketNames string     // their names, with a colon between them
@@ -128,7 +131,7 @@ func (v *victim) start(t *testing.T, flags ...string) {
 		t.Fatal(err)
 	}
 	defer log.Close()
-	v.cmd = exec.Command("issuer", append([]string{"serve", "--config", v.config(), "--addr-file", address}, flags...)...)
+	v.cmd = exec.Command(cmp.Or(v.program, "issuer"), append([]string{"serve", "--config", v.config(), "--addr-file", address}, flags...)...)
 	if v.sockets != nil { // as systemd does
 		v.cmd = exec.Command("sh", append([]string{"-c", `LISTEN_PID=$$ exec "$@"`, "sh"}, v.cmd.Args...)...)
 		v.cmd.ExtraFiles = v.sockets
