@@ -58,8 +58,9 @@ var arrows = map[string][]string{
 
 	"storage/internal/row":   {"storage"},
 	"storage/internal/sweep": {"storage", "storage/internal/row"},
-	"storage/sqlite":         {"dpop", "storage", "storage/internal/row", "storage/internal/sweep"},
-	"storage/postgres":       {"dpop", "storage", "storage/internal/row", "storage/internal/sweep"},
+	"storage/transfer":       {},
+	"storage/sqlite":         {"dpop", "storage", "storage/internal/row", "storage/internal/sweep", "storage/transfer"},
+	"storage/postgres":       {"dpop", "storage", "storage/internal/row", "storage/internal/sweep", "storage/transfer"},
 	"storage/redis":          {"dpop", "storage"},
 
 	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},

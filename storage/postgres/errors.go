@@ -94,6 +94,13 @@ func explain(cfg *pgxpool.Config, err error) error {
 		return fmt.Errorf("%w: run `issuer migrate up`", err)
 	case errors.Is(err, errPooler):
 		return fmt.Errorf("postgres: %s: %w", at, errPooler)
+	case errors.Is(err, errAway):
+		return fmt.Errorf("postgres: %s: %w: start the issuer with that one. If the copy is given up, run `issuer storage reopen "+
+			"postgres:FILE` with the file that holds the URL", at, errAway)
+	case errors.Is(err, errPart):
+		return fmt.Errorf("postgres: %s: %w: run the same `issuer storage copy` again to complete it, or use another database", at, errPart)
+	case errors.Is(err, errCopied):
+		return fmt.Errorf("postgres: %s: %w", at, errCopied)
 	case errors.As(err, &server):
 		switch {
 		case server.Code == codeNoDatabase:

@@ -146,18 +146,29 @@ func newPool(ctx context.Context, cfg *pgxpool.Config, n int) (*pool, error) {
 var errPooler = errors.New("a connection pooler stands before the server and ignores the settings of connections: connect to PostgreSQL " +
 	"itself. Each process of the issuer has a pool of its own")
 
-// checkConnection checks and completes the settings of a new connection.
+// checkConnection checks and completes the settings of a new connection. The connection shares a lock as long as it lasts, which a copy of
+// the database takes alone: see [Transfer]. The second statement sees the marks that the last holder of the lock has made.
 func checkConnection(ctx context.Context, c *pgx.Conn) error {
-	var timeout, encoding, durable string
-	err := c.QueryRow(ctx, "SELECT current_setting('statement_timeout'), current_setting('server_encoding'), "+
-		"current_setting('synchronous_commit')").Scan(&timeout, &encoding, &durable)
-	switch {
-	case err != nil:
+	answers, err := c.PgConn().Exec(ctx, shareDatabase+"; "+selectSettings).ReadAll()
+	if err != nil {
 		return err
+	}
+	if len(answers) != 2 || len(answers[0].Rows) != 1 || len(answers[1].Rows) != 1 || len(answers[1].Rows[0]) != 5 {
+		return errors.New("the settings of the connection have an unexpected form")
+	}
+	shared, settings := string(answers[0].Rows[0][0]) == "t", answers[1].Rows[0]
+	timeout, encoding, durable := string(settings[0]), string(settings[1]), string(settings[2])
+	switch {
 	case timeout != statementTimeout.String():
 		return errPooler
 	case encoding != "UTF8":
 		return fmt.Errorf("the database has the encoding %s: create it with ENCODING 'UTF8'", encoding)
+	case string(settings[3]) == "t":
+		return errAway
+	case string(settings[4]) == "t":
+		return errPart
+	case !shared:
+		return errCopied
 	case durable == "off": // else a crash of the server would undo acknowledged updates
 		_, err = c.Exec(ctx, "SET synchronous_commit = on")
 	}

@@ -43,6 +43,9 @@ func CheckFile(ctx context.Context, path string) error {
 	if _, err := os.Stat(path); err != nil {
 		return err
 	}
+	if h, err := readHead(path); err == nil && (h.id == awayID || h.id == partID) {
+		return explain(path, otherID(h.id))
+	}
 	how := func() string {
 		if _, err := os.Stat(path + "-wal"); errors.Is(err, fs.ErrNotExist) {
 			return "immutable=1" // even a connection that only reads would create a log

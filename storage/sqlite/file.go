@@ -9,6 +9,8 @@ import (
 	"syscall"
 )
 
+var errTaken = errors.New("in use by another process")
+
 // createLocked locks the database at path, and creates its file if it does not exist.
 func createLocked(path string) (*os.File, error) {
 	lock, err := lockDatabase(path)
@@ -46,7 +48,7 @@ func lockDatabase(path string) (_ *os.File, err error) {
 	}()
 	err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 	if errors.Is(err, syscall.EWOULDBLOCK) {
-		return nil, fmt.Errorf("sqlite: %s is in use by another process", path)
+		return nil, fmt.Errorf("sqlite: %s is %w", path, errTaken)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("sqlite: lock %s.lock: %w", path, err)

@@ -30,6 +30,8 @@ const smallDatabase = 4 << 20
 var (
 	errForeign = errors.New("the database belongs to another program")
 	errBackup  = errors.New("it is a backup")
+	errAway    = errors.New("it was copied, or is being copied, to another database")
+	errPart    = errors.New("it is an incomplete copy of another database")
 	errDamaged = errors.New("damaged")
 	errNoHead  = fmt.Errorf("%w: its head is not that of a database", errDamaged)
 	errShort   = fmt.Errorf("%w: it is shorter than its head says", errDamaged)
@@ -57,7 +59,7 @@ func inspect(ctx context.Context, path string, o Options, whole bool) (version i
 	case h.id == backupID:
 		return 0, errBackup
 	case h.id != applicationID && h.id != 0:
-		return 0, errForeign
+		return 0, otherID(h.id)
 	case !logged && h.short:
 		return 0, errShort
 	}
@@ -66,6 +68,17 @@ func inspect(ctx context.Context, path string, o Options, whole bool) (version i
 		size += info.Size()
 	}
 	return inspectFile(ctx, path, logged, applicationID, whole || size <= smallDatabase)
+}
+
+// otherID returns the error for a database with an application id that is not the expected one.
+func otherID(id int64) error {
+	switch id {
+	case awayID:
+		return errAway
+	case partID:
+		return errPart
+	}
+	return errForeign
 }
 
 // inspectFile checks the database at path, which has a log if logged, and must have the application id id. It reads every page
@@ -99,7 +112,7 @@ func inspectSchema(ctx context.Context, db *sql.DB, want int64) (version, known 
 		return 0, 0, err
 	}
 	if id != want && tables != 0 {
-		return 0, 0, errForeign
+		return 0, 0, otherID(id)
 	}
 	// goose would take a damaged table for a missing one, so the version is read here.
 	if versioned != 0 {

@@ -234,7 +234,7 @@ func copyBackup(ctx context.Context, part, from string) (version int64, err erro
 		return 0, errNoHead
 	}
 	if h.id != backupID && h.id != applicationID {
-		return 0, errForeign
+		return 0, otherID(h.id)
 	}
 	for _, suffix := range []string{"", "-wal", "-shm", "-journal"} { // of a Restore that was interrupted
 		if err := removeIfThere(part + suffix); err != nil {

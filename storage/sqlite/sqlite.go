@@ -210,6 +210,11 @@ func explain(path string, err error) error {
 	case errors.Is(err, errBackup):
 		return fmt.Errorf("sqlite: %s: %w, which does not know what was revoked since: move it away, and restore it with "+
 			"`issuer restore --from`", path, err)
+	case errors.Is(err, errAway):
+		return fmt.Errorf("sqlite: %s: %w: start the issuer with that one. If the copy is given up, run `issuer storage reopen sqlite:%s`",
+			path, err, path)
+	case errors.Is(err, errPart):
+		return fmt.Errorf("sqlite: %s: %w: run the same `issuer storage copy` again to complete it, or move it away", path, err)
 	case errors.Is(err, storage.ErrSchemaNewer):
 		return fmt.Errorf("sqlite: %s: %w: install that release again, or restore a backup that this one made", path, err)
 	}
