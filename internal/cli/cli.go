@@ -41,6 +41,7 @@ type commands struct {
 	Backup       backupCmd       `cmd:"" help:"Write the database of a running issuer to a file."`
 	Restore      restoreCmd      `cmd:"" help:"Replace the database of a stopped issuer with a backup."`
 	Migrate      migrateCmd      `cmd:"" help:"Bring a PostgreSQL database to the schema of this release."`
+	Storage      storageCmd      `cmd:"" help:"Copy the records of a stopped issuer to another database."`
 	Statements   statementsCmd   `cmd:"" help:"Sign, list or withdraw statements of a running issuer."`
 	Login        loginCmd        `cmd:"" help:"Sign in at an issuer, with the browser."`
 	Token        tokenCmd        `cmd:"" help:"Print an access token of the session, refreshed as needed."`
