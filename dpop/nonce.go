@@ -15,6 +15,9 @@ import (
 // and, by nodes whose clock is behind, in the previous one.
 const step = time.Minute
 
+// NonceLife is how long after the start of its minute a nonce may be accepted by some node: see [NewNoncesFrom].
+const NonceLife = nonceLife
+
 // nonceLife is how long after the start of its step a nonce may be accepted by some node: two steps, and a third one by a
 // node whose clock is one step behind.
 const nonceLife = 3 * step
@@ -24,13 +27,14 @@ const nonceLife = 3 * step
 // is base64url, which consists of NQCHARs (§8.1).
 type Nonces struct {
 	now     func() time.Time
+	source  func() [][32]byte // nil if the secrets are set
 	secrets atomic.Pointer[[][32]byte]
 	window  atomic.Pointer[window]
 }
 
 // A window holds the nonces that are valid in one step under one epoch.
 type window struct {
-	secrets *[][32]byte
+	secrets *[32]byte // the first of the slice, by which slices are told apart
 	epoch   [16]byte
 	step    int64
 	nonces  []stepNonce // those of the newest secret first, the current step first
@@ -54,6 +58,18 @@ func NewNonces(secrets [][32]byte, now func() time.Time) (*Nonces, error) {
 	return n, nil
 }
 
+// NewNoncesFrom is [NewNonces] with secrets that source returns at any time: at least one, and the same slice as long as they are the
+// same. A secret that is new must be accepted by all nodes before one of them makes nonces with it, and an old one must be accepted for
+// [NonceLife] after the last node has stopped making nonces with it.
+func NewNoncesFrom(source func() [][32]byte, now func() time.Time) (*Nonces, error) {
+	n, err := NewNonces(source(), now)
+	if err != nil {
+		return nil, err
+	}
+	n.source = source
+	return n, nil
+}
+
 // SetSecrets replaces the secrets while the server runs, see [NewNonces]. To change the secret of several nodes, first add
 // the new one as the second secret of each, then make it the first secret of each, and remove the old one three minutes
 // after that.
@@ -68,12 +84,15 @@ func (n *Nonces) SetSecrets(secrets [][32]byte) error {
 
 // current returns the window of this moment.
 func (n *Nonces) current(e Epoch) *window {
-	secrets, number := n.secrets.Load(), n.now().Unix()/int64(step/time.Second)
-	if w := n.window.Load(); w != nil && w.step == number && w.epoch == e.ID && w.secrets == secrets {
+	secrets, number := *n.secrets.Load(), n.now().Unix()/int64(step/time.Second)
+	if n.source != nil {
+		secrets = n.source()
+	}
+	if w := n.window.Load(); w != nil && w.step == number && w.epoch == e.ID && w.secrets == &secrets[0] {
 		return w
 	}
-	w := &window{secrets: secrets, epoch: e.ID, step: number}
-	for _, secret := range *secrets {
+	w := &window{secrets: &secrets[0], epoch: e.ID, step: number}
+	for _, secret := range secrets {
 		for _, number := range [...]int64{number, number - 1, number + 1} {
 			w.nonces = append(w.nonces, stepNonce{makeNonce(secret, e, number), number})
 		}

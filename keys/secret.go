@@ -17,7 +17,7 @@ const clusterSecret = "cluster-secret"
 // ClusterSecret returns the secret that all nodes of one database share. The first start makes it from random (nil means
 // [rand.Reader]) and stores it sealed; if several nodes start at once, all use the secret of one of them. The error is
 // [ErrWrongKey] for another key-encryption key, else that of the store.
-func ClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([32]byte, error) {
+func ClusterSecret(ctx context.Context, store SecretStore, sealer *Sealer, random io.Reader) ([32]byte, error) {
 	var secret [32]byte
 	sealed, err := store.Secret(ctx, clusterSecret)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -37,7 +37,7 @@ func ClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.R
 }
 
 // newClusterSecret stores a new secret unless another node has stored one meanwhile. It returns the stored secret, sealed.
-func newClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([]byte, error) {
+func newClusterSecret(ctx context.Context, store SecretStore, sealer *Sealer, random io.Reader) ([]byte, error) {
 	if random == nil {
 		random = rand.Reader
 	}

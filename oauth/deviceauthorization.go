@@ -114,7 +114,9 @@ func (p *Provider) storeDeviceCode(
 		if userCode, err = p.newUserCode(); err != nil {
 			return "", err
 		}
-		row.UserCode = p.userCodes.mac(userCode)
+		if row.UserCode, err = p.userCodes.mac(userCode); err != nil {
+			return "", err
+		}
 		err = p.store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 			if err := client.Check(ctx, tx); err != nil {
 				return err

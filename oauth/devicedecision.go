@@ -48,7 +48,7 @@ type DeviceRequest struct {
 // DeviceRequest returns the request that waits under a user code, for a user who has logged in. The error is [ErrNoUserCode] if there is
 // none. The caller bounds how often a person may ask: see [UserCode].
 func (p *Provider) DeviceRequest(ctx context.Context, userCode UserCode, user storage.User) (DeviceRequest, error) {
-	c, err := p.store.DeviceCodeOf(ctx, p.userCodes.mac(userCode))
+	c, err := p.userCodes.find(ctx, p.store, userCode)
 	if errors.Is(err, storage.ErrNotFound) {
 		return DeviceRequest{}, ErrNoUserCode
 	} else if err != nil {
@@ -150,7 +150,7 @@ func (p *Provider) DecideDevice(ctx context.Context, d DeviceDecision) (done Dec
 		if err != nil {
 			return err
 		}
-		c, err := tx.DeviceCodeOf(ctx, p.userCodes.mac(d.UserCode))
+		c, err := p.userCodes.find(ctx, tx, d.UserCode)
 		if errors.Is(err, storage.ErrNotFound) {
 			return ErrNoUserCode
 		} else if err != nil {

@@ -1,13 +1,16 @@
 package oauth
 
 import (
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
 	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/storage"
 )
 
 const (
@@ -70,13 +73,50 @@ func (p *Provider) newUserCode() (UserCode, error) {
 	return UserCode(code), nil
 }
 
-// userCodes is the key under which user codes are stored. A plain hash of so few bits could be reversed by a reader of the database.
-type userCodes [32]byte
+// userCodes are the keys under which user codes are stored. A plain hash of so few bits could be reversed by a reader of the database.
+type userCodes struct{ keys func() ([][32]byte, error) }
 
-func newUserCodes(secret [32]byte) userCodes { return keys.Derive(secret, "device user codes") }
+// mac returns under which MAC a new user code is stored.
+func (k userCodes) mac(c UserCode) ([32]byte, error) {
+	list, err := k.macs(c)
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return list[0], nil
+}
 
-func (k userCodes) mac(c UserCode) [32]byte {
-	m := hmac.New(sha256.New, k[:])
-	m.Write([]byte(c))
-	return [32]byte(m.Sum(nil))
+// macs returns the MACs under which a user code may be stored.
+func (k userCodes) macs(c UserCode) ([][32]byte, error) {
+	secrets, err := k.keys()
+	if err != nil {
+		return nil, fmt.Errorf("oauth: keys of user codes: %w", err)
+	}
+	list := make([][32]byte, 0, len(secrets))
+	for _, secret := range secrets {
+		key := keys.Derive(secret, "device user codes")
+		m := hmac.New(sha256.New, key[:])
+		m.Write([]byte(c))
+		list = append(list, [32]byte(m.Sum(nil)))
+	}
+	return list, nil
+}
+
+// find returns the device code of a user code; [storage.ErrNotFound] if there is none.
+func (k userCodes) find(ctx context.Context, db deviceCodes, c UserCode) (storage.DeviceCode, error) {
+	macs, err := k.macs(c)
+	if err != nil {
+		return storage.DeviceCode{}, err
+	}
+	for _, mac := range macs {
+		var row storage.DeviceCode
+		if row, err = db.DeviceCodeOf(ctx, mac); !errors.Is(err, storage.ErrNotFound) {
+			return row, err
+		}
+	}
+	return storage.DeviceCode{}, err
+}
+
+// deviceCodes has device codes by their user codes.
+type deviceCodes interface {
+	DeviceCodeOf(ctx context.Context, userCode [32]byte) (storage.DeviceCode, error)
 }

@@ -129,7 +129,10 @@ type Config struct {
 	SpendInUpdate bool
 	// RefreshKey is the secret that refresh tokens are derived from, and the key under which user codes are stored.
 	RefreshKey [32]byte
-	Lifetimes  Lifetimes
+	// RefreshKeys replaces RefreshKey by keys that change: it returns those that are accepted now, at least one, and the same slice as
+	// long as they are the same. The first one is used for what is new. Its error means that they are not known now.
+	RefreshKeys func() ([][32]byte, error)
+	Lifetimes   Lifetimes
 	// Statuses gives the sessions of some domains entries in status lists. Nil gives none.
 	Statuses Statuses
 	// Limiter refuses requests that come too often. Nil refuses none.
@@ -180,8 +183,12 @@ func New(cfg Config) (*Provider, error) {
 		cfg.Proofs == nil {
 		return nil, errors.New("oauth: Config needs Issuer, Clients, Statements, Store, Accounts, Keys and Proofs")
 	}
-	if cfg.RefreshKey == [32]byte{} {
-		return nil, errors.New("oauth: Config needs a RefreshKey")
+	if cfg.RefreshKeys == nil {
+		if cfg.RefreshKey == [32]byte{} {
+			return nil, errors.New("oauth: Config needs a RefreshKey")
+		}
+		fixed := [][32]byte{cfg.RefreshKey}
+		cfg.RefreshKeys = func() ([][32]byte, error) { return fixed, nil }
 	}
 	l := cfg.Lifetimes
 	l.DeviceCode = cmp.Or(l.DeviceCode, deviceCodeLife)
@@ -204,8 +211,8 @@ func New(cfg Config) (*Provider, error) {
 		development:   cfg.Development,
 		spendInUpdate: cfg.SpendInUpdate,
 
-		refresh:   newRefreshTokens(cfg.RefreshKey),
-		userCodes: newUserCodes(cfg.RefreshKey),
+		refresh:   newRefreshTokens(cfg.RefreshKeys),
+		userCodes: userCodes{cfg.RefreshKeys},
 		polls:     newDevicePolls(),
 		lifetimes: l,
 		statuses:  cfg.Statuses,

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	hashes "hash"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
@@ -29,11 +30,38 @@ var (
 //
 //	version (1 byte) | grant id (16) | generation (8, big-endian) | HMAC-SHA-256 of all that (32)
 //
-// so it names the row of its grant, and a repeated refresh derives the same successor.
-type refreshTokens struct{ macs sync.Pool }
+// so it names the row of its grant, and a repeated refresh derives the same successor. It is derived from the first of the keys, and a
+// token of any of them is accepted.
+type refreshTokens struct {
+	keys func() ([][32]byte, error)
+	macs atomic.Pointer[refreshMACs]
+}
 
-func newRefreshTokens(key [32]byte) *refreshTokens {
-	return &refreshTokens{macs: sync.Pool{New: func() any { return hmac.New(sha256.New, key[:]) }}}
+// refreshMACs hold a pool of MACs for each of some keys.
+type refreshMACs struct {
+	keys  *[32]byte // the first of the slice, by which slices are told apart
+	pools []*sync.Pool
+}
+
+func newRefreshTokens(keys func() ([][32]byte, error)) *refreshTokens {
+	return &refreshTokens{keys: keys}
+}
+
+// pools returns the pools of the present keys.
+func (t *refreshTokens) pools() ([]*sync.Pool, error) {
+	keys, err := t.keys()
+	if err != nil {
+		return nil, fmt.Errorf("oauth: keys of refresh tokens: %w", err)
+	}
+	if m := t.macs.Load(); m != nil && m.keys == &keys[0] {
+		return m.pools, nil
+	}
+	m := &refreshMACs{keys: &keys[0]}
+	for _, key := range keys {
+		m.pools = append(m.pools, &sync.Pool{New: func() any { return hmac.New(sha256.New, key[:]) }})
+	}
+	t.macs.Store(m)
+	return m.pools, nil
 }
 
 const (
@@ -50,26 +78,37 @@ func (t *refreshTokens) derive(grant string, gen int64) (string, error) {
 	if err != nil || len(raw) != 1+grantIDSize {
 		return "", fmt.Errorf("oauth: grant id is not %d bytes of base64url", grantIDSize)
 	}
+	pools, err := t.pools()
+	if err != nil {
+		return "", err
+	}
 	raw = binary.BigEndian.AppendUint64(raw, uint64(gen))
-	return base64.RawURLEncoding.EncodeToString(t.mac(raw)), nil
+	return base64.RawURLEncoding.EncodeToString(appendMAC(pools[0], raw)), nil
 }
 
-// parse returns the grant and the generation of a refresh token of this server.
-func (t *refreshTokens) parse(token string) (grant string, gen int64, ok bool) {
+// parse returns the grant and the generation of a refresh token of this server. The error means that its keys are not known now.
+func (t *refreshTokens) parse(token string) (grant string, gen int64, ok bool, err error) {
 	raw, err := jose.DecodeBase64(token)
 	if err != nil || len(raw) != refreshSize || raw[0] != refreshVersion {
-		return "", 0, false
+		return "", 0, false, nil
 	}
-	if !hmac.Equal(raw, t.mac(raw[:refreshHead:refreshHead])) {
-		return "", 0, false
+	pools, err := t.pools()
+	if err != nil {
+		return "", 0, false, err
 	}
-	return base64.RawURLEncoding.EncodeToString(raw[1 : 1+grantIDSize]), int64(binary.BigEndian.Uint64(raw[1+grantIDSize:])), true
+	for _, pool := range pools {
+		ok = hmac.Equal(raw, appendMAC(pool, raw[:refreshHead:refreshHead])) || ok
+	}
+	if !ok {
+		return "", 0, false, nil
+	}
+	return base64.RawURLEncoding.EncodeToString(raw[1 : 1+grantIDSize]), int64(binary.BigEndian.Uint64(raw[1+grantIDSize:])), true, nil
 }
 
-// mac appends to head its MAC.
-func (t *refreshTokens) mac(head []byte) []byte {
-	m := t.macs.Get().(hashes.Hash)
-	defer t.macs.Put(m)
+// appendMAC appends to head its MAC.
+func appendMAC(pool *sync.Pool, head []byte) []byte {
+	m := pool.Get().(hashes.Hash)
+	defer pool.Put(m)
 	m.Reset()
 	m.Write(head)
 	return m.Sum(head)
@@ -99,10 +138,14 @@ func (g *refreshGrant) readToken() error {
 	if text == "" {
 		return refuse(CodeInvalidRequest, "The parameter refresh_token is missing.")
 	}
-	var ok bool
-	if g.id, g.gen, ok = g.refresh.parse(text); !ok {
+	id, gen, ok, err := g.refresh.parse(text)
+	if err != nil {
+		return err
+	}
+	if !ok {
 		return errRefresh
 	}
+	g.id, g.gen = id, gen
 	return nil
 }
 

@@ -30,7 +30,11 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 	if token == "" {
 		return refuse(CodeInvalidRequest, "The parameter token is missing.")
 	}
-	if id, _, ok := p.refresh.parse(token); ok {
+	id, _, ok, err := p.refresh.parse(token)
+	if err != nil {
+		return err
+	}
+	if ok {
 		g, _, _, err := p.store.Session(ctx, id)
 		switch {
 		case errors.Is(err, storage.ErrNotFound):

@@ -49,8 +49,27 @@ const (
 	cursorSize    = 1 + 8 + 8 + 8 // version, number, seconds, domains
 )
 
-func (f *Feed) newSealer(c Caller) (*sealer, error) {
-	block, err := aes.NewCipher(keyed(f.cfg.CursorKey, c.ID))
+// openCursor reads the text of a cursor that was sealed under one of the keys that are accepted now.
+func (f *Feed) openCursor(c Caller, text string) (cursor, error) {
+	keys, err := f.cfg.CursorKeys()
+	if err != nil {
+		return cursor{}, err
+	}
+	for _, key := range keys {
+		s, err := f.sealerOf(c, key)
+		if err != nil {
+			return cursor{}, err
+		}
+		if given, err := s.open(text, f.cfg.Now()); !errors.Is(err, ErrCursor) {
+			return given, err
+		}
+	}
+	return cursor{}, ErrCursor
+}
+
+// sealerOf returns the sealer of a caller under one of the keys of all.
+func (f *Feed) sealerOf(c Caller, key [32]byte) (*sealer, error) {
+	block, err := aes.NewCipher(keyed(key, c.ID))
 	if err != nil {
 		return nil, err
 	}

@@ -31,6 +31,9 @@ type FeedConfig struct {
 	Issuer string
 	// HashKey and CursorKey are secrets of the issuer. The keys of callers are made from them.
 	HashKey, CursorKey [32]byte
+	// CursorKeys replaces CursorKey by keys that change: those that are accepted now, at least one. The first one is used for new
+	// cursors. Its error means that they are not known now.
+	CursorKeys func() ([][32]byte, error)
 	// Identify returns the URIs of a user and a device as tokens show them; that of the device is empty if device is. Required.
 	Identify func(domain, user, device string) (userURI, deviceURI string, err error)
 	// PerCaller and InAll bound the subscriptions at a time. Zero means 16 and 1024.
@@ -74,6 +77,10 @@ func NewFeed(cfg FeedConfig) (*Feed, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
+	if cfg.CursorKeys == nil {
+		fixed := [][32]byte{cfg.CursorKey}
+		cfg.CursorKeys = func() ([][32]byte, error) { return fixed, nil }
+	}
 	return &Feed{cfg: cfg, done: make(chan struct{}), open: make(map[string]int)}, nil
 }
 
@@ -105,6 +112,7 @@ type Subscription struct {
 	caller Caller
 	key    feed.Key
 	sealer *sealer
+	sealed [32]byte // the key of sealer
 	from   *Follower
 }
 
@@ -122,17 +130,14 @@ func (f *Feed) Open(c Caller, cursor string) (*Subscription, error) {
 }
 
 func (f *Feed) subscribe(c Caller, text string) (*Subscription, error) {
-	sealer, err := f.newSealer(c)
-	if err != nil {
-		return nil, err
-	}
-	s := &Subscription{feed: f, caller: c, key: feed.Key(keyed(f.cfg.HashKey, c.ID)), sealer: sealer}
+	s := &Subscription{feed: f, caller: c, key: feed.Key(keyed(f.cfg.HashKey, c.ID))}
 	if err := f.cfg.Mirror.Fresh(f.cfg.Now()); err != nil {
 		return nil, err
 	}
+	var err error
 	after := f.cfg.Mirror.Position()
 	if text != "" {
-		given, err := sealer.open(text, f.cfg.Now())
+		given, err := f.openCursor(c, text)
 		if err != nil {
 			return nil, err
 		}
@@ -240,6 +245,16 @@ func (s *Subscription) Cursor() (string, error) { return s.cursor(s.from.After()
 func (s *Subscription) CursorAfter(n News) (string, error) { return s.cursor(n.after) }
 
 func (s *Subscription) cursor(after int64) (string, error) {
+	keys, err := s.feed.cfg.CursorKeys()
+	if err != nil {
+		return "", err
+	}
+	if s.sealer == nil || s.sealed != keys[0] {
+		s.sealed = keys[0]
+		if s.sealer, err = s.feed.sealerOf(s.caller, keys[0]); err != nil {
+			return "", err
+		}
+	}
 	return s.sealer.seal(cursor{after: after, at: s.feed.cfg.Now()})
 }
 

@@ -114,6 +114,9 @@ type Config struct {
 	// QueryKey seals what is stored of the query that a browser comes back to after such a login. Zero means a random one, which only this
 	// process knows.
 	QueryKey [32]byte
+	// QueryKeys replaces QueryKey by keys that change: those that are accepted now, at least one. The first one is used for new queries.
+	// Its error means that they are not known now.
+	QueryKeys func() ([][32]byte, error)
 	// Upstream keeps the refresh tokens of providers. Nil keeps none.
 	Upstream Upstream
 	// Limiter refuses users who log in too often. Nil refuses nobody.
@@ -139,7 +142,7 @@ type Logins struct {
 	consentPage string
 	issuer      string
 	endPage     string
-	queryKey    [32]byte
+	queryKeys   func() ([][32]byte, error)
 	upstream    Upstream
 	limiter     Limiter
 	count       func(provider string, r Result)
@@ -156,7 +159,7 @@ func New(cfg Config) (*Logins, error) {
 	s := &Logins{
 		store: cfg.Store, oauth: cfg.OAuth, accounts: cfg.Accounts, providers: cfg.Providers, domains: cfg.Domains,
 		quota: cfg.Quota, consentPage: cfg.ConsentPage, issuer: cfg.Issuer, endPage: cfg.EndPage, upstream: cfg.Upstream,
-		limiter: cfg.Limiter, count: cfg.Count, queryKey: cfg.QueryKey, life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
+		limiter: cfg.Limiter, count: cfg.Count, queryKeys: cfg.QueryKeys, life: cfg.Life, now: cfg.Now, rand: cfg.Rand,
 	}
 	if s.limiter == nil {
 		s.limiter = unlimited{}
@@ -173,10 +176,14 @@ func New(cfg Config) (*Logins, error) {
 	if s.rand == nil {
 		s.rand = rand.Reader
 	}
-	if s.queryKey == [32]byte{} {
-		if _, err := io.ReadFull(s.rand, s.queryKey[:]); err != nil {
-			return nil, fmt.Errorf("signin: make a key: %w", err)
+	if s.queryKeys == nil {
+		fixed := [][32]byte{cfg.QueryKey}
+		if cfg.QueryKey == [32]byte{} {
+			if _, err := io.ReadFull(s.rand, fixed[0][:]); err != nil {
+				return nil, fmt.Errorf("signin: make a key: %w", err)
+			}
 		}
+		s.queryKeys = func() ([][32]byte, error) { return fixed, nil }
 	}
 	return s, nil
 }

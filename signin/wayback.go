@@ -2,6 +2,7 @@ package signin
 
 import (
 	"encoding/base64"
+	"fmt"
 	"strings"
 )
 
@@ -14,7 +15,11 @@ func (s *Logins) wayBack(path string) (alone, query string, err error) {
 	if !found {
 		return alone, "", nil
 	}
-	text, err := sealText(s.rand, s.queryKey, []byte(query), []byte(alone))
+	keys, err := s.queryKeys()
+	if err != nil {
+		return "", "", fmt.Errorf("signin: keys of queries: %w", err)
+	}
+	text, err := sealText(s.rand, keys[0], []byte(query), []byte(alone))
 	return alone, base64.RawURLEncoding.EncodeToString(text), err
 }
 
@@ -24,9 +29,14 @@ func (s *Logins) openQuery(path, query string) (string, error) {
 	if err != nil {
 		return "", errOver
 	}
-	text, err := openText(s.queryKey, raw, []byte(path))
+	keys, err := s.queryKeys()
 	if err != nil {
-		return "", errOver
+		return "", fmt.Errorf("signin: keys of queries: %w", err)
 	}
-	return string(text), nil
+	for _, key := range keys {
+		if text, err := openText(key, raw, []byte(path)); err == nil {
+			return string(text), nil
+		}
+	}
+	return "", errOver
 }

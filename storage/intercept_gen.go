@@ -90,6 +90,15 @@ func (x Intercepted) Secret(ctx context.Context, name string) (r0 []byte, err er
 	return x.Store.Secret(ctx, name)
 }
 
+// Secrets implements [Store].
+func (x Intercepted) Secrets(ctx context.Context) (r0 []Secret, err error) {
+	if err = x.before("Secrets"); err != nil {
+		return r0, err
+	}
+	defer x.done("Secrets", x.start())
+	return x.Store.Secrets(ctx)
+}
+
 // SigningKeys implements [Store].
 func (x Intercepted) SigningKeys(ctx context.Context) (r0 []SigningKey, err error) {
 	if err = x.before("SigningKeys"); err != nil {
@@ -687,6 +696,13 @@ func (x interceptedReader) Secret(ctx context.Context, name string) (r0 []byte, 
 	return x.reader.Secret(ctx, name)
 }
 
+func (x interceptedReader) Secrets(ctx context.Context) (r0 []Secret, err error) {
+	if err = x.before("Secrets"); err != nil {
+		return r0, err
+	}
+	return x.reader.Secrets(ctx)
+}
+
 func (x interceptedReader) SigningKeys(ctx context.Context) (r0 []SigningKey, err error) {
 	if err = x.before("SigningKeys"); err != nil {
 		return r0, err
@@ -1172,6 +1188,13 @@ func (x interceptedTx) PutSecret(ctx context.Context, name string, sealed []byte
 		return err
 	}
 	return x.tx.PutSecret(ctx, name, sealed)
+}
+
+func (x interceptedTx) DeleteSecret(ctx context.Context, name string) (err error) {
+	if err = x.before("DeleteSecret"); err != nil {
+		return err
+	}
+	return x.tx.DeleteSecret(ctx, name)
 }
 
 func (x interceptedTx) InsertSigningKey(ctx context.Context, k SigningKey) (err error) {

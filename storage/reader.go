@@ -12,6 +12,8 @@ type Reader interface {
 
 	// Secret returns the sealed secret of that name.
 	Secret(ctx context.Context, name string) ([]byte, error)
+	// Secrets returns all sealed secrets, in the byte order of their names.
+	Secrets(ctx context.Context) ([]Secret, error)
 
 	// SigningKeys returns all signing keys, oldest first.
 	SigningKeys(ctx context.Context) ([]SigningKey, error)

@@ -338,6 +338,12 @@ type Client struct {
 	RemovedReason string
 }
 
+// A Secret is a secret of the issuer, sealed.
+type Secret struct {
+	Name   string
+	Sealed []byte
+}
+
 // A SigningKey is one of the issuer's own keys.
 type SigningKey struct {
 	KID       string // RFC 7638 thumbprint

@@ -17,6 +17,8 @@ type Tx interface {
 
 	// PutSecret stores a sealed secret under a name and replaces an earlier one.
 	PutSecret(ctx context.Context, name string, sealed []byte) error
+	// DeleteSecret deletes the secret of a name; [ErrNotFound] if there is none.
+	DeleteSecret(ctx context.Context, name string) error
 
 	// InsertSigningKey adds a key; [ErrConflict] if its KID exists.
 	InsertSigningKey(ctx context.Context, k SigningKey) error

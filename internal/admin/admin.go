@@ -40,6 +40,7 @@ type Config struct {
 	Statements *statements.Service
 	Registry   *clients.Registry
 	Keys       *keys.Ring
+	Cluster    *keys.Cluster
 	Clients    Clients
 	// Backup writes the database to a new file. Its error is [storage.ErrBackupExists] for a file that exists. Nil if the database is
 	// backed up with its own tools.
@@ -80,7 +81,7 @@ type API struct{ Config }
 // New returns an API.
 func New(cfg Config) (*API, error) {
 	if cfg.Issuer == "" || len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.Registry == nil || cfg.Statements == nil ||
-		cfg.Keys == nil || cfg.Clients == nil || cfg.Idempotency == nil || cfg.Audit == nil {
+		cfg.Keys == nil || cfg.Cluster == nil || cfg.Clients == nil || cfg.Idempotency == nil || cfg.Audit == nil {
 		return nil, errors.New("admin: Config is incomplete")
 	}
 	if cfg.Now == nil {
@@ -141,6 +142,11 @@ func (a *API) Routes() []httpapi.Route {
 		{Method: http.MethodGet, Path: "/admin/keys", Handler: a.listKeys, Reach: issuer, Query: page("state")},
 		{Method: http.MethodPost, Path: "/admin/keys", Handler: a.rotateKey, Reach: issuer, Query: []string{"now"}},
 		{Method: http.MethodDelete, Path: "/admin/keys/{kid}", Handler: a.revokeKey, Reach: issuer, Query: reason},
+		{Method: http.MethodGet, Path: "/admin/cluster-secrets", Handler: a.listClusterSecrets, Reach: issuer},
+		{
+			Method: http.MethodPost, Path: "/admin/cluster-secrets", Handler: a.rotateClusterSecret, Reach: issuer,
+			Query: []string{"leaked"},
+		},
 		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements, Reach: domain, Query: page("user", "typ")},
 		{Method: http.MethodPost, Path: "/admin/statements", Handler: a.makeStatement, Reach: httpapi.EachEntry},
 		{Method: http.MethodDelete, Path: "/admin/statements/{id}", Handler: a.withdrawStatement, Reach: domain, Query: reason},

@@ -101,6 +101,8 @@ const (
 	KeyRotated
 	// KeyRevoked: a signing key was revoked.
 	KeyRevoked
+	// ClusterSecretRotated: an operator had a new cluster secret made. The reason is "leaked" if the old ones ended at once.
+	ClusterSecretRotated
 
 	// BackupMade: an operator made a backup of the database.
 	BackupMade
@@ -152,6 +154,7 @@ var kinds = [ended]struct {
 	ClientSecretReplaced: {"client.secret_replaced", "client secret replaced", false},
 	KeyRotated:           {"key.rotated", "signing key rotated", false},
 	KeyRevoked:           {"key.revoked", "signing key revoked", true},
+	ClusterSecretRotated: {"secret.rotated", "cluster secret rotated", false},
 	BackupMade:           {"backup.made", "backup made", false},
 	BackupRestored:       {"backup.restored", "backup restored", true},
 }

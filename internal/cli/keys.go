@@ -13,6 +13,9 @@ type keysCmd struct {
 	List   keysListCmd   `cmd:"" help:"List signing keys."`
 	Rotate keysRotateCmd `cmd:"" help:"Replace the signing key with the next one."`
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke a signing key: everything that it signed becomes invalid."`
+
+	Secrets             keysSecretsCmd             `cmd:"" help:"List the secrets that all nodes share, without themselves."`
+	RotateClusterSecret keysRotateClusterSecretCmd `cmd:"" help:"Replace the secret that all nodes share with a new one."`
 }
 
 type keysListCmd struct{ operator }

@@ -242,6 +242,16 @@ func (a Admin) RevokeKey(ctx context.Context, kid, reason string) (api.KeyChange
 	return ask[api.KeyChange](ctx, a, http.MethodDelete, "/admin/keys/"+kid, url.Values{"reason": {reason}})
 }
 
+// ClusterSecrets returns the cluster secrets that are accepted, oldest first.
+func (a Admin) ClusterSecrets(ctx context.Context) ([]api.ClusterSecret, error) {
+	return ask[[]api.ClusterSecret](ctx, a, http.MethodGet, "/admin/cluster-secrets", nil)
+}
+
+// RotateClusterSecret makes a new cluster secret. With leaked, the old ones end at once.
+func (a Admin) RotateClusterSecret(ctx context.Context, leaked bool) (api.ClusterSecret, error) {
+	return ask[api.ClusterSecret](ctx, a, http.MethodPost, "/admin/cluster-secrets", values("leaked", flag(leaked)))
+}
+
 // EndSession ends a session of a domain.
 func (a Admin) EndSession(ctx context.Context, domain, id, reason string) (api.Session, error) {
 	return ask[api.Session](ctx, a, http.MethodDelete, "/admin/sessions/"+domain+"/"+id, url.Values{"reason": {reason}})

@@ -31,10 +31,10 @@ import (
 func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpop.Replay) error {
 	cfg := i.cfg
 	// First: this fails with the wrong key-encryption key, before a signing key is made under that.
-	secret, err := keys.ClusterSecret(ctx, i.store, sealer, nil)
-	if err != nil {
+	if err := i.openCluster(ctx, sealer); err != nil {
 		return err
 	}
+	var err error
 	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
 	i.ring, err = keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{
 		Alg: cfg.Signing.Alg, LongestLife: longestLife(cfg),
@@ -50,15 +50,15 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		DetailRetention: time.Duration(cfg.Retention.AuditDetails), Now: i.now,
 	})
 	i.metrics.registry.MustRegister(keyAges{i.ring, i.now})
-	proofs, err := newProofs(cfg, keys.Derive(secret, "dpop nonce"), replay, i.metrics.offset, i.now)
+	nonces := i.cluster.Derive(labelNonces, dpop.NonceLife)
+	proofs, err := newProofs(cfg, nonces.Keys, replay, i.metrics.offset, i.now)
 	if err != nil {
 		return err
 	}
 	if err := i.mirror.Read(ctx); err != nil {
 		return err
 	}
-	links := keys.Derive(secret, "ids of links")
-	if err := i.openAccounts(ctx, keys.Derive(secret, labelTombstones), links); err != nil {
+	if err := i.openAccounts(ctx, i.cluster.Lasting(labelTombstones), i.cluster.Lasting(labelLinks)); err != nil {
 		return err
 	}
 	if err := i.openStatuses(ctx); err != nil {
@@ -80,11 +80,11 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	rechecks, err := i.newRechecks(logins, keys.Derive(secret, "upstream tokens"))
+	rechecks, err := i.newRechecks(logins, i.cluster.Lasting(labelUpstream))
 	if err != nil {
 		return err
 	}
-	provider, err := i.openProvider(registry, made, proofs, logins, rechecks, keys.Derive(secret, "refresh token"))
+	provider, err := i.openProvider(registry, made, proofs, logins, rechecks)
 	if err != nil {
 		return err
 	}
@@ -94,22 +94,22 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	introspector, err := introspect.New(introspect.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Keys: i.ring, Revocations: i.mirror, Records: records{i.store},
 		History:   history{i.ring, i.store, i.now},
-		Authority: i.trusted, PairwiseKey: keys.Derive(secret, "pairwise ids"),
+		Authority: i.trusted, PairwiseKey: i.cluster.Lasting(labelPairwise),
 		Replay: replay, ProofAlgorithms: cfg.DPoP.Algorithms, Development: cfg.Development, Now: i.now,
 	})
 	if err != nil {
 		return err
 	}
-	if i.feed, err = newFeed(cfg, i.mirror, secret, i.now); err != nil {
+	if i.feed, err = newFeed(cfg, i.mirror, i.cluster, i.now); err != nil {
 		return err
 	}
 	i.kept, err = idempotency.New(idempotency.Config{
-		Store: i.store, Secret: keys.Derive(secret, "idempotency keys"), Now: i.now, Rand: rand.Reader,
+		Store: i.store, Secret: i.cluster.Lasting(labelIdempotency), Now: i.now, Rand: rand.Reader,
 	})
 	if err != nil {
 		return err
 	}
-	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector, keys.Derive(secret, "queries of pages"))
+	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector)
 }
 
 // openAccounts makes the accounts, with keys for the marks of removed users and for the ids of links, and renews the collision keys of
@@ -164,14 +164,14 @@ func (i *Instance) newStatements(registry *clients.Registry) (*statements.Servic
 // openProvider makes the OAuth server.
 func (i *Instance) openProvider(
 	registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
-	rechecks *recheck.Checker, refreshKey [32]byte,
+	rechecks *recheck.Checker,
 ) (*oauth.Provider, error) {
 	cfg := i.cfg
 	o := oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
 		Clients: registry, Statements: made, Store: i.store, Accounts: i.accounts, Keys: i.ring,
 		Proofs: proofs, IDTokens: idTokens(logins), Peers: i.trusted, Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
-		RefreshKey: refreshKey,
+		RefreshKeys: i.cluster.Derive(labelRefresh, refreshLife(cfg)).Fresh,
 		Lifetimes: oauth.Lifetimes{
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code, DeviceCode: cfg.Lifetimes.DeviceCode,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
@@ -187,7 +187,7 @@ func (i *Instance) openProvider(
 // openServer makes the HTTP side.
 func (i *Instance) openServer(
 	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
-	rechecks *recheck.Checker, provider *oauth.Provider, introspector *introspect.Introspector, queryKey [32]byte,
+	rechecks *recheck.Checker, provider *oauth.Provider, introspector *introspect.Introspector,
 ) error {
 	cfg := i.cfg
 	choose, systems, others := make(map[string]bool), make(map[string]claims.System), make(map[string][]string)
@@ -200,7 +200,7 @@ func (i *Instance) openServer(
 	}
 	operators, err := admin.New(admin.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Settings: cfg.Domains, Providers: providerIssuers(cfg),
-		Accounts: i.accounts, Statements: made, Keys: i.ring,
+		Accounts: i.accounts, Statements: made, Keys: i.ring, Cluster: i.cluster,
 		Registry: registry, Clients: i.clients, Backup: backup, Audit: i.book, Idempotency: i.kept, Now: i.now,
 	})
 	if err != nil {
@@ -224,8 +224,9 @@ func (i *Instance) openServer(
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, Upstream: upstream,
 		ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
-		Limits: i.limits, PendingLogins: quotaSize(cfg), QueryKey: queryKey, Metrics: i.metrics.registry,
-		Now: i.now, Log: i.log,
+		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
+		QueryKeys: i.cluster.Derive(labelQueries, queryLife).Fresh,
+		Now:       i.now, Log: i.log,
 	})
 	if err != nil {
 		return err

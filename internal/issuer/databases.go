@@ -160,9 +160,6 @@ func CheckReplay(ctx context.Context, cfg *config.Config) error {
 	return r.Close()
 }
 
-// labelTombstones is the label of the key of the marks that stay of removed users.
-const labelTombstones = "tombstones"
-
 // Restored says what [Restore] did.
 type Restored = sqlite.Restored
 

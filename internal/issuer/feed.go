@@ -11,7 +11,7 @@ import (
 )
 
 // newFeed makes the feed of revocations.
-func newFeed(cfg *config.Config, mirror *revocation.Mirror, secret [32]byte, now func() time.Time) (*revocation.Feed, error) {
+func newFeed(cfg *config.Config, mirror *revocation.Mirror, cluster *keys.Cluster, now func() time.Time) (*revocation.Feed, error) {
 	list, err := accountDomains(cfg)
 	if err != nil {
 		return nil, err
@@ -22,7 +22,7 @@ func newFeed(cfg *config.Config, mirror *revocation.Mirror, secret [32]byte, now
 	}
 	return revocation.NewFeed(revocation.FeedConfig{
 		Mirror: mirror, Issuer: cfg.Issuer,
-		HashKey: keys.Derive(secret, "feed hashes"), CursorKey: keys.Derive(secret, "feed cursors"),
+		HashKey: cluster.Lasting(labelHashes), CursorKeys: cluster.Derive(labelCursors, revocation.CursorLife).Fresh,
 		Identify: func(domain, user, device string) (string, string, error) {
 			d, ok := domains[domain]
 			if !ok {

@@ -53,6 +53,7 @@ type Instance struct {
 	mirror   *revocation.Mirror
 	feed     *revocation.Feed
 	ring     *keys.Ring
+	cluster  *keys.Cluster
 	metrics  *metrics
 	accounts *account.Accounts
 	statuses *statuses.Lists

@@ -14,7 +14,7 @@ func (i *Instance) ready(ctx context.Context) error {
 	if err := i.time(); err != nil {
 		return err
 	}
-	if err := errors.Join(i.mirror.Fresh(i.now()), i.ring.Fresh(i.now())); err != nil {
+	if err := errors.Join(i.mirror.Fresh(i.now()), i.ring.Fresh(i.now()), i.cluster.Fresh(i.now())); err != nil {
 		return err
 	}
 	i.pinging.Lock()

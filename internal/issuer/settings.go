@@ -174,12 +174,12 @@ func relations(names []string) []nested.Relation {
 }
 
 func newProofs(
-	cfg *config.Config, secret [32]byte, replay dpop.Replay, offset func(time.Duration), now func() time.Time,
+	cfg *config.Config, secrets func() [][32]byte, replay dpop.Replay, offset func(time.Duration), now func() time.Time,
 ) (*dpop.Verifier, error) {
 	v := dpop.Config{Algorithms: cfg.DPoP.Algorithms, Replay: replay, Offset: offset, Now: now}
 	if cfg.DPoP.Nonce == "required" {
 		var err error
-		if v.Nonces, err = dpop.NewNonces([][32]byte{secret}, now); err != nil {
+		if v.Nonces, err = dpop.NewNoncesFrom(secrets, now); err != nil {
 			return nil, err
 		}
 	}

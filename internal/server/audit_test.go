@@ -407,6 +407,8 @@ func TestAudit(t *testing.T) {
 	admin(http.MethodDelete, "/admin/keys/"+signer, url.Values{"reason": {"leaked"}})
 	l.wants(t, "key revoked", event(audit.KeyRevoked, operator, "key", signer, "reason", "leaked"),
 		event(audit.KeyRotated, operator, "key", s.signingKey(t), "reason", "revocation"))
+	secret := admin(http.MethodPost, "/admin/cluster-secrets", nil).text("id")
+	l.wants(t, "cluster secret rotated", event(audit.ClusterSecretRotated, operator, "key", secret, "reason", "operator"))
 	admin(http.MethodPost, "/admin/backup", url.Values{"to": {filepath.Join(t.TempDir(), "backup.db")}})
 	l.wants(t, "backup", event(audit.BackupMade, operator))
 

@@ -195,6 +195,33 @@ var flows = []flow{
 			},
 		}
 	}},
+	{"rotation of the cluster secret", nil, 5, func(t *testing.T, s *site) []step {
+		return []step{
+			{
+				name: "rotation",
+				ask:  func() answer { return s.operate(t, http.MethodPost, "/admin/cluster-secrets", nil) },
+				good: func(a answer) {
+					if a.status == http.StatusConflict && a.text("error") == "cluster_secret_rotating" {
+						return // the answer was lost: the secret was made
+					}
+					if wantStatus(t, a, http.StatusOK); a.text("state") != "published" {
+						t.Errorf("answer = %v, want a secret that is published", a)
+					}
+				},
+			},
+			{
+				name: "rotation after a leak",
+				ask: func() answer {
+					return s.operate(t, http.MethodPost, "/admin/cluster-secrets", url.Values{"leaked": {"true"}})
+				},
+				good: func(a answer) {
+					if wantStatus(t, a, http.StatusOK); a.text("state") != "current" {
+						t.Errorf("answer = %v, want a secret that is used", a)
+					}
+				},
+			},
+		}
+	}},
 	{"revocation of the signing key", nil, 6, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
 		held := s.login(t, d, "alice")

@@ -26,7 +26,8 @@ func (s *Server) newSignIn() (*signin.Logins, error) {
 	return signin.New(signin.Config{
 		Store: s.Store, OAuth: s.OAuth, Accounts: s.Accounts, Providers: providers, Domains: domains, Quota: s.quota,
 		ConsentPage: s.Issuer + "/login/consent", Issuer: s.Issuer, EndPage: endPath, QueryKey: s.QueryKey,
-		Upstream: s.Upstream, Limiter: s.Limits, Count: s.metrics.login,
+		QueryKeys: s.QueryKeys,
+		Upstream:  s.Upstream, Limiter: s.Limits, Count: s.metrics.login,
 		Life: s.LoginTime, Now: s.Now, Rand: s.Rand,
 	})
 }

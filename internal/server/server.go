@@ -98,6 +98,8 @@ type Config struct {
 	Time func() error
 	// QueryKey seals the query of a page that pending logins store. Zero means a random one: see [signin.Config].
 	QueryKey [32]byte
+	// QueryKeys replaces it by keys that change: see [signin.Config].
+	QueryKeys func() ([][32]byte, error)
 	// LoginTime is how long a user may take at their OpenID provider. Zero means ten minutes.
 	LoginTime time.Duration
 	// Now reports the time. Nil means [time.Now].

@@ -14,6 +14,9 @@ const (
 	selectSecret = "SELECT sealed FROM secrets WHERE name = $1"
 	upsertSecret = "INSERT INTO secrets (name, sealed) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed"
 
+	selectSecrets = "SELECT name, sealed FROM secrets ORDER BY name"
+	deleteSecret  = "DELETE FROM secrets WHERE name = $1"
+
 	selectSigningKeys = "SELECT " + row.SigningKeyColumns + " FROM signing_keys ORDER BY created_at, n"
 
 	countWaiting = "SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed) + (SELECT count(*) FROM device_codes)"
@@ -49,6 +52,14 @@ func (r *reader) Census(ctx context.Context, now time.Time) (c storage.Census, e
 func (r *reader) Secret(ctx context.Context, name string) (sealed []byte, err error) {
 	err = r.row(ctx, selectSecret, []any{&sealed}, name)
 	return sealed, err
+}
+
+func (r *reader) Secrets(ctx context.Context) ([]storage.Secret, error) {
+	return all(ctx, r, selectSecrets, func(s *storage.Secret) []any { return []any{&s.Name, &s.Sealed} })
+}
+
+func (t *tx) DeleteSecret(ctx context.Context, name string) error {
+	return t.must(ctx, deleteSecret, name)
 }
 
 func (t *tx) PutSecret(ctx context.Context, name string, sealed []byte) error {

@@ -101,6 +101,7 @@ func (r *reader) sort(err error) error {
 var (
 	selectNewest      = statement("SELECT newest FROM clock")
 	selectSecret      = statement("SELECT sealed FROM secrets WHERE name = ?")
+	selectSecrets     = statement("SELECT name, sealed FROM secrets ORDER BY name")
 	selectSigningKeys = statement("SELECT " + row.SigningKeyColumns + " FROM signing_keys ORDER BY created_at, rowid")
 	selectUser        = statement("SELECT " + row.UserColumns + " FROM users WHERE domain = ? AND id = ?")
 	selectLinkedUser  = statement("SELECT " + row.Of("u", row.UserColumns) + " FROM links l JOIN users u " +
@@ -152,6 +153,15 @@ func (r *reader) Newest(ctx context.Context) (at time.Time, err error) {
 func (r *reader) Secret(ctx context.Context, name string) (sealed []byte, err error) {
 	err = r.row(ctx, selectSecret, []any{&sealed}, name)
 	return sealed, err
+}
+
+func (r *reader) Secrets(ctx context.Context) (list []storage.Secret, err error) {
+	err = r.rows(ctx, selectSecrets, func() []any {
+		list = append(list, storage.Secret{})
+		s := &list[len(list)-1]
+		return []any{&s.Name, &s.Sealed}
+	})
+	return list, err
 }
 
 func (r *reader) SigningKeys(ctx context.Context) (keys []storage.SigningKey, err error) {

@@ -74,6 +74,7 @@ var (
 	upsertNewest = statement("INSERT INTO clock (id, newest) VALUES (1, ?1) ON CONFLICT (id) DO UPDATE SET newest = ?1")
 	upsertSecret = statement("INSERT INTO secrets (name, sealed) VALUES (?, ?) " +
 		"ON CONFLICT (name) DO UPDATE SET sealed = excluded.sealed")
+	deleteSecret     = statement("DELETE FROM secrets WHERE name = ?")
 	insertSigningKey = insert("signing_keys", row.SigningKeyColumns)
 	updateSigningKey = update("signing_keys", row.SigningKeyColumns, 1)
 	insertUser       = insert("users", row.UserColumns)
@@ -92,6 +93,10 @@ func (t *tx) SetNewest(ctx context.Context, at time.Time) error {
 func (t *tx) PutSecret(ctx context.Context, name string, sealed []byte) error {
 	_, err := t.exec(ctx, upsertSecret, name, sealed)
 	return err
+}
+
+func (t *tx) DeleteSecret(ctx context.Context, name string) error {
+	return t.one(ctx, deleteSecret, name)
 }
 
 func (t *tx) InsertSigningKey(ctx context.Context, k storage.SigningKey) error {

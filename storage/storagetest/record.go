@@ -200,6 +200,40 @@ func testSecretIsReplaced(t *testing.T, s storage.Store) {
 	}
 }
 
+func testSecretsAreListedAndDeleted(t *testing.T, s storage.Store) {
+	list := func(want ...string) {
+		t.Helper()
+		got, err := s.Secrets(t.Context())
+		var names []string
+		for _, secret := range got {
+			names = append(names, secret.Name)
+			if string(secret.Sealed) != "sealed "+secret.Name {
+				t.Errorf("the secret %s is %q", secret.Name, secret.Sealed)
+			}
+		}
+		if err != nil || !slices.Equal(names, want) {
+			t.Errorf("Secrets = %q, %v, want %q", names, err, want)
+		}
+	}
+	list()
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		for _, name := range []string{"b", "a/2", "B", "a", "a/10"} {
+			if err := tx.PutSecret(ctx, name, []byte("sealed "+name)); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	list("B", "a", "a/10", "a/2", "b")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		if err := tx.DeleteSecret(ctx, "none"); err != storage.ErrNotFound {
+			t.Errorf("DeleteSecret = %v, want %v", err, storage.ErrNotFound)
+		}
+		return tx.DeleteSecret(ctx, "a/10")
+	})
+	list("B", "a", "a/2", "b")
+}
+
 func testListsAreOldestFirst(t *testing.T, s storage.Store) {
 	ages := map[string]time.Duration{"c": 3 * time.Hour, "a": time.Hour, "b": 2 * time.Hour}
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {

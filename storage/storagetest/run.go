@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"UpdatesFindNothing", testUpdatesFindNothing},
 		{"DomainsAreApart", testDomainsAreApart},
 		{"SecretIsReplaced", testSecretIsReplaced},
+		{"SecretsAreListedAndDeleted", testSecretsAreListedAndDeleted},
 		{"ListsAreOldestFirst", testListsAreOldestFirst},
 		{"NewestIsWhatWasNotedLast", testNewestIsWhatWasNotedLast},
 		{"CensusCountsWhatIsLive", testCensusCountsWhatIsLive},

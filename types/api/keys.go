@@ -25,3 +25,12 @@ type Backup struct {
 	File  string `json:"file"`
 	Bytes int64  `json:"bytes"`
 }
+
+// A ClusterSecret is a secret that all nodes share as operators see it: without itself.
+type ClusterSecret struct {
+	ID    string `json:"id"`
+	State string `json:"state"` // published, current or retired
+	// Since is when the secret came into its state; nil for the first one. Until is when it leaves it, if that is known.
+	Since *time.Time `json:"since,omitempty"`
+	Until *time.Time `json:"until,omitempty"`
+}
