@@ -114,6 +114,11 @@ func appendMAC(pool *sync.Pool, head []byte) []byte {
 	return m.Sum(head)
 }
 
+// lostRotations is by how many generations a refresh token may be ahead of its session. Only this server makes refresh tokens, and only
+// for a rotation that was committed: a token that is ahead says that the database has lost its last commits. Then the session goes on
+// from the token, and the client need not log in again.
+const lostRotations = 100
+
 // A refreshGrant continues a session by its refresh token (RFC 6749 §6). A token of the newest generation is rotated. A token of
 // the generation before gets the same successor again, until that is used. An older one is refused, and ends the session if it
 // must be a copy.
@@ -123,6 +128,7 @@ type refreshGrant struct {
 
 	id      string  // of the session that the refresh token names; empty if it was not read yet
 	gen     int64   // of the refresh token
+	from    int64   // the generation of the session, below that of the token if the database has lost rotations
 	session session // after the rotation
 }
 
@@ -170,8 +176,8 @@ func (g *refreshGrant) check(ctx context.Context, db Reader) (*token, error) {
 	}
 	repeated := g.gen == s.grant.Gen-1
 	switch {
-	case g.gen == s.grant.Gen:
-		s.grant.Gen++
+	case g.gen == s.grant.Gen, g.gen > s.grant.Gen && g.gen-s.grant.Gen <= lostRotations:
+		g.from, s.grant.Gen = s.grant.Gen, g.gen+1
 		s.grant.IdleAt = earliest(r.at.Add(g.lifetimes.RefreshIdle), s.grant.ExpiresAt)
 	case !repeated:
 		return nil, g.replaced(s.grant)
@@ -200,7 +206,10 @@ func (g *refreshGrant) commit(ctx context.Context, tx storage.Tx) error {
 // succeed rotates the session, by one compare-and-set. If another request with the same token was first, the row is already as
 // this request would write it, and both get the same successor.
 func (g *refreshGrant) succeed(ctx context.Context, tx storage.Tx) error {
-	err := tx.RotateGrant(ctx, g.id, g.gen, g.r.at, g.session.grant.IdleAt)
+	var err error
+	for gen := g.from; gen <= g.gen && err == nil; gen++ {
+		err = tx.RotateGrant(ctx, g.id, gen, g.r.at, g.session.grant.IdleAt)
+	}
 	if !errors.Is(err, storage.ErrConflict) {
 		return notFound(err, errRefresh)
 	}

@@ -241,17 +241,28 @@ func TestRefreshNonceOff(t *testing.T) {
 	}
 }
 
-// TestRefreshRestored holds that a token from after the time of a restored backup is refused, and that the session goes on with the
-// token of the backup.
+// TestRefreshRestored holds that a session whose last rotations the database has lost goes on, with the newest token or with the one that
+// the database knows, whichever comes first. After the newest, those before are refused as ever, and the successor is the same again.
 func TestRefreshRestored(t *testing.T) {
 	bothWays(t, func(t *testing.T, i *issuer) {
 		d := newDevice(t)
 		first := i.login(t, i.user(t, "alice"), d)
 		second := i.token(t, "app", d, refreshForm(first.RefreshToken))
 		third := i.token(t, "app", d, refreshForm(second.RefreshToken))
+		fourth := i.token(t, "app", d, refreshForm(third.RefreshToken))
 		sqlitetest.Exec(t, i.path, "UPDATE grants SET gen = 1")
-		i.refuses(t, i.request(t, "app", d, refreshForm(third.RefreshToken)), refusal{code: "invalid_grant", description: "was replaced"})
+		if again := i.token(t, "app", d, refreshForm(third.RefreshToken)); again.RefreshToken != fourth.RefreshToken {
+			t.Error("the newest token has another successor than before")
+		}
+		i.refuses(t, i.request(t, "app", d, refreshForm(first.RefreshToken)), refusal{code: "invalid_grant", description: "was replaced"})
+		i.refuses(t, i.request(t, "app", newDevice(t), refreshForm(fourth.RefreshToken)), refusal{code: "invalid_grant"})
+		i.token(t, "app", d, refreshForm(fourth.RefreshToken))
+
+		sqlitetest.Exec(t, i.path, "UPDATE grants SET gen = 1")
 		i.token(t, "app", d, refreshForm(first.RefreshToken))
+
+		sqlitetest.Exec(t, i.path, "UPDATE grants SET gen = -1000") // no failover loses so many
+		i.refuses(t, i.request(t, "app", d, refreshForm(fourth.RefreshToken)), refusal{code: "invalid_grant", description: "was replaced"})
 	})
 }
 

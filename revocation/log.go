@@ -19,7 +19,7 @@ var (
 	ErrAhead = errors.New("revocation: the position is after the last row")
 )
 
-// kept is how many rows a log keeps. They take some 250 bytes each.
+// kept is how many rows a log keeps. They take some 300 bytes each.
 const kept = 1 << 15
 
 // A log keeps the latest rows in the order of their numbers, and tells followers of new ones.
@@ -47,7 +47,6 @@ func (l *log) add(rows []storage.Revocation, highest int64) {
 		if !slices.Contains(domains, r.Domain) {
 			domains = append(domains, r.Domain)
 		}
-		r.Owner, r.Reason = "", "" // nobody is told, so the texts need not stay in memory
 		if len(l.rows) < l.size {
 			l.rows = append(l.rows, r)
 			continue
@@ -64,6 +63,33 @@ func (l *log) add(rows []storage.Revocation, highest int64) {
 		if slices.ContainsFunc(domains, f.concerned) {
 			f.wake()
 		}
+	}
+}
+
+// all returns the rows, the oldest first.
+func (l *log) all() []storage.Revocation {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	list := make([]storage.Revocation, 0, len(l.rows))
+	for i := range l.rows {
+		list = append(list, *l.at(i))
+	}
+	return list
+}
+
+// reach takes note of the highest number of a table that may have lost rows. If that is below what the log has, positions mean nothing
+// any more, and followers have a gap.
+func (l *log) reach(highest int64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if highest >= l.after {
+		l.after = highest
+		return
+	}
+	l.rows, l.oldest, l.after, l.floor = nil, 0, highest, highest
+	for f := range l.followers {
+		f.after = -1
+		f.wake()
 	}
 }
 

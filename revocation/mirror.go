@@ -39,8 +39,14 @@ type Config struct {
 	// Limit is how old the last read may be before the mirror is stale, and how long the read of one page may take. Zero
 	// means 2 s.
 	Limit time.Duration
-	// Kept is how many of the latest rows are kept in their order, for [Mirror.Follow]. Zero means 32768, some 8 MB.
+	// Kept is how many of the latest rows are kept in their order, for [Mirror.Follow]. Zero means 32768, some 10 MB.
 	Kept int
+	// Repair is called when the database may have lost rows, with those of the latest that it does not have, oldest first, and with the
+	// highest number that was seen. It writes what they end again, and makes later numbers those of a later history than that number, see
+	// [storage.Tx]. The mirror is stale until it succeeds. Nil for a database that loses nothing.
+	Repair func(ctx context.Context, lost []storage.Revocation, above int64) error
+	// Recovered is called when the mirror is complete after that. It may be nil.
+	Recovered func()
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Log receives a line when reading begins to fail and one when it works again. Nil discards them.
@@ -54,9 +60,15 @@ type Mirror struct {
 	log  *log                      // the latest rows, for followers
 	read atomic.Pointer[time.Time] // when the last successful read began
 
-	mu    sync.RWMutex
-	after int64 // every row up to this number was read
-	table table
+	recovery   atomic.Pointer[recovery] // nil while the database has lost nothing
+	recovering sync.Mutex               // held by a recovery
+
+	mu       sync.RWMutex
+	after    int64 // every row up to this number was read
+	complete bool  // whether a read has come to the end, and top is the highest number of then
+	top      int64
+	pending  []storage.Revocation // rows that were applied and not yet read, the oldest first
+	table    table
 }
 
 // NewMirror returns an empty Mirror, stale until its first [Mirror.Read].
@@ -72,6 +84,9 @@ func NewMirror(cfg Config) *Mirror {
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Mirror{cfg: cfg, table: newTable(), log: newLog(cfg.Kept)}
 	m.loop = follow.New(follow.Config{Name: "following the revocations", Do: m.Read, Interval: cfg.Interval, Gap: nudgeGap,
@@ -107,17 +122,19 @@ func (m *Mirror) Read(ctx context.Context) error {
 // readPage adds the next page of rows and reports whether there may be more. A read that takes longer than the limit is
 // given up.
 func (m *Mirror) readPage(ctx context.Context) (more bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, m.cfg.Limit)
-	defer cancel()
 	m.mu.RLock()
-	after := m.after
+	after, top, complete := m.after, m.top, m.complete
 	m.mu.RUnlock()
 
 	// A row that is committed after this moment may be missing from the page: freshness counts from here.
 	began := m.cfg.Now()
-	rows, highest, err := m.cfg.Source.Revocations(ctx, after, page)
+	rows, highest, err := m.source(ctx, after)
 	if err != nil {
 		return false, err
+	}
+	r := m.recovery.Load()
+	if r != nil && !r.done || complete && (highest < top || storage.History(highest) != storage.History(top)) {
+		return true, m.recover(ctx, top)
 	}
 	if more = len(rows) == page; more {
 		highest = rows[page-1].Seq
@@ -128,6 +145,14 @@ func (m *Mirror) readPage(ctx context.Context) (more bool, err error) {
 	m.table.apply(keys, rows)
 	m.after = max(m.after, highest)
 	m.log.add(rows, highest) // after the table: a token that a follower is told of is revoked
+	if !more {
+		m.complete, m.top = true, m.after
+		if late := m.late(m.after); len(late) > 0 && m.cfg.Repair != nil {
+			m.recovery.Store(&recovery{began: began, known: late})
+			return true, nil
+		}
+		m.pending = m.pendingAfter(m.after)
+	}
 	// Of two concurrent reads the later one counts. No read of a page takes longer than the limit, so if the last one is
 	// later by more, the clock was set back since.
 	if last := m.read.Load(); !more && (last == nil || began.After(*last) || last.Sub(began) > m.cfg.Limit) {
@@ -151,6 +176,10 @@ func (m *Mirror) Apply(rows ...storage.Revocation) {
 	keys := m.table.keysOf(rows)
 	m.mu.Lock()
 	m.table.apply(keys, rows)
+	m.pending = append(m.pending, rows...)
+	if n := len(m.pending) - pendingRows; n > 0 {
+		m.pending = append(m.pending[:0:0], m.pending[n+pendingRows/4:]...)
+	}
 	m.mu.Unlock()
 	if len(rows) > 0 && m.log.following() {
 		m.Nudge()
@@ -163,6 +192,9 @@ func (m *Mirror) Apply(rows ...storage.Revocation) {
 func (m *Mirror) Fresh(now time.Time) error {
 	if last := m.read.Load(); last == nil || now.Sub(*last).Abs() > m.cfg.Limit {
 		return ErrStale
+	}
+	if m.settling(now) {
+		return errLost
 	}
 	return nil
 }

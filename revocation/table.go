@@ -107,10 +107,13 @@ func (t *table) apply(keys []key, rows []storage.Revocation) {
 	for i, r := range rows {
 		k := keys[i]
 		have, ok := t.rows[k]
-		if ok && have.seq >= r.Seq {
+		if ok && have.seq >= r.Seq && !widens(have, r) {
 			continue
 		}
 		v := row{seq: r.Seq, gen: r.Gen, expires: never, reason: t.reasonOf(r.Reason), kind: kindOf(r.Kind)}
+		if ok { // after a failover a row may come from before one that was lost
+			v.seq, v.gen = max(v.seq, have.seq), max(v.gen, have.gen)
+		}
 		if !r.ExpiresAt.IsZero() {
 			v.expires = uint32(min(max(r.ExpiresAt.Add(time.Second-1).Unix(), 0), never-1))
 			t.ending(k, v.expires)
@@ -121,6 +124,11 @@ func (t *table) apply(keys []key, rows []storage.Revocation) {
 		t.rows[k] = v
 		t.changes++
 	}
+}
+
+// widens reports whether a row ends what one with a later number does not. That is so only if the database lost the latter.
+func widens(have row, r storage.Revocation) bool {
+	return r.Gen > have.gen || have.expires != never && (r.ExpiresAt.IsZero() || r.ExpiresAt.Unix() > int64(have.expires))
 }
 
 // maxReasons bounds the list of reasons, in which each new row looks for its own.

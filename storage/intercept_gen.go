@@ -1175,6 +1175,13 @@ func (x interceptedTx) SetNewest(ctx context.Context, at time.Time) (err error) 
 	return x.tx.SetNewest(ctx, at)
 }
 
+func (x interceptedTx) BeginHistory(ctx context.Context, above int64) (err error) {
+	if err = x.before("BeginHistory"); err != nil {
+		return err
+	}
+	return x.tx.BeginHistory(ctx, above)
+}
+
 func (x interceptedTx) Sweep(ctx context.Context, now time.Time, keep Retention, from SweepPosition, limit int) (
 	r0 SweepPosition, r1 int, err error) {
 	if err = x.before("Sweep"); err != nil {

@@ -39,6 +39,10 @@ type TxMaintainer interface {
 	// SetNewest stores the time as the latest, even if a later one is stored.
 	SetNewest(ctx context.Context, at time.Time) error
 
+	// BeginHistory makes the numbers of revocations continue in a later history, see [History], than that of above and of all numbers
+	// that were given. It changes nothing if a revocation above it was given a number already.
+	BeginHistory(ctx context.Context, above int64) error
+
 	// Sweep removes rows that are no longer needed: codes, pending logins, logouts, browser sessions, pushed requests, statements,
 	// revocations, tombstones, kept answers and status lists that expired before now, device codes that expired
 	// [DeviceCodeGrace] before it, statements that were withdrawn two hours before it, spent ids that expired [SpentGrace] before it,

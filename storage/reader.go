@@ -192,6 +192,7 @@ type Reader interface {
 
 	// Revocations returns the revocations with a sequence number above after, lowest first, and the highest number that was
 	// given. It returns at most limit of them, or all if limit is zero. Numbers are given in commit order: a reader that has
-	// seen n never finds a new one below n.
+	// seen n never finds a new one below n. If the highest number is below one that was seen, or of another [History], the database
+	// may have lost rows.
 	Revocations(ctx context.Context, after int64, limit int) ([]Revocation, int64, error)
 }

@@ -46,6 +46,16 @@ func anotherNode(t *testing.T, v *victim) *victim {
 // activeAt asks a process whether a token is active.
 func activeAt(t *testing.T, node *victim, token string) bool {
 	t.Helper()
+	status, active := answerAt(t, node, token)
+	if status != http.StatusOK {
+		t.Fatalf("introspection at %s = %d", node.issuer, status)
+	}
+	return active
+}
+
+// answerAt asks a process whether a token is active, and returns the status of the answer.
+func answerAt(t *testing.T, node *victim, token string) (status int, active bool) {
+	t.Helper()
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, node.issuer+"/introspect", strings.NewReader("token="+token))
 	if err != nil {
 		t.Fatal(err)
@@ -57,13 +67,16 @@ func activeAt(t *testing.T, node *victim, token string) bool {
 		t.Fatal(err)
 	}
 	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return resp.StatusCode, false
+	}
 	var answer struct {
 		Active *bool `json:"active"`
 	}
 	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil || answer.Active == nil {
 		t.Fatalf("introspection at %s = %d, %v", node.issuer, resp.StatusCode, err)
 	}
-	return *answer.Active
+	return resp.StatusCode, *answer.Active
 }
 
 // TestPostgres runs an issuer on PostgreSQL: it needs migrate up first; logs in, refreshes, introspects and revokes; goes on after a

@@ -35,7 +35,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	var err error
-	i.mirror = revocation.NewMirror(revocation.Config{Source: i.store, Now: i.now, Log: i.log})
+	i.mirror = revocation.NewMirror(revocation.Config{
+		Source: i.store, Repair: i.repair, Recovered: func() { i.clients.restart() }, Now: i.now, Log: i.log,
+	})
 	i.ring, err = keys.OpenRing(ctx, i.store, sealer, keys.RingConfig{
 		Alg: cfg.Signing.Alg, LongestLife: longestLife(cfg),
 		RotateEvery: time.Duration(cfg.Signing.RotateEvery), PublishAhead: cfg.Signing.PublishAhead,

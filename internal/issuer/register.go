@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/clients"
@@ -28,7 +29,8 @@ type register struct {
 	clients *clients.Registry
 	log     *slog.Logger
 
-	seen int64 // the number of the last change that was read; used only by [register.read], which never runs twice at once
+	anew atomic.Bool // the database may have lost changes: the next read replaces all clients
+	seen int64       // the number of the last change that was read; used only by [register.read], which never runs twice at once
 
 	mu     sync.Mutex
 	cfg    *config.Config
@@ -90,18 +92,40 @@ func (r *register) configure(cfg *config.Config) error {
 func (r *register) read(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
+	anew := r.anew.Swap(false)
+	if anew {
+		r.seen = 0
+	}
 	rows, err := r.store.Clients(ctx, r.seen)
-	if err != nil || len(rows) == 0 {
+	if err != nil {
+		r.anew.Store(anew || r.anew.Load())
 		return err
 	}
-	r.seen = rows[len(rows)-1].Seq
-	return r.Apply(rows...)
+	if len(rows) > 0 {
+		r.seen = rows[len(rows)-1].Seq
+	} else if !anew {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if anew {
+		clear(r.stored)
+	}
+	return r.apply(rows...)
 }
+
+// restart makes the next read replace all clients in storage by those that the database has.
+func (r *register) restart() { r.anew.Store(true) }
 
 // Apply merges rows, ignoring any that are older than the register's own.
 func (r *register) Apply(rows ...storage.Client) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	return r.apply(rows...)
+}
+
+// apply merges rows. It needs the lock.
+func (r *register) apply(rows ...storage.Client) error {
 	for _, row := range rows {
 		if r.stored[row.ID].row.Seq >= row.Seq {
 			continue

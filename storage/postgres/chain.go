@@ -14,8 +14,9 @@ const turnTimeout = 500 * time.Millisecond
 
 // chains are the chains of the audit log that this process writes: almost always one.
 type chains struct {
-	mu    sync.Mutex
-	nodes map[string]*chain
+	servers *servers
+	mu      sync.Mutex
+	nodes   map[string]*chain
 }
 
 // A chain is the chain of a node. Updates that append to it take turns. The turn ends after the commit, so the head that the next one
@@ -26,6 +27,7 @@ type chain struct {
 	// known is whether head is that of the last committed record.
 	known bool
 	head  storage.AuditHead
+	on    int64 // the count of changes of the server when head was read or written
 }
 
 func (c *chains) of(node string) *chain {
@@ -44,6 +46,7 @@ func (c *chains) of(node string) *chain {
 type held struct {
 	chain *chain
 	head  storage.AuditHead // with the records of the update
+	on    int64
 }
 
 // hold waits for the turn at the chain of a node, which lasts until the transaction has ended.
@@ -67,12 +70,12 @@ func (t *tx) hold(ctx context.Context, node string) (*held, error) {
 			return nil, errTurn
 		}
 	}
-	h := &held{chain: c, head: c.head}
+	h := &held{chain: c, head: c.head, on: t.chains.servers.changes.Load()}
 	if t.held == nil {
 		t.held = make(map[string]*held)
 	}
 	t.held[node] = h
-	if c.known {
+	if c.known && c.on == h.on { // another server may have lost the last records
 		return h, nil
 	}
 	// If the snapshot is too old for this, the primary key refuses the next record, and the update runs again.
@@ -85,7 +88,7 @@ func (t *tx) hold(ctx context.Context, node string) (*held, error) {
 func (t *tx) letGo(committed bool) {
 	for _, h := range t.held {
 		if committed {
-			h.chain.head, h.chain.known = h.head, true
+			h.chain.head, h.chain.known, h.chain.on = h.head, true, h.on
 		} else if t.on.fault != errOver { // the head may be another than was thought
 			h.chain.known = false
 		}

@@ -40,6 +40,7 @@ const (
 	codeNoRights      = "42501"
 	codeProtocol      = "08P01"
 	codeFeature       = "0A000"
+	codeNoFunction    = "42883"
 )
 
 // code returns the SQLSTATE of an error of the server, or "".
@@ -101,6 +102,8 @@ func explain(cfg *pgxpool.Config, err error) error {
 		return fmt.Errorf("postgres: %s: %w: run the same `issuer storage copy` again to complete it, or use another database", at, errPart)
 	case errors.Is(err, errCopied):
 		return fmt.Errorf("postgres: %s: %w", at, errCopied)
+	case errors.Is(err, errStandby):
+		return fmt.Errorf("postgres: %w: %s: %w", storage.ErrUnavailable, at, errStandby)
 	case errors.As(err, &server):
 		switch {
 		case server.Code == codeNoDatabase:

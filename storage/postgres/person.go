@@ -69,6 +69,7 @@ var impersonal = map[string]string{
 	"clients":              "apps and services",
 	"clock":                "the time",
 	"pings":                "a counter",
+	"history":              "the server of the numbers",
 	"replay_epoch":         "a random id of the store of spent proofs",
 	"replay_birth":         "a time",
 	"replays":              "hashes of proofs, for minutes",

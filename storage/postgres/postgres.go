@@ -31,6 +31,7 @@ import (
 	"fmt"
 	"sync"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/imidentity/issuer/storage"
@@ -48,6 +49,7 @@ type Store struct {
 	writers *pool
 	lane    lane
 	chains  chains
+	servers servers
 	config  *pgxpool.Config
 	close   func()
 }
@@ -62,6 +64,14 @@ func Open(ctx context.Context, url string, o Options) (*Store, error) {
 		return nil, err
 	}
 	s := &Store{config: cfg}
+	s.chains.servers = &s.servers
+	check := cfg.AfterConnect
+	cfg.AfterConnect = func(ctx context.Context, c *pgx.Conn) error {
+		if err := check(ctx, c); err != nil {
+			return err
+		}
+		return s.adopt(ctx, c)
+	}
 	if s.writers, err = newPool(ctx, cfg, o.Writers); err != nil {
 		return nil, explain(cfg, err)
 	}

@@ -74,7 +74,7 @@ DECLARE
 BEGIN
     SET LOCAL session_replication_role = replica; -- no triggers
     FOR t IN SELECT tablename FROM pg_tables WHERE schemaname = 'public'
-        AND tablename NOT IN ('goose_db_version', 'schema_compatibility', 'pings', 'swept_revocations', 'replay_birth')
+        AND tablename NOT IN ('goose_db_version', 'schema_compatibility', 'pings', 'swept_revocations', 'replay_birth', 'history')
     LOOP
         EXECUTE 'DELETE FROM ' || quote_ident(t);
     END LOOP;

@@ -27,7 +27,8 @@ const lockDatabase = 4
 var (
 	shareDatabase  = fmt.Sprintf("SELECT pg_try_advisory_lock_shared(%d, %d)", lockSpace, lockDatabase)
 	selectSettings = "SELECT current_setting('statement_timeout'), current_setting('server_encoding'), " +
-		"current_setting('synchronous_commit'), " + hasTable(transfer.Departed) + ", " + hasTable(transfer.Progressed)
+		"current_setting('synchronous_commit'), " + hasTable(transfer.Departed) + ", " + hasTable(transfer.Progressed) +
+		", pg_is_in_recovery()"
 )
 
 // hasTable returns the condition that there is a table. Unlike to_regclass, it sees the same moment as the rest of its statement.

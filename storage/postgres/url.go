@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 )
 
@@ -79,6 +80,9 @@ func ParseURL(text string) (*pgxpool.Config, error) {
 		return nil, fmt.Errorf("postgres: the URL is not valid: %s", withoutURL(err))
 	}
 	c := &cfg.ConnConfig.Config
+	if strings.Contains(u.Host+query.Get("host"), ",") && !query.Has("target_session_attrs") {
+		c.ValidateConnect = pgconn.ValidateConnectTargetSessionAttrsReadWrite // of several servers, that which takes updates
+	}
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = connectTimeout
 	}
@@ -153,7 +157,7 @@ func checkConnection(ctx context.Context, c *pgx.Conn) error {
 	if err != nil {
 		return err
 	}
-	if len(answers) != 2 || len(answers[0].Rows) != 1 || len(answers[1].Rows) != 1 || len(answers[1].Rows[0]) != 5 {
+	if len(answers) != 2 || len(answers[0].Rows) != 1 || len(answers[1].Rows) != 1 || len(answers[1].Rows[0]) != 6 {
 		return errors.New("the settings of the connection have an unexpected form")
 	}
 	shared, settings := string(answers[0].Rows[0][0]) == "t", answers[1].Rows[0]
@@ -161,6 +165,8 @@ func checkConnection(ctx context.Context, c *pgx.Conn) error {
 	switch {
 	case timeout != statementTimeout.String():
 		return errPooler
+	case string(settings[5]) == "t":
+		return errStandby
 	case encoding != "UTF8":
 		return fmt.Errorf("the database has the encoding %s: create it with ENCODING 'UTF8'", encoding)
 	case string(settings[3]) == "t":

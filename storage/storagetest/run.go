@@ -28,6 +28,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"SecretsAreListedAndDeleted", testSecretsAreListedAndDeleted},
 		{"ListsAreOldestFirst", testListsAreOldestFirst},
 		{"NewestIsWhatWasNotedLast", testNewestIsWhatWasNotedLast},
+		{"Histories", testHistories},
 		{"CensusCountsWhatIsLive", testCensusCountsWhatIsLive},
 		{"UsersByPages", testUsersByPages},
 		{"UsersOfAProvider", testUsersOfAProvider},

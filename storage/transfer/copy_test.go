@@ -51,7 +51,7 @@ func TestTables(t *testing.T) {
 					left = append(left, name)
 				}
 			}
-			if want := []string{"goose_db_version", "pings", "schema_compatibility", "swept_revocations"}; !slices.Equal(left, want) {
+			if want := []string{"goose_db_version", "history", "pings", "schema_compatibility", "swept_revocations"}; !slices.Equal(left, want) {
 				t.Errorf("tables that are not copied = %q, want %q", left, want)
 			}
 		}

@@ -81,6 +81,7 @@ var left = map[string]string{
 	"schema_compatibility": "the schema of the database itself",
 	"pings":                "a counter that means nothing",
 	"swept_revocations":    "one of Database.Numbers",
+	"history":              "the server that gave the last number",
 	Progressed:             "the copy itself",
 	Departed:               "the copy itself",
 }
