@@ -19,6 +19,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"strings"
 	"sync"
@@ -29,6 +30,7 @@ import (
 	"github.com/redis/go-redis/v9/maintnotifications"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/storage"
 )
 
 // Options configures a [Replay].
@@ -61,8 +63,8 @@ var _ dpop.Replay = (*Replay)(nil)
 
 // Open connects to the server at url: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or
 // unix://USER:PASSWORD@/PATH?db=DB. Timeouts are a second unless the query says otherwise (dial_timeout, read_timeout,
-// write_timeout, pool_timeout), and two retries follow (max_retries). A server that does not answer, that refuses the
-// password, or whose maxmemory-policy is not noeviction is an error. Errors never show the URL.
+// write_timeout, pool_timeout), and two retries follow (max_retries). A server that does not answer is [storage.ErrUnavailable]. One that
+// refuses the password, or whose maxmemory-policy is not noeviction, is another error. Errors never show the URL.
 func Open(ctx context.Context, url string, o Options) (*Replay, error) {
 	settings, err := goredis.ParseURL(url)
 	if err != nil { // its words may hold the password
@@ -100,9 +102,18 @@ func Open(ctx context.Context, url string, o Options) (*Replay, error) {
 	}
 	quiet()
 	if _, err := r.ask(ctx); err != nil {
+		if isAway(err) {
+			err = fmt.Errorf("%w: is the server running, and is its URL right? %w", storage.ErrUnavailable, err)
+		}
 		return nil, errors.Join(err, r.client.Close())
 	}
 	return r, nil
+}
+
+// isAway reports whether a server does not answer, or is about to: it reads its data.
+func isAway(err error) bool {
+	var network net.Error
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) || goredis.HasErrorPrefix(err, "LOADING")
 }
 
 // quiet keeps the library from writing to standard error. Its errors contain the same.
