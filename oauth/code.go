@@ -63,7 +63,7 @@ func (g *codeGrant) check(ctx context.Context, db Reader) (*token, error) {
 	if !c.SpentAt.IsZero() {
 		return nil, g.spentBefore(ctx, db, c)
 	}
-	if !r.at.Before(c.ExpiresAt) {
+	if !r.at.Add(-g.skew).Before(c.ExpiresAt) {
 		return nil, errCode
 	}
 	if c.JKT != "" && c.JKT != r.proof.JKT {

@@ -163,6 +163,7 @@ type setup struct {
 	inUpdate bool // refreshes spend their proofs within the transaction
 	nonceOff bool
 	statuses bool // the sessions of example.com have entries in status lists
+	skew     time.Duration
 }
 
 func startIssuer(t *testing.T, s setup) *issuer {
@@ -227,6 +228,7 @@ func startIssuer(t *testing.T, s setup) *issuer {
 		Lifetimes: oauth.Lifetimes{
 			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour,
 		},
+		Skew:     s.skew,
 		Statuses: i.newStatuses(t, s.statuses),
 		Limiter:  i.limits, Now: i.clock.now, Rand: i.faults, Audit: recorder,
 	})

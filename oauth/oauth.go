@@ -133,6 +133,10 @@ type Config struct {
 	// long as they are the same. The first one is used for what is new. Its error means that they are not known now.
 	RefreshKeys func() ([][32]byte, error)
 	Lifetimes   Lifetimes
+	// Skew is how far the clocks of two nodes that share Store may be apart. A code is accepted for so much longer than Lifetimes.Code, or a
+	// node whose clock is ahead would refuse a code that was just issued. A nonce counts as so much older than it says, or a late duplicate
+	// of a refresh could end a session. Zero is right for a single node.
+	Skew time.Duration
 	// Statuses gives the sessions of some domains entries in status lists. Nil gives none.
 	Statuses Statuses
 	// Limiter refuses requests that come too often. Nil refuses none.
@@ -168,6 +172,7 @@ type Provider struct {
 	userCodes userCodes
 	polls     *devicePolls
 	lifetimes Lifetimes
+	skew      time.Duration
 	statuses  Statuses
 	limiter   Limiter
 	revoked   func(...storage.Revocation)
@@ -215,6 +220,7 @@ func New(cfg Config) (*Provider, error) {
 		userCodes: userCodes{cfg.RefreshKeys},
 		polls:     newDevicePolls(),
 		lifetimes: l,
+		skew:      cfg.Skew,
 		statuses:  cfg.Statuses,
 		limiter:   cfg.Limiter,
 		revoked:   cfg.Revoked,

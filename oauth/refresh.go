@@ -227,7 +227,8 @@ func (g *refreshGrant) succeed(ctx context.Context, tx storage.Tx) error {
 // after the token was replaced: then somebody used a copy of the token, or restored one. Otherwise it is an old request that
 // arrives late, and the session goes on.
 func (g *refreshGrant) replaced(now storage.Grant) error {
-	if g.gen > now.Gen || !madeAfter(g.r.proof, now.RotatedAt) {
+	// RotatedAt is of the clock of one node, and the nonce of that of another one.
+	if g.gen > now.Gen || !madeAfter(g.r.proof, now.RotatedAt.Add(g.skew)) {
 		return errRefresh
 	}
 	return &reuse{now, audit.RefreshReused, "refresh_reused", errRefresh}

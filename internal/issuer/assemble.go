@@ -178,7 +178,7 @@ func (i *Instance) openProvider(
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code, DeviceCode: cfg.Lifetimes.DeviceCode,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
-		Statuses: i.statuses, Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
+		Skew: i.skew, Statuses: i.statuses, Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
 	}
 	if rechecks != nil {
 		o.Rechecks = rechecks

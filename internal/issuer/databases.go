@@ -30,10 +30,14 @@ type database struct {
 	replay func(now func() time.Time) dpop.Replay
 	// listen tells what other nodes have changed, until ctx ends. It is nil for a database that serves one node.
 	listen func(ctx context.Context, log *slog.Logger, changed nudges)
+	skew   time.Duration // how far the clocks of processes that share it may be apart; zero if there is only one
 }
 
 // nudges are called when a table that the issuer follows was changed. They do not block.
 type nudges struct{ revocations, clients, keys func() }
+
+// nodeSkew is how far the clocks of nodes may be apart. Spent proofs (package dpop) are kept longer by as much.
+const nodeSkew = time.Minute
 
 // openDatabase opens the database of the settings. A SQLite database is created at the first start.
 func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
@@ -57,6 +61,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
 					}
 				})
 			},
+			skew: nodeSkew,
 		}, nil
 	}
 	db, err := sqlite.Open(ctx, cfg.Database(), sqlite.Options{})

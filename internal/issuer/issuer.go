@@ -44,6 +44,7 @@ type Instance struct {
 	sweepEvery, noteEvery time.Duration
 	keep                  storage.Retention // what the sweep leaves
 	keepNames             time.Duration     // how long former names are kept; zero means as long as their users
+	skew                  time.Duration     // how far the clocks of nodes may be apart; zero if there is only one
 
 	store    storage.Store
 	pages    storage.Checked
@@ -137,6 +138,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		metrics:   newMetrics(o.Build),
 	}
 	i.store, i.pages, i.backup, i.forget, i.listen = db.store, db.pages, db.backup, db.forget, db.listen
+	i.skew = db.skew
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}

@@ -25,7 +25,7 @@ func (i *Instance) sweep(ctx context.Context) error {
 
 // removeExpired removes all expired rows, in many transactions, so that others can write in between.
 func (i *Instance) removeExpired(ctx context.Context) error {
-	now := i.now()
+	now := i.now().Add(-i.skew) // by the clocks of other nodes, rows that have just expired may be live
 	rows := minSlice
 	for at := (storage.SweepPosition{}); ; {
 		var next storage.SweepPosition
