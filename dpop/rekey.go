@@ -74,7 +74,7 @@ func (v *Verifier) CheckRekey(ctx context.Context, statement, audience string) (
 	if p.epoch, err = v.cfg.Replay.Epoch(ctx); err != nil {
 		return nil, fmt.Errorf("dpop: replay store: %w", err)
 	}
-	if err := v.checkTime(&p); err != nil {
+	if err := v.checkTime(ctx, &p); err != nil {
 		return nil, err
 	}
 	if err := verify(v.tables, jws, key.Public); err != nil { // last, as in [Verifier.Check]

@@ -49,8 +49,9 @@ type Config struct {
 
 // A Verifier checks proofs for the endpoints of one origin. It may be used by several goroutines.
 type Verifier struct {
-	cfg    Config
-	tables *jose.Tables
+	cfg      Config
+	tables   *jose.Tables
+	rereader rereader
 }
 
 // NewVerifier returns a verifier. The error is about a missing replay store, an unknown algorithm or a long namespace.
@@ -68,7 +69,7 @@ func NewVerifier(cfg Config) (*Verifier, error) {
 	if cfg.Now == nil {
 		cfg.Now = time.Now
 	}
-	v := &Verifier{cfg: cfg}
+	v := &Verifier{cfg: cfg, rereader: rereader{turn: make(chan struct{}, 1)}}
 	if cfg.KeyTables > 0 {
 		v.tables = jose.NewTables(cfg.KeyTables, cfg.Now)
 	}
@@ -155,7 +156,7 @@ func (v *Verifier) Read(ctx context.Context, r Request) (*Unverified, error) {
 	if v.cfg.Offset != nil {
 		v.cfg.Offset(p.IssuedAt.Sub(v.cfg.Now()))
 	}
-	if err := v.checkTime(p); err != nil { // checks 10 and 11
+	if err := v.checkTime(ctx, p); err != nil { // checks 10 and 11
 		return nil, err
 	}
 	if r.AccessToken != "" && !isATH(p.ATH, r.AccessToken) { // check 12
@@ -177,14 +178,21 @@ func bare(url string) string {
 
 // checkTime checks nonce and iat. The nonce is checked first, because with a nonce a client with a wrong clock can
 // succeed.
-func (v *Verifier) checkTime(p *Proof) error {
+func (v *Verifier) checkTime(ctx context.Context, p *Proof) error {
 	if v.cfg.Nonces == nil {
 		p.until = p.IssuedAt.Add(maxAge + maxSkew)
 		return v.checkIssuedAt(p.IssuedAt, p.epoch)
 	}
 	issued, ok := v.cfg.Nonces.check(p.epoch, p.Nonce)
 	if !ok {
-		return useNonce(p)
+		e, err := v.reread(ctx, p.epoch)
+		if err != nil {
+			return err
+		}
+		p.epoch = e
+		if issued, ok = v.cfg.Nonces.check(e, p.Nonce); !ok {
+			return useNonce(p)
+		}
 	}
 	p.NonceTime, p.until = issued, issued.Add(nonceLife)
 	return v.checkClock(p.IssuedAt, maxOffset, maxOffset)

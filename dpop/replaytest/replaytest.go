@@ -46,6 +46,7 @@ func Run(t *testing.T, h Harness) {
 		{"OneEpochForAllNodes", testOneEpochForAllNodes},
 		{"Emptied", testEmptied},
 		{"EmptiedWhileRacing", testEmptiedWhileRacing},
+		{"Reread", testReread},
 		{"ClockGoesForwardAndBack", testClockGoesForwardAndBack},
 		{"ClockGoesBackALittle", testClockGoesBackALittle},
 		{"ClockWasAhead", func(t *testing.T, b *bench) { testClockWasAhead(t, b, 0) }},
@@ -214,6 +215,23 @@ func testEmptiedWhileRacing(t *testing.T, b *bench) {
 	})
 	if accepted.Load() > 1 {
 		t.Errorf("a proof was spent %d times", accepted.Load())
+	}
+}
+
+// testReread: a node that remembers an epoch learns of the next one by asking, without spending anything.
+func testReread(t *testing.T, b *bench) {
+	node, ok := b.store.(dpop.Cached)
+	if !ok {
+		return // it remembers nothing that could be stale
+	}
+	old := epoch(t, node)
+	next := epoch(t, b.Empty(t, b.store, b.now))
+	got, err := node.Reread(context.Background())
+	if err != nil || got != next || got == old {
+		t.Errorf("Reread = %v, %v, want the epoch %v after %v", got, err, next, old)
+	}
+	if got := epoch(t, node); got != next {
+		t.Errorf("Epoch = %v, want %v", got, next)
 	}
 }
 

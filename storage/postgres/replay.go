@@ -37,7 +37,7 @@ type Replay struct {
 	swept atomic.Int64               // the second of the last sweep
 }
 
-var _ dpop.Replay = (*Replay)(nil)
+var _ dpop.Cached = (*Replay)(nil)
 
 // Replay returns the store of spent proofs in this database. All of them share the same proofs.
 func (s *Store) Replay(o ReplayOptions) *Replay {
@@ -98,6 +98,11 @@ func (r *Replay) Epoch(ctx context.Context) (dpop.Epoch, error) {
 	if e := r.epoch.Load(); e != nil {
 		return *e, nil
 	}
+	return r.Reread(ctx)
+}
+
+// Reread returns the current epoch, as [dpop.Cached] says. It begins one if there is none.
+func (r *Replay) Reread(ctx context.Context) (dpop.Epoch, error) {
 	s, _, err := r.look(ctx, nil)
 	if err == nil && !s.found {
 		return r.begin(ctx, nil)

@@ -59,7 +59,7 @@ type Replay struct {
 	newest  atomic.Int64               // the newest time at which this process spent a proof, in milliseconds since 1970
 }
 
-var _ dpop.Replay = (*Replay)(nil)
+var _ dpop.Cached = (*Replay)(nil)
 
 // Open connects to the server at url: redis://USER:PASSWORD@HOST:PORT/DB, rediss:// for TLS, or
 // unix://USER:PASSWORD@/PATH?db=DB. Timeouts are a second unless the query says otherwise (dial_timeout, read_timeout,
@@ -101,7 +101,7 @@ func Open(ctx context.Context, url string, o Options) (*Replay, error) {
 		r.rand = rand.Reader
 	}
 	quiet()
-	if _, err := r.ask(ctx); err != nil {
+	if _, err := r.Reread(ctx); err != nil {
 		if isAway(err) {
 			err = fmt.Errorf("%w: is the server running, and is its URL right? %w", storage.ErrUnavailable, err)
 		}
@@ -131,11 +131,11 @@ func (r *Replay) Epoch(ctx context.Context) (dpop.Epoch, error) {
 	if e := r.current.Load(); e != nil {
 		return *e, nil
 	}
-	return r.ask(ctx)
+	return r.Reread(ctx)
 }
 
-// ask reads the epoch from the server.
-func (r *Replay) ask(ctx context.Context) (dpop.Epoch, error) {
+// Reread reads the epoch from the server, as [dpop.Cached] says. It begins one if the server has none.
+func (r *Replay) Reread(ctx context.Context) (dpop.Epoch, error) {
 	var id [16]byte
 	if _, err := io.ReadFull(r.rand, id[:]); err != nil {
 		return dpop.Epoch{}, fmt.Errorf("redis: name an epoch: %w", err)
