@@ -136,6 +136,9 @@ type Config struct {
 	// Skew is how far the clocks of two nodes that share Store may be apart. A code is accepted for so much longer than Lifetimes.Code, or a
 	// node whose clock is ahead would refuse a code that was just issued. A nonce counts as so much older than it says, or a late duplicate
 	// of a refresh could end a session. Zero is right for a single node.
+	// Skew is how far the clocks of two nodes that share Store may be apart. A code is accepted for so much longer than Lifetimes.Code, or
+	// a node whose clock is ahead would refuse a code that was just issued. A nonce counts as so much older than it says, or a late
+	// duplicate of a refresh could end a session. Zero is right for a single node.
 	Skew time.Duration
 	// Statuses gives the sessions of some domains entries in status lists. Nil gives none.
 	Statuses Statuses

@@ -2,7 +2,9 @@ package redis_test
 
 import (
 	"errors"
+	"net/netip"
 	"testing"
+	"time"
 
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/redis"
@@ -17,5 +19,21 @@ func TestOpenAway(t *testing.T) {
 	server.stop()
 	if _, err := redis.Open(t.Context(), server.url(), redis.Options{}); !errors.Is(err, storage.ErrUnavailable) {
 		t.Errorf("Open without a server = %v, want %v", err, storage.ErrUnavailable)
+	}
+}
+
+// TestClocksAMinuteApart holds that two processes whose clocks are a minute apart share one epoch, though the time that a message takes comes
+// on top.
+func TestClocksAMinuteApart(t *testing.T) {
+	server := startServer(t)
+	ahead := open(t, server.url(), redis.Options{Now: func() time.Time { return time.Now().Add(time.Minute) }})
+	behind := open(t, server.url(), redis.Options{})
+	e := epochOf(t, ahead)
+	for i := range byte(20) {
+		store := []*redis.Replay{ahead, behind}[i%2]
+		if err := store.Spend(t.Context(), e, [32]byte{i}, time.Now().Add(2*time.Minute), netip.Addr{}); err != nil {
+			t.Fatalf("Spend %d = %v", i, err)
+		}
+		time.Sleep(time.Millisecond)
 	}
 }

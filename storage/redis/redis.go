@@ -113,7 +113,8 @@ func Open(ctx context.Context, url string, o Options) (*Replay, error) {
 // isAway reports whether a server does not answer, or is about to: it reads its data.
 func isAway(err error) bool {
 	var network net.Error
-	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) || goredis.HasErrorPrefix(err, "LOADING")
+	return errors.As(err, &network) || errors.Is(err, io.EOF) || errors.Is(err, context.DeadlineExceeded) ||
+		goredis.HasErrorPrefix(err, "LOADING")
 }
 
 // quiet keeps the library from writing to standard error. Its errors contain the same.
@@ -178,7 +179,7 @@ func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until ti
 	var attempt [8]byte
 	rand.Read(attempt[:])
 	answer, err := spendScript.Run(ctx, r.client, []string{r.key("epoch"), record},
-		string(e.ID[:]), e.Birth, now.UnixMilli(), until.Sub(now).Milliseconds()+1, string(attempt[:])).Text()
+		string(e.ID[:]), e.Birth, now.UnixMilli(), (until.Sub(now)+slack).Milliseconds()+1, string(attempt[:])).Text()
 	switch {
 	case err != nil:
 		return explain(err)
