@@ -30,7 +30,8 @@ type database struct {
 	replay func(now func() time.Time) dpop.Replay
 	// listen tells what other nodes have changed, until ctx ends. It is nil for a database that serves one node.
 	listen func(ctx context.Context, log *slog.Logger, changed nudges)
-	skew   time.Duration // how far the clocks of processes that share it may be apart; zero if there is only one
+	away   func(error) bool // whether an error of the store says that it may work later; nil if none does
+	skew   time.Duration    // how far the clocks of processes that share it may be apart; zero if there is only one
 }
 
 // nudges are called when a table that the issuer follows was changed. They do not block.
@@ -61,6 +62,7 @@ func openDatabase(ctx context.Context, cfg *config.Config) (*database, error) {
 					}
 				})
 			},
+			away: postgres.IsAway,
 			skew: nodeSkew,
 		}, nil
 	}

@@ -147,6 +147,8 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		if errors.Is(err, keys.ErrWrongKey) {
 			err = fmt.Errorf("%s does not open what %s holds: set kek_file to the key that it was made under: %w",
 				cfg.KEKFile, cmp.Or(cfg.Database(), "the database"), err)
+		} else if db.away != nil && db.away(err) && !errors.Is(err, storage.ErrUnavailable) {
+			err = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 		}
 		return nil, errors.Join(err, i.Close())
 	}
