@@ -15,7 +15,7 @@ type Cached interface {
 }
 
 // rereadEvery is how often a [Verifier] asks a [Cached] store at most: anybody can send nonces that it does not know.
-const rereadEvery = 100 * time.Millisecond
+const rereadEvery = 20 * time.Millisecond
 
 // A rereader asks a [Cached] store for the epoch.
 type rereader struct {
