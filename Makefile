@@ -9,7 +9,7 @@ MODULES := $(TESTED) tools
 
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
 
-.PHONY: run build deb test race faults lint fuzz bench setup
+.PHONY: run build deb test race faults soak lint fuzz bench setup
 
 run: ## tell the whole story on loopback, then stop
 	$(GO) run ./cmd/issuer demo
@@ -51,6 +51,13 @@ faults: SHELL := bash
 faults: ## the fault tests, with what they did and counted
 	@set -e -o pipefail; for f in $(FAULTS); do \
 		$(GO) test -count=1 -v -timeout 40m -run "$${f#*:}" ./"$${f%%:*}" | grep -Ev $(NOISE); done
+
+# How long the faults of `make soak` happen.
+SOAK ?= 20m
+
+soak: setup ## the long form of the fault test and of the simulation (docs/reliability.md)
+	$(GO) test -count=1 -v -timeout 2h ./internal/faults -args -faults.duration=$(SOAK)
+	if test -d internal/simulation; then $(GO) test -count=1 -v -timeout 4h -run '^TestSeeds$$' ./internal/simulation -args -seeds 200000; fi
 
 lint: ## format, vet, staticcheck, tidy
 	@echo "# gofmt"; unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "$$unformatted"; exit 1; }

@@ -133,9 +133,6 @@ type Config struct {
 	// long as they are the same. The first one is used for what is new. Its error means that they are not known now.
 	RefreshKeys func() ([][32]byte, error)
 	Lifetimes   Lifetimes
-	// Skew is how far the clocks of two nodes that share Store may be apart. A code is accepted for so much longer than Lifetimes.Code, or a
-	// node whose clock is ahead would refuse a code that was just issued. A nonce counts as so much older than it says, or a late duplicate
-	// of a refresh could end a session. Zero is right for a single node.
 	// Skew is how far the clocks of two nodes that share Store may be apart. A code is accepted for so much longer than Lifetimes.Code, or
 	// a node whose clock is ahead would refuse a code that was just issued. A nonce counts as so much older than it says, or a late
 	// duplicate of a refresh could end a session. Zero is right for a single node.

@@ -108,6 +108,7 @@ var arrows = map[string][]string{
 	"docs/examples/status":   {"statuslist", "trust"},
 
 	"internal/browser":  {},
+	"internal/faults":   {},
 	"internal/bucket":   {},
 	"internal/layering": {},
 	"internal/measure": {
