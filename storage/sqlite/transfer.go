@@ -130,7 +130,8 @@ func inspectAny(ctx context.Context, path string, whole bool) (version int64, er
 
 // open connects, in such a way that nothing changes unless writable is set.
 func (t *Transfer) open(writable bool) error {
-	name := dsn(t.path, append(writerPragmas(Options{}), "secure_delete(off)"))
+	// Deleted content is overwritten, as a store does: the progress of a copy holds keys of rows about people.
+	name := dsn(t.path, append(writerPragmas(Options{}), "cache_size(-262144)"))
 	if !writable {
 		logged, err := checkLog(t.path+"-wal", Options{})
 		if err != nil {

@@ -1,9 +1,13 @@
 package transfer_test
 
 import (
+	"bytes"
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -17,7 +21,7 @@ import (
 func TestTables(t *testing.T) {
 	t.Parallel()
 	var lists [2][]transfer.Table
-	for i, p := range []place{newSQLite(t), newPostgres(t)} {
+	for i, p := range []place{absentSQLite(t), newPostgres(t)} {
 		db := p.open(t, true)
 		tables, err := db.Tables(t.Context())
 		if err != nil {
@@ -91,7 +95,7 @@ func sums(t *testing.T, p place) (list []transfer.Compared, numbers map[string]i
 // opened any more, until it is opened again by command.
 func TestRoundTrip(t *testing.T) {
 	t.Parallel()
-	path := []place{newSQLite(t), newPostgres(t), newPostgres(t), newSQLite(t), newSQLite(t)}
+	path := []place{absentSQLite(t), newPostgres(t), newPostgres(t), absentSQLite(t), newSQLite(t)}
 	fill(t, path[0], 1, 40)
 	want, numbers := sums(t, path[0])
 	for i, from := range path[:len(path)-1] {
@@ -107,6 +111,17 @@ func TestRoundTrip(t *testing.T) {
 		got, after := sums(t, to)
 		if !slices.Equal(got, want) || !reflect.DeepEqual(after, numbers) {
 			t.Errorf("%s to %s: sums = %v with %v, want %v with %v", from.kind, to.kind, got, after, want, numbers)
+		}
+		if to.kind == "postgres" { // what is created later comes after everything that was copied
+			for sequence, highest := range map[string]string{
+				"client_numbers": "SELECT max(seq) FROM clients", "revocation_numbers": "SELECT greatest(1::bigint << 51, max(seq)) FROM revocations",
+				"grants_n_seq": "SELECT max(n) FROM grants", "signing_keys_n_seq": "SELECT max(n) FROM signing_keys",
+				"withdrawals_id_seq": "SELECT greatest(1::bigint << 52, max(id)) FROM withdrawals",
+			} {
+				if got := query(t, to.name, "SELECT last_value >= ("+highest+") AND is_called FROM "+sequence); !slices.Equal(got, []string{"t"}) {
+					t.Errorf("the sequence %s gives numbers of rows that were copied", sequence)
+				}
+			}
 		}
 		if _, err := from.store(t.Context()); err == nil || !strings.Contains(err.Error(), "issuer storage reopen "+from.kind+":") {
 			t.Errorf("Open(source) = %v, want that it was copied away", err)
@@ -157,7 +172,7 @@ func TestInterrupted(t *testing.T) {
 		lose     bool
 	}{
 		{"from SQLite", newSQLite(t), newPostgres(t), false},
-		{"from PostgreSQL", newPostgres(t), newSQLite(t), false},
+		{"from PostgreSQL", newPostgres(t), absentSQLite(t), false},
 		{"to PostgreSQL whose connections are lost", newSQLite(t), newPostgres(t), true},
 		{"from PostgreSQL whose connections are lost", newPostgres(t), newSQLite(t), true},
 	} {
@@ -414,6 +429,71 @@ func TestDifference(t *testing.T) {
 		}
 		if _, err := half.store(t.Context()); err == nil {
 			t.Error("a target that differs was opened")
+		}
+	}
+}
+
+// TestOrder: SQLite reads each table along its primary key, from the beginning and from a key on, and sorts nothing: sorting takes memory
+// for the whole table.
+func TestOrder(t *testing.T) {
+	t.Parallel()
+	p := newSQLite(t)
+	db := p.open(t, true)
+	tables, err := db.Tables(t.Context())
+	if err != nil || len(tables) == 0 {
+		t.Fatalf("Tables = %v, %v", tables, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	file, err := sql.Open("sqlite", p.name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	for _, table := range tables {
+		key := strings.Join(table.Names()[:table.Key], ", ")
+		places := strings.TrimSuffix(strings.Repeat("?, ", table.Key), ", ")
+		for condition, args := range map[string][]any{"": nil, " WHERE (" + key + ") > (" + places + ")": make([]any, table.Key)} {
+			rows, err := file.QueryContext(t.Context(), "EXPLAIN QUERY PLAN SELECT * FROM "+table.Name+condition+" ORDER BY "+key, args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for rows.Next() {
+				var id, parent, unused int
+				var detail string
+				if err := rows.Scan(&id, &parent, &unused, &detail); err != nil {
+					t.Fatal(err)
+				}
+				if strings.Contains(detail, "TEMP B-TREE") || condition != "" && !strings.HasPrefix(detail, "SEARCH") {
+					t.Errorf("%s%s: %s", table.Name, condition, detail)
+				}
+			}
+			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+// TestErased: the progress of a copy holds keys, among them those of names. No byte of them stays in the file after the copy.
+func TestErased(t *testing.T) {
+	t.Parallel()
+	from, to := newSQLite(t), newSQLite(t)
+	fill(t, from, 9, 3)
+	mustRun(t, from, to)
+	mark := "copied-key-of-nobody"
+	to.exec(t, "INSERT INTO names SELECT CAST(x'ffffffff' AS TEXT), '"+mark+"', 'gone', user_id, taken_at, 1, tables FROM names LIMIT 1") // the last key
+	again := newSQLite(t)
+	mustRun(t, to, again)
+	again.exec(t, "PRAGMA secure_delete = on; DELETE FROM names WHERE local = 'gone'; PRAGMA wal_checkpoint(TRUNCATE)")
+	for _, suffix := range []string{"", "-wal"} {
+		content, err := os.ReadFile(again.name + suffix)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Fatal(err)
+		}
+		if bytes.Contains(content, []byte(mark)) {
+			t.Errorf("issuer.db%s has the key of a name that was deleted", suffix)
 		}
 	}
 }

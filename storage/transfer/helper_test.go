@@ -16,6 +16,7 @@ import (
 	"github.com/imidentity/issuer/storage/postgres"
 	"github.com/imidentity/issuer/storage/postgres/postgrestest"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 	"github.com/imidentity/issuer/storage/transfer"
 )
 
@@ -71,7 +72,14 @@ type place struct {
 	name string // a path, or the name of a PostgreSQL database
 }
 
-func newSQLite(t testing.TB) place { return place{"sqlite", filepath.Join(t.TempDir(), "issuer.db")} }
+// newSQLite returns a database without records. To make one takes less time than the migrations of absentSQLite.
+func newSQLite(t testing.TB) place { return place{"sqlite", sqlitetest.Temporary(t)} }
+
+// absentSQLite returns a database that does not exist.
+func absentSQLite(t testing.TB) place {
+	return place{"sqlite", filepath.Join(t.TempDir(), "issuer.db")}
+}
+
 func newPostgres(t testing.TB) place {
 	return place{"postgres", postgresDatabase(t)}
 }
