@@ -16,13 +16,6 @@ import (
 	"github.com/imidentity/issuer/storage"
 )
 
-// A SecretStore is the part of [storage.Store] that stores cluster secrets.
-type SecretStore interface {
-	Secret(ctx context.Context, name string) ([]byte, error)
-	Secrets(ctx context.Context) ([]storage.Secret, error)
-	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
-}
-
 // ClusterConfig configures [OpenCluster].
 type ClusterConfig struct {
 	// Keep is the longest life of anything that is made with a cluster secret. Required.
@@ -36,6 +29,8 @@ type ClusterConfig struct {
 	Limit time.Duration
 	// Changed is called in the transaction of each rotation. Its error undoes the rotation. It may be nil.
 	Changed func(context.Context, storage.Tx, ClusterEvent) error
+	// KEKChanged is the same for each rotation of the key-encryption key.
+	KEKChanged func(context.Context, storage.Tx, KEKEvent) error
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Log receives a line for each secret that is deleted. Nil discards it.
@@ -61,7 +56,7 @@ type ClusterEvent struct {
 // name of its row holds. So they switch at the same time, also a node that has lost its database.
 type Cluster struct {
 	cfg    ClusterConfig
-	store  SecretStore
+	store  Store
 	sealer *Sealer
 	root   [32]byte
 
@@ -111,7 +106,7 @@ func parseClusterName(name string) (k clusterKey, err error) {
 }
 
 // OpenCluster opens the cluster secrets of a database, and makes the first one: see [ClusterSecret] for the errors.
-func OpenCluster(ctx context.Context, store SecretStore, sealer *Sealer, cfg ClusterConfig) (*Cluster, error) {
+func OpenCluster(ctx context.Context, store Store, sealer *Sealer, cfg ClusterConfig) (*Cluster, error) {
 	if cfg.Keep <= 0 {
 		return nil, errors.New("keys: ClusterConfig needs Keep")
 	}
@@ -120,6 +115,9 @@ func OpenCluster(ctx context.Context, store SecretStore, sealer *Sealer, cfg Clu
 	cfg.Limit = cmp.Or(cfg.Limit, 2*time.Minute)
 	if cfg.Changed == nil {
 		cfg.Changed = func(context.Context, storage.Tx, ClusterEvent) error { return nil }
+	}
+	if cfg.KEKChanged == nil {
+		cfg.KEKChanged = func(context.Context, storage.Tx, KEKEvent) error { return nil }
 	}
 	if cfg.Now == nil {
 		cfg.Now = time.Now
@@ -159,6 +157,11 @@ func (c *Cluster) adopt(rows []storage.Secret, began time.Time) error {
 	s, err := c.open(old, rows)
 	if err != nil {
 		return err
+	}
+	for _, row := range rows {
+		if row.Name == clusterSecret {
+			c.sealer.follow(row.Sealed)
+		}
 	}
 	if !slices.Equal(old.secrets, s.secrets) {
 		c.state.Store(s)

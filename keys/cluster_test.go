@@ -20,7 +20,7 @@ const (
 	skew         = 5 * time.Minute
 )
 
-func openCluster(t testing.TB, store keys.SecretStore, c *clock, keep time.Duration) *keys.Cluster {
+func openCluster(t testing.TB, store keys.Store, c *clock, keep time.Duration) *keys.Cluster {
 	t.Helper()
 	cluster, err := keys.OpenCluster(ctx, store, keys.NewSealer(kek), keys.ClusterConfig{Keep: keep, Now: c.now})
 	if err != nil {

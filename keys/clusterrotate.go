@@ -3,7 +3,6 @@ package keys
 import (
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -29,7 +28,7 @@ func (e *RotatingError) Error() string {
 func (c *Cluster) Rotate(ctx context.Context, leaked bool) (ClusterInfo, error) {
 	var secret [32]byte
 	rand.Read(secret[:])
-	id := clusterID(secret)
+	made := ClusterInfo{ID: clusterID(secret)}
 	err := c.change(ctx, func(tx storage.Tx, s *clusterState, now time.Time) error {
 		from := now.Add(c.cfg.Ahead)
 		if leaked {
@@ -50,17 +49,16 @@ func (c *Cluster) Rotate(ctx context.Context, leaked bool) (ClusterInfo, error) 
 		if err := c.put(ctx, tx, clusterKey{secret: secret, from: from, alone: leaked}); err != nil {
 			return err
 		}
-		return c.cfg.Changed(ctx, tx, ClusterEvent{ID: id, Leaked: leaked})
+		made.State, made.Since, made.Until = Published, now, from
+		if leaked {
+			made.State, made.Since, made.Until = Signing, from, time.Time{}
+		}
+		return c.cfg.Changed(ctx, tx, ClusterEvent{ID: made.ID, Leaked: leaked})
 	})
 	if err != nil {
 		return ClusterInfo{}, fmt.Errorf("keys: rotate the cluster secret: %w", err)
 	}
-	for _, info := range c.List() {
-		if info.ID == id {
-			return info, nil
-		}
-	}
-	return ClusterInfo{}, errors.New("keys: the new cluster secret was replaced at once")
+	return made, nil
 }
 
 // Maintain ends the secrets of which nothing is valid any more. It deletes their rows, and marks the one that follows them as standing

@@ -17,7 +17,7 @@ const clusterSecret = "cluster-secret"
 // ClusterSecret returns the secret that all nodes of one database share. The first start makes it from random (nil means
 // [rand.Reader]) and stores it sealed; if several nodes start at once, all use the secret of one of them. The error is
 // [ErrWrongKey] for another key-encryption key, else that of the store.
-func ClusterSecret(ctx context.Context, store SecretStore, sealer *Sealer, random io.Reader) ([32]byte, error) {
+func ClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([32]byte, error) {
 	var secret [32]byte
 	sealed, err := store.Secret(ctx, clusterSecret)
 	if errors.Is(err, storage.ErrNotFound) {
@@ -30,6 +30,7 @@ func ClusterSecret(ctx context.Context, store SecretStore, sealer *Sealer, rando
 	if err != nil {
 		return secret, err
 	}
+	sealer.follow(sealed)
 	if len(plain) != len(secret) {
 		return secret, fmt.Errorf("keys: cluster secret has %d bytes, want %d", len(plain), len(secret))
 	}
@@ -37,7 +38,7 @@ func ClusterSecret(ctx context.Context, store SecretStore, sealer *Sealer, rando
 }
 
 // newClusterSecret stores a new secret unless another node has stored one meanwhile. It returns the stored secret, sealed.
-func newClusterSecret(ctx context.Context, store SecretStore, sealer *Sealer, random io.Reader) ([]byte, error) {
+func newClusterSecret(ctx context.Context, store Store, sealer *Sealer, random io.Reader) ([]byte, error) {
 	if random == nil {
 		random = rand.Reader
 	}
@@ -45,12 +46,9 @@ func newClusterSecret(ctx context.Context, store SecretStore, sealer *Sealer, ra
 	if _, err := io.ReadFull(random, secret[:]); err != nil {
 		return nil, err
 	}
-	fresh, err := sealer.Seal(clusterSecret, secret[:])
-	if err != nil {
-		return nil, err
-	}
+	fresh := sealer.keys[0].seal(sealNamed, clusterSecret, secret[:])
 	var kept []byte
-	err = store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+	err := store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		var err error
 		kept, err = tx.Secret(ctx, clusterSecret)
 		if errors.Is(err, storage.ErrNotFound) {

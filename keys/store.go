@@ -12,6 +12,8 @@ type Store interface {
 	SigningKeys(ctx context.Context) ([]storage.SigningKey, error)
 	// Secret returns the sealed secret called name, and [storage.ErrNotFound] if there is none.
 	Secret(ctx context.Context, name string) ([]byte, error)
+	// Secrets returns all sealed secrets, in the order of their names.
+	Secrets(ctx context.Context) ([]storage.Secret, error)
 	// Update runs fn in a transaction.
 	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
 }

@@ -147,6 +147,8 @@ func (a *API) Routes() []httpapi.Route {
 			Method: http.MethodPost, Path: "/admin/cluster-secrets", Handler: a.rotateClusterSecret, Reach: issuer,
 			Query: []string{"leaked"},
 		},
+		{Method: http.MethodGet, Path: "/admin/key-encryption-keys", Handler: a.listKEKs, Reach: issuer},
+		{Method: http.MethodPost, Path: "/admin/key-encryption-keys", Handler: a.rotateKEK, Reach: issuer},
 		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements, Reach: domain, Query: page("user", "typ")},
 		{Method: http.MethodPost, Path: "/admin/statements", Handler: a.makeStatement, Reach: httpapi.EachEntry},
 		{Method: http.MethodDelete, Path: "/admin/statements/{id}", Handler: a.withdrawStatement, Reach: domain, Query: reason},

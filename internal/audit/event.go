@@ -103,6 +103,8 @@ const (
 	KeyRevoked
 	// ClusterSecretRotated: an operator had a new cluster secret made. The reason is "leaked" if the old ones ended at once.
 	ClusterSecretRotated
+	// KEKRotated: an operator had all secrets sealed under another key-encryption key.
+	KEKRotated
 
 	// BackupMade: an operator made a backup of the database.
 	BackupMade
@@ -155,6 +157,7 @@ var kinds = [ended]struct {
 	KeyRotated:           {"key.rotated", "signing key rotated", false},
 	KeyRevoked:           {"key.revoked", "signing key revoked", true},
 	ClusterSecretRotated: {"secret.rotated", "cluster secret rotated", false},
+	KEKRotated:           {"kek.rotated", "key-encryption key rotated", false},
 	BackupMade:           {"backup.made", "backup made", false},
 	BackupRestored:       {"backup.restored", "backup restored", true},
 }

@@ -68,7 +68,8 @@ applied again: removed devices, disabled and removed users, removed clients, and
 
 func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	node := config.DefaultNode
-	database, kekFile := filepath.Join(cmp.Or(c.Data, defaultData), "issuer.db"), filepath.Join(cmp.Or(c.Data, defaultData), "kek")
+	database := filepath.Join(cmp.Or(c.Data, defaultData), "issuer.db")
+	kekFiles := []string{filepath.Join(cmp.Or(c.Data, defaultData), "kek")}
 	var log config.Log
 	if c.Config != "" {
 		cfg, err := load(c.Config, s)
@@ -78,9 +79,9 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 		if cfg.Postgres() {
 			return usage("restore: the database is PostgreSQL: restore it with its own tools, see docs/storage.md")
 		}
-		database, kekFile, node, log = cfg.Database(), cfg.KEKFile, cfg.Audit.Node, cfg.Log
+		database, kekFiles, node, log = cfg.Database(), issuer.KEKFiles(cfg), cfg.Audit.Node, cfg.Log
 	}
-	r, err := issuer.Restore(ctx, database, kekFile, c.From, node)
+	r, err := issuer.Restore(ctx, database, kekFiles, c.From, node)
 	if err != nil {
 		return notOpened("restore", err)
 	}

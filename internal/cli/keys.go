@@ -15,6 +15,8 @@ type keysCmd struct {
 	Revoke keysRevokeCmd `cmd:"" help:"Revoke a signing key: everything that it signed becomes invalid."`
 
 	Secrets             keysSecretsCmd             `cmd:"" help:"List the secrets that all nodes share, without themselves."`
+	Keks                keysKEKsCmd                `cmd:"" name:"keks" help:"List the key-encryption keys, and how much is sealed under each."`
+	RotateKEK           keysRotateKEKCmd           `cmd:"" name:"rotate-kek" help:"Seal all secrets under the key in kek_file_new."`
 	RotateClusterSecret keysRotateClusterSecretCmd `cmd:"" help:"Replace the secret that all nodes share with a new one."`
 }
 

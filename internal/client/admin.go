@@ -252,6 +252,16 @@ func (a Admin) RotateClusterSecret(ctx context.Context, leaked bool) (api.Cluste
 	return ask[api.ClusterSecret](ctx, a, http.MethodPost, "/admin/cluster-secrets", values("leaked", flag(leaked)))
 }
 
+// KeyEncryptionKeys returns the key-encryption keys of a node.
+func (a Admin) KeyEncryptionKeys(ctx context.Context) ([]api.KeyEncryptionKey, error) {
+	return ask[[]api.KeyEncryptionKey](ctx, a, http.MethodGet, "/admin/key-encryption-keys", nil)
+}
+
+// RotateKEK has all secrets sealed under the new key-encryption key of a node, and returns the keys.
+func (a Admin) RotateKEK(ctx context.Context) ([]api.KeyEncryptionKey, error) {
+	return ask[[]api.KeyEncryptionKey](ctx, a, http.MethodPost, "/admin/key-encryption-keys", nil)
+}
+
 // EndSession ends a session of a domain.
 func (a Admin) EndSession(ctx context.Context, domain, id, reason string) (api.Session, error) {
 	return ask[api.Session](ctx, a, http.MethodDelete, "/admin/sessions/"+domain+"/"+id, url.Values{"reason": {reason}})

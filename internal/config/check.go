@@ -114,6 +114,14 @@ func (k *checker) places() {
 	} else {
 		k.KEKFile = k.resolve(k.KEKFile)
 	}
+	if k.KEKFileNew != "" {
+		k.KEKFileNew = k.resolve(k.KEKFileNew)
+		if k.KEKFileNew == k.KEKFile {
+			k.report("kek_file_new", "this is the file in kek_file: name the file of another key, or remove this setting")
+		} else {
+			k.private("kek_file_new", k.KEKFileNew)
+		}
+	}
 	if _, err := os.Stat(k.KEKFile); !os.IsNotExist(err) {
 		k.private("kek_file", k.KEKFile)
 	} else if !k.Development {

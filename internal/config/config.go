@@ -69,6 +69,8 @@ type Config struct {
 	// KEKFile holds the key-encryption key, 32 bytes in hexadecimal or base64. Default: DATA/kek. It must exist, except in
 	// development, where it is made.
 	KEKFile string `key:"kek_file"`
+	// KEKFileNew holds the key-encryption key that replaces it. Both are used until `issuer keys rotate-kek` has been run.
+	KEKFileNew string `key:"kek_file_new"`
 	// Development allows what is unsafe on the Internet: http URLs, reserved domains, a key-encryption key made on
 	// the spot.
 	Development bool `key:"development"`

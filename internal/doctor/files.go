@@ -94,7 +94,7 @@ func (e *examination) files() {
 
 // secrets returns the files of secrets that the settings name.
 func (e *examination) secrets() []string {
-	list := []string{e.cfg.StorageURLFile, e.cfg.RedisURLFile, e.cfg.TLS.KeyFile, e.cfg.KEKFile}
+	list := []string{e.cfg.StorageURLFile, e.cfg.RedisURLFile, e.cfg.TLS.KeyFile, e.cfg.KEKFile, e.cfg.KEKFileNew}
 	for _, d := range e.cfg.Domains {
 		for _, p := range d.Providers {
 			list = append(list, p.ClientSecretFile)

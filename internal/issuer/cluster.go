@@ -45,7 +45,7 @@ func refreshLife(cfg *config.Config) time.Duration {
 func (i *Instance) openCluster(ctx context.Context, sealer *keys.Sealer) (err error) {
 	i.cluster, err = keys.OpenCluster(ctx, i.store, sealer, keys.ClusterConfig{
 		Keep: max(refreshLife(i.cfg), dpop.NonceLife, revocation.CursorLife, queryLife), Skew: clockSkew,
-		Changed: i.clusterChanged, Now: i.now, Log: i.log,
+		Changed: i.clusterChanged, KEKChanged: i.kekChanged, Now: i.now, Log: i.log,
 	})
 	return err
 }
@@ -67,3 +67,15 @@ func (i *Instance) clusterChanged(ctx context.Context, tx storage.Tx, e keys.Clu
 	}
 	return audit.Append(ctx, tx, event)
 }
+
+// kekChanged records a rotation of the key-encryption key.
+func (i *Instance) kekChanged(ctx context.Context, tx storage.Tx, e keys.KEKEvent) error {
+	by, _ := httpapi.OperatorOf(ctx)
+	return audit.Append(ctx, tx, audit.Event{
+		Kind: audit.KEKRotated, Actor: admin.Actor(ctx), Address: by.Address, Key: e.ID, Reason: "operator",
+	})
+}
+
+// resealEvery is how often the issuer looks for secrets that are not sealed under the present key-encryption key: an interrupted rotation
+// left them, or a node made them before it had read that the key is another one.
+const resealEvery = time.Minute

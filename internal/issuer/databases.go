@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/account"
@@ -170,10 +171,11 @@ func CheckReplay(ctx context.Context, cfg *config.Config) error {
 // Restored says what [Restore] did.
 type Restored = sqlite.Restored
 
-// Restore replaces the database at path, of an issuer that is stopped, by the backup from. The key-encryption key in
-// kekFile must open the keys in the backup. The restore is recorded in the audit log of the new database, in the chain of node.
-func Restore(ctx context.Context, path, kekFile, from, node string) (Restored, error) {
-	kek, err := keys.ReadKEK(kekFile)
+// Restore replaces the database at path, of an issuer that is stopped, by the backup from. The key-encryption keys in kekFiles, of which
+// there may be two, must open the keys in the backup. The restore is recorded in the audit log of the new database, in the chain of
+// node.
+func Restore(ctx context.Context, path string, kekFiles []string, from, node string) (Restored, error) {
+	sealer, err := openSealer(keys.ReadKEK, kekFiles...)
 	if err != nil {
 		return Restored{}, err
 	}
@@ -183,9 +185,9 @@ func Restore(ctx context.Context, path, kekFile, from, node string) (Restored, e
 			return account.RepeatRemovals(ctx, store, keys.Derive(secret, labelTombstones), users)
 		},
 		Check: func(ctx context.Context, store storage.Store) error {
-			if secret, err = keys.ClusterSecret(ctx, store, keys.NewSealer(kek), nil); err != nil {
-				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w", kekFile,
-					err)
+			if secret, err = keys.ClusterSecret(ctx, store, sealer, nil); err != nil {
+				return fmt.Errorf("%s cannot decrypt the keys in the backup: set kek_file to the key that it was made under: %w",
+					strings.Join(kekFiles, " or "), err)
 			}
 			log := audit.New(slog.New(slog.DiscardHandler)) // the caller writes the line once the database is in place
 			return log.Store(store, audit.Chain{Node: node}).Update(ctx, func(ctx context.Context, tx storage.Tx) error {

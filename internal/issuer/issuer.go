@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,7 +125,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if cfg.Development {
 		readKEK = keys.CreateKEK
 	}
-	kek, err := readKEK(cfg.KEKFile)
+	sealer, err := openSealer(readKEK, KEKFiles(cfg)...)
 	if err != nil {
 		return nil, err
 	}
@@ -143,16 +144,37 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		i.store = o.Store(i.store)
 	}
 	i.store = idempotency.Wrap(timed.New(i.store, i.metrics.timer("read"), i.metrics.timer("update")))
-	if err := i.open(ctx, o, db, keys.NewSealer(kek)); err != nil {
+	if err := i.open(ctx, o, db, sealer); err != nil {
 		if errors.Is(err, keys.ErrWrongKey) {
 			err = fmt.Errorf("%s does not open what %s holds: set kek_file to the key that it was made under: %w",
-				cfg.KEKFile, cmp.Or(cfg.Database(), "the database"), err)
+				strings.Join(KEKFiles(cfg), " or "), cmp.Or(cfg.Database(), "the database"), err)
 		} else if db.away != nil && db.away(err) && !errors.Is(err, storage.ErrUnavailable) {
 			err = fmt.Errorf("%w: %w", storage.ErrUnavailable, err)
 		}
 		return nil, errors.Join(err, i.Close())
 	}
 	return i, nil
+}
+
+// KEKFiles returns the files of the key-encryption keys: one, or two while one replaces the other.
+func KEKFiles(cfg *config.Config) []string {
+	if cfg.KEKFileNew == "" {
+		return []string{cfg.KEKFile}
+	}
+	return []string{cfg.KEKFile, cfg.KEKFileNew}
+}
+
+// openSealer reads the key-encryption keys.
+func openSealer(read func(path string) ([32]byte, error), files ...string) (*keys.Sealer, error) {
+	var list [][32]byte
+	for _, file := range files {
+		key, err := read(file)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, key)
+	}
+	return keys.NewSealer(list[0], list[1:]...), nil
 }
 
 // open assembles the issuer on its opened database.

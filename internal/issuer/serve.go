@@ -146,6 +146,7 @@ func (i *Instance) loops() []*follow.Loop {
 	list := []*follow.Loop{
 		follow.New(follow.Config{Name: "sweeping expired rows", Do: i.sweep, Interval: i.sweepEvery, Later: true, Log: i.log}),
 		follow.New(follow.Config{Name: "noting the time", Do: i.noteTime, Interval: i.noteEvery, Log: i.log}),
+		follow.New(follow.Config{Name: "sealing secrets anew", Do: i.cluster.Reseal, Interval: resealEvery, Log: i.log}),
 		follow.New(follow.Config{Name: "following the cluster secret", Do: i.followCluster, Interval: followEvery, Log: i.log}),
 	}
 	list = append(list, follow.New(follow.Config{Name: "counting users, devices and sessions", Do: i.count, Interval: i.sweepEvery,

@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/imidentity/issuer/chaining"
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/storage"
 )
@@ -152,7 +154,12 @@ func event(kind audit.Kind, actor audit.Actor, fields ...string) []string {
 // TestAudit plays each kind of event and wants one line for each, and no other: with its actor, subject, address and reason, after
 // the change and before the answer. The witness of the site wants no secret in them.
 func TestAudit(t *testing.T) {
-	s := start(t, map[string]string{"devices": "3", "more": withRegistration()["more"]})
+	nextKEK := [32]byte{1, 2, 3}
+	kek := filepath.Join(t.TempDir(), "kek.new")
+	if err := os.WriteFile(kek, []byte(hex.EncodeToString(nextKEK[:])), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, map[string]string{"devices": "3", "more": withRegistration()["more"] + "\nkek_file_new: " + kek})
 	l := &listener{site: s, kinds: make(map[string]bool)}
 	here := func(name, value string) url.Values { return url.Values{"domain": {"example.com"}, name: {value}} }
 	admin := func(method, path string, query url.Values) answer {
@@ -409,6 +416,9 @@ func TestAudit(t *testing.T) {
 		event(audit.KeyRotated, operator, "key", s.signingKey(t), "reason", "revocation"))
 	secret := admin(http.MethodPost, "/admin/cluster-secrets", nil).text("id")
 	l.wants(t, "cluster secret rotated", event(audit.ClusterSecretRotated, operator, "key", secret, "reason", "operator"))
+	used := keys.KEKID(nextKEK)
+	admin(http.MethodPost, "/admin/key-encryption-keys", nil)
+	l.wants(t, "key-encryption key rotated", event(audit.KEKRotated, operator, "key", used, "reason", "operator"))
 	admin(http.MethodPost, "/admin/backup", url.Values{"to": {filepath.Join(t.TempDir(), "backup.db")}})
 	l.wants(t, "backup", event(audit.BackupMade, operator))
 

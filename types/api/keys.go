@@ -34,3 +34,10 @@ type ClusterSecret struct {
 	Since *time.Time `json:"since,omitempty"`
 	Until *time.Time `json:"until,omitempty"`
 }
+
+// A KeyEncryptionKey is a key under which secrets are sealed, as operators see it: without itself.
+type KeyEncryptionKey struct {
+	ID      string `json:"id"`
+	State   string `json:"state"`   // current, configured, or missing at the node that was asked
+	Secrets int    `json:"secrets"` // that are sealed under it
+}
