@@ -101,7 +101,9 @@ func (l *ledger) report(t *testing.T, c *cluster, p *plan) {
 		for i, f := range l.faults {
 			if f.kind == kind {
 				n++
-				longest = max(longest, l.gap(i))
+				if !l.beside(f) {
+					longest = max(longest, l.gap(i))
+				}
 			}
 		}
 		fmt.Fprintf(&b, "%-34s %5d %23.1fs\n", kind, n, longest.Seconds())
@@ -142,6 +144,17 @@ func kindsOf(list []fault) []string {
 		kinds[f.kind] = true
 	}
 	return slices.Sorted(maps.Keys(kinds))
+}
+
+// killed is how the kind of a fault begins that happens beside the others.
+const killed = "node killed"
+
+// beside reports whether a kill happened while another fault did, or shortly before or after it: then that one may have kept clients from
+// writing.
+func (l *ledger) beside(kill fault) bool {
+	return strings.HasPrefix(kill.kind, killed) && slices.ContainsFunc(l.faults, func(f fault) bool {
+		return !strings.HasPrefix(f.kind, killed) && kill.began.After(f.began.Add(-time.Second)) && kill.began.Before(f.ended.Add(2*time.Second))
+	})
 }
 
 // gap returns the longest time between two acknowledged writes of which a part lies between the beginning of a fault and a moment after

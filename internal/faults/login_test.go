@@ -42,10 +42,14 @@ func (u *user) login() {
 			time.Sleep(time.Second)
 			continue
 		case back.Query().Get("error") != "":
-			if back.Query().Get("error") != "temporarily_unavailable" {
-				u.ledger.broken("login of %s: %s %s", u.person, back.Query().Get("error"), back.Query().Get("error_description"))
+			switch code := back.Query().Get("error"); {
+			case code == "temporarily_unavailable":
+				u.ledger.add("logins that ended with temporarily_unavailable", 1)
+			case code == "invalid_request" && isAsked(time.Now(), &d.end): // the other client has removed the device meanwhile
+				u.ledger.add("logins of a device that was removed meanwhile", 1)
+			default:
+				u.ledger.broken("login of %s: %s %s", u.person, code, back.Query().Get("error_description"))
 			}
-			u.ledger.add("logins that ended with temporarily_unavailable", 1)
 			continue
 		}
 		form := url.Values{

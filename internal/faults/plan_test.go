@@ -97,13 +97,13 @@ func (p *plan) kill(over <-chan struct{}) {
 			return
 		case <-time.After(between(p.kills, 1500*time.Millisecond, 3500*time.Millisecond)):
 		}
-		kind := "node killed (-9)"
+		kind := killed + " (-9)"
 		if n := p.cluster.nodes[i]; i < 2 {
 			n.kill(pause, 0)
 		} else {
 			n.kill(pause, offset)
 			if offset != 0 {
-				kind = "node killed (-9), clock " + offset.String() + " off"
+				kind = killed + " (-9), clock " + offset.String() + " off"
 			}
 		}
 		p.cluster.ledger.happened(kind, time.Now())

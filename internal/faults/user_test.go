@@ -146,6 +146,7 @@ func (u *user) insist(r request) (a answer, lost int) {
 			return a, lost
 		}
 		time.Sleep(u.between(50, 300))
+		u.introspect() // also during an outage, "not active" is a wrong answer about a live token
 	}
 }
 
