@@ -166,16 +166,4 @@ func (n *node) ran(from, to time.Time) bool {
 	return false
 }
 
-// kills returns how often the node was killed while it served.
-func (n *node) kills() (count int) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, l := range n.lives {
-		if l.killed && !l.served.IsZero() {
-			count++
-		}
-	}
-	return count
-}
-
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
