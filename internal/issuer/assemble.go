@@ -70,6 +70,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 		return err
 	}
 	i.limits = server.NewLimits(rates(cfg), i.now)
+	if i.shared != nil {
+		i.limits.Share(i.shared, i.cluster.Lasting(labelLimits), i.log)
+	}
 	registry, err := i.newRegistry()
 	if err != nil {
 		return err

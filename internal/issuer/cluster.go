@@ -31,6 +31,7 @@ const (
 	labelPairwise    = "pairwise ids"     // under which callers of the introspection know users
 	labelIdempotency = "idempotency keys" // of stored answers: under two keys, two nodes could do one request twice
 	labelHashes      = "feed hashes"      // which callers of the feed compare with their own
+	labelLimits      = "shared limits"    // names of limits in Redis
 )
 
 // queryLife is longer than a pending login can last.

@@ -12,6 +12,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/postgres"
@@ -98,6 +99,14 @@ func openReplay(
 
 func openRedis(ctx context.Context, cfg *config.Config, now func() time.Time) (*redis.Replay, error) {
 	return redis.Open(ctx, string(cfg.RedisURL), redis.Options{Prefix: "issuer-dpop", Now: now})
+}
+
+// sharedBuckets returns the limits that nodes share where they share a store of spent proofs that has some, and nil elsewhere.
+func sharedBuckets(replay dpop.Replay) server.SharedBuckets {
+	if r, ok := replay.(*redis.Replay); ok {
+		return r.Limits("issuer-limits")
+	}
+	return nil
 }
 
 // OpenGatewayReplay opens the store of spent proofs of a gateway: on the Redis server at url, which several gateways share, or in memory

@@ -61,6 +61,7 @@ type Instance struct {
 	statuses *statuses.Lists
 	kept     *idempotency.Keeper
 	limits   *server.Limits
+	shared   server.SharedBuckets // nil if no limit is shared with other nodes
 	server   *server.Server
 	clients  *register
 	trusted  *authority
@@ -195,6 +196,7 @@ func (i *Instance) open(ctx context.Context, o Options, db *database, sealer *ke
 	}
 	i.closeReplay = closeReplay
 	i.memoryReplay, _ = replay.(*dpop.MemoryReplay)
+	i.shared = sharedBuckets(replay)
 	if o.Replay != nil {
 		replay = o.Replay(replay)
 	}

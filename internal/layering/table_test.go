@@ -61,7 +61,7 @@ var arrows = map[string][]string{
 	"storage/transfer":       {},
 	"storage/sqlite":         {"dpop", "storage", "storage/internal/row", "storage/internal/sweep", "storage/transfer"},
 	"storage/postgres":       {"dpop", "storage", "storage/internal/row", "storage/internal/sweep", "storage/transfer"},
-	"storage/redis":          {"dpop", "storage"},
+	"storage/redis":          {"dpop", "internal/bucket", "storage"},
 
 	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
 	"internal/registration": {"clients", "internal/config", "internal/errtext", "internal/jose", "storage"},

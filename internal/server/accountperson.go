@@ -90,7 +90,7 @@ func (s *Server) showName(c echo.Context, v *visitor, p *web.Act) error {
 // renameHere gives the user another handle. Its answer tells whether somebody has or had the name, so it counts as a question of its
 // address about a handle.
 func (s *Server) renameHere(c echo.Context, v *visitor, handle string) (string, error) {
-	if err := s.Limits.lookup(s.source(c)); err != nil {
+	if err := s.Limits.lookup(c.Request().Context(), s.source(c)); err != nil {
 		return "", err
 	}
 	_, err := s.Accounts.RenameOwn(c.Request().Context(), account.OwnRename{Owner: v.Owner(), AuthTime: v.AuthTime, Handle: handle})

@@ -28,7 +28,7 @@ func (s *Server) showWaitingDevice(c echo.Context, who statements.Holder) error 
 		return err
 	}
 	var asks oauth.DeviceRequest
-	err = s.Limits.guess(who.Domain, who.User, s.source(c), func() (err error) {
+	err = s.Limits.guess(c.Request().Context(), who.Domain, who.User, s.source(c), func() (err error) {
 		asks, err = s.OAuth.DeviceRequest(c.Request().Context(), code, user)
 		return err
 	})
@@ -79,7 +79,7 @@ func (s *Server) decideWaitingDevice(c echo.Context, who statements.Holder) erro
 // decideDevice stores the decision of a user about a device that waits.
 func (s *Server) decideDevice(c echo.Context, who statements.Holder, d oauth.DeviceDecision) error {
 	d.From = s.source(c)
-	return s.Limits.guess(who.Domain, who.User, d.From, func() error {
+	return s.Limits.guess(c.Request().Context(), who.Domain, who.User, d.From, func() error {
 		_, err := s.OAuth.DecideDevice(c.Request().Context(), d)
 		return err
 	})

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"net/netip"
 	"time"
@@ -19,8 +20,9 @@ var (
 )
 
 // guess runs find, which looks for what waits under a user code that a user has entered. If nothing does, that is a guess, and beyond the
-// limits find does not run. It counts before find runs, so that guesses at the same time count, too.
-func (l *Limits) guess(domain, user string, from netip.Addr, find func() error) error {
+// limits find does not run. It counts before find runs, so that guesses at the same time count, too. Other nodes count
+// them as well if they share their limits.
+func (l *Limits) guess(ctx context.Context, domain, user string, from netip.Addr, find func() error) error {
 	who, network := userKey{domain, user}, dpop.Network(from)
 	if wait := l.userCodes.Take(who); wait > 0 {
 		return &limited{limitGuesses, wait}
@@ -29,10 +31,22 @@ func (l *Limits) guess(domain, user string, from netip.Addr, find func() error) 
 		l.userCodes.Give(who)
 		return &limited{limitGuesses, wait}
 	}
-	err := find()
-	if !errors.Is(err, oauth.ErrNoUserCode) {
+	back := func() {
 		l.userCodes.Give(who)
 		l.codesFrom.Give(network)
+	}
+	local := max(l.userCodes.Len(), l.codesFrom.Len())
+	all := []bucket.Shared{
+		l.sharing.named(guessesOfUser, "user code", domain, user), l.sharing.named(guessesFrom, "user codes from", network.String()),
+	}
+	if wait := l.sharing.take(ctx, local, all...); wait > 0 {
+		back()
+		return &limited{limitGuesses, wait}
+	}
+	err := find()
+	if !errors.Is(err, oauth.ErrNoUserCode) {
+		back()
+		l.sharing.give(ctx, local, all...)
 	}
 	return err
 }

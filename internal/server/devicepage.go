@@ -50,7 +50,7 @@ func (s *Server) showDevicePage(c echo.Context, v *visitor) error {
 		return s.wrongCode(c, page, entered)
 	}
 	var asks oauth.DeviceRequest
-	err = s.Limits.guess(v.Domain, v.User, s.source(c), func() (err error) {
+	err = s.Limits.guess(c.Request().Context(), v.Domain, v.User, s.source(c), func() (err error) {
 		asks, err = s.OAuth.DeviceRequest(c.Request().Context(), code, v.Person)
 		return err
 	})

@@ -1,10 +1,12 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"html/template"
 	"net/netip"
+	"sync/atomic"
 	"time"
 
 	"github.com/labstack/echo/v4"
@@ -51,6 +53,9 @@ type Limits struct {
 	// Wrong user codes, of a user and of an address.
 	userCodes *bucket.Set[userKey]
 	codesFrom *bucket.Set[netip.Addr]
+
+	lookupRate atomic.Pointer[bucket.Limit]
+	sharing    *common // nil if no limit is shared with other nodes
 }
 
 type (
@@ -66,7 +71,7 @@ var _ oauth.Limiter = (*Limits)(nil)
 
 // NewLimits returns limits with full buckets. now reports the time; nil means [time.Now].
 func NewLimits(r Rates, now func() time.Time) *Limits {
-	return &Limits{
+	l := &Limits{
 		addresses: bucket.New[netip.Addr](r.Address, maxBuckets, now),
 		failures:  bucket.New[netip.Addr](r.Address, maxBuckets, now),
 		nonces:    bucket.New[netip.Addr](staleNonces(r.Address), maxBuckets, now),
@@ -77,6 +82,8 @@ func NewLimits(r Rates, now func() time.Time) *Limits {
 		userCodes: bucket.New[userKey](guessesOfUser, maxBuckets, now),
 		codesFrom: bucket.New[netip.Addr](guessesFrom, maxBuckets, now),
 	}
+	l.lookupRate.Store(&r.Lookup)
+	return l
 }
 
 // Set changes the rates from the next request on.
@@ -88,6 +95,7 @@ func (l *Limits) Set(r Rates) {
 	l.apps.SetLimit(r.UserClient)
 	l.users.SetLimit(r.User)
 	l.lookups.SetLimit(r.Lookup)
+	l.lookupRate.Store(&r.Lookup)
 }
 
 // The values of the label by of issuer_requests_limited_total.
@@ -126,8 +134,13 @@ func (l *Limits) address(from netip.Addr) error {
 }
 
 // lookup admits a question of an address about a handle.
-func (l *Limits) lookup(from netip.Addr) error {
-	return tooMany(limitLookups, l.lookups.Take(dpop.Network(from)))
+func (l *Limits) lookup(ctx context.Context, from netip.Addr) error {
+	network := dpop.Network(from)
+	if wait := l.lookups.Take(network); wait > 0 || l.sharing == nil {
+		return tooMany(limitLookups, wait)
+	}
+	all := l.sharing.named(*l.lookupRate.Load(), limitLookups, network.String())
+	return tooMany(limitLookups, l.sharing.take(ctx, l.lookups.Len(), all))
 }
 
 // failing refuses an address that has failed too often. failed counts a failure of an address.

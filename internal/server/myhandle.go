@@ -51,7 +51,7 @@ func (s *Server) renameMe(c echo.Context, holder *claims.Set, who statements.Hol
 	if err := s.Limits.User(storage.User{Domain: who.Domain, ID: who.User}, holder.ClientID); err != nil {
 		return err
 	}
-	if err := s.Limits.lookup(s.source(c)); err != nil {
+	if err := s.Limits.lookup(c.Request().Context(), s.source(c)); err != nil {
 		return err
 	}
 	done, err := s.Accounts.RenameOwn(c.Request().Context(), account.OwnRename{

@@ -40,7 +40,7 @@ type jrdLink struct {
 // webfinger serves GET /.well-known/webfinger (RFC 7033): from the handle of a user who allows it to the issuer. Everything else about a
 // resource looks alike: 404 if no user has the handle, if its user does not want to be found, and if it is not the issuer's.
 func (s *Server) webfinger(c echo.Context) error {
-	if err := s.Limits.lookup(s.source(c)); err != nil {
+	if err := s.Limits.lookup(c.Request().Context(), s.source(c)); err != nil {
 		return err
 	}
 	query, err := url.ParseQuery(c.Request().URL.RawQuery)

@@ -1,5 +1,5 @@
 // Package redis stores spent DPoP proofs in Redis or Valkey, for an issuer or a resource that runs as several processes. It
-// implements [dpop.Replay]; the issuer stores nothing else there.
+// implements [dpop.Replay]. The issuer also has [Limits] there, and nothing else.
 //
 // [Open] takes a URL and refuses a server that evicts keys. A proof is spent by one script, which compares the epoch and records
 // the proof in one step. If the answer is lost, the script is sent again and recognizes its own record. Without an answer in time
