@@ -13,6 +13,10 @@ func (x Intercepted) StatusList(ctx context.Context, id int64) (r0 StatusList, e
 		return r0, err
 	}
 	defer x.done("StatusList", x.start())
+	ctx, end := x.enter(ctx, "StatusList")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.StatusList(ctx, id)
 }
 
@@ -22,6 +26,10 @@ func (x Intercepted) EndedStatuses(ctx context.Context, list int64, now time.Tim
 		return r0, err
 	}
 	defer x.done("EndedStatuses", x.start())
+	ctx, end := x.enter(ctx, "EndedStatuses")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.EndedStatuses(ctx, list, now)
 }
 
@@ -31,6 +39,10 @@ func (x Intercepted) AuditNodes(ctx context.Context) (r0 []string, err error) {
 		return r0, err
 	}
 	defer x.done("AuditNodes", x.start())
+	ctx, end := x.enter(ctx, "AuditNodes")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.AuditNodes(ctx)
 }
 
@@ -40,6 +52,10 @@ func (x Intercepted) AuditHead(ctx context.Context, node string) (r0 AuditHead, 
 		return r0, err
 	}
 	defer x.done("AuditHead", x.start())
+	ctx, end := x.enter(ctx, "AuditHead")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.AuditHead(ctx, node)
 }
 
@@ -50,6 +66,10 @@ func (x Intercepted) AuditRecords(ctx context.Context, node string, after int64,
 		return r0, err
 	}
 	defer x.done("AuditRecords", x.start())
+	ctx, end := x.enter(ctx, "AuditRecords")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.AuditRecords(ctx, node, after, limit)
 }
 
@@ -60,6 +80,10 @@ func (x Intercepted) UserAuditRecords(ctx context.Context, domain, user string, 
 		return r0, err
 	}
 	defer x.done("UserAuditRecords", x.start())
+	ctx, end := x.enter(ctx, "UserAuditRecords")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.UserAuditRecords(ctx, domain, user, after, limit)
 }
 
@@ -69,6 +93,10 @@ func (x Intercepted) SignedHeads(ctx context.Context, node string, after int64, 
 		return r0, err
 	}
 	defer x.done("SignedHeads", x.start())
+	ctx, end := x.enter(ctx, "SignedHeads")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.SignedHeads(ctx, node, after, limit)
 }
 
@@ -78,6 +106,10 @@ func (x Intercepted) LastSignedHead(ctx context.Context, node string) (r0 Signed
 		return r0, err
 	}
 	defer x.done("LastSignedHead", x.start())
+	ctx, end := x.enter(ctx, "LastSignedHead")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.LastSignedHead(ctx, node)
 }
 
@@ -87,6 +119,10 @@ func (x Intercepted) Secret(ctx context.Context, name string) (r0 []byte, err er
 		return r0, err
 	}
 	defer x.done("Secret", x.start())
+	ctx, end := x.enter(ctx, "Secret")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Secret(ctx, name)
 }
 
@@ -105,6 +141,10 @@ func (x Intercepted) SigningKeys(ctx context.Context) (r0 []SigningKey, err erro
 		return r0, err
 	}
 	defer x.done("SigningKeys", x.start())
+	ctx, end := x.enter(ctx, "SigningKeys")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.SigningKeys(ctx)
 }
 
@@ -114,6 +154,10 @@ func (x Intercepted) User(ctx context.Context, domain, id string) (r0 User, err 
 		return r0, err
 	}
 	defer x.done("User", x.start())
+	ctx, end := x.enter(ctx, "User")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.User(ctx, domain, id)
 }
 
@@ -123,6 +167,10 @@ func (x Intercepted) Users(ctx context.Context, domain, after string, limit int)
 		return r0, err
 	}
 	defer x.done("Users", x.start())
+	ctx, end := x.enter(ctx, "Users")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Users(ctx, domain, after, limit)
 }
 
@@ -133,6 +181,10 @@ func (x Intercepted) ProviderUsers(ctx context.Context, domain, issuer string, d
 		return r0, err
 	}
 	defer x.done("ProviderUsers", x.start())
+	ctx, end := x.enter(ctx, "ProviderUsers")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.ProviderUsers(ctx, domain, issuer, disabled, skip, limit)
 }
 
@@ -142,6 +194,10 @@ func (x Intercepted) CountProviderUsers(ctx context.Context, domain, issuer stri
 		return r0, err
 	}
 	defer x.done("CountProviderUsers", x.start())
+	ctx, end := x.enter(ctx, "CountProviderUsers")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.CountProviderUsers(ctx, domain, issuer, disabled)
 }
 
@@ -152,6 +208,10 @@ func (x Intercepted) SearchUsers(ctx context.Context, domain, text, after string
 		return r0, err
 	}
 	defer x.done("SearchUsers", x.start())
+	ctx, end := x.enter(ctx, "SearchUsers")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.SearchUsers(ctx, domain, text, after, limit)
 }
 
@@ -161,6 +221,10 @@ func (x Intercepted) Links(ctx context.Context, domain, user string) (r0 []Link,
 		return r0, err
 	}
 	defer x.done("Links", x.start())
+	ctx, end := x.enter(ctx, "Links")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Links(ctx, domain, user)
 }
 
@@ -170,6 +234,10 @@ func (x Intercepted) Names(ctx context.Context, domain, user string) (r0 []Name,
 		return r0, err
 	}
 	defer x.done("Names", x.start())
+	ctx, end := x.enter(ctx, "Names")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Names(ctx, domain, user)
 }
 
@@ -179,6 +247,10 @@ func (x Intercepted) Grants(ctx context.Context, domain, user string) (r0 []Gran
 		return r0, err
 	}
 	defer x.done("Grants", x.start())
+	ctx, end := x.enter(ctx, "Grants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Grants(ctx, domain, user)
 }
 
@@ -189,6 +261,10 @@ func (x Intercepted) LiveGrants(ctx context.Context, domain, user, after string,
 		return r0, err
 	}
 	defer x.done("LiveGrants", x.start())
+	ctx, end := x.enter(ctx, "LiveGrants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.LiveGrants(ctx, domain, user, after, now, limit)
 }
 
@@ -198,6 +274,10 @@ func (x Intercepted) EndedGrants(ctx context.Context, domain, user, after string
 		return r0, err
 	}
 	defer x.done("EndedGrants", x.start())
+	ctx, end := x.enter(ctx, "EndedGrants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.EndedGrants(ctx, domain, user, after, limit)
 }
 
@@ -207,6 +287,10 @@ func (x Intercepted) LinkedUser(ctx context.Context, domain, issuer, subject str
 		return r0, err
 	}
 	defer x.done("LinkedUser", x.start())
+	ctx, end := x.enter(ctx, "LinkedUser")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.LinkedUser(ctx, domain, issuer, subject)
 }
 
@@ -216,6 +300,10 @@ func (x Intercepted) Name(ctx context.Context, domain, key string) (r0 Name, err
 		return r0, err
 	}
 	defer x.done("Name", x.start())
+	ctx, end := x.enter(ctx, "Name")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Name(ctx, domain, key)
 }
 
@@ -225,6 +313,10 @@ func (x Intercepted) Tombstone(ctx context.Context, domain string, mark [32]byte
 		return r0, err
 	}
 	defer x.done("Tombstone", x.start())
+	ctx, end := x.enter(ctx, "Tombstone")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Tombstone(ctx, domain, mark)
 }
 
@@ -234,6 +326,10 @@ func (x Intercepted) PersonalRecords(ctx context.Context, domain, user string) (
 		return r0, err
 	}
 	defer x.done("PersonalRecords", x.start())
+	ctx, end := x.enter(ctx, "PersonalRecords")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.PersonalRecords(ctx, domain, user)
 }
 
@@ -243,6 +339,10 @@ func (x Intercepted) Removal(ctx context.Context) (r0 Removal, err error) {
 		return r0, err
 	}
 	defer x.done("Removal", x.start())
+	ctx, end := x.enter(ctx, "Removal")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Removal(ctx)
 }
 
@@ -252,6 +352,10 @@ func (x Intercepted) DevicesUnder(ctx context.Context, domain, delegation string
 		return r0, err
 	}
 	defer x.done("DevicesUnder", x.start())
+	ctx, end := x.enter(ctx, "DevicesUnder")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DevicesUnder(ctx, domain, delegation, limit)
 }
 
@@ -261,6 +365,10 @@ func (x Intercepted) Device(ctx context.Context, domain, id string) (r0 Device, 
 		return r0, err
 	}
 	defer x.done("Device", x.start())
+	ctx, end := x.enter(ctx, "Device")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Device(ctx, domain, id)
 }
 
@@ -270,6 +378,10 @@ func (x Intercepted) DeviceByKey(ctx context.Context, domain, jkt string) (r0 De
 		return r0, err
 	}
 	defer x.done("DeviceByKey", x.start())
+	ctx, end := x.enter(ctx, "DeviceByKey")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DeviceByKey(ctx, domain, jkt)
 }
 
@@ -279,6 +391,10 @@ func (x Intercepted) Rekeys(ctx context.Context, domain, device string) (r0 []Re
 		return r0, err
 	}
 	defer x.done("Rekeys", x.start())
+	ctx, end := x.enter(ctx, "Rekeys")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Rekeys(ctx, domain, device)
 }
 
@@ -288,6 +404,10 @@ func (x Intercepted) Devices(ctx context.Context, domain, user string) (r0 []Dev
 		return r0, err
 	}
 	defer x.done("Devices", x.start())
+	ctx, end := x.enter(ctx, "Devices")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Devices(ctx, domain, user)
 }
 
@@ -297,6 +417,10 @@ func (x Intercepted) DevicesAfter(ctx context.Context, domain, user, after strin
 		return r0, err
 	}
 	defer x.done("DevicesAfter", x.start())
+	ctx, end := x.enter(ctx, "DevicesAfter")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DevicesAfter(ctx, domain, user, after, limit)
 }
 
@@ -307,6 +431,10 @@ func (x Intercepted) DevicesInUse(ctx context.Context, domain, user, after strin
 		return r0, err
 	}
 	defer x.done("DevicesInUse", x.start())
+	ctx, end := x.enter(ctx, "DevicesInUse")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DevicesInUse(ctx, domain, user, after, now, limit)
 }
 
@@ -316,6 +444,10 @@ func (x Intercepted) DevicesReach(ctx context.Context, domain, user string, now 
 		return r0, err
 	}
 	defer x.done("DevicesReach", x.start())
+	ctx, end := x.enter(ctx, "DevicesReach")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DevicesReach(ctx, domain, user, now, n)
 }
 
@@ -325,6 +457,10 @@ func (x Intercepted) DeviceActive(ctx context.Context, domain, id string, now ti
 		return r0, err
 	}
 	defer x.done("DeviceActive", x.start())
+	ctx, end := x.enter(ctx, "DeviceActive")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DeviceActive(ctx, domain, id, now)
 }
 
@@ -335,6 +471,10 @@ func (x Intercepted) UserEvents(ctx context.Context, domain, user string, after 
 		return r0, err
 	}
 	defer x.done("UserEvents", x.start())
+	ctx, end := x.enter(ctx, "UserEvents")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.UserEvents(ctx, domain, user, after, limit)
 }
 
@@ -344,6 +484,10 @@ func (x Intercepted) LastUserEvent(ctx context.Context, domain, user string) (r0
 		return r0, err
 	}
 	defer x.done("LastUserEvent", x.start())
+	ctx, end := x.enter(ctx, "LastUserEvent")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.LastUserEvent(ctx, domain, user)
 }
 
@@ -353,6 +497,10 @@ func (x Intercepted) Session(ctx context.Context, id string) (r0 Grant, r1 User,
 		return r0, r1, r2, err
 	}
 	defer x.done("Session", x.start())
+	ctx, end := x.enter(ctx, "Session")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Session(ctx, id)
 }
 
@@ -362,6 +510,10 @@ func (x Intercepted) BrowserSession(ctx context.Context, hash [32]byte) (r0 Brow
 		return r0, r1, err
 	}
 	defer x.done("BrowserSession", x.start())
+	ctx, end := x.enter(ctx, "BrowserSession")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.BrowserSession(ctx, hash)
 }
 
@@ -371,6 +523,10 @@ func (x Intercepted) BrowserSessions(ctx context.Context, domain, user string) (
 		return r0, err
 	}
 	defer x.done("BrowserSessions", x.start())
+	ctx, end := x.enter(ctx, "BrowserSessions")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.BrowserSessions(ctx, domain, user)
 }
 
@@ -380,6 +536,10 @@ func (x Intercepted) UpstreamToken(ctx context.Context, id string) (r0 UpstreamT
 		return r0, err
 	}
 	defer x.done("UpstreamToken", x.start())
+	ctx, end := x.enter(ctx, "UpstreamToken")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.UpstreamToken(ctx, id)
 }
 
@@ -389,6 +549,10 @@ func (x Intercepted) Code(ctx context.Context, hash [32]byte) (r0 Code, err erro
 		return r0, err
 	}
 	defer x.done("Code", x.start())
+	ctx, end := x.enter(ctx, "Code")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Code(ctx, hash)
 }
 
@@ -398,6 +562,10 @@ func (x Intercepted) DeviceCode(ctx context.Context, hash [32]byte) (r0 DeviceCo
 		return r0, err
 	}
 	defer x.done("DeviceCode", x.start())
+	ctx, end := x.enter(ctx, "DeviceCode")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DeviceCode(ctx, hash)
 }
 
@@ -407,6 +575,10 @@ func (x Intercepted) DeviceCodeOf(ctx context.Context, userCode [32]byte) (r0 De
 		return r0, err
 	}
 	defer x.done("DeviceCodeOf", x.start())
+	ctx, end := x.enter(ctx, "DeviceCodeOf")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.DeviceCodeOf(ctx, userCode)
 }
 
@@ -416,6 +588,10 @@ func (x Intercepted) Login(ctx context.Context, state [32]byte) (r0 Login, err e
 		return r0, err
 	}
 	defer x.done("Login", x.start())
+	ctx, end := x.enter(ctx, "Login")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Login(ctx, state)
 }
 
@@ -426,6 +602,10 @@ func (x Intercepted) LoggedOut(ctx context.Context, domain, issuer, subject, sid
 		return r0, err
 	}
 	defer x.done("LoggedOut", x.start())
+	ctx, end := x.enter(ctx, "LoggedOut")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.LoggedOut(ctx, domain, issuer, subject, sid, since)
 }
 
@@ -435,6 +615,10 @@ func (x Intercepted) Pushed(ctx context.Context, uri [32]byte) (r0 Pushed, err e
 		return r0, err
 	}
 	defer x.done("Pushed", x.start())
+	ctx, end := x.enter(ctx, "Pushed")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Pushed(ctx, uri)
 }
 
@@ -444,6 +628,10 @@ func (x Intercepted) Statement(ctx context.Context, jti string) (r0 Statement, e
 		return r0, err
 	}
 	defer x.done("Statement", x.start())
+	ctx, end := x.enter(ctx, "Statement")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Statement(ctx, jti)
 }
 
@@ -453,6 +641,10 @@ func (x Intercepted) Statements(ctx context.Context, domain, user string) (r0 []
 		return r0, err
 	}
 	defer x.done("Statements", x.start())
+	ctx, end := x.enter(ctx, "Statements")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Statements(ctx, domain, user)
 }
 
@@ -463,6 +655,10 @@ func (x Intercepted) StatementsAfter(ctx context.Context, domain, user, after st
 		return r0, err
 	}
 	defer x.done("StatementsAfter", x.start())
+	ctx, end := x.enter(ctx, "StatementsAfter")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.StatementsAfter(ctx, domain, user, after, limit)
 }
 
@@ -473,6 +669,10 @@ func (x Intercepted) StandingStatements(ctx context.Context, domain, user, typ s
 		return r0, err
 	}
 	defer x.done("StandingStatements", x.start())
+	ctx, end := x.enter(ctx, "StandingStatements")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.StandingStatements(ctx, domain, user, typ, now, after, limit)
 }
 
@@ -483,6 +683,10 @@ func (x Intercepted) CountStatements(ctx context.Context, domain, user string, n
 		return r0, err
 	}
 	defer x.done("CountStatements", x.start())
+	ctx, end := x.enter(ctx, "CountStatements")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.CountStatements(ctx, domain, user, now, limit)
 }
 
@@ -492,6 +696,10 @@ func (x Intercepted) Withdrawal(ctx context.Context) (r0 Withdrawal, err error) 
 		return r0, err
 	}
 	defer x.done("Withdrawal", x.start())
+	ctx, end := x.enter(ctx, "Withdrawal")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Withdrawal(ctx)
 }
 
@@ -501,6 +709,10 @@ func (x Intercepted) Covered(ctx context.Context, w Withdrawal, limit int) (r0 [
 		return r0, err
 	}
 	defer x.done("Covered", x.start())
+	ctx, end := x.enter(ctx, "Covered")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Covered(ctx, w, limit)
 }
 
@@ -510,6 +722,10 @@ func (x Intercepted) CountRevocations(ctx context.Context, owner string, now tim
 		return r0, err
 	}
 	defer x.done("CountRevocations", x.start())
+	ctx, end := x.enter(ctx, "CountRevocations")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.CountRevocations(ctx, owner, now, limit)
 }
 
@@ -519,6 +735,10 @@ func (x Intercepted) Client(ctx context.Context, id string) (r0 Client, err erro
 		return r0, err
 	}
 	defer x.done("Client", x.start())
+	ctx, end := x.enter(ctx, "Client")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Client(ctx, id)
 }
 
@@ -528,6 +748,10 @@ func (x Intercepted) ClientsRegisteredWith(ctx context.Context, name string) (r0
 		return r0, err
 	}
 	defer x.done("ClientsRegisteredWith", x.start())
+	ctx, end := x.enter(ctx, "ClientsRegisteredWith")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.ClientsRegisteredWith(ctx, name)
 }
 
@@ -537,6 +761,10 @@ func (x Intercepted) Clients(ctx context.Context, after int64) (r0 []Client, err
 		return r0, err
 	}
 	defer x.done("Clients", x.start())
+	ctx, end := x.enter(ctx, "Clients")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Clients(ctx, after)
 }
 
@@ -546,6 +774,10 @@ func (x Intercepted) KeptAnswer(ctx context.Context, key [32]byte) (r0 KeptAnswe
 		return r0, err
 	}
 	defer x.done("KeptAnswer", x.start())
+	ctx, end := x.enter(ctx, "KeptAnswer")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.KeptAnswer(ctx, key)
 }
 
@@ -555,6 +787,10 @@ func (x Intercepted) Revocation(ctx context.Context, kind RevocationKind, key st
 		return r0, err
 	}
 	defer x.done("Revocation", x.start())
+	ctx, end := x.enter(ctx, "Revocation")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Revocation(ctx, kind, key)
 }
 
@@ -564,6 +800,10 @@ func (x Intercepted) Revocations(ctx context.Context, after int64, limit int) (r
 		return r0, r1, err
 	}
 	defer x.done("Revocations", x.start())
+	ctx, end := x.enter(ctx, "Revocations")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Revocations(ctx, after, limit)
 }
 
@@ -573,6 +813,10 @@ func (x Intercepted) Newest(ctx context.Context) (r0 time.Time, err error) {
 		return r0, err
 	}
 	defer x.done("Newest", x.start())
+	ctx, end := x.enter(ctx, "Newest")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Newest(ctx)
 }
 
@@ -582,6 +826,10 @@ func (x Intercepted) Waiting(ctx context.Context) (r0 int, err error) {
 		return r0, err
 	}
 	defer x.done("Waiting", x.start())
+	ctx, end := x.enter(ctx, "Waiting")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Waiting(ctx)
 }
 
@@ -591,6 +839,10 @@ func (x Intercepted) Census(ctx context.Context, now time.Time) (r0 Census, err 
 		return r0, err
 	}
 	defer x.done("Census", x.start())
+	ctx, end := x.enter(ctx, "Census")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Census(ctx, now)
 }
 
@@ -600,6 +852,10 @@ func (x Intercepted) OldNames(ctx context.Context, tables string, limit int) (r0
 		return r0, err
 	}
 	defer x.done("OldNames", x.start())
+	ctx, end := x.enter(ctx, "OldNames")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.OldNames(ctx, tables, limit)
 }
 
@@ -609,6 +865,10 @@ func (x Intercepted) FormerNames(ctx context.Context, before time.Time, limit in
 		return r0, err
 	}
 	defer x.done("FormerNames", x.start())
+	ctx, end := x.enter(ctx, "FormerNames")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.FormerNames(ctx, before, limit)
 }
 
@@ -618,6 +878,10 @@ func (x Intercepted) Ping(ctx context.Context) (err error) {
 		return err
 	}
 	defer x.done("Ping", x.start())
+	ctx, end := x.enter(ctx, "Ping")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Ping(ctx)
 }
 
@@ -634,12 +898,20 @@ func (x interceptedReader) StatusList(ctx context.Context, id int64) (r0 StatusL
 	if err = x.before("StatusList"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "StatusList")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.StatusList(ctx, id)
 }
 
 func (x interceptedReader) EndedStatuses(ctx context.Context, list int64, now time.Time) (r0 []int, err error) {
 	if err = x.before("EndedStatuses"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "EndedStatuses")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.EndedStatuses(ctx, list, now)
 }
@@ -648,12 +920,20 @@ func (x interceptedReader) AuditNodes(ctx context.Context) (r0 []string, err err
 	if err = x.before("AuditNodes"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "AuditNodes")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.AuditNodes(ctx)
 }
 
 func (x interceptedReader) AuditHead(ctx context.Context, node string) (r0 AuditHead, err error) {
 	if err = x.before("AuditHead"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "AuditHead")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.AuditHead(ctx, node)
 }
@@ -663,6 +943,10 @@ func (x interceptedReader) AuditRecords(ctx context.Context, node string, after 
 	if err = x.before("AuditRecords"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "AuditRecords")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.AuditRecords(ctx, node, after, limit)
 }
 
@@ -670,6 +954,10 @@ func (x interceptedReader) UserAuditRecords(ctx context.Context, domain, user st
 	r0 []AuditRecord, err error) {
 	if err = x.before("UserAuditRecords"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "UserAuditRecords")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.UserAuditRecords(ctx, domain, user, after, limit)
 }
@@ -679,6 +967,10 @@ func (x interceptedReader) SignedHeads(ctx context.Context, node string, after i
 	if err = x.before("SignedHeads"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "SignedHeads")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.SignedHeads(ctx, node, after, limit)
 }
 
@@ -686,12 +978,20 @@ func (x interceptedReader) LastSignedHead(ctx context.Context, node string) (r0 
 	if err = x.before("LastSignedHead"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "LastSignedHead")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.LastSignedHead(ctx, node)
 }
 
 func (x interceptedReader) Secret(ctx context.Context, name string) (r0 []byte, err error) {
 	if err = x.before("Secret"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Secret")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Secret(ctx, name)
 }
@@ -707,6 +1007,10 @@ func (x interceptedReader) SigningKeys(ctx context.Context) (r0 []SigningKey, er
 	if err = x.before("SigningKeys"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "SigningKeys")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.SigningKeys(ctx)
 }
 
@@ -714,12 +1018,20 @@ func (x interceptedReader) User(ctx context.Context, domain, id string) (r0 User
 	if err = x.before("User"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "User")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.User(ctx, domain, id)
 }
 
 func (x interceptedReader) Users(ctx context.Context, domain, after string, limit int) (r0 []User, err error) {
 	if err = x.before("Users"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Users")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Users(ctx, domain, after, limit)
 }
@@ -729,6 +1041,10 @@ func (x interceptedReader) ProviderUsers(ctx context.Context, domain, issuer str
 	if err = x.before("ProviderUsers"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "ProviderUsers")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.ProviderUsers(ctx, domain, issuer, disabled, skip, limit)
 }
 
@@ -736,6 +1052,10 @@ func (x interceptedReader) CountProviderUsers(ctx context.Context, domain, issue
 	r0 int, err error) {
 	if err = x.before("CountProviderUsers"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "CountProviderUsers")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.CountProviderUsers(ctx, domain, issuer, disabled)
 }
@@ -745,12 +1065,20 @@ func (x interceptedReader) SearchUsers(ctx context.Context, domain, text, after 
 	if err = x.before("SearchUsers"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "SearchUsers")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.SearchUsers(ctx, domain, text, after, limit)
 }
 
 func (x interceptedReader) Links(ctx context.Context, domain, user string) (r0 []Link, err error) {
 	if err = x.before("Links"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Links")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Links(ctx, domain, user)
 }
@@ -759,12 +1087,20 @@ func (x interceptedReader) Names(ctx context.Context, domain, user string) (r0 [
 	if err = x.before("Names"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Names")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Names(ctx, domain, user)
 }
 
 func (x interceptedReader) Grants(ctx context.Context, domain, user string) (r0 []Grant, err error) {
 	if err = x.before("Grants"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Grants")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Grants(ctx, domain, user)
 }
@@ -774,6 +1110,10 @@ func (x interceptedReader) LiveGrants(ctx context.Context, domain, user, after s
 	if err = x.before("LiveGrants"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "LiveGrants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.LiveGrants(ctx, domain, user, after, now, limit)
 }
 
@@ -782,12 +1122,20 @@ func (x interceptedReader) EndedGrants(ctx context.Context, domain, user, after 
 	if err = x.before("EndedGrants"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "EndedGrants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.EndedGrants(ctx, domain, user, after, limit)
 }
 
 func (x interceptedReader) LinkedUser(ctx context.Context, domain, issuer, subject string) (r0 User, err error) {
 	if err = x.before("LinkedUser"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "LinkedUser")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.LinkedUser(ctx, domain, issuer, subject)
 }
@@ -796,12 +1144,20 @@ func (x interceptedReader) Name(ctx context.Context, domain, key string) (r0 Nam
 	if err = x.before("Name"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Name")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Name(ctx, domain, key)
 }
 
 func (x interceptedReader) Tombstone(ctx context.Context, domain string, mark [32]byte) (r0 Tombstone, err error) {
 	if err = x.before("Tombstone"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Tombstone")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Tombstone(ctx, domain, mark)
 }
@@ -810,12 +1166,20 @@ func (x interceptedReader) PersonalRecords(ctx context.Context, domain, user str
 	if err = x.before("PersonalRecords"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "PersonalRecords")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.PersonalRecords(ctx, domain, user)
 }
 
 func (x interceptedReader) Removal(ctx context.Context) (r0 Removal, err error) {
 	if err = x.before("Removal"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Removal")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Removal(ctx)
 }
@@ -825,12 +1189,20 @@ func (x interceptedReader) DevicesUnder(ctx context.Context, domain, delegation 
 	if err = x.before("DevicesUnder"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "DevicesUnder")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.DevicesUnder(ctx, domain, delegation, limit)
 }
 
 func (x interceptedReader) Device(ctx context.Context, domain, id string) (r0 Device, err error) {
 	if err = x.before("Device"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Device")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Device(ctx, domain, id)
 }
@@ -839,6 +1211,10 @@ func (x interceptedReader) DeviceByKey(ctx context.Context, domain, jkt string) 
 	if err = x.before("DeviceByKey"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "DeviceByKey")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.DeviceByKey(ctx, domain, jkt)
 }
 
@@ -846,12 +1222,20 @@ func (x interceptedReader) Rekeys(ctx context.Context, domain, device string) (r
 	if err = x.before("Rekeys"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Rekeys")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Rekeys(ctx, domain, device)
 }
 
 func (x interceptedReader) Devices(ctx context.Context, domain, user string) (r0 []Device, err error) {
 	if err = x.before("Devices"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Devices")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Devices(ctx, domain, user)
 }
@@ -861,6 +1245,10 @@ func (x interceptedReader) DevicesAfter(ctx context.Context, domain, user, after
 	if err = x.before("DevicesAfter"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "DevicesAfter")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.DevicesAfter(ctx, domain, user, after, limit)
 }
 
@@ -868,6 +1256,10 @@ func (x interceptedReader) DevicesInUse(ctx context.Context, domain, user, after
 	r0 []DeviceUse, err error) {
 	if err = x.before("DevicesInUse"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "DevicesInUse")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.DevicesInUse(ctx, domain, user, after, now, limit)
 }
@@ -877,12 +1269,20 @@ func (x interceptedReader) DevicesReach(ctx context.Context, domain, user string
 	if err = x.before("DevicesReach"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "DevicesReach")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.DevicesReach(ctx, domain, user, now, n)
 }
 
 func (x interceptedReader) DeviceActive(ctx context.Context, domain, id string, now time.Time) (r0 bool, err error) {
 	if err = x.before("DeviceActive"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "DeviceActive")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.DeviceActive(ctx, domain, id, now)
 }
@@ -892,12 +1292,20 @@ func (x interceptedReader) UserEvents(ctx context.Context, domain, user string, 
 	if err = x.before("UserEvents"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "UserEvents")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.UserEvents(ctx, domain, user, after, limit)
 }
 
 func (x interceptedReader) LastUserEvent(ctx context.Context, domain, user string) (r0 int64, err error) {
 	if err = x.before("LastUserEvent"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "LastUserEvent")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.LastUserEvent(ctx, domain, user)
 }
@@ -906,12 +1314,20 @@ func (x interceptedReader) Session(ctx context.Context, id string) (r0 Grant, r1
 	if err = x.before("Session"); err != nil {
 		return r0, r1, r2, err
 	}
+	ctx, end := x.enter(ctx, "Session")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Session(ctx, id)
 }
 
 func (x interceptedReader) BrowserSession(ctx context.Context, hash [32]byte) (r0 BrowserSession, r1 User, err error) {
 	if err = x.before("BrowserSession"); err != nil {
 		return r0, r1, err
+	}
+	ctx, end := x.enter(ctx, "BrowserSession")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.BrowserSession(ctx, hash)
 }
@@ -920,12 +1336,20 @@ func (x interceptedReader) BrowserSessions(ctx context.Context, domain, user str
 	if err = x.before("BrowserSessions"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "BrowserSessions")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.BrowserSessions(ctx, domain, user)
 }
 
 func (x interceptedReader) UpstreamToken(ctx context.Context, id string) (r0 UpstreamToken, err error) {
 	if err = x.before("UpstreamToken"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "UpstreamToken")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.UpstreamToken(ctx, id)
 }
@@ -934,12 +1358,20 @@ func (x interceptedReader) Code(ctx context.Context, hash [32]byte) (r0 Code, er
 	if err = x.before("Code"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Code")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Code(ctx, hash)
 }
 
 func (x interceptedReader) DeviceCode(ctx context.Context, hash [32]byte) (r0 DeviceCode, err error) {
 	if err = x.before("DeviceCode"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "DeviceCode")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.DeviceCode(ctx, hash)
 }
@@ -948,12 +1380,20 @@ func (x interceptedReader) DeviceCodeOf(ctx context.Context, userCode [32]byte) 
 	if err = x.before("DeviceCodeOf"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "DeviceCodeOf")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.DeviceCodeOf(ctx, userCode)
 }
 
 func (x interceptedReader) Login(ctx context.Context, state [32]byte) (r0 Login, err error) {
 	if err = x.before("Login"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Login")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Login(ctx, state)
 }
@@ -963,12 +1403,20 @@ func (x interceptedReader) LoggedOut(ctx context.Context, domain, issuer, subjec
 	if err = x.before("LoggedOut"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "LoggedOut")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.LoggedOut(ctx, domain, issuer, subject, sid, since)
 }
 
 func (x interceptedReader) Pushed(ctx context.Context, uri [32]byte) (r0 Pushed, err error) {
 	if err = x.before("Pushed"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Pushed")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Pushed(ctx, uri)
 }
@@ -977,12 +1425,20 @@ func (x interceptedReader) Statement(ctx context.Context, jti string) (r0 Statem
 	if err = x.before("Statement"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Statement")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Statement(ctx, jti)
 }
 
 func (x interceptedReader) Statements(ctx context.Context, domain, user string) (r0 []Statement, err error) {
 	if err = x.before("Statements"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Statements")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Statements(ctx, domain, user)
 }
@@ -992,6 +1448,10 @@ func (x interceptedReader) StatementsAfter(ctx context.Context, domain, user, af
 	if err = x.before("StatementsAfter"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "StatementsAfter")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.StatementsAfter(ctx, domain, user, after, limit)
 }
 
@@ -999,6 +1459,10 @@ func (x interceptedReader) StandingStatements(ctx context.Context, domain, user,
 	r0 []Statement, err error) {
 	if err = x.before("StandingStatements"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "StandingStatements")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.StandingStatements(ctx, domain, user, typ, now, after, limit)
 }
@@ -1008,6 +1472,10 @@ func (x interceptedReader) CountStatements(ctx context.Context, domain, user str
 	if err = x.before("CountStatements"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "CountStatements")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.CountStatements(ctx, domain, user, now, limit)
 }
 
@@ -1015,12 +1483,20 @@ func (x interceptedReader) Withdrawal(ctx context.Context) (r0 Withdrawal, err e
 	if err = x.before("Withdrawal"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Withdrawal")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Withdrawal(ctx)
 }
 
 func (x interceptedReader) Covered(ctx context.Context, w Withdrawal, limit int) (r0 []Statement, err error) {
 	if err = x.before("Covered"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Covered")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Covered(ctx, w, limit)
 }
@@ -1030,12 +1506,20 @@ func (x interceptedReader) CountRevocations(ctx context.Context, owner string, n
 	if err = x.before("CountRevocations"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "CountRevocations")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.CountRevocations(ctx, owner, now, limit)
 }
 
 func (x interceptedReader) Client(ctx context.Context, id string) (r0 Client, err error) {
 	if err = x.before("Client"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Client")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Client(ctx, id)
 }
@@ -1044,12 +1528,20 @@ func (x interceptedReader) ClientsRegisteredWith(ctx context.Context, name strin
 	if err = x.before("ClientsRegisteredWith"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "ClientsRegisteredWith")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.ClientsRegisteredWith(ctx, name)
 }
 
 func (x interceptedReader) Clients(ctx context.Context, after int64) (r0 []Client, err error) {
 	if err = x.before("Clients"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Clients")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Clients(ctx, after)
 }
@@ -1058,12 +1550,20 @@ func (x interceptedReader) KeptAnswer(ctx context.Context, key [32]byte) (r0 Kep
 	if err = x.before("KeptAnswer"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "KeptAnswer")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.KeptAnswer(ctx, key)
 }
 
 func (x interceptedReader) Revocation(ctx context.Context, kind RevocationKind, key string) (r0 Revocation, err error) {
 	if err = x.before("Revocation"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Revocation")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.reader.Revocation(ctx, kind, key)
 }
@@ -1073,12 +1573,20 @@ func (x interceptedReader) Revocations(ctx context.Context, after int64, limit i
 	if err = x.before("Revocations"); err != nil {
 		return r0, r1, err
 	}
+	ctx, end := x.enter(ctx, "Revocations")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Revocations(ctx, after, limit)
 }
 
 func (x interceptedTx) InsertStatusList(ctx context.Context, l StatusList) (err error) {
 	if err = x.before("InsertStatusList"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertStatusList")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertStatusList(ctx, l)
 }
@@ -1088,12 +1596,20 @@ func (x interceptedTx) TakeStatusEntries(ctx context.Context, domain string, n i
 	if err = x.before("TakeStatusEntries"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "TakeStatusEntries")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.TakeStatusEntries(ctx, domain, n, until)
 }
 
 func (x interceptedTx) SetGrantStatus(ctx context.Context, grant string, e StatusEntry) (err error) {
 	if err = x.before("SetGrantStatus"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "SetGrantStatus")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.SetGrantStatus(ctx, grant, e)
 }
@@ -1102,12 +1618,20 @@ func (x interceptedTx) AppendAudit(ctx context.Context, r AuditRecord) (err erro
 	if err = x.before("AppendAudit"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "AppendAudit")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.AppendAudit(ctx, r)
 }
 
 func (x interceptedTx) EraseAudit(ctx context.Context, domain, user string, limit int) (r0 int, err error) {
 	if err = x.before("EraseAudit"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "EraseAudit")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.EraseAudit(ctx, domain, user, limit)
 }
@@ -1116,12 +1640,20 @@ func (x interceptedTx) EraseOldAudit(ctx context.Context, node string, before ti
 	if err = x.before("EraseOldAudit"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "EraseOldAudit")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.EraseOldAudit(ctx, node, before, limit)
 }
 
 func (x interceptedTx) InsertSignedHead(ctx context.Context, h SignedHead) (err error) {
 	if err = x.before("InsertSignedHead"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertSignedHead")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertSignedHead(ctx, h)
 }
@@ -1130,12 +1662,20 @@ func (x interceptedTx) CutAudit(ctx context.Context, node string, upTo int64) (r
 	if err = x.before("CutAudit"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "CutAudit")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.CutAudit(ctx, node, upTo)
 }
 
 func (x interceptedTx) Newest(ctx context.Context) (r0 time.Time, err error) {
 	if err = x.before("Newest"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Newest")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.Newest(ctx)
 }
@@ -1144,12 +1684,20 @@ func (x interceptedTx) Waiting(ctx context.Context) (r0 int, err error) {
 	if err = x.before("Waiting"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Waiting")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.Waiting(ctx)
 }
 
 func (x interceptedTx) Census(ctx context.Context, now time.Time) (r0 Census, err error) {
 	if err = x.before("Census"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Census")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.Census(ctx, now)
 }
@@ -1158,6 +1706,10 @@ func (x interceptedTx) OldNames(ctx context.Context, tables string, limit int) (
 	if err = x.before("OldNames"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "OldNames")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.OldNames(ctx, tables, limit)
 }
 
@@ -1165,12 +1717,20 @@ func (x interceptedTx) FormerNames(ctx context.Context, before time.Time, limit 
 	if err = x.before("FormerNames"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "FormerNames")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.FormerNames(ctx, before, limit)
 }
 
 func (x interceptedTx) SetNewest(ctx context.Context, at time.Time) (err error) {
 	if err = x.before("SetNewest"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "SetNewest")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.SetNewest(ctx, at)
 }
@@ -1187,12 +1747,20 @@ func (x interceptedTx) Sweep(ctx context.Context, now time.Time, keep Retention,
 	if err = x.before("Sweep"); err != nil {
 		return r0, r1, err
 	}
+	ctx, end := x.enter(ctx, "Sweep")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.Sweep(ctx, now, keep, from, limit)
 }
 
 func (x interceptedTx) PutSecret(ctx context.Context, name string, sealed []byte) (err error) {
 	if err = x.before("PutSecret"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "PutSecret")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.PutSecret(ctx, name, sealed)
 }
@@ -1208,12 +1776,20 @@ func (x interceptedTx) InsertSigningKey(ctx context.Context, k SigningKey) (err 
 	if err = x.before("InsertSigningKey"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertSigningKey")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertSigningKey(ctx, k)
 }
 
 func (x interceptedTx) UpdateSigningKey(ctx context.Context, k SigningKey) (err error) {
 	if err = x.before("UpdateSigningKey"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "UpdateSigningKey")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.UpdateSigningKey(ctx, k)
 }
@@ -1222,12 +1798,20 @@ func (x interceptedTx) InsertUser(ctx context.Context, u User) (err error) {
 	if err = x.before("InsertUser"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertUser")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertUser(ctx, u)
 }
 
 func (x interceptedTx) UpdateUser(ctx context.Context, u User) (err error) {
 	if err = x.before("UpdateUser"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "UpdateUser")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.UpdateUser(ctx, u)
 }
@@ -1236,12 +1820,20 @@ func (x interceptedTx) BeginRemoval(ctx context.Context, r Removal) (err error) 
 	if err = x.before("BeginRemoval"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "BeginRemoval")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.BeginRemoval(ctx, r)
 }
 
 func (x interceptedTx) ContinueRemoval(ctx context.Context, r Removal, limit int) (r0 bool, err error) {
 	if err = x.before("ContinueRemoval"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "ContinueRemoval")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.ContinueRemoval(ctx, r, limit)
 }
@@ -1250,12 +1842,20 @@ func (x interceptedTx) PutTombstone(ctx context.Context, t Tombstone) (err error
 	if err = x.before("PutTombstone"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "PutTombstone")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.PutTombstone(ctx, t)
 }
 
 func (x interceptedTx) DeleteTombstone(ctx context.Context, domain string, mark [32]byte) (err error) {
 	if err = x.before("DeleteTombstone"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "DeleteTombstone")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.DeleteTombstone(ctx, domain, mark)
 }
@@ -1264,12 +1864,20 @@ func (x interceptedTx) InsertLink(ctx context.Context, l Link) (err error) {
 	if err = x.before("InsertLink"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertLink")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertLink(ctx, l)
 }
 
 func (x interceptedTx) DeleteLink(ctx context.Context, domain, issuer, subject string) (err error) {
 	if err = x.before("DeleteLink"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "DeleteLink")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.DeleteLink(ctx, domain, issuer, subject)
 }
@@ -1278,12 +1886,20 @@ func (x interceptedTx) InsertName(ctx context.Context, n Name) (err error) {
 	if err = x.before("InsertName"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertName")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertName(ctx, n)
 }
 
 func (x interceptedTx) RenameKey(ctx context.Context, n Name, key string) (err error) {
 	if err = x.before("RenameKey"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "RenameKey")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.RenameKey(ctx, n, key)
 }
@@ -1292,12 +1908,20 @@ func (x interceptedTx) DeleteName(ctx context.Context, domain, key string) (err 
 	if err = x.before("DeleteName"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "DeleteName")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.DeleteName(ctx, domain, key)
 }
 
 func (x interceptedTx) UpdateName(ctx context.Context, n Name) (err error) {
 	if err = x.before("UpdateName"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "UpdateName")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.UpdateName(ctx, n)
 }
@@ -1306,12 +1930,20 @@ func (x interceptedTx) InsertDevice(ctx context.Context, d Device) (err error) {
 	if err = x.before("InsertDevice"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertDevice")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertDevice(ctx, d)
 }
 
 func (x interceptedTx) UpdateDevice(ctx context.Context, d Device) (err error) {
 	if err = x.before("UpdateDevice"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "UpdateDevice")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.UpdateDevice(ctx, d)
 }
@@ -1320,12 +1952,20 @@ func (x interceptedTx) RekeyDevice(ctx context.Context, r Rekey) (err error) {
 	if err = x.before("RekeyDevice"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "RekeyDevice")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.RekeyDevice(ctx, r)
 }
 
 func (x interceptedTx) InsertUserEvent(ctx context.Context, e UserEvent) (err error) {
 	if err = x.before("InsertUserEvent"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertUserEvent")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertUserEvent(ctx, e)
 }
@@ -1334,6 +1974,10 @@ func (x interceptedTx) InsertGrant(ctx context.Context, g Grant) (err error) {
 	if err = x.before("InsertGrant"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertGrant")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertGrant(ctx, g)
 }
 
@@ -1341,12 +1985,20 @@ func (x interceptedTx) RotateGrant(ctx context.Context, id string, from int64, n
 	if err = x.before("RotateGrant"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "RotateGrant")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.RotateGrant(ctx, id, from, now, idle)
 }
 
 func (x interceptedTx) EndGrant(ctx context.Context, id string, at time.Time, reason string) (err error) {
 	if err = x.before("EndGrant"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "EndGrant")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.EndGrant(ctx, id, at, reason)
 }
@@ -1356,6 +2008,10 @@ func (x interceptedTx) EndDeviceGrants(ctx context.Context, domain, device strin
 	if err = x.before("EndDeviceGrants"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "EndDeviceGrants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.EndDeviceGrants(ctx, domain, device, at, reason)
 }
 
@@ -1364,12 +2020,20 @@ func (x interceptedTx) EndUserGrants(ctx context.Context, domain, user string, a
 	if err = x.before("EndUserGrants"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "EndUserGrants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.EndUserGrants(ctx, domain, user, at, reason)
 }
 
 func (x interceptedTx) EndLogin(ctx context.Context, l Logout, at time.Time, reason string) (r0 []Grant, err error) {
 	if err = x.before("EndLogin"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "EndLogin")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.EndLogin(ctx, l, at, reason)
 }
@@ -1378,12 +2042,20 @@ func (x interceptedTx) InsertBrowserSession(ctx context.Context, s BrowserSessio
 	if err = x.before("InsertBrowserSession"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertBrowserSession")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertBrowserSession(ctx, s)
 }
 
 func (x interceptedTx) TouchBrowserSession(ctx context.Context, hash [32]byte, used, idle time.Time) (err error) {
 	if err = x.before("TouchBrowserSession"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "TouchBrowserSession")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.TouchBrowserSession(ctx, hash, used, idle)
 }
@@ -1392,12 +2064,20 @@ func (x interceptedTx) DeleteBrowserSession(ctx context.Context, hash [32]byte) 
 	if err = x.before("DeleteBrowserSession"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "DeleteBrowserSession")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.DeleteBrowserSession(ctx, hash)
 }
 
 func (x interceptedTx) TrimBrowserSessions(ctx context.Context, domain, user string, keep int) (err error) {
 	if err = x.before("TrimBrowserSessions"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "TrimBrowserSessions")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.TrimBrowserSessions(ctx, domain, user, keep)
 }
@@ -1406,12 +2086,20 @@ func (x interceptedTx) InsertUpstreamToken(ctx context.Context, t UpstreamToken)
 	if err = x.before("InsertUpstreamToken"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "InsertUpstreamToken")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.InsertUpstreamToken(ctx, t)
 }
 
 func (x interceptedTx) UpdateUpstreamToken(ctx context.Context, t UpstreamToken) (err error) {
 	if err = x.before("UpdateUpstreamToken"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "UpdateUpstreamToken")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.UpdateUpstreamToken(ctx, t)
 }
@@ -1421,6 +2109,10 @@ func (x interceptedTx) EndUpstreamToken(ctx context.Context, id string, at time.
 	if err = x.before("EndUpstreamToken"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "EndUpstreamToken")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.EndUpstreamToken(ctx, id, at, reason)
 }
 
@@ -1429,12 +2121,20 @@ func (x interceptedTx) EndClientGrants(ctx context.Context, client string, at ti
 	if err = x.before("EndClientGrants"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "EndClientGrants")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.EndClientGrants(ctx, client, at, reason)
 }
 
 func (x interceptedTx) InsertClient(ctx context.Context, c Client) (err error) {
 	if err = x.before("InsertClient"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertClient")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertClient(ctx, c)
 }
@@ -1443,12 +2143,20 @@ func (x interceptedTx) UpdateClient(ctx context.Context, c Client) (err error) {
 	if err = x.before("UpdateClient"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "UpdateClient")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.UpdateClient(ctx, c)
 }
 
 func (x interceptedTx) InsertCode(ctx context.Context, c Code) (err error) {
 	if err = x.before("InsertCode"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertCode")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertCode(ctx, c)
 }
@@ -1457,12 +2165,20 @@ func (x interceptedTx) SpendCode(ctx context.Context, hash [32]byte, at time.Tim
 	if err = x.before("SpendCode"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "SpendCode")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.SpendCode(ctx, hash, at, grant)
 }
 
 func (x interceptedTx) InsertDeviceCode(ctx context.Context, c DeviceCode) (err error) {
 	if err = x.before("InsertDeviceCode"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertDeviceCode")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertDeviceCode(ctx, c)
 }
@@ -1471,12 +2187,20 @@ func (x interceptedTx) BindDeviceCode(ctx context.Context, hash [32]byte, jkt st
 	if err = x.before("BindDeviceCode"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "BindDeviceCode")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.BindDeviceCode(ctx, hash, jkt)
 }
 
 func (x interceptedTx) DecideDeviceCode(ctx context.Context, c DeviceCode) (err error) {
 	if err = x.before("DecideDeviceCode"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "DecideDeviceCode")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.DecideDeviceCode(ctx, c)
 }
@@ -1486,12 +2210,20 @@ func (x interceptedTx) SpendDeviceCode(ctx context.Context, hash [32]byte, jkt s
 	if err = x.before("SpendDeviceCode"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "SpendDeviceCode")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.SpendDeviceCode(ctx, hash, jkt, at, grant)
 }
 
 func (x interceptedTx) InsertLogin(ctx context.Context, l Login) (err error) {
 	if err = x.before("InsertLogin"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertLogin")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertLogin(ctx, l)
 }
@@ -1500,12 +2232,20 @@ func (x interceptedTx) TakeLogin(ctx context.Context, state [32]byte) (r0 Login,
 	if err = x.before("TakeLogin"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "TakeLogin")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.TakeLogin(ctx, state)
 }
 
 func (x interceptedTx) InsertPushed(ctx context.Context, p Pushed) (err error) {
 	if err = x.before("InsertPushed"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertPushed")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertPushed(ctx, p)
 }
@@ -1514,12 +2254,20 @@ func (x interceptedTx) TakePushed(ctx context.Context, uri [32]byte) (err error)
 	if err = x.before("TakePushed"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "TakePushed")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.TakePushed(ctx, uri)
 }
 
 func (x interceptedTx) InsertStatement(ctx context.Context, s Statement) (err error) {
 	if err = x.before("InsertStatement"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "InsertStatement")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.InsertStatement(ctx, s)
 }
@@ -1528,12 +2276,20 @@ func (x interceptedTx) WithdrawStatement(ctx context.Context, jti string, at tim
 	if err = x.before("WithdrawStatement"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "WithdrawStatement")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.WithdrawStatement(ctx, jti, at, reason)
 }
 
 func (x interceptedTx) DeleteStatement(ctx context.Context, jti string) (err error) {
 	if err = x.before("DeleteStatement"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "DeleteStatement")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.DeleteStatement(ctx, jti)
 }
@@ -1542,12 +2298,20 @@ func (x interceptedTx) BeginWithdrawal(ctx context.Context, w Withdrawal) (err e
 	if err = x.before("BeginWithdrawal"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "BeginWithdrawal")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.BeginWithdrawal(ctx, w)
 }
 
 func (x interceptedTx) FinishWithdrawal(ctx context.Context, id int64) (err error) {
 	if err = x.before("FinishWithdrawal"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "FinishWithdrawal")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.FinishWithdrawal(ctx, id)
 }
@@ -1556,12 +2320,20 @@ func (x interceptedTx) SpendID(ctx context.Context, kind string, key [32]byte, u
 	if err = x.before("SpendID"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "SpendID")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.SpendID(ctx, kind, key, until)
 }
 
 func (x interceptedTx) KeepAnswer(ctx context.Context, a KeptAnswer, now time.Time) (err error) {
 	if err = x.before("KeepAnswer"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "KeepAnswer")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.KeepAnswer(ctx, a, now)
 }
@@ -1570,12 +2342,20 @@ func (x interceptedTx) FillAnswer(ctx context.Context, key [32]byte, answer []by
 	if err = x.before("FillAnswer"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "FillAnswer")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.FillAnswer(ctx, key, answer)
 }
 
 func (x interceptedTx) Revoke(ctx context.Context, r Revocation) (r0 Revocation, err error) {
 	if err = x.before("Revoke"); err != nil {
 		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Revoke")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.Revoke(ctx, r)
 }

@@ -137,6 +137,9 @@ func (g *generator) method(receiver, field string, m *ast.Field, timed bool) {
 	if timed {
 		g.printf("defer x.done(%q, x.start())\n", name)
 	}
+	if len(args) > 0 && args[0] == "ctx" {
+		g.printf("ctx, end := x.enter(ctx, %q)\nif end != nil {\ndefer func() { end(err) }()\n}\n", name)
+	}
 	g.printf("return x.%s.%s(%s)\n}\n", field, name, strings.Join(args, ", "))
 }
 
