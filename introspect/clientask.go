@@ -127,7 +127,7 @@ func (c *Client) post(ctx context.Context, endpoint string, form url.Values, typ
 	if err != nil {
 		return reply{}, unknown(fmt.Errorf("credentials for the issuer: %w", err))
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, endpoint, strings.NewReader(form.Encode()))
+	req, err := http.NewRequestWithContext(fetch.For(ctx, fetch.Introspection), http.MethodPost, endpoint, strings.NewReader(form.Encode()))
 	if err != nil {
 		return reply{}, unknown(err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
@@ -42,7 +43,7 @@ func (c *Client) fetchMetadata(ctx context.Context, plain *http.Client) (*client
 		return nil, err
 	}
 	at.Path, at.RawPath = "/.well-known/oauth-authorization-server"+strings.TrimSuffix(at.Path, "/"), ""
-	body, err := published.Read(ctx, plain, at.String(), "application/json")
+	body, err := published.Read(fetch.For(ctx, fetch.IssuerMetadata), plain, at.String(), "application/json")
 	if err != nil {
 		return nil, fmt.Errorf("metadata of the issuer: %w", err)
 	}
@@ -82,7 +83,7 @@ func (c *Client) fetchKeys(ctx context.Context, plain *http.Client) (map[string]
 	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Timeout)
 	defer cancel()
-	body, err := published.Read(ctx, plain, m.jwks, "application/json", "application/jwk-set+json")
+	body, err := published.Read(fetch.For(ctx, fetch.IssuerKeys), plain, m.jwks, "application/json", "application/jwk-set+json")
 	if err != nil {
 		return nil, fmt.Errorf("keys of the issuer: %w", err)
 	}

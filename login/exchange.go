@@ -77,7 +77,7 @@ func (a tokenAnswer) check() error {
 func (p *Provider) askToken(ctx context.Context, meta *metadata, form url.Values, repeatable bool) (a tokenAnswer, err error) {
 	var sent atomic.Bool
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { sent.Store(true) }})
-	req, err := p.tokenRequest(ctx, meta, form)
+	req, err := p.tokenRequest(fetch.For(ctx, fetch.ProviderToken), meta, form)
 	if err != nil {
 		return a, err
 	}

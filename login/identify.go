@@ -1,6 +1,10 @@
 package login
 
-import "context"
+import (
+	"context"
+
+	"github.com/imidentity/issuer/internal/fetch"
+)
 
 // identify maps the claims of a verified ID token. Claims it lacks are read from userinfo, if there is one:
 // providers may put nothing but sub into an ID token (OpenID Connect Core §5.4).
@@ -53,7 +57,7 @@ func (p *Provider) identify(ctx context.Context, meta *metadata, said members, a
 
 // userinfo reads claims about the user from the provider (Core §5.3).
 func (p *Provider) userinfo(ctx context.Context, meta *metadata, subject, accessToken string) (members, error) {
-	body, err := p.get(ctx, meta.userinfo, accessToken)
+	body, err := p.get(fetch.For(ctx, fetch.ProviderUserinfo), meta.userinfo, accessToken)
 	if unreachable(err) {
 		return nil, unavailable("userinfo", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
@@ -80,7 +81,7 @@ func (p *Provider) fetchKeys(ctx context.Context) (signing, error) {
 			return signing{}, metaErr
 		}
 	}
-	body, err := p.get(ctx, meta.jwks, "")
+	body, err := p.get(fetch.For(ctx, fetch.ProviderKeys), meta.jwks, "")
 	if err != nil {
 		return signing{}, fmt.Errorf("keys: %w", err)
 	}

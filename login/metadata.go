@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
@@ -54,6 +55,7 @@ func get[T any](ctx context.Context, c *published.Cache[T], has func(T) bool) (T
 
 // discover reads the provider's metadata (OpenID Connect Discovery §4). Members that are not read here may be of any type.
 func (p *Provider) discover(ctx context.Context) (*metadata, error) {
+	ctx = fetch.For(ctx, fetch.ProviderMetadata)
 	body, err := p.get(ctx, strings.TrimSuffix(p.cfg.Issuer, "/")+"/.well-known/openid-configuration", "")
 	if err != nil {
 		return nil, fmt.Errorf("discovery: %w", err)

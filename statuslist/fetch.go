@@ -112,7 +112,7 @@ func (e *entry) follow(doc *document) error {
 
 func (e *entry) load(ctx context.Context) (*document, error) {
 	cfg := &e.reader.cfg
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, e.place.uri, nil)
+	req, err := http.NewRequestWithContext(fetch.For(ctx, fetch.StatusList), http.MethodGet, e.place.uri, nil)
 	if err != nil {
 		return nil, fault(ErrReference, errors.New("uri: no request can be made of it"))
 	}

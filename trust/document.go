@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
@@ -94,6 +95,7 @@ var errNoDocument = errors.New("the domain publishes no document")
 // fetchDocument fetches the document of a domain. The error is errNoDocument if the domain says that it has none. Any other error
 // says nothing about the domain.
 func fetchDocument(ctx context.Context, client *http.Client, domain string, development bool) (Document, error) {
+	ctx = fetch.For(ctx, fetch.DomainDocument)
 	data, err := published.ReadAtMost(ctx, client, MaxDocument, "https://"+domain+DocumentPath, "application/json")
 	if status := (*published.StatusError)(nil); errors.As(err, &status) &&
 		(status.Status == http.StatusNotFound || status.Status == http.StatusGone) {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
@@ -78,7 +79,8 @@ func (l location) fetch(ctx context.Context) (issuerDocument, error) {
 	// RFC 8414 §3.1: the well-known part comes before the path.
 	at := *l.at
 	at.Path, at.RawPath = "/.well-known/oauth-authorization-server"+strings.TrimSuffix(l.at.Path, "/"), ""
-	metadata, err := published.Read(ctx, l.client, at.String(), "application/json", "application/jwk-set+json")
+	asking := fetch.For(ctx, fetch.IssuerMetadata)
+	metadata, err := published.Read(asking, l.client, at.String(), "application/json", "application/jwk-set+json")
 	if err != nil {
 		return issuerDocument{}, fmt.Errorf("metadata: %w", err)
 	}
@@ -107,7 +109,7 @@ func (l location) fetch(ctx context.Context) (issuerDocument, error) {
 	if set.Scheme == l.at.Scheme && set.Host == l.at.Host {
 		client = l.client // the host is configured
 	}
-	data, err := published.Read(ctx, client, set.String(), "application/json", "application/jwk-set+json")
+	data, err := published.Read(fetch.For(ctx, fetch.IssuerKeys), client, set.String(), "application/json", "application/jwk-set+json")
 	if err != nil {
 		return issuerDocument{}, fmt.Errorf("key set: %w", err)
 	}

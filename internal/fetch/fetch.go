@@ -55,6 +55,8 @@ type Policy struct {
 	MaxBody int64
 	// Resolver looks names up. Nil means [net.DefaultResolver].
 	Resolver *net.Resolver
+	// Observe is told of each request, for measurements. Nil observes nothing.
+	Observe Observer
 }
 
 // A RefusedError reports a request or an answer that the policy forbids. Any other error of a client means that

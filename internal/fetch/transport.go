@@ -20,6 +20,14 @@ type transport struct {
 
 // RoundTrip implements [http.RoundTripper].
 func (t *transport) RoundTrip(req *http.Request) (*http.Response, error) {
+	if t.policy.Observe != nil {
+		return t.observed(req)
+	}
+	return t.exchange(req)
+}
+
+// exchange checks a request, sends it, and checks its answer.
+func (t *transport) exchange(req *http.Request) (*http.Response, error) {
 	if err := t.checkURL(req.URL); err != nil {
 		if req.Body != nil {
 			_ = req.Body.Close() // RoundTrip closes the body on every path.

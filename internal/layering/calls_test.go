@@ -25,6 +25,7 @@ var contextValues = map[string]string{
 	"dpop":                  "the middleware for resources hands the access of a request to any http.Handler",
 	"gateway":               "the middleware hands the identity of a request to any http.Handler",
 	"internal/audit":        "the id of a request, for audit events",
+	"internal/fetch":        "what an outgoing request is for, for measurements",
 	"internal/httpapi":      "the operator of a request, for audit events that packages below cause",
 	"internal/idempotency":  "the idempotency key of a request, which its first transaction stores",
 	"storage/postgres":      "an update within an update is recognized, which could wait for itself",
