@@ -132,6 +132,10 @@ func (x Intercepted) Secrets(ctx context.Context) (r0 []Secret, err error) {
 		return r0, err
 	}
 	defer x.done("Secrets", x.start())
+	ctx, end := x.enter(ctx, "Secrets")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.Store.Secrets(ctx)
 }
 
@@ -1000,6 +1004,10 @@ func (x interceptedReader) Secrets(ctx context.Context) (r0 []Secret, err error)
 	if err = x.before("Secrets"); err != nil {
 		return r0, err
 	}
+	ctx, end := x.enter(ctx, "Secrets")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.reader.Secrets(ctx)
 }
 
@@ -1739,6 +1747,10 @@ func (x interceptedTx) BeginHistory(ctx context.Context, above int64) (err error
 	if err = x.before("BeginHistory"); err != nil {
 		return err
 	}
+	ctx, end := x.enter(ctx, "BeginHistory")
+	if end != nil {
+		defer func() { end(err) }()
+	}
 	return x.tx.BeginHistory(ctx, above)
 }
 
@@ -1768,6 +1780,10 @@ func (x interceptedTx) PutSecret(ctx context.Context, name string, sealed []byte
 func (x interceptedTx) DeleteSecret(ctx context.Context, name string) (err error) {
 	if err = x.before("DeleteSecret"); err != nil {
 		return err
+	}
+	ctx, end := x.enter(ctx, "DeleteSecret")
+	if end != nil {
+		defer func() { end(err) }()
 	}
 	return x.tx.DeleteSecret(ctx, name)
 }

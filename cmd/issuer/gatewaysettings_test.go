@@ -84,7 +84,7 @@ func TestGatewayExample(t *testing.T) {
 
 	// These need a file, exclude another key, or have no use with the defaults of others.
 	more := []string{
-		"tls.cert_file", "upstream", "pass_credentials", "redis_url_file", "secret_file", "outbound.ca_file", "outbound.dev_hosts", "home.key_file",
+		"tls.cert_file", "upstream", "pass_credentials", "redis_url_file", "secret_file", "outbound.ca_file", "tracing.headers_file", "outbound.dev_hosts", "home.key_file",
 		"identity.key_file", "peers[0].jwks_file", "discovery.allow", "discovery.refuse",
 		"routes[0].refused_domains[0]",
 	}

@@ -66,7 +66,7 @@ func (c *gatewayServeCmd) Run(ctx context.Context, s *streams) error {
 	}
 	log, flush := newLog(s, cfg.Log)
 	defer flush()
-	instance, err := edge.Open(ctx, cfg, edge.Options{Log: log})
+	instance, err := edge.Open(ctx, cfg, edge.Options{Log: log, Build: thisBuild()})
 	if err != nil {
 		return gatewayNotOpened(err)
 	}

@@ -28,6 +28,13 @@ var atoms = map[reflect.Type]func(string) (any, error){
 		}
 		return int(i), nil
 	},
+	reflect.TypeFor[Share](): func(s string) (any, error) {
+		f, err := strconv.ParseFloat(s, 64)
+		if err != nil || strings.Trim(s, "0123456789.") != "" || f > 1 {
+			return nil, errors.New("a number from 0 to 1, such as 0.1")
+		}
+		return Share(f), nil
+	},
 	reflect.TypeFor[time.Duration](): duration,
 	reflect.TypeFor[Rate]():          rate,
 	reflect.TypeFor[Period](): func(s string) (any, error) {

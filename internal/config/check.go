@@ -42,6 +42,7 @@ func (k *checker) check() {
 	k.audit()
 	k.retention()
 	k.outbound()
+	k.tracing(&k.Tracing, k.TrustedProxies, "issuer")
 	if len(k.DPoP.Algorithms) == 0 {
 		k.report("dpop.algorithms", "no proof could be accepted: name an algorithm or leave the key out")
 	}

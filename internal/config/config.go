@@ -79,6 +79,7 @@ type Config struct {
 	Log       Log       `key:"log"`
 	Audit     Audit     `key:"audit"`
 	Retention Retention `key:"retention"`
+	Tracing   Tracing   `key:"tracing"`
 	Outbound  Outbound  `key:"outbound"`
 	DPoP      DPoP      `key:"dpop"`
 	Signing   Signing   `key:"signing"`

@@ -123,6 +123,8 @@ func other(t *testing.T, v reflect.Value, oneof string) string {
 		return (x - time.Second).String()
 	case config.Rate:
 		return fmt.Sprintf("%d/7s", x.Count+1)
+	case config.Share:
+		return fmt.Sprint(0.75 - 0.5*x)
 	case config.Period:
 		return (time.Duration(x) + time.Hour).String()
 	case [32]byte:

@@ -51,6 +51,7 @@ type Gateway struct {
 	Development bool `key:"development"`
 
 	Log      Log             `key:"log"`
+	Tracing  Tracing         `key:"tracing"`
 	Outbound Outbound        `key:"outbound"`
 	DPoP     DPoP            `key:"dpop"`
 	Home     Home            `key:"home"`

@@ -33,6 +33,7 @@ func (k *gatewayChecker) check() {
 	k.tls()
 	k.redis()
 	k.outbound()
+	k.tracing(&g.Tracing, g.TrustedProxies, "gateway")
 	s := k.Config
 	g.TLS, g.RedisURLFile, g.RedisURL, g.Outbound = s.TLS, s.RedisURLFile, s.RedisURL, s.Outbound
 	if len(g.DPoP.Algorithms) == 0 {

@@ -7,8 +7,8 @@ import (
 )
 
 // Reload returns the settings of next that a running gateway with the settings g can apply: everything but the addresses, the files of
-// the certificate, the data folder, the store of spent proofs, nonces and the log. Waiting lists the others that differ: they need a
-// restart. The error, of type [Errors], lists what also prevents that the rest is applied.
+// the certificate, the data folder, the store of spent proofs, nonces, the log and traces. Waiting lists the others that differ: they need
+// a restart. The error, of type [Errors], lists what also prevents that the rest is applied.
 func (g *Gateway) Reload(next *Gateway) (merged *Gateway, waiting []string, err error) {
 	if next.Development != g.Development {
 		return nil, nil, Errors{next.Fault("development", "changes the rules for all others: restart the gateway to apply this file")}
@@ -19,7 +19,7 @@ func (g *Gateway) Reload(next *Gateway) (merged *Gateway, waiting []string, err 
 	m := *next
 	m.Listen, m.TLS, m.Data, m.Admin, m.MetricsListen = g.Listen, g.TLS, g.Data, g.Admin, g.MetricsListen
 	m.Replay, m.RedisURLFile, m.RedisURL, m.SecretFile, m.Secret = g.Replay, g.RedisURLFile, g.RedisURL, g.SecretFile, g.Secret
-	m.Log, m.DPoP = g.Log, g.DPoP
+	m.Log, m.DPoP, m.Tracing = g.Log, g.DPoP, g.Tracing
 	return &m, differences(reflect.ValueOf(m), reflect.ValueOf(*next), ""), nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/issuer"
+	"github.com/imidentity/issuer/internal/trace"
 )
 
 // An Instance is a gateway as one settings file describes it.
@@ -37,6 +38,7 @@ type Instance struct {
 	dry          *dpop.Verifier // checks proofs and spends none, for [Instance.Check]
 
 	metrics *metrics
+	tracer  *trace.Tracer // nil without traces
 	ready   readiness
 
 	changing sync.Mutex // held while the settings or the suspensions change
@@ -52,6 +54,8 @@ type Options struct {
 	Log *slog.Logger
 	// Now is the system's clock. Nil means [time.Now].
 	Now func() time.Time
+	// Build names the program, for traces.
+	Build issuer.Build
 	// CheckOnly is for [Instance.Check] without a running gateway: no store of spent proofs is opened, and any nonce is accepted.
 	CheckOnly bool
 }
@@ -71,6 +75,11 @@ func Open(ctx context.Context, cfg *config.Gateway, o Options) (*Instance, error
 			return nil, fmt.Errorf("make the data folder: %w", err)
 		}
 		i.pins = filepath.Join(cfg.Data, "pins.json")
+	}
+	if !o.CheckOnly {
+		if err := i.openTracer(cfg, o.Build); err != nil {
+			return nil, err
+		}
 	}
 	if err := i.open(ctx, cfg, o.CheckOnly); err != nil {
 		return nil, errors.Join(err, i.Close())
@@ -111,7 +120,9 @@ func (i *Instance) openReplay(ctx context.Context, cfg *config.Gateway) (err err
 	if err != nil {
 		return fmt.Errorf("open the store of spent proofs: %w", err)
 	}
-	i.memoryReplay, _ = i.replay.(*dpop.MemoryReplay)
+	if i.memoryReplay, _ = i.replay.(*dpop.MemoryReplay); i.memoryReplay == nil {
+		i.replay = i.tracer.Replay(i.replay, "redis")
+	}
 	return nil
 }
 
@@ -142,6 +153,7 @@ func (i *Instance) openProofs(cfg *config.Gateway) error {
 
 // Close releases an instance that is not served. [Instance.Serve] does so itself.
 func (i *Instance) Close() error {
+	defer i.endTraces()
 	if i.closeReplay == nil {
 		return nil
 	}

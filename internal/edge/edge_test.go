@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,6 +37,7 @@ type site struct {
 	token  string
 	device *dpop.Signer
 	nonce  atomic.Value
+	header http.Header // of further headers of requests
 }
 
 func newKey(t *testing.T) *ecdsa.PrivateKey {
@@ -114,6 +116,7 @@ func (s *site) asks() (string, error) {
 		} {
 			q.Header.Set(name, value)
 		}
+		maps.Copy(q.Header, s.header)
 		resp, err := http.DefaultClient.Do(q)
 		if err != nil {
 			return "", err

@@ -17,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/internal/assertion"
 	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 	"github.com/imidentity/issuer/introspect"
@@ -193,6 +194,7 @@ func (h *home) token(resource, scope string) func(context.Context) (string, erro
 
 // request asks the home issuer for a token (RFC 6749 §4.4, RFC 9449 §5).
 func (h *home) request(ctx context.Context, resource, scope string) (client.Tokens, error) {
+	ctx = fetch.For(ctx, fetch.Token)
 	server, err := client.Discover(ctx, h.plain, h.cfg.Issuer)
 	if err != nil {
 		return client.Tokens{}, err

@@ -11,6 +11,7 @@ import (
 
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/gateway/forwardauth"
+	"github.com/imidentity/issuer/internal/trace"
 )
 
 // JWKSPath is the path of the keys of identities.
@@ -22,6 +23,7 @@ const headerID = "X-Request-Id"
 type call struct {
 	id    string
 	start time.Time
+	span  *trace.Span // nil if the request is not traced
 }
 
 // ServeHTTP answers requests at the public address: the questions of proxies or, with an upstream, the requests of clients.
@@ -30,13 +32,22 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	c := &call{id: rand.Text()[:16], start: time.Now()}
 	h := w.Header()
 	h.Set(headerID, c.id)
+	if i.tracer != nil {
+		var end func()
+		if w, r, end = i.traced(w, r, c.id); end != nil {
+			defer end()
+			c.span = trace.From(r.Context())
+		}
+	}
 	read := (r.Method == http.MethodGet || r.Method == http.MethodHead) && r.ContentLength == 0 // a body might come slowly
 	switch {
 	case r.URL.Path == JWKSPath && read:
+		c.span.About(r.Method, JWKSPath)
 		h.Set("Content-Type", "application/jwk-set+json")
 		h.Set("Cache-Control", "max-age=300")
 		_, _ = w.Write(s.signer.JWKS()) // an error means that the client has disconnected
 	case r.URL.Path == forwardauth.MetadataPath && read:
+		c.span.About(r.Method, forwardauth.MetadataPath)
 		origin, ok := s.reader.Origin(r)
 		if !ok {
 			http.Error(w, "The host of the request is not one that is served here.", http.StatusForbidden)
@@ -46,13 +57,9 @@ func (i *Instance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.AuthorizationServers = s.issuers()
 		m.Write(w, origin)
 	case s.proxy != nil:
-		a := s.handler.Ask(r)
-		i.report(r.Context(), s, c, a)
-		s.proxy.Forward(w, r, a)
+		s.proxy.Forward(w, r, i.decide(s, c, r))
 	case r.URL.Path == forwardauth.VerifyPath, strings.HasPrefix(r.URL.Path, forwardauth.VerifyPath+"/"):
-		a := s.handler.Ask(r)
-		i.report(r.Context(), s, c, a)
-		a.Write(w)
+		i.decide(s, c, r).Write(w)
 	default:
 		http.NotFound(w, r)
 	}

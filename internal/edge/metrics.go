@@ -9,6 +9,7 @@ import (
 
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/gateway/forwardauth"
+	"github.com/imidentity/issuer/internal/trace"
 )
 
 // metrics are the measurements of a gateway; docs/gateway.md describes each. No label has a value that a client chose: reasons are a
@@ -19,6 +20,7 @@ type metrics struct {
 	shadowed  *prometheus.CounterVec
 	tokens    *prometheus.CounterVec
 	took      *prometheus.HistogramVec
+	spans     *prometheus.CounterVec
 }
 
 // noPeer stands for decisions about tokens whose issuer is not known: there is none, or it is not trusted.
@@ -26,7 +28,7 @@ const noPeer = "none"
 
 func newMetrics() *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), spans: trace.NewSpans("gateway"),
 		decisions: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "gateway_decisions_total", Help: "Decisions, by outcome, reason and issuer of the token.",
 		}, []string{"outcome", "reason", "peer"}),
@@ -41,7 +43,7 @@ func newMetrics() *metrics {
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 		}, []string{"outcome"}),
 	}
-	m.registry.MustRegister(m.decisions, m.shadowed, m.tokens, m.took,
+	m.registry.MustRegister(m.decisions, m.shadowed, m.tokens, m.took, m.spans,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, r := range gateway.Reasons() {
 		m.decisions.WithLabelValues(r.Outcome().String(), string(r), noPeer)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/imidentity/issuer/gateway"
 	"github.com/imidentity/issuer/internal/config"
+	"github.com/imidentity/issuer/internal/fetch"
 )
 
 // shutdownTime is how long running requests may take after the gateway was asked to stop.
@@ -56,6 +57,7 @@ func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
+	go i.FlushTraces(context.WithoutCancel(ctx)) // while requests end
 	end, cancel := context.WithTimeout(work, shutdownTime)
 	defer cancel()
 	for _, s := range servers {
@@ -157,7 +159,7 @@ func (f *following) follow(h *home) {
 	ctx, cancel := context.WithCancel(f.ctx)
 	f.cancel = cancel
 	f.wait.Go(func() {
-		if err := next.Run(ctx); ctx.Err() == nil {
+		if err := next.Run(fetch.For(ctx, fetch.Feed)); ctx.Err() == nil {
 			f.log.Error("the feed of revocations has ended", slog.Any("error", err))
 		}
 	})

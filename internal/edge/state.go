@@ -62,6 +62,7 @@ func (i *Instance) newState(cfg *config.Gateway, before *state) (*state, error) 
 	if err != nil {
 		return nil, err
 	}
+	policy.Observe = i.tracer.Fetch()
 	client, err := fetch.NewClient(policy)
 	if err != nil {
 		return nil, fmt.Errorf("outbound: %w", err)

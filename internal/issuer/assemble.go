@@ -66,7 +66,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err := i.openStatuses(ctx); err != nil {
 		return err
 	}
-	if i.trusted, err = newAuthority(cfg, i.ring, i.now, i.log); err != nil {
+	if i.trusted, err = newAuthority(cfg, i.ring, i.tracer.Fetch(), i.now, i.log); err != nil {
 		return err
 	}
 	i.limits = server.NewLimits(rates(cfg), i.now)
@@ -81,7 +81,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	logins, err := newLogins(cfg, i.now)
+	logins, err := newLogins(cfg, i.tracer.Fetch(), i.now)
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (i *Instance) openAccounts(ctx context.Context, tombstones, links [32]byte)
 
 // newRegistry makes the registry of clients. It has none until the register gives it some.
 func (i *Instance) newRegistry() (*clients.Registry, error) {
-	keys, err := newClientKeys(i.cfg, i.now, i.log)
+	keys, err := newClientKeys(i.cfg, i.tracer.Fetch(), i.now, i.log)
 	if err != nil {
 		return nil, err
 	}
@@ -229,7 +229,7 @@ func (i *Instance) openServer(
 		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, Upstream: upstream,
 		ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
-		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry,
+		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry, Tracer: i.tracer,
 		QueryKeys: i.cluster.Derive(labelQueries, queryLife).Fresh,
 		Now:       i.now, Log: i.log,
 	})

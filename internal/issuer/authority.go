@@ -49,8 +49,8 @@ var (
 	_ oauth.Peers           = (*authority)(nil)
 )
 
-func newAuthority(cfg *config.Config, ring *keys.Ring, now func() time.Time, log *slog.Logger) (*authority, error) {
-	peers, err := newPeers(cfg, nil, now, log)
+func newAuthority(cfg *config.Config, ring *keys.Ring, observe fetch.Observer, now func() time.Time, log *slog.Logger) (*authority, error) {
+	peers, err := newPeers(cfg, nil, observe, now, log)
 	if err != nil {
 		return nil, err
 	}
@@ -161,11 +161,14 @@ func (a *authority) Take(issuer, domain, client string) (time.Duration, error) {
 
 // newPeers returns the peers of the settings. Their keys are fetched under the rules for outbound requests. If the issuers are those of
 // before, the keys that were fetched from them are kept. Nil stands for none before.
-func newPeers(cfg *config.Config, before *peers, now func() time.Time, log *slog.Logger) (*peers, error) {
+func newPeers(
+	cfg *config.Config, before *peers, observe fetch.Observer, now func() time.Time, log *slog.Logger,
+) (*peers, error) {
 	policy, err := cfg.FetchPolicy()
 	if err != nil {
 		return nil, err
 	}
+	policy.Observe = observe
 	client, err := fetch.NewClient(policy)
 	if err != nil {
 		return nil, err

@@ -34,8 +34,8 @@ type clientSet struct {
 
 var _ clients.KeySource = (*clientKeys)(nil)
 
-func newClientKeys(cfg *config.Config, now func() time.Time, log *slog.Logger) (*clientKeys, error) {
-	client, err := outbound(cfg)
+func newClientKeys(cfg *config.Config, observe fetch.Observer, now func() time.Time, log *slog.Logger) (*clientKeys, error) {
+	client, err := outbound(cfg, observe)
 	if err != nil {
 		return nil, err
 	}
@@ -43,6 +43,7 @@ func newClientKeys(cfg *config.Config, now func() time.Time, log *slog.Logger) (
 	if err != nil {
 		return nil, err
 	}
+	policy.Observe = observe
 	foreign, err := fetch.NewForeignClient(policy)
 	return &clientKeys{http: client, foreign: foreign, now: now, log: log, sets: make(map[string]clientSet)}, err
 }
@@ -66,7 +67,7 @@ func (k *clientKeys) Keys(ctx context.Context, c *clients.Client, has func([]ass
 }
 
 func fetchKeys(ctx context.Context, from *http.Client, uri string) ([]assertion.Key, error) {
-	body, err := published.Read(ctx, from, uri, "application/jwk-set+json", "application/json")
+	body, err := published.Read(fetch.For(ctx, fetch.ClientKeys), from, uri, "application/jwk-set+json", "application/json")
 	if err != nil {
 		return nil, err
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/imidentity/issuer/internal/server"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/internal/timed"
+	"github.com/imidentity/issuer/internal/trace"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
@@ -57,6 +58,7 @@ type Instance struct {
 	ring     *keys.Ring
 	cluster  *keys.Cluster
 	metrics  *metrics
+	tracer   *trace.Tracer // nil without traces
 	accounts *account.Accounts
 	statuses *statuses.Lists
 	kept     *idempotency.Keeper
@@ -135,7 +137,7 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 		return nil, err
 	}
 	i := &Instance{
-		cfg: cfg, log: o.Log, audit: audit.New(o.Log), sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, keep: retention(cfg.Retention),
+		cfg: cfg, sweepEvery: o.SweepEvery, noteEvery: o.NoteEvery, keep: retention(cfg.Retention),
 		keepNames: time.Duration(cfg.Retention.Names),
 		metrics:   newMetrics(o.Build),
 	}
@@ -144,6 +146,12 @@ func Open(ctx context.Context, cfg *config.Config, o Options) (*Instance, error)
 	if o.Store != nil {
 		i.store = o.Store(i.store)
 	}
+	if i.tracer, err = newTracer(cfg, o, i.metrics.spans); err != nil {
+		return nil, errors.Join(err, i.Close())
+	}
+	i.log = i.tracer.Log(o.Log)
+	i.audit = audit.New(i.log)
+	i.store = i.tracer.Store(i.store, databaseSystem(cfg))
 	i.store = idempotency.Wrap(timed.New(i.store, i.metrics.timer("read"), i.metrics.timer("update")))
 	if err := i.open(ctx, o, db, sealer); err != nil {
 		if errors.Is(err, keys.ErrWrongKey) {
@@ -200,6 +208,9 @@ func (i *Instance) open(ctx context.Context, o Options, db *database, sealer *ke
 	if o.Replay != nil {
 		replay = o.Replay(replay)
 	}
+	if i.memoryReplay == nil {
+		replay = i.tracer.Replay(replay, replaySystem(i.cfg))
+	}
 	if i.tls, err = openCertificate(i.cfg.TLS.CertFile, i.cfg.TLS.KeyFile, i.log); err != nil {
 		return err
 	}
@@ -227,7 +238,9 @@ func (i *Instance) Close() error {
 	if i.closeReplay != nil {
 		err = i.closeReplay()
 	}
-	return errors.Join(err, i.store.Close())
+	err = errors.Join(err, i.store.Close())
+	i.endTraces()
+	return err
 }
 
 // openOperatorsTLS opens the certificate of the listener for operators, which may be that of the public one.

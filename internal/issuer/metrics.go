@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/trace"
 	"github.com/imidentity/issuer/recheck"
 	"github.com/imidentity/issuer/storage"
 )
@@ -22,6 +23,7 @@ type metrics struct {
 	revocations *prometheus.CounterVec
 	store       *prometheus.HistogramVec
 	rechecks    *prometheus.CounterVec
+	spans       *prometheus.CounterVec
 }
 
 // revocationKinds are the values of the label kind of issuer_revocations_total.
@@ -32,7 +34,7 @@ var revocationKinds = []storage.RevocationKind{
 
 func newMetrics(build Build) *metrics {
 	m := &metrics{
-		registry: prometheus.NewRegistry(),
+		registry: prometheus.NewRegistry(), spans: trace.NewSpans("issuer"),
 		offsets: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "issuer_clock_offset_seconds", Help: "Clock offset of clients that sent proofs: positive when the client is ahead.",
 			Buckets: []float64{-86400, -3600, -300, -60, -15, -5, -2, 0, 2, 5, 15, 60, 300, 3600, 86400},
@@ -52,7 +54,7 @@ func newMetrics(build Build) *metrics {
 		ConstLabels: prometheus.Labels{"version": build.Version, "revision": build.Revision, "go": runtime.Version()},
 	})
 	info.Set(1)
-	m.registry.MustRegister(info, m.offsets, m.revocations, m.store, m.rechecks,
+	m.registry.MustRegister(info, m.offsets, m.revocations, m.store, m.rechecks, m.spans,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	for _, kind := range revocationKinds {
 		m.revocations.WithLabelValues(string(kind))

@@ -18,7 +18,7 @@ func (i *Instance) Reload(next *config.Config) error {
 		return err
 	}
 	// Steps that can fail come first. Unchanged peers keep the keys that were fetched from them.
-	peers, err := newPeers(cfg, i.trusted.peers.Load(), i.now, i.log)
+	peers, err := newPeers(cfg, i.trusted.peers.Load(), i.tracer.Fetch(), i.now, i.log)
 	if err != nil {
 		return fmt.Errorf("apply the peers: %w", err)
 	}

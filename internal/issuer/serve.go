@@ -67,7 +67,8 @@ func (i *Instance) Serve(ctx context.Context, l Listeners) error {
 	case <-ctx.Done():
 	case err = <-failed:
 	}
-	i.feed.Close() // callers that wait for events would not let the server shut down
+	go i.FlushTraces(context.WithoutCancel(ctx)) // while requests end
+	i.feed.Close()                               // callers that wait for events would not let the server shut down
 	if l.Kept && err == nil {
 		err = drain(listeners, failed, &draining)
 	}

@@ -64,16 +64,17 @@ func longestLife(cfg *config.Config) time.Duration {
 }
 
 // outbound returns the HTTP client for URLs of the settings.
-func outbound(cfg *config.Config) (*http.Client, error) {
+func outbound(cfg *config.Config, observe fetch.Observer) (*http.Client, error) {
 	policy, err := cfg.FetchPolicy()
 	if err != nil {
 		return nil, err
 	}
+	policy.Observe = observe
 	return fetch.NewClient(policy)
 }
 
-func newLogins(cfg *config.Config, now func() time.Time) (map[string]*login.Provider, error) {
-	client, err := outbound(cfg)
+func newLogins(cfg *config.Config, observe fetch.Observer, now func() time.Time) (map[string]*login.Provider, error) {
+	client, err := outbound(cfg, observe)
 	if err != nil {
 		return nil, err
 	}

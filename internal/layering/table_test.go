@@ -77,14 +77,16 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "introspect", "keys",
+		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "internal/trace",
+		"introspect", "keys",
 		"login", "nested",
 		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",
 	},
+	"internal/trace":  {"dpop", "internal/fetch", "storage"},
 	"internal/issuer": {all},
 	"internal/edge": {
 		"claims", "dpop", "feed", "gateway", "gateway/forwardauth", "internal/assertion", "internal/client", "internal/config", "internal/fetch",
-		"internal/issuer", "internal/jose", "internal/published", "introspect", "nested", "statuslist", "trust",
+		"internal/issuer", "internal/jose", "internal/published", "internal/trace", "introspect", "nested", "statuslist", "trust",
 	},
 	"internal/cli": {
 		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
@@ -124,6 +126,7 @@ var arrows = map[string][]string{
 
 	"storage/postgres/postgrestest": {},
 	"storage/sqlite/sqlitetest":     {"storage/sqlite"},
+	"internal/trace/tracetest":      {},
 
 	"scripts/racing": {},
 }
@@ -132,7 +135,7 @@ var arrows = map[string][]string{
 var databases = []string{"storage/sqlite", "storage/postgres", "storage/redis"}
 
 // testOnly lists the packages that only tests import.
-var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest", "storage/storagetest"}
+var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "internal/trace/tracetest", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest", "storage/storagetest"}
 
 // confined lists the packages that may import a library: those that would change if it were replaced. Other libraries may be
 // imported anywhere.
@@ -149,6 +152,7 @@ var confined = map[string][]string{
 	"github.com/redis/go-redis":    {"storage/redis"},
 	"github.com/zitadel/oidc":      {"internal/devidp"},
 	"go.yaml.in/yaml":              {"internal/config"},
+	"go.opentelemetry.io":          {"internal/trace", "internal/trace/tracetest"},
 	"modernc.org/libc":             {"storage/sqlite"},
 	"modernc.org/sqlite":           {"storage/sqlite", "storage/sqlite/sqlitetest"},
 }
@@ -165,6 +169,7 @@ var (
 		"github.com/pressly/goose",
 		"github.com/redis/go-redis",
 		"github.com/zitadel/oidc",
+		"go.opentelemetry.io",
 		"go.yaml.in/yaml",
 		"modernc.org/sqlite",
 	}

@@ -77,6 +77,12 @@ type bench struct {
 
 func newBench(b testing.TB) bench {
 	b.Helper()
+	return newBenchWith(b, "")
+}
+
+// newBenchWith is newBench with more settings.
+func newBenchWith(b testing.TB, more string) bench {
+	b.Helper()
 	listener, idpListener, admin := local(b), local(b), local(b)
 	origin, provider := "http://"+listener.Addr().String(), "http://"+idpListener.Addr().String()
 	idp, err := devidp.New(devidp.Config{Issuer: provider, Clients: []devidp.Client{{
@@ -110,7 +116,7 @@ clients:
     grants: [client_credentials]
     scopes: [introspect, "introspect:domain"]
     domains: [example.com]
-`, origin, b.TempDir(), provider, sha256.Sum256([]byte(benchSecret))), nil)
+%s`, origin, b.TempDir(), provider, sha256.Sum256([]byte(benchSecret)), more), nil)
 	if err != nil {
 		b.Fatal(err)
 	}

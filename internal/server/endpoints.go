@@ -15,6 +15,7 @@ func (s *Server) token(c echo.Context) error {
 	if err != nil {
 		return err
 	}
+	trailOf(c).grant = params.Get("grant_type")
 	answer, err := s.OAuth.Token(c.Request().Context(), oauth.TokenRequest{
 		Header: c.Request().Header, Form: params, Source: s.source(c),
 	})

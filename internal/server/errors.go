@@ -58,13 +58,15 @@ func (s *Server) answerError(c echo.Context, err error) {
 		}
 	}
 	f := classify(err)
+	trailOf(c).code = f.code
 	if f.status >= http.StatusInternalServerError && (c.Request().Context().Err() != nil || errors.Is(err, signin.ErrFull) ||
 		errors.Is(err, revocation.ErrClosed)) {
 		// The caller disconnected, too many logins are unfinished, or the server stops. This is not logged as an error: anybody can
 		// cause the first two.
 		s.refusal(c, f.status, err)
 	} else if f.status >= http.StatusInternalServerError {
-		s.Log.Error("request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()), slog.Any("error", err))
+		s.Log.ErrorContext(c.Request().Context(), "request failed", slog.String("id", requestID(c)), slog.String("route", c.Path()),
+			slog.Any("error", err))
 	} else {
 		s.refusal(c, f.status, err)
 	}

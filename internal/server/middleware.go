@@ -17,6 +17,7 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/httpapi"
+	"github.com/imidentity/issuer/internal/trace"
 	"github.com/imidentity/issuer/oauth"
 )
 
@@ -31,6 +32,7 @@ const (
 type call struct {
 	echo.Context
 	trail trail
+	span  *trace.Span // nil if the request is not traced
 }
 
 // observe returns the one middleware of a table of routes. It gives each request an id, sets the headers of every answer, logs the
@@ -46,13 +48,20 @@ func (s *Server) observe(shared sharedRoutes) echo.MiddlewareFunc {
 			}
 			c := &call{Context: routed}
 			c.Response().Header()[headerID] = []string{id}
+			if s.Tracer != nil {
+				s.trace(c, id)
+			}
 			s.countForwarded(c.Request())
 			defer func() {
 				if p := recover(); p != nil {
 					if p == http.ErrAbortHandler {
+						if c.span != nil {
+							s.endTrace(c)
+						}
 						panic(p)
 					}
-					s.Log.Error("panic", slog.String("id", id), slog.Any("value", p), slog.String("stack", string(debug.Stack())))
+					s.Log.ErrorContext(c.Request().Context(), "panic", slog.String("id", id), slog.Any("value", p),
+						slog.String("stack", string(debug.Stack())))
 					err = &oauth.Error{Code: oauth.CodeServerError, Description: "The server failed."}
 				}
 				if err != nil {
@@ -62,6 +71,9 @@ func (s *Server) observe(shared sharedRoutes) echo.MiddlewareFunc {
 				end := time.Now()
 				s.metrics.answered(c, c.Response().Status, end.Sub(start))
 				s.logAnswered(c, id, end, end.Sub(start))
+				if c.span != nil {
+					s.endTrace(c)
+				}
 			}()
 			s.carry(c)
 			shared.share(c)

@@ -45,10 +45,11 @@ func (s *Server) showEnd(c echo.Context, p signin.Page) error {
 	switch p.Reason {
 	case signin.ProviderDown:
 		c.Response().Header().Set("Retry-After", "5")
-		s.Log.Warn("OpenID provider unavailable", slog.String("id", requestID(c)),
+		s.Log.WarnContext(c.Request().Context(), "OpenID provider unavailable", slog.String("id", requestID(c)),
 			slog.String("provider", p.Facts.Provider), slog.Any("error", p.Err))
 	case signin.ResponseInvalid, signin.CodeRefused:
-		s.Log.Warn("login not believed", slog.String("id", requestID(c)), slog.String("provider", p.Facts.Provider),
+		s.Log.WarnContext(c.Request().Context(), "login not believed", slog.String("id", requestID(c)),
+			slog.String("provider", p.Facts.Provider),
 			slog.String("client", shortened(p.Facts.Request.Get("client_id"))), slog.Any("error", p.Err))
 	case signin.HandleInvalid:
 		if bad := (*claims.Error)(nil); errors.As(p.Err, &bad) {

@@ -27,6 +27,7 @@ import (
 	"github.com/imidentity/issuer/internal/registration"
 	"github.com/imidentity/issuer/internal/scim"
 	"github.com/imidentity/issuer/internal/statuses"
+	"github.com/imidentity/issuer/internal/trace"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
@@ -96,6 +97,8 @@ type Config struct {
 	SCIMForOperators bool
 	// Time returns an error while the server does not know the time. Nil means that it always does.
 	Time func() error
+	// Tracer traces requests. Nil traces none.
+	Tracer *trace.Tracer
 	// QueryKey seals the query of a page that pending logins store. Zero means a random one: see [signin.Config].
 	QueryKey [32]byte
 	// QueryKeys replaces it by keys that change: see [signin.Config].

@@ -26,6 +26,8 @@ type trail struct {
 	locales                string      // the parameter ui_locales of the request, or of that login
 	held                   *claims.Set // of the token that the request shows
 	logged                 bool
+	grant                  string // the grant_type of a token request
+	code                   string // of the error that the answer has
 }
 
 // trailOf returns the trail of a request.
