@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -29,12 +30,16 @@ type ReplayOptions struct {
 // The epoch is a row beside them, in an unlogged table as they are. It changes when the tables were emptied: by a crash of the server, the
 // promotion of a standby, a restored backup or TRUNCATE; and when a clock was set back behind proofs that were forgotten. The disk limits
 // how many proofs are stored: if it is full, that is an error, never [dpop.ErrReplayFull].
+//
+// Proofs are in partitions by the time at which they expire, which are emptied whole.
 type Replay struct {
 	pool  *pool
 	now   func() time.Time
 	rand  io.Reader
 	epoch atomic.Pointer[dpop.Epoch] // that was seen last, nil if none was
-	swept atomic.Int64               // the second of the last sweep
+	swept atomic.Int64               // the period of the last sweep
+
+	sweeping atomic.Bool
 }
 
 var _ dpop.Cached = (*Replay)(nil)
@@ -57,18 +62,31 @@ const (
 	beginReplay = "BEGIN ISOLATION LEVEL READ COMMITTED"
 	shareReplay = "SELECT pg_advisory_xact_lock_shared($1::integer, $2::integer)"
 
-	selectEpoch  = "SELECT id, birth, horizon FROM replay_epoch"
+	selectEpoch = "SELECT id, birth, horizon FROM replay_epoch"
+	// Partitions are by the time of expiry, and so is what the index of each refuses. If one proof came with two such times, as while the
+	// settings of nodes differ, it would be in two partitions: so who spends it locks it, and then looks into all of them.
+	lockProof    = "SELECT pg_advisory_xact_lock($1::bigint)"
 	insertReplay = "INSERT INTO replays (key, expires) SELECT $1, $2 FROM replay_epoch WHERE id = $3 AND birth = $4 AND horizon < $2 " +
-		"ON CONFLICT DO NOTHING"
+		"AND NOT EXISTS (SELECT 1 FROM replays WHERE key = $1) ON CONFLICT DO NOTHING"
 
 	upsertEpoch = "WITH born AS (UPDATE replay_birth SET last = greatest(last, $2, coalesce((SELECT horizon FROM replay_epoch), 0)) " +
 		"RETURNING last) INSERT INTO replay_epoch (n, id, birth, horizon) SELECT 1, $1, last, 0 FROM born ON CONFLICT (n) " +
 		"DO UPDATE SET id = excluded.id, birth = excluded.birth, horizon = excluded.horizon RETURNING birth"
 
-	// A sweep is bounded, so that callers do not wait long.
-	sweepReplays = "WITH gone AS (DELETE FROM replays WHERE key IN (SELECT key FROM replays WHERE expires <= $1 ORDER BY expires " +
-		"LIMIT 5000) RETURNING 1) UPDATE replay_epoch SET horizon = greatest(horizon, $1) WHERE EXISTS (SELECT 1 FROM gone)"
-	tryReplay = "SELECT pg_try_advisory_xact_lock($1::integer, $2::integer)"
+	// A sweep waits for those who spend at this moment, and others for it, so it gives up soon. It also gives up if a partition is read by
+	// somebody else, as by a dump.
+	boundSweep   = "SELECT set_config('lock_timeout', '200', true), set_config('issuer.sweeps', 'on', true)"
+	raiseHorizon = "UPDATE replay_epoch SET horizon = $1 WHERE horizon < $1"
+)
+
+// The partitions of spent proofs are a ring: each holds those that expire in one period of ten minutes in every 40. Few partitions keep the
+// look into all of them cheap.
+const (
+	periodSeconds = 600
+	partitions    = 4
+	// longestUntil is how many seconds before its expiry a proof can be stored, also by a clock that is ahead by three minutes: at that
+	// time it is in none of the periods whose partition is emptied now. Proofs can be repeated for four minutes at most.
+	longestUntil = 900
 )
 
 // sweepGrace is how long a proof is stored after it has expired by the clock of the node that sweeps: others may be behind.
@@ -117,7 +135,11 @@ func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until ti
 	if expires <= now {
 		return dpop.ErrStaleEpoch
 	}
-	s, inserted, err := r.look(ctx, []any{key[:], expires, e.ID[:], e.Birth})
+	proof := []any{key[:], expires, e.ID[:], e.Birth}
+	if expires-now > longestUntil { // no proof of this program: it is compared with those that are stored, and not stored
+		proof[1] = int64(0)
+	}
+	s, inserted, err := r.look(ctx, proof)
 	switch {
 	case err != nil:
 		return err
@@ -133,13 +155,36 @@ func (r *Replay) Spend(ctx context.Context, e dpop.Epoch, key [32]byte, until ti
 			return err
 		}
 		return dpop.ErrStaleEpoch
+	case !inserted && expires-now > longestUntil:
+		return r.compare(ctx, key, expires-now)
 	case !inserted:
 		return dpop.ErrReplayed
 	}
-	if r.swept.Swap(now) != now {
-		return r.sweep(ctx, r.now().Add(-sweepGrace).Unix())
+	ended := r.now().Add(-sweepGrace).Unix() / periodSeconds // the periods before this one
+	if r.swept.Load() == ended || !r.sweeping.CompareAndSwap(false, true) {
+		return nil
 	}
+	defer r.sweeping.Store(false)
+	if err := r.sweep(ctx, ended); err != nil {
+		return err
+	}
+	r.swept.Store(ended)
 	return nil
+}
+
+// compare returns [dpop.ErrReplayed] for a proof that is stored, and another error for one that cannot be stored for so long.
+func (r *Replay) compare(ctx context.Context, key [32]byte, seconds int64) error {
+	var stored bool
+	err := r.transact(ctx, func(ctx context.Context, c *pgx.Conn) error {
+		return c.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM replays WHERE key = $1)", key[:]).Scan(&stored)
+	})
+	switch {
+	case err != nil:
+		return err
+	case stored:
+		return dpop.ErrReplayed
+	}
+	return fmt.Errorf("postgres: replay: a proof that can be repeated for %d s is not stored: the longest is %d s", seconds, longestUntil)
 }
 
 // look reads the epoch, and inserts a proof with the arguments of insertReplay unless they are nil, in one round trip.
@@ -150,6 +195,7 @@ func (r *Replay) look(ctx context.Context, proof []any) (s state, inserted bool,
 		batch.Queue(shareReplay, lockSpace, lockReplay)
 		batch.Queue(selectEpoch)
 		if proof != nil {
+			batch.Queue(lockProof, int64(binary.BigEndian.Uint64(proof[0].([]byte))))
 			batch.Queue(insertReplay, proof...)
 		}
 		batch.Queue("COMMIT")
@@ -172,6 +218,9 @@ func (r *Replay) look(ctx context.Context, proof []any) (s state, inserted bool,
 			return err
 		}
 		if proof != nil {
+			if _, err := results.Exec(); err != nil {
+				return err
+			}
 			tag, err := results.Exec()
 			if err != nil {
 				return err
@@ -205,7 +254,7 @@ func (r *Replay) begin(ctx context.Context, old *dpop.Epoch) (dpop.Epoch, error)
 		return dpop.Epoch{}, fmt.Errorf("postgres: name an epoch: %w", err)
 	}
 	var s state
-	err := r.alone(ctx, takeNumbers, func(ctx context.Context, c *pgx.Conn) error {
+	err := r.alone(ctx, "", func(ctx context.Context, c *pgx.Conn) error {
 		s = state{}
 		if _, err := collect(ctx, c, selectEpoch, nil, s.scan); err != nil || s.found && (old == nil || s.epoch != *old) {
 			return err
@@ -225,41 +274,54 @@ func (r *Replay) begin(ctx context.Context, old *dpop.Epoch) (dpop.Epoch, error)
 	return s.epoch, nil
 }
 
-// sweep removes proofs that expired by a time, unless somebody else is at it.
-func (r *Replay) sweep(ctx context.Context, before int64) error {
-	return r.alone(ctx, tryReplay, func(ctx context.Context, c *pgx.Conn) error {
-		_, err := collect(ctx, c, sweepReplays, []any{before}, nil)
-		return err
-	})
-}
-
-var errBusy = errors.New("the lock is taken")
-
-// alone runs fn in a transaction that has the lock alone. It does not run it if lock is tryReplay and the lock is taken.
-func (r *Replay) alone(ctx context.Context, lock string, fn func(ctx context.Context, c *pgx.Conn) error) error {
-	err := r.transact(ctx, func(ctx context.Context, c *pgx.Conn) error {
-		if _, err := c.Exec(ctx, beginReplay); err != nil {
+// sweep empties the partition of the last period that has ended: the other ones may have live proofs. It gives up if others are in the way;
+// then the partition is emptied when the next period in it has ended.
+func (r *Replay) sweep(ctx context.Context, ended int64) error {
+	err := r.alone(ctx, boundSweep, func(ctx context.Context, c *pgx.Conn) error {
+		partition := fmt.Sprintf("replays_%d", (ended-1)%partitions)
+		var found bool
+		if err := c.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM "+partition+")").Scan(&found); err != nil || !found {
 			return err
 		}
-		_, err := collect(ctx, c, lock, []any{lockSpace, lockReplay}, func(rows pgx.Rows) error {
-			var got bool
-			if lock == tryReplay && (scan(rows, []any{&got}) != nil || !got) {
-				return errBusy
-			}
-			return nil
-		})
-		if err == nil {
-			err = fn(ctx, c)
+		if _, err := c.Exec(ctx, raiseHorizon, ended*periodSeconds-1); err != nil {
+			return err
 		}
-		if err == nil {
-			_, err = c.Exec(ctx, "COMMIT")
-		}
+		_, err := c.Exec(ctx, "TRUNCATE "+partition)
 		return err
 	})
 	if errors.Is(err, errBusy) {
 		return nil
 	}
 	return err
+}
+
+var errBusy = errors.New("somebody else is in the way")
+
+// alone runs fn in a transaction that has the lock alone. The statement before it sets how long to wait for it; "" waits as usual.
+func (r *Replay) alone(ctx context.Context, before string, fn func(ctx context.Context, c *pgx.Conn) error) error {
+	return r.transact(ctx, func(ctx context.Context, c *pgx.Conn) (err error) {
+		defer func() {
+			if before != "" && code(err) == codeLockTimeout {
+				err = errBusy
+			}
+		}()
+		if _, err := c.Exec(ctx, beginReplay); err != nil {
+			return err
+		}
+		if before != "" {
+			if _, err := c.Exec(ctx, before); err != nil {
+				return err
+			}
+		}
+		if _, err := c.Exec(ctx, takeNumbers, lockSpace, lockReplay); err != nil {
+			return err
+		}
+		if err := fn(ctx, c); err != nil {
+			return err
+		}
+		_, err = c.Exec(ctx, "COMMIT")
+		return err
+	})
 }
 
 // transact runs fn on a connection. A transaction that fn leaves open is undone.

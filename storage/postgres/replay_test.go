@@ -1,12 +1,18 @@
 package postgres_test
 
 import (
+	"context"
 	"crypto/sha256"
 	"errors"
+	"fmt"
 	"net/netip"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/dpop/replaytest"
@@ -85,5 +91,109 @@ func TestReplayAfterCrash(t *testing.T) {
 	}
 	if err := spend(next, "a"); err != nil {
 		t.Errorf("Spend in the next epoch = %v", err)
+	}
+}
+
+// stored returns how many proofs are stored.
+func stored(t *testing.T, url string) (n int) {
+	t.Helper()
+	c, err := pgx.Connect(t.Context(), url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	if err := c.QueryRow(t.Context(), "SELECT count(*) FROM replays").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestReplayPartitions: proofs that have expired go with their partition, in the same epoch, for as many rounds of the ring as there are.
+// Somebody who reads a partition meanwhile delays that, and no one else.
+func TestReplayPartitions(t *testing.T) {
+	now := time.Now()
+	r := openReplay(t, database(t), func() time.Time { return now })
+	e, err := r.Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	spend := func(name string, life time.Duration) error {
+		t.Helper()
+		return r.Spend(t.Context(), e, sha256.Sum256([]byte(name)), now.Add(life), netip.Addr{})
+	}
+	for round := range 20 { // of five minutes each, in a ring of 40
+		for i := range 5 {
+			if err := spend(fmt.Sprint(round, "-", i), time.Duration(i)*time.Minute+time.Second); err != nil {
+				t.Fatal(err)
+			}
+			if err := spend(fmt.Sprint(round, "-", i), time.Duration(i)*time.Minute+time.Second); !errors.Is(err, dpop.ErrReplayed) {
+				t.Errorf("Spend of a live proof = %v, want %v", err, dpop.ErrReplayed)
+			}
+		}
+		if n := stored(t, r.url); n > 40 {
+			t.Fatalf("%d proofs are stored after round %d, want those of the last few", n, round)
+		}
+		now = now.Add(5 * time.Minute)
+	}
+	if after, err := r.Epoch(t.Context()); err != nil || after != e {
+		t.Errorf("Epoch = %v, %v, want %v as before", after, err, e)
+	}
+
+	c, err := pgx.Connect(t.Context(), r.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close(context.Background())
+	if _, err := c.Exec(t.Context(), "BEGIN; SELECT count(*) FROM replays"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(20 * time.Minute)
+	if err := spend("while a dump reads", time.Minute); err != nil {
+		t.Errorf("Spend while somebody reads the partitions = %v, want nil", err)
+	}
+	if n := stored(t, r.url); n < 2 {
+		t.Errorf("%d proofs are stored, want those of before", n)
+	}
+	if _, err := c.Exec(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	now = now.Add(20 * time.Minute)
+	if err := spend("after it", time.Minute); err != nil {
+		t.Errorf("Spend = %v, want nil", err)
+	}
+	execute(t, r.url, "TRUNCATE replays_3") // by hand: what was spent is not known any more
+	if err := spend("in the epoch before", time.Minute); !errors.Is(err, dpop.ErrStaleEpoch) {
+		t.Errorf("Spend after a partition was emptied by hand = %v, want %v", err, dpop.ErrStaleEpoch)
+	}
+}
+
+// TestReplayRaceOfTimes: of spends of one proof at two nodes that disagree about how long it can be repeated, one succeeds. Its two times
+// are in different partitions.
+func TestReplayRaceOfTimes(t *testing.T) {
+	url := database(t)
+	nodes := []replayStore{openReplay(t, url, time.Now), openReplay(t, url, time.Now)}
+	e, err := nodes[0].Epoch(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 20 {
+		key := sha256.Sum256([]byte(fmt.Sprint(round)))
+		var spent atomic.Int64
+		var racing sync.WaitGroup
+		for i := range 8 {
+			racing.Go(func() {
+				until := time.Now().Add(time.Minute + time.Duration(i/2)*160*time.Second)
+				switch err := nodes[i%2].Spend(t.Context(), e, key, until, netip.Addr{}); {
+				case err == nil:
+					spent.Add(1)
+				case !errors.Is(err, dpop.ErrReplayed):
+					t.Errorf("Spend = %v, want nil or %v", err, dpop.ErrReplayed)
+				}
+			})
+		}
+		racing.Wait()
+		if n := spent.Load(); n != 1 {
+			t.Errorf("a proof was spent %d times, want once", n)
+		}
 	}
 }

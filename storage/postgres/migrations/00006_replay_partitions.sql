@@ -1,0 +1,34 @@
+-- Spent proofs by the time at which they expire: a ring of partitions, each for ten minutes in every 40. A partition whose proofs have all
+-- expired is emptied at once. Proofs of before are forgotten, so a new epoch begins.
+
+-- +goose Up
+
+DROP TABLE replays;
+DELETE FROM replay_epoch;
+
+CREATE TABLE replays (
+    key     bytea NOT NULL,
+    expires bigint NOT NULL
+) PARTITION BY LIST ((expires / 600 % 4));
+
+-- Whoever empties a partition ends the epoch, except for the sweep, which says so.
+-- +goose StatementBegin
+CREATE OR REPLACE FUNCTION end_replay_epoch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF coalesce(current_setting('issuer.sweeps', true), '') <> 'on' THEN
+        DELETE FROM replay_epoch;
+    END IF;
+    RETURN NULL;
+END $$;
+-- +goose StatementEnd
+
+-- +goose StatementBegin
+DO $$
+BEGIN
+    FOR i IN 0..3 LOOP
+        EXECUTE format('CREATE UNLOGGED TABLE replays_%s PARTITION OF replays (PRIMARY KEY (key)) FOR VALUES IN (%s)', i, i);
+        EXECUTE format('CREATE TRIGGER replays_are_truncated AFTER TRUNCATE ON replays_%s '
+            'FOR EACH STATEMENT EXECUTE FUNCTION end_replay_epoch()', i);
+    END LOOP;
+END $$;
+-- +goose StatementEnd
