@@ -77,7 +77,8 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 			return err
 		}
 		if cfg.Postgres() {
-			return usage("restore: the database is PostgreSQL: restore it with its own tools, see docs/storage.md")
+			return usage("restore: the database is PostgreSQL: restore it with its own tools, and then run " +
+				"issuer storage restored: see docs/storage.md")
 		}
 		database, kekFiles, node, log = cfg.Database(), issuer.KEKFiles(cfg), cfg.Audit.Node, cfg.Log
 	}

@@ -14,6 +14,8 @@ type storageCmd struct {
 	Copy   storageCopyCmd   `cmd:"" help:"Copy all records to another database, and compare them."`
 	Verify storageVerifyCmd `cmd:"" help:"Compare the records of two databases."`
 	Reopen storageReopenCmd `cmd:"" help:"Let the issuer start again on a database that was copied to another one."`
+
+	Restored storageRestoredCmd `cmd:"" help:"End what was issued, after a PostgreSQL database was restored to an older state."`
 }
 
 // copying is what both commands need: two databases of issuers that are stopped.
