@@ -4,13 +4,11 @@ import (
 	"encoding/json"
 	"net/url"
 	"sync"
-	"testing"
 	"time"
 )
 
 // examine asks every node about all that was acknowledged, when everything works again.
-func examine(t *testing.T, c *cluster, l *ledger, users []*user) {
-	t.Helper()
+func examine(users []*user) {
 	time.Sleep(limit + 100*time.Millisecond) // from now on, each node must know of every revocation that was acknowledged
 	var group sync.WaitGroup
 	for _, u := range users {

@@ -1,16 +1,15 @@
 package faults_test
 
 import (
+	"context"
 	"flag"
 	"math/rand/v2"
 	"os"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"testing"
 	"time"
-
-	"context"
-	"os/signal"
-	"syscall"
 
 	"github.com/imidentity/issuer/internal/cli"
 )
@@ -83,6 +82,6 @@ func testFaults(t *testing.T, redis bool) {
 	}
 	begin(t, c, users, p)
 	c.calm(t)
-	examine(t, c, l, users)
+	examine(users)
 	l.report(t, c, p)
 }
