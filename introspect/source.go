@@ -11,6 +11,13 @@ type Keys interface {
 	Public(kid string) (key crypto.PublicKey, alg string, ok bool)
 }
 
+// Awaited keys are [Keys] that learn of new ones from a store, with a delay. Await returns when they know every key that was made before
+// the call, by whatever node. It is called before a token under a key that they do not know is taken for none of the issuer's. An
+// error means that this is not known now.
+type Awaited interface {
+	Await(ctx context.Context, kid string) error
+}
+
 // Revocations are the issuer's revocations. They are safe for concurrent use.
 type Revocations interface {
 	// Revoked returns the reason of a revocation that matches t, and "" if none does. It is asked for every question, with

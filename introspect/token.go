@@ -39,7 +39,13 @@ func (i *Introspector) token(ctx context.Context, q Question) (t *token, genuine
 		_, _, ok := i.cfg.Keys.Public(t.ids.KID)
 		return t, ok, nil
 	}
-	t, err = i.verify(q.Token)
+	var unknown *unknownKey
+	if t, err = i.verify(q.Token); errors.As(err, &unknown) {
+		if err := i.await(ctx, unknown.kid); err != nil {
+			return &token{}, false, err
+		}
+		t, err = i.verify(q.Token)
+	}
 	if err != nil {
 		return &token{}, false, nil
 	}
@@ -53,6 +59,19 @@ func (i *Introspector) token(ctx context.Context, q Question) (t *token, genuine
 }
 
 var errNotOurs = errors.New("introspect: not an access token of this issuer")
+
+// An unknownKey is the error of a text that names this issuer, and a key that it does not know.
+type unknownKey struct{ kid string }
+
+func (*unknownKey) Error() string { return errNotOurs.Error() }
+
+// await waits until the keys are those of the present. Another node may have made one just before.
+func (i *Introspector) await(ctx context.Context, kid string) error {
+	if k, ok := i.cfg.Keys.(Awaited); ok {
+		return k.Await(ctx, kid)
+	}
+	return nil
+}
 
 // leeway is how far the clock of the node that issued a token may be ahead of this one's. Expired tokens get none: judge
 // checks their expiry again.
@@ -71,8 +90,14 @@ func (i *Introspector) verify(text string) (*token, error) {
 	}
 	// RFC 9068 §4: the type is pinned, or another object signed by the same key could pass for an access token. So are
 	// the key and its algorithm (RFC 8725 §3.1).
-	if !ok || jws.Header.Typ != jose.TypeAccessToken {
+	if jws.Header.Typ != jose.TypeAccessToken {
 		return nil, errNotOurs
+	}
+	if !ok {
+		if set, err := claims.ParseSet(jws.Payload); err != nil || set.Issuer != i.cfg.Issuer {
+			return nil, errNotOurs
+		}
+		return nil, &unknownKey{kid}
 	}
 	if err := i.tables.VerifyJWS(jws, alg, key); err != nil {
 		return nil, err

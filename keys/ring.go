@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -57,10 +56,13 @@ type Ring struct {
 	read  atomic.Pointer[time.Time] // when the last successful read began
 	loop  *follow.Loop
 
-	// mu is held while rows are read or changed and a state is made of them, so that an older state never replaces a newer one.
-	// It guards spare, a new key that no change has added yet.
-	mu    sync.Mutex
-	spare *storage.SigningKey
+	// turn is held while rows are read or changed and a state is made of them, so that an older state never replaces a newer one.
+	// It guards spare, a new key that no change has added yet, and awaited, see [Ring.Await].
+	turn    chan struct{}
+	spare   *storage.SigningKey
+	awaited time.Time
+	// reads counts the reads that began, and done is the number of the last one that succeeded.
+	reads, done atomic.Uint64
 }
 
 // OpenRing opens the signing keys of store. If no key signs with the algorithm of cfg, another one takes over at once; if several
@@ -70,7 +72,7 @@ type Ring struct {
 // The ring follows the store while [Ring.Run] runs.
 func OpenRing(ctx context.Context, store Store, sealer *Sealer, cfg RingConfig) (*Ring, error) {
 	cfg.complete()
-	r := &Ring{cfg: cfg, store: store, sealer: sealer}
+	r := &Ring{cfg: cfg, store: store, sealer: sealer, turn: make(chan struct{}, 1)}
 	r.loop = follow.New(follow.Config{
 		Name: "following the signing keys", Interval: r.cfg.Interval, Gap: nudgeGap, Log: r.cfg.Log,
 		Do: func(ctx context.Context) error {
@@ -139,18 +141,41 @@ const readTime = 5 * time.Second
 func (r *Ring) Refresh(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, readTime)
 	defer cancel()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	began := r.cfg.Now()
+	if err := r.lock(ctx); err != nil {
+		return err
+	}
+	defer r.unlock()
+	return r.readRows(ctx)
+}
+
+// lock waits for the turn of the caller, which must call unlock. A caller whose context ends does not wait for a store that hangs.
+func (r *Ring) lock(ctx context.Context) error {
+	select {
+	case r.turn <- struct{}{}:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (r *Ring) unlock() { <-r.turn }
+
+// readRows reads the keys. The caller holds the turn.
+func (r *Ring) readRows(ctx context.Context) error {
+	number, began := r.reads.Add(1), r.cfg.Now()
 	rows, err := r.store.SigningKeys(ctx)
 	if err != nil {
 		return err
 	}
-	return r.adopt(rows, began)
+	if err := r.adopt(rows, began); err != nil {
+		return err
+	}
+	r.done.Store(number)
+	return nil
 }
 
 // adopt makes a state of rows that were read at the time began. A key that does not open is left out, and then the read does not
-// count as successful: if the fault stays, the ring stops signing. The caller holds mu.
+// count as successful: if the fault stays, the ring stops signing. The caller holds the turn.
 func (r *Ring) adopt(rows []storage.SigningKey, began time.Time) error {
 	old := r.state.Load()
 	keys := make([]*key, 0, len(rows))

@@ -67,16 +67,20 @@ func (r *Ring) change(ctx context.Context, decide func(*change) error) (*change,
 		if err != nil {
 			return nil, err
 		}
-		r.mu.Lock()
+		if err := r.lock(ctx); err != nil {
+			return nil, err
+		}
 		r.spare = &fresh
-		r.mu.Unlock()
+		r.unlock()
 	}
 }
 
 // attempt is change, but returns errNeedsKey if a new key has to be made first.
 func (r *Ring) attempt(ctx context.Context, decide func(*change) error) (*change, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	if err := r.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer r.unlock()
 	began := r.cfg.Now()
 	var c *change
 	var revoked []storage.Revocation

@@ -43,7 +43,9 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 		case g.Client == client.ID && g.EndedAt.IsZero():
 			return p.endGrant(ctx, g, "revoked", once, sessionEvent(audit.SessionRevoked, g, r.Source))
 		}
-	} else if set, ok := p.statements.ReadToken(token); ok && set.ClientID == client.ID {
+	} else if set, ok, err := p.statements.ReadToken(ctx, token); err != nil {
+		return err
+	} else if ok && set.ClientID == client.ID {
 		if now := p.now(); now.Before(set.Expires) {
 			if client.Public() {
 				if err := p.proveKey(ctx, r, "/revoke", set.JKT); err != nil {

@@ -8,7 +8,10 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/statements"
+	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
@@ -116,5 +119,44 @@ func TestRevokeRefused(t *testing.T) {
 				t.Error("the token is not active any more")
 			}
 		})
+	}
+}
+
+// TestRevokeUnderNewKey holds that a node ends a token that another node signed with a key which it made just before. The node that is
+// asked does not know the key yet. If it cannot learn of it, it does not say that the token is revoked.
+func TestRevokeUnderNewKey(t *testing.T) {
+	i, phone := newIssuer(t, true), newDevice(t)
+	held := i.login(t, i.user(t, "alice"), phone)
+	other, err := keys.OpenRing(t.Context(), i.store, keys.NewSealer([32]byte{1}), keys.RingConfig{Now: i.clock.now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := other.Rotate(t.Context(), true); err != nil {
+		t.Fatal(err)
+	}
+	set := claimsOf(t, held.AccessToken)
+	set.JTI = "under the new key"
+	token, err := other.Sign(jose.TypeAccessToken, set.AppendJSON(nil))
+	if err != nil {
+		t.Fatal(err)
+	}
+	i.faults.set(func(op string) error {
+		if op == "SigningKeys" {
+			return errFire
+		}
+		return nil
+	})
+	if err := i.Revoke(t.Context(), i.revocation(t, "app", phone, token)); !errors.Is(err, errFire) {
+		t.Errorf("Revoke during an outage = %v, want %v", err, errFire)
+	}
+	i.faults.set(nil)
+	if err := i.Revoke(t.Context(), i.revocation(t, "app", phone, token)); err != nil {
+		t.Fatalf("Revoke = %v", err)
+	}
+	if _, err := i.store.Revocation(t.Context(), storage.RevokeToken, set.JTI); err != nil {
+		t.Errorf("Revocation = %v, want the one that was acknowledged", err)
+	}
+	if i.active(t, token) {
+		t.Error("the token is active after its revocation")
 	}
 }

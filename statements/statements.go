@@ -49,6 +49,8 @@ type Keys interface {
 	Sign(typ string, claims []byte) (string, error)
 	// Public returns the public key and algorithm of a key of the issuer that is not revoked.
 	Public(kid string) (crypto.PublicKey, string, bool)
+	// Await returns when Public would find a key that was made before the call. An error means that this is not known now.
+	Await(ctx context.Context, kid string) error
 }
 
 // A Limiter counts requests for a user, and refuses too many.

@@ -28,24 +28,36 @@ type Token struct {
 }
 
 // ReadToken verifies the signature of an access token of this server, and returns its claims. It reports false for any other
-// token. The token may be inactive.
-func (s *Service) ReadToken(token string) (claims.Set, bool) {
+// token. The token may be inactive. An error means that the keys of this server are not known now.
+func (s *Service) ReadToken(ctx context.Context, token string) (claims.Set, bool, error) {
 	jws, err := jose.ParseCompact(token, jose.Limits{})
 	if err != nil || jws.Header.Typ != jose.TypeAccessToken {
-		return claims.Set{}, false
-	}
-	key, alg, ok := s.cfg.Keys.Public(jws.Header.Kid)
-	if !ok || jws.Verify(alg, key) != nil {
-		return claims.Set{}, false
+		return claims.Set{}, false, nil
 	}
 	set, err := claims.ParseSet(jws.Payload)
-	return set, err == nil && set.Issuer == s.cfg.Issuer
+	if err != nil || set.Issuer != s.cfg.Issuer {
+		return claims.Set{}, false, nil
+	}
+	key, alg, ok := s.cfg.Keys.Public(jws.Header.Kid)
+	if !ok {
+		if err := s.cfg.Keys.Await(ctx, jws.Header.Kid); err != nil { // another node may have made it just before
+			return claims.Set{}, false, fmt.Errorf("statements: %w", err)
+		}
+		key, alg, ok = s.cfg.Keys.Public(jws.Header.Kid)
+	}
+	if !ok || jws.Verify(alg, key) != nil {
+		return claims.Set{}, false, nil
+	}
+	return set, true, nil
 }
 
 // OpenToken returns an active access token of this server. The error is [ErrInactive] or [ErrChained], or means that this cannot be
 // known.
 func (s *Service) OpenToken(ctx context.Context, token string) (*Token, error) {
-	set, ok := s.ReadToken(token)
+	set, ok, err := s.ReadToken(ctx, token)
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, ErrInactive
 	}

@@ -65,6 +65,12 @@ func (a *authority) Key(ctx context.Context, issuer, kid string) (crypto.PublicK
 		return a.peers.Load().Key(ctx, issuer, kid)
 	}
 	key, alg, ok := a.ring.Public(kid)
+	if !ok { // another node may have made it just before
+		if err := a.ring.Await(ctx, kid); err != nil {
+			return nil, "", fmt.Errorf("issuer: %w", err)
+		}
+		key, alg, ok = a.ring.Public(kid)
+	}
 	if !ok {
 		return nil, "", fmt.Errorf("issuer: no such key of this issuer: %w", claims.ErrIssuer)
 	}
