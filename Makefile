@@ -57,7 +57,7 @@ SOAK ?= 20m
 
 soak: setup ## the long form of the fault test and of the simulation (docs/reliability.md)
 	$(GO) test -count=1 -v -timeout 2h ./internal/faults -args -faults.duration=$(SOAK)
-	if test -d internal/simulation; then $(GO) test -count=1 -v -timeout 4h -run '^TestSeeds$$' ./internal/simulation -args -seeds 200000; fi
+	$(GO) test -count=1 -v -timeout 4h -run '^TestSeeds$$' ./internal/simulation -args -seeds 200000
 
 lint: ## format, vet, staticcheck, tidy
 	@echo "# gofmt"; unformatted=$$(gofmt -l .); test -z "$$unformatted" || { echo "$$unformatted"; exit 1; }

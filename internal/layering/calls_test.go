@@ -28,6 +28,7 @@ var contextValues = map[string]string{
 	"internal/fetch":        "what an outgoing request is for, for measurements",
 	"internal/httpapi":      "the operator of a request, for audit events that packages below cause",
 	"internal/idempotency":  "the idempotency key of a request, which its first transaction stores",
+	"internal/simulation":   "the task of the simulation that calls, below code that does not know it; and transactions, as in a database",
 	"internal/trace":        "the span that an operation of a database or an outgoing request belongs to",
 	"storage/postgres":      "an update within an update is recognized, which could wait for itself",
 	"storage/sqlite":        "an update within an update is recognized, which would wait for itself",

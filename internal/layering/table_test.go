@@ -117,6 +117,9 @@ var arrows = map[string][]string{
 		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/edge", "internal/issuer",
 		"internal/jose", "storage", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest",
 	},
+	"internal/simulation": {
+		"account", "claims", "clients", "dpop", "internal/audit", "introspect", "keys", "oauth", "revocation", "statements", "storage",
+	},
 	"internal/timed":       {"storage"},
 	"internal/idempotency": {"storage"},
 	"storage/generate":     {},
@@ -135,7 +138,7 @@ var arrows = map[string][]string{
 var databases = []string{"storage/sqlite", "storage/postgres", "storage/redis"}
 
 // testOnly lists the packages that only tests import.
-var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "internal/trace/tracetest", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest", "storage/storagetest"}
+var testOnly = []string{"dpop/dpoptest", "dpop/replaytest", "internal/simulation", "internal/trace/tracetest", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest", "storage/storagetest"}
 
 // confined lists the packages that may import a library: those that would change if it were replaced. Other libraries may be
 // imported anywhere.
