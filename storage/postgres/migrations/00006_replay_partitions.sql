@@ -1,10 +1,10 @@
 -- Spent proofs by the time at which they expire: a ring of partitions, each for ten minutes in every 40. A partition whose proofs have all
--- expired is emptied at once. Proofs of before are forgotten, so a new epoch begins.
+-- expired is emptied at once. Nodes may run meanwhile: they wait for the lock that each spend shares, and the proofs stay.
 
 -- +goose Up
 
-DROP TABLE replays;
-DELETE FROM replay_epoch;
+SELECT pg_advisory_xact_lock(1768751105, 3);
+ALTER TABLE replays RENAME TO replays_before;
 
 CREATE TABLE replays (
     key     bytea NOT NULL,
@@ -32,3 +32,6 @@ BEGIN
     END LOOP;
 END $$;
 -- +goose StatementEnd
+
+INSERT INTO replays (key, expires) SELECT key, expires FROM replays_before;
+DROP TABLE replays_before;
