@@ -248,6 +248,11 @@ func (r *reader) Revocations(ctx context.Context, after int64, limit int) ([]sto
 	last, _ := s.counters.find("revocation")
 	found := s.revocations.where(func(v storage.Revocation) bool { return v.Seq > after },
 		func(a, b storage.Revocation) int { return cmp.Compare(a.Seq, b.Seq) })
+	if r.store.db.broken == NumbersBeforeCommit { // the counter is not used
+		for _, v := range s.revocations.rows {
+			last = max(last, v.Seq)
+		}
+	}
 	if n := len(found); n > 0 {
 		last = max(last, found[n-1].Seq)
 	}
