@@ -50,6 +50,11 @@ func TestFailover(t *testing.T) {
 	if err := ended.Client.Revoke(t.Context(), ended.RefreshToken); err != nil {
 		t.Fatal(err)
 	}
+	for end := time.Now().Add(time.Minute); activeAt(t, two, ended.AccessToken); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) { // until it has read this, it may say so for two seconds
+			t.Fatal("a session that was ended at one node is live at the other")
+		}
+	}
 	primary.Signal(postgrestest.Immediate)
 	if err := standby.Promote(); err != nil {
 		t.Fatal(err)
