@@ -265,7 +265,10 @@ func TestTraceCollectorDown(t *testing.T) {
 	for name, answer := range map[string]func(w http.ResponseWriter, r *http.Request) bool{
 		"breaks off": func(http.ResponseWriter, *http.Request) bool { panic(http.ErrAbortHandler) },
 		"fails":      func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "no", 500); return true },
-		"refuses":    func(w http.ResponseWriter, _ *http.Request) bool { http.Error(w, "who are you?", 401); return true },
+		"refuses": func(w http.ResponseWriter, _ *http.Request) bool {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return true
+		},
 		"never ends": func(_ http.ResponseWriter, r *http.Request) bool {
 			_, _ = io.Copy(io.Discard, r.Body) // only then the server looks whether the sender is gone
 			<-r.Context().Done()

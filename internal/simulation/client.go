@@ -23,7 +23,6 @@ import (
 type device struct {
 	world   *world
 	user    string
-	key     int // the number of its key
 	signer  *dpop.Signer
 	nonce   string
 	session *session // nil before the login
