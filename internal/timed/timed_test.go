@@ -42,7 +42,7 @@ func TestEveryOperation(t *testing.T) {
 			switch method.Name {
 			case "Update":
 				wantReads, wantUpdates = 0, 1
-			case "Ping", "Close", "Revocations", "SigningKeys", "Clients", "Waiting":
+			case "Ping", "Close", "Revocations", "Secrets", "SigningKeys", "Clients", "Waiting":
 				wantReads = 0
 			}
 			if reads != wantReads || updates != wantUpdates {
