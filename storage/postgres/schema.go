@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
@@ -62,7 +63,13 @@ func withProvider(ctx context.Context, url string, fn func(p *goose.Provider, ve
 	}
 	delete(cfg.ConnConfig.RuntimeParams, "statement_timeout")
 	delete(cfg.ConnConfig.RuntimeParams, "idle_in_transaction_session_timeout")
-	db := stdlib.OpenDB(*cfg.ConnConfig)
+	db := stdlib.OpenDB(*cfg.ConnConfig, stdlib.OptionAfterConnect(func(ctx context.Context, c *pgx.Conn) error {
+		err := checkDirect(ctx, c) // goose takes a lock of the session
+		if err != nil {
+			_ = c.Close(ctx) // stdlib leaves it open
+		}
+		return err
+	}))
 	defer func() { err = errors.Join(err, db.Close()) }()
 	if err := db.PingContext(ctx); err != nil {
 		return explain(cfg, err)

@@ -25,7 +25,7 @@ var (
 const lockDatabase = 4
 
 var (
-	shareDatabase  = fmt.Sprintf("SELECT pg_try_advisory_lock_shared(%d, %d)", lockSpace, lockDatabase)
+	shareDatabase  = fmt.Sprintf("pg_try_advisory_lock_shared(%d, %d)", lockSpace, lockDatabase)
 	selectSettings = "SELECT current_setting('statement_timeout'), current_setting('server_encoding'), " +
 		"current_setting('synchronous_commit'), " + hasTable(transfer.Departed) + ", " + hasTable(transfer.Progressed) +
 		", pg_is_in_recovery()"
@@ -73,8 +73,12 @@ func explainTransfer(cfg *pgxpool.Config, err error) error {
 	return explain(cfg, err)
 }
 
-// check takes the lock, and returns an error if it cannot or the schema is not that of this release.
+// check takes the lock. It returns an error if it cannot, if a pooler stands before the server, or if the schema is not that of this
+// release.
 func (t *Transfer) check(ctx context.Context) error {
+	if err := checkDirect(ctx, t.conn); err != nil {
+		return err
+	}
 	if err := t.hold(ctx); err != nil {
 		return err
 	}

@@ -146,14 +146,35 @@ func newPool(ctx context.Context, cfg *pgxpool.Config, n int) (*pool, error) {
 	return &pool{p}, nil
 }
 
-// errPooler is returned for connections whose settings do not take effect.
-var errPooler = errors.New("a connection pooler stands before the server and ignores the settings of connections: connect to PostgreSQL " +
-	"itself. Each process of the issuer has a pool of its own")
+// errPooler is returned for connections that a pooler has accepted in place of the server.
+var errPooler = errors.New("a connection pooler such as PgBouncer stands before the server. A connection through it may lose its " +
+	"settings, its locks and its LISTEN: use the address of PostgreSQL itself in the URL. Each process of the issuer has a pool of its own")
+
+// ifDirect returns a statement that evaluates an expression only if the process of the server that runs it is the one that accepted the
+// connection: else its value is NULL. A proxy that forwards bytes does not change that. A pooler sends process numbers of its own in
+// BackendKeyData: PgBouncer sends random ones in each of its modes. So it does not matter which session of the server the pooler uses.
+func ifDirect(c *pgx.Conn, expression string) string {
+	return fmt.Sprintf("SELECT CASE pg_backend_pid() WHEN %d THEN %s END", c.PgConn().PID(), expression)
+}
+
+// checkDirect returns errPooler for a connection through a pooler.
+func checkDirect(ctx context.Context, c *pgx.Conn) error {
+	// Not a prepared statement: another client's of the same name may be there already.
+	answers, err := c.PgConn().Exec(ctx, ifDirect(c, "true")).ReadAll()
+	if err != nil {
+		return err
+	}
+	if len(answers) != 1 || len(answers[0].Rows) != 1 || answers[0].Rows[0][0] == nil {
+		return errPooler
+	}
+	return nil
+}
 
 // checkConnection checks and completes the settings of a new connection. The connection shares a lock as long as it lasts, which a copy of
 // the database takes alone: see [Transfer]. The second statement sees the marks that the last holder of the lock has made.
+// In a session of a pooler the lock would outlast the refusal, so it is not taken there.
 func checkConnection(ctx context.Context, c *pgx.Conn) error {
-	answers, err := c.PgConn().Exec(ctx, shareDatabase+"; "+selectSettings).ReadAll()
+	answers, err := c.PgConn().Exec(ctx, ifDirect(c, shareDatabase)+"; "+selectSettings).ReadAll()
 	if err != nil {
 		return err
 	}
@@ -163,7 +184,7 @@ func checkConnection(ctx context.Context, c *pgx.Conn) error {
 	shared, settings := string(answers[0].Rows[0][0]) == "t", answers[1].Rows[0]
 	timeout, encoding, durable := string(settings[0]), string(settings[1]), string(settings[2])
 	switch {
-	case timeout != statementTimeout.String():
+	case answers[0].Rows[0][0] == nil, timeout != statementTimeout.String():
 		return errPooler
 	case string(settings[5]) == "t":
 		return errStandby
