@@ -59,7 +59,8 @@ func TestRun(t *testing.T) {
 	rows := make(map[string]bool)
 	for _, r := range got.Rows {
 		rows[r.Work] = true
-		if r.Cost.Median <= 0 {
+		// H is a difference of two measurements, and so short ones can differ by more than it.
+		if r.Cost.Median <= 0 && !strings.HasPrefix(r.Work, "H: ") {
 			t.Errorf("%s: cost = %v, want more than nothing", r.Work, r.Cost.Median)
 		}
 		if (r.Goal > 0) != (r.Met != nil) {
