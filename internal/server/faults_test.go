@@ -174,12 +174,13 @@ func (r *registry) noteFailed(op string) {
 }
 
 // missing returns what some request asked for and no flow of TestStoreFails. A question about readiness is answered by
-// TestNotReady.
+// TestNotReady, and the rotation of the key-encryption key, which asks for a Secret, is stopped at its operations by the tests of package
+// keys.
 func (r *registry) missing() (ops []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for op := range r.asked {
-		if !r.failed[op] && op != "Ping" {
+		if !r.failed[op] && op != "Ping" && op != "Secret" {
 			ops = append(ops, op)
 		}
 	}
