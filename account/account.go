@@ -77,6 +77,9 @@ type Config struct {
 	Forget func(ctx context.Context) error
 	// Revoked receives revocations as soon as they are durable. May be nil.
 	Revoked func(...storage.Revocation)
+	// CatchUp learns of all revocations that are durable. It is called before the answer that there is nothing left to end: another node
+	// may have ended it just before, or this one without an answer of the store. Nil does nothing.
+	CatchUp func(ctx context.Context) error
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Rand is the source of random ids. Nil means [crypto/rand.Reader].
@@ -96,6 +99,7 @@ type Accounts struct {
 	maxRevocations atomic.Int64
 	linkKey        [32]byte
 	revoked        func(...storage.Revocation)
+	catchUp        func(ctx context.Context) error
 	now            func() time.Time
 	rand           io.Reader
 }
@@ -108,7 +112,7 @@ func New(cfg Config) (*Accounts, error) {
 	a := &Accounts{
 		store: cfg.Store, domains: make(map[string]Domain, len(cfg.Domains)),
 		tokenLife: cfg.TokenLife, tombstoneKey: cfg.TombstoneKey, forget: cfg.Forget,
-		revoked: cfg.Revoked, now: cfg.Now, rand: cfg.Rand,
+		revoked: cfg.Revoked, catchUp: cfg.CatchUp, now: cfg.Now, rand: cfg.Rand,
 	}
 	a.SetMaxDevices(cfg.MaxDevices)
 	a.SetMaxStatements(cmp.Or(cfg.MaxStatements, 1000))
@@ -118,6 +122,9 @@ func New(cfg Config) (*Accounts, error) {
 	}
 	if a.revoked == nil {
 		a.revoked = func(...storage.Revocation) {}
+	}
+	if a.catchUp == nil {
+		a.catchUp = func(context.Context) error { return nil }
 	}
 	if a.forget == nil {
 		a.forget = func(context.Context) error { return nil }

@@ -212,7 +212,9 @@ func (a *Accounts) removeIf(ctx context.Context, domain, id, reason string,
 	if err != nil {
 		return RemovedDevice{}, fmt.Errorf("account: remove device: %w", err)
 	}
-	a.revoked(revoked...)
+	if err := a.inForce(ctx, revoked); err != nil {
+		return RemovedDevice{}, err
+	}
 	a.finish(ctx, more)
 	return RemovedDevice{device, changed}, nil
 }

@@ -93,7 +93,9 @@ func (a *Accounts) Logout(ctx context.Context, l Logout) ([]LoggedOut, error) {
 	if err != nil {
 		return nil, fmt.Errorf("account: log out: %w", err)
 	}
-	a.revoked(revoked...)
+	if err := a.inForce(ctx, revoked); err != nil {
+		return nil, err
+	}
 	return out, nil
 }
 

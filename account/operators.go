@@ -153,6 +153,8 @@ func (a *Accounts) EndSession(ctx context.Context, domain, id, reason string) (e
 	if err != nil {
 		return storage.Grant{}, false, fmt.Errorf("account: end a session: %w", err)
 	}
-	a.revoked(revoked...)
+	if err := a.inForce(ctx, revoked); err != nil {
+		return storage.Grant{}, false, err
+	}
 	return ended, changed, nil
 }

@@ -137,6 +137,5 @@ func (a *Accounts) endSessions(ctx context.Context,
 	if err != nil {
 		return err
 	}
-	a.revoked(revoked...)
-	return nil
+	return a.inForce(ctx, revoked)
 }

@@ -250,6 +250,11 @@ func (a *Accounts) ChangeProvisioned(
 	if err != nil {
 		return ProvisionOutcome{}, fmt.Errorf("account: change a provisioned user: %w", err)
 	}
+	if c.Active != nil && !*c.Active && !out.Disabled {
+		if err := a.inForce(ctx, nil); err != nil {
+			return ProvisionOutcome{}, err
+		}
+	}
 	a.afterwards(ctx, ended)
 	return out, nil
 }

@@ -119,7 +119,9 @@ func (a *Accounts) remove(ctx context.Context, domain, user string, mayReturn bo
 	if err != nil {
 		return RemovedUser{}, fmt.Errorf("account: remove a user: %w", err)
 	}
-	a.revoked(revoked...)
+	if err := a.inForce(ctx, revoked); err != nil {
+		return RemovedUser{}, err
+	}
 	if more { // an error is ignored: the user is removed, and the rest is done later
 		_ = a.FinishRemovals(ctx)
 	}

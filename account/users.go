@@ -133,8 +133,24 @@ func (a *Accounts) Disable(ctx context.Context, domain, user string) (ChangedUse
 	if err != nil {
 		return ChangedUser{}, fmt.Errorf("account: disable: %w", err)
 	}
-	a.afterwards(ctx, ended)
+	if err := a.inForce(ctx, ended.revoked); err != nil {
+		return ChangedUser{}, err
+	}
+	a.finish(ctx, ended.more)
 	return disabled, nil
+}
+
+// inForce returns when this process knows the revocations of a transaction that is durable. If there are none, they may be those of another
+// transaction, which this process learns of.
+func (a *Accounts) inForce(ctx context.Context, revoked []storage.Revocation) error {
+	if len(revoked) == 0 {
+		if err := a.catchUp(ctx); err != nil {
+			return fmt.Errorf("account: catch up with the revocations: %w", err)
+		}
+		return nil
+	}
+	a.revoked(revoked...)
+	return nil
 }
 
 // An ending is what a transaction ended and what remains to be done once it is durable: see [Accounts.afterwards].

@@ -143,6 +143,9 @@ type Config struct {
 	Limiter Limiter
 	// Revoked is told of revocations as soon as they are durable. Nil tells no one.
 	Revoked func(...storage.Revocation)
+	// CatchUp learns of all revocations that are durable. It is called before the answer that a session has ended, see
+	// [account.Config]. Nil does nothing.
+	CatchUp func(ctx context.Context) error
 	// Now reports the time. Nil means [time.Now].
 	Now func() time.Time
 	// Rand makes codes, ids and states. Nil means [crypto/rand.Reader].
@@ -176,6 +179,7 @@ type Provider struct {
 	statuses  Statuses
 	limiter   Limiter
 	revoked   func(...storage.Revocation)
+	catchUp   func(ctx context.Context) error
 	now       func() time.Time
 	rand      io.Reader
 	audit     *audit.Recorder
@@ -224,6 +228,7 @@ func New(cfg Config) (*Provider, error) {
 		statuses:  cfg.Statuses,
 		limiter:   cfg.Limiter,
 		revoked:   cfg.Revoked,
+		catchUp:   cfg.CatchUp,
 		now:       cfg.Now,
 		rand:      cfg.Rand,
 		audit:     cfg.Audit,

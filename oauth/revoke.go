@@ -3,6 +3,7 @@ package oauth
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/imidentity/issuer/dpop"
@@ -42,6 +43,12 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 			return err
 		case g.Client == client.ID && g.EndedAt.IsZero():
 			return p.endGrant(ctx, g, "revoked", once, sessionEvent(audit.SessionRevoked, g, r.Source))
+		case g.Client == client.ID && p.catchUp != nil:
+			// Another node may have ended the session just before, or this one without an answer of the store. The answer says that
+			// its tokens are revoked.
+			if err := p.catchUp(ctx); err != nil {
+				return fmt.Errorf("oauth: catch up with the revocations: %w", err)
+			}
 		}
 	} else if set, ok, err := p.statements.ReadToken(ctx, token); err != nil {
 		return err

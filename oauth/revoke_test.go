@@ -2,14 +2,19 @@ package oauth_test
 
 import (
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 	"testing"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/oauth"
+	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
@@ -158,5 +163,63 @@ func TestRevokeUnderNewKey(t *testing.T) {
 	}
 	if i.active(t, token) {
 		t.Error("the token is active after its revocation")
+	}
+}
+
+// TestRevokeEndedElsewhere holds that a node which answers that a session has ended knows that its tokens are revoked, though another node
+// revoked them and this one has not read it yet. If it cannot read it, it does not answer so.
+func TestRevokeEndedElsewhere(t *testing.T) {
+	i, phone := newIssuer(t, true), newDevice(t)
+	held := i.login(t, i.user(t, "alice"), phone)
+	set := claimsOf(t, held.AccessToken)
+	mirror := revocation.NewMirror(revocation.Config{Source: i.store, Now: i.clock.now})
+	if err := mirror.Read(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	node, err := oauth.New(oauth.Config{
+		Issuer: issuerURL, Domains: []oauth.Domain{{Name: "example.com", Providers: []string{"login"}}}, Clients: i.registry,
+		Statements: i.made, Store: audit.New(slog.New(slog.DiscardHandler)).Store(i.store, audit.Chain{Node: "other", Now: i.clock.now}),
+		Accounts: i.accounts, Keys: i.ring, Proofs: i.proofs, Development: true, RefreshKey: [32]byte{3},
+		Lifetimes: oauth.Lifetimes{
+			Access: 10 * time.Minute, Code: time.Minute, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour,
+		},
+		Revoked: mirror.Apply, CatchUp: mirror.Read, Now: i.clock.now,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	known := func() bool {
+		t.Helper()
+		reason, err := mirror.Revoked(t.Context(), introspect.Token{JTI: set.JTI, SID: set.SID, Domain: "example.com"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return reason != ""
+	}
+	form := url.Values{"token": {held.RefreshToken}}
+	if err := i.Revoke(t.Context(), i.request(t, "app", nil, form)); err != nil {
+		t.Fatal(err)
+	}
+	if known() {
+		t.Fatal("the node knows a revocation that it has not read")
+	}
+	i.faults.set(func(op string) error {
+		if op == "Revocations" {
+			return errFire
+		}
+		return nil
+	})
+	if err := node.Revoke(t.Context(), i.request(t, "app", nil, form)); !errors.Is(err, errFire) {
+		t.Errorf("Revoke that cannot read the revocations = %v, want %v", err, errFire)
+	}
+	i.faults.set(nil)
+	if err := node.Revoke(t.Context(), i.request(t, "other", nil, form)); err != nil || known() {
+		t.Errorf("Revoke by another client = %v; it made the node read the revocations: %v", err, known())
+	}
+	if err := node.Revoke(t.Context(), i.request(t, "app", nil, form)); err != nil {
+		t.Fatal(err)
+	}
+	if !known() {
+		t.Error("the node acknowledged the end of a session whose tokens it takes for active")
 	}
 }

@@ -127,7 +127,8 @@ func (i *Instance) openAccounts(ctx context.Context, tombstones, links [32]byte)
 	i.accounts, err = account.New(account.Config{
 		Store: i.store, Domains: domains, TokenLife: i.cfg.Lifetimes.Access, MaxDevices: i.cfg.Limits.DevicesPerUser,
 		MaxStatements: i.cfg.Limits.StatementsPerUser, MaxRevocations: i.cfg.Limits.RevocationsPerUser,
-		TombstoneKey: tombstones, LinkKey: &links, Forget: i.forget, Revoked: i.revoked, Now: i.now,
+		TombstoneKey: tombstones, LinkKey: &links, Forget: i.forget, Revoked: i.revoked, CatchUp: i.mirror.Read,
+		Now: i.now,
 	})
 	if err != nil {
 		return err
@@ -181,7 +182,7 @@ func (i *Instance) openProvider(
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code, DeviceCode: cfg.Lifetimes.DeviceCode,
 			RefreshIdle: cfg.Lifetimes.RefreshIdle, RefreshMax: cfg.Lifetimes.RefreshMax,
 		},
-		Skew: i.skew, Statuses: i.statuses, Limiter: i.limits, Revoked: i.revoked, Audit: i.audit, Now: i.now,
+		Skew: i.skew, Statuses: i.statuses, Limiter: i.limits, Revoked: i.revoked, CatchUp: i.mirror.Read, Audit: i.audit, Now: i.now,
 	}
 	if rechecks != nil {
 		o.Rechecks = rechecks

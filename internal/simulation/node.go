@@ -234,8 +234,8 @@ func (n *node) build(ctx context.Context) (err error) {
 		return err
 	}
 	n.accounts, err = account.New(account.Config{
-		Store: store, Domains: []account.Domain{d}, TokenLife: accessLife, MaxDevices: maxDevices, Revoked: revoked, Now: n.now,
-		Rand: w.random, TombstoneKey: [32]byte{5}, LinkKey: &[32]byte{6},
+		Store: store, Domains: []account.Domain{d}, TokenLife: accessLife, MaxDevices: maxDevices, Revoked: revoked,
+		CatchUp: n.mirror.Read, Now: n.now, Rand: w.random, TombstoneKey: [32]byte{5}, LinkKey: &[32]byte{6},
 	})
 	if err != nil {
 		return err
@@ -266,7 +266,7 @@ func (n *node) build(ctx context.Context) (err error) {
 		Issuer: issuerURL, Domains: []oauth.Domain{{Name: domain, Providers: []string{"login"}}}, Clients: registry, Statements: made,
 		Store: store, Accounts: n.accounts, Keys: n.ring, Proofs: n.proofs, Development: true, RefreshKey: [32]byte{3},
 		Lifetimes: oauth.Lifetimes{Access: accessLife, Code: codeLife, RefreshIdle: 24 * time.Hour, RefreshMax: 72 * time.Hour},
-		Skew:      maxSkew, Revoked: revoked, Now: n.now, Rand: w.random, Audit: quiet,
+		Skew:      maxSkew, Revoked: revoked, CatchUp: n.mirror.Read, Now: n.now, Rand: w.random, Audit: quiet,
 	})
 	if err != nil {
 		return err
