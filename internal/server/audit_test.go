@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"context"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"net/http"
@@ -154,12 +153,7 @@ func event(kind audit.Kind, actor audit.Actor, fields ...string) []string {
 // TestAudit plays each kind of event and wants one line for each, and no other: with its actor, subject, address and reason, after
 // the change and before the answer. The witness of the site wants no secret in them.
 func TestAudit(t *testing.T) {
-	nextKEK := [32]byte{1, 2, 3}
-	kek := filepath.Join(t.TempDir(), "kek.new")
-	if err := os.WriteFile(kek, []byte(hex.EncodeToString(nextKEK[:])), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	s := start(t, map[string]string{"devices": "3", "more": withRegistration()["more"] + "\nkek_file_new: " + kek})
+	s := start(t, map[string]string{"devices": "3", "more": withRegistration()["more"] + "\nkek_file_new: " + kekFile(t)})
 	l := &listener{site: s, kinds: make(map[string]bool)}
 	here := func(name, value string) url.Values { return url.Values{"domain": {"example.com"}, name: {value}} }
 	admin := func(method, path string, query url.Values) answer {

@@ -174,13 +174,12 @@ func (r *registry) noteFailed(op string) {
 }
 
 // missing returns what some request asked for and no flow of TestStoreFails. A question about readiness is answered by
-// TestNotReady, and the rotation of the key-encryption key, which asks for a Secret, is stopped at its operations by the tests of package
-// keys. A request to end what has ended reads the Revocations: packages account and oauth test that it fails if it cannot.
+// TestNotReady.
 func (r *registry) missing() (ops []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for op := range r.asked {
-		if !r.failed[op] && !slices.Contains([]string{"Ping", "Secret", "Revocations"}, op) {
+		if !r.failed[op] && op != "Ping" {
 			ops = append(ops, op)
 		}
 	}

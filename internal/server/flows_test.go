@@ -59,17 +59,20 @@ var flows = []flow{
 	{"introspection with a proof of the holder", stored, 3, heldByProof()},
 	{"staple", stored, 3, stapled},
 	{"question about a successor", nil, 7, successors},
-	{"revocation of a refresh token", nil, 7, func(t *testing.T, s *site) []step {
+	{"revocation of a refresh token", nil, 9, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
 		held := s.login(t, d, "alice")
-		return []step{{
+		revocation := step{
 			name: "revocation",
 			ask:  func() answer { return s.revoke(t, app, held.refresh) },
 			good: func(a answer) {
 				wantStatus(t, a, http.StatusOK)
 				s.soonEnded(t, d, held)
 			},
-		}}
+		}
+		again := revocation
+		again.name = "revocation of a session that has ended"
+		return []step{revocation, again}
 	}},
 	{"revocation of an access token", stored, 7, func(t *testing.T, s *site) []step {
 		d := newDevice(t)
