@@ -1,3 +1,16 @@
+// Package keys manages the issuer's secrets: the signing keys, the cluster secrets from which other secrets are derived, and the
+// key-encryption keys under which all of them are sealed.
+//
+// [OpenRing] opens the signing keys of a database and makes the first one. The [Ring] signs, looks up public keys by kid, and
+// publishes the public keys as a JWK Set (RFC 7517 §5). [Ring.Run] publishes each key before it signs, and reads the changes
+// that other processes make. A kid is the RFC 7638 thumbprint of its key.
+//
+// Note that no row says which key signs now. Each row holds the time from which its key signs and the time at which it
+// retires; the signing key follows from the clock. So all nodes switch at the same moment, even a node that has lost its
+// database. A [Cluster] follows and rotates the cluster secrets in the same way.
+//
+// The database holds only sealed secrets, and the key-encryption keys are stored elsewhere: a copy of the database alone cannot
+// sign. The package knows nothing of tokens or HTTP.
 package keys
 
 import (

@@ -49,6 +49,30 @@ func TestArchitecturePackages(t *testing.T) {
 	}
 }
 
+// TestPackageComments checks that each package says in a comment what it is.
+func TestPackageComments(t *testing.T) {
+	for name := range readImports(t) {
+		files, err := filepath.Glob(filepath.Join(root, name, "*.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		found := false
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ParseComments|parser.PackageClauseOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			found = found || parsed.Doc.Text() != ""
+		}
+		if !found && len(files) > 0 {
+			t.Errorf("package %s has no package comment", name)
+		}
+	}
+}
+
 // TestArchitectureFiles checks that each file and folder that the page names is there, and that a file has the functions,
 // methods and types that are named in parentheses behind it.
 func TestArchitectureFiles(t *testing.T) {

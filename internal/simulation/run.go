@@ -1,3 +1,9 @@
+// Package simulation runs three nodes, their database, the network and some clients in one process, on the virtual time of
+// [testing/synctest]. A seed decides everything: which task runs next, what is lost or late, which commit fails, which node crashes. The
+// packages that decide about tokens are those of the program; the database is a [Store] that promises what [storage.Store] does and
+// nothing more. docs/reliability.md says what is simulated and what must stay true.
+//
+// [Run] simulates one seed. The same seed has the same events in each run. A [Broken] fault shows that a broken promise is found.
 package simulation
 
 import (
