@@ -107,17 +107,10 @@ const maxRuns = 4
 
 // Update implements [storage.Store].
 func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error {
-	if ctx.Value(inTransaction{}) == s.db {
-		return errNested
-	}
-	if err := ctx.Err(); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return err
 	}
-	s.closing.RLock()
 	defer s.closing.RUnlock()
-	if s.closed.Load() {
-		return errClosed
-	}
 	if err := s.step(ctx, "begin", false); err != nil {
 		return err
 	}
@@ -128,6 +121,22 @@ func (s *Store) Update(ctx context.Context, fn func(ctx context.Context, tx stor
 			return err
 		}
 	}
+}
+
+// enter begins a transaction or a view. If it returns nil, s.closing must be unlocked afterwards.
+func (s *Store) enter(ctx context.Context) error {
+	if ctx.Value(inTransaction{}) == s.db {
+		return errNested
+	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	s.closing.RLock()
+	if s.closed.Load() {
+		s.closing.RUnlock()
+		return errClosed
+	}
+	return nil
 }
 
 // attempt runs fn in one transaction. If nothing may overlap with it, it takes no time.
@@ -235,17 +244,10 @@ func (d *Database) commit(t *tx, alone bool) bool {
 
 // View implements [storage.Store].
 func (s *Store) View(ctx context.Context, fn func(ctx context.Context, r storage.Reader) error) error {
-	if ctx.Value(inTransaction{}) == s.db {
-		return errNested
-	}
-	if err := ctx.Err(); err != nil {
+	if err := s.enter(ctx); err != nil {
 		return err
 	}
-	s.closing.RLock()
 	defer s.closing.RUnlock()
-	if s.closed.Load() {
-		return errClosed
-	}
 	r := &reader{store: s, fault: new(error)}
 	defer func() { // also if fn panics
 		if *r.fault == nil {

@@ -33,21 +33,17 @@ func (t *Transfer) Count(ctx context.Context, table transfer.Table) (n int64, er
 
 // Rows calls fn with the rows after a key.
 func (t *Transfer) Rows(ctx context.Context, table transfer.Table, after []any, fn func(row []any) error) error {
-	columns := columnsOf(table)
-	key := strings.Join(columns[:table.Key], ", ")
-	query := "SELECT " + strings.Join(columns, ", ") + " FROM " + quoted(table.Name)
-	if after != nil {
-		query += " WHERE (" + key + ") > (" + places(table.Key) + ")"
+	all, rest, _ := transfer.Select(quoted(table.Name), columnsOf(table), table.Key, places(table.Key))
+	if after == nil {
+		return t.query(ctx, all, table, nil, fn)
 	}
-	return t.query(ctx, query+" ORDER BY "+key, table, after, fn)
+	return t.query(ctx, rest, table, after, fn)
 }
 
 // Row returns the row of a key.
 func (t *Transfer) Row(ctx context.Context, table transfer.Table, key []any) (found []any, err error) {
-	columns := columnsOf(table)
-	query := "SELECT " + strings.Join(columns, ", ") + " FROM " + quoted(table.Name) + " WHERE (" +
-		strings.Join(columns[:table.Key], ", ") + ") = (" + places(table.Key) + ")"
-	return found, t.query(ctx, query, table, key, func(row []any) error { found = row; return nil })
+	_, _, one := transfer.Select(quoted(table.Name), columnsOf(table), table.Key, places(table.Key))
+	return found, t.query(ctx, one, table, key, func(row []any) error { found = row; return nil })
 }
 
 func (t *Transfer) query(ctx context.Context, query string, table transfer.Table, args []any, fn func(row []any) error) (err error) {

@@ -177,3 +177,12 @@ func showKey(t Table, key []any) string {
 	}
 	return b.String()
 }
+
+// Select returns the SQL that reads a table in the order of its primary key: all rows, the rows after a key, and the row of a key. The
+// first key columns are the primary key, and places are the parameters for its values, in the form of the database.
+func Select(table string, columns []string, key int, places string) (all, after, one string) {
+	keys := strings.Join(columns[:key], ", ")
+	from := "SELECT " + strings.Join(columns, ", ") + " FROM " + table
+	order := " ORDER BY " + keys
+	return from + order, from + " WHERE (" + keys + ") > (" + places + ")" + order, from + " WHERE (" + keys + ") = (" + places + ")"
+}
