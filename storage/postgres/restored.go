@@ -11,6 +11,7 @@ import (
 
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/internal/row"
+	"github.com/imidentity/issuer/storage/internal/sweep"
 )
 
 // Restored reports what [EndRestored] did.
@@ -21,24 +22,16 @@ type Restored struct {
 	Sessions, Keys, Statements int64
 }
 
-// ending are the statements that end everything in a restored state; $1 is the time. They do the same as the restore of a SQLite backup.
+// ending are the statements that end everything in a restored state, beside [sweep.Restored]; $1 is the time. They do the same as the
+// restore of a SQLite backup.
 var ending = []struct {
 	text  string
 	count func(r *Restored) *int64
 }{
 	{"UPDATE grants SET ended_at = $1::bigint, ended_reason = 'restored' WHERE ended_at = 0",
 		func(r *Restored) *int64 { return &r.Sessions }},
-	{"DELETE FROM codes", nil},
-	{"DELETE FROM device_codes", nil},
-	{"DELETE FROM logins", nil},
-	{"DELETE FROM logouts", nil}, // they are about logins that ended, too
-	{"DELETE FROM pushed", nil},
-	{"DELETE FROM browser_sessions", nil},
-	{"DELETE FROM upstream_tokens", nil},
-	{"DELETE FROM withdrawals", nil},
 	{"UPDATE statements SET withdrawn_at = $1::bigint, withdrawn_reason = 'restored' WHERE withdrawn_at = 0",
 		func(r *Restored) *int64 { return &r.Statements }},
-	{"DELETE FROM replay_epoch", nil},
 	{fmt.Sprintf("UPDATE user_event_numbers SET last = last + %d", laterEvents), nil},
 	// An hour is the longest lifetime of an access token, for keys from before the longest lifetime was stored.
 	{"INSERT INTO revocations (seq, kind, key, gen, owner, domain, user_id, reason, at, expires_at) " +
@@ -73,6 +66,11 @@ func EndRestored(ctx context.Context, url string, now time.Time) (r Restored, er
 		r.Taken = row.FromMillis(taken)
 		if _, err := tx.Exec(ctx, beginHistory, given); err != nil {
 			return err
+		}
+		for _, table := range sweep.Restored {
+			if _, err := tx.Exec(ctx, "DELETE FROM "+table); err != nil {
+				return fmt.Errorf("empty %s: %w", table, err)
+			}
 		}
 		for _, step := range ending {
 			var args []any

@@ -13,6 +13,7 @@ import (
 
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/internal/row"
+	"github.com/imidentity/issuer/storage/internal/sweep"
 )
 
 // RestoreOptions configures [Restore].
@@ -87,23 +88,14 @@ var decisions = map[string]string{
 	"upstream_tokens":    "dropped",
 }
 
-// ending are the statements that end everything in the copy of a backup; @now is the time.
+// ending are the statements that end everything in the copy of a backup, beside [sweep.Restored]; @now is the time.
 var ending = []struct {
 	text  string
 	count func(r *Restored) *int64
 }{
 	{"UPDATE grants SET ended_at = @now, ended_reason = 'restored' WHERE ended_at = 0", func(r *Restored) *int64 { return &r.Sessions }},
-	{"DELETE FROM codes", nil},
-	{"DELETE FROM device_codes", nil},
-	{"DELETE FROM logins", nil},
-	{"DELETE FROM logouts", nil}, // they are about logins that ended, too
-	{"DELETE FROM pushed", nil},
-	{"DELETE FROM browser_sessions", nil},
-	{"DELETE FROM upstream_tokens", nil},
-	{"DELETE FROM withdrawals", nil},
 	{"UPDATE statements SET withdrawn_at = @now, withdrawn_reason = 'restored' WHERE withdrawn_at = 0",
 		func(r *Restored) *int64 { return &r.Statements }},
-	{"DELETE FROM replay_epoch", nil},
 	{"INSERT INTO sqlite_sequence (name, seq) SELECT 'revocations', 0 " +
 		"WHERE NOT EXISTS (SELECT 1 FROM sqlite_sequence WHERE name = 'revocations')", nil},
 	{fmt.Sprintf("UPDATE sqlite_sequence SET seq = seq + %d WHERE name = 'revocations'", ages), nil},
@@ -294,6 +286,11 @@ func end(ctx context.Context, part, path string, now time.Time) (r Restored, abs
 	r.Taken = row.FromMillis(taken)
 	if err := decided(ctx, tx); err != nil {
 		return Restored{}, nil, err
+	}
+	for _, table := range sweep.Restored {
+		if _, err := tx.ExecContext(ctx, "DELETE FROM "+table); err != nil {
+			return Restored{}, nil, fmt.Errorf("empty %s: %w", table, err)
+		}
 	}
 	steps := ending
 	if known {
