@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imidentity/issuer/internal/devidp"
+	"github.com/imidentity/issuer/internal/devidp/devidptest"
 	"github.com/imidentity/issuer/introspect"
 )
 
@@ -68,7 +67,7 @@ clients:
 // people are how many there are at the provider.
 const people = 16
 
-func person(i int) string { return fmt.Sprintf("person%d", i) }
+func person(i int) string { return devidptest.Person(i) }
 
 // newVictim makes the settings of an issuer, with further lines if there are any, and starts the provider of its people.
 func newVictim(t *testing.T, further ...string) *victim {
@@ -78,21 +77,8 @@ func newVictim(t *testing.T, further ...string) *victim {
 	v.data = filepath.Join(v.folder, "data")
 	v.database = filepath.Join(v.data, "issuer.db")
 
-	var provider http.Handler
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
-	t.Cleanup(front.Close)
-	cfg := devidp.Config{
-		Issuer:  front.URL,
-		Clients: []devidp.Client{{ID: "issuer", RedirectURIs: []string{v.issuer + "/login/callback/dev"}}},
-	}
-	for i := range people {
-		cfg.People = append(cfg.People, devidp.Person{Subject: fmt.Sprintf("subject-%d", i), Username: person(i)})
-	}
-	var err error
-	if provider, err = devidp.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	text := fmt.Sprintf(victimSettings, v.issuer, listen, front.URL, v.data) + strings.Join(further, "\n") + "\n"
+	provider := devidptest.Start(t, v.issuer+"/login/callback/dev", people)
+	text := fmt.Sprintf(victimSettings, v.issuer, listen, provider, v.data) + strings.Join(further, "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(v.folder, "issuer.yaml"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}

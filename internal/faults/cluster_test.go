@@ -5,7 +5,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -14,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/imidentity/issuer/internal/devidp"
+	"github.com/imidentity/issuer/internal/devidp/devidptest"
 )
 
 const (
@@ -92,7 +91,7 @@ func startCluster(t *testing.T, l *ledger, redis bool) *cluster {
 	for name, text := range files {
 		c.write(t, name, text+"\n")
 	}
-	provider := c.provider(t)
+	provider := devidptest.Start(t, c.issuer+"/login/callback/dev", people)
 	for _, name := range []string{"one", "two", "three"} {
 		n := &node{name: name, listen: freeAddress(t), folder: filepath.Join(folder, name), ledger: l}
 		if err := os.MkdirAll(filepath.Join(n.folder, "data"), 0o700); err != nil {
@@ -119,28 +118,6 @@ func (c *cluster) write(t *testing.T, name, text string) {
 		t.Fatal(err)
 	}
 }
-
-// provider starts the OpenID provider and returns its URL.
-func (c *cluster) provider(t *testing.T) string {
-	t.Helper()
-	var provider http.Handler
-	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { provider.ServeHTTP(w, r) }))
-	t.Cleanup(front.Close)
-	cfg := devidp.Config{
-		Issuer:  front.URL,
-		Clients: []devidp.Client{{ID: "issuer", RedirectURIs: []string{c.issuer + "/login/callback/dev"}}},
-	}
-	for i := range people {
-		cfg.People = append(cfg.People, devidp.Person{Subject: fmt.Sprintf("subject-%d", i), Username: person(i)})
-	}
-	var err error
-	if provider, err = devidp.New(cfg); err != nil {
-		t.Fatal(err)
-	}
-	return front.URL
-}
-
-func person(i int) string { return fmt.Sprintf("person%d", i) }
 
 // The answers of HAProxy itself have the header X-Balancer, and those of a node have X-Node with its name.
 const balancerSettings = `

@@ -10,6 +10,7 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/internal/devidp/devidptest"
 )
 
 const redirectURI = "http://127.0.0.1:7777/callback" // nobody listens: the browser stops before it goes there
@@ -47,7 +48,7 @@ type redeemed struct {
 
 func newUser(c *cluster, l *ledger, i int, random *rand.Rand) *user {
 	return &user{
-		cluster: c, ledger: l, random: random, person: person(i / 2),
+		cluster: c, ledger: l, random: random, person: devidptest.Person(i / 2),
 	}
 }
 
