@@ -14,13 +14,13 @@ type Cached interface {
 	Reread(ctx context.Context) (Epoch, error)
 }
 
-// rereadEvery is how often a [Verifier] asks a [Cached] store at most: anybody can send nonces that it does not know.
+// rereadEvery is how often a [Verifier] asks a [Cached] store at most: any client can send nonces that it does not know.
 const rereadEvery = 20 * time.Millisecond
 
 // A rereader asks a [Cached] store for the epoch.
 type rereader struct {
-	turn chan struct{} // has a value while somebody asks
-	last time.Time     // when somebody did; guarded by turn
+	turn chan struct{} // has a value while a request asks
+	last time.Time     // when one did; guarded by turn
 }
 
 // reread returns the epoch of the store, under which a nonce may be good that is not good under the one that was remembered. Without this,

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// awaitGap is the least time between two reads for keys that are not known. Anybody can write a token that names such a key.
+// awaitGap is the least time between two reads for keys that are not known. Any client can write a token that names such a key.
 const awaitGap = 20 * time.Millisecond
 
 // Await returns when the ring would know the key kid if it was made before the call, also by another node: at once if the ring
 // has a row of it, revoked ones included. Otherwise it waits for a read of the store that begins after the call; all callers
 // that wait share one. What [Ring.Public] does not find after that is no key of the issuer. The error means that the store does not
-// answer, so that nobody can know.
+// answer, so that it is not known.
 func (r *Ring) Await(ctx context.Context, kid string) error {
 	if r.state.Load().find(kid) != nil {
 		return nil

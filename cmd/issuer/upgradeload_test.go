@@ -130,7 +130,7 @@ func (l *upgradeLoad) login(person string) (*upgraded, error) {
 	}
 	s.app = &client.Client{Server: meta, ID: "im-app",
 		HTTP: &http.Client{Timeout: time.Minute, Transport: &dpop.Transport{Signer: signer, Base: s.front}}}
-	err = s.insist(func() error { // from the beginning: nobody knows whether a code was spent if the answer was 503
+	err = s.insist(func() error { // from the beginning: a 503 leaves open whether a code was spent
 		flow := s.app.Begin(redirectURI, url.Values{"dpop_jkt": {signer.JKT()}, "im_device_name": {person + "'s laptop"}})
 		back, err := browser.New(s.front).Login(l.t.Context(), flow.URL, browser.To(redirectURI),
 			map[string]string{"text": person, "password": person})

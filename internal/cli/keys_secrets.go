@@ -48,7 +48,7 @@ type keysRotateClusterSecretCmd struct {
 
 func (*keysRotateClusterSecretCmd) Help() string {
 	return `The issuer makes a new cluster secret. All nodes accept it at once, and use it ten minutes later. What was made with the old one
-stays valid for its life, and nobody notices:
+stays valid for its life, and no client notices:
 
     issuer keys rotate-cluster-secret
 

@@ -43,7 +43,7 @@ func (t Tracing) Header() http.Header {
 	return h
 }
 
-// FetchPolicy returns the rules for requests to the collector: those of outbound, but it may have any address, because nobody else
+// FetchPolicy returns the rules for requests to the collector: those of outbound, but it may have any address, because no one else
 // chooses it. A collector on loopback is not asked through a proxy.
 func (t Tracing) FetchPolicy(outbound fetch.Policy) fetch.Policy {
 	outbound.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}

@@ -226,7 +226,7 @@ func (c *cluster) stop(t *testing.T) {
 
 var taken []string // the addresses that freeAddress returned
 
-// freeAddress returns an address that nobody listens at. It is outside the range from which the system assigns ports.
+// freeAddress returns a free address. It is outside the range from which the system assigns ports.
 func freeAddress(t *testing.T) string {
 	t.Helper()
 	for range 100 {

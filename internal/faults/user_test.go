@@ -13,7 +13,7 @@ import (
 	"github.com/imidentity/issuer/internal/devidp/devidptest"
 )
 
-const redirectURI = "http://127.0.0.1:7777/callback" // nobody listens: the browser stops before it goes there
+const redirectURI = "http://127.0.0.1:7777/callback" // no program listens: the browser stops before it goes there
 
 // A user is one of the clients that act at once, with one device at a time.
 type user struct {

@@ -38,7 +38,7 @@ func For(ctx context.Context, p Purpose) context.Context {
 
 // An Exchange is a request that a client sends, as [Policy.Observe] is told of it.
 type Exchange struct {
-	// Purpose is that of the context of the request, and empty if nobody named one.
+	// Purpose is that of the context of the request, and empty if none was named.
 	Purpose Purpose
 	Method  string
 	// Host is the name of the host, without a port. It is empty for URLs that come from other parties, who choose the name.

@@ -32,7 +32,7 @@ const (
 
 // common asks the buckets that all nodes share, for limits against guessing: with limits of its own, each further node would allow as
 // many guesses again. The limits of the node itself come first. If the store does not answer, they alone count: a limit makes an attack
-// slower, and decides about no token, so its loss must not refuse anybody. A nil common shares nothing.
+// slower, and decides about no token, so its loss must not refuse a request. A nil common shares nothing.
 type common struct {
 	buckets SharedBuckets
 	key     [32]byte

@@ -42,7 +42,7 @@ func (d *device) live(ctx context.Context, things int) {
 			d.revoke(ctx)
 		case n < 7:
 			d.refresh(ctx, d.session)
-			if t := d.newest(); t != nil && n < 3 { // the token is shown to somebody at once
+			if t := d.newest(); t != nil && n < 3 { // the token is introspected at once
 				d.ask(ctx, t)
 			}
 		case n < 9:
@@ -200,7 +200,7 @@ func (d *device) login(ctx context.Context) {
 		}
 		if isRefusal(r.err) {
 			if !unsure && !r.twice && !isNonce(r.err) && time.Since(made)+w.skew() < codeLife {
-				w.violated("a code that nobody has redeemed was refused: %w", r.err)
+				w.violated("a code that was not redeemed was refused: %w", r.err)
 			}
 			return
 		}

@@ -34,7 +34,7 @@ type scheduler struct {
 	trace []string // the events; nil unless they are kept
 	keep  bool
 	over  chan struct{} // closed at the end
-	came  chan struct{} // receives when somebody comes to the gate
+	came  chan struct{} // receives when a task comes to the gate
 }
 
 // A task is a goroutine of the simulation. Its name is unique.
@@ -57,7 +57,7 @@ func newScheduler(seed uint64, keep bool) *scheduler {
 	}
 }
 
-// spawn starts a task, which begins at a gate. The running task calls it, or nobody runs.
+// spawn starts a task, which begins at a gate. The running task calls it, or no task runs.
 func (s *scheduler) spawn(ctx context.Context, name string, n *node, fn func(ctx context.Context)) {
 	s.tasks++
 	t := &task{fmt.Sprintf("%03d %s", s.tasks, name), n}
@@ -111,7 +111,7 @@ func (s *scheduler) sleep(ctx context.Context, d time.Duration) error {
 	return ctx.Err()
 }
 
-// pauses are how far time may go on when nobody has to wait for it.
+// pauses are how far time may go on when no task waits for it.
 var pauses = []time.Duration{time.Millisecond, 5 * time.Millisecond, 40 * time.Millisecond, 150 * time.Millisecond}
 
 // step lets one task run until all wait again, or lets time go on.

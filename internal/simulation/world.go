@@ -24,12 +24,12 @@ type world struct {
 	database *Database
 	replays  *replays
 	nodes    []*node
-	operator *node // a program that serves nobody
+	operator *node // a program that serves no requests
 	nextKey  int
 	sealer   *keys.Sealer
 	random   random
 
-	down bool      // the database answers nobody
+	down bool      // the database does not answer
 	calm bool      // nothing goes wrong any more
 	rush time.Time // until when most clients sign out
 
@@ -83,7 +83,7 @@ func (c *Counts) Add(o Counts) {
 
 // An end is what a client knows about the end of something.
 type end struct {
-	asked bool      // somebody asked for it: it may take effect
+	asked bool      // it was asked for, and may take effect
 	at    time.Time // when it was acknowledged; zero if it was not
 	by    *instance // that acknowledged it
 }

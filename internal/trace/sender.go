@@ -43,8 +43,8 @@ func NewSpans(prefix string) *prometheus.CounterVec {
 	return spans
 }
 
-// bounded drops spans while too many wait for the collector, and counts them. The processor behind it would drop them, too, but tell
-// nobody. It never waits.
+// bounded drops spans while too many wait for the collector, and counts them. The processor behind it would drop them, too, without
+// counting them. It never waits.
 type bounded struct {
 	sdk.SpanProcessor
 	sender *sender

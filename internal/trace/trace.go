@@ -57,7 +57,7 @@ type Config struct {
 	// Retry is how long to wait before a batch is sent again that the collector did not take for now; then twice as long, and so on.
 	// Zero means one second.
 	Retry time.Duration
-	// Log is told when the collector begins to fail, and when it works again. Nil tells nobody.
+	// Log is told when the collector begins to fail, and when it works again. Nil discards it.
 	Log *slog.Logger
 }
 

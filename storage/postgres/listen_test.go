@@ -96,7 +96,7 @@ func TestListen(t *testing.T) {
 	eventually(t, "mended", knows(m, "mended"))
 }
 
-// TestWithoutListening: while nobody can listen, polling alone keeps a mirror fresh and complete.
+// TestWithoutListening: without notifications, polling alone keeps a mirror fresh and complete.
 func TestWithoutListening(t *testing.T) {
 	url := database(t)
 	link, err := postgrestest.NewLink(shared(t))

@@ -74,7 +74,7 @@ const (
 		"DO UPDATE SET id = excluded.id, birth = excluded.birth, horizon = excluded.horizon RETURNING birth"
 
 	// A sweep waits for those who spend at this moment, and others for it, so it gives up soon. It also gives up if a partition is read by
-	// somebody else, as by a dump.
+	// another transaction, as by a dump.
 	boundSweep   = "SELECT set_config('lock_timeout', '200', true), set_config('issuer.sweeps', 'on', true)"
 	raiseHorizon = "UPDATE replay_epoch SET horizon = $1 WHERE horizon < $1"
 )
@@ -295,7 +295,7 @@ func (r *Replay) sweep(ctx context.Context, ended int64) error {
 	return err
 }
 
-var errBusy = errors.New("somebody else is in the way")
+var errBusy = errors.New("another transaction holds the partition")
 
 // alone runs fn in a transaction that has the lock alone. The statement before it sets how long to wait for it; "" waits as usual.
 func (r *Replay) alone(ctx context.Context, before string, fn func(ctx context.Context, c *pgx.Conn) error) error {

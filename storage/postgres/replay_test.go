@@ -109,7 +109,7 @@ func stored(t *testing.T, url string) (n int) {
 }
 
 // TestReplayPartitions: proofs that have expired go with their partition, in the same epoch, for as many rounds of the ring as there are.
-// Somebody who reads a partition meanwhile delays that, and no one else.
+// A transaction that reads a partition meanwhile delays that, and no spends.
 func TestReplayPartitions(t *testing.T) {
 	now := time.Now()
 	r := openReplay(t, database(t), func() time.Time { return now })
@@ -149,7 +149,7 @@ func TestReplayPartitions(t *testing.T) {
 	}
 	now = now.Add(20 * time.Minute)
 	if err := spend("while a dump reads", time.Minute); err != nil {
-		t.Errorf("Spend while somebody reads the partitions = %v, want nil", err)
+		t.Errorf("Spend while another transaction reads the partitions = %v, want nil", err)
 	}
 	if n := stored(t, r.url); n < 2 {
 		t.Errorf("%d proofs are stored, want those of before", n)

@@ -15,7 +15,7 @@ type Options struct {
 	BatchRows, BatchBytes int
 	// Rand numbers copies. Nil means [rand.Reader].
 	Rand io.Reader
-	// Report is called after each step. Nil means that nobody wants to know.
+	// Report is called after each step. Nil discards the steps.
 	Report func(Step)
 }
 

@@ -141,7 +141,7 @@ func TestKubernetes(t *testing.T) {
 	policy := decoded[networkingv1.NetworkPolicy](t, objects, "NetworkPolicy issuer")
 	for _, rule := range policy.Spec.Ingress {
 		if len(rule.From) == 0 || !ports[rule.Ports[0].Port.String()] {
-			t.Errorf("the policy lets anybody in, or to no port: %+v", rule)
+			t.Errorf("the policy lets all in, or to no port: %+v", rule)
 		}
 	}
 }

@@ -11,7 +11,7 @@ CREATE TABLE replays (
     expires bigint NOT NULL
 ) PARTITION BY LIST ((expires / 600 % 4));
 
--- Whoever empties a partition ends the epoch, except for the sweep, which says so.
+-- To empty a partition ends the epoch, except for the sweep, which says so.
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION end_replay_epoch() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
