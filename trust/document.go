@@ -71,7 +71,8 @@ func ParseDocument(data []byte, development bool) (Document, error) {
 			return Document{}, fmt.Errorf("trust: document: issuers[%d]: %w", i, err)
 		}
 		// One spelling: what is requested is what is written.
-		if len(issuer) > maxIssuerURLBytes || strings.Trim(issuer, plain) != "" || u.Host != strings.ToLower(u.Host) ||
+		if len(issuer) > maxIssuerURLBytes || strings.Trim(issuer, plain) != "" || !strings.HasPrefix(issuer, u.Scheme+":") ||
+			u.Host != strings.ToLower(u.Host) ||
 			u.Path != "" && u.Path != "/" && path.Clean(u.Path) != strings.TrimSuffix(u.Path, "/") {
 			return Document{}, fmt.Errorf("trust: document: issuers[%d]: not a plain URL in normal form", i)
 		}

@@ -50,6 +50,7 @@ func TestParseDocument(t *testing.T) {
 		"no host":            issuers("https:///im"),
 		"relative":           issuers("/im"),
 		"upper case":         issuers("https://ID.example"),
+		"scheme upper case":  issuers("httpS://id.example"),
 		"dot segment":        issuers("https://id.example/a/../b"),
 		"encoded segment":    issuers("https://id.example/%2e%2e/b"),
 		"two slashes":        issuers("https://id.example//b"),
