@@ -89,18 +89,15 @@ func (s *Set) Validate(e Expect) error {
 	if err != nil {
 		return err
 	}
-	domain := id.User.Domain()
-	switch {
-	case reserved(domain, e.Development):
-		return &ClaimError{"sub", &Error{Code: CodeReservedDomain, Part: PartDomain}}
-	case s.HomeIss != "":
+	domains := e.Domains
+	if s.HomeIss != "" {
+		domain := id.User.Domain()
 		if err := s.validateChained(e, domain); err != nil {
 			return err
 		}
-	case !slices.Contains(e.Domains, domain):
-		return &ClaimError{"sub", ErrDomain}
+		domains = []string{domain}
 	}
-	return id.agree()
+	return id.Check(domains, e.Development)
 }
 
 // validateChained checks a token that was made by identity chaining for a user of a domain.
@@ -165,82 +162,4 @@ func hasScheme(s string) bool {
 	scheme, _, found := strings.Cut(s, ":")
 	scheme = lowerASCII(scheme)
 	return found && (scheme == "im" || scheme == "mimi")
-}
-
-// An Identity holds the three identifiers of a set. Handle and Device are zero if the token has none.
-type Identity struct {
-	Handle, User, Device ID
-}
-
-// Username returns the native form of the handle (RFC 7662 §2.2). A mimi: URI, which has no system, is written as @handle@domain.
-func (id Identity) Username() string {
-	if id.Handle.system == SystemMIMI {
-		return "@" + id.Handle.local + "@" + displayDomain(id.Handle.domain)
-	}
-	return id.Handle.Native()
-}
-
-// Identity reads the identifiers of a user's token strictly, and checks that each has the type of its claim. It does not compare them
-// or check the domain; [Set.Validate] does. The error is a [*ClaimError].
-func (s *Set) Identity() (Identity, error) { return s.identity(Parser{AllowSingleLabel: true}) }
-
-func (s *Set) identity(p Parser) (Identity, error) {
-	var id Identity
-	for _, c := range []struct {
-		claim, uri string
-		want       Type
-		to         *ID
-	}{
-		{"sub", s.Subject, TypeUser, &id.User},
-		{"handle", s.Handle, TypeHandle, &id.Handle},
-		{"device", s.Device, TypeDevice, &id.Device},
-	} {
-		if c.uri == "" && c.claim != "sub" {
-			continue
-		}
-		parsed, err := p.Parse(c.uri)
-		if err == nil && !parsed.names(c.want) {
-			err = &Error{Code: CodeTypeMismatch, Part: PartType}
-		}
-		if err != nil {
-			return Identity{}, &ClaimError{c.claim, err}
-		}
-		*c.to = parsed
-	}
-	return id, nil
-}
-
-// names reports whether id is acceptable as the type want: a mimi: URI may be a handle or a user, and the bare JID is both.
-func (id ID) names(want Type) bool {
-	switch {
-	case id.typ == want:
-		return true
-	case id.system == SystemMIMI:
-		return want == TypeHandle && id.typ == TypeUser
-	case id.system == SystemXMPP:
-		return want == TypeUser && id.typ == TypeHandle
-	}
-	return false
-}
-
-// agree checks that handle and device belong to the user.
-func (id *Identity) agree() error {
-	switch {
-	case !id.Handle.IsZero() && id.Handle.domain != id.User.domain:
-		return &ClaimError{"handle", ErrMismatch}
-	case id.Handle.system == SystemXMPP && id.User.system == SystemXMPP && id.Handle != id.User:
-		return &ClaimError{"handle", ErrMismatch}
-	case !id.Device.IsZero() && !id.Device.belongsTo(id.User):
-		return &ClaimError{"device", ErrMismatch}
-	}
-	return nil
-}
-
-// belongsTo reports whether a device's user part is user. One of the two may be a mimi: URI, which has no system, and a mimi: device may
-// omit the user.
-func (id ID) belongsTo(user ID) bool {
-	if id.domain != user.domain || id.system != user.system && id.system != SystemMIMI && user.system != SystemMIMI {
-		return false
-	}
-	return id.local == user.local || id.local == ""
 }
