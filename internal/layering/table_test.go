@@ -29,9 +29,13 @@ var arrows = map[string][]string{
 	"nested":     {"claims", "internal/jose"},
 	"introspect": {"claims", "dpop", "feed", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "nested", "trust"},
 	"statuslist": {"internal/fetch", "internal/jose", "internal/published"},
+	"credential": {"claims", "nested", "statuslist"},
 	"feed":       {"internal/jose"},
 	"chaining":   {"claims", "internal/jose", "nested"},
 	"gateway":    {"claims", "dpop", "feed", "internal/errtext", "internal/jose", "introspect", "nested", "statuslist", "trust"},
+
+	"credential/sdjwt": {"claims", "credential", "internal/jose", "statuslist"},
+	"credential/mls":   {"claims", "credential", "credential/sdjwt", "internal/jose"},
 
 	"gateway/forwardauth": {"dpop", "gateway", "internal/jose", "internal/published"},
 
@@ -166,7 +170,10 @@ var confined = map[string][]string{
 
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
-	light = []string{"chaining", "claims", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist", "trust"}
+	light = []string{
+		"chaining", "claims", "credential", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist",
+		"trust",
+	}
 	heavy = []string{
 		"database/sql",
 		"github.com/alecthomas/kong",
