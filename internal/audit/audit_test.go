@@ -25,7 +25,7 @@ var formats = map[string]func(io.Writer) slog.Handler{
 // full has every field.
 var full = audit.Event{
 	Kind: audit.DeviceRemoved, Actor: audit.ActorAdmin, Domain: "example.com", User: "u1", FormerUser: "u0", Handle: "alice", Device: "d1",
-	Client: "app", Session: "s1", Statement: "st1", Key: "k1", Peer: "p1", Address: netip.MustParseAddr("2001:db8::1"), Reason: "found on a bus",
+	Client: "app", Session: "s1", Credential: "c1", Statement: "st1", Key: "k1", Peer: "p1", Address: netip.MustParseAddr("2001:db8::1"), Reason: "found on a bus",
 }
 
 func TestLine(t *testing.T) {
@@ -35,7 +35,7 @@ func TestLine(t *testing.T) {
 	}{
 		"every field": {full, `level=INFO msg="audit: device removed" audit=true event=device.removed actor=admin id=request-1 ` +
 			`address=2001:db8::1 domain=example.com user=u1 former_user=u0 handle=alice ` +
-			`device=d1 client=app session=s1 statement=st1 key=k1 peer=p1 reason="found on a bus"`},
+			`device=d1 client=app session=s1 credential=c1 statement=st1 key=k1 peer=p1 reason="found on a bus"`},
 		"few fields": {audit.Event{Kind: audit.KeyRevoked, Actor: audit.ActorIssuer, Key: "k1"},
 			`level=WARN msg="audit: signing key revoked" audit=true event=key.revoked actor=issuer id=request-1 key=k1`},
 		"no kind": {audit.Event{}, `level=INFO msg=audit audit=true event=Kind(0) id=request-1`},
@@ -102,7 +102,7 @@ func TestOneLine(t *testing.T) {
 			t.Run(format+" "+name, func(t *testing.T) {
 				hostile := audit.Event{
 					Kind: audit.DeviceRemoved, Actor: audit.Actor(value), Domain: value, User: value, FormerUser: value, Handle: value,
-					Device: value, Client: value, Session: value, Statement: value, Key: value, Reason: value,
+					Device: value, Client: value, Session: value, Credential: value, Statement: value, Key: value, Reason: value,
 					Address: netip.MustParseAddr("fe80::1%eth0").WithZone(value),
 				}
 				var log bytes.Buffer
@@ -111,7 +111,7 @@ func TestOneLine(t *testing.T) {
 				if !ended || rest != "" {
 					t.Fatalf("wrote more than one line: %q", log.String())
 				}
-				if len(line) > 13*4*600 {
+				if len(line) > 14*4*600 {
 					t.Errorf("the line has %d bytes", len(line))
 				}
 				for _, r := range line {
@@ -121,7 +121,7 @@ func TestOneLine(t *testing.T) {
 				}
 				names := attributes(t, format, line)
 				if got, want := strings.Join(names, " "), "time level msg audit event actor id address domain user former_user "+
-					"handle device client session statement key reason"; got != want {
+					"handle device client session credential statement key reason"; got != want {
 					t.Errorf("a reader finds the attributes\n%s\nwant\n%s", got, want)
 				}
 			})

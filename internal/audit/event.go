@@ -213,6 +213,8 @@ type Event struct {
 	Client string
 	// Session is the id of a session, the claim sid of its tokens.
 	Session string
+	// Credential is the jti of a lasting credential of a device.
+	Credential string
 	// Statement is the jti of a statement.
 	Statement string
 	// Key is the kid of a signing key.

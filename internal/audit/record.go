@@ -36,6 +36,7 @@ func seal(e Event, request string, c *Chain, head storage.AuditHead) (storage.Au
 	b := object{append(make([]byte, 0, 512), '{')}
 	b.text("actor", string(e.Actor))
 	b.text("client", e.Client)
+	b.text("credential", e.Credential)
 	b.text("device", e.Device)
 	b.text("domain", e.Domain)
 	b.text("event", e.Kind.String())

@@ -45,6 +45,7 @@ func (r *Recorder) Record(ctx context.Context, e Event) {
 	add("device", e.Device)
 	add("client", e.Client)
 	add("session", e.Session)
+	add("credential", e.Credential)
 	add("statement", e.Statement)
 	add("key", e.Key)
 	add("peer", e.Peer)

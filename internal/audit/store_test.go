@@ -104,7 +104,7 @@ func TestRecord(t *testing.T) {
 	}
 	mac := hmac.New(sha256.New, salt)
 	mac.Write(values)
-	first := fmt.Sprintf(`{"actor":"admin","client":"app","device":"d1","domain":"example.com","event":"device.removed","former_user":"u0",`+
+	first := fmt.Sprintf(`{"actor":"admin","client":"app","credential":"c1","device":"d1","domain":"example.com","event":"device.removed","former_user":"u0",`+
 		`"id":"request-1","key":"k1","node":"main","peer":"p1","prev":"%064x","private":"%x","seq":1,"session":"s1","statement":"st1",`+
 		`"time":"2026-03-14T12:00:00.123Z","user":"u1","v":1}`, 0, mac.Sum(nil))
 	if got := list[0].Record; got != first {
