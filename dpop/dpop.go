@@ -19,7 +19,8 @@
 // service that receives access tokens has a [Resource], which does all of the above: [Resource.Protect] as middleware,
 // [Resource.Check] for servers with their own error handler. A [Binding] ties a long-lived connection to the key that
 // opened it. Outside HTTP, where there is no URL to sign, a presentation proves who holds a token:
-// [Signer.Presentation], [Verifier.CheckPresentation].
+// [Signer.Presentation], [Verifier.CheckPresentation]. A key proof shows a credential issuer who holds the key of a credential
+// (OpenID4VCI 1.0): [Signer.KeyProof], [Verifier.ReadKeyProof].
 //
 // Nonces are either required or off (RFC 9449 §11.3). If they are required, a nonce bounds the life of a proof, and the
 // client's clock may be wrong. If they are off, `iat` bounds it, and the client's clock must be right within seconds.

@@ -62,11 +62,12 @@ const (
 	kindProof        = 0
 	kindPresentation = 1
 	kindRekey        = 2
+	kindKeyProof     = 3
 )
 
-// replayKey returns the key of a spent proof, presentation or statement of a new key: jti is unique among the proofs of one key
-// (RFC 9449 §4.2). The namespace follows its length, and all thumbprints have the same length, so different tuples have different
-// encodings.
+// replayKey returns the key of a spent proof, presentation, statement of a new key or key proof: jti is unique among the proofs of one
+// key (RFC 9449 §4.2). A key proof has none, and its hash stands for it. The namespace follows its length, and all thumbprints have the
+// same length, so different tuples have different encodings.
 func replayKey(kind byte, namespace, jkt, jti string) [32]byte {
 	var buf [2 + 255 + 43 + 255]byte
 	b := append(buf[:0], kind, byte(len(namespace)))

@@ -40,4 +40,5 @@ const (
 	TypeExport             = "im-export+jwt"              // everything that is stored about a user
 	TypeRekey              = "im-rekey+jwt"               // a device's new key at re-key
 	TypeAuditHead          = "im-audit-head+jwt"          // the last record of an audit log
+	TypeKeyProof           = "openid4vci-proof+jwt"       // shows who holds the key of a credential (OpenID4VCI 1.0 appendix F.1)
 )

@@ -36,6 +36,7 @@ type Limits struct {
 type Header struct {
 	Typ, Alg, Kid, Cty string
 	JWK                json.RawMessage // the raw public key, for [ParseJWK]; nil if absent
+	X5C                json.RawMessage // the raw certificates; nil if absent
 }
 
 // headerNames are the parameters whose names are refused in another case.
@@ -116,6 +117,8 @@ func (h *Header) parse(data []byte) error {
 			h.Cty, err = String(value)
 		case "jwk":
 			h.JWK = data[from:to:to]
+		case "x5c":
+			h.X5C = data[from:to:to]
 		case "crit":
 			err = errors.New("no critical extension is supported")
 		default:
