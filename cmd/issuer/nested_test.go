@@ -85,6 +85,39 @@ func TestNestedExplain(t *testing.T) {
 	}
 }
 
+// TestNestedExplainPeers names issuers in each way: a domain that names none now is no "no".
+func TestNestedExplainPeers(t *testing.T) {
+	t.Parallel()
+	var v struct {
+		Token string `json:"token"`
+	}
+	read(t, root+"/nested/testdata/vectors/acts-for.json", &v)
+	keys := filepath.Join(t.TempDir(), "keys.json")
+	if err := os.WriteFile(keys, []byte(`{"keys":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		flags []string
+		code  int
+		want  string
+	}{
+		{[]string{"--peer", "localhost"}, 3, "cannot be checked now"}, // nothing answers there
+		{[]string{"--peer", "example.com="}, 2, `--peer example.com= names no URL`},
+		{[]string{"--peer", "example.com", "--jwks", keys}, 2, "write --peer example.com=URL"},
+		{[]string{"--peer", "example.com", "--peer", "example.com=https://im-id.example.com"}, 2, "example.com is listed without an issuer"},
+	} {
+		cmd := exec.Command("issuer", append([]string{"nested", "explain", "-", "--development"}, test.flags...)...)
+		cmd.Stdin = strings.NewReader(v.Token)
+		out, err := cmd.CombinedOutput()
+		if cmd.ProcessState == nil {
+			t.Fatal(err)
+		}
+		if code := cmd.ProcessState.ExitCode(); code != test.code || !strings.Contains(string(out), test.want) {
+			t.Errorf("issuer nested explain %q = %d\n%s\nwant %d and %q", test.flags, code, out, test.code, test.want)
+		}
+	}
+}
+
 // TestNestedExplainAsks explains a token with the keys that its issuer publishes.
 func TestNestedExplainAsks(t *testing.T) {
 	t.Parallel()

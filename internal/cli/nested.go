@@ -4,14 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/netip"
 	"os"
 	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/fetch"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/statuslist"
 	"github.com/imidentity/issuer/trust"
@@ -22,15 +19,13 @@ type nestedCmd struct {
 }
 
 type explainCmd struct {
-	File        string    `arg:"" help:"File with the token; - reads it from standard input."`
-	Peer        []string  `required:"" placeholder:"DOMAIN=URL" help:"An issuer to trust for a domain. May be repeated."`
-	JWKS        []string  `name:"jwks" placeholder:"[URL=]FILE" help:"The keys of that issuer, or of all. Without it, they are fetched from the issuers."`
-	Along       []string  `placeholder:"FILE" help:"File with a token that the token names by its digest. May be repeated."`
-	NJWT        string    `name:"njwt" enum:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by," default:"" placeholder:"RELATION" help:"The relation of a token in the member njwt to the outer one, such as acts_for. Without it, such tokens are refused."`
-	Audience    []string  `placeholder:"NAME" help:"An audience of the verifier: the token must be for one of them. Without it, any audience is accepted."`
-	At          time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Check it as of this time, such as 2026-05-01T14:00:00Z, not now."`
-	Development bool      `help:"Allow domains that are reserved for tests, and issuers by http."`
-	JSON        bool      `name:"json" help:"Print JSON."`
+	File     string    `arg:"" help:"File with the token; - reads it from standard input."`
+	Trusted  trusted   `embed:""`
+	Along    []string  `placeholder:"FILE" help:"File with a token that the token names by its digest. May be repeated."`
+	NJWT     string    `name:"njwt" enum:"cascade,separate,acts_for,member_of,guardian_of,same_as,renamed_from,moved_from,attested_by," default:"" placeholder:"RELATION" help:"The relation of a token in the member njwt to the outer one, such as acts_for. Without it, such tokens are refused."`
+	Audience []string  `placeholder:"NAME" help:"An audience of the verifier: the token must be for one of them. Without it, any audience is accepted."`
+	At       time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Check it as of this time, such as 2026-05-01T14:00:00Z, not now."`
+	JSON     bool      `name:"json" help:"Print JSON."`
 }
 
 func (*explainCmd) Help() string {
@@ -38,6 +33,10 @@ func (*explainCmd) Help() string {
 
     issuer nested explain token --peer example.net=https://im-id.example.net --jwks keys.json
     issuer nested explain - --peer example.net=https://im-id.example.net < token
+
+Let the domain name its issuer (docs/discovery.md):
+
+    issuer nested explain token --peer example.net
 
 Check an access token or a statement together with a token that it names by its digest:
 
@@ -53,11 +52,11 @@ var explained = []string{
 }
 
 func (c *explainCmd) Run(ctx context.Context, s *streams) error {
-	text, err := c.read(s)
+	text, err := s.read(c.File)
 	if err != nil {
 		return usage("read the token: %w", err)
 	}
-	table, err := c.table()
+	table, err := c.Trusted.table()
 	if err != nil {
 		return err
 	}
@@ -67,7 +66,7 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	}
 	o := nested.Options{
 		Status: statuses,
-		Keys:   table, Audience: c.Audience, AnyAudience: len(c.Audience) == 0, Development: c.Development,
+		Keys:   table, Audience: c.Audience, AnyAudience: len(c.Audience) == 0, Development: c.Trusted.Development,
 		Types: explained, NJWT: nested.Relation(c.NJWT),
 	}
 	for _, file := range c.Along {
@@ -80,7 +79,7 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	if !c.At.IsZero() {
 		o.Now = func() time.Time { return c.At }
 	}
-	tree, err := nested.Open(ctx, strings.TrimSpace(text), o)
+	tree, err := nested.Open(ctx, text, o)
 	var refusal *nested.Error
 	switch {
 	case errors.As(err, &refusal):
@@ -94,72 +93,9 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	return nil
 }
 
-func (c *explainCmd) read(s *streams) (string, error) {
-	const most = 1 << 20 // longer text is refused as a token
-	if c.File == "-" {
-		text, err := io.ReadAll(io.LimitReader(s.in, most))
-		return string(text), err
-	}
-	text, err := os.ReadFile(c.File)
-	return string(text), err
-}
-
-// table returns the trusted issuers of the flags.
-func (c *explainCmd) table() (*trust.Table, error) {
-	client, err := fetch.NewClient(c.policy())
-	if err != nil {
-		return nil, err
-	}
-	cfg := trust.Config{Client: client, Development: c.Development}
-	keys := make(map[string][]byte) // by issuer; "" for all
-	for _, entry := range c.JWKS {
-		issuer, file, named := strings.Cut(entry, "=")
-		if !named {
-			issuer, file = "", entry
-		}
-		if keys[issuer], err = os.ReadFile(file); err != nil {
-			return nil, usage("read the keys: %w", err)
-		}
-	}
-	for _, entry := range c.Peer {
-		domain, issuer, ok := strings.Cut(entry, "=")
-		if !ok {
-			return nil, usage("--peer %q is not DOMAIN=URL", entry)
-		}
-		jwks := keys[issuer]
-		if jwks == nil {
-			jwks = keys[""]
-		}
-		cfg.Peers = append(cfg.Peers, trust.Peer{Domain: domain, Issuer: issuer, JWKS: jwks})
-	}
-	table, err := trust.NewTable(cfg)
-	if err != nil {
-		return nil, usage("%w", err)
-	}
-	return table, nil
-}
-
-func (c *explainCmd) policy() fetch.Policy {
-	policy := fetch.Policy{AllowHTTP: c.Development}
-	if c.Development { // an issuer on this machine
-		policy.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
-	}
-	return policy
-}
-
 // statuses returns a function that looks up the status of a token in the list of its issuer, as it is now.
 func (c *explainCmd) statuses(table *trust.Table) (func(context.Context, *nested.Layer) (bool, error), error) {
-	newClient := fetch.NewForeignClient // the address of a list comes from the token
-	if c.Development {
-		newClient = fetch.NewClient
-	}
-	policy := c.policy()
-	policy.MaxBody = statuslist.DefaultPacked
-	client, err := newClient(policy)
-	if err != nil {
-		return nil, err
-	}
-	lists, err := statuslist.NewReader(statuslist.ReaderConfig{Keys: table, Client: client, AllowHTTP: c.Development})
+	lists, err := c.Trusted.lists(table, 0)
 	if err != nil {
 		return nil, err
 	}
