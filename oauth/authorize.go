@@ -193,7 +193,7 @@ func (p *Provider) check(client *clients.Client, params url.Values) (*Authorizat
 	if err := checkScopes(client, params); err != nil {
 		return nil, err
 	}
-	if a.audience, err = p.audience(client, a.Domain, params["resource"]); err != nil {
+	if a.audience, err = p.audience(client, a.Domain, p.resources(params)); err != nil {
 		return nil, err
 	}
 	if err := checkKey(client, params); err != nil {

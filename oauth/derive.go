@@ -168,13 +168,15 @@ func (d *derivation) narrowedScope(scope string) (string, error) {
 	return strings.Join(asked, " "), nil
 }
 
-// describeScope removes handle and device from a token whose scope does not cover them.
+// describeScope removes handle and device from a token whose scope does not cover them. A token that is for credentials and for this
+// server alone has the device, for which they are.
 func describeScope(set *claims.Set) {
 	words := strings.Fields(set.Scope)
+	credentials := slices.Contains(words, ScopeCredential) && slices.Equal(set.Audience, []string{set.Issuer})
 	if !slices.Contains(words, ScopeHandle) {
 		set.Handle = ""
 	}
-	if !slices.Contains(words, ScopeDevice) {
+	if !slices.Contains(words, ScopeDevice) && !credentials {
 		set.Device = ""
 	}
 }

@@ -155,7 +155,7 @@ func (p *Provider) checkDeviceRequest(c *clients.Client, params url.Values) (url
 	if domain != "" {
 		request.Set("im_domain", domain) // so that a later check comes to the same result
 	}
-	_, err = p.audience(c, domain, request["resource"])
+	_, err = p.audience(c, domain, p.resources(request))
 	return request, domain, err
 }
 

@@ -81,7 +81,7 @@ func (p *Provider) describeDevice(
 	if err := checkScopes(client, c.Request); err != nil {
 		return DeviceRequest{}, ErrNoUserCode // the client could not redeem it
 	}
-	audience, err := p.audience(client, domain, c.Request["resource"])
+	audience, err := p.audience(client, domain, p.resources(c.Request))
 	if err != nil {
 		return DeviceRequest{}, ErrNoUserCode
 	}

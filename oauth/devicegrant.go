@@ -108,7 +108,7 @@ func (g *deviceGrant) newSession(ctx context.Context, db Reader) (session, error
 	if !user.DisabledAt.IsZero() {
 		return session{}, errDisabled
 	}
-	audience, err := g.audience(g.r.client, c.Domain, c.Request["resource"])
+	audience, err := g.audience(g.r.client, c.Domain, g.resources(c.Request))
 	if err != nil {
 		return session{}, err
 	}

@@ -134,7 +134,9 @@ func (g *exchangeGrant) forSubject(ctx context.Context, t *statements.Token) (cl
 	}
 	set := t.Claims
 	set.MayAct, set.Device = nil, ""
-	if set.Scope, err = g.narrowedScope(set.Scope); err != nil {
+	// A credential is for a device of the user, never for an actor.
+	own := slices.DeleteFunc(strings.Fields(set.Scope), func(s string) bool { return s == ScopeCredential })
+	if set.Scope, err = g.narrowedScope(strings.Join(own, " ")); err != nil {
 		return claims.Set{}, err
 	}
 	if set.Audience, err = g.narrowedAudience(set.Audience); err != nil {

@@ -31,7 +31,7 @@ import (
 // Scopes are the scopes that the server tells of in its metadata: all but [ScopeAdmin] and [ScopeSCIM]. The first two are the default of
 // a login; a service gets by default all scopes that it is registered for.
 var Scopes = []string{ScopeHandle, ScopeDevice, ScopeAccount, ScopeIntrospect, ScopeIntrospectDomain, ScopeIntrospectReason,
-	ScopeFeed}
+	ScopeFeed, ScopeCredential}
 
 // The scopes by name.
 const (
@@ -42,6 +42,7 @@ const (
 	ScopeIntrospectDomain = "introspect:domain"
 	ScopeIntrospectReason = "introspect:reason" // why a token is not active
 	ScopeFeed             = "feed"              // to follow the revocations
+	ScopeCredential       = "im:credential"     // to get credentials for the device, at /credential
 	ScopeAdmin            = "admin"             // the endpoints for operators; only services have it
 	ScopeSCIM             = "scim"              // to manage the users of an OpenID provider, for services
 )

@@ -30,6 +30,18 @@ func checkScopes(c *clients.Client, params url.Values) error {
 	return nil
 }
 
+// resources returns the resources that a request names (RFC 8707 §2). A request for credentials alone that names none is for this
+// server: wallets name a resource only if the credential issuer has another authorization server (OpenID4VCI 1.0 §5.1.2).
+func (p *Provider) resources(params url.Values) []string {
+	if list := params["resource"]; len(list) > 0 {
+		return list
+	}
+	if slices.Equal(scopeList(params.Get("scope")), []string{ScopeCredential}) {
+		return []string{p.issuer}
+	}
+	return nil
+}
+
 // audience returns the audience that resource parameters ask for (RFC 8707 §2): each is one that the client may
 // request; none means the domain's own URI.
 func (p *Provider) audience(c *clients.Client, domain string, resources []string) ([]string, error) {

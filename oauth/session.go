@@ -135,7 +135,7 @@ func (p *Provider) narrow(r *tokenRequest, g storage.Grant) (scopes, audience []
 		}
 		scopes = asked
 	}
-	if asked := r.Form["resource"]; len(asked) > 0 {
+	if asked := p.resources(r.Form); len(asked) > 0 {
 		for _, resource := range asked {
 			// The server itself as the audience need not be granted before: no resource sees such a token.
 			if !slices.Contains(g.Audience, resource) && !(resource == p.issuer && forServer(scopes)) {

@@ -141,6 +141,7 @@ var scopes = map[string]Key{
 	oauth.ScopeIntrospectDomain: "ability.introspect.domain",
 	oauth.ScopeIntrospectReason: "ability.introspect.reason",
 	oauth.ScopeFeed:             "ability.feed",
+	oauth.ScopeCredential:       "ability.credential",
 }
 
 // Receivers names the audience of the app's tokens.

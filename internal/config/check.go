@@ -287,6 +287,7 @@ func (k *checker) lifetimes() {
 	k.lasts("lifetimes.refresh_idle", l.RefreshIdle, time.Minute, 3650*day, "1m and 3650d")
 	k.lasts("lifetimes.refresh_max", l.RefreshMax, time.Minute, 3650*day, "1m and 3650d")
 	k.lasts("lifetimes.statement", l.Statement, time.Minute, 366*day, "1m and 366d")
+	k.lasts("lifetimes.credential", l.Credential, time.Hour, 90*day, "1h and 90d")
 	if l.RefreshIdle > l.RefreshMax {
 		k.report("lifetimes.refresh_idle", "is longer than lifetimes.refresh_max: a session ends at the shorter one")
 	}

@@ -220,6 +220,8 @@ type Lifetimes struct {
 	RefreshMax  time.Duration `key:"refresh_max" default:"180d"`
 	// Statement is the longest life of a statement, such as a grant to an actor.
 	Statement time.Duration `key:"statement" default:"90d"`
+	// Credential is the life of a credential of a device, 1h to 90d.
+	Credential time.Duration `key:"credential" default:"30d"`
 }
 
 // Limits bounds the resources that one user, client or address can use.
@@ -349,7 +351,7 @@ type Client struct {
 	Grants       []string `key:"grants" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:token-exchange,urn:ietf:params:oauth:grant-type:embedded-tokens,urn:ietf:params:oauth:grant-type:jwt-bearer,urn:ietf:params:oauth:grant-type:device_code"`
 	// Scopes are those that the client may request. Default: im:handle and im:device for clients with logins, and for those that redeem
 	// the grants of peers; otherwise none.
-	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed,scim,admin"`
+	Scopes []string `key:"scopes" oneof:"im:handle,im:device,account,introspect,introspect:domain,introspect:reason,feed,im:credential,scim,admin"`
 	// Domains are names of entries of domains.
 	Domains []string `key:"domains,required"`
 	// Resources are audiences (RFC 8707) that it serves and may request tokens for: https URLs and im: domain URIs.
@@ -413,7 +415,7 @@ type InitialToken struct {
 	SHA256 [32]byte `key:"sha256,required"`
 	// Domains, Scopes, Grants and Resources are those that the clients can have, of those that clients of the settings can have.
 	Domains   []string `key:"domains,required"`
-	Scopes    []string `key:"scopes" default:"im:handle,im:device" oneof:"im:handle,im:device,account,introspect,feed"`
+	Scopes    []string `key:"scopes" default:"im:handle,im:device" oneof:"im:handle,im:device,account,introspect,feed,im:credential"`
 	Grants    []string `key:"grants" default:"authorization_code,refresh_token" oneof:"authorization_code,refresh_token,client_credentials,urn:ietf:params:oauth:grant-type:device_code"`
 	Resources []string `key:"resources"`
 	// Clients is how many clients may be registered with the token at a time, 1 to 100000.

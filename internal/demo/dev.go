@@ -243,7 +243,7 @@ clients:
     redirect_uris: ["http://127.0.0.1/callback", "http://[::1]/callback"]
     grants: [authorization_code, refresh_token, "urn:ietf:params:oauth:grant-type:device_code",
       "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens"]
-    scopes: ["im:handle", "im:device", account]
+    scopes: ["im:handle", "im:device", account, "im:credential"]
     domains: [%s]
     embed: [separate, attested_by, member_of, guardian_of, same_as, renamed_from, moved_from]
   - id: %s

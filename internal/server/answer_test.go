@@ -148,7 +148,7 @@ func TestMetadata(t *testing.T) {
 		"code_challenge_methods_supported": list("S256"),
 		"grant_types_supported":            list("authorization_code", "refresh_token", "client_credentials", "urn:ietf:params:oauth:grant-type:token-exchange", "urn:ietf:params:oauth:grant-type:embedded-tokens", "urn:ietf:params:oauth:grant-type:jwt-bearer", "urn:ietf:params:oauth:grant-type:device_code"),
 		"identity_chaining_requested_token_types_supported": list("urn:ietf:params:oauth:token-type:jwt"),
-		"scopes_supported":                                         list("im:handle", "im:device", "account", "introspect", "introspect:domain", "introspect:reason", "feed"),
+		"scopes_supported":                                         list("im:handle", "im:device", "account", "introspect", "introspect:domain", "introspect:reason", "feed", "im:credential"),
 		"dpop_signing_alg_values_supported":                        list("ES256", "EdDSA", "Ed25519", "ES384"),
 		"token_endpoint_auth_methods_supported":                    list("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),
 		"revocation_endpoint_auth_methods_supported":               list("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),
