@@ -41,4 +41,6 @@ const (
 	TypeRekey              = "im-rekey+jwt"               // a device's new key at re-key
 	TypeAuditHead          = "im-audit-head+jwt"          // the last record of an audit log
 	TypeKeyProof           = "openid4vci-proof+jwt"       // shows who holds the key of a credential (OpenID4VCI 1.0 appendix F.1)
+	TypeCredential         = "dc+sd-jwt"                  // credential of a device (draft-ietf-oauth-sd-jwt-vc §2.2.1)
+	TypeKeyBinding         = "kb+jwt"                     // key binding of such a credential (RFC 9901 §4.3)
 )

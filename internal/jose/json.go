@@ -17,6 +17,7 @@ const maxDepth = 32
 var (
 	errJSON      = errors.New("not one well-formed JSON value")
 	errNotObject = errors.New("not a JSON object")
+	errNotArray  = errors.New("not a JSON array")
 	errNotString = errors.New("not a JSON string")
 	errNotList   = errors.New("not a JSON array of strings")
 	errNotDate   = errors.New("not a number of seconds since 1970")
@@ -53,6 +54,29 @@ func (s *scanner) whole(fn func(name string, from, to int) error) error {
 		return errNotObject
 	}
 	if err := s.object(1, fn); err != nil {
+		return err
+	}
+	return s.end()
+}
+
+// ArrayText calls fn with the raw text of each value of the JSON array in data. It is as strict as [Object].
+func ArrayText[T rawJSON](data T, fn func(value string) error) error {
+	s := scanner{text: string(data)}
+	if !utf8.ValidString(s.text) {
+		return errUTF8
+	}
+	s.space()
+	if s.peek() != '[' {
+		return errNotArray
+	}
+	err := s.array(func() error {
+		from := s.at
+		if err := s.value(1); err != nil {
+			return err
+		}
+		return fn(s.text[from:s.at])
+	})
+	if err != nil {
 		return err
 	}
 	return s.end()

@@ -2,6 +2,7 @@ package jose_test
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"strconv"
@@ -77,6 +78,31 @@ func TestObject(t *testing.T) {
 				t.Errorf("Object told %q, want %q", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestArrayText(t *testing.T) {
+	for text, want := range map[string][]string{
+		`[]`: {}, ` [ ] `: {}, `["a"]`: {`"a"`}, " [ 1 ,\t{\"a\": [2]}, null,[[]] ]\n": {`1`, `{"a": [2]}`, `null`, `[[]]`},
+		`["\u002e"]`: {`"\u002e"`}, strings.Repeat("[", 32) + strings.Repeat("]", 32): {strings.Repeat("[", 31) + strings.Repeat("]", 31)},
+	} {
+		got := []string{}
+		err := jose.ArrayText(text, func(value string) error { got = append(got, value); return nil })
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("ArrayText(%q) = %v and told %q, want %q", text, err, got, want)
+		}
+	}
+	for _, text := range []string{
+		``, `1`, `{}`, `"[]"`, `[`, `[1`, `[1,`, `[1,]`, `[,]`, `[1 2]`, `[] []`, `[]x`, `[01]`, "[\"\xff\"]", `["\ud800"]`, `[{"a":1,"a":2}]`,
+		strings.Repeat("[", 33) + strings.Repeat("]", 33), strings.Repeat("[", 31) + `{"a":{}}` + strings.Repeat("]", 31),
+	} {
+		if err := jose.ArrayText(text, func(string) error { return nil }); err == nil {
+			t.Errorf("ArrayText(%q) = nil, want an error", text)
+		}
+	}
+	stop := errors.New("stop")
+	if err := jose.ArrayText(`[1,x`, func(string) error { return stop }); err != stop {
+		t.Errorf("ArrayText = %v, want the error of fn", err)
 	}
 }
 
