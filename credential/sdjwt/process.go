@@ -1,0 +1,214 @@
+package sdjwt
+
+import (
+	"slices"
+
+	"github.com/imidentity/issuer/credential"
+	"github.com/imidentity/issuer/internal/jose"
+)
+
+// process finds the digests in the payload and in disclosures, and makes the claims of them (RFC 9901 §7.1, steps 2d, 3, 4 and 5).
+func (t *Token) process() error {
+	p := processor{disclosures: t.disclosures, byDigest: make(map[string]int, len(t.disclosures)), met: make(map[string]bool)}
+	for i := range t.disclosures {
+		if _, twice := p.byDigest[t.disclosures[i].Digest]; twice {
+			return refuse(disclosureName(i), credential.CodeDisclosure, "there twice")
+		}
+		p.byDigest[t.disclosures[i].Digest] = i
+	}
+	claims, err := p.object(nil, string(t.jws.Payload), 1)
+	if err != nil {
+		return malformed("payload", err)
+	}
+	// Step 5: each disclosure has its digest.
+	for i := range t.disclosures {
+		if !t.disclosures[i].used {
+			return refuse(disclosureName(i), credential.CodeDisclosure, "its digest is not there")
+		}
+	}
+	t.claims, t.hiding = claims, p.hiding
+	return nil
+}
+
+// A processor replaces digests with what their disclosures say.
+type processor struct {
+	disclosures []Disclosure
+	byDigest    map[string]int
+	met         map[string]bool // the digests that were met
+	claim       string          // the claim at the top level that is processed now
+	hiding      []string        // the claims at the top level in which digests were met
+}
+
+// object appends an object to out, without digests and with the claims that are disclosed in it.
+func (p *processor) object(out []byte, raw string, depth int) ([]byte, error) {
+	if depth > maxDepth {
+		return nil, refuse("payload", credential.CodeTooLarge, "nested more than %d levels deep, with its disclosures", maxDepth)
+	}
+	var names, digests []string
+	out = append(out, '{')
+	member := func(name, value string) (err error) {
+		if len(names) > 0 {
+			out = append(out, ',')
+		}
+		names = append(names, name)
+		if depth == 1 {
+			p.claim = name
+		}
+		out = append(appendString(out, name), ':')
+		out, err = p.value(out, value, depth)
+		return err
+	}
+	err := jose.ObjectText(raw, func(name, value string) (err error) {
+		switch name {
+		case digestsName:
+			if digests, err = jose.Strings(value); err != nil {
+				return refuse(name, credential.CodeDisclosure, "not an array of strings") // §4.2.4.1
+			}
+		case elementName:
+			// §4.1, rule 7: it is reserved for elements of arrays, where it is alone.
+			return refuse(name, credential.CodeDisclosure, "not the only member of an element of an array")
+		case algorithmName:
+			return checkAlgorithm(value, depth)
+		default:
+			return member(name, value)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, digest := range digests {
+		if depth == 1 {
+			p.claim = ""
+		}
+		i, err := p.meet(digest)
+		if err != nil {
+			return nil, err
+		}
+		if i < 0 {
+			continue
+		}
+		d := &p.disclosures[i]
+		// Step 3c(ii) and §4.1.1.
+		switch {
+		case d.element:
+			return nil, refuse(disclosureName(i), credential.CodeDisclosure, "of an element of an array, but its digest is in an object")
+		case d.Name == digestsName, d.Name == elementName, d.Name == algorithmName:
+			return nil, refuse(disclosureName(i), credential.CodeDisclosure, "of the reserved name %s", d.Name)
+		case slices.Contains(names, d.Name):
+			return nil, refuse(disclosureName(i), credential.CodeDisclosure, "of a claim that is there already")
+		}
+		d.Claim = p.claim
+		if depth == 1 {
+			d.Claim = d.Name
+		}
+		if err := malformed(disclosureName(i), member(d.Name, string(d.Value))); err != nil {
+			return nil, err
+		}
+	}
+	return append(out, '}'), nil
+}
+
+// value appends a member of an object or an element of an array to out. The depth is that of the object or array.
+func (p *processor) value(out []byte, raw string, depth int) ([]byte, error) {
+	switch raw[0] {
+	case '{':
+		return p.object(out, raw, depth+1)
+	case '[':
+		return p.array(out, raw, depth+1)
+	}
+	return append(out, raw...), nil
+}
+
+// array appends an array to out, without the elements that are not disclosed.
+func (p *processor) array(out []byte, raw string, depth int) ([]byte, error) {
+	if depth > maxDepth {
+		return nil, refuse("payload", credential.CodeTooLarge, "nested more than %d levels deep, with its disclosures", maxDepth)
+	}
+	out = append(out, '[')
+	some := false
+	err := jose.ArrayText(raw, func(value string) error {
+		digest, hidden, err := elementDigest(value)
+		if err != nil {
+			return err
+		}
+		if hidden {
+			i, err := p.meet(digest)
+			if err != nil || i < 0 {
+				return err // step 3d: an element without disclosure is removed
+			}
+			d := &p.disclosures[i]
+			if !d.element { // step 3c(iii)
+				return refuse(disclosureName(i), credential.CodeDisclosure, "of a member of an object, but its digest is in an array")
+			}
+			d.Claim, value = p.claim, string(d.Value)
+		}
+		if some {
+			out = append(out, ',')
+		}
+		some = true
+		out, err = p.value(out, value, depth)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return append(out, ']'), nil
+}
+
+// elementDigest reports whether an element of an array is hidden, and returns its digest (RFC 9901 §4.2.4.2).
+func elementDigest(value string) (digest string, hidden bool, err error) {
+	if value[0] != '{' {
+		return "", false, nil
+	}
+	members := 0
+	err = jose.ObjectText(value, func(name, value string) (err error) {
+		members++
+		if name == elementName {
+			hidden = true
+			if digest, err = jose.String(value); err != nil {
+				return refuse(elementName, credential.CodeDisclosure, "not a string")
+			}
+		}
+		return nil
+	})
+	if err == nil && hidden && members > 1 {
+		err = refuse(elementName, credential.CodeDisclosure, "not the only member of an element of an array")
+	}
+	return digest, hidden, err
+}
+
+// meet notes a digest and returns the index of its disclosure, -1 if there is none. A decoy looks like any other digest (§4.2.5).
+func (p *processor) meet(digest string) (int, error) {
+	if !jose.IsThumbprint(digest) { // the form of every SHA-256 in base64url
+		return 0, refuse(digestsName, credential.CodeDisclosure, "a digest is not a SHA-256 in base64url")
+	}
+	// Step 4.
+	if p.met[digest] {
+		return 0, refuse(digestsName, credential.CodeDisclosure, "a digest is there twice")
+	}
+	p.met[digest] = true
+	if p.claim != "" {
+		p.hiding = append(p.hiding, p.claim)
+	}
+	i, ok := p.byDigest[digest]
+	if !ok {
+		return -1, nil
+	}
+	p.disclosures[i].used = true
+	return i, nil
+}
+
+// checkAlgorithm checks the claim _sd_alg (RFC 9901 §4.1.1).
+func checkAlgorithm(raw string, depth int) error {
+	name, err := jose.String(raw)
+	switch {
+	case depth > 1:
+		return refuse(algorithmName, credential.CodeDisclosure, "not at the top level")
+	case err != nil:
+		return refuse(algorithmName, credential.CodeMalformed, "not a string")
+	case name != "sha-256":
+		return refuse(algorithmName, credential.CodeAlgorithm, "not sha-256")
+	}
+	return nil
+}

@@ -1,0 +1,209 @@
+package sdjwt
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/imidentity/issuer/credential"
+	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/statuslist"
+)
+
+// Options are the requirements of a verifier.
+type Options struct {
+	credential.Options
+	// Binding is what the key binding must say. Required, unless WithoutBinding is set.
+	Binding *Binding
+	// WithoutBinding expects a credential without key binding, and refuses one that has it (RFC 9901 §4). So anyone who has seen the
+	// credential can show it. It is for holders, who check a credential that they get.
+	WithoutBinding bool
+}
+
+// issuerAlgorithms are the signature algorithms of issuers. The key of the issuer decides which one it is.
+var issuerAlgorithms = []string{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, jose.Ed25519, jose.PS256, jose.RS256}
+
+// maxID is how long a jti may be, in bytes.
+const maxID = 256
+
+// known are the claims at the top level that this package reads, or that must not be disclosed (draft-ietf-oauth-sd-jwt-vc §2.2.2.3).
+// Of them, only the handle may be selectively disclosable in a credential of the type [credential.VCT].
+var known = []string{
+	"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "aka_vcts", "status", "sub", "iat", "jti", "aud", names.User,
+}
+
+// Verify verifies a presentation of a device's credential: its form, type and disclosures, the issuer's signature, the key binding
+// (RFC 9901 §7.3), and the rules of [credential.Options]. The order is: what is cheap, signatures, trust, times, status.
+//
+// The error is a [*credential.Error]. If [credential.Stands] holds for it, the credential is returned with it; otherwise no credential
+// is. Any other error means that the answer cannot be known now, or that the options are incomplete.
+func Verify(ctx context.Context, text string, o Options) (credential.Credential, error) {
+	if err := o.check(); err != nil {
+		return credential.Credential{}, err
+	}
+	t, err := Parse(text)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	c, err := t.read(&o.Options)
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	if o.WithoutBinding {
+		if t.KeyBinding != nil {
+			return credential.Credential{}, refuse(bindingPart, credential.CodeBinding, "not expected")
+		}
+	} else if err := t.checkBinding(c.Key, o.Binding, o.Time(), o.Leeway); err != nil {
+		return credential.Credential{}, err
+	}
+	if err := o.VerifySignature(ctx, c.Issuer, t.Kid, t.jws.Verify); err != nil {
+		return credential.Credential{}, err
+	}
+	if !o.WithoutBinding {
+		if err := t.verifyBinding(c.Key); err != nil {
+			return credential.Credential{}, err
+		}
+	}
+	err = o.Check(ctx, names, &c)
+	if !credential.Stands(err) {
+		return credential.Credential{}, err
+	}
+	return c, err
+}
+
+func (o *Options) check() error {
+	switch {
+	case o.Issuers == nil:
+		return errors.New("sdjwt: Options needs Issuers")
+	case o.WithoutBinding && o.Binding != nil:
+		return errors.New("sdjwt: Options has both Binding and WithoutBinding")
+	case o.WithoutBinding:
+		return nil
+	case o.Binding == nil:
+		return errors.New("sdjwt: Options needs Binding, or WithoutBinding")
+	}
+	return o.Binding.check()
+}
+
+// read reads the credential of a device. Nothing is verified. The error is a refusal.
+func (t *Token) read(o *credential.Options) (credential.Credential, error) {
+	c := credential.Credential{Format: credential.SDJWT}
+	switch {
+	case t.Typ != jose.TypeCredential: // RFC 8725 §3.11
+		return c, refuse("typ", credential.CodeType, "not %s", jose.TypeCredential)
+	case !jose.Allows(issuerAlgorithms, t.Alg):
+		return c, &credential.Error{Part: "alg", Code: credential.CodeAlgorithm}
+	case t.Kid == "":
+		return c, refuse("kid", credential.CodeMalformed, "missing")
+	}
+	if err := t.checkHidden(); err != nil {
+		return c, err
+	}
+	var vct, user, handle, device string
+	var notBefore time.Time
+	var cnf confirmation
+	err := jose.ReadMembers(t.claims,
+		jose.Member{Name: "vct", Text: &vct, Required: true},
+		jose.Member{Name: "iss", Text: &c.Issuer, Required: true},
+		jose.Member{Name: names.Device, Text: &device, Required: true},
+		jose.Member{Name: names.User, Text: &user, Required: true},
+		jose.Member{Name: names.Handle, Read: func(raw []byte) (err error) {
+			if handle, err = jose.String(raw); err == nil && handle == "" {
+				err = errors.New("empty")
+			}
+			return err
+		}},
+		jose.Member{Name: "jti", Text: &c.ID, Required: true, Max: maxID},
+		jose.Member{Name: "iat", Date: &c.From, Required: true},
+		jose.Member{Name: "nbf", Date: &notBefore},
+		jose.Member{Name: "exp", Date: &c.Until, Required: true},
+		// RFC 7519 §4.1.3: a verifier that is not named must refuse. A credential is for everybody.
+		jose.Member{Name: "aud", Read: func([]byte) error { return errors.New("a credential is not for some verifiers only") }},
+		jose.Member{Name: "status", Read: func(raw []byte) error {
+			ref, err := statuslist.ParseReference(raw)
+			c.Status = &ref
+			return err
+		}},
+		cnf.member())
+	if err == nil && vct != credential.VCT {
+		return c, refuse("vct", credential.CodeType, "not that of a device's credential")
+	}
+	if err != nil {
+		return c, badClaim(err)
+	}
+	if notBefore.After(c.From) {
+		c.From = notBefore
+	}
+	if err := cnf.check(); err != nil {
+		return c, err
+	}
+	c.Key, c.JKT = cnf.key.Public, cnf.key.JKT
+	c.Identity, err = o.Parse(names, user, handle, device)
+	return c, err
+}
+
+// checkHidden refuses disclosures of claims that must not be hidden, and digests in such claims.
+func (t *Token) checkHidden() error {
+	for i, d := range t.disclosures {
+		if slices.Contains(known, d.Claim) {
+			return refuse(disclosureName(i), credential.CodeDisclosure, "%s must not be hidden", d.Claim)
+		}
+	}
+	for _, claim := range t.hiding {
+		if slices.Contains(known, claim) {
+			return refuse(claim, credential.CodeDisclosure, "nothing in it may be hidden")
+		}
+	}
+	return nil
+}
+
+// A confirmation is the claim cnf.
+type confirmation struct {
+	key   jose.Key
+	found bool
+}
+
+// member reads the claim: one public key, as cnf.jwk (RFC 9901 §4.1.2, RFC 7800 §3.2), and no other confirmation method (§3.1).
+func (c *confirmation) member() jose.Member {
+	other := func([]byte) error { return errors.New("not the only confirmation method") }
+	return jose.Member{Name: "cnf", Read: func(raw []byte) error {
+		return jose.ReadMembers(raw,
+			jose.Member{Name: "jwk", Read: func(raw []byte) (err error) {
+				c.key, err = jose.ParseJWK(raw)
+				c.found = true
+				return err
+			}},
+			jose.Member{Name: "jwe", Read: other}, jose.Member{Name: "jku", Read: other}, jose.Member{Name: "jkt", Read: other},
+			jose.Member{Name: "kid", Read: other}, jose.Member{Name: "x5t#S256", Read: other})
+	}}
+}
+
+// check returns a refusal if there is no key, or one of a kind that holders do not have.
+func (c *confirmation) check() error {
+	switch {
+	case !c.found:
+		return refuse("cnf", credential.CodeClaim, "it has no jwk, or is missing")
+	case !jose.Allows(algorithms, jose.AlgorithmFor(c.key.Public)):
+		return &credential.Error{Part: "cnf", Code: credential.CodeAlgorithm}
+	}
+	return nil
+}
+
+// key returns the key that the SD-JWT is bound to. The error is a refusal.
+func (t *Token) key() (jose.Key, error) {
+	var cnf confirmation
+	if err := jose.ReadMembers(t.claims, cnf.member()); err != nil {
+		return jose.Key{}, badClaim(err)
+	}
+	return cnf.key, cnf.check()
+}
+
+// badClaim returns an error of [jose.ReadMembers] as a refusal of the claim.
+func badClaim(err error) error {
+	refused := &credential.Error{Part: "payload", Code: credential.CodeClaim, Err: err}
+	if fault := (*jose.ParseError)(nil); errors.As(err, &fault) {
+		refused.Part, refused.Err = fault.Part, fault.Err
+	}
+	return refused
+}
