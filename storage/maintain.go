@@ -13,7 +13,8 @@ type Maintainer interface {
 	// Waiting returns how many pending logins, pushed requests and device codes are stored, including expired ones that were not swept yet.
 	Waiting(ctx context.Context) (int, error)
 
-	// Census counts what is stored, for monitoring. It may take some seconds with millions of records, and blocks nothing.
+	// Census counts what is stored, for monitoring. It may take some seconds with millions of records, and blocks nothing. Outside of a
+	// transaction the numbers may be of several moments.
 	Census(ctx context.Context, now time.Time) (Census, error)
 
 	// OldNames returns at most limit names of all domains whose keys were made by other tables than these, in any order.

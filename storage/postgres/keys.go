@@ -20,8 +20,6 @@ const (
 	selectSigningKeys = "SELECT " + row.SigningKeyColumns + " FROM signing_keys ORDER BY created_at, n"
 
 	countWaiting = "SELECT (SELECT count(*) FROM logins) + (SELECT count(*) FROM pushed) + (SELECT count(*) FROM device_codes)"
-	census       = "SELECT (SELECT count(*) FROM users), (SELECT count(*) FROM devices WHERE removed_at = 0), " +
-		"(SELECT count(*) FROM grants WHERE ended_at = 0 AND (idle_at = 0 OR idle_at > $1) AND (expires_at = 0 OR expires_at > $1))"
 )
 
 var (
@@ -43,11 +41,6 @@ func (t *tx) SetNewest(ctx context.Context, at time.Time) error {
 }
 
 func (r *reader) Waiting(ctx context.Context) (int, error) { return r.number(ctx, countWaiting) }
-
-func (r *reader) Census(ctx context.Context, now time.Time) (c storage.Census, err error) {
-	err = r.row(ctx, census, []any{&c.Users, &c.Devices, &c.Sessions}, row.Millis(now))
-	return c, err
-}
 
 func (r *reader) Secret(ctx context.Context, name string) (sealed []byte, err error) {
 	err = r.row(ctx, selectSecret, []any{&sealed}, name)
