@@ -37,6 +37,8 @@ var arrows = map[string][]string{
 	"credential/sdjwt": {"claims", "credential", "internal/jose", "statuslist"},
 	"credential/mls":   {"claims", "credential", "credential/sdjwt", "internal/jose"},
 
+	"verdict": {"claims", "credential", "internal/jose", "introspect", "nested"},
+
 	"gateway/forwardauth": {"dpop", "gateway", "internal/jose", "internal/published"},
 
 	"types/api": {},
@@ -171,8 +173,8 @@ var confined = map[string][]string{
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
 	light = []string{
-		"chaining", "claims", "credential", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist",
-		"trust",
+		"chaining", "claims", "credential", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested",
+		"statuslist", "trust", "verdict",
 	}
 	heavy = []string{
 		"database/sql",
