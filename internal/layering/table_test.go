@@ -34,6 +34,7 @@ var arrows = map[string][]string{
 	"chaining":   {"claims", "internal/jose", "nested"},
 	"gateway":    {"claims", "dpop", "feed", "internal/errtext", "internal/jose", "introspect", "nested", "statuslist", "trust"},
 
+	"credential/cwt":   {"claims", "credential", "internal/jose", "nested", "statuslist"},
 	"credential/sdjwt": {"claims", "credential", "internal/jose", "statuslist"},
 	"credential/mls":   {"claims", "credential", "credential/sdjwt", "internal/jose"},
 
@@ -157,12 +158,14 @@ var confined = map[string][]string{
 	"github.com/alecthomas/kong":   {"cmd/issuer", "internal/cli"},
 	"github.com/boombuler/barcode": {"internal/qr"},
 	"github.com/coreos/go-oidc":    {"login"},
+	"github.com/fxamacker/cbor":    {"credential/cwt"},
 	"github.com/jackc/pgx":         {"storage/postgres"},
 	"github.com/labstack/echo":     {"internal/admin", "internal/httpapi", "internal/server", "web"},
 	"github.com/lestrrat-go/jwx":   {"keys"},
 	"github.com/ory/fosite":        {"oauth"},
 	"github.com/pressly/goose":     {"storage/sqlite", "storage/postgres"},
 	"github.com/redis/go-redis":    {"storage/redis"},
+	"github.com/veraison/go-cose":  {"credential/cwt"},
 	"github.com/zitadel/oidc":      {"internal/devidp"},
 	"go.yaml.in/yaml":              {"internal/config"},
 	"go.opentelemetry.io":          {"internal/trace", "internal/trace/tracetest"},
@@ -175,6 +178,8 @@ var (
 	light = []string{
 		"chaining", "claims", "credential", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested",
 		"statuslist", "trust", "verdict",
+		"chaining", "claims", "credential", "credential/cwt", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist",
+		"trust",
 	}
 	heavy = []string{
 		"database/sql",
