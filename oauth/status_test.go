@@ -176,7 +176,7 @@ func (i *issuer) endLists(t *testing.T) {
 	t.Helper()
 	i.update(t, func(ctx context.Context, tx storage.Tx) error {
 		for {
-			if _, err := tx.TakeStatusEntries(ctx, "example.com", 256, i.clock.now()); errors.Is(err, storage.ErrNotFound) {
+			if _, err := tx.TakeStatusEntries(ctx, storage.SessionStatuses, "example.com", 256, i.clock.now()); errors.Is(err, storage.ErrNotFound) {
 				return nil
 			} else if err != nil {
 				return err

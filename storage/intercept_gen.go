@@ -33,6 +33,74 @@ func (x Intercepted) EndedStatuses(ctx context.Context, list int64, now time.Tim
 	return x.Store.EndedStatuses(ctx, list, now)
 }
 
+// Credential implements [Store].
+func (x Intercepted) Credential(ctx context.Context, id string) (r0 Credential, err error) {
+	if err = x.before("Credential"); err != nil {
+		return r0, err
+	}
+	defer x.done("Credential", x.start())
+	ctx, end := x.enter(ctx, "Credential")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.Credential(ctx, id)
+}
+
+// Credentials implements [Store].
+func (x Intercepted) Credentials(ctx context.Context, domain, user, after string, limit int) (
+	r0 []Credential, err error) {
+	if err = x.before("Credentials"); err != nil {
+		return r0, err
+	}
+	defer x.done("Credentials", x.start())
+	ctx, end := x.enter(ctx, "Credentials")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.Credentials(ctx, domain, user, after, limit)
+}
+
+// CredentialsByKey implements [Store].
+func (x Intercepted) CredentialsByKey(ctx context.Context, domain, jkt string, now time.Time, limit int) (
+	r0 []Credential, err error) {
+	if err = x.before("CredentialsByKey"); err != nil {
+		return r0, err
+	}
+	defer x.done("CredentialsByKey", x.start())
+	ctx, end := x.enter(ctx, "CredentialsByKey")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.CredentialsByKey(ctx, domain, jkt, now, limit)
+}
+
+// CountCredentials implements [Store].
+func (x Intercepted) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountCredentials"); err != nil {
+		return r0, err
+	}
+	defer x.done("CountCredentials", x.start())
+	ctx, end := x.enter(ctx, "CountCredentials")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.CountCredentials(ctx, domain, device, format, now, limit)
+}
+
+// CredentialEnds implements [Store].
+func (x Intercepted) CredentialEnds(ctx context.Context, list, after int64) (r0 []CredentialEnd, err error) {
+	if err = x.before("CredentialEnds"); err != nil {
+		return r0, err
+	}
+	defer x.done("CredentialEnds", x.start())
+	ctx, end := x.enter(ctx, "CredentialEnds")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.CredentialEnds(ctx, list, after)
+}
+
 // AuditNodes implements [Store].
 func (x Intercepted) AuditNodes(ctx context.Context) (r0 []string, err error) {
 	if err = x.before("AuditNodes"); err != nil {
@@ -920,6 +988,64 @@ func (x interceptedReader) EndedStatuses(ctx context.Context, list int64, now ti
 	return x.reader.EndedStatuses(ctx, list, now)
 }
 
+func (x interceptedReader) Credential(ctx context.Context, id string) (r0 Credential, err error) {
+	if err = x.before("Credential"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Credential")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.Credential(ctx, id)
+}
+
+func (x interceptedReader) Credentials(ctx context.Context, domain, user, after string, limit int) (
+	r0 []Credential, err error) {
+	if err = x.before("Credentials"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "Credentials")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.Credentials(ctx, domain, user, after, limit)
+}
+
+func (x interceptedReader) CredentialsByKey(ctx context.Context, domain, jkt string, now time.Time, limit int) (
+	r0 []Credential, err error) {
+	if err = x.before("CredentialsByKey"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "CredentialsByKey")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.CredentialsByKey(ctx, domain, jkt, now, limit)
+}
+
+func (x interceptedReader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountCredentials"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "CountCredentials")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.CountCredentials(ctx, domain, device, format, now, limit)
+}
+
+func (x interceptedReader) CredentialEnds(ctx context.Context, list, after int64) (r0 []CredentialEnd, err error) {
+	if err = x.before("CredentialEnds"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "CredentialEnds")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.CredentialEnds(ctx, list, after)
+}
+
 func (x interceptedReader) AuditNodes(ctx context.Context) (r0 []string, err error) {
 	if err = x.before("AuditNodes"); err != nil {
 		return r0, err
@@ -1599,7 +1725,7 @@ func (x interceptedTx) InsertStatusList(ctx context.Context, l StatusList) (err 
 	return x.tx.InsertStatusList(ctx, l)
 }
 
-func (x interceptedTx) TakeStatusEntries(ctx context.Context, domain string, n int, until time.Time) (
+func (x interceptedTx) TakeStatusEntries(ctx context.Context, kind StatusKind, domain string, n int, until time.Time) (
 	r0 StatusList, err error) {
 	if err = x.before("TakeStatusEntries"); err != nil {
 		return r0, err
@@ -1608,7 +1734,7 @@ func (x interceptedTx) TakeStatusEntries(ctx context.Context, domain string, n i
 	if end != nil {
 		defer func() { end(err) }()
 	}
-	return x.tx.TakeStatusEntries(ctx, domain, n, until)
+	return x.tx.TakeStatusEntries(ctx, kind, domain, n, until)
 }
 
 func (x interceptedTx) SetGrantStatus(ctx context.Context, grant string, e StatusEntry) (err error) {
@@ -1620,6 +1746,40 @@ func (x interceptedTx) SetGrantStatus(ctx context.Context, grant string, e Statu
 		defer func() { end(err) }()
 	}
 	return x.tx.SetGrantStatus(ctx, grant, e)
+}
+
+func (x interceptedTx) InsertCredential(ctx context.Context, c Credential) (err error) {
+	if err = x.before("InsertCredential"); err != nil {
+		return err
+	}
+	ctx, end := x.enter(ctx, "InsertCredential")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.tx.InsertCredential(ctx, c)
+}
+
+func (x interceptedTx) EndCredentials(ctx context.Context, which CredentialsOf, at time.Time, reason string) (
+	r0 int, err error) {
+	if err = x.before("EndCredentials"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "EndCredentials")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.tx.EndCredentials(ctx, which, at, reason)
+}
+
+func (x interceptedTx) EndCredentialHandles(ctx context.Context, domain, user string, at time.Time) (r0 int, err error) {
+	if err = x.before("EndCredentialHandles"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "EndCredentialHandles")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.tx.EndCredentialHandles(ctx, domain, user, at)
 }
 
 func (x interceptedTx) AppendAudit(ctx context.Context, r AuditRecord) (err error) {

@@ -46,10 +46,11 @@ type TxMaintainer interface {
 
 	// Sweep removes rows that are no longer needed: codes, pending logins, logouts, browser sessions, pushed requests, statements,
 	// revocations, tombstones, kept answers and status lists that expired before now, device codes that expired
-	// [DeviceCodeGrace] before it, statements that were withdrawn two hours before it, spent ids that expired [SpentGrace] before it,
-	// status entries that ended [StatusGrace] before it, grants that ended or expired before it and that no code names, and ended
-	// grants, user events and removed devices when keep says so. It continues from a position, removes at most limit rows and examines
-	// few more, and returns how many it removed and the position to continue from: the zero position at the end.
+	// [DeviceCodeGrace] before it, credentials and their ends that expired [CredentialGrace] before it, statements that were withdrawn
+	// two hours before it, spent ids that expired [SpentGrace] before it, status entries that ended [StatusGrace] before it, grants that
+	// ended or expired before it and that no code names, and ended grants, user events and removed devices when keep says so. It
+	// continues from a position, removes at most limit rows and examines few more, and returns how many it removed and the position to
+	// continue from: the zero position at the end.
 	Sweep(ctx context.Context, now time.Time, keep Retention, from SweepPosition, limit int) (
 		next SweepPosition, removed int, err error)
 }

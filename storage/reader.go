@@ -8,6 +8,7 @@ import (
 // A Reader reads records. Each method that reads one record returns [ErrNotFound] if it does not exist.
 type Reader interface {
 	StatusReader
+	CredentialReader
 	AuditReader
 
 	// Secret returns the sealed secret of that name.

@@ -11,6 +11,7 @@ import (
 type Tx interface {
 	Reader
 	StatusWriter
+	CredentialWriter
 	AuditWriter
 	Maintainer
 	TxMaintainer
@@ -33,7 +34,8 @@ type Tx interface {
 	// such user.
 	BeginRemoval(ctx context.Context, r Removal) error
 	// ContinueRemoval deletes at most limit rows about a removed user: codes, grants, browser sessions, devices with the replacements
-	// of their keys, forgotten devices, statements and their withdrawals, events, links and names. Revocations stay until they expire.
+	// of their keys, forgotten devices, credentials, statements and their withdrawals, events, links and names. Revocations and the ends of
+	// credentials stay until they expire.
 	// It reports whether there may be more, and deletes r if not.
 	ContinueRemoval(ctx context.Context, r Removal, limit int) (more bool, err error)
 	// PutTombstone stores a tombstone. Of two with the same mark, the first stays until the later of their expiries.

@@ -60,7 +60,7 @@ const clockSkew = 5 * time.Minute
 // longestLife is the longest life of anything that the issuer's keys sign. A key must be published for so long after it
 // has signed for the last time.
 func longestLife(cfg *config.Config) time.Duration {
-	return max(cfg.Lifetimes.Access, cfg.Lifetimes.Statement, cfg.Lifetimes.Credential, statuses.Life) + clockSkew
+	return max(cfg.Lifetimes.Access, cfg.Lifetimes.Statement, cfg.Lifetimes.Credential, statuses.CredentialLife) + clockSkew
 }
 
 // outbound returns the HTTP client for URLs of the settings.

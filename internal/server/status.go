@@ -7,7 +7,6 @@ import (
 
 	"github.com/labstack/echo/v4"
 
-	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/types/api"
 )
@@ -23,8 +22,6 @@ func (s *Server) statusList(c echo.Context) error {
 	if err != nil {
 		return err
 	}
-	return serveDocument(c, "application/statuslist+jwt", list.Token, list.ETag, statusListAge)
+	return serveDocument(c, "application/statuslist+jwt", list.Token, list.ETag,
+		strconv.Itoa(int(list.TTL/time.Second)))
 }
-
-// statusListAge is the ttl of the lists, for caches.
-var statusListAge = strconv.Itoa(int(statuses.TTL / time.Second))

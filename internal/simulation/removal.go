@@ -126,6 +126,10 @@ var parts = []part{
 		return rowsOf(&s.endedGrants, func(g storage.Grant) bool { return g.Domain == domain && g.User == user },
 			func(a, b storage.Grant) int { return compare(a.ID, b.ID) }, func(g storage.Grant) string { return g.ID })
 	}},
+	{name: "credentials", rows: func(s *state, domain, user string) []found {
+		return rowsOf(&s.credentials, func(c storage.Credential) bool { return c.Domain == domain && c.User == user }, byCredential,
+			func(c storage.Credential) string { return c.ID })
+	}},
 	{name: "upstream_tokens", rows: func(s *state, domain, user string) []found {
 		return rowsOf(&s.upstream, func(u storage.UpstreamToken) bool { return u.Domain == domain && u.User == user },
 			func(a, b storage.UpstreamToken) int { return compare(a.ID, b.ID) }, func(u storage.UpstreamToken) string { return u.ID })
@@ -169,6 +173,7 @@ func (t *tx) BeginRemoval(ctx context.Context, m storage.Removal) error {
 		if err := s.users.remove(pair{m.Domain, m.User}); err != nil {
 			return err
 		}
+		s.endCredentials(storage.CredentialsOf{Domain: m.Domain, User: m.User}, m.At, "user_removed")
 		return s.removals.insert(pair{m.Domain, m.User}, m)
 	})
 }

@@ -64,45 +64,52 @@ type (
 		Entry     storage.StatusEntry
 		ExpiresAt time.Time
 	}
+	credentialEnd struct {
+		Entry     storage.StatusEntry
+		End       storage.CredentialEnd
+		ExpiresAt time.Time
+	}
 )
 
 // A state is the database at one moment.
 type state struct {
-	secrets       table[string, storage.Secret]
-	signingKeys   table[string, rowedKey]
-	users         table[pair, storage.User]
-	links         table[link, storage.Link]
-	names         table[pair, storage.Name]
-	tombstones    table[mark, storage.Tombstone]
-	removals      table[pair, storage.Removal]
-	devices       table[pair, storage.Device]
-	rekeys        table[pair, numberedRekey] // by the old key
-	removedKeys   table[pair, removedKey]
-	events        table[numbered, storage.UserEvent]
-	eventNumbers  table[pair, int64]
-	grants        table[string, rowedGrant]
-	endedGrants   table[string, storage.Grant]
-	codes         table[hash, storage.Code]
-	deviceCodes   table[hash, storage.DeviceCode]
-	logins        table[hash, storage.Login]
-	logouts       table[logout, storage.Logout]
-	pushed        table[hash, storage.Pushed]
-	browsers      table[hash, storage.BrowserSession]
-	upstream      table[string, storage.UpstreamToken]
-	statements    table[string, rowedStatement]
-	withdrawals   table[int64, storage.Withdrawal]
-	revocations   table[revocationKey, storage.Revocation]
-	clients       table[string, storage.Client]
-	spentIDs      table[once, spent]
-	kept          table[hash, storage.KeptAnswer]
-	statusLists   table[int64, storage.StatusList]
-	endedStatuses table[storage.StatusEntry, endedStatus]
-	audit         table[numbered, storage.AuditRecord] // domain is empty, id the node
-	auditHeads    table[string, storage.AuditHead]
-	auditErased   table[string, int64]
-	signedHeads   table[numbered, storage.SignedHead]
-	counters      table[string, int64]
-	times         table[string, time.Time]
+	secrets        table[string, storage.Secret]
+	signingKeys    table[string, rowedKey]
+	users          table[pair, storage.User]
+	links          table[link, storage.Link]
+	names          table[pair, storage.Name]
+	tombstones     table[mark, storage.Tombstone]
+	removals       table[pair, storage.Removal]
+	devices        table[pair, storage.Device]
+	rekeys         table[pair, numberedRekey] // by the old key
+	removedKeys    table[pair, removedKey]
+	events         table[numbered, storage.UserEvent]
+	eventNumbers   table[pair, int64]
+	grants         table[string, rowedGrant]
+	endedGrants    table[string, storage.Grant]
+	codes          table[hash, storage.Code]
+	deviceCodes    table[hash, storage.DeviceCode]
+	logins         table[hash, storage.Login]
+	logouts        table[logout, storage.Logout]
+	pushed         table[hash, storage.Pushed]
+	browsers       table[hash, storage.BrowserSession]
+	upstream       table[string, storage.UpstreamToken]
+	statements     table[string, rowedStatement]
+	withdrawals    table[int64, storage.Withdrawal]
+	revocations    table[revocationKey, storage.Revocation]
+	clients        table[string, storage.Client]
+	spentIDs       table[once, spent]
+	kept           table[hash, storage.KeptAnswer]
+	statusLists    table[int64, storage.StatusList]
+	endedStatuses  table[storage.StatusEntry, endedStatus]
+	credentials    table[string, storage.Credential]
+	credentialEnds table[storage.StatusEntry, credentialEnd]
+	audit          table[numbered, storage.AuditRecord] // domain is empty, id the node
+	auditHeads     table[string, storage.AuditHead]
+	auditErased    table[string, int64]
+	signedHeads    table[numbered, storage.SignedHead]
+	counters       table[string, int64]
+	times          table[string, time.Time]
 }
 
 // tables returns the tables, in one order.
@@ -111,6 +118,7 @@ func (s *state) tables() []tabler {
 		&s.secrets, &s.signingKeys, &s.users, &s.links, &s.names, &s.tombstones, &s.removals, &s.devices, &s.rekeys, &s.removedKeys,
 		&s.events, &s.eventNumbers, &s.grants, &s.endedGrants, &s.codes, &s.deviceCodes, &s.logins, &s.logouts, &s.pushed, &s.browsers,
 		&s.upstream, &s.statements, &s.withdrawals, &s.revocations, &s.clients, &s.spentIDs, &s.kept, &s.statusLists, &s.endedStatuses,
+		&s.credentials, &s.credentialEnds,
 		&s.audit, &s.auditHeads, &s.auditErased, &s.signedHeads, &s.counters, &s.times,
 	}
 }

@@ -68,6 +68,14 @@ var rules = []rule{
 		}, func(e endedStatus) storage.StatusEntry { return e.Entry })
 	},
 	func(s *state, now time.Time, _ storage.Retention) []found {
+		return rowsOf(&s.credentials, func(c storage.Credential) bool { return expired(c.ExpiresAt, now.Add(-storage.CredentialGrace)) },
+			byCredential, func(c storage.Credential) string { return c.ID })
+	},
+	func(s *state, now time.Time, _ storage.Retention) []found {
+		return rowsOf(&s.credentialEnds, func(e credentialEnd) bool { return expired(e.ExpiresAt, now.Add(-storage.CredentialGrace)) },
+			byNumber, func(e credentialEnd) storage.StatusEntry { return e.Entry })
+	},
+	func(s *state, now time.Time, _ storage.Retention) []found {
 		return rowsOf(&s.logouts, func(l storage.Logout) bool { return expired(l.ExpiresAt, now) }, func(a, b storage.Logout) int {
 			return cmp.Or(compare(a.Domain, b.Domain), compare(a.Issuer, b.Issuer), compare(a.Subject, b.Subject), compare(a.SID, b.SID))
 		}, func(l storage.Logout) logout { return logout{l.Domain, l.Issuer, l.Subject, l.SID} })

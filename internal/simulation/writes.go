@@ -57,7 +57,21 @@ func (t *tx) InsertUser(ctx context.Context, u storage.User) error {
 }
 
 func (t *tx) UpdateUser(ctx context.Context, u storage.User) error {
-	return t.change(ctx, "UpdateUser", func(s *state) error { return s.users.replace(pair{u.Domain, u.ID}, u) })
+	return t.change(ctx, "UpdateUser", func(s *state) error {
+		there, err := s.users.get(pair{u.Domain, u.ID})
+		if err != nil {
+			return err
+		}
+		s.users.put(pair{u.Domain, u.ID}, u)
+		if there.Handle != u.Handle {
+			at, _ := s.times.find("newest")
+			s.endHandles(u.Domain, u.ID, at)
+		}
+		if there.DisabledAt.IsZero() && !u.DisabledAt.IsZero() {
+			s.endCredentials(storage.CredentialsOf{Domain: u.Domain, User: u.ID}, u.DisabledAt, "user_disabled")
+		}
+		return nil
+	})
 }
 
 func (t *tx) InsertLink(ctx context.Context, l storage.Link) error {
@@ -147,10 +161,14 @@ func (t *tx) UpdateDevice(ctx context.Context, d storage.Device) error {
 		if err == nil && there.JKT != d.JKT && s.keyTaken(d.Domain, d.JKT) {
 			return storage.ErrConflict
 		}
-		if err == nil {
-			s.devices.put(pair{d.Domain, d.ID}, d)
+		if err != nil {
+			return err
 		}
-		return err
+		s.devices.put(pair{d.Domain, d.ID}, d)
+		if there.RemovedAt.IsZero() && !d.RemovedAt.IsZero() {
+			s.endCredentials(storage.CredentialsOf{Domain: d.Domain, Device: d.ID}, d.RemovedAt, "device_removed")
+		}
+		return nil
 	})
 }
 
@@ -170,6 +188,7 @@ func (t *tx) RekeyDevice(ctx context.Context, k storage.Rekey) error {
 			g.JKT = k.NewJKT
 			s.grants.put(g.ID, g)
 		}
+		s.endCredentials(storage.CredentialsOf{Domain: k.Domain, Device: k.Device}, k.At, "rekeyed")
 		return nil
 	})
 }
@@ -428,10 +447,12 @@ func (t *tx) InsertStatusList(ctx context.Context, l storage.StatusList) error {
 	return t.change(ctx, "InsertStatusList", func(s *state) error { return s.statusLists.insert(l.ID, l) })
 }
 
-func (t *tx) TakeStatusEntries(ctx context.Context, domain string, n int, until time.Time) (l storage.StatusList, err error) {
+func (t *tx) TakeStatusEntries(
+	ctx context.Context, kind storage.StatusKind, domain string, n int, until time.Time,
+) (l storage.StatusList, err error) {
 	err = t.change(ctx, "TakeStatusEntries", func(s *state) error {
 		found := s.statusLists.where(func(l storage.StatusList) bool {
-			return l.Domain == domain && l.EndedAt.IsZero() && l.Used+n <= l.Available
+			return l.Kind == kind && l.Domain == domain && l.EndedAt.IsZero() && l.Used+n <= l.Available
 		}, func(a, b storage.StatusList) int {
 			return cmp.Or(b.CreatedAt.Compare(a.CreatedAt), cmp.Compare(a.ID, b.ID))
 		})

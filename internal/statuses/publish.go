@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"slices"
 	"sync"
 	"time"
 
@@ -15,18 +14,32 @@ import (
 )
 
 const (
-	// TTL is the ttl of lists: how long a verifier may use a copy before it asks again.
-	TTL = time.Minute
-	// Life is the time from iat to exp.
+	// TTL is the ttl of lists of sessions: how long a verifier may use a copy before it asks again. Life is the time from iat to exp.
+	TTL  = time.Minute
 	Life = 15 * time.Minute
-	// remakeAfter is when a list without changes is signed again, long before it expires.
-	remakeAfter = 5 * time.Minute
+	// CredentialTTL and CredentialLife are the same for lists of credentials.
+	CredentialTTL  = 5 * time.Minute
+	CredentialLife = 24 * time.Hour
 )
+
+// A manner is how lists of a kind are published.
+type manner struct {
+	bits      int
+	ttl, life time.Duration
+	// remake is when a list without changes is signed again, long before it expires.
+	remake time.Duration
+}
+
+var manners = [...]manner{
+	storage.SessionStatuses:    {bits: 1, ttl: TTL, life: Life, remake: 5 * time.Minute},
+	storage.CredentialStatuses: {bits: 2, ttl: CredentialTTL, life: CredentialLife, remake: time.Hour},
+}
 
 // A Signed is a list as it is published.
 type Signed struct {
-	Token []byte // in compact serialization; it is shared and must not be changed
-	ETag  string // strong, in quotation marks
+	Token []byte        // in compact serialization; it is shared and must not be changed
+	ETag  string        // strong, in quotation marks
+	TTL   time.Duration // the ttl of the list
 }
 
 // A signedList is the last signature of a list, and what it was made of.
@@ -38,10 +51,13 @@ type signedList struct {
 	due     time.Time // when it is made again although nothing was revoked
 	changes uint64    // of the revocations, before they were read
 	kid     string    // of the key that signed it
-	invalid []int     // in ascending order
+
+	list        *statuslist.List // as it was signed; nil if it has to be made from the beginning
+	sessions    sessionEntries
+	credentials credentialEntries
 }
 
-// Get returns the list of an id as it is now. It is signed again when an entry changed, some minutes before it expires, or when another
+// Get returns the list of an id as it is now. It is signed again when an entry changed, some time before it expires, or when another
 // key signs. The error is [ErrNotFound]. Any other error means that the statuses cannot be known now.
 func (l *Lists) Get(ctx context.Context, id string) (Signed, error) {
 	number, ok := parseID(id)
@@ -68,21 +84,45 @@ func (l *Lists) Get(ctx context.Context, id string) (Signed, error) {
 	if err := l.refresh(ctx, s, number, now); err != nil {
 		return Signed{}, err
 	}
-	ended, err := l.cfg.Store.EndedStatuses(ctx, number, now)
+	remake := manners[s.row.Kind].remake
+	isSame = isSame && now.Before(s.made.Add(remake))
+	changed, next, err := l.update(ctx, s, now, !isSame)
 	if err != nil {
-		return Signed{}, fmt.Errorf("statuses: read the entries of a list: %w", err)
+		s.list = nil
+		return Signed{}, err
 	}
-	hidden, next := decoys(s.row, now)
-	invalid := append(ended, hidden...)
-	slices.Sort(invalid)
-	if !isSame || !slices.Equal(invalid, s.invalid) || !now.Before(s.made.Add(remakeAfter)) {
-		if s.signed, err = l.sign(s.row, invalid, now); err != nil {
+	if !isSame || changed {
+		if s.signed, err = l.sign(s, now); err != nil {
+			s.list = nil
 			return Signed{}, err
 		}
-		s.made, s.kid, s.invalid = now, kid, invalid
+		s.made, s.kid = now, kid
 	}
-	s.changes, s.due = changes, earlier(s.made.Add(remakeAfter), next)
+	s.changes, s.due = changes, earlier(s.made.Add(remake), next)
 	return s.signed, nil
+}
+
+// update brings the statuses of a list up to date. It reports whether any changed, and when they change next although nothing is revoked.
+// If anew is set, what was read before does not count.
+func (l *Lists) update(ctx context.Context, s *signedList, now time.Time, anew bool) (changed bool, next time.Time, err error) {
+	if anew || s.list == nil {
+		changed, s.sessions, s.credentials = true, sessionEntries{}, credentialEntries{}
+		if s.list, err = statuslist.New(manners[s.row.Kind].bits, s.row.Size); err != nil {
+			return false, next, err
+		}
+	}
+	read := s.sessions.update
+	if s.row.Kind == storage.CredentialStatuses {
+		read = s.credentials.update
+	}
+	others, next, err := read(ctx, l.cfg.Store, s.row, s.list, now)
+	if err == nil && !s.row.EndedAt.IsZero() {
+		err = s.list.Fill(statuslist.Invalid)
+	}
+	if err != nil {
+		return false, next, fmt.Errorf("statuses: read the entries of a list: %w", err)
+	}
+	return changed || others, next, nil
 }
 
 // refresh reads the row of a list again if the list has expired by the row that was read before: it may have been kept since. The error
@@ -127,29 +167,16 @@ func (l *Lists) find(ctx context.Context, number int64) (*signedList, error) {
 	return s, nil
 }
 
-// sign signs a list in which the entries with these indexes are invalid.
-func (l *Lists) sign(row storage.StatusList, invalid []int, now time.Time) (Signed, error) {
-	list, err := statuslist.New(1, row.Size)
-	if err != nil {
-		return Signed{}, err
-	}
-	for _, index := range invalid {
-		if err := list.Set(uint64(index), statuslist.Invalid); err != nil {
-			return Signed{}, fmt.Errorf("statuses: make a list: %w", err)
-		}
-	}
-	if !row.EndedAt.IsZero() {
-		if err := list.Fill(statuslist.Invalid); err != nil {
-			return Signed{}, fmt.Errorf("statuses: make a list: %w", err)
-		}
-	}
+// sign signs a list.
+func (l *Lists) sign(s *signedList, now time.Time) (Signed, error) {
+	m := manners[s.row.Kind]
 	token := statuslist.Token{
-		Issuer: l.cfg.Issuer, Subject: l.address(row.ID), IssuedAt: now, Expires: now.Add(Life), TTL: TTL, List: list,
+		Issuer: l.cfg.Issuer, Subject: l.address(s.row.ID), IssuedAt: now, Expires: now.Add(m.life), TTL: m.ttl, List: s.list,
 	}
 	text, err := token.Sign(l.cfg.Keys)
 	if err != nil {
 		return Signed{}, fmt.Errorf("statuses: %w", err)
 	}
 	sum := sha256.Sum256([]byte(text))
-	return Signed{Token: []byte(text), ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}, nil
+	return Signed{Token: []byte(text), ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`, TTL: m.ttl}, nil
 }

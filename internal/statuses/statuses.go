@@ -1,10 +1,12 @@
 // Package statuses keeps the issuer's own Token Status Lists (draft-ietf-oauth-status-list-20): each session of a domain has an entry,
-// which [Lists.Take] gives it, and everybody can fetch the signed list with [Lists.Get].
+// which [Lists.Take] gives it, so has each lasting credential, by [Lists.TakeCredential], and everybody can fetch the signed list
+// with [Lists.Get]. A list is either for sessions or for credentials.
 //
-// A list has one bit for each entry. Entries are given in a secret random order, each once, and some are never given: they are
-// decoys. An entry that is not used looks like one of a valid session (§13.3), so a list tells neither how many sessions there
-// are nor which entries are theirs; and because decoys become invalid for a while as those of ended sessions do, it does not
-// tell exactly how many ended.
+// A list of sessions has one bit for each entry, one of credentials has two: a credential is valid, has ended
+// ([statuslist.Invalid]), or only its handle has ([statuslist.Application]). Entries are given in a secret random order, each once, and
+// some are never given: they are decoys. An entry that is not used looks like a valid one (§13.3), so a list tells neither how
+// many sessions or credentials there are nor which entries are theirs; and because decoys become invalid for a while as entries of
+// ended ones do, it does not tell exactly how many ended.
 //
 // Entries are reserved in blocks, so that a login writes no more than the row of its session. What is left of a block when the
 // process ends is never used.
@@ -44,6 +46,7 @@ const (
 type Store interface {
 	StatusList(ctx context.Context, id int64) (storage.StatusList, error)
 	EndedStatuses(ctx context.Context, list int64, now time.Time) ([]int, error)
+	CredentialEnds(ctx context.Context, list, after int64) ([]storage.CredentialEnd, error)
 	Update(ctx context.Context, fn func(ctx context.Context, tx storage.Tx) error) error
 }
 
@@ -69,6 +72,8 @@ type Config struct {
 	Domains []string
 	// SessionLife is the longest life of a session.
 	SessionLife time.Duration
+	// Credentials are the domains whose devices get credentials.
+	Credentials []string
 	Store       Store
 	Keys        Keys
 	Revocations Revocations
@@ -83,13 +88,19 @@ type Config struct {
 // Lists are the status lists of an issuer. They are safe for concurrent use.
 type Lists struct {
 	cfg   Config
-	pools map[string]*pool // by domain
+	pools map[poolOf]*pool
 
 	mu     sync.Mutex
 	signed map[int64]*signedList // those that were asked for
 }
 
-// A pool holds the entries that are reserved for the sessions of a domain.
+// A poolOf says what a pool is for.
+type poolOf struct {
+	kind   storage.StatusKind
+	domain string
+}
+
+// A pool holds the entries that are reserved for the sessions of a domain, or for its credentials.
 type pool struct {
 	filling sync.Mutex // held while entries are reserved
 
@@ -115,20 +126,35 @@ func New(cfg Config) (*Lists, error) {
 	if cfg.Rand == nil {
 		cfg.Rand = rand.Reader
 	}
-	l := &Lists{cfg: cfg, pools: make(map[string]*pool), signed: make(map[int64]*signedList)}
+	l := &Lists{cfg: cfg, pools: make(map[poolOf]*pool), signed: make(map[int64]*signedList)}
 	for _, domain := range cfg.Domains {
-		l.pools[domain] = new(pool)
+		l.pools[poolOf{storage.SessionStatuses, domain}] = new(pool)
+	}
+	for _, domain := range cfg.Credentials {
+		l.pools[poolOf{storage.CredentialStatuses, domain}] = new(pool)
 	}
 	return l, nil
 }
 
 // Serves reports whether the sessions of a domain have entries.
-func (l *Lists) Serves(domain string) bool { return l.pools[domain] != nil }
+func (l *Lists) Serves(domain string) bool {
+	return l.pools[poolOf{storage.SessionStatuses, domain}] != nil
+}
 
 // Take returns an entry that was never given, for a session of a domain that has entries. It returns false if none is reserved: call
 // [Lists.Fill] and try again. Take writes nothing and may be called within a transaction of the store.
 func (l *Lists) Take(domain string) (storage.StatusEntry, bool) {
-	p := l.pools[domain]
+	return l.take(poolOf{storage.SessionStatuses, domain})
+}
+
+// TakeCredential is [Lists.Take] for a credential of a domain whose devices get credentials. If it returns false, call
+// [Lists.FillCredential].
+func (l *Lists) TakeCredential(domain string) (storage.StatusEntry, bool) {
+	return l.take(poolOf{storage.CredentialStatuses, domain})
+}
+
+func (l *Lists) take(of poolOf) (storage.StatusEntry, bool) {
+	p := l.pools[of]
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.next == p.end || !l.cfg.Now().Before(p.until) {
@@ -139,9 +165,19 @@ func (l *Lists) Take(domain string) (storage.StatusEntry, bool) {
 	return storage.StatusEntry{List: p.list, Index: p.order.at(n)}, true
 }
 
-// Fill reserves entries for a domain unless some are, in a transaction of its own.
+// Fill reserves entries for the sessions of a domain unless some are, in a transaction of its own.
 func (l *Lists) Fill(ctx context.Context, domain string) error {
-	p := l.pools[domain]
+	return l.fill(ctx, poolOf{storage.SessionStatuses, domain}, l.cfg.SessionLife+storage.StatusGrace)
+}
+
+// FillCredential is [Lists.Fill] for the credentials of a domain.
+func (l *Lists) FillCredential(ctx context.Context, domain string) error {
+	return l.fill(ctx, poolOf{storage.CredentialStatuses, domain}, storage.LongestCredential+storage.CredentialGrace)
+}
+
+// fill reserves entries in a list that is kept for as long as an entry may be needed after it was given.
+func (l *Lists) fill(ctx context.Context, of poolOf, needed time.Duration) error {
+	p := l.pools[of]
 	p.filling.Lock()
 	defer p.filling.Unlock()
 	now := l.cfg.Now()
@@ -151,16 +187,16 @@ func (l *Lists) Fill(ctx context.Context, domain string) error {
 	if ready {
 		return nil
 	}
-	fresh, err := l.newList(domain, now)
+	fresh, err := l.newList(of, now)
 	if err != nil {
 		return err
 	}
 	// A session that gets one of the entries may begin at the end of the block's life.
 	until := now.Add(blockLife)
-	keep := until.Add(l.cfg.SessionLife + storage.StatusGrace)
+	keep := until.Add(needed)
 	var row storage.StatusList
 	err = l.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
-		if row, err = tx.TakeStatusEntries(ctx, domain, block, keep); !errors.Is(err, storage.ErrNotFound) {
+		if row, err = tx.TakeStatusEntries(ctx, of.kind, of.domain, block, keep); !errors.Is(err, storage.ErrNotFound) {
 			return err
 		}
 		row = fresh
@@ -177,9 +213,9 @@ func (l *Lists) Fill(ctx context.Context, domain string) error {
 	return nil
 }
 
-// newList makes a list for a domain.
-func (l *Lists) newList(domain string, now time.Time) (storage.StatusList, error) {
-	row := storage.StatusList{Domain: domain, Size: l.cfg.Size, CreatedAt: now}
+// newList makes a list.
+func (l *Lists) newList(of poolOf, now time.Time) (storage.StatusList, error) {
+	row := storage.StatusList{Kind: of.kind, Domain: of.domain, Size: l.cfg.Size, CreatedAt: now}
 	row.Available = (row.Size - row.Size/decoyShare) / block * block
 	var random [8 + len(row.Seed)]byte
 	for row.ID == 0 {
@@ -192,7 +228,7 @@ func (l *Lists) newList(domain string, now time.Time) (storage.StatusList, error
 	return row, nil
 }
 
-// Reference returns the claim `status` of the tokens of a session with an entry.
+// Reference returns the claim `status` of the tokens of a session with an entry, or of a credential.
 func (l *Lists) Reference(e storage.StatusEntry) *claims.Status {
 	return &claims.Status{Index: uint64(e.Index), URI: l.address(e.List)}
 }

@@ -1,6 +1,7 @@
 package statuses_test
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -35,6 +36,7 @@ type world struct {
 	at     atomic.Int64
 	key    crypto.Signer
 	signed atomic.Int32
+	size   int // of new lists; 0 for the smallest
 }
 
 func (w *world) now() time.Time { return time.Unix(0, w.at.Load()).UTC() }
@@ -79,7 +81,8 @@ func (w *world) restart(domains ...string) {
 	w.t.Helper()
 	var err error
 	w.Lists, err = statuses.New(statuses.Config{
-		Issuer: home, Domains: domains, SessionLife: 24 * time.Hour, Store: w.store, Keys: w, Revocations: w.mirror, Size: 1024, Now: w.now,
+		Issuer: home, Domains: domains, SessionLife: 24 * time.Hour, Credentials: domains, Store: w.store, Keys: w, Revocations: w.mirror,
+		Size: cmp.Or(w.size, 1024), Now: w.now,
 	})
 	if err != nil {
 		w.t.Fatal(err)

@@ -29,7 +29,8 @@ const (
 		"SELECT setval('revocation_numbers', n), setval('client_numbers', greatest(n, (SELECT max(seq) FROM clients))) FROM next"
 
 	// Entries of status lists that were given by transactions that are lost are not given again: new ones come from new lists.
-	leaveStatusLists = "UPDATE status_lists SET used = available WHERE used < available"
+	leaveStatusLists     = "UPDATE status_lists SET used = available WHERE used < available"
+	leaveCredentialLists = "UPDATE credential_lists SET used = available WHERE used < available"
 )
 
 // errStandby is returned for a connection to a server that replays the log of another one: its reads would be old.
@@ -95,7 +96,8 @@ func takeOver(ctx context.Context, tx pgx.Tx, server string) error {
 	for _, step := range []struct {
 		sql  string
 		args []any
-	}{{beginHistory, []any{given}}, {leaveStatusLists, nil}, {notify, []any{string(Revocations)}}, {notify, []any{string(Clients)}}} {
+	}{{beginHistory, []any{given}}, {leaveStatusLists, nil}, {leaveCredentialLists, nil}, {notify, []any{string(Revocations)}},
+		{notify, []any{string(Clients)}}} {
 		if _, err := tx.Exec(ctx, step.sql, step.args...); err != nil {
 			return err
 		}

@@ -18,8 +18,8 @@ import (
 type Restored struct {
 	// Taken is the latest time that the restored state knows, zero if it knows none.
 	Taken time.Time
-	// Sessions, Keys and Statements are how many were ended, revoked and withdrawn.
-	Sessions, Keys, Statements int64
+	// Sessions, Credentials, Keys and Statements are how many were ended, revoked and withdrawn.
+	Sessions, Credentials, Keys, Statements int64
 }
 
 // ending are the statements that end everything in a restored state, beside [sweep.Restored]; $1 is the time. They do the same as the
@@ -30,6 +30,8 @@ var ending = []struct {
 }{
 	{"UPDATE grants SET ended_at = $1::bigint, ended_reason = 'restored' WHERE ended_at = 0",
 		func(r *Restored) *int64 { return &r.Sessions }},
+	{"UPDATE credentials SET ended_at = $1::bigint, ended_reason = 'restored' WHERE ended_at = 0",
+		func(r *Restored) *int64 { return &r.Credentials }},
 	{"UPDATE statements SET withdrawn_at = $1::bigint, withdrawn_reason = 'restored' WHERE withdrawn_at = 0",
 		func(r *Restored) *int64 { return &r.Statements }},
 	{fmt.Sprintf("UPDATE user_event_numbers SET last = last + %d", laterEvents), nil},
@@ -43,6 +45,9 @@ var ending = []struct {
 	// No access token lives longer than that grace. Which entries were given since is not known.
 	{fmt.Sprintf("UPDATE status_lists SET used = available, ended_at = $1::bigint, expires_at = $1::bigint + %d",
 		storage.StatusGrace.Milliseconds()), nil},
+	// Nor a credential, and those that were issued since are not known.
+	{fmt.Sprintf("UPDATE credential_lists SET used = available, ended_at = $1::bigint, expires_at = greatest(expires_at, $1::bigint + %d)",
+		(storage.LongestCredential + storage.CredentialGrace).Milliseconds()), nil},
 	{"INSERT INTO clock (id, newest) VALUES (1, $1::bigint) ON CONFLICT (id) DO UPDATE SET newest = excluded.newest", nil},
 }
 

@@ -31,8 +31,8 @@ type RestoreOptions struct {
 type Restored struct {
 	// Taken is the latest time that the backup knows, about when it was made; zero if it knows none.
 	Taken time.Time
-	// Sessions, Keys and Statements are how many were ended, revoked and withdrawn.
-	Sessions, Keys, Statements int64
+	// Sessions, Credentials, Keys and Statements are how many were ended, revoked and withdrawn.
+	Sessions, Credentials, Keys, Statements int64
 	// Kept is the new path of the previous database; empty if there was none.
 	Kept string
 	// Carried tells whether the previous database could be read. Then its removals stay in effect: Devices counts the devices that
@@ -45,43 +45,49 @@ type Restored struct {
 // ages is by how much the numbers of revocations and events jump: more than can have been given since the backup was made.
 const ages = 1_000_000_000
 
+// longestCredential is for how many milliseconds a credential is needed, at most.
+var longestCredential = (storage.LongestCredential + storage.CredentialGrace).Milliseconds()
+
 // decisions says for each table what happens to its rows when a backup is restored. A backup does not contain what was issued,
 // ended or spent after it was made, so everything that was issued before ends, too. A database with a table that is not listed
 // here is not restored.
 var decisions = map[string]string{
-	"secrets":        "kept: what is derived from them names sessions, which end",
-	"signing_keys":   "revoked",
-	"users":          "kept; disabled or removed if they were since",
-	"links":          "kept",
-	"names":          "kept",
-	"tombstones":     "kept, and those since",
-	"removals":       "kept, and go on",
-	"devices":        "kept; removed, or with another key, if they were since",
-	"rekeys":         "kept, and those since",
-	"removed_keys":   "kept, and those since; their devices are removed",
-	"grants":         "ended",
-	"ended_grants":   "kept",
-	"codes":          "dropped",
-	"device_codes":   "dropped",
-	"logins":         "dropped",
-	"logouts":        "dropped",
-	"pushed":         "dropped",
-	"statements":     "withdrawn",
-	"withdrawals":    "gone: all statements are withdrawn",
-	"spent_ids":      "kept, and those since",
-	"clients":        "kept; removed, or with another secret, if they were since",
-	"revocations":    "kept; their numbers jump ahead",
-	"replay_epoch":   "dropped, so that another one begins",
-	"replays":        "kept",
-	"status_lists":   "ended, with those since: new entries come from new lists",
-	"ended_statuses": "kept",
-	"user_events":    "kept",
-	"audit":          "kept, and those since, if they continue the chain",
-	"audit_erased":   "kept: it is behind, and what was erased since is erased again",
-	"audit_heads":    "kept, and those since, if they continue the chain",
-	"kept_answers":   "kept: the backup has what they did",
-	"clock":          "set to now",
-	"pings":          "kept",
+	"secrets":          "kept: what is derived from them names sessions, which end",
+	"signing_keys":     "revoked",
+	"users":            "kept; disabled or removed if they were since",
+	"links":            "kept",
+	"names":            "kept",
+	"tombstones":       "kept, and those since",
+	"removals":         "kept, and go on",
+	"devices":          "kept; removed, or with another key, if they were since",
+	"rekeys":           "kept, and those since",
+	"removed_keys":     "kept, and those since; their devices are removed",
+	"grants":           "ended",
+	"ended_grants":     "kept",
+	"codes":            "dropped",
+	"device_codes":     "dropped",
+	"logins":           "dropped",
+	"logouts":          "dropped",
+	"pushed":           "dropped",
+	"statements":       "withdrawn",
+	"withdrawals":      "gone: all statements are withdrawn",
+	"spent_ids":        "kept, and those since",
+	"clients":          "kept; removed, or with another secret, if they were since",
+	"revocations":      "kept; their numbers jump ahead",
+	"replay_epoch":     "dropped, so that another one begins",
+	"replays":          "kept",
+	"status_lists":     "ended, with those since: new entries come from new lists",
+	"ended_statuses":   "kept",
+	"credentials":      "ended",
+	"credential_ends":  "kept",
+	"credential_lists": "ended, with those since, for as long as a credential may live",
+	"user_events":      "kept",
+	"audit":            "kept, and those since, if they continue the chain",
+	"audit_erased":     "kept: it is behind, and what was erased since is erased again",
+	"audit_heads":      "kept, and those since, if they continue the chain",
+	"kept_answers":     "kept: the backup has what they did",
+	"clock":            "set to now",
+	"pings":            "kept",
 
 	"user_event_numbers": "jump ahead",
 	"browser_sessions":   "dropped",
@@ -94,6 +100,8 @@ var ending = []struct {
 	count func(r *Restored) *int64
 }{
 	{"UPDATE grants SET ended_at = @now, ended_reason = 'restored' WHERE ended_at = 0", func(r *Restored) *int64 { return &r.Sessions }},
+	{"UPDATE credentials SET ended_at = @now, ended_reason = 'restored' WHERE ended_at = 0",
+		func(r *Restored) *int64 { return &r.Credentials }},
 	{"UPDATE statements SET withdrawn_at = @now, withdrawn_reason = 'restored' WHERE withdrawn_at = 0",
 		func(r *Restored) *int64 { return &r.Statements }},
 	{"INSERT INTO sqlite_sequence (name, seq) SELECT 'revocations', 0 " +
@@ -108,6 +116,9 @@ var ending = []struct {
 	// No access token lives longer than that grace. Which entries were given since the backup is not known.
 	{fmt.Sprintf("UPDATE status_lists SET used = available, ended_at = @now, expires_at = @now + %d",
 		storage.StatusGrace.Milliseconds()), nil},
+	// Nor a credential, and those that were issued since are not known.
+	{fmt.Sprintf("UPDATE credential_lists SET used = available, ended_at = @now, expires_at = max(expires_at, @now + %d)",
+		longestCredential), nil},
 	{"INSERT INTO clock (id, newest) VALUES (1, @now) ON CONFLICT (id) DO UPDATE SET newest = @now", nil},
 }
 
@@ -145,6 +156,8 @@ var carrying = []struct {
 	{"INSERT OR IGNORE INTO spent_ids SELECT * FROM old.spent_ids", nil},
 	{"INSERT OR IGNORE INTO status_lists (" + row.StatusListColumns + ") SELECT id, domain, seed, size, available, available, " +
 		fmt.Sprintf("created_at, @now + %d, @now FROM old.status_lists", storage.StatusGrace.Milliseconds()), nil},
+	{"INSERT OR IGNORE INTO credential_lists (" + row.StatusListColumns + ") SELECT id, domain, seed, size, available, available, " +
+		fmt.Sprintf("created_at, max(expires_at, @now + %d), @now FROM old.credential_lists", longestCredential), nil},
 	// What was erased stays erased. The chain goes on as it was, if it contains the last record of the backup; the heads come first,
 	// because they are told apart by the records.
 	{"UPDATE audit SET private = NULL WHERE private IS NOT NULL AND EXISTS (SELECT 1 FROM old.audit o " +

@@ -9,13 +9,20 @@ import (
 )
 
 var (
-	selectStatusList    = statement("SELECT " + row.StatusListColumns + " FROM status_lists WHERE id = ?")
+	selectStatusList = statement("SELECT " + row.StatusListKinds[storage.SessionStatuses] + " FROM status_lists WHERE id = ?1 " +
+		"UNION ALL SELECT " + row.StatusListKinds[storage.CredentialStatuses] + " FROM credential_lists WHERE id = ?1")
 	selectEndedStatuses = statement("SELECT entry FROM ended_statuses WHERE entry >= ?1 AND entry < ?2 AND expires_at > ?3 ORDER BY entry")
-	insertStatusList    = insert("status_lists", row.StatusListColumns)
-	// There are few lists: each serves many thousands of grants.
-	takeStatusEntries = statement("UPDATE status_lists SET used = used + ?2, expires_at = max(expires_at, ?3) WHERE id = (" +
-		"SELECT id FROM status_lists WHERE domain = ?1 AND ended_at = 0 AND used + ?2 <= available " +
-		"ORDER BY created_at DESC, id LIMIT 1) RETURNING " + row.StatusListColumns)
+	// The statements of each kind.
+	insertStatusList, takeStatusEntries = func() (insertions, takings []int) {
+		for kind, table := range row.StatusListTables {
+			insertions = append(insertions, insert(table, row.StatusListColumns))
+			// There are few lists: each serves many thousands of grants.
+			takings = append(takings, statement("UPDATE "+table+" SET used = used + ?2, expires_at = max(expires_at, ?3) WHERE id = ("+
+				"SELECT id FROM "+table+" WHERE domain = ?1 AND ended_at = 0 AND used + ?2 <= available "+
+				"ORDER BY created_at DESC, id LIMIT 1) RETURNING "+row.StatusListKinds[kind]))
+		}
+		return insertions, takings
+	}()
 	setGrantStatus = statement("UPDATE grants SET status = ?2 WHERE id = ?1 AND status = 0 AND ended_at = 0 RETURNING expires_at")
 	keepStatusList = statement("UPDATE status_lists SET expires_at = max(expires_at, ?2) WHERE id = ?1")
 )
@@ -43,11 +50,18 @@ func (r *reader) EndedStatuses(ctx context.Context, list int64, now time.Time) (
 }
 
 func (t *tx) InsertStatusList(ctx context.Context, l storage.StatusList) error {
-	return t.insert(ctx, insertStatusList, row.StatusListArgs(l))
+	if _, err := t.StatusList(ctx, l.ID); err == nil {
+		return storage.ErrConflict
+	} else if err != storage.ErrNotFound {
+		return err
+	}
+	return t.insert(ctx, insertStatusList[l.Kind], row.StatusListArgs(l))
 }
 
-func (t *tx) TakeStatusEntries(ctx context.Context, domain string, n int, until time.Time) (l storage.StatusList, err error) {
-	err = t.row(ctx, takeStatusEntries, row.StatusListDest(&l), domain, n, row.Millis(until))
+func (t *tx) TakeStatusEntries(
+	ctx context.Context, kind storage.StatusKind, domain string, n int, until time.Time,
+) (l storage.StatusList, err error) {
+	err = t.row(ctx, takeStatusEntries[kind], row.StatusListDest(&l), domain, n, row.Millis(until))
 	return l, err
 }
 

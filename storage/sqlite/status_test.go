@@ -29,19 +29,19 @@ func TestRestoreStatusLists(t *testing.T) {
 		}
 	}
 	update(func(ctx context.Context, tx storage.Tx) error {
-		_, err := tx.TakeStatusEntries(ctx, "example.com", 1, at)
+		_, err := tx.TakeStatusEntries(ctx, storage.SessionStatuses, "example.com", 1, at)
 		if !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("TakeStatusEntries without a list = %v, want %v", err, storage.ErrNotFound)
 		}
 		err = tx.InsertStatusList(ctx, list(1))
-		_, err2 := tx.TakeStatusEntries(ctx, "example.com", 8, at)
+		_, err2 := tx.TakeStatusEntries(ctx, storage.SessionStatuses, "example.com", 8, at)
 		return errors.Join(err, err2, tx.SetGrantStatus(ctx, "grant-before", storage.StatusEntry{List: 1, Index: 7}))
 	})
 	if err := s.Backup(t.Context(), backup); err != nil {
 		t.Fatal(err)
 	}
 	update(func(ctx context.Context, tx storage.Tx) error {
-		_, err := tx.TakeStatusEntries(ctx, "example.com", 8, at)
+		_, err := tx.TakeStatusEntries(ctx, storage.SessionStatuses, "example.com", 8, at)
 		return errors.Join(err, tx.InsertStatusList(ctx, list(2)))
 	})
 	if err := s.Close(); err != nil {
@@ -63,7 +63,7 @@ func TestRestoreStatusLists(t *testing.T) {
 		t.Errorf("EndedStatuses = %v, %v, want that of the session", ended, err)
 	}
 	update(func(ctx context.Context, tx storage.Tx) error {
-		if l, err := tx.TakeStatusEntries(ctx, "example.com", 1, at); !errors.Is(err, storage.ErrNotFound) {
+		if l, err := tx.TakeStatusEntries(ctx, storage.SessionStatuses, "example.com", 1, at); !errors.Is(err, storage.ErrNotFound) {
 			t.Errorf("TakeStatusEntries = %+v, %v, want %v", l, err, storage.ErrNotFound)
 		}
 		return nil

@@ -240,6 +240,21 @@ var kinds = []kind{
 		},
 	},
 	{
+		name: "Credential",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			if _, err := tx.User(ctx, domain, "user-"+name); err != nil {
+				if err := insertOwner(ctx, tx, name); err != nil {
+					return err
+				}
+			}
+			return tx.InsertCredential(ctx, credential(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.Credential(ctx, credential(name).ID)
+			return got, credential(name), err
+		},
+	},
+	{
 		name: "Code",
 		insert: func(ctx context.Context, tx storage.Tx, name string) error {
 			return tx.InsertCode(ctx, spentCode(name))

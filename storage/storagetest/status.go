@@ -33,7 +33,7 @@ func insertLists(t *testing.T, s storage.Store, lists ...storage.StatusList) {
 func take(t *testing.T, s storage.Store, domain string, n int, until time.Time) (l storage.StatusList, err error) {
 	t.Helper()
 	err = s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) (err error) {
-		l, err = tx.TakeStatusEntries(ctx, domain, n, until)
+		l, err = tx.TakeStatusEntries(ctx, storage.SessionStatuses, domain, n, until)
 		return err
 	})
 	return l, err
@@ -228,7 +228,7 @@ func testStatusEntriesEndUndone(t *testing.T, s storage.Store) {
 	err := s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
 		r := revocation(storage.RevokeGen, domain+"/user-alice")
 		_, err := tx.Revoke(ctx, r)
-		_, err2 := tx.TakeStatusEntries(ctx, domain, 5, at)
+		_, err2 := tx.TakeStatusEntries(ctx, storage.SessionStatuses, domain, 5, at)
 		return errors.Join(err, err2, tx.EndGrant(ctx, g.ID, at, "x"), fault)
 	})
 	if !errors.Is(err, fault) {

@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"errors"
 	"fmt"
@@ -102,8 +103,23 @@ func Left(table string) bool {
 // A pair is a table in both databases: the types of the columns may differ.
 type pair struct{ from, to Table }
 
-// first is copied before all others: inserts into it have a trigger that changes sessions, and so must find none.
-const first = "revocations"
+// Inserts into revocations have a trigger that changes sessions, and inserts into rekeys and removals have triggers that end
+// credentials. They must find none: so revocations are copied before all others, and credentials after all others.
+const (
+	first = "revocations"
+	last  = "credentials"
+)
+
+// turn returns when a table is copied: lower ones come first.
+func turn(table string) int {
+	switch table {
+	case first:
+		return 0
+	case last:
+		return 2
+	}
+	return 1
+}
 
 // match returns the tables of two databases in the order in which they are copied.
 func match(from, to []Table) (list []pair, err error) {
@@ -125,13 +141,7 @@ func match(from, to []Table) (list []pair, err error) {
 		}
 	}
 	slices.SortFunc(list, func(a, b pair) int {
-		if (a.from.Name == first) != (b.from.Name == first) {
-			if a.from.Name == first {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.from.Name, b.from.Name)
+		return cmp.Or(turn(a.from.Name)-turn(b.from.Name), strings.Compare(a.from.Name, b.from.Name))
 	})
 	return list, errors.Join(faults...)
 }

@@ -247,6 +247,44 @@ func RekeyDest(r *storage.Rekey) []any {
 	return []any{&r.Domain, &r.Device, &r.OldJKT, &r.NewJKT, (*Instant)(&r.At), &r.Alg}
 }
 
+// CredentialColumns are the columns of a credential.
+const CredentialColumns = "id, domain, user_id, device_id, format, jkt, handle, status, issued_at, expires_at, ended_at, ended_reason, " +
+	"handle_ended_at"
+
+// CredentialArgs returns the arguments that write a credential.
+func CredentialArgs(c storage.Credential) []any {
+	return []any{c.ID, c.Domain, c.User, c.Device, c.Format, c.JKT, c.Handle, EntryNumber(c.Status), Millis(c.IssuedAt),
+		Millis(c.ExpiresAt), Millis(c.EndedAt), c.EndedReason, Millis(c.HandleEndedAt)}
+}
+
+// CredentialDest returns the places for the columns of a credential.
+func CredentialDest(c *storage.Credential) []any {
+	return []any{&c.ID, &c.Domain, &c.User, &c.Device, &c.Format, &c.JKT, &c.Handle, (*Entry)(&c.Status), (*Instant)(&c.IssuedAt),
+		(*Instant)(&c.ExpiresAt), (*Instant)(&c.EndedAt), &c.EndedReason, (*Instant)(&c.HandleEndedAt)}
+}
+
+// CredentialEndColumns are the columns of the end of a credential that a list shows.
+const CredentialEndColumns = "n, entry, handle_only"
+
+// A CredentialEnd is the row of the end of a credential.
+type CredentialEnd struct {
+	Number     int64
+	Entry      Entry
+	HandleOnly bool
+}
+
+// CredentialEndDest returns the places for the columns of the end of a credential.
+func CredentialEndDest(e *CredentialEnd) []any { return []any{&e.Number, &e.Entry, &e.HandleOnly} }
+
+// CredentialEnds returns ends as the store does.
+func CredentialEnds(rows []CredentialEnd) []storage.CredentialEnd {
+	ends := make([]storage.CredentialEnd, len(rows))
+	for i, e := range rows {
+		ends[i] = storage.CredentialEnd{Number: e.Number, Index: e.Entry.Index, HandleOnly: e.HandleOnly}
+	}
+	return ends
+}
+
 // StatusListColumns are the columns of a status list.
 const StatusListColumns = "id, domain, seed, size, available, used, created_at, expires_at, ended_at"
 
@@ -255,10 +293,18 @@ func StatusListArgs(l storage.StatusList) []any {
 	return []any{l.ID, l.Domain, l.Seed[:], l.Size, l.Available, l.Used, Millis(l.CreatedAt), Millis(l.ExpiresAt), Millis(l.EndedAt)}
 }
 
-// StatusListDest returns the places for the columns of a status list.
+// The tables of status lists, by kind, and their columns with the kind.
+var (
+	StatusListTables = [...]string{storage.SessionStatuses: "status_lists", storage.CredentialStatuses: "credential_lists"}
+	StatusListKinds  = [...]string{
+		storage.SessionStatuses: StatusListColumns + ", 0", storage.CredentialStatuses: StatusListColumns + ", 1",
+	}
+)
+
+// StatusListDest returns the places for the columns of a status list and its kind.
 func StatusListDest(l *storage.StatusList) []any {
 	return []any{&l.ID, &l.Domain, (*Digest)(&l.Seed), &l.Size, &l.Available, &l.Used, (*Instant)(&l.CreatedAt), (*Instant)(&l.ExpiresAt),
-		(*Instant)(&l.EndedAt)}
+		(*Instant)(&l.EndedAt), (*int)(&l.Kind)}
 }
 
 // UserEventColumns are the columns of a event of a user.
