@@ -48,6 +48,7 @@ type commands struct {
 	Logout       logoutCmd       `cmd:"" help:"End the session."`
 	Introspect   introspectCmd   `cmd:"" help:"Ask an issuer about a token."`
 	Proof        proofCmd        `cmd:"" help:"Print a DPoP proof, for use with curl."`
+	Credential   credentialCmd   `cmd:"" help:"Get, show and check credentials of devices, which last for weeks."`
 	Presentation presentationCmd `cmd:"" help:"Print a presentation, which shows a chat server who holds a token."`
 	SASLHelper   saslHelperCmd   `cmd:"" name:"sasl-helper" help:"Verify for a chat server who signs in with a token."`
 	Assertion    assertionCmd    `cmd:"" help:"Print a client assertion, for use with curl."`

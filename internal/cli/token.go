@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -93,7 +94,7 @@ func (c *tokenCmd) refresh(ctx context.Context, s *streams, path string) (client
 	)
 	switch err := answered(held.Issuer, err); {
 	case ended:
-		return client.Session{}, refused("the session has ended: log in again with issuer login (%s)", printable(e.Description))
+		return client.Session{}, sessionEnded(e)
 	case err != nil:
 		var code *exit
 		if !c.Refresh && errors.As(err, &code) && code.code == exitUnknown && time.Now().Before(held.ExpiresAt) {
@@ -107,6 +108,11 @@ func (c *tokenCmd) refresh(ctx context.Context, s *streams, path string) (client
 		return client.Session{}, usage("%w", err)
 	}
 	return held.Session, nil
+}
+
+// sessionEnded says what to do when the refresh token of a session is refused.
+func sessionEnded(e *client.Error) error {
+	return refused("the session has ended: log in again with issuer login (%s)", printable(e.Description))
 }
 
 // renew redeems the refresh token of a session. Repeating the request is safe: the issuer returns the same successor.
@@ -131,20 +137,30 @@ func claimsOf(token string) (claims.Set, error) {
 	return claims.ParseSet(payload)
 }
 
-// parts decodes the header and payload of a compact JWS.
+// parts decodes the header and payload of an access token.
 func parts(token string) (header, payload []byte, err error) {
-	split := strings.Split(token, ".")
+	if header, payload, err = decodeJWT(token); err != nil {
+		return nil, nil, fmt.Errorf("the access token is %w", err)
+	}
+	return header, payload, nil
+}
+
+// decodeJWT decodes the header and payload of a signed JWT, without verifying its signature.
+func decodeJWT(text string) (header, payload json.RawMessage, err error) {
+	split := strings.Split(text, ".")
 	if len(split) != 3 {
-		return nil, nil, errors.New("the access token is not a signed JWT")
+		return nil, nil, errNoJWT
 	}
 	if header, err = base64.RawURLEncoding.DecodeString(split[0]); err == nil {
 		payload, err = base64.RawURLEncoding.DecodeString(split[1])
 	}
 	if err != nil || !json.Valid(header) || !json.Valid(payload) {
-		return nil, nil, errors.New("the access token is not a signed JWT")
+		return nil, nil, errNoJWT
 	}
 	return header, payload, nil
 }
+
+var errNoJWT = errors.New("not a signed JWT")
 
 // decodeToken prints the content of a token.
 func decodeToken(s *streams, token string, asJSON bool) error {
@@ -163,16 +179,24 @@ func decodeToken(s *streams, token string, asJSON bool) error {
 		name string
 		text []byte
 	}{{"header", header}, {"claims", payload}} {
-		fmt.Fprintln(w, part.name)
-		members, err := membersOf(part.text)
-		if err != nil {
+		if err := printMembers(w, part.name, part.text); err != nil {
 			return refused("the %s of the access token is not a JSON object", part.name)
-		}
-		for _, m := range members {
-			fmt.Fprintf(w, "  %s\t%s\n", printable(m.name), m.words(time.Now()))
 		}
 	}
 	return w.Flush()
+}
+
+// printMembers prints the members of a JSON object below a title.
+func printMembers(w io.Writer, title string, object []byte) error {
+	members, err := membersOf(object)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintln(w, title)
+	for _, m := range members {
+		fmt.Fprintf(w, "  %s\t%s\n", printable(m.name), m.words(time.Now()))
+	}
+	return nil
 }
 
 // A member is a member of a JSON object. Members keep the order of the object.

@@ -1,9 +1,9 @@
 // Package client has the clients of the issuer that the command line and the demo use: a small OAuth client with its session file,
 // and the admin API at the Unix socket.
 //
-// The OAuth client knows discovery, the authorization code flow with PKCE and PAR, the device grant, refresh, client credentials and
-// revocation.
-// It makes no proofs: give it an http.Client with a dpop.Transport.
+// The OAuth client knows discovery, the authorization code flow with PKCE and PAR, the device grant, refresh, client credentials,
+// revocation, and the credentials of OpenID4VCI.
+// It makes no DPoP proofs: give it an http.Client with a dpop.Transport.
 package client
 
 import (
@@ -95,24 +95,32 @@ func Safe(raw string) bool {
 
 // Discover reads the metadata of an issuer, and checks that it names that issuer (RFC 8414 §3.3).
 func Discover(ctx context.Context, c *http.Client, issuer string) (Metadata, error) {
-	u, err := url.Parse(issuer)
-	if err != nil || u.Host == "" {
-		return Metadata{}, fmt.Errorf("client: the issuer is not an absolute URL")
-	}
-	path := strings.TrimSuffix(u.Path, "/")
-	u.Path = "/.well-known/oauth-authorization-server" + path
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
-	if err != nil {
-		return Metadata{}, fmt.Errorf("client: discover: %w", err)
-	}
 	var m Metadata
-	if err := send(c, req, maxAnswer, &m); err != nil {
-		return Metadata{}, fmt.Errorf("client: discover: %w", err)
+	if err := discover(ctx, c, issuer, "oauth-authorization-server", &m); err != nil {
+		return Metadata{}, err
 	}
 	if m.Issuer != issuer {
 		return Metadata{}, errors.New("client: discover: the metadata is another issuer's")
 	}
 	return m, nil
+}
+
+// discover reads the well-known document of an issuer into metadata. The well-known path stands before the path of the issuer (RFC 8414
+// §3.1).
+func discover(ctx context.Context, c *http.Client, issuer, name string, metadata any) error {
+	u, err := url.Parse(issuer)
+	if err != nil || u.Host == "" {
+		return errors.New("client: the issuer is not an absolute URL")
+	}
+	u.Path = "/.well-known/" + name + strings.TrimSuffix(u.Path, "/")
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return fmt.Errorf("client: discover: %w", err)
+	}
+	if err := send(c, req, maxAnswer, metadata); err != nil {
+		return fmt.Errorf("client: discover: %w", err)
+	}
+	return nil
 }
 
 // A Flow is an authorization request in progress (RFC 6749 §4.1).

@@ -42,6 +42,15 @@ func NewSession(issuer, clientID string, key crypto.Signer) (Session, error) {
 
 // Signer returns a signer of proofs with the key.
 func (s *Session) Signer() (*dpop.Signer, error) {
+	key, err := s.PrivateKey()
+	if err != nil {
+		return nil, err
+	}
+	return dpop.NewSigner(key, "")
+}
+
+// PrivateKey returns the key of the device.
+func (s *Session) PrivateKey() (crypto.Signer, error) {
 	block, _ := pem.Decode([]byte(s.Key))
 	if block == nil {
 		return nil, errors.New("client: the key of the session is not in PEM")
@@ -54,7 +63,7 @@ func (s *Session) Signer() (*dpop.Signer, error) {
 	if !ok {
 		return nil, errors.New("client: the key of the session cannot sign")
 	}
-	return dpop.NewSigner(signer, "")
+	return signer, nil
 }
 
 // Take stores tokens that were received at the time now.

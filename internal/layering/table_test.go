@@ -96,7 +96,8 @@ var arrows = map[string][]string{
 		"internal/issuer", "internal/jose", "internal/published", "internal/trace", "introspect", "nested", "statuslist", "trust",
 	},
 	"internal/cli": {
-		"claims", "dpop", "internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
+		"claims", "credential", "credential/sdjwt", "dpop",
+		"internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/edge", "internal/fetch",
 		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "web",
 	},
@@ -104,8 +105,8 @@ var arrows = map[string][]string{
 		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
 	},
 	"internal/demo": {
-		"claims", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "internal/server",
-		"gateway", "introspect", "trust", "types/api",
+		"claims", "credential", "credential/sdjwt", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "internal/server",
+		"gateway", "introspect", "statuslist", "trust", "types/api",
 	},
 	"cmd/issuer": {"internal/cli"},
 
