@@ -177,10 +177,8 @@ var confined = map[string][]string{
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
 	light = []string{
-		"chaining", "claims", "credential", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested",
-		"statuslist", "trust", "verdict",
-		"chaining", "claims", "credential", "credential/cwt", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway", "gateway/forwardauth", "introspect", "nested", "statuslist",
-		"trust",
+		"chaining", "claims", "credential", "credential/cwt", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway",
+		"gateway/forwardauth", "introspect", "nested", "statuslist", "trust", "verdict",
 	}
 	heavy = []string{
 		"database/sql",
