@@ -2,6 +2,7 @@ package sdjwt
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"slices"
 	"time"
@@ -190,7 +191,14 @@ func (c *confirmation) check() error {
 	return nil
 }
 
-// key returns the key that the SD-JWT is bound to. The error is a refusal.
+// Key returns the key that the SD-JWT is bound to: its cnf.jwk. The error is a [*credential.Error] with [credential.CodeClaim] if there is
+// none, or CodeAlgorithm.
+func (t *Token) Key() (crypto.PublicKey, error) {
+	key, err := t.key()
+	return key.Public, err
+}
+
+// key is Key with the thumbprint.
 func (t *Token) key() (jose.Key, error) {
 	var cnf confirmation
 	if err := jose.ReadMembers(t.claims, cnf.member()); err != nil {
