@@ -8,6 +8,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"github.com/imidentity/issuer/credential"
+	"github.com/imidentity/issuer/credential/sdjwt"
 )
 
 // A Type is the type of a credential (RFC 9420 §17.5).
@@ -41,8 +42,8 @@ const (
 	MaxSize         = 64 << 10 // a whole credential
 	MaxCertificates = 4
 	MaxCertificate  = 8 << 10
-	MaxToken        = 32 << 10 // an SD-JWT as text, or an SD-CWT, with its key binding
-	MaxDisclosures  = 64
+	MaxToken        = sdjwt.MaxSize // an SD-JWT as text, or an SD-CWT, with its key binding
+	MaxDisclosures  = sdjwt.MaxDisclosures
 )
 
 // A Credential is the structure Credential of MLS: what a leaf contains, not yet verified. It has the fields of its type alone.
