@@ -240,6 +240,18 @@ var refused = []testCase{
 	{name: "hidden-vct-integrity", change: func(p *parts) { p.disclose(`["c2FsdA","vct#integrity","sha256-x"]`) }, part: "disclosure 2", code: credential.CodeDisclosure},
 	{name: "hidden-other-case", comment: "a disclosed claim that some readers take for iss", change: func(p *parts) { p.disclose(`["c2FsdA","ISS","` + rogue + `"]`) },
 		part: "payload", code: credential.CodeClaim},
+	{name: "handle-other-case", comment: "a disclosed claim that some readers take for the handle", change: func(p *parts) {
+		p.disclose(`["c2FsdA","Handle","im:%40bob@example.com"]`)
+	}, part: "payload", code: credential.CodeClaim},
+	{name: "cnf-other-case", comment: "a second key that some readers take for the key", change: func(p *parts) {
+		p.payload.set("cnf", `{"jwk":`+phone.jwk()+`,"JWK":`+laptop.jwk()+`}`)
+	}, part: "cnf", code: credential.CodeClaim},
+	{name: "escaped-sd", comment: "_sd is written with an escape, in an object that has nothing else to hide", change: func(p *parts) {
+		p.payload.add("x", `{"a":{"\u005fsd":["`+digest(p.disclosures[0])+`"]}}`)
+	}, part: "_sd", code: credential.CodeDisclosure},
+	{name: "escaped-dots", comment: "... is written with an escape", change: func(p *parts) {
+		p.payload.add("x", `{"a":[{"b":1,"\u002e..":"`+digest("decoy")+`"}]}`)
+	}, part: "...", code: credential.CodeDisclosure},
 	{name: "hidden-in-cnf", comment: "a part of the key is disclosed", change: func(p *parts) {
 		d := disclosure(`["c2FsdA","jwk",` + phone.jwk() + `]`)
 		p.payload.set("cnf", `{"_sd":["`+digest(d)+`"]}`)

@@ -28,51 +28,79 @@ func FuzzParse(f *testing.F) {
 	for _, v := range readVectors(f).Vectors {
 		f.Add(v.Text)
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		token, err := sdjwt.Parse(text)
-		if err != nil {
-			if refused := (*credential.Error)(nil); !errors.As(err, &refused) {
-				t.Fatalf("Parse = %v, which is no refusal", err)
-			}
+	f.Fuzz(checkParse)
+}
+
+// FuzzClaims: the same, for texts that the fuzzer writes before they are encoded: a payload, and disclosures in lines. In them, @1 to @9
+// stand for the digests of the disclosures that follow.
+func FuzzClaims(f *testing.F) {
+	f.Add(`{"a":1,"_sd":["@1","@2"]}`, `["s","b",{"_sd":["@3"],"c":[{"...":"@4"}]}]`+"\n"+`["s","d",2]`+"\n"+`["s","e",null]`+"\n"+`["s",[1]]`)
+	f.Add(`{"a":[1,{"...":"@1"},{"...":"@2"}],"_sd_alg":"sha-256"}`, `["s",{"x":[{"...":"@2"}]}]`+"\n"+`["s","\u005fsd"]`)
+	f.Add(`{"_sd":["@1"],"a":{"_sd":["@1"]}}`, `["s","a",1]`)
+	f.Add(`{"a":{"\u005fsd":["@1"]},"b":[[{"\u002e..":"@2"}]]}`, `["s","...",1]`+"\n"+`["s","b"]`)
+	f.Fuzz(func(t *testing.T, payload, lines string) {
+		list := strings.Split(lines, "\n")
+		if len(list) > 9 {
 			return
 		}
-		if token.String() != text {
-			t.Fatalf("String = %q", token.String())
+		for i := len(list) - 1; i >= 0; i-- {
+			encoded := disclosure(list[i])
+			name, sum := "@"+string(rune('1'+i)), digest(encoded)
+			for j := range i {
+				list[j] = strings.ReplaceAll(list[j], name, sum)
+			}
+			payload = strings.ReplaceAll(payload, name, sum)
+			list[i] = encoded
 		}
-		for part := range strings.SplitSeq(text, "~") {
-			for segment := range strings.SplitSeq(part, ".") {
-				if again := base64.RawURLEncoding.EncodeToString(decodeBase64(t, segment)); again != segment {
-					t.Fatalf("%q is written again as %q", segment, again)
-				}
+		checkParse(t, disclosure(`{"alg":"ES256"}`)+"."+disclosure(payload)+".AAAA~"+strings.Join(list, "~")+"~")
+	})
+}
+
+// checkParse checks the property of [FuzzParse].
+func checkParse(t *testing.T, text string) {
+	token, err := sdjwt.Parse(text)
+	if err != nil {
+		if refused := (*credential.Error)(nil); !errors.As(err, &refused) {
+			t.Fatalf("Parse = %v, which is no refusal", err)
+		}
+		return
+	}
+	if token.String() != text {
+		t.Fatalf("String = %q", token.String())
+	}
+	for part := range strings.SplitSeq(text, "~") {
+		for segment := range strings.SplitSeq(part, ".") {
+			if again := base64.RawURLEncoding.EncodeToString(decodeBase64(t, segment)); again != segment {
+				t.Fatalf("%q is written again as %q", segment, again)
 			}
 		}
-		reader := plainReader{disclosures: map[string][]any{}}
-		for _, d := range token.Disclosures() {
-			var array []any
-			if err := json.Unmarshal(decodeBase64(t, d.Text), &array); err != nil {
-				t.Fatal(err)
-			}
-			reader.disclosures[digest(d.Text)] = array
-		}
-		if len(reader.disclosures) != len(token.Disclosures()) {
-			t.Fatal("a disclosure is there twice")
-		}
-		var payload, got any
-		if err := errors.Join(json.Unmarshal(token.Payload(), &payload), json.Unmarshal(token.Claims(), &got)); err != nil {
+	}
+	reader := plainReader{disclosures: map[string][]any{}}
+	for _, d := range token.Disclosures() {
+		var array []any
+		if err := json.Unmarshal(decodeBase64(t, d.Text), &array); err != nil {
 			t.Fatal(err)
 		}
-		if want := reader.read(payload); !reflect.DeepEqual(got, want) {
-			t.Fatalf("Claims = %v, want %v", got, want)
+		reader.disclosures[digest(d.Text)] = array
+	}
+	if len(reader.disclosures) != len(token.Disclosures()) {
+		t.Fatal("a disclosure is there twice")
+	}
+	var payload, got any
+	if err := errors.Join(json.Unmarshal(token.Payload(), &payload), json.Unmarshal(token.Claims(), &got)); err != nil {
+		t.Fatal(err)
+	}
+	if want := reader.read(payload); !reflect.DeepEqual(got, want) {
+		t.Fatalf("Claims = %v, want %v", got, want)
+	}
+	for digest := range reader.disclosures {
+		if n := count(reader.digests, digest); n != 1 {
+			t.Fatalf("the digest of a disclosure is there %d times", n)
 		}
-		for digest := range reader.disclosures {
-			if n := count(reader.digests, digest); n != 1 {
-				t.Fatalf("the digest of a disclosure is there %d times", n)
-			}
-		}
-		if slices.Sort(reader.digests); len(slices.Compact(reader.digests)) != len(reader.digests) {
-			t.Fatal("a digest is there twice")
-		}
-	})
+	}
+	if slices.Sort(reader.digests); len(slices.Compact(reader.digests)) != len(reader.digests) {
+		t.Fatal("a digest is there twice")
+	}
 }
 
 func count(list []string, one string) (n int) {

@@ -2,6 +2,7 @@ package sdjwt
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/internal/jose"
@@ -16,7 +17,7 @@ func (t *Token) process() error {
 		}
 		p.byDigest[t.disclosures[i].Digest] = i
 	}
-	claims, err := p.object(nil, string(t.jws.Payload), 1)
+	claims, err := p.members(string(t.jws.Payload), 1)
 	if err != nil {
 		return malformed("payload", err)
 	}
@@ -30,6 +31,9 @@ func (t *Token) process() error {
 	return nil
 }
 
+// A member of an object has its value as JSON.
+type member struct{ name, value string }
+
 // A processor replaces digests with what their disclosures say.
 type processor struct {
 	disclosures []Disclosure
@@ -37,25 +41,22 @@ type processor struct {
 	met         map[string]bool // the digests that were met
 	claim       string          // the claim at the top level that is processed now
 	hiding      []string        // the claims at the top level in which digests were met
+	deeper      bool            // a disclosure below the top level was met, so that values may be deeper than their own text
 }
 
-// object appends an object to out, without digests and with the claims that are disclosed in it.
-func (p *processor) object(out []byte, raw string, depth int) ([]byte, error) {
+// members returns the members of an object, without digests and with the claims that are disclosed in it.
+func (p *processor) members(raw string, depth int) ([]member, error) {
 	if depth > maxDepth {
-		return nil, refuse("payload", credential.CodeTooLarge, "nested more than %d levels deep, with its disclosures", maxDepth)
+		return nil, tooDeep()
 	}
-	var names, digests []string
-	out = append(out, '{')
-	member := func(name, value string) (err error) {
-		if len(names) > 0 {
-			out = append(out, ',')
-		}
-		names = append(names, name)
+	var list []member
+	var digests []string
+	add := func(name, value string) error {
 		if depth == 1 {
 			p.claim = name
 		}
-		out = append(appendString(out, name), ':')
-		out, err = p.value(out, value, depth)
+		value, err := p.value(value, depth)
+		list = append(list, member{name, value})
 		return err
 	}
 	err := jose.ObjectText(raw, func(name, value string) (err error) {
@@ -70,7 +71,7 @@ func (p *processor) object(out []byte, raw string, depth int) ([]byte, error) {
 		case algorithmName:
 			return checkAlgorithm(value, depth)
 		default:
-			return member(name, value)
+			return add(name, value)
 		}
 		return nil
 	})
@@ -95,38 +96,61 @@ func (p *processor) object(out []byte, raw string, depth int) ([]byte, error) {
 			return nil, refuse(disclosureName(i), credential.CodeDisclosure, "of an element of an array, but its digest is in an object")
 		case d.Name == digestsName, d.Name == elementName, d.Name == algorithmName:
 			return nil, refuse(disclosureName(i), credential.CodeDisclosure, "of the reserved name %s", d.Name)
-		case slices.Contains(names, d.Name):
+		case slices.ContainsFunc(list, func(m member) bool { return m.name == d.Name }):
 			return nil, refuse(disclosureName(i), credential.CodeDisclosure, "of a claim that is there already")
 		}
 		d.Claim = p.claim
 		if depth == 1 {
 			d.Claim = d.Name
+		} else {
+			p.deeper = true
 		}
-		if err := malformed(disclosureName(i), member(d.Name, string(d.Value))); err != nil {
+		if err := malformed(disclosureName(i), add(d.Name, string(d.Value))); err != nil {
 			return nil, err
 		}
 	}
-	return append(out, '}'), nil
+	return list, nil
 }
 
-// value appends a member of an object or an element of an array to out. The depth is that of the object or array.
-func (p *processor) value(out []byte, raw string, depth int) ([]byte, error) {
+// value returns the value of a member or an element without digests. The depth is that of the object or array that it is in.
+func (p *processor) value(raw string, depth int) (string, error) {
+	if !p.deeper && !mayHide(raw) {
+		return raw, nil
+	}
 	switch raw[0] {
 	case '{':
-		return p.object(out, raw, depth+1)
+		list, err := p.members(raw, depth+1)
+		return string(object(list)), err
 	case '[':
-		return p.array(out, raw, depth+1)
+		list, err := p.elements(raw, depth+1)
+		return "[" + strings.Join(list, ",") + "]", err
 	}
-	return append(out, raw...), nil
+	return raw, nil
 }
 
-// array appends an array to out, without the elements that are not disclosed.
-func (p *processor) array(out []byte, raw string, depth int) ([]byte, error) {
-	if depth > maxDepth {
-		return nil, refuse("payload", credential.CodeTooLarge, "nested more than %d levels deep, with its disclosures", maxDepth)
+// mayHide reports whether JSON may have a reserved name, perhaps written with escapes. Most values have none.
+func mayHide(raw string) bool {
+	return strings.IndexByte(raw, '\\') >= 0 || strings.Contains(raw, digestsName) || strings.Contains(raw, elementName)
+}
+
+// object returns the object that has the members.
+func object(list []member) []byte {
+	b := []byte{'{'}
+	for i, m := range list {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(appendString(b, m.name), ':'), m.value...)
 	}
-	out = append(out, '[')
-	some := false
+	return append(b, '}')
+}
+
+// elements returns the elements of an array that are in the clear or disclosed.
+func (p *processor) elements(raw string, depth int) ([]string, error) {
+	if depth > maxDepth {
+		return nil, tooDeep()
+	}
+	var list []string
 	err := jose.ArrayText(raw, func(value string) error {
 		digest, hidden, err := elementDigest(value)
 		if err != nil {
@@ -141,19 +165,17 @@ func (p *processor) array(out []byte, raw string, depth int) ([]byte, error) {
 			if !d.element { // step 3c(iii)
 				return refuse(disclosureName(i), credential.CodeDisclosure, "of a member of an object, but its digest is in an array")
 			}
-			d.Claim, value = p.claim, string(d.Value)
+			d.Claim, value, p.deeper = p.claim, string(d.Value), true
 		}
-		if some {
-			out = append(out, ',')
-		}
-		some = true
-		out, err = p.value(out, value, depth)
+		value, err = p.value(value, depth)
+		list = append(list, value)
 		return err
 	})
-	if err != nil {
-		return nil, err
-	}
-	return append(out, ']'), nil
+	return list, err
+}
+
+func tooDeep() error {
+	return refuse("payload", credential.CodeTooLarge, "nested more than %d levels deep, with its disclosures", maxDepth)
 }
 
 // elementDigest reports whether an element of an array is hidden, and returns its digest (RFC 9901 §4.2.4.2).

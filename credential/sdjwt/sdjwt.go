@@ -45,7 +45,7 @@ type Token struct {
 	text        string
 	jws         *jose.JWS
 	disclosures []Disclosure
-	claims      []byte
+	claims      []member // the processed payload
 	hiding      []string // top-level claims that contain digests
 }
 
@@ -96,7 +96,7 @@ func (t *Token) Payload() []byte { return slices.Clone(t.jws.Payload) }
 
 // Claims returns the processed payload: a JSON object of the clear claims and of those that are disclosed, without digests (RFC 9901
 // §7.1, step 3).
-func (t *Token) Claims() []byte { return slices.Clone(t.claims) }
+func (t *Token) Claims() []byte { return object(t.claims) }
 
 // Disclosures returns the disclosures in the order of the text.
 func (t *Token) Disclosures() []Disclosure { return slices.Clone(t.disclosures) }

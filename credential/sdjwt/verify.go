@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto"
 	"errors"
+	"fmt"
 	"slices"
 	"time"
 
@@ -28,11 +29,20 @@ var issuerAlgorithms = []string{jose.ES256, jose.ES384, jose.ES512, jose.EdDSA, 
 // maxID is how long a jti may be, in bytes.
 const maxID = 256
 
-// known are the claims at the top level that this package reads, or that must not be disclosed (draft-ietf-oauth-sd-jwt-vc §2.2.2.3).
-// Of them, only the handle may be selectively disclosable in a credential of the type [credential.VCT].
-var known = []string{
-	"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "aka_vcts", "status", "sub", "iat", "jti", "aud", names.User,
+// notHidden are the claims at the top level that must not be selectively disclosable: those of draft-ietf-oauth-sd-jwt-vc §2.2.2.3, and
+// those of the type [credential.VCT] except for the handle.
+var notHidden = []string{
+	"iss", "nbf", "exp", "cnf", "vct", "vct#integrity", "aka_vcts", "status", "iat", "jti", "aud", names.Device, names.User,
 }
+
+// knownClaims and knownMethods are the claims, and the members of cnf, whose names are refused in another case.
+var (
+	knownClaims  = append(slices.Clip(notHidden), names.Handle)
+	knownMethods = append(slices.Clip(otherMethods), "jwk")
+)
+
+// otherMethods are the names of other ways to name a key than `jwk` (RFC 7800 §3, RFC 8705 §3.1, RFC 9449 §6.1).
+var otherMethods = []string{"jwe", "kid", "jku", "jkt", "x5t#S256"}
 
 // Verify verifies a presentation of a device's credential: its form, type and disclosures, the issuer's signature, the key binding
 // (RFC 9901 §7.3), and the rules of [credential.Options]. The order is: what is cheap, signatures, trust, times, status.
@@ -104,35 +114,67 @@ func (t *Token) read(o *credential.Options) (credential.Credential, error) {
 	var vct, user, handle, device string
 	var notBefore time.Time
 	var cnf confirmation
-	err := jose.ReadMembers(t.claims,
-		jose.Member{Name: "vct", Text: &vct, Required: true},
-		jose.Member{Name: "iss", Text: &c.Issuer, Required: true},
-		jose.Member{Name: names.Device, Text: &device, Required: true},
-		jose.Member{Name: names.User, Text: &user, Required: true},
-		jose.Member{Name: names.Handle, Read: func(raw []byte) (err error) {
-			if handle, err = jose.String(raw); err == nil && handle == "" {
+	for _, m := range t.claims {
+		var err error
+		switch m.name {
+		case "vct":
+			vct, err = jose.String(m.value)
+		case "iss":
+			c.Issuer, err = jose.String(m.value)
+		case names.Device:
+			device, err = jose.String(m.value)
+		case names.User:
+			user, err = jose.String(m.value)
+		case names.Handle:
+			if handle, err = jose.String(m.value); err == nil && handle == "" {
 				err = errors.New("empty")
 			}
-			return err
-		}},
-		jose.Member{Name: "jti", Text: &c.ID, Required: true, Max: maxID},
-		jose.Member{Name: "iat", Date: &c.From, Required: true},
-		jose.Member{Name: "nbf", Date: &notBefore},
-		jose.Member{Name: "exp", Date: &c.Until, Required: true},
-		// RFC 7519 §4.1.3: a verifier that is not named must refuse. A credential is for everybody.
-		jose.Member{Name: "aud", Read: func([]byte) error { return errors.New("a credential is not for some verifiers only") }},
-		jose.Member{Name: "status", Read: func(raw []byte) error {
-			ref, err := statuslist.ParseReference(raw)
+		case "jti":
+			if c.ID, err = jose.String(m.value); err == nil && len(c.ID) > maxID {
+				err = fmt.Errorf("longer than %d bytes", maxID)
+			}
+		case "iat":
+			c.From, err = jose.NumericDate(m.value)
+		case "nbf":
+			notBefore, err = jose.NumericDate(m.value)
+		case "exp":
+			c.Until, err = jose.NumericDate(m.value)
+		case "cnf":
+			err = cnf.read(m.value)
+		case "aud":
+			// RFC 7519 §4.1.3: a verifier that is not named must refuse. A credential is for everybody.
+			err = errors.New("a credential is not for some verifiers only")
+		case "status":
+			var ref statuslist.Reference
+			ref, err = statuslist.ParseReference([]byte(m.value))
 			c.Status = &ref
-			return err
-		}},
-		cnf.member())
-	if err == nil && vct != credential.VCT {
+		default:
+			if err := jose.CheckCase(m.name, knownClaims); err != nil {
+				return c, &credential.Error{Part: "payload", Code: credential.CodeClaim, Err: err}
+			}
+		}
+		if err != nil {
+			return c, &credential.Error{Part: m.name, Code: credential.CodeClaim, Err: err}
+		}
+	}
+	for _, claim := range [...]struct {
+		name    string
+		missing bool
+	}{
+		{"vct", vct == ""}, {"iss", c.Issuer == ""}, {names.Device, device == ""}, {names.User, user == ""}, {"jti", c.ID == ""},
+		{"iat", c.From.IsZero()}, {"exp", c.Until.IsZero()},
+	} {
+		if claim.missing {
+			return c, refuse(claim.name, credential.CodeClaim, "missing")
+		}
+	}
+	if vct != credential.VCT {
 		return c, refuse("vct", credential.CodeType, "not that of a device's credential")
 	}
-	if err != nil {
-		return c, badClaim(err)
+	if err := cnf.check(); err != nil {
+		return c, err
 	}
+	c.Key, c.JKT = cnf.key.Public, cnf.key.JKT
 	if notBefore.After(c.From) {
 		c.From = notBefore
 	}
@@ -140,6 +182,7 @@ func (t *Token) read(o *credential.Options) (credential.Credential, error) {
 		return c, err
 	}
 	c.Key, c.JKT = cnf.key.Public, cnf.key.JKT
+	var err error
 	c.Identity, err = o.Parse(names, user, handle, device)
 	return c, err
 }
@@ -147,12 +190,12 @@ func (t *Token) read(o *credential.Options) (credential.Credential, error) {
 // checkHidden refuses disclosures of claims that must not be hidden, and digests in such claims.
 func (t *Token) checkHidden() error {
 	for i, d := range t.disclosures {
-		if slices.Contains(known, d.Claim) {
+		if slices.Contains(notHidden, d.Claim) {
 			return refuse(disclosureName(i), credential.CodeDisclosure, "%s must not be hidden", d.Claim)
 		}
 	}
 	for _, claim := range t.hiding {
-		if slices.Contains(known, claim) {
+		if slices.Contains(notHidden, claim) {
 			return refuse(claim, credential.CodeDisclosure, "nothing in it may be hidden")
 		}
 	}
@@ -165,19 +208,19 @@ type confirmation struct {
 	found bool
 }
 
-// member reads the claim: one public key, as cnf.jwk (RFC 9901 §4.1.2, RFC 7800 §3.2), and no other confirmation method (§3.1).
-func (c *confirmation) member() jose.Member {
-	other := func([]byte) error { return errors.New("not the only confirmation method") }
-	return jose.Member{Name: "cnf", Read: func(raw []byte) error {
-		return jose.ReadMembers(raw,
-			jose.Member{Name: "jwk", Read: func(raw []byte) (err error) {
-				c.key, err = jose.ParseJWK(raw)
-				c.found = true
-				return err
-			}},
-			jose.Member{Name: "jwe", Read: other}, jose.Member{Name: "jku", Read: other}, jose.Member{Name: "jkt", Read: other},
-			jose.Member{Name: "kid", Read: other}, jose.Member{Name: "x5t#S256", Read: other})
-	}}
+// read reads one public key, as cnf.jwk (RFC 9901 §4.1.2, RFC 7800 §3.2), and no other confirmation method (§3.1).
+func (c *confirmation) read(raw string) error {
+	return jose.ObjectText(raw, func(name, value string) (err error) {
+		switch {
+		case name == "jwk":
+			c.found = true
+			c.key, err = jose.ParseJWK([]byte(value))
+			return err
+		case slices.Contains(otherMethods, name):
+			return errors.New("not the only confirmation method")
+		}
+		return jose.CheckCase(name, knownMethods)
+	})
 }
 
 // check returns a refusal if there is no key, or one of a kind that holders do not have.
@@ -201,17 +244,12 @@ func (t *Token) Key() (crypto.PublicKey, error) {
 // key is Key with the thumbprint.
 func (t *Token) key() (jose.Key, error) {
 	var cnf confirmation
-	if err := jose.ReadMembers(t.claims, cnf.member()); err != nil {
-		return jose.Key{}, badClaim(err)
+	for _, m := range t.claims {
+		if m.name == "cnf" {
+			if err := cnf.read(m.value); err != nil {
+				return jose.Key{}, &credential.Error{Part: "cnf", Code: credential.CodeClaim, Err: err}
+			}
+		}
 	}
 	return cnf.key, cnf.check()
-}
-
-// badClaim returns an error of [jose.ReadMembers] as a refusal of the claim.
-func badClaim(err error) error {
-	refused := &credential.Error{Part: "payload", Code: credential.CodeClaim, Err: err}
-	if fault := (*jose.ParseError)(nil); errors.As(err, &fault) {
-		refused.Part, refused.Err = fault.Part, fault.Err
-	}
-	return refused
 }
