@@ -60,6 +60,10 @@ type CredentialReader interface {
 	// nor expired at now, in any order.
 	CredentialsByKey(ctx context.Context, domain, jkt string, now time.Time, limit int) ([]Credential, error)
 
+	// DeviceCredentials returns at most limit credentials of a device that have not expired at now: those that have not ended, in the byte
+	// order of their ids, and then the others, from the one that ended last.
+	DeviceCredentials(ctx context.Context, domain, device string, now time.Time, limit int) ([]Credential, error)
+
 	// CountCredentials returns how many credentials of a device in a format have neither ended nor expired at now, at most limit.
 	CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (int, error)
 

@@ -74,6 +74,20 @@ func (x Intercepted) CredentialsByKey(ctx context.Context, domain, jkt string, n
 	return x.Store.CredentialsByKey(ctx, domain, jkt, now, limit)
 }
 
+// DeviceCredentials implements [Store].
+func (x Intercepted) DeviceCredentials(ctx context.Context, domain, device string, now time.Time, limit int) (
+	r0 []Credential, err error) {
+	if err = x.before("DeviceCredentials"); err != nil {
+		return r0, err
+	}
+	defer x.done("DeviceCredentials", x.start())
+	ctx, end := x.enter(ctx, "DeviceCredentials")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.DeviceCredentials(ctx, domain, device, now, limit)
+}
+
 // CountCredentials implements [Store].
 func (x Intercepted) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (
 	r0 int, err error) {
@@ -1021,6 +1035,18 @@ func (x interceptedReader) CredentialsByKey(ctx context.Context, domain, jkt str
 		defer func() { end(err) }()
 	}
 	return x.reader.CredentialsByKey(ctx, domain, jkt, now, limit)
+}
+
+func (x interceptedReader) DeviceCredentials(ctx context.Context, domain, device string, now time.Time, limit int) (
+	r0 []Credential, err error) {
+	if err = x.before("DeviceCredentials"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "DeviceCredentials")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.DeviceCredentials(ctx, domain, device, now, limit)
 }
 
 func (x interceptedReader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (

@@ -3,6 +3,7 @@ package simulation
 import (
 	"cmp"
 	"context"
+	"slices"
 	"time"
 
 	"github.com/imidentity/issuer/storage"
@@ -36,6 +37,25 @@ func (r *reader) CredentialsByKey(ctx context.Context, domain, jkt string, now t
 		return page(s.credentials.where(func(c storage.Credential) bool {
 			return c.Domain == domain && c.JKT == jkt && lives(&c, now)
 		}, byCredential), limit)
+	})
+}
+
+func (r *reader) DeviceCredentials(ctx context.Context, domain, device string, now time.Time, limit int) ([]storage.Credential, error) {
+	now = whole(now)
+	return list(ctx, r, "DeviceCredentials", func(s *state) []storage.Credential {
+		found := s.credentials.where(func(c storage.Credential) bool {
+			return c.Domain == domain && c.Device == device && c.ExpiresAt.After(now)
+		}, byCredential)
+		slices.SortStableFunc(found, func(a, b storage.Credential) int { // a live one is as one that ends after all others
+			switch {
+			case a.EndedAt.IsZero() == b.EndedAt.IsZero():
+				return b.EndedAt.Compare(a.EndedAt)
+			case a.EndedAt.IsZero():
+				return -1
+			}
+			return 1
+		})
+		return page(found, limit)
 	})
 }
 

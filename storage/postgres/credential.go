@@ -15,6 +15,10 @@ const (
 		"WHERE domain = $1 AND user_id = $2 AND id > $3 ORDER BY id LIMIT $4"
 	selectKeyCredentials = "SELECT " + row.CredentialColumns + " FROM credentials " +
 		"WHERE domain = $1 AND jkt = $2 AND ended_at = 0 AND expires_at > $3 LIMIT $4"
+	selectDeviceCredentials = "SELECT " + row.CredentialColumns + " FROM credentials " +
+		"WHERE domain = $1 AND device_id = $2 AND ended_at = 0 AND expires_at > $3 ORDER BY id LIMIT $4"
+	selectEndedDeviceCredentials = "SELECT " + row.CredentialColumns + " FROM credentials " +
+		"WHERE domain = $1 AND device_id = $2 AND ended_at <> 0 AND expires_at > $3 ORDER BY ended_at DESC, id LIMIT $4"
 	countCredentials = "SELECT count(*) FROM (SELECT 1 FROM credentials " +
 		"WHERE domain = $1 AND device_id = $2 AND format = $3 AND ended_at = 0 AND expires_at > $4 LIMIT $5) few"
 	selectCredentialEnds = "SELECT " + row.CredentialEndColumns + " FROM credential_ends WHERE list = $1 AND n > $2 ORDER BY n"
@@ -55,6 +59,16 @@ func (r *reader) Credentials(ctx context.Context, domain, user, after string, li
 
 func (r *reader) CredentialsByKey(ctx context.Context, domain, jkt string, now time.Time, limit int) ([]storage.Credential, error) {
 	return all(ctx, r, selectKeyCredentials, row.CredentialDest, domain, jkt, row.Millis(now), max(limit, 0))
+}
+
+func (r *reader) DeviceCredentials(ctx context.Context, domain, device string, now time.Time, limit int) ([]storage.Credential, error) {
+	limit = max(limit, 0)
+	live, err := all(ctx, r, selectDeviceCredentials, row.CredentialDest, domain, device, row.Millis(now), limit)
+	if err != nil || len(live) == limit {
+		return live, err
+	}
+	ended, err := all(ctx, r, selectEndedDeviceCredentials, row.CredentialDest, domain, device, row.Millis(now), limit-len(live))
+	return append(live, ended...), err
 }
 
 func (r *reader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (int, error) {

@@ -16,6 +16,10 @@ var (
 		"WHERE domain = ? AND user_id = ? AND id > ? ORDER BY id LIMIT ?")
 	selectKeyCredentials = statement("SELECT " + row.CredentialColumns + " FROM credentials INDEXED BY credentials_key " +
 		"WHERE domain = ?1 AND jkt = ?2 AND ended_at = 0 AND expires_at > ?3 LIMIT ?4")
+	selectDeviceCredentials = statement("SELECT " + row.CredentialColumns + " FROM credentials INDEXED BY credentials_device " +
+		"WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0 AND expires_at > ?3 ORDER BY id LIMIT ?4")
+	selectEndedDeviceCredentials = statement("SELECT " + row.CredentialColumns + " FROM credentials INDEXED BY credentials_device_ended " +
+		"WHERE domain = ?1 AND device_id = ?2 AND ended_at <> 0 AND expires_at > ?3 ORDER BY ended_at DESC, id LIMIT ?4")
 	countCredentials = statement("SELECT count(*) FROM (SELECT 1 FROM credentials INDEXED BY credentials_device " +
 		"WHERE domain = ?1 AND device_id = ?2 AND format = ?3 AND ended_at = 0 AND expires_at > ?4 LIMIT ?5)")
 	selectCredentialEnds = statement("SELECT " + row.CredentialEndColumns + " FROM credential_ends INDEXED BY credential_ends_list " +
@@ -64,6 +68,16 @@ func (r *reader) Credentials(ctx context.Context, domain, user, after string, li
 
 func (r *reader) CredentialsByKey(ctx context.Context, domain, jkt string, now time.Time, limit int) ([]storage.Credential, error) {
 	return r.credentials(ctx, selectKeyCredentials, domain, jkt, row.Millis(now), max(limit, 0))
+}
+
+func (r *reader) DeviceCredentials(ctx context.Context, domain, device string, now time.Time, limit int) ([]storage.Credential, error) {
+	limit = max(limit, 0)
+	live, err := r.credentials(ctx, selectDeviceCredentials, domain, device, row.Millis(now), limit)
+	if err != nil || len(live) == limit {
+		return live, err
+	}
+	ended, err := r.credentials(ctx, selectEndedDeviceCredentials, domain, device, row.Millis(now), limit-len(live))
+	return append(live, ended...), err
 }
 
 func (r *reader) credentials(ctx context.Context, s int, args ...any) (list []storage.Credential, err error) {

@@ -188,6 +188,44 @@ func testLiveCredentials(t *testing.T, s storage.Store) {
 	}
 }
 
+// The credentials of a device are those that have not ended, by id, and then the others, from the last that ended. Expired ones are not
+// among them.
+func testCredentialsOfADevice(t *testing.T, s storage.Store) {
+	withCredentials(t, s, 5, "alice", "bob")
+	short := liveCredential("alice", 6)
+	short.ExpiresAt = at.Add(time.Hour)
+	if err := insertCredential(t, s, short); err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range []string{"credential-alice-3", "credential-alice-1", "credential-bob-0", "credential-alice-2"} {
+		write(t, s, func(ctx context.Context, tx storage.Tx) error {
+			_, err := tx.EndCredentials(ctx, storage.CredentialsOf{ID: id}, at.Add(time.Duration(i)*time.Second), "x")
+			return err
+		})
+	}
+	check := func(domain, device string, now time.Time, limit int, want ...string) {
+		t.Helper()
+		found, err := s.DeviceCredentials(t.Context(), domain, device, now, limit)
+		var got []string
+		for _, c := range found {
+			got = append(got, strings.TrimPrefix(c.ID, "credential-"))
+		}
+		if err != nil || !slices.Equal(got, want) {
+			t.Errorf("DeviceCredentials of %s in %s to %d = %v, %v, want %v", device, domain, limit, got, err, want)
+		}
+	}
+	all := []string{"alice-0", "alice-4", "alice-6", "alice-2", "alice-1", "alice-3"}
+	for limit := range len(all) + 2 {
+		check(domain, "device-alice", at, limit, all[:min(limit, len(all))]...)
+	}
+	check(domain, "device-alice", at, -1)
+	check(domain, "device-alice", at.Add(time.Hour), 10, "alice-0", "alice-4", "alice-2", "alice-1", "alice-3")
+	check(domain, "device-alice", at.Add(31*24*time.Hour), 10)
+	check(domain, "device-bob", at, 2, "bob-1", "bob-2")
+	check("example.org", "device-alice", at, 10)
+	check(domain, "", at, 10)
+}
+
 // A credential is issued to a live device of a user who is not disabled and has the handle, with an entry of a list for credentials.
 func testInsertCredentialRefused(t *testing.T, s storage.Store) {
 	withCredentials(t, s, 1, "alice", "bob", "disabled", "removed", "abroad")

@@ -140,6 +140,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 
 		{"CredentialsByPages", testCredentialsByPages},
 		{"LiveCredentials", testLiveCredentials},
+		{"CredentialsOfADevice", testCredentialsOfADevice},
 		{"InsertCredentialRefused", testInsertCredentialRefused},
 		{"EndCredentials", testEndCredentials},
 		{"CredentialsEndWithTheirOwners", testCredentialsEndWithTheirOwners},
