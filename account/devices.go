@@ -22,15 +22,15 @@ var plainID = regexp.MustCompile(`^[0-9A-Za-z_-]{1,64}$`)
 const reasonRemoved = "device_removed"
 
 // DeviceFor returns the device of the key with thumbprint jkt when user signs in with it: the stored device, or a new one that
-// [Accounts.BindDevice] will store. The error is [ErrKeyInUse] if the key belongs to another user or to a removed device, or if
-// [Accounts.Rekey] replaced it: then the app must make a new key.
+// [Accounts.BindDevice] will store. The error is [ErrKeyInUse] if the key belongs to another user, to a removed device or to a live
+// credential of another device, or if [Accounts.Rekey] replaced it: then the app must make a new key.
 func (a *Accounts) DeviceFor(ctx context.Context, user storage.User, jkt string) (storage.Device, error) {
-	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
+	d, err := a.deviceOfKey(ctx, a.store, user.Domain, jkt)
 	switch {
 	case err == nil:
 		return d, usable(d, user.ID, jkt)
 	case !errors.Is(err, storage.ErrNotFound):
-		return storage.Device{}, fmt.Errorf("account: find the device of a key: %w", err)
+		return storage.Device{}, err
 	}
 	id, err := a.newDeviceID()
 	if err != nil {
@@ -50,28 +50,28 @@ func (a *Accounts) DeviceUnder(ctx context.Context, user storage.User, id, jkt, 
 	if _, err := a.Identify(user, storage.Device{ID: id}); err != nil {
 		return storage.Device{}, ErrDeviceID
 	}
-	d, err := a.store.DeviceByKey(ctx, user.Domain, jkt)
+	d, err := a.deviceOfKey(ctx, a.store, user.Domain, jkt)
 	switch {
 	case errors.Is(err, storage.ErrNotFound):
 		return storage.Device{
 			Domain: user.Domain, ID: id, User: user.ID, JKT: jkt, Delegation: delegation, Number: number, CreatedAt: a.now(),
 		}, nil
 	case err != nil:
-		return storage.Device{}, fmt.Errorf("account: find the device of a key: %w", err)
+		return storage.Device{}, err
 	case d.ID != id || d.Delegation != delegation || d.Number != number:
 		return storage.Device{}, ErrKeyInUse
 	}
 	return d, usable(d, user.ID, jkt)
 }
 
-// KeyUsable returns [ErrKeyInUse] if the key with thumbprint jkt belongs to a removed device or was replaced, so that a login with it
-// fails early. Whether the key belongs to another user is known only after the login.
+// KeyUsable returns [ErrKeyInUse] if the key with thumbprint jkt belongs to a removed device or to a live credential of a device with
+// another key, or was replaced, so that a login with it fails early. Whether the key belongs to another user is known only after the login.
 func (a *Accounts) KeyUsable(ctx context.Context, domain, jkt string) error {
-	d, err := a.store.DeviceByKey(ctx, domain, jkt)
+	d, err := a.deviceOfKey(ctx, a.store, domain, jkt)
 	if errors.Is(err, storage.ErrNotFound) {
 		return nil
 	} else if err != nil {
-		return fmt.Errorf("account: find the device of a key: %w", err)
+		return err
 	}
 	return usable(d, d.User, jkt)
 }
@@ -108,7 +108,7 @@ func (a *Accounts) DeviceFits(ctx context.Context, r ActiveDevices, d storage.De
 // [Accounts.DeviceFits]), [ErrKeyInUse] if the key belongs to another device by now or d was removed, and
 // [storage.ErrConflict] if another login has just made a device of the same key (the caller may begin again).
 func (a *Accounts) BindDevice(ctx context.Context, tx storage.Tx, d storage.Device) (added bool, err error) {
-	there, err := tx.DeviceByKey(ctx, d.Domain, d.JKT)
+	there, err := a.deviceOfKey(ctx, tx, d.Domain, d.JKT)
 	isNew := errors.Is(err, storage.ErrNotFound)
 	switch {
 	case isNew:
@@ -165,8 +165,8 @@ type RemovedDevice struct {
 	Changed bool
 }
 
-// RemoveDevice removes a device. Its sessions, its tokens and the statements that it made end, and its key cannot be used
-// again. Removing it again changes nothing. The reason is stored with the device. The error is [ErrNoDevice] if the domain has
+// RemoveDevice removes a device. Its sessions, its tokens, its credentials and the statements that it made end, and its key cannot be
+// used again. Removing it again changes nothing. The reason is stored with the device. The error is [ErrNoDevice] if the domain has
 // no such device.
 func (a *Accounts) RemoveDevice(ctx context.Context, domain, id, reason string) (RemovedDevice, error) {
 	return a.removeIf(ctx, domain, id, reason, nil)
@@ -219,8 +219,9 @@ func (a *Accounts) removeIf(ctx context.Context, domain, id, reason string,
 	return RemovedDevice{device, changed}, nil
 }
 
-// removeDevice removes a device in a transaction and returns the revocations that it wrote. The statements that the device made
-// and the delegations to its key end too: a thief of the device may have let in keys and actors of their own.
+// removeDevice removes a device in a transaction and returns the revocations that it wrote. Its credentials end with its row. The
+// statements that the device made and the delegations to its key end too: a thief of the device may have let in keys and actors of their
+// own.
 func (a *Accounts) removeDevice(ctx context.Context, tx storage.Tx, d storage.Device, reason string) ([]storage.Revocation, error) {
 	if d.RemovedAt.IsZero() {
 		d.RemovedAt, d.RemovedReason = a.now(), reason

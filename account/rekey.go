@@ -74,10 +74,12 @@ func (a *Accounts) MayRekey(ctx context.Context, r Rekey) (done bool, err error)
 }
 
 // Rekey replaces the key of a device. The device keeps its id and its sessions, which only the new key can refresh. All access tokens
-// of the user end by generation, and so do the delegations to the old key with what rests on them. The old key cannot be used again.
+// of the user end by generation, and so do the delegations to the old key with what rests on them. All credentials of the device end: they
+// were given to the holder of the old key. The old key cannot be used again.
 //
 // The same request again, with the old key or the new one, changes nothing and returns the same record, while no other key has
-// replaced the new one. The errors are those above, and [ErrKeyInUse] if any device of the domain has or had the new key.
+// replaced the new one. The errors are those above, and [ErrKeyInUse] if any device of the domain has or had the new key, or another
+// device has a live credential with it.
 func (a *Accounts) Rekey(ctx context.Context, r Rekey) (Rekeyed, error) {
 	var (
 		done    Rekeyed
@@ -186,7 +188,7 @@ func (a *Accounts) checkRekey(ctx context.Context, db storage.Reader, r Rekey) (
 	} else if !errors.Is(err, storage.ErrNotFound) {
 		return u, nil, err
 	}
-	return u, nil, nil
+	return u, nil, a.noCredentialOf(ctx, db, d.Domain, r.NewJKT, d.ID)
 }
 
 // noSession returns why a token without a session cannot replace a key: its sid is the statement under which its device was added,

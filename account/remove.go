@@ -33,9 +33,10 @@ type RemovedUser struct {
 	SessionsEnded int
 }
 
-// Remove removes a user for ever. One transaction ends all sessions, codes, statements and tokens of the user and deletes their row, so
-// that nothing of theirs can be used or refreshed, and racing logins fail. Devices, links, names and everything else about the user are
-// deleted with it, or soon after if they are many. Only tombstones stay, so that no one ever gets the id or a handle of the user.
+// Remove removes a user for ever. One transaction ends all sessions, codes, statements, credentials and tokens of the user and deletes
+// their row, so that nothing of theirs can be used or refreshed, and racing logins fail. Devices, links, names and everything else about
+// the user are deleted with it, or soon after if they are many. Only tombstones stay, so that no one ever gets the id or a handle of the
+// user.
 //
 // If mayReturn is set, the person can sign in again as a new user, with another id and handle, once [ReturnAfter] has passed. Otherwise
 // they are refused until [Accounts.Readmit]. Removing a user again changes nothing. The error is [ErrNoUser] if there never was such a

@@ -20,11 +20,11 @@ var ErrNoRename = errors.New("account: handles of this domain cannot change")
 // reasonRenamed is stored with the statements that end when a user is renamed.
 const reasonRenamed = "handle_changed"
 
-// Rename gives a user another handle, by the rules of a first login. The user keeps id, devices and sessions. Tokens that
-// carry the old handle are inactive at once; the next refresh brings the new one. Statements that carry the old handle end,
-// with what rests on them, because they would go on disclosing it. The old handle is in quarantine: no other user can take it
-// until [Accounts.ReleaseName], and the user may take it back. A handle that the user has already changes nothing. To the
-// errors of [Accounts.SignIn] it adds [ErrNoUser] and [ErrNoRename].
+// Rename gives a user another handle, by the rules of a first login. The user keeps id, devices and sessions. Tokens that carry the old
+// handle are inactive at once; the next refresh brings the new one. Credentials that state the old handle stay good but for the handle.
+// Statements that carry the old handle end, with what rests on them, because they would go on disclosing it. The old handle is in
+// quarantine: no other user can take it until [Accounts.ReleaseName], and the user may take it back. A handle that the user has already
+// changes nothing. To the errors of [Accounts.SignIn] it adds [ErrNoUser] and [ErrNoRename].
 func (a *Accounts) Rename(ctx context.Context, domain, user, handle string) (ChangedUser, error) {
 	return a.rename(ctx, domain, user, handle, false)
 }
@@ -102,6 +102,9 @@ func (a *Accounts) renameTo(
 		return ChangedUser{}, ending{}, err
 	}
 	if err := take(ctx, tx, u, name, now); err != nil {
+		return ChangedUser{}, ending{}, err
+	}
+	if _, err := tx.EndCredentialHandles(ctx, u.Domain, u.ID, now); err != nil {
 		return ChangedUser{}, ending{}, err
 	}
 	u.Handle, u.Gen = name.Local(), u.Gen+1

@@ -29,6 +29,7 @@ type Store interface {
 	DevicesAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Device, error)
 	Device(ctx context.Context, domain, id string) (storage.Device, error)
 	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
+	CredentialsByKey(ctx context.Context, domain, jkt string, now time.Time, limit int) ([]storage.Credential, error)
 	StatementsAfter(ctx context.Context, domain, user, after string, limit int) ([]storage.Statement, error)
 	Withdrawal(ctx context.Context) (storage.Withdrawal, error)
 	BrowserSessions(ctx context.Context, domain, user string) ([]storage.BrowserSession, error)
@@ -46,6 +47,12 @@ type ActiveDevices interface {
 type StandingStatements interface {
 	StandingStatements(ctx context.Context, domain, user, typ string, now time.Time, after storage.StatementCursor,
 		limit int) ([]storage.Statement, error)
+}
+
+// keys finds what belongs to a key. Every [storage.Reader] does.
+type keys interface {
+	DeviceByKey(ctx context.Context, domain, jkt string) (storage.Device, error)
+	CredentialsByKey(ctx context.Context, domain, jkt string, now time.Time, limit int) ([]storage.Credential, error)
 }
 
 // users reads users. Every [storage.Reader] does.

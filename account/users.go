@@ -111,8 +111,8 @@ type ChangedUser struct {
 }
 
 // Disable disables a user: the sessions, the codes for new sessions and all tokens of the user end at once, and the user
-// cannot sign in until [Accounts.Enable]. Devices stay, except those under a delegation: statements of the user end, with what
-// rests on them. Disabling the user again changes nothing.
+// cannot sign in until [Accounts.Enable]. Credentials of the devices of the user end with the row of the user. Devices stay, except those
+// under a delegation: statements of the user end, with what rests on them. Disabling the user again changes nothing.
 //
 // The tokens are ended by generation: a revocation of the user is absolute and would outlast Enable. Every transaction that
 // issues to a user checks that the row of the user is as it was read, so no token escapes. Tokens about others in which the
@@ -209,7 +209,7 @@ func (a *Accounts) disable(ctx context.Context, tx storage.Tx, u storage.User) (
 	return done, ending{revoked, more}, audit.Append(ctx, tx, audit.Event{Kind: audit.UserDisabled, Domain: u.Domain, User: u.ID})
 }
 
-// Enable lets a disabled user sign in again. The sessions, tokens and statements that [Accounts.Disable] ended stay ended.
+// Enable lets a disabled user sign in again. The sessions, tokens, credentials and statements that [Accounts.Disable] ended stay ended.
 // Enabling a user who is not disabled changes nothing.
 func (a *Accounts) Enable(ctx context.Context, domain, user string) (ChangedUser, error) {
 	var enabled ChangedUser
