@@ -61,9 +61,17 @@ func (*restoreCmd) Help() string {
     issuer restore --config /etc/issuer/issuer.yaml --from /var/backups/issuer-2026-03-14.db
 
 Users, handles and devices return to their state in the backup. The backup does not know later tokens and revocations.
-Therefore the restore ends all sessions, codes and statements, and revokes the signing keys, which ends all access tokens. All
-users must log in again. The previous database is kept beside the new one. If it is readable, these changes since the backup are
+Therefore the restore ends all sessions, credentials, codes and statements, and revokes the signing keys, which ends all access tokens.
+All users must log in again. The previous database is kept beside the new one. If it is readable, these changes since the backup are
 applied again: removed devices, disabled and removed users, removed clients, and client secrets that were replaced.`
+}
+
+// ended says how many sessions a restore ended, and how many credentials if there were any.
+func ended(sessions, credentials int64) string {
+	if credentials == 0 {
+		return count(int(sessions), "session")
+	}
+	return count(int(sessions), "session") + " and " + count(int(credentials), "credential")
 }
 
 func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
@@ -91,7 +99,7 @@ func (c *restoreCmd) Run(ctx context.Context, s *streams) error {
 	audit.New(events).Record(ctx, audit.Event{Kind: audit.BackupRestored, Actor: audit.ActorAdmin})
 	fmt.Fprintf(s.out, "Restored %s from %s, made at %s.\n", database, c.From, r.Taken.UTC().Format(time.RFC3339))
 	fmt.Fprintf(s.out, "Ended %s, revoked %s, withdrew %s. All users must log in again.\n",
-		count(int(r.Sessions), "session"), count(int(r.Keys), "signing key"), count(int(r.Statements), "statement"))
+		ended(r.Sessions, r.Credentials), count(int(r.Keys), "signing key"), count(int(r.Statements), "statement"))
 	if r.Kept != "" {
 		fmt.Fprintf(s.out, "The previous database is kept as %s.\n", r.Kept)
 	}

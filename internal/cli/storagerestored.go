@@ -18,8 +18,8 @@ func (*storageRestoredCmd) Help() string {
 
     issuer storage restored --config /etc/issuer/issuer.yaml
 
-The restored state does not know later tokens and revocations. Therefore the command ends all sessions, codes and statements, and revokes
-the signing keys, which ends all access tokens. All users must log in again. Repeat what you did since that time: remove devices, disable
+The restored state does not know later tokens and revocations. Therefore the command ends all sessions, credentials, codes and statements,
+and revokes the signing keys, which ends all access tokens. All users must log in again. Repeat what you did since that time: remove devices, disable
 or remove users, remove clients or rotate their secrets. The command does nothing while a node has the database open.`
 }
 
@@ -40,6 +40,6 @@ func (c *storageRestoredCmd) Run(ctx context.Context, s *streams) error {
 	audit.New(events).Record(ctx, audit.Event{Kind: audit.BackupRestored, Actor: audit.ActorAdmin})
 	fmt.Fprintf(s.out, "The database was restored to a state of %s.\n", r.Taken.UTC().Format(time.RFC3339))
 	fmt.Fprintf(s.out, "Ended %s, revoked %s, withdrew %s. All users must log in again.\n",
-		count(int(r.Sessions), "session"), count(int(r.Keys), "signing key"), count(int(r.Statements), "statement"))
+		ended(r.Sessions, r.Credentials), count(int(r.Keys), "signing key"), count(int(r.Statements), "statement"))
 	return nil
 }

@@ -65,8 +65,15 @@ func endRevoked(ctx context.Context, tx storage.Tx, r storage.Revocation) error 
 		if _, signed, ok := strings.Cut(jti, " "); ok { // a statement that a key of a user signed
 			jti = signed
 		}
+		// The jti may be that of a credential, whose row may name no domain any more.
+		if _, err := tx.EndCredentials(ctx, storage.CredentialsOf{ID: r.Key}, r.At, r.Reason); err != nil {
+			return err
+		}
 		return tx.WithdrawStatement(ctx, jti, r.At, r.Reason)
 	case storage.RevokeDevice:
+		if _, err := tx.EndCredentials(ctx, storage.CredentialsOf{Domain: domain, Device: id}, r.At, r.Reason); err != nil {
+			return err
+		}
 		d, err := tx.Device(ctx, domain, id)
 		if err != nil {
 			return err
@@ -77,6 +84,9 @@ func endRevoked(ctx context.Context, tx storage.Tx, r storage.Revocation) error 
 		d.RemovedAt, d.RemovedReason = r.At, r.Reason
 		return tx.UpdateDevice(ctx, d)
 	case storage.RevokeGen, storage.RevokeUser:
+		if err := endCredentials(ctx, tx, domain, id, r); err != nil {
+			return err
+		}
 		return endUser(ctx, tx, domain, id, r)
 	case storage.RevokeClient:
 		if _, err := tx.EndClientGrants(ctx, r.Key, r.At, r.Reason); err != nil {
@@ -101,6 +111,17 @@ func endRevoked(ctx context.Context, tx storage.Tx, r storage.Revocation) error 
 		}
 	}
 	return nil
+}
+
+// endCredentials ends the credentials of a user that an act ended of which only the revocation is known: those of a device whose key was
+// replaced or that was removed, which it does not name, or the handle of all. A device gets new ones.
+func endCredentials(ctx context.Context, tx storage.Tx, domain, user string, r storage.Revocation) (err error) {
+	if introspect.Reason(r.Reason) == introspect.HandleChanged {
+		_, err = tx.EndCredentialHandles(ctx, domain, user, r.At)
+	} else {
+		_, err = tx.EndCredentials(ctx, storage.CredentialsOf{Domain: domain, User: user}, r.At, r.Reason)
+	}
+	return err
 }
 
 // endUser raises the generation of a user to the lowest that is valid, and disables one who was disabled or removed.
