@@ -17,6 +17,9 @@
 //
 // When a member replaces its credential, [Successor] decides whether it is still the same client.
 //
+// A credential ends while its leaf stays in the tree, and implementations of MLS ask about new credentials alone. So also validate that of
+// the sender of each Commit, before it is applied, and those of all members from time to time.
+//
 // The types of credentials are sd_jwt and sd_cwt (draft-mahy-mls-sd-cwt-credential-02) and x509. A basic credential is a bare name and
 // is refused. Package credential/sdjwt verifies an sd_jwt; verifiers of the others are plugged in with [Options.Verifiers].
 //
