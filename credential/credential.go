@@ -34,6 +34,7 @@ type Format string
 const (
 	SDJWT Format = "dc+sd-jwt" // OpenID4VCI 1.0 appendix A.3
 	SDCWT Format = "im-sd-cwt" // ours: OpenID4VCI has none for draft-ietf-spice-sd-cwt
+	X509  Format = "im-x5c"    // a chain of X.509 certificates; the name is ours
 )
 
 // MaxLife is the longest time from the beginning to the end of a credential that a verifier accepts. The issuer's own live 90 days at

@@ -24,6 +24,7 @@ const (
 	IssuerKeys       Purpose = "issuer_keys"
 	ClientKeys       Purpose = "client_keys"
 	StatusList       Purpose = "status_list"
+	CRL              Purpose = "crl" // of a CA
 	Introspection    Purpose = "introspection"
 	Feed             Purpose = "feed"
 	Token            Purpose = "token" // of the program itself, at another issuer

@@ -36,6 +36,7 @@ var arrows = map[string][]string{
 
 	"credential/cwt":   {"claims", "credential", "internal/jose", "nested", "statuslist"},
 	"credential/sdjwt": {"claims", "credential", "internal/jose", "statuslist"},
+	"credential/cert":  {"claims", "credential", "internal/fetch", "internal/jose", "internal/published"},
 	"credential/mls":   {"claims", "credential", "credential/sdjwt", "internal/jose"},
 
 	"verdict": {"claims", "credential", "internal/jose", "introspect", "nested"},
@@ -96,7 +97,7 @@ var arrows = map[string][]string{
 		"internal/issuer", "internal/jose", "internal/published", "internal/trace", "introspect", "nested", "statuslist", "trust",
 	},
 	"internal/cli": {
-		"claims", "credential", "credential/sdjwt", "dpop",
+		"claims", "credential", "credential/cert", "credential/sdjwt", "dpop",
 		"internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/edge", "internal/fetch",
 		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "web",
@@ -177,6 +178,7 @@ var confined = map[string][]string{
 // light lists the libraries for other programs, and heavy the packages on which they must not depend, at any depth.
 var (
 	light = []string{
+		"credential/cert",
 		"chaining", "claims", "credential", "credential/cwt", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway",
 		"gateway/forwardauth", "introspect", "nested", "statuslist", "trust", "verdict",
 	}

@@ -1,0 +1,278 @@
+package cert
+
+import (
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/imidentity/issuer/internal/fetch"
+	"github.com/imidentity/issuer/internal/published"
+)
+
+// Defaults for the zero values of [CRLReaderConfig].
+const (
+	DefaultFresh  = 5 * time.Minute
+	DefaultSize   = 4 << 20
+	DefaultLists  = 64
+	DefaultMemory = 64 << 20
+)
+
+// CRLReaderConfig configures [NewCRLReader].
+type CRLReaderConfig struct {
+	// Client fetches the lists. Their addresses come from certificates, so a client must not reach hosts that their CAs should not. Nil
+	// means the strictest client: https, public addresses only, no redirects.
+	Client *http.Client
+	// Fresh is how long a list is used before it is fetched again. Zero means [DefaultFresh].
+	Fresh time.Duration
+	// MaxStale is for how long after that a list is used while no newer one can be fetched; never after its nextUpdate. Zero means that
+	// it is not: the status cannot be known while the list cannot be fetched.
+	MaxStale time.Duration
+	// Size bounds the bytes of one list. Zero means [DefaultSize].
+	Size int
+	// Lists and Memory bound how many lists are kept, and how many bytes they have. The one that was not used for longest is dropped
+	// first. Zero means [DefaultLists] and [DefaultMemory].
+	Lists, Memory int
+	// AllowHTTP permits http addresses: the CAs of many enterprises have no others, and lists are signed.
+	AllowHTTP bool
+	// Now reports the time. Nil means [time.Now].
+	Now func() time.Time
+}
+
+// A CRLReader fetches the revocation lists that certificates name. It keeps lists as long as they allow, and equal questions at the same
+// time share one request. It is safe for concurrent use.
+type CRLReader struct {
+	cfg CRLReaderConfig
+
+	mu    sync.Mutex
+	lists map[place]*kept
+	// dropped has what is remembered of lists that are not kept any more.
+	dropped map[place]mark
+	memory  int
+	uses    uint64 // counts the questions
+}
+
+// A place is where a list is published, and the certificate of the CA that signs it. Lists of two CAs are never shared, even at one
+// address.
+type place struct {
+	ca  [sha256.Size]byte
+	url string
+}
+
+// maxDropped bounds how many lists that are not kept are remembered.
+const maxDropped = 10_000
+
+// NewCRLReader returns a reader that has no lists yet.
+func NewCRLReader(cfg CRLReaderConfig) (*CRLReader, error) {
+	cfg.Fresh, cfg.Size = cmp.Or(cfg.Fresh, DefaultFresh), cmp.Or(cfg.Size, DefaultSize)
+	cfg.Lists, cfg.Memory = cmp.Or(cfg.Lists, DefaultLists), cmp.Or(cfg.Memory, DefaultMemory)
+	if cfg.Fresh < 0 || cfg.MaxStale < 0 || cfg.Size < 0 || cfg.Lists < 0 || cfg.Memory < 0 {
+		return nil, errors.New("cert: the bounds of CRLReaderConfig must not be negative")
+	}
+	if cfg.Now == nil {
+		cfg.Now = time.Now
+	}
+	if cfg.Client == nil {
+		var err error
+		if cfg.Client, err = fetch.NewForeignClient(fetch.Policy{MaxBody: int64(cfg.Size), AllowHTTP: cfg.AllowHTTP}); err != nil {
+			return nil, fmt.Errorf("cert: %w", err)
+		}
+	}
+	return &CRLReader{cfg: cfg, lists: make(map[place]*kept), dropped: make(map[place]mark)}, nil
+}
+
+// CRL returns the list of a CA that is published at the first usable address. Every error wraps [ErrUnknown].
+func (r *CRLReader) CRL(ctx context.Context, issuer *x509.Certificate, urls []string) (*CRL, error) {
+	for _, url := range urls {
+		if checkURL(url, r.cfg.AllowHTTP) != nil {
+			continue
+		}
+		k := r.kept(place{sha256.Sum256(issuer.Raw), url}, issuer)
+		doc, err := k.cache.Get(ctx, published.Any)
+		if err != nil {
+			return nil, k.unknown(err)
+		}
+		r.keep(k, doc.size)
+		return doc.CRL, nil
+	}
+	return nil, fmt.Errorf("%w: the certificate names no address that may be asked", ErrUnreachable)
+}
+
+// kept returns what is kept of a place, and makes it if there is nothing.
+func (r *CRLReader) kept(p place, issuer *x509.Certificate) *kept {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.uses++
+	k := r.lists[p]
+	if k == nil {
+		k = &kept{reader: r, place: p, issuer: issuer, newest: r.dropped[p]}
+		k.cache = published.New(published.Config[*document]{Fetch: k.fetch, Life: k.life, Now: r.cfg.Now})
+		r.lists[p] = k
+		delete(r.dropped, p)
+	}
+	k.used = r.uses
+	r.shrink(k)
+	return k
+}
+
+// keep counts the memory of a list that was used.
+func (r *CRLReader) keep(k *kept, size int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.lists[k.place] != k {
+		return // dropped meanwhile
+	}
+	r.memory += size - k.size
+	k.size = size
+	r.shrink(k)
+}
+
+// shrink drops lists until the bounds hold, those first that were not used for longest, and never k. The caller holds mu.
+func (r *CRLReader) shrink(k *kept) {
+	for len(r.lists) > 1 && (len(r.lists) > r.cfg.Lists || r.memory > r.cfg.Memory) {
+		var oldest *kept
+		for _, other := range r.lists {
+			if other != k && (oldest == nil || other.used < oldest.used) {
+				oldest = other
+			}
+		}
+		delete(r.lists, oldest.place)
+		r.memory -= oldest.size
+		if newest := oldest.mark(); !newest.from.IsZero() {
+			for p := range r.dropped {
+				if len(r.dropped) < maxDropped {
+					break
+				}
+				delete(r.dropped, p)
+			}
+			r.dropped[oldest.place] = newest
+		}
+	}
+}
+
+// A kept is what a reader keeps of one list.
+type kept struct {
+	reader *CRLReader
+	place  place
+	issuer *x509.Certificate
+	cache  *published.Cache[*document]
+
+	// Guarded by the mutex of the reader.
+	used uint64 // the number of the question that last used it
+	size int
+
+	mu     sync.Mutex
+	newest mark
+	failed error // of the last fetch
+}
+
+// A document is a list that was fetched and verified.
+type document struct {
+	*CRL
+	etag string
+}
+
+// maxETag is how long an entity tag may be that is sent back.
+const maxETag = 256
+
+// life returns how long a list is used that was fetched at a time: never after its nextUpdate.
+func (k *kept) life(doc *document, fetched time.Time) (fresh, stale time.Duration) {
+	left := doc.Until.Sub(fetched)
+	fresh = min(k.reader.cfg.Fresh, left)
+	return fresh, min(fresh+k.reader.cfg.MaxStale, left)
+}
+
+// unknown returns the error for a list that the cache does not have.
+func (k *kept) unknown(err error) error {
+	k.mu.Lock()
+	failed := k.failed
+	k.mu.Unlock()
+	if errors.Is(err, published.ErrUnavailable) && failed != nil {
+		return failed
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
+
+func (k *kept) mark() mark {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.newest
+}
+
+// fetch fetches the list again, or confirms the one from before.
+func (k *kept) fetch(ctx context.Context) (*document, error) {
+	doc, err := k.load(ctx)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if err == nil && doc.olderThan(k.newest) {
+		doc, err = nil, ErrRollback
+	}
+	if err == nil {
+		k.newest = mark{doc.Number, doc.From}
+	}
+	k.failed = err
+	return doc, err
+}
+
+func (k *kept) load(ctx context.Context) (*document, error) {
+	cfg := &k.reader.cfg
+	req, err := http.NewRequestWithContext(fetch.For(ctx, fetch.CRL), http.MethodGet, k.place.url, nil)
+	if err != nil {
+		return nil, fmt.Errorf("%w: no request can be made of its address", ErrUnreachable)
+	}
+	req.Header.Set("Accept", MediaTypeCRL)
+	last, _ := k.cache.Last()
+	if last != nil && last.etag != "" && last.valid(cfg.Now()) == nil {
+		req.Header.Set("If-None-Match", last.etag)
+	} else {
+		last = nil
+	}
+	resp, err := cfg.Client.Do(req)
+	if err != nil {
+		return nil, unreachable(err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusNotModified && last != nil {
+		return last, nil
+	}
+	if resp.StatusCode != http.StatusOK {
+		return nil, fmt.Errorf("%w: answered with status %d", ErrUnreachable, resp.StatusCode)
+	}
+	if err := fetch.CheckType(resp, MediaTypeCRL, "application/x-pkcs7-crl"); err != nil { // the second is an older name
+		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
+	}
+	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(cfg.Size)+1))
+	switch {
+	case err != nil:
+		return nil, unreachable(err)
+	case len(body) > cfg.Size:
+		return nil, ErrTooLarge
+	}
+	list, err := ParseCRL(body)
+	if err == nil {
+		err = list.Verify(k.issuer, cfg.Now())
+	}
+	if err != nil {
+		return nil, err
+	}
+	doc := &document{list, resp.Header.Get("ETag")}
+	if len(doc.etag) > maxETag {
+		doc.etag = ""
+	}
+	return doc, nil
+}
+
+// unreachable sorts an error of the client.
+func unreachable(err error) error {
+	var refused *fetch.RefusedError
+	if errors.As(err, &refused) && refused.Part == "size" {
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+	}
+	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+}
