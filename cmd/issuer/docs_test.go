@@ -89,6 +89,10 @@ var promised = map[string][]string{
 		`"handle":"im:%40alice@example.com"`, `"home_iss":"http://127.0.0.1:8080"`, `"token_type":"DPoP"`,
 		`"error":"invalid_grant"`, "used before",
 	},
+	"certificates.md": {
+		"Root CA     ca/root.pem, until ", "im: URIs have no authority", "is          CA\n", "is          im-device-x5c\n", "phone.pem: OK\n",
+		"The chain is valid.\n", "handle      im:%40alice@example.net\n", "exit code 1\n", "The chain is valid.\n", "below.pem: OK\n",
+	},
 	"status-list.md": {
 		`"status":{"status_list":{"idx":`, "Content-Type: application/statuslist+jwt", "304\n", "valid\n", "Removed device ",
 		"not valid: statuslist: the status of the token is INVALID", "exit code 1\n",

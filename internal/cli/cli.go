@@ -55,6 +55,8 @@ type commands struct {
 	Gateway      gatewayCmd      `cmd:"" help:"Let only requests with a valid token through to your services."`
 	Nested       nestedCmd       `cmd:"" help:"Explain tokens with several subjects."`
 	ID           idCmd           `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
+	CA           caCmd           `cmd:"" name:"ca" help:"Make a certification authority for the certificates of a domain."`
+	Cert         certCmd         `cmd:"" help:"Show or check X.509 certificates, or certify a device."`
 	Completion   completionCmd   `cmd:"" help:"Print a completion script for a shell."`
 	Version      versionCmd      `cmd:"" help:"Print the version."`
 }
