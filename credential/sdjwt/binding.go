@@ -28,8 +28,8 @@ const (
 	maxNonce    = 1024
 )
 
-// A Binding is what a key binding is for: the verifier, and the transaction. The same nonce must not be accepted twice; the verifier
-// sees to that.
+// A Binding is what a key binding is for: the verifier, and the transaction. The verifier has to see to it that no nonce is accepted
+// twice. It cannot recognize a presentation by its text instead, since of every ECDSA signature there are two.
 type Binding struct {
 	Audience string // aud: who verifies, as agreed between both
 	Nonce    string // nonce, chosen by the verifier

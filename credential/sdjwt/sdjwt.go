@@ -28,7 +28,7 @@ import (
 
 // Limits of a text that [Parse] accepts. The credential of a device has about 1000 bytes and at most one disclosure.
 const (
-	MaxSize        = 32 << 10 // of the whole text, in bytes
+	MaxSize        = 16 << 10 // of the whole text, in bytes; of other tokens, too
 	MaxDisclosures = 64
 	maxBinding     = 8 << 10 // of the key binding, in bytes
 	maxDepth       = 32      // of the claims with all disclosures, as of every JSON text that package jose reads

@@ -7,7 +7,9 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -16,6 +18,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/sdjwt"
+	"github.com/imidentity/issuer/nested"
 )
 
 // A credential is signed with the members of its type, in their order, and its handle only in the disclosure.
@@ -309,8 +312,9 @@ func TestReplay(t *testing.T) {
 
 // No error contains anything of what a holder hides.
 func TestErrorsTellNothing(t *testing.T) {
-	for _, v := range readVectors(t).Vectors {
-		_, err := sdjwt.Verify(t.Context(), v.Text, v.Options.options(nil))
+	all := readVectors(t)
+	for _, v := range all.Vectors {
+		_, err := sdjwt.Verify(t.Context(), v.Text, v.Options.options(all.Issuers))
 		if err == nil {
 			continue
 		}
@@ -318,6 +322,69 @@ func TestErrorsTellNothing(t *testing.T) {
 			if strings.Contains(err.Error(), secret) {
 				t.Errorf("%s: the error has %q: %v", v.Name, secret, err)
 			}
+		}
+	}
+}
+
+// Neither a credential nor a key binding passes as a token.
+func TestNotAToken(t *testing.T) {
+	text := present(t, issue(t, vc()), phone, "handle")
+	parts := strings.Split(text, "~")
+	for _, token := range []string{text, parts[0], parts[len(parts)-1]} {
+		tree, err := nested.Open(t.Context(), token, nested.Options{
+			Keys: trusted, Audience: []string{room}, Now: func() time.Time { return now }, Development: true,
+		})
+		refused := (*nested.Error)(nil)
+		if !errors.As(err, &refused) || refused.Code != nested.CodeType && refused.Code != nested.CodeMalformed {
+			t.Errorf("Open = %v, %v, want a refusal of the type", tree, err)
+		}
+	}
+}
+
+// Whatever is in a text of the largest size, reading it takes little memory.
+func TestBombs(t *testing.T) {
+	var members, digests []string
+	for i := range 1000 {
+		members = append(members, quote(strconv.Itoa(i))+":1")
+	}
+	for i := range 200 {
+		digests = append(digests, quote(digest(strconv.Itoa(i))))
+	}
+	nested := func(open, inner, end string, n int) string {
+		return strings.Repeat(open, n) + inner + strings.Repeat(end, n)
+	}
+	hidden := `{"\u005fsd":[` + strings.Join(digests, ",") + `]}`
+	// A chain of disclosures, each inside the one before.
+	chain := []string{disclosure(`["s","a",1]`)}
+	for range sdjwt.MaxDisclosures - 1 {
+		chain = append(chain, disclosure(`["s","a",{"_sd":["`+digest(chain[len(chain)-1])+`"]}]`))
+	}
+	for name, c := range map[string]struct {
+		payload     string
+		disclosures []string
+	}{
+		"members":            {"{" + strings.Join(members, ",") + "}", nil},
+		"digests":            {`{"_sd":[` + strings.Join(digests, ",") + `]}`, nil},
+		"objects in objects": {nested(`{"\u0061":`, "{"+strings.Join(members, ",")+"}", "}", 31), nil},
+		"arrays in arrays":   {`{"a":` + nested(`[`, hidden, "]", 28) + `}`, nil},
+		"disclosures":        {`{"_sd":["` + digest(chain[len(chain)-1]) + `"]}`, chain},
+	} {
+		text := disclosure(`{"alg":"ES256"}`) + "." + disclosure(c.payload) + ".AAAA~" + strings.Join(append(c.disclosures, ""), "~")
+		if len(text) > sdjwt.MaxSize {
+			t.Fatalf("%s: the text has %d bytes", name, len(text))
+		}
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		_, err := sdjwt.Parse(text)
+		runtime.ReadMemStats(&after)
+		if refused := (*credential.Error)(nil); err != nil && !errors.As(err, &refused) {
+			t.Errorf("%s: Parse = %v", name, err)
+		}
+		const most = 8 << 20
+		if used := after.TotalAlloc - before.TotalAlloc; used > most {
+			t.Errorf("%s: Parse of %d bytes allocates %d bytes, want at most %d", name, len(text), used, most)
+		} else {
+			t.Logf("%s: %d bytes, %d allocated: %v", name, len(text), used, err)
 		}
 	}
 }

@@ -178,10 +178,6 @@ func (t *Token) read(o *credential.Options) (credential.Credential, error) {
 	if notBefore.After(c.From) {
 		c.From = notBefore
 	}
-	if err := cnf.check(); err != nil {
-		return c, err
-	}
-	c.Key, c.JKT = cnf.key.Public, cnf.key.JKT
 	var err error
 	c.Identity, err = o.Parse(names, user, handle, device)
 	return c, err
