@@ -75,6 +75,8 @@ const (
 	SessionRevoked
 	// SessionEnded: a user ended a session of theirs, an operator one of a user, or the issuer one of a login that it could not check.
 	SessionEnded
+	// CredentialIssued: a device got a credential.
+	CredentialIssued
 	// TokenRevoked: a client revoked an access token.
 	TokenRevoked
 
@@ -145,6 +147,7 @@ var kinds = [ended]struct {
 	RefreshReused:        {"refresh.reused", "replaced refresh token used again: session ended", true},
 	SessionRevoked:       {"session.revoked", "session revoked", false},
 	SessionEnded:         {"session.ended", "session ended by its user", false},
+	CredentialIssued:     {"credential.issued", "credential issued", false},
 	TokenRevoked:         {"token.revoked", "access token revoked", false},
 	StatementMade:        {"statement.made", "statement made", false},
 	StatementWithdrawn:   {"statement.withdrawn", "statement withdrawn", false},

@@ -16,6 +16,7 @@ import (
 	"github.com/imidentity/issuer/internal/idempotency"
 	"github.com/imidentity/issuer/internal/registration"
 	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/vci"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
@@ -114,7 +115,11 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
-	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector)
+	credentials, err := i.newCredentials(registry, replay)
+	if err != nil {
+		return err
+	}
+	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector, credentials)
 }
 
 // openAccounts makes the accounts, with keys for the marks of removed users and for the ids of links, and renews the collision keys of
@@ -167,6 +172,14 @@ func (i *Instance) newStatements(registry *clients.Registry) (*statements.Servic
 	})
 }
 
+// newCredentials makes the service that issues credentials.
+func (i *Instance) newCredentials(registry *clients.Registry, replay dpop.Replay) (*vci.Service, error) {
+	return vci.New(vci.Config{
+		Issuer: i.cfg.Issuer, Life: i.cfg.Lifetimes.Credential, Store: i.store, Accounts: i.accounts, Clients: registry, Keys: i.ring,
+		Statuses: i.statuses, Replay: replay, Nonces: i.cluster.Derive(labelKeyProofs, dpop.NonceLife).Keys, Limiter: i.limits, Now: i.now,
+	})
+}
+
 // openProvider makes the OAuth server.
 func (i *Instance) openProvider(
 	registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
@@ -193,7 +206,7 @@ func (i *Instance) openProvider(
 // openServer makes the HTTP side.
 func (i *Instance) openServer(
 	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
-	rechecks *recheck.Checker, provider *oauth.Provider, introspector *introspect.Introspector,
+	rechecks *recheck.Checker, provider *oauth.Provider, introspector *introspect.Introspector, credentials *vci.Service,
 ) error {
 	cfg := i.cfg
 	choose, systems, others := make(map[string]bool), make(map[string]claims.System), make(map[string][]string)
@@ -227,7 +240,7 @@ func (i *Instance) openServer(
 		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
 		OperatorsBehindProxy: cfg.AdminBehindProxy(), SCIMForOperators: cfg.SCIM.Listener == "admin", Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
-		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Store: i.store, Logins: logins, Upstream: upstream,
+		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Credentials: credentials, Store: i.store, Logins: logins, Upstream: upstream,
 		ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry, Tracer: i.tracer,

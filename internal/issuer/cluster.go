@@ -17,10 +17,11 @@ import (
 
 // The labels of keys that are derived from the current cluster secret, which can be rotated. What is made with them expires.
 const (
-	labelNonces  = "dpop nonce"
-	labelRefresh = "refresh token"    // also of the user codes of device codes
-	labelCursors = "feed cursors"     // of the feed of revocations
-	labelQueries = "queries of pages" // which pending logins store sealed
+	labelNonces    = "dpop nonce"
+	labelKeyProofs = "key proof nonce"  // c_nonce of OpenID4VCI
+	labelRefresh   = "refresh token"    // also of the user codes of device codes
+	labelCursors   = "feed cursors"     // of the feed of revocations
+	labelQueries   = "queries of pages" // which pending logins store sealed
 )
 
 // The labels of keys that are derived from the lasting secret. They are for values that are stored, or that others remember.

@@ -57,7 +57,11 @@ var arrows = map[string][]string{
 		"nested", "revocation", "statements", "storage",
 	},
 	"internal/statuses": {"claims", "statuslist", "storage"},
-	"login":             {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
+	"internal/vci": {
+		"account", "claims", "clients", "credential", "credential/sdjwt", "dpop", "internal/audit", "internal/errtext", "internal/jose",
+		"internal/random", "statuslist", "storage",
+	},
+	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
 	},
@@ -85,7 +89,7 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "internal/trace",
+		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "internal/trace", "internal/vci",
 		"introspect", "keys",
 		"login", "nested",
 		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",

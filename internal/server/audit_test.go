@@ -243,6 +243,16 @@ func TestAudit(t *testing.T) {
 	}
 	l.wants(t, "privacy again")
 
+	inWallet := s.inWallet(t, laptop, "bob")
+	forCredentials := s.forCredentials(t, laptop, inWallet)
+	l.seen = len(s.witness.audited(t))
+	issuedNow, err := s.verifyCredential(t, wantCredentials(t, s.askCredentials(t, laptop, forCredentials, s.keyProofs(t, 1)...), 1)[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.wants(t, "credential issued", event(audit.CredentialIssued, user, "domain", "example.com", "user", bob.Local(), "device", bob.Device(),
+		"client", wallet.id, "session", inWallet.set.SID, "credential", issuedNow.ID))
+
 	// Sessions and links.
 	lost := s.login(t, newDevice(t), "bob")
 	link := storage.Link{Domain: "example.com", Issuer: "https://former.example", Subject: "bob", User: bob.Local()}

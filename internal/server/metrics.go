@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/vci"
 	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/signin"
@@ -28,6 +29,7 @@ type metrics struct {
 	nonces    prometheus.Counter
 	replays   prometheus.Counter
 	tokens    *prometheus.CounterVec
+	issuances *prometheus.CounterVec // of credentials
 	logins    *prometheus.CounterVec
 	active    prometheus.Counter // answers about tokens
 	inactive  prometheus.Counter
@@ -70,8 +72,9 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		replays: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "issuer_proofs_replayed_total", Help: "DPoP proofs refused because they had been used before.",
 		}),
-		tokens: counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
-		logins: counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
+		tokens:    counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
+		issuances: counters("issuer_credentials_issued_total", "Credentials issued, by credential configuration.", "configuration"),
+		logins:    counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
 		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "issuer_feed_waiting", Help: "Open requests for events, by form.",
 		}, []string{"form"}),
@@ -83,7 +86,7 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		active:   introspections.WithLabelValues("active"),
 		inactive: introspections.WithLabelValues("inactive"),
 	}
-	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.tokens,
+	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.tokens, m.issuances,
 		m.logins, introspections, m.forwarded, m.waiting, m.events, m.delay)
 	for _, form := range []string{formPoll, formStream} {
 		m.waiting.WithLabelValues(form)
@@ -101,6 +104,7 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		m.tokens.WithLabelValues(grant, "DPoP")
 	}
 	m.tokens.WithLabelValues(oauth.GrantClientCredentials, "Bearer")
+	m.issuances.WithLabelValues(vci.ConfigurationDevice)
 	return m
 }
 
@@ -156,6 +160,11 @@ func (m *metrics) refused(err error) {
 // issued counts a token.
 func (m *metrics) issued(grant string, a oauth.TokenAnswer) {
 	m.tokens.WithLabelValues(grant, a.TokenType).Inc()
+}
+
+// credentialsIssued counts n credentials of a configuration.
+func (m *metrics) credentialsIssued(configuration string, n int) {
+	m.issuances.WithLabelValues(configuration).Add(float64(n))
 }
 
 // introspected counts an answer about a token.

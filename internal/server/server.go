@@ -28,6 +28,7 @@ import (
 	"github.com/imidentity/issuer/internal/scim"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/internal/trace"
+	"github.com/imidentity/issuer/internal/vci"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
@@ -62,6 +63,8 @@ type Config struct {
 	Feed   *revocation.Feed
 	Proofs *dpop.Verifier
 	Keys   *keys.Ring
+	// Credentials issues credentials to devices.
+	Credentials *vci.Service
 	// Statuses are the status lists of the issuer.
 	Statuses *statuses.Lists
 	Store    storage.Store
@@ -128,6 +131,8 @@ type Server struct {
 	host      string // of the issuer's URL
 	origin    string // of the issuer's URL, as browsers write it
 	metadata  []byte
+	// credentials and vcIssuer are the documents about credentials.
+	credentials, vcIssuer []byte
 	// documents are the documents of the domains, which name their issuers.
 	documents map[string]tagged
 	self      *dpop.Resource // the issuer as a resource of its own
@@ -151,7 +156,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("server: Config.Issuer is not an absolute URL")
 	}
 	if cfg.Registry == nil || cfg.Statements == nil || cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil ||
-		cfg.Proofs == nil || cfg.Keys == nil || cfg.Statuses == nil ||
+		cfg.Proofs == nil || cfg.Keys == nil || cfg.Statuses == nil || cfg.Credentials == nil ||
 		cfg.Feed == nil || cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}
@@ -193,6 +198,9 @@ func New(cfg Config) (*Server, error) {
 		return nil, err
 	}
 	if s.metadata, err = s.describe(); err != nil {
+		return nil, err
+	}
+	if err := s.describeCredentials(); err != nil {
 		return nil, err
 	}
 	if s.documents, err = s.documentsOfDomains(); err != nil {

@@ -1,0 +1,256 @@
+package vci
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/clients"
+	"github.com/imidentity/issuer/credential"
+	"github.com/imidentity/issuer/credential/sdjwt"
+	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/random"
+	"github.com/imidentity/issuer/statuslist"
+	"github.com/imidentity/issuer/storage"
+)
+
+// Issue issues a credential for each key proof of a request, all or none, and returns them in the order of the proofs. The token of the
+// request is active, for this issuer alone, has [Scope], and its key was proved. From is the address of the request (the zero Addr
+// if it is not known).
+//
+// The rows decide, in the transaction that records the credentials: session, device, user and client are live, the token is of the
+// user's present generation, no key belongs to another device, and the device has fewer than [MaxPerDevice] credentials. The handle is
+// that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an error of the limiter, and nothing was spent;
+// any other error means that nothing is known to have been decided.
+func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) ([]string, error) {
+	by, err := holderOf(token)
+	if err != nil {
+		return nil, err
+	}
+	request, err := ParseRequest(body)
+	if err != nil {
+		return nil, err
+	}
+	unverified, err := s.readProofs(ctx, by.client, request.Proofs)
+	if err != nil {
+		return nil, err
+	}
+	// The rows of the session come before the signatures, which cost most, and those of other devices after them: only the holder of a
+	// key may learn that it is in use.
+	as, err := s.session(ctx, s.cfg.Store, by)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.cfg.Limiter.User(as.user, by.client); err != nil {
+		return nil, err
+	}
+	proofs, err := verifyProofs(unverified)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.mayHave(ctx, s.cfg.Store, as, proofs); err != nil {
+		return nil, err
+	}
+	for i, p := range proofs {
+		if err := s.proofs.SpendKeyProof(ctx, p, from); err != nil {
+			return nil, refusedProof(i, err)
+		}
+	}
+	entries, err := s.entries(ctx, by.domain, len(proofs)) // now, so that a request that is repeated uses up none
+	if err != nil {
+		return nil, err
+	}
+	rows, signed, err := s.sign(as, proofs, entries)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.record(ctx, by, as, proofs, rows); err != nil {
+		return nil, err
+	}
+	return signed, nil
+}
+
+// A holder is the device that a token belongs to.
+type holder struct {
+	domain, user, device string
+	sid, client, jkt     string
+	gen                  int64
+}
+
+// holderOf returns the holder of a token, and refuses the tokens of services, of actors, and those that enclose others: only a device
+// itself gets a credential.
+func holderOf(t claims.Set) (holder, error) {
+	switch {
+	case t.Service():
+		return holder{}, &TokenError{"the token is of a service: credentials are for devices of users."}
+	case t.Actor != nil:
+		return holder{}, &TokenError{"somebody acts for the user with this token: a device gets credentials with its own token."}
+	case t.Tokens != nil:
+		return holder{}, &TokenError{"the token encloses others: a device gets credentials with its own token alone."}
+	case t.HomeIss != "":
+		return holder{}, &TokenError{"the user belongs to another issuer."}
+	case t.Device == "" || t.SID == "":
+		return holder{}, &TokenError{"the token names no device: sign in with the scope " + Scope + ", for this issuer alone as resource."}
+	}
+	id, err := t.Identity()
+	if err != nil {
+		return holder{}, fmt.Errorf("vci: read a token of the issuer: %w", err)
+	}
+	return holder{
+		domain: id.User.Domain(), user: id.User.Local(), device: id.Device.Device(), sid: t.SID, client: t.ClientID, jkt: t.JKT, gen: t.Gen,
+	}, nil
+}
+
+// A subject is the device that a credential is about, as its rows say.
+type subject struct {
+	user   storage.User
+	device storage.Device
+	id     account.Identity
+}
+
+// session returns the device of a token. Its session, device, user and client must be live.
+func (s *Service) session(ctx context.Context, r storage.Reader, by holder) (as subject, err error) {
+	g, u, d, err := r.Session(ctx, by.sid)
+	if errors.Is(err, storage.ErrNotFound) {
+		return as, ErrEnded
+	} else if err != nil {
+		return as, fmt.Errorf("vci: read the session: %w", err)
+	}
+	now := s.cfg.Now()
+	switch {
+	case u.Domain != by.domain || u.ID != by.user || d.ID != by.device || g.Client != by.client:
+		return as, ErrEnded
+	case !g.EndedAt.IsZero() || !now.Before(g.IdleAt) || !now.Before(g.ExpiresAt) || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero():
+		return as, ErrEnded
+	case u.Gen != by.gen || d.JKT != by.jkt: // another handle or another key since
+		return as, ErrEnded
+	}
+	client, ok := s.cfg.Clients.Client(by.client)
+	if !ok {
+		return as, ErrEnded
+	}
+	if err := client.Check(ctx, r); errors.Is(err, clients.ErrRemoved) {
+		return as, ErrEnded
+	} else if err != nil {
+		return as, fmt.Errorf("vci: read the client: %w", err)
+	}
+	if !client.HasScope(Scope) || !slices.Contains(client.Domains, by.domain) {
+		return as, &TokenError{"the client is no longer registered for the scope " + Scope + " or for the domain."}
+	}
+	id, err := s.cfg.Accounts.Identify(u, d)
+	if err != nil {
+		return as, fmt.Errorf("vci: write the identity into a credential: %w", err)
+	}
+	return subject{u, d, id}, nil
+}
+
+// mayHave refuses the keys that a device must not have, and more credentials than it may have.
+func (s *Service) mayHave(ctx context.Context, r storage.Reader, as subject, proofs []*dpop.KeyProof) error {
+	now := s.cfg.Now()
+	for i, p := range proofs {
+		d, err := r.DeviceByKey(ctx, as.device.Domain, p.JKT)
+		if err != nil && !errors.Is(err, storage.ErrNotFound) {
+			return fmt.Errorf("vci: read the device of a key: %w", err)
+		}
+		taken := err == nil && (d.ID != as.device.ID || d.JKT != p.JKT) // of another device, or a former key of this one
+		if !taken {
+			bound, err := r.CredentialsByKey(ctx, as.device.Domain, p.JKT, now, MaxPerDevice+1)
+			if err != nil {
+				return fmt.Errorf("vci: read the credentials of a key: %w", err)
+			}
+			taken = slices.ContainsFunc(bound, func(c storage.Credential) bool { return c.Device != as.device.ID })
+		}
+		if taken {
+			return refuse(InvalidProof, proofAt(i)+"its key is, or was, that of another device or credential: make a new key.")
+		}
+	}
+	n, err := r.CountCredentials(ctx, as.device.Domain, as.device.ID, string(credential.SDJWT), now, MaxPerDevice)
+	if err != nil {
+		return fmt.Errorf("vci: count the credentials of a device: %w", err)
+	}
+	if n+len(proofs) > MaxPerDevice {
+		return refuse(Denied, fmt.Sprintf("The device has %d valid credentials and would have more than %d: "+
+			"end those that it no longer needs (DELETE /me/credentials/{id}), and ask again.", n, MaxPerDevice))
+	}
+	return nil
+}
+
+// entries returns n entries of status lists.
+func (s *Service) entries(ctx context.Context, domain string, n int) ([]storage.StatusEntry, error) {
+	entries := make([]storage.StatusEntry, 0, n)
+	for tries := 0; len(entries) < n; {
+		if e, ok := s.cfg.Statuses.TakeCredential(domain); ok {
+			entries = append(entries, e)
+			continue
+		}
+		if tries++; tries > 3 {
+			return nil, errors.New("vci: no entry of a status list is ready")
+		}
+		if err := s.cfg.Statuses.FillCredential(ctx, domain); err != nil {
+			return nil, fmt.Errorf("vci: take entries of a status list: %w", err)
+		}
+	}
+	return entries, nil
+}
+
+// sign signs a credential for each proof, and returns what is to be stored of it.
+func (s *Service) sign(
+	as subject, proofs []*dpop.KeyProof, entries []storage.StatusEntry,
+) (rows []storage.Credential, signed []string, err error) {
+	now := s.cfg.Now().Truncate(time.Second)
+	for i, p := range proofs {
+		jti, err := random.Text(s.cfg.Rand, 16)
+		if err != nil {
+			return nil, nil, fmt.Errorf("vci: make an id: %w", err)
+		}
+		row := storage.Credential{
+			ID: jti, Domain: as.device.Domain, User: as.user.ID, Device: as.device.ID, Format: string(credential.SDJWT), JKT: p.JKT,
+			Handle: as.user.Handle, Status: entries[i], IssuedAt: now, ExpiresAt: now.Add(s.cfg.Life),
+		}
+		status := s.cfg.Statuses.Reference(row.Status)
+		vc := sdjwt.VC{
+			Issuer: s.cfg.Issuer, ID: row.ID, Device: as.id.Device, User: as.id.User, Handle: as.id.Handle, Key: p.Key,
+			IssuedAt: row.IssuedAt, Expires: row.ExpiresAt, Status: &statuslist.Reference{Index: status.Index, URI: status.URI},
+		}
+		text, err := vc.Sign(s.cfg.Keys, s.cfg.Rand)
+		if err != nil {
+			return nil, nil, fmt.Errorf("vci: %w", err)
+		}
+		rows, signed = append(rows, row), append(signed, text)
+	}
+	return rows, signed, nil
+}
+
+// record stores credentials that were signed, if everything still is as they say.
+func (s *Service) record(ctx context.Context, by holder, signed subject, proofs []*dpop.KeyProof, rows []storage.Credential) error {
+	return s.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
+		as, err := s.session(ctx, tx, by)
+		if err != nil {
+			return err
+		}
+		if as.id != signed.id {
+			return ErrEnded
+		}
+		if err := s.mayHave(ctx, tx, as, proofs); err != nil {
+			return err
+		}
+		for _, row := range rows {
+			if err := tx.InsertCredential(ctx, row); err != nil {
+				return fmt.Errorf("vci: store a credential: %w", err)
+			}
+			err := audit.Append(ctx, tx, audit.Event{
+				Kind: audit.CredentialIssued, Domain: row.Domain, User: row.User, Device: row.Device, Session: by.sid, Credential: row.ID,
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
