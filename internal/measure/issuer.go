@@ -95,7 +95,7 @@ clients:
     auth: none
     redirect_uris: [%q]
     grants: [authorization_code, refresh_token]
-    scopes: ["im:handle", "im:device", account]
+    scopes: ["im:handle", "im:device", account, "im:credential"]
     domains: [%s]
   - id: %s
     auth: secret

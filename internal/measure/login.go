@@ -74,8 +74,8 @@ func (u *subject) login(ctx context.Context, person int) (*session, error) {
 		return nil, err
 	}
 	app := &client.Client{Server: meta, ID: appID, HTTP: h}
-	// The token is for the issuer itself, so that /me accepts it.
-	flow := app.Begin(redirectURI, url.Values{"scope": {"im:handle im:device account"}, "resource": {u.url}})
+	// The token is for the issuer itself, so that /me and /credential accept it.
+	flow := app.Begin(redirectURI, url.Values{"scope": {"im:handle im:device account im:credential"}, "resource": {u.url}})
 	name := personName(person)
 	back, err := browser.New(nil).Login(ctx, flow.URL, browser.To(redirectURI), map[string]string{"text": name, "password": name})
 	if err != nil {

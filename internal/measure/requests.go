@@ -62,6 +62,8 @@ func works() []*work {
 		{name: "introspect, token seen", exchanges: true, callers: callers, goal: 0.25, at: introspect(false)},
 		{name: "introspect, token unseen", above: 1, exchanges: true, callers: callers, goal: 1.45, at: introspect(true)},
 		{name: "GET /me/links", above: 1, exchanges: true, callers: callers, goal: 1.75, at: (*subject).links},
+		// The goal is V + S + H + 150 µs, and a verification was 47 µs when it was set.
+		{name: "credential", verify: 1, sign: 1, above: 1, exchanges: true, callers: callers, goal: 3.2, at: (*subject).credentials},
 		{name: loginWork, goal: 45, at: func(u *subject, _ *exchange) *series { return u.logins() }},
 	}
 }
