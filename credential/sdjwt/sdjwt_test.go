@@ -388,3 +388,31 @@ func TestBombs(t *testing.T) {
 		}
 	}
 }
+
+// Each character counts: a text with another one in its place, or without it, is refused, with a key binding and without.
+func TestTampering(t *testing.T) {
+	bare := options()
+	bare.Binding, bare.WithoutBinding = nil, true
+	for name, c := range map[string]struct {
+		text string
+		o    sdjwt.Options
+	}{
+		"presentation": {present(t, issue(t, vc()), phone, "handle"), options()},
+		"credential":   {issue(t, vc()).String(), bare},
+	} {
+		if _, err := sdjwt.Verify(t.Context(), c.text, c.o); err != nil {
+			t.Fatalf("%s: Verify = %v", name, err)
+		}
+		for i := range c.text {
+			other := "A"
+			if c.text[i] == 'A' {
+				other = "B"
+			}
+			for _, changed := range []string{c.text[:i] + other + c.text[i+1:], c.text[:i] + c.text[i+1:], c.text[:i] + "~" + c.text[i:]} {
+				if got, err := sdjwt.Verify(t.Context(), changed, c.o); changed != c.text && (err == nil || got.ID != "") {
+					t.Fatalf("%s: changed at %d: Verify = %+v, %v", name, i, got, err)
+				}
+			}
+		}
+	}
+}
