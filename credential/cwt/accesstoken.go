@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/veraison/go-cose"
@@ -185,7 +186,7 @@ func (t *AccessToken) Set() claims.Set { return t.set }
 func (t *AccessToken) KID() string { return t.msg.kid }
 
 // Thumbprint returns the RFC 9679 thumbprint of the key that the token is bound to, nil if it is bound to none.
-func (t *AccessToken) Thumbprint() []byte { return t.ckt }
+func (t *AccessToken) Thumbprint() []byte { return slices.Clone(t.ckt) }
 
 // Verify verifies the signature with a key of the issuer and its algorithm, by its name in JOSE. The error is a [*credential.Error] with
 // [credential.CodeAlgorithm] or [credential.CodeSignature].

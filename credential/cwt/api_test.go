@@ -343,9 +343,12 @@ func TestDiagnoseRefuses(t *testing.T) {
 			t.Errorf("Diagnose(%x) = %q, want an error", data, text)
 		}
 	}
-	kbt := bound([]byte{0xd2, 0x84, 0x40, 0xa0, 0x40, 0x40}, nil).bytes() // an empty credential
-	if text, err := cwt.Diagnose(kbt); err == nil {
-		t.Errorf("Diagnose = %q, want an error", text)
+	empty := bound([]byte{0xd2, 0x84, 0x40, 0xa0, 0x40, 0x40}, nil).bytes() // an empty credential
+	inOther := bound(bound(vc(nil).bytes(), nil).bytes(), nil).bytes()
+	for _, kbt := range [][]byte{empty, inOther} {
+		if text, err := cwt.Diagnose(kbt); err == nil {
+			t.Errorf("Diagnose = %q, want an error", text)
+		}
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"slices"
 	"strings"
 	"unicode/utf16"
+
+	"github.com/imidentity/issuer/credential"
 )
 
 // Diagnose returns an access token, a credential or a key binding token in the diagnostic notation of CBOR (RFC 8949 §8), for people:
@@ -16,7 +18,7 @@ import (
 // that is not in the form that this package reads; claims may have any value.
 func Diagnose(data []byte) (string, error) {
 	var n notation
-	if err := n.message(data, ""); err != nil {
+	if err := n.message(data, "", true); err != nil {
 		return "", err
 	}
 	return n.String(), nil
@@ -57,10 +59,14 @@ type notation struct{ strings.Builder }
 
 const indent = "  "
 
-func (n *notation) message(data []byte, margin string) error {
+// message writes a message, and the credential in it if it may embed one.
+func (n *notation) message(data []byte, margin string, embed bool) error {
 	m, header, err := readAny(data)
-	if err != nil {
+	switch {
+	case err != nil:
 		return err
+	case m.kcwt != nil && !embed: // a key binding token in another one, and so on
+		return refuse("kcwt", credential.CodeMalformed, "only a key binding contains a credential")
 	}
 	o, err := readClaims(m.payload)
 	if err != nil {
@@ -75,7 +81,7 @@ func (n *notation) message(data []byte, margin string) error {
 		for _, key := range sortedKeys(header.items, headerKcwt) {
 			n.key(key, inner+indent, headerWords)
 			if key == any(headerKcwt) {
-				if err := n.message(m.kcwt, inner+indent); err != nil {
+				if err := n.message(m.kcwt, inner+indent, false); err != nil {
 					return err
 				}
 			} else {

@@ -136,17 +136,29 @@ func checkTag(data []byte) error {
 
 // readProtected reads the protected header. The value of kcwt is the only one that may have a tag.
 func (m *message) readProtected() (*object, error) {
+	v, err := item(m.protected)
+	items, ok := v.(map[any]any)
+	if _, embeds := items[headerKcwt]; embeds || errors.Is(err, errTag) {
+		items, err = m.readEmbedding()
+	} else if err == nil && !ok {
+		err = errMap
+	}
+	if err != nil {
+		return nil, malformed(headerPart, err)
+	}
+	return &object{items: items, code: credential.CodeMalformed, part: headerPart}, nil
+}
+
+// readEmbedding reads a protected header that contains a CWT.
+func (m *message) readEmbedding() (map[any]any, error) {
 	var raw map[any]cbor.RawMessage
 	if err := embedding.Unmarshal(m.protected, &raw); err != nil {
-		return nil, malformed(headerPart, fault(err))
+		return nil, fault(err)
 	}
-	if raw == nil { // null
-		return nil, malformed(headerPart, errMap)
-	}
-	header := &object{items: make(map[any]any, len(raw)), code: credential.CodeMalformed, part: headerPart}
+	items := make(map[any]any, len(raw))
 	for label, value := range raw {
 		if err := checkKey(label); err != nil {
-			return nil, malformed(headerPart, err)
+			return nil, err
 		}
 		if label == headerKcwt {
 			m.kcwt = value
@@ -154,14 +166,11 @@ func (m *message) readProtected() (*object, error) {
 		}
 		v, err := item(value)
 		if err != nil {
-			return nil, malformed(headerPart, err)
+			return nil, err
 		}
-		header.items[label] = v
+		items[label] = v
 	}
-	if err := canonical(m.protected, raw); err != nil {
-		return nil, malformed(headerPart, err)
-	}
-	return header, nil
+	return items, canonical(m.protected, raw)
 }
 
 // readHeader takes the values from the protected header of a message of a kind.

@@ -101,6 +101,23 @@ func TestTwins(t *testing.T) {
 	})
 }
 
+// A claim that is new in the JWT must be written in the CWT, too.
+func TestEveryClaim(t *testing.T) {
+	set := fullSet(t)
+	for v, i := reflect.ValueOf(set), 0; i < v.NumField(); i++ {
+		if v.Field(i).IsZero() {
+			t.Errorf("the example lacks %s", v.Type().Field(i).Name)
+		}
+	}
+	token, err := cwt.ParseAccessToken(signed(t, set, phone, "k1", issuerP256))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := token.Set(); !reflect.DeepEqual(got, set) {
+		t.Errorf("the CWT says\n%+v\nwant\n%+v", got, set)
+	}
+}
+
 // checkAccessToken holds an accepted token to the promises of every one.
 func checkAccessToken(t rapid.TB, data []byte, token *cwt.AccessToken) {
 	t.Helper()
