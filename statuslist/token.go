@@ -26,6 +26,9 @@ type Token struct {
 	// TTL is ttl: how long a copy may be used before a new one is fetched. Zero if the token has none.
 	TTL  time.Duration
 	List *List
+	// Quick has [Token.Sign] compress the list in much less time to up to a third more bytes, for a list that changes often. §4.1 recommends
+	// the highest level.
+	Quick bool
 }
 
 // A Signer signs the claims of a token.
@@ -53,7 +56,12 @@ func (t *Token) Sign(s Signer) (string, error) {
 		List     list   `json:"status_list"`
 	}{
 		Issuer: t.Issuer, Subject: t.Subject, IssuedAt: t.IssuedAt.Unix(), TTL: int64(t.TTL / time.Second),
-		List: list{t.List.bits, base64.RawURLEncoding.EncodeToString(t.List.Compress())},
+		List: list{Bits: t.List.bits},
+	}
+	if t.Quick {
+		payload.List.Lst = base64.RawURLEncoding.EncodeToString(t.List.compress(quickLevel))
+	} else {
+		payload.List.Lst = base64.RawURLEncoding.EncodeToString(t.List.Compress())
 	}
 	if !t.Expires.IsZero() {
 		payload.Expires = t.Expires.Unix()

@@ -35,6 +35,9 @@ var manners = [...]manner{
 	storage.CredentialStatuses: {bits: 2, ttl: CredentialTTL, life: CredentialLife, remake: time.Hour},
 }
 
+// oftenWithin is within which time of the last signature another one shows that a list changes often.
+const oftenWithin = time.Minute
+
 // A Signed is a list as it is published.
 type Signed struct {
 	Token []byte        // in compact serialization; it is shared and must not be changed
@@ -172,6 +175,8 @@ func (l *Lists) sign(s *signedList, now time.Time) (Signed, error) {
 	m := manners[s.row.Kind]
 	token := statuslist.Token{
 		Issuer: l.cfg.Issuer, Subject: l.address(s.row.ID), IssuedAt: now, Expires: now.Add(m.life), TTL: m.ttl, List: s.list,
+		// Most of the time that a list takes is its compression.
+		Quick: s.signed.Token != nil && now.Sub(s.made).Abs() < oftenWithin,
 	}
 	text, err := token.Sign(l.cfg.Keys)
 	if err != nil {
