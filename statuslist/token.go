@@ -26,8 +26,8 @@ type Token struct {
 	// TTL is ttl: how long a copy may be used before a new one is fetched. Zero if the token has none.
 	TTL  time.Duration
 	List *List
-	// Quick has [Token.Sign] compress the list in much less time to up to a third more bytes, for a list that changes often. §4.1 recommends
-	// the highest level.
+	// Quick has [Token.Sign] compress the list in much less time to up to a third more bytes, for a list that changes often. §4.1
+	// recommends the highest level.
 	Quick bool
 }
 
