@@ -135,7 +135,7 @@ func verifySDJWT(ctx context.Context, c *Credential, b Binding, o credential.Opt
 	if !b.Accepts(t.KeyBinding.Audience, device) {
 		return credential.Credential{}, fault("key binding", credential.CodeAudience, nil)
 	}
-	return sdjwt.Verify(ctx, c.JWT, sdjwt.Options{Options: o, Binding: &sdjwt.Binding{
+	return t.Verify(ctx, sdjwt.Options{Options: o, Binding: &sdjwt.Binding{
 		Audience: t.KeyBinding.Audience, Nonce: b.Nonce, At: b.Time, AnyAge: true,
 	}})
 }

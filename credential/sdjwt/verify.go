@@ -57,6 +57,18 @@ func Verify(ctx context.Context, text string, o Options) (credential.Credential,
 	if err != nil {
 		return credential.Credential{}, err
 	}
+	return t.verify(ctx, &o)
+}
+
+// Verify is the function Verify, for a presentation that was parsed already.
+func (t *Token) Verify(ctx context.Context, o Options) (credential.Credential, error) {
+	if err := o.check(); err != nil {
+		return credential.Credential{}, err
+	}
+	return t.verify(ctx, &o)
+}
+
+func (t *Token) verify(ctx context.Context, o *Options) (credential.Credential, error) {
 	c, err := t.read(&o.Options)
 	if err != nil {
 		return credential.Credential{}, err
