@@ -317,14 +317,14 @@ func ExampleDecision_Explain() {
 	}
 	fmt.Print(d.Explain(now))
 	// Output:
-	// quarantined: u/72b@example.com is good (by https://id.example.com), but is not confirmed by the user's own keys (device list 7 of 20 Nov lacks its key)
+	// quarantined: u/72b@example.com is good (https://id.example.com), but is not confirmed by the user's own keys (device list 7 of 20 Nov lacks its key)
 	// user u@example.com: verified by rule 1 of the policy; hierarchy good (looked up 2 min ago), xsign good (looked up now), places none
 	// device u/72b@example.com: quarantined by rule F3; hierarchy good (looked up 2 min ago), xsign bad (device_not_listed), places none
 	// valid until 14:04 UTC on 1 Dec 2026, then decide again
 }
 
 var goodUntil = verdict.Finding{
-	Result: verdict.Good, Checked: now.Add(-2 * time.Minute), Until: now.Add(124 * time.Minute), Details: "by https://id.example.com",
+	Result: verdict.Good, Checked: now.Add(-2 * time.Minute), Until: now.Add(124 * time.Minute), Details: "https://id.example.com",
 }
 
 func mustParse(uri string) claims.ID {

@@ -12,9 +12,9 @@ import (
 )
 
 // FromCredential returns what a credential says about a subject, from what a verifier of it returned: c, err and the time at of the check.
-// About is whom the caller asks about; what it leaves open is taken from the credential. A credential that was refused says nothing,
-// because anyone can make one that is; one that has ended is evidence against the subject. If its handle has ended, that is evidence
-// against the handle, if about has it. The error is [ErrSubjects] if the credential is about someone else.
+// About is the subject that the caller asks about; what it leaves open is taken from the credential. A credential that was refused
+// says nothing, because anyone can make one that is; one that has ended is evidence against the subject. If its handle has ended, that
+// is evidence against the handle, if about has it. The error is [ErrSubjects] if the credential is about someone else.
 func FromCredential(about About, c *credential.Credential, err error, at time.Time) (Verdict, error) {
 	if refused := (*credential.Error)(nil); !credential.Stands(err) {
 		f := Finding{Result: Unknown, Checked: at}
@@ -23,19 +23,19 @@ func FromCredential(about About, c *credential.Credential, err error, at time.Ti
 		}
 		return all(about, f), nil
 	}
-	f := Finding{Result: Good, Since: c.From, Until: c.Until, Details: "by " + c.Issuer}
+	f := Finding{Result: Good, Since: c.From, Until: c.Until, Details: c.Issuer}
 	if c.Checked {
 		f.Checked = at
 	}
 	switch {
 	case errors.Is(err, credential.CodeEnded):
-		f = Finding{Result: Bad, Code: CodeEnded, Checked: at, Details: "by " + c.Issuer}
+		f = Finding{Result: Bad, Code: CodeEnded, Checked: at, Details: c.Issuer}
 	case errors.Is(err, credential.CodeExpired):
 		f.Result, f.Code = None, CodeExpired
 	}
 	v, err := identity(about, c.Identity, c.JKT, f, c.ID)
 	if err == nil && c.HandleEnded && !v.About.Handle.IsZero() && v.About.Handle == c.FormerHandle {
-		v.Handle = Finding{Result: Bad, Code: CodeEnded, Checked: at, Details: "by " + c.Issuer}
+		v.Handle = Finding{Result: Bad, Code: CodeEnded, Checked: at, Details: c.Issuer}
 	}
 	return v, err
 }
@@ -65,7 +65,7 @@ func FromTree(about About, tree *nested.Tree, err error, at time.Time) (Verdict,
 	if err != nil {
 		return Verdict{}, fmt.Errorf("verdict: %w", err)
 	}
-	f := Finding{Result: Good, Since: tree.From, Until: tree.Until, Details: "by " + set.Issuer}
+	f := Finding{Result: Good, Since: tree.From, Until: tree.Until, Details: set.Issuer}
 	if tree.Assurance.Unrevoked {
 		f.Checked = at
 	}
@@ -98,7 +98,7 @@ func FromAnswer(about About, r introspect.Result, err error, at time.Time) (Verd
 	if err != nil {
 		return Verdict{}, fmt.Errorf("verdict: %w", err)
 	}
-	f := Finding{Result: Good, Since: time.Unix(a.IssuedAt, 0), Until: time.Unix(a.ExpiresAt, 0), Checked: at, Details: "by " + a.Issuer}
+	f := Finding{Result: Good, Since: time.Unix(a.IssuedAt, 0), Until: time.Unix(a.ExpiresAt, 0), Checked: at, Details: a.Issuer}
 	if r.Stale {
 		f.Checked = time.Time{} // the answer is of an earlier time that is not known
 	}

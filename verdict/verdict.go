@@ -1,4 +1,4 @@
-// Package verdict decides whom to trust when several methods speak about one person, and perhaps disagree (draft-mahy-mimi-identity-00,
+// Package verdict decides what to do when several methods speak about one person, and perhaps disagree (draft-mahy-mimi-identity-00,
 // "Trust approaches"): the hierarchy of issuers, cross signing, and places where a person is known.
 //
 // Each method gives one [Verdict]: its finding about the user, the device with its key, and the handle. [Decide] is a pure function: the
@@ -77,7 +77,7 @@ type Finding struct {
 	Details string
 }
 
-// About is whom verdicts are about. Verdicts about one subject agree in all fields that are not zero.
+// About is the subject of verdicts. Verdicts about one subject agree in all fields that are not zero.
 type About struct {
 	Handle, User, Device claims.ID
 	JKT                  string // thumbprint of the device's key

@@ -41,11 +41,9 @@ reached.`
 }
 
 func (c *credentialVerifyCmd) Run(ctx context.Context, s *streams) error {
-	switch shown := c.Audience != "" && c.Nonce != ""; {
-	case c.NoBinding && (c.Audience != "" || c.Nonce != ""):
-		return usage("--audience and --nonce are those of a presentation: leave out --no-binding, or both of them")
-	case !c.NoBinding && !shown:
-		return usage("verify needs --audience and --nonce, which the holder had to sign, or --no-binding")
+	binding, err := bindingOf(c.Audience, c.Nonce, c.NoBinding)
+	if err != nil {
+		return err
 	}
 	text, err := s.read(c.File)
 	if err != nil {
@@ -55,14 +53,13 @@ func (c *credentialVerifyCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	const bits = 2 // of a list of credentials
-	lists, err := c.Trusted.lists(table, bits)
+	lists, err := c.Trusted.lists(table, credentialBits)
 	if err != nil {
 		return err
 	}
-	o := sdjwt.Options{Options: credential.Options{Issuers: table, Status: lists, Development: c.Trusted.Development}}
-	if o.WithoutBinding = c.NoBinding; !c.NoBinding {
-		o.Binding = &sdjwt.Binding{Audience: c.Audience, Nonce: c.Nonce}
+	o := sdjwt.Options{
+		Options: credential.Options{Issuers: table, Status: lists, Development: c.Trusted.Development},
+		Binding: binding, WithoutBinding: c.NoBinding,
 	}
 	if !c.At.IsZero() {
 		o.Now = func() time.Time { return c.At }
@@ -75,6 +72,22 @@ func (c *credentialVerifyCmd) Run(ctx context.Context, s *streams) error {
 		}
 	}
 	return c.print(s, got, err)
+}
+
+// credentialBits is how many bits an entry has in a status list of credentials.
+const credentialBits = 2
+
+// bindingOf returns what the key binding of a presentation must say, and nil if there need be none.
+func bindingOf(audience, nonce string, noBinding bool) (*sdjwt.Binding, error) {
+	switch {
+	case noBinding && (audience != "" || nonce != ""):
+		return nil, usage("--audience and --nonce are those of a presentation: leave out --no-binding, or both of them")
+	case noBinding:
+		return nil, nil
+	case audience == "" || nonce == "":
+		return nil, usage("a presentation is checked with --audience and --nonce, which the holder had to sign, or else with --no-binding")
+	}
+	return &sdjwt.Binding{Audience: audience, Nonce: nonce}, nil
 }
 
 // Reasons to refuse a credential that is otherwise good, with --handle.
@@ -99,7 +112,7 @@ func (c *credentialVerifyCmd) print(s *streams, got credential.Credential, err e
 	if !stands {
 		return refused("the credential is not valid: %w", refusal)
 	}
-	fmt.Fprintln(s.out, verdict(refusal))
+	fmt.Fprintln(s.out, standing(refusal))
 	if err := c.describe(s.out, got); err != nil {
 		return err
 	}
@@ -109,8 +122,8 @@ func (c *credentialVerifyCmd) print(s *streams, got credential.Credential, err e
 	return nil
 }
 
-// verdict says in one sentence what stands about a credential whose signature, identifiers and binding are good.
-func verdict(refusal *credential.Error) string {
+// standing says in one sentence what stands about a credential whose signature, identifiers and binding are good.
+func standing(refusal *credential.Error) string {
 	switch {
 	case refusal == nil:
 		return "The credential is valid."

@@ -8,10 +8,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/nested"
-	"github.com/imidentity/issuer/statuslist"
-	"github.com/imidentity/issuer/trust"
 )
 
 type nestedCmd struct {
@@ -60,7 +57,7 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	statuses, err := c.statuses(table)
+	statuses, err := c.Trusted.statuses(table)
 	if err != nil {
 		return err
 	}
@@ -91,22 +88,4 @@ func (c *explainCmd) Run(ctx context.Context, s *streams) error {
 	}
 	fmt.Fprint(s.out, tree.Explain())
 	return nil
-}
-
-// statuses returns a function that looks up the status of a token in the list of its issuer, as it is now.
-func (c *explainCmd) statuses(table *trust.Table) (func(context.Context, *nested.Layer) (bool, error), error) {
-	lists, err := c.Trusted.lists(table, 0)
-	if err != nil {
-		return nil, err
-	}
-	return func(ctx context.Context, l *nested.Layer) (bool, error) {
-		var ref *claims.Status
-		if l.Access != nil {
-			ref = l.Access.Status
-		} else {
-			ref = l.Statement.Status
-		}
-		status, err := lists.Status(ctx, l.Issuer, statuslist.Reference{Index: ref.Index, URI: ref.URI})
-		return status == statuslist.Valid, err
-	}, nil
 }

@@ -1,12 +1,15 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"net/netip"
 	"os"
 	"strings"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/fetch"
+	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/statuslist"
 	"github.com/imidentity/issuer/trust"
 )
@@ -81,6 +84,24 @@ func (c *trusted) policy() fetch.Policy {
 		policy.AllowNetworks = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 	}
 	return policy
+}
+
+// statuses returns a function that looks up the status of a token in the list of its issuer, as it is now.
+func (c *trusted) statuses(table *trust.Table) (func(context.Context, *nested.Layer) (bool, error), error) {
+	lists, err := c.lists(table, 0)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context, l *nested.Layer) (bool, error) {
+		var ref *claims.Status
+		if l.Access != nil {
+			ref = l.Access.Status
+		} else {
+			ref = l.Statement.Status
+		}
+		status, err := lists.Status(ctx, l.Issuer, statuslist.Reference{Index: ref.Index, URI: ref.URI})
+		return status == statuslist.Valid, err
+	}, nil
 }
 
 // read returns the text of a file without white space around it. The name "-" stands for standard input.

@@ -75,7 +75,7 @@ var arrows = map[string][]string{
 	"storage/postgres":       {"dpop", "storage", "storage/internal/row", "storage/internal/sweep", "storage/transfer"},
 	"storage/redis":          {"dpop", "internal/bucket", "storage"},
 
-	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect"},
+	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect", "verdict"},
 	"internal/registration": {"clients", "internal/config", "internal/errtext", "internal/jose", "storage"},
 	"internal/qr":           {},
 	"internal/client":       {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
@@ -104,7 +104,7 @@ var arrows = map[string][]string{
 		"claims", "credential", "credential/cert", "credential/sdjwt", "dpop",
 		"internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/edge", "internal/fetch",
-		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "web",
+		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "verdict", "web",
 	},
 	"internal/doctor": {
 		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
