@@ -10,12 +10,11 @@ import (
 
 // process finds the digests in the payload and in disclosures, and makes the claims of them (RFC 9901 §7.1, steps 2d, 3, 4 and 5).
 func (t *Token) process() error {
-	p := processor{disclosures: t.disclosures, byDigest: make(map[string]int, len(t.disclosures)), met: make(map[string]bool)}
+	p := processor{disclosures: t.disclosures}
 	for i := range t.disclosures {
-		if _, twice := p.byDigest[t.disclosures[i].Digest]; twice {
+		if p.find(t.disclosures[i].Digest) < i {
 			return refuse(disclosureName(i), credential.CodeDisclosure, "there twice")
 		}
-		p.byDigest[t.disclosures[i].Digest] = i
 	}
 	claims, err := p.members(string(t.jws.Payload), 1)
 	if err != nil {
@@ -37,11 +36,10 @@ type member struct{ name, value string }
 // A processor replaces digests with what their disclosures say.
 type processor struct {
 	disclosures []Disclosure
-	byDigest    map[string]int
-	met         map[string]bool // the digests that were met
-	claim       string          // the claim at the top level that is processed now
-	hiding      []string        // the claims at the top level in which digests were met
-	deeper      bool            // a disclosure below the top level was met, so that values may be deeper than their own text
+	met         []string // the digests that were met
+	claim       string   // the claim at the top level that is processed now
+	hiding      []string // the claims at the top level in which digests were met
+	deeper      bool     // a disclosure below the top level was met, so that values may be deeper than their own text
 }
 
 // members returns the members of an object, without digests and with the claims that are disclosed in it.
@@ -49,7 +47,7 @@ func (p *processor) members(raw string, depth int) ([]member, error) {
 	if depth > maxDepth {
 		return nil, tooDeep()
 	}
-	var list []member
+	list := make([]member, 0, 12)
 	var digests []string
 	add := func(name, value string) error {
 		if depth == 1 {
@@ -206,19 +204,23 @@ func (p *processor) meet(digest string) (int, error) {
 		return 0, refuse(digestsName, credential.CodeDisclosure, "a digest is not a SHA-256 in base64url")
 	}
 	// Step 4.
-	if p.met[digest] {
+	if slices.Contains(p.met, digest) {
 		return 0, refuse(digestsName, credential.CodeDisclosure, "a digest is there twice")
 	}
-	p.met[digest] = true
+	p.met = append(p.met, digest)
 	if p.claim != "" {
 		p.hiding = append(p.hiding, p.claim)
 	}
-	i, ok := p.byDigest[digest]
-	if !ok {
-		return -1, nil
+	i := p.find(digest)
+	if i >= 0 {
+		p.disclosures[i].used = true
 	}
-	p.disclosures[i].used = true
 	return i, nil
+}
+
+// find returns the index of the first disclosure with a digest, -1 if there is none.
+func (p *processor) find(digest string) int {
+	return slices.IndexFunc(p.disclosures, func(d Disclosure) bool { return d.Digest == digest })
 }
 
 // checkAlgorithm checks the claim _sd_alg (RFC 9901 §4.1.1).
