@@ -101,6 +101,9 @@ var promised = map[string][]string{
 		"  alice  ", `"subject"`, "Kitchen tablet", "is now called alex", "is now called alice", "1 user would be disabled", "1 user disabled", "exit code 1\n", "1 user enabled",
 		"is erased", "exit code 1\n", "not in the files", "are whole",
 	},
+	"cwt.md": {
+		"Nothing of this is checked", "/ kcwt / 13: 18([", `/ aud / 3: "mimi://example.org/r/clubhouse"`, "The credential is valid.", "im:%40alice@example.com",
+	},
 	"scim.md": {
 		`"userName":"alice@example.com"`, `"totalResults":1`, `"active":false`, "disabled",
 	},

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"maps"
 	"os"
 	"path/filepath"
@@ -162,6 +163,7 @@ func TestWriteVectors(t *testing.T) {
 		issuers[issuer] = list
 	}
 	writeJSON(t, "testdata/issuers.json", issuers)
+	writeExample(t)
 	files := map[string]bool{}
 	for _, c := range cases(t) {
 		if files[c.name] {
@@ -177,6 +179,19 @@ func TestWriteVectors(t *testing.T) {
 	}
 }
 
+// writeExample writes the files of the commands in docs/cwt.md: a presentation as text, and the key set of its issuer.
+func writeExample(t testing.TB) {
+	vc := deviceVC()
+	vc.Status = nil
+	writeFile(t, "testdata/example.txt", []byte(cwt.Text(presented(t, issuedVC(t, vc, "k1", issuerP256), phone))+"\n"))
+	jwk, err := jose.MarshalJWK(issuerP256.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := fmt.Appendf(nil, `{"kid":"k1","alg":"ES256",%s`, jwk[1:])
+	writeJSON(t, "testdata/example-jwks.json", map[string]any{"keys": []json.RawMessage{keys}})
+}
+
 // writeJSON writes v to file with -update, and otherwise compares the two.
 func writeJSON(t testing.TB, file string, v any) {
 	t.Helper()
@@ -187,8 +202,13 @@ func writeJSON(t testing.TB, file string, v any) {
 	if err := e.Encode(v); err != nil {
 		t.Fatal(err)
 	}
+	writeFile(t, file, want.Bytes())
+}
+
+func writeFile(t testing.TB, file string, want []byte) {
+	t.Helper()
 	if *update {
-		if err := os.WriteFile(file, want.Bytes(), 0o644); err != nil {
+		if err := os.WriteFile(file, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 		return
@@ -197,7 +217,7 @@ func writeJSON(t testing.TB, file string, v any) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !bytes.Equal(got, want.Bytes()) {
+	if !bytes.Equal(got, want) {
 		t.Errorf("%s is not what its case makes", file)
 	}
 }

@@ -27,8 +27,10 @@ ended. issuer credential verify does that.
     issuer credential show credential.txt
     issuer credential show - --json < presentation.txt
 
+A CWT is shown in the diagnostic notation of CBOR, be it a credential, a presentation or an access token. The file has it in base64url.
+
 JSON is {"header", "claims", "disclosures": [{"digest", "name", "value", "signed"}], "key_binding": {"header", "claims"}}. A
-disclosure is signed if the claims hold its digest.`
+disclosure is signed if the claims hold its digest. Of a CWT, JSON is {"diagnostic"}.`
 }
 
 // An envelope is the content of an SD-JWT (RFC 9901 §4), of which nothing was checked.
@@ -57,6 +59,9 @@ func (c *credentialShowCmd) Run(s *streams) error {
 	text, err := s.read(c.File)
 	if err != nil {
 		return usage("read the credential: %w", err)
+	}
+	if data, ok := readCWT(text); ok {
+		return c.showCWT(s, data)
 	}
 	e, err := openEnvelope(text)
 	switch {

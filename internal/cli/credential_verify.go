@@ -30,7 +30,8 @@ func (*credentialVerifyCmd) Help() string {
     issuer credential verify presentation.txt --peer example.com=https://im-id.example.com --audience im:example.org --nonce "$nonce"
     issuer credential verify - --peer example.com --audience im:example.org --nonce "$nonce" < presentation.txt
 
-Check a credential that nobody presents:
+A presentation in the form of a CWT, in base64url, is checked in the same way; its cnonce is the text of the nonce. Check a credential that
+nobody presents:
 
     issuer credential verify credential.txt --peer example.com=https://im-id.example.com --no-binding
 
@@ -64,7 +65,7 @@ func (c *credentialVerifyCmd) Run(ctx context.Context, s *streams) error {
 	if !c.At.IsZero() {
 		o.Now = func() time.Time { return c.At }
 	}
-	got, err := sdjwt.Verify(ctx, text, o)
+	got, err := verifyCredential(ctx, text, o)
 	if err == nil && c.Handle && got.Identity.Handle.IsZero() {
 		err = errNoHandle
 		if got.HandleEnded {

@@ -101,7 +101,7 @@ var arrows = map[string][]string{
 		"internal/issuer", "internal/jose", "internal/published", "internal/trace", "introspect", "nested", "statuslist", "trust",
 	},
 	"internal/cli": {
-		"claims", "credential", "credential/cert", "credential/sdjwt", "dpop",
+		"claims", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "dpop",
 		"internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/edge", "internal/fetch",
 		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "verdict", "web",
