@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/credential"
+	"github.com/imidentity/issuer/credential/cwt"
 	"github.com/imidentity/issuer/credential/mls"
 	"github.com/imidentity/issuer/credential/sdjwt"
 	"github.com/imidentity/issuer/internal/jose"
@@ -58,16 +59,17 @@ func TestMLSGroup(t *testing.T) {
 
 const mlsSteps = `two clients form a group: true, Hello Bob, Hello Alice [@bob@example.com; @alice@example.com]
 a third joins: true [@carol@example.com; @bob@example.com; @alice@example.com]
+a member has an SD-CWT: true, Hello Bob, sd_cwt as in the draft, sd_jwt in another form [@grace@example.com; @alice@example.com; @bob@example.com; @carol@example.com]
 a wrong leaf key cannot be added: ValidationError: Could not validate credential [signature_key wrong_key]
 a wrong leaf key in the commit of a careless member: ValidationError: Could not validate credential [signature_key wrong_key]
-a type without a verifier: ValidationError: Could not validate credential [credential_type wrong_type]
-a member joins by itself: true, Hello all [@alice@example.com; @bob@example.com; @carol@example.com; @dave@example.com]
-a member gets a new credential: true, true, true, Hello again [@alice@example.com; @bob@example.com; @carol@example.com; @dave@example.com]
+an unknown type: ValidationError: Could not validate credential [credential_type wrong_type]
+a member joins by itself: true, Hello all [@alice@example.com; @bob@example.com; @carol@example.com; @grace@example.com; @dave@example.com]
+a member gets a new credential: true, true, true, Hello again [@alice@example.com; @bob@example.com; @carol@example.com; @grace@example.com; @dave@example.com]
 a successor that is another device: false, mls: not the same client, or changed without a record of it []
-bound to another room: ValidationError: Could not validate credential [@alice@example.com; @bob@example.com; @carol@example.com; @dave@example.com; key binding wrong_audience]
+bound to another room: ValidationError: Could not validate credential [@alice@example.com; @bob@example.com; @carol@example.com; @grace@example.com; @dave@example.com; key binding wrong_audience]
 a renamed person stays: true, It is still me [formerly @alice@example.com]
 the commit of a removed device: ValidationError: Could not validate credential [ended]
-its commit without a path: 2, reject [@frank@example.com; formerly @alice@example.com; @bob@example.com; ended; @dave@example.com]
+its commit without a path: 2, reject [@frank@example.com; formerly @alice@example.com; @bob@example.com; ended; @grace@example.com; @dave@example.com]
 its member is removed: true, Without Carol, false []
 it cannot be added again: ValidationError: Could not validate credential [ended]`
 
@@ -173,9 +175,9 @@ func (s *mlsService) serveList(w http.ResponseWriter, _ *http.Request) {
 type mlsDevice struct {
 	Private []byte `json:"private"` // seed, or scalar
 	Public  []byte `json:"public"`  // as in a leaf
-	// Credential is the whole structure, and Bare the same for the type sd_cwt, with a text in the place of the CWT.
+	// Credential and CWT are whole structures, of the types sd_jwt and sd_cwt.
 	Credential []byte `json:"credential"`
-	Bare       []byte `json:"bare"`
+	CWT        []byte `json:"cwt"`
 }
 
 // device makes the key of a device, and a credential for it.
@@ -208,10 +210,22 @@ func (s *mlsService) device(_ context.Context, in struct {
 	if err != nil {
 		return mlsDevice{}, err
 	}
+	signer, err := cwt.NewSigner("k1", jose.ES256, s.issuer)
+	if err != nil {
+		return mlsDevice{}, err
+	}
+	binary, err := (*cwt.VC)(&vc).Sign(signer)
+	if err != nil {
+		return mlsDevice{}, err
+	}
+	bare, err := mls.BindSDCWT(binary, key, s.suite, in.Room, s.now)
+	if err != nil {
+		return mlsDevice{}, err
+	}
 	public, keyErr := s.suite.SignatureKey(key.Public())
 	wire, wireErr := c.Marshal()
-	bare, bareErr := (&mls.Credential{Type: mls.SDCWT, CWT: []byte(in.Name)}).Marshal()
-	return mlsDevice{private, public, wire, bare}, errors.Join(keyErr, wireErr, bareErr)
+	bareWire, bareErr := bare.Marshal()
+	return mlsDevice{private, public, wire, bareWire}, errors.Join(keyErr, wireErr, bareErr)
 }
 
 func (s *mlsService) key(private []byte) (crypto.Signer, []byte, error) {
@@ -271,7 +285,8 @@ func (s *mlsService) member(ctx context.Context, in mlsLeaf) (m mls.Member) {
 	}
 	leaf := mls.Leaf{CipherSuite: s.suite, SignatureKey: in.Key, Room: mlsRoom, FromKeyPackage: true}
 	m.Credential, m.Err = mls.Validate(ctx, c, leaf, mls.Options{
-		Options: credential.Options{Issuers: s.table, Status: s.reader, Now: s.time, Development: true},
+		Options:   credential.Options{Issuers: s.table, Status: s.reader, Now: s.time, Development: true},
+		Verifiers: map[mls.Type]mls.Verifier{mls.SDCWT: mls.VerifySDCWT},
 	})
 	return m
 }
