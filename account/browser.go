@@ -214,7 +214,12 @@ func (a *Accounts) RecentEvents(ctx context.Context, by Owner, limit int) (list 
 type OwnDeviceDetail struct {
 	OwnDevice
 	Sessions []storage.Grant
+	// Credentials are at most [MaxOwnCredentials] that have not expired: the live ones first, and then those that ended last.
+	Credentials []OwnCredential
 }
+
+// MaxOwnCredentials is how many credentials [Accounts.OwnDevice] returns. More than that are never live.
+const MaxOwnCredentials = 50
 
 // OwnDevice returns a device of a user that is not removed. The errors are [ErrNoDevice], and those of [Accounts.OwnDevices].
 func (a *Accounts) OwnDevice(ctx context.Context, by Owner, id string) (found OwnDeviceDetail, err error) {
@@ -251,6 +256,17 @@ func (a *Accounts) OwnDevice(ctx context.Context, by Owner, id string) (found Ow
 			if found.Login = g; a.goesOn(g, u, d) {
 				found.Sessions = append(found.Sessions, g)
 			}
+		}
+		if err != nil {
+			return err
+		}
+		credentials, err := r.DeviceCredentials(ctx, u.Domain, d.ID, a.now(), MaxOwnCredentials)
+		for _, c := range credentials {
+			own, err := a.ownCredential(u, c)
+			if err != nil {
+				return err
+			}
+			found.Credentials = append(found.Credentials, own)
 		}
 		return err
 	})

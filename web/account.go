@@ -74,10 +74,11 @@ type AccountDevice struct {
 	FirstSeen, LastSeen time.Time
 	// Href is the path of its page.
 	Href string
-	// App is the name of the app that it first logged in with, and Key the algorithm of its key. Sessions are the live ones. They are only
-	// on its own page.
-	App, Key string
-	Sessions []AccountSession
+	// App is the name of the app that it first logged in with, and Key the algorithm of its key. Sessions are the live ones, Credentials those
+	// that the page shows. They are only on its own page.
+	App, Key    string
+	Sessions    []AccountSession
+	Credentials []AccountCredential
 }
 
 // Kind is the text for the platform.
@@ -98,6 +99,15 @@ type AccountSession struct {
 	App   string
 	Since time.Time
 	End   string
+}
+
+// An AccountCredential is a lasting credential of a device. Ended is the zero time while it is live. FormerName says that the handle in it is
+// no longer that of the user. End is the path of the page that ends it, empty after its end.
+type AccountCredential struct {
+	Format              string // as OpenID4VCI names it
+	Since, Until, Ended time.Time
+	FormerName          bool
+	End                 string
 }
 
 // An AccountParty is an app, a bot or a key that acts for the user, or another account of theirs. Kind is the text that says which.

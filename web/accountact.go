@@ -7,9 +7,10 @@ type Act struct {
 	Texts ActTexts
 	// Person is the handle of the user, as people write it.
 	Person string
-	// Device and Party are what the act is about; nil if it is about neither.
-	Device *AccountDevice
-	Party  *AccountParty
+	// Device, Credential and Party are what the act is about; nil if it is about another one. A credential comes with its device.
+	Device     *AccountDevice
+	Credential *AccountCredential
+	Party      *AccountParty
 	// Remove is the path of the page that removes the device. Only the page of a device shows it.
 	Remove string
 	// Field is the name of the field of the form, Value its value, and Fault the text that says why a value was refused. A hidden field is
@@ -47,7 +48,22 @@ var actPage = newLayout(`{{define "title"}}{{t .Body.Texts.Title}}{{end}}{{with 
 <dd><ul>
 {{range .}}<li><bdi>{{.App}}</bdi>, {{t "account.session.since" "day" (day .Since)}}{{with .End}} · <a href="{{.}}">{{t "account.session.end"}}</a>{{end}}</li>
 {{end}}</ul></dd>
+{{end}}{{with .Credentials}}<dt>{{t "account.credentials"}}</dt>
+<dd>{{t "account.credentials.text"}}<ul>
+{{range .}}<li><code>{{.Format}}</code>, {{t "account.session.since" "day" (day .Since)}}
+{{- if not .Ended.IsZero}} · {{t "account.credential.ended" "day" (day .Ended)}}
+{{- else}}, {{t "account.party.until" "day" (day .Until)}}{{if .FormerName}} · {{t "account.credential.former_name"}}{{end}}
+{{- with .End}} · <a href="{{.}}">{{t "account.credential.end"}}</a>{{end}}{{end}}</li>
+{{end}}</ul></dd>
 {{end}}</dl>
+{{end}}{{with .Credential}}<dl>
+<dt>{{t "account.credential.format"}}</dt>
+<dd><code>{{.Format}}</code>{{if .FormerName}} · {{t "account.credential.former_name"}}{{end}}</dd>
+<dt>{{t "account.credential.begins"}}</dt>
+<dd>{{day .Since}}</dd>
+<dt>{{t "account.party.ends"}}</dt>
+<dd>{{day .Until}}</dd>
+</dl>
 {{end}}{{with .Party}}<dl>
 <dt>{{t .Kind}}</dt>
 <dd><bdi>{{.Name}}</bdi></dd>

@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -83,6 +84,20 @@ func TestHostilePages(t *testing.T) {
 				},
 				Parties: []web.AccountParty{{Name: long, Kind: "account.party.actor", Until: phone, Href: "/account/parties/1"}},
 				Events:  []web.AccountEvent{{Kind: "account.event.added", Device: turned, At: phone}},
+			}, frame)
+		})
+		save("device with credentials", func(w *httptest.ResponseRecorder) error {
+			return web.ShowAct(w, http.StatusOK, web.Act{
+				Texts:  web.ActTexts{Title: "account.device", Text: "account.device.text", Button: "account.device.rename", Label: "account.device.label", Hint: "account.device.hint"},
+				Person: "@" + long + "@example.com", Action: "/account/devices/1", Back: "/account", CSRF: "csrf", Field: "name", Value: turned, Remove: "/account/devices/1/remove",
+				Device: &web.AccountDevice{
+					Name: long[:64], Platform: "android", Active: true, FirstSeen: phone, LastSeen: phone, App: marked, Key: "ES256",
+					Credentials: []web.AccountCredential{
+						{Format: "dc+sd-jwt", Since: phone, Until: phone, End: "/account/credentials/1/end"},
+						{Format: marked, Since: phone, Until: phone, FormerName: true, End: "/account/credentials/2/end"},
+						{Format: long, Since: phone, Until: phone, Ended: phone},
+					},
+				},
 			}, frame)
 		})
 		save("device asks", func(w *httptest.ResponseRecorder) error {

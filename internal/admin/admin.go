@@ -130,6 +130,14 @@ func (a *API) Routes() []httpapi.Route {
 			Query: pageByUser("client", "device", "ended"),
 		},
 		{Method: http.MethodDelete, Path: "/admin/sessions/{domain}/{session}", Handler: a.endSession, Reach: domain, Query: reason},
+		{
+			Method: http.MethodGet, Path: "/admin/credentials", Handler: a.listCredentials, Reach: domain,
+			Query: page("user", "device", "format", "live"),
+		},
+		{
+			Method: http.MethodDelete, Path: "/admin/credentials/{domain}/{credential}", Handler: a.endCredential, Reach: domain,
+			Query: reason,
+		},
 		{Method: http.MethodGet, Path: "/admin/domains", Handler: a.listDomains, Reach: httpapi.EachEntry, Query: page()},
 		{
 			Method: http.MethodGet, Path: "/admin/clients", Handler: a.listClients, Reach: httpapi.EachEntry,

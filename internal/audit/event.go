@@ -77,6 +77,8 @@ const (
 	SessionEnded
 	// CredentialIssued: a device got a credential.
 	CredentialIssued
+	// CredentialEnded: a user ended a credential of a device of theirs, or an operator one of a user.
+	CredentialEnded
 	// TokenRevoked: a client revoked an access token.
 	TokenRevoked
 
@@ -148,6 +150,7 @@ var kinds = [ended]struct {
 	SessionRevoked:       {"session.revoked", "session revoked", false},
 	SessionEnded:         {"session.ended", "session ended by its user", false},
 	CredentialIssued:     {"credential.issued", "credential issued", false},
+	CredentialEnded:      {"credential.ended", "credential ended", false},
 	TokenRevoked:         {"token.revoked", "access token revoked", false},
 	StatementMade:        {"statement.made", "statement made", false},
 	StatementWithdrawn:   {"statement.withdrawn", "statement withdrawn", false},

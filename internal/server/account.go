@@ -94,6 +94,7 @@ var dones = map[string]web.Key{
 	"renamed": "account.done.renamed", "removed": "account.done.removed", "all_removed": "account.done.all_removed",
 	"withdrawn": "account.done.withdrawn", "findable": "account.done.findable", "hidden": "account.done.hidden",
 	"browsers_ended": "account.done.browsers_ended", "session_ended": "account.done.session_ended", "name": "account.done.name",
+	"credential_ended": "account.done.credential_ended",
 }
 
 // eventTexts are the texts for what happened to devices.

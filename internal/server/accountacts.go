@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/labstack/echo/v4"
 
@@ -37,7 +38,7 @@ func (e *refusedField) Unwrap() error { return e.err }
 
 // acts are all of them.
 func (s *Server) acts() []act {
-	return append(s.deviceActs(), append(s.partyActs(), s.personActs()...)...)
+	return slices.Concat(s.deviceActs(), []act{s.credentialAct()}, s.partyActs(), s.personActs())
 }
 
 // ask serves GET of an act: the page that asks for it.

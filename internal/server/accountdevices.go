@@ -73,6 +73,9 @@ func (s *Server) showDevice(c echo.Context, v *visitor, p *web.Act) error {
 			App: s.appName(g.Client), Since: g.CreatedAt, End: s.path("/account/sessions/" + g.ID + "/end"),
 		})
 	}
+	for _, credential := range d.Credentials {
+		shown.Credentials = append(shown.Credentials, s.webCredential(credential))
+	}
 	p.Device, p.Value = &shown, d.Name
 	return nil
 }

@@ -263,6 +263,20 @@ func TestAudit(t *testing.T) {
 	wantStatus(t, s.held(t, laptop, own, http.MethodDelete, "/me/sessions/"+lost.set.SID, nil), http.StatusNoContent)
 	l.wants(t, "session ended", event(audit.SessionEnded, user, "domain", "example.com", "user", bob.Local(), "device", deviceOf(t, lost).Device(),
 		"client", app.id, "session", lost.set.SID))
+	first, second := s.insertCredential(t, held, nil), s.insertCredential(t, held, nil)
+	ofCredential := func(c storage.Credential, actor audit.Actor, more ...string) []string {
+		return event(audit.CredentialEnded, actor, append([]string{
+			"domain", "example.com", "user", bob.Local(), "device", deviceOf(t, held).Device(), "credential", c.ID,
+		}, more...)...)
+	}
+	for range 2 {
+		wantStatus(t, s.held(t, laptop, own, http.MethodDelete, "/me/credentials/"+first.ID, nil), http.StatusNoContent)
+	}
+	l.wants(t, "credential ended", ofCredential(first, user, "client", accounts.id, "session", held.set.SID))
+	for range 2 {
+		admin(http.MethodDelete, "/admin/credentials/example.com/"+second.ID, url.Values{"reason": {"copied"}})
+	}
+	l.wants(t, "credential revoked", ofCredential(second, operator, "reason", "copied"))
 	for _, v := range s.list(t, laptop, own, "/me/provider-links") {
 		if v["iss"] == link.Issuer {
 			wantStatus(t, s.held(t, laptop, own, http.MethodDelete, "/me/provider-links/"+v["id"].(string), nil), http.StatusNoContent)

@@ -253,6 +253,8 @@ func classify(err error) failure {
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such device in the domain."}
 	case errors.Is(err, account.ErrUnknownSession):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such session."}
+	case errors.Is(err, account.ErrNoCredential):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such credential."}
 	case errors.Is(err, account.ErrNoLink):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such link."}
 	case errors.Is(err, account.ErrLastLink):

@@ -152,6 +152,7 @@ var flows = []flow{
 			good: func(a answer) { wantStatus(t, a, http.StatusOK) },
 		}}
 	}},
+	{"the credentials of a user", nil, 40, endingCredentials},
 	{"the audit log", nil, 10, func(t *testing.T, s *site) []step {
 		return []step{{
 			name: "an act, and the export of the log",

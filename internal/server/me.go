@@ -57,6 +57,8 @@ func (s *Server) ownRoutes() []route {
 		route{http.MethodGet, "/me/sessions", s.mine(s.listSessions), anyOrigin, eachFailure},
 		route{http.MethodDelete, "/me/sessions", s.mine(s.endOtherSessions), anyOrigin, eachRequest},
 		route{http.MethodDelete, "/me/sessions/{id}", s.mine(s.endSession), anyOrigin, eachRequest},
+		route{http.MethodGet, "/me/credentials", s.mine(s.listCredentials), anyOrigin, eachFailure},
+		route{http.MethodDelete, "/me/credentials/{id}", s.mine(s.endCredential), anyOrigin, eachRequest},
 		route{http.MethodGet, "/me/provider-links", s.mine(s.listProviderLinks), anyOrigin, eachFailure},
 		route{http.MethodDelete, "/me/provider-links/{id}", s.mineNow(s.removeProviderLink), anyOrigin, eachRequest},
 		route{http.MethodGet, "/me/privacy", s.privacy(s.showPrivacy), anyOrigin, eachFailure},

@@ -88,7 +88,7 @@ func TestOperatorSchemas(t *testing.T) {
 	}
 	types := []reflect.Type{
 		reflect.TypeFor[api.Error](), reflect.TypeFor[api.Backup](), reflect.TypeFor[api.Device](), reflect.TypeFor[api.User](),
-		reflect.TypeFor[api.Person](), reflect.TypeFor[api.Link](), reflect.TypeFor[api.Handle](), reflect.TypeFor[api.Session](),
+		reflect.TypeFor[api.Person](), reflect.TypeFor[api.Link](), reflect.TypeFor[api.Handle](), reflect.TypeFor[api.Session](), reflect.TypeFor[api.Credential](),
 		reflect.TypeFor[api.DisabledUser](), reflect.TypeFor[api.RemovedUser](), reflect.TypeFor[api.ErasedUser](),
 		reflect.TypeFor[api.Export](), reflect.TypeFor[api.FoundUser](), reflect.TypeFor[api.ReleasedHandle](),
 		reflect.TypeFor[api.Relinked](), reflect.TypeFor[api.Domain](), reflect.TypeFor[api.Client](), reflect.TypeFor[api.NewClient](),
