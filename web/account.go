@@ -74,8 +74,8 @@ type AccountDevice struct {
 	FirstSeen, LastSeen time.Time
 	// Href is the path of its page.
 	Href string
-	// App is the name of the app that it first logged in with, and Key the algorithm of its key. Sessions are the live ones, Credentials those
-	// that the page shows. They are only on its own page.
+	// App is the name of the app that it first logged in with, and Key the algorithm of its key. Sessions are the live ones. Credentials
+	// are the live ones, and some that have ended. They are only on its own page.
 	App, Key    string
 	Sessions    []AccountSession
 	Credentials []AccountCredential
@@ -101,8 +101,8 @@ type AccountSession struct {
 	End   string
 }
 
-// An AccountCredential is a lasting credential of a device. Ended is the zero time while it is live. FormerName says that the handle in it is
-// no longer that of the user. End is the path of the page that ends it, empty after its end.
+// An AccountCredential is a lasting credential of a device. Ended is the zero time while it is live. FormerName says that the handle in
+// it is no longer that of the user. End is the path of the page that ends it, empty after its end.
 type AccountCredential struct {
 	Format              string // as OpenID4VCI names it
 	Since, Until, Ended time.Time

@@ -221,12 +221,8 @@ func (c *devicesRemoveCmd) Run(ctx context.Context, s *streams) error {
 
 // device returns the domain and id of the device: from its URI, or from its id and the domain given or the issuer's only one.
 func (c *deviceTarget) device(ctx context.Context, socket client.Admin) (domain, id string, err error) {
-	if strings.Contains(c.Device, ":") {
-		uri, err := claims.ParseLenient(c.Device)
-		if err != nil || uri.Type() != claims.TypeDevice {
-			return "", "", usage("%q is not the URI of a device, such as im:USER/DEVICE@DOMAIN", c.Device)
-		}
-		return uri.Domain(), uri.Device(), nil
+	if isURI(c.Device) {
+		return deviceURI(c.Device)
 	}
 	if c.Domain != "" {
 		return c.Domain, c.Device, nil
@@ -240,4 +236,31 @@ func (c *deviceTarget) device(ctx context.Context, socket client.Admin) (domain,
 		}
 	}
 	return "", "", refused("there is no device %q: issuer devices list shows them", c.Device)
+}
+
+// isURI reports whether an argument is a URI and no id.
+func isURI(text string) bool { return strings.Contains(text, ":") }
+
+// deviceURI returns the domain and id of the device of a URI.
+func deviceURI(text string) (domain, id string, err error) {
+	uri, err := claims.ParseLenient(text)
+	if err != nil || uri.Type() != claims.TypeDevice {
+		return "", "", usage("%q is not the URI of a device, such as im:USER/DEVICE@DOMAIN", text)
+	}
+	return uri.Domain(), uri.Device(), nil
+}
+
+// onlyDomain returns the domain that a flag names or, without one, the only domain of the issuer. What names the entry that is sought.
+func onlyDomain(ctx context.Context, socket client.Admin, flag, what string) (string, error) {
+	if flag != "" {
+		return flag, nil
+	}
+	domains, err := all(socket.Domains(ctx))
+	if err != nil {
+		return "", explain(socket, err)
+	}
+	if len(domains) != 1 {
+		return "", usage("the issuer serves several domains: name that of %s with --domain", what)
+	}
+	return domains[0].Name, nil
 }

@@ -35,6 +35,7 @@ type commands struct {
 	Names        namesCmd        `cmd:"" help:"Free former handles of a running issuer."`
 	Users        usersCmd        `cmd:"" help:"List, show, rename, disable or enable users of a running issuer."`
 	Sessions     sessionsCmd     `cmd:"" help:"List or end sessions of a running issuer."`
+	Credentials  credentialsCmd  `cmd:"" help:"List or revoke the lasting credentials of devices."`
 	Clients      clientsCmd      `cmd:"" help:"List, show, add or remove clients of a running issuer."`
 	Keys         keysCmd         `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
 	Audit        auditCmd        `cmd:"" help:"Check, export or follow the audit log of a running issuer."`

@@ -68,16 +68,9 @@ func (c *sessionsEndCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	domain := c.Domain
-	if domain == "" {
-		domains, err := all(socket.Domains(ctx))
-		if err != nil {
-			return explain(socket, err)
-		}
-		if len(domains) != 1 {
-			return usage("the issuer serves several domains: name that of the session with --domain")
-		}
-		domain = domains[0].Name
+	domain, err := onlyDomain(ctx, socket, c.Domain, "the session")
+	if err != nil {
+		return err
 	}
 	g, err := socket.EndSession(ctx, domain, c.Session, c.Reason)
 	if err != nil {

@@ -267,6 +267,11 @@ func (a Admin) EndSession(ctx context.Context, domain, id, reason string) (api.S
 	return ask[api.Session](ctx, a, http.MethodDelete, "/admin/sessions/"+domain+"/"+id, url.Values{"reason": {reason}})
 }
 
+// EndCredential ends a credential of a domain.
+func (a Admin) EndCredential(ctx context.Context, domain, id, reason string) (api.Credential, error) {
+	return ask[api.Credential](ctx, a, http.MethodDelete, "/admin/credentials/"+domain+"/"+id, url.Values{"reason": {reason}})
+}
+
 // MakeStatement makes the issuer sign a statement. The answer has it.
 func (a Admin) MakeStatement(ctx context.Context, s api.NewStatement) (api.Statement, error) {
 	var made api.Statement

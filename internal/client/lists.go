@@ -17,8 +17,12 @@ import (
 type List struct {
 	// Domain is that of the entries. Empty means the issuer's only one.
 	Domain string
-	// User restricts devices and statements to those of one user. Empty means all.
+	// User restricts devices, sessions, credentials and statements to those of one user. Empty means all.
 	User string
+	// Device and Format restrict credentials to those of one device, and of one format. Empty means all.
+	Device, Format string
+	// Live restricts credentials to "true", live ones, or "false", those that have ended. Empty means all.
+	Live string
 	// Search restricts users to those whose id or handle contains this text. Empty means all.
 	Search string
 	// Ended selects sessions that ended and are still stored, in place of live ones.
@@ -51,6 +55,15 @@ func (a Admin) Sessions(ctx context.Context, l List) iter.Seq2[api.Session, erro
 		query.Set("ended", "true")
 	}
 	return list[api.Session](ctx, a, "/admin/sessions", query, l.PageSize)
+}
+
+// Credentials is Users for credentials that have not expired.
+func (a Admin) Credentials(ctx context.Context, l List) iter.Seq2[api.Credential, error] {
+	query := l.query()
+	for name, values := range values("device", l.Device, "format", l.Format, "live", l.Live) {
+		query[name] = values
+	}
+	return list[api.Credential](ctx, a, "/admin/credentials", query, l.PageSize)
 }
 
 // Domains returns the domains of the issuer that the operator may see, with their settings, in the order of their names.

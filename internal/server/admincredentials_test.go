@@ -31,10 +31,10 @@ func TestAdminCredentials(t *testing.T) {
 	for _, wrong := range []string{"none", "0", strings.Repeat("f", 300), "%00", url.PathEscape("../keys")} {
 		wantError(t, s.by(t, ops, http.MethodDelete, "/admin/credentials/example.com/"+wrong, ""), http.StatusNotFound, "not_found")
 	}
-	s.wantCredential(t, first, statuslist.Valid)
+	s.wantStatusOf(t, first, statuslist.Valid)
 	var a answer
 	events := s.audited(func() { a = s.by(t, ops, http.MethodDelete, path+"?reason=copied", "") })
-	s.wantCredential(t, first, statuslist.Invalid)
+	s.wantStatusOf(t, first, statuslist.Invalid)
 	if a.status != http.StatusOK || a.text("state") != "ended" || a.text("ended_reason") != "copied" || a.text("ended_at") == "" ||
 		a.text("id") != first.id || a.text("device") != alice.Device() || a.text("user") != alice.Local() || a.text("jkt") != first.jkt {
 		t.Errorf("answer = %v, want the ended credential", a)
@@ -104,9 +104,9 @@ func TestAdminCredentials(t *testing.T) {
 	}
 	wantError(t, s.by(t, ops, http.MethodDelete, "/admin/credentials/example.com/"+second.id, ""), http.StatusNotFound, "not_found")
 	for _, c := range []obtained{first, second, third} {
-		s.wantCredential(t, c, statuslist.Invalid)
+		s.wantStatusOf(t, c, statuslist.Invalid)
 	}
-	s.wantCredential(t, onBobs, statuslist.Valid)
+	s.wantStatusOf(t, onBobs, statuslist.Valid)
 	s.advance(t, 40*24*time.Hour)
 	if got := s.pages(t, func(path string) answer { return s.get(t, s.admin+path) }, "/admin/credentials?domain=example.com", "id", 1000); got != nil {
 		t.Errorf("credentials after they have expired = %q, want none", got)

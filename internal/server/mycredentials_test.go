@@ -21,8 +21,8 @@ import (
 	"github.com/imidentity/issuer/trust"
 )
 
-// wantCredential wants the status list to say this of a credential, as a verifier finds that has no copy of the list.
-func (s *site) wantCredential(t *testing.T, c obtained, want statuslist.Status) {
+// wantStatusOf wants the status list to say this of a credential, as a verifier finds that has no copy of the list.
+func (s *site) wantStatusOf(t *testing.T, c obtained, want statuslist.Status) {
 	t.Helper()
 	status, err := s.credentialStatuses(t).Status(t.Context(), s.issuer, c.ref)
 	if err != nil || status != want {
@@ -70,12 +70,12 @@ func TestMyCredentials(t *testing.T) {
 	}
 
 	// One ends, at once, and nothing else.
-	s.wantCredential(t, onPhone, statuslist.Valid)
+	s.wantStatusOf(t, onPhone, statuslist.Valid)
 	path := "/me/credentials/" + onPhone.id
 	events := s.audited(func() {
 		for range 2 {
 			wantStatus(t, s.held(t, phone, own, http.MethodDelete, path, nil), http.StatusNoContent)
-			s.wantCredential(t, onPhone, statuslist.Invalid)
+			s.wantStatusOf(t, onPhone, statuslist.Invalid)
 		}
 	})
 	if len(events) != 1 || !strings.HasPrefix(events[0], "event=credential.ended actor=user ") || !strings.Contains(events[0], "credential="+onPhone.id) {
@@ -87,7 +87,7 @@ func TestMyCredentials(t *testing.T) {
 	}
 	// From any device of hers.
 	wantStatus(t, s.held(t, phone, own, http.MethodDelete, "/me/credentials/"+onTablet.id, nil), http.StatusNoContent)
-	s.wantCredential(t, onTablet, statuslist.Invalid)
+	s.wantStatusOf(t, onTablet, statuslist.Invalid)
 
 	// Nothing of others, whose existence is not told.
 	unknown := s.held(t, phone, own, http.MethodDelete, "/me/credentials/none", nil)
@@ -100,7 +100,7 @@ func TestMyCredentials(t *testing.T) {
 		}
 	}
 	for _, c := range []obtained{second, onBobs} {
-		s.wantCredential(t, c, statuslist.Valid)
+		s.wantStatusOf(t, c, statuslist.Valid)
 	}
 	if got := s.myCredentials(t, bobs, s.forIssuer(t, bobs, his, "account").access); len(got) != 1 || got[onBobs.id] == nil {
 		t.Errorf("credentials of bob = %v, want his own", got)
@@ -122,7 +122,7 @@ func TestMyCredentials(t *testing.T) {
 	}
 	wantStatus(t, s.held(t, phone, own, http.MethodDelete, "/me/sessions/"+held.set.SID, nil), http.StatusNoContent)
 	wantRefused(t, s.held(t, phone, own, http.MethodDelete, "/me/credentials/"+second.id, nil), http.StatusUnauthorized, "invalid_token")
-	s.wantCredential(t, second, statuslist.Valid) // a credential outlives its session
+	s.wantStatusOf(t, second, statuslist.Valid) // a credential outlives its session
 }
 
 // TestCredentialsEndWithTheRest holds that a credential ends with its device, its key and its user, that only its handle ends with a
@@ -138,7 +138,7 @@ func TestCredentialsEndWithTheRest(t *testing.T) {
 	// A rename: the handle alone, and the former one is in no answer.
 	wantStatus(t, s.renameMe(t, phone, own, "alex"), http.StatusOK)
 	for _, c := range []obtained{onPhone, onTablet, onLaptop} {
-		s.wantCredential(t, c, credential.StatusHandleEnded)
+		s.wantStatusOf(t, c, credential.StatusHandleEnded)
 	}
 	held = s.refreshedBy(t, accounts, phone, held)
 	own = s.forIssuer(t, phone, held, "account").access
@@ -148,39 +148,39 @@ func TestCredentialsEndWithTheRest(t *testing.T) {
 		}
 	}
 	anew := s.obtain(t, phone, held)
-	s.wantCredential(t, anew, statuslist.Valid)
+	s.wantStatusOf(t, anew, statuslist.Valid)
 	if v := s.myCredentials(t, phone, own)[anew.id]; v["handle"] != "im:%40alex@example.com" || v["state"] != "live" {
 		t.Errorf("new credential = %v, want a live one with the new handle", v)
 	}
 
 	// The device, by its user.
 	wantStatus(t, s.held(t, phone, own, http.MethodDelete, "/me/devices/"+deviceID(t, hers), nil), http.StatusNoContent)
-	s.wantCredential(t, onTablet, statuslist.Invalid)
+	s.wantStatusOf(t, onTablet, statuslist.Invalid)
 	if v := s.myCredentials(t, phone, own)[onTablet.id]; v["state"] != "ended" {
 		t.Errorf("credential of a removed device = %v, want it ended", v)
 	}
-	s.wantCredential(t, onPhone, credential.StatusHandleEnded)
+	s.wantStatusOf(t, onPhone, credential.StatusHandleEnded)
 
 	// The key.
 	next := newDevice(t)
 	s.rekeyed(t, phone, next, held)
-	s.wantCredential(t, onPhone, statuslist.Invalid)
-	s.wantCredential(t, anew, statuslist.Invalid)
-	s.wantCredential(t, onLaptop, credential.StatusHandleEnded)
+	s.wantStatusOf(t, onPhone, statuslist.Invalid)
+	s.wantStatusOf(t, anew, statuslist.Invalid)
+	s.wantStatusOf(t, onLaptop, credential.StatusHandleEnded)
 
 	// The user.
 	user := deviceOf(t, held).Local()
 	wantStatus(t, s.disable(t, user), http.StatusOK)
-	s.wantCredential(t, onLaptop, statuslist.Invalid)
+	s.wantStatusOf(t, onLaptop, statuslist.Invalid)
 	wantStatus(t, s.enable(t, user), http.StatusOK)
 	for _, c := range []obtained{onPhone, onTablet, onLaptop, anew} {
-		s.wantCredential(t, c, statuslist.Invalid) // for ever
+		s.wantStatusOf(t, c, statuslist.Invalid) // for ever
 	}
 	last := s.obtain(t, laptop, s.account(t, laptop, "alice"))
-	s.wantCredential(t, last, statuslist.Valid)
+	s.wantStatusOf(t, last, statuslist.Valid)
 	wantStatus(t, s.removeUser(t, user), http.StatusOK)
 	for _, c := range []obtained{onPhone, onTablet, onLaptop, anew, last} {
-		s.wantCredential(t, c, statuslist.Invalid)
+		s.wantStatusOf(t, c, statuslist.Invalid)
 	}
 }
 
@@ -221,7 +221,7 @@ func TestCredentialEndsRace(t *testing.T) {
 		}
 	}
 	for _, c := range list {
-		s.wantCredential(t, c, statuslist.Invalid)
+		s.wantStatusOf(t, c, statuslist.Invalid)
 		if count[c.id] > 1 {
 			t.Errorf("%d events of the end of %s, want one, or none if it ended with its device", count[c.id], c.id)
 		}
@@ -267,8 +267,8 @@ func TestCredentialsOnThePage(t *testing.T) {
 	shows(end(first), "End this credential?", "<code>dc&#43;sd-jwt</code>", "Valid since", "Valid until")
 	s.wantGone(t, s.press(t, b, end(first), "", ""), "/account?done=credential_ended")
 	shows("/account?done=credential_ended", "The credential has ended.")
-	s.wantCredential(t, first, statuslist.Invalid)
-	s.wantCredential(t, second, statuslist.Valid)
+	s.wantStatusOf(t, first, statuslist.Invalid)
+	s.wantStatusOf(t, second, statuslist.Valid)
 	shows(page, "ended on", "no "+end(first), end(second))
 	wantPage(t, s.look(t, b, end(first)), http.StatusNotFound)
 
@@ -280,8 +280,8 @@ func TestCredentialsOnThePage(t *testing.T) {
 	}
 	wantPage(t, s.fillIn(t, b, end(second), url.Values{"csrf": {"forged"}}, nil), http.StatusForbidden)
 	wantPage(t, s.fillIn(t, b, end(second), url.Values{}, nil), http.StatusForbidden)
-	s.wantCredential(t, second, statuslist.Valid)
-	s.wantCredential(t, onBobs, statuslist.Valid)
+	s.wantStatusOf(t, second, statuslist.Valid)
+	s.wantStatusOf(t, onBobs, statuslist.Valid)
 
 	user := deviceOf(t, held).Local()
 	wantStatus(t, s.operate(t, http.MethodPut, "/admin/users/"+user+"/handle", url.Values{"domain": {"example.com"}, "handle": {"alexandra"}}), http.StatusOK)
