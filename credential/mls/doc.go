@@ -22,7 +22,7 @@
 //
 // The types of credentials are sd_jwt and sd_cwt (draft-mahy-mls-sd-cwt-credential-02) and x509. A basic credential is a bare name and
 // is refused. Package credential/sdjwt verifies an sd_jwt; verifiers of the others are plugged in with [Options.Verifiers]. For an sd_cwt
-// that is [VerifySDCWT], on package credential/cwt.
+// that is [VerifySDCWT], on package credential/cwt, and for an x509 one of [Certificates], on package credential/cert.
 //
 // The credential's key must be the signature_key of the leaf. If it could be another key, a verifier who chooses nonce and audience could
 // have a device sign a key binding that is for a leaf of the verifier's own. The key binding names the room, or in a KeyPackage the

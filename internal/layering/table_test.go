@@ -37,7 +37,7 @@ var arrows = map[string][]string{
 	"credential/cwt":   {"claims", "credential", "internal/jose", "nested", "statuslist"},
 	"credential/sdjwt": {"claims", "credential", "internal/jose", "statuslist"},
 	"credential/cert":  {"claims", "credential", "internal/fetch", "internal/jose", "internal/published"},
-	"credential/mls":   {"claims", "credential", "credential/cwt", "credential/sdjwt", "internal/jose"},
+	"credential/mls":   {"claims", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "internal/jose"},
 
 	"verdict": {"claims", "credential", "internal/jose", "introspect", "nested"},
 
