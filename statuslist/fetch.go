@@ -26,10 +26,6 @@ type entry struct {
 	place  place
 	cache  *published.Cache[*document]
 
-	// Guarded by the mutex of the reader.
-	used uint64 // the number of the question that last used it
-	size int
-
 	mu     sync.Mutex
 	newest mark
 	failed error // of the last fetch
@@ -80,10 +76,11 @@ func (e *entry) unknown(err error) error {
 	return fault(ErrUnreachable, err)
 }
 
-func (e *entry) mark() mark {
+// mark returns what is remembered of the list when it is dropped, and false if none was fetched.
+func (e *entry) mark() (mark, bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	return e.newest
+	return e.newest, !e.newest.issuedAt.IsZero()
 }
 
 // fetch fetches the list again, or confirms the one from before.

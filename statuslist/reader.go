@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/imidentity/issuer/internal/fetch"
@@ -61,14 +60,8 @@ type ReaderConfig struct {
 // A Reader tells the statuses of tokens by the lists that their issuers publish. It keeps lists as long as they allow, and equal
 // questions at the same time share one request. It is safe for concurrent use.
 type Reader struct {
-	cfg ReaderConfig
-
-	mu    sync.Mutex
-	lists map[place]*entry
-	// dropped has what is remembered of lists that are not kept any more.
-	dropped map[place]mark
-	memory  int
-	uses    uint64 // counts the questions
+	cfg   ReaderConfig
+	lists *published.Shelf[place, *entry, mark]
 }
 
 // A place is where a list is published, and the issuer that vouches for it. Lists of two issuers are never shared, even at one
@@ -80,9 +73,6 @@ type mark struct {
 	issuedAt time.Time
 	bits     int
 }
-
-// maxDropped bounds how many lists that are not kept are remembered.
-const maxDropped = 10_000
 
 // NewReader returns a reader that has no lists yet.
 func NewReader(cfg ReaderConfig) (*Reader, error) {
@@ -111,7 +101,7 @@ func NewReader(cfg ReaderConfig) (*Reader, error) {
 			return nil, fmt.Errorf("statuslist: %w", err)
 		}
 	}
-	return &Reader{cfg: cfg, lists: make(map[place]*entry), dropped: make(map[place]mark)}, nil
+	return &Reader{cfg: cfg, lists: published.NewShelf[place](cfg.Lists, cfg.Memory, (*entry).mark)}, nil
 }
 
 // Check returns nil if the status of a token is [Valid], and a *[StatusError] if it is another one. Any other error is one of
@@ -130,63 +120,16 @@ func (r *Reader) Status(ctx context.Context, issuer string, ref Reference) (Stat
 	if err := checkURI(ref.URI, r.cfg.AllowHTTP); err != nil {
 		return 0, err
 	}
-	e := r.entry(place{issuer, ref.URI})
+	key := place{issuer, ref.URI}
+	e := r.lists.Entry(key, func(newest mark) *entry {
+		e := &entry{reader: r, place: key, newest: newest}
+		e.cache = published.New(published.Config[*document]{Fetch: e.fetch, Life: e.life, Now: r.cfg.Now})
+		return e
+	})
 	doc, err := e.cache.Get(ctx, published.Any)
 	if err != nil {
 		return 0, e.unknown(err)
 	}
-	r.keep(e, doc)
+	r.lists.Keep(key, e, doc.size())
 	return doc.List.At(ref.Index)
-}
-
-// entry returns the entry of a place, and makes it if there is none.
-func (r *Reader) entry(p place) *entry {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.uses++
-	e := r.lists[p]
-	if e == nil {
-		e = &entry{reader: r, place: p, newest: r.dropped[p]}
-		e.cache = published.New(published.Config[*document]{Fetch: e.fetch, Life: e.life, Now: r.cfg.Now})
-		r.lists[p] = e
-		delete(r.dropped, p)
-	}
-	e.used = r.uses
-	r.shrink(e)
-	return e
-}
-
-// keep counts the memory of a list that was used.
-func (r *Reader) keep(e *entry, doc *document) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.lists[e.place] != e {
-		return // dropped meanwhile
-	}
-	r.memory += doc.size() - e.size
-	e.size = doc.size()
-	r.shrink(e)
-}
-
-// shrink drops lists until the bounds hold, those first that were not used for longest, and never e. The caller holds mu.
-func (r *Reader) shrink(e *entry) {
-	for len(r.lists) > 1 && (len(r.lists) > r.cfg.Lists || r.memory > r.cfg.Memory) {
-		var oldest *entry
-		for _, other := range r.lists {
-			if other != e && (oldest == nil || other.used < oldest.used) {
-				oldest = other
-			}
-		}
-		delete(r.lists, oldest.place)
-		r.memory -= oldest.size
-		if newest := oldest.mark(); !newest.issuedAt.IsZero() {
-			for p := range r.dropped {
-				if len(r.dropped) < maxDropped {
-					break
-				}
-				delete(r.dropped, p)
-			}
-			r.dropped[oldest.place] = newest
-		}
-	}
 }

@@ -48,14 +48,8 @@ type CRLReaderConfig struct {
 // A CRLReader fetches the revocation lists that certificates name. It keeps lists as long as they allow, and equal questions at the same
 // time share one request. It is safe for concurrent use.
 type CRLReader struct {
-	cfg CRLReaderConfig
-
-	mu    sync.Mutex
-	lists map[place]*kept
-	// dropped has what is remembered of lists that are not kept any more.
-	dropped map[place]mark
-	memory  int
-	uses    uint64 // counts the questions
+	cfg   CRLReaderConfig
+	lists *published.Shelf[place, *kept, mark]
 }
 
 // A place is where a list is published, and the certificate of the CA that signs it. Lists of two CAs are never shared, even at one
@@ -64,9 +58,6 @@ type place struct {
 	ca  [sha256.Size]byte
 	url string
 }
-
-// maxDropped bounds how many lists that are not kept are remembered.
-const maxDropped = 10_000
 
 // NewCRLReader returns a reader that has no lists yet.
 func NewCRLReader(cfg CRLReaderConfig) (*CRLReader, error) {
@@ -84,7 +75,7 @@ func NewCRLReader(cfg CRLReaderConfig) (*CRLReader, error) {
 			return nil, fmt.Errorf("cert: %w", err)
 		}
 	}
-	return &CRLReader{cfg: cfg, lists: make(map[place]*kept), dropped: make(map[place]mark)}, nil
+	return &CRLReader{cfg: cfg, lists: published.NewShelf[place](cfg.Lists, cfg.Memory, (*kept).mark)}, nil
 }
 
 // CRL returns the list of a CA that is published at the first usable address. Every error wraps [ErrUnknown].
@@ -93,67 +84,20 @@ func (r *CRLReader) CRL(ctx context.Context, issuer *x509.Certificate, urls []st
 		if checkURL(url, r.cfg.AllowHTTP) != nil {
 			continue
 		}
-		k := r.kept(place{sha256.Sum256(issuer.Raw), url}, issuer)
+		key := place{sha256.Sum256(issuer.Raw), url}
+		k := r.lists.Entry(key, func(newest mark) *kept {
+			k := &kept{reader: r, place: key, issuer: issuer, newest: newest}
+			k.cache = published.New(published.Config[*document]{Fetch: k.fetch, Life: k.life, Now: r.cfg.Now})
+			return k
+		})
 		doc, err := k.cache.Get(ctx, published.Any)
 		if err != nil {
 			return nil, k.unknown(err)
 		}
-		r.keep(k, doc.size)
+		r.lists.Keep(key, k, doc.size)
 		return doc.CRL, nil
 	}
 	return nil, fmt.Errorf("%w: the certificate names no address that may be asked", ErrUnreachable)
-}
-
-// kept returns what is kept of a place, and makes it if there is nothing.
-func (r *CRLReader) kept(p place, issuer *x509.Certificate) *kept {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.uses++
-	k := r.lists[p]
-	if k == nil {
-		k = &kept{reader: r, place: p, issuer: issuer, newest: r.dropped[p]}
-		k.cache = published.New(published.Config[*document]{Fetch: k.fetch, Life: k.life, Now: r.cfg.Now})
-		r.lists[p] = k
-		delete(r.dropped, p)
-	}
-	k.used = r.uses
-	r.shrink(k)
-	return k
-}
-
-// keep counts the memory of a list that was used.
-func (r *CRLReader) keep(k *kept, size int) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.lists[k.place] != k {
-		return // dropped meanwhile
-	}
-	r.memory += size - k.size
-	k.size = size
-	r.shrink(k)
-}
-
-// shrink drops lists until the bounds hold, those first that were not used for longest, and never k. The caller holds mu.
-func (r *CRLReader) shrink(k *kept) {
-	for len(r.lists) > 1 && (len(r.lists) > r.cfg.Lists || r.memory > r.cfg.Memory) {
-		var oldest *kept
-		for _, other := range r.lists {
-			if other != k && (oldest == nil || other.used < oldest.used) {
-				oldest = other
-			}
-		}
-		delete(r.lists, oldest.place)
-		r.memory -= oldest.size
-		if newest := oldest.mark(); !newest.from.IsZero() {
-			for p := range r.dropped {
-				if len(r.dropped) < maxDropped {
-					break
-				}
-				delete(r.dropped, p)
-			}
-			r.dropped[oldest.place] = newest
-		}
-	}
 }
 
 // A kept is what a reader keeps of one list.
@@ -162,10 +106,6 @@ type kept struct {
 	place  place
 	issuer *x509.Certificate
 	cache  *published.Cache[*document]
-
-	// Guarded by the mutex of the reader.
-	used uint64 // the number of the question that last used it
-	size int
 
 	mu     sync.Mutex
 	newest mark
@@ -199,10 +139,11 @@ func (k *kept) unknown(err error) error {
 	return fmt.Errorf("%w: %w", ErrUnreachable, err)
 }
 
-func (k *kept) mark() mark {
+// mark returns what is remembered of the list when it is dropped, and false if none was fetched.
+func (k *kept) mark() (mark, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.newest
+	return k.newest, !k.newest.from.IsZero()
 }
 
 // fetch fetches the list again, or confirms the one from before.
