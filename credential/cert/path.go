@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -21,7 +22,7 @@ var (
 	errOldRoot  = errors.New("the root is not valid at the time of the certificates")
 )
 
-// path returns the chain with the root of the domain at its end. Times are left to the caller: the path is that of a time at which
+// path returns the chain up to a root of the domain. Times are left to the caller: the path is that of a time at which
 // all certificates of the chain are valid, the nearest one to now.
 func (o *Options) path(ctx context.Context, chain []*x509.Certificate, domain string) ([]*x509.Certificate, error) {
 	if domain == "" {
@@ -60,20 +61,19 @@ func (o *Options) path(ctx context.Context, chain []*x509.Certificate, domain st
 		return nil, noPath(chain, err)
 	}
 	for _, path := range paths {
-		if len(path) > 1 && startsWith(path, chain) {
+		n := min(len(path), len(chain))
+		if len(path) > 1 && slices.EqualFunc(path[:n], chain[:n], (*x509.Certificate).Equal) && linked(chain[n-1:]) {
 			return path, nil
 		}
 	}
 	return nil, refuse(partChain, credential.CodeIssuer, errOrder)
 }
 
-// startsWith reports whether a path consists of the chain and perhaps a root.
-func startsWith(path, chain []*x509.Certificate) bool {
-	if len(path) < len(chain) || len(path) > len(chain)+1 {
-		return false
-	}
-	for i, c := range chain {
-		if !c.Equal(path[i]) {
+// linked reports whether each certificate certifies the one before it. It is for those above a root: a verifier may trust any CA of the
+// chain, and its sender need not know which one.
+func linked(chain []*x509.Certificate) bool {
+	for i, ca := range chain[1:] {
+		if chain[i].CheckSignatureFrom(ca) != nil {
 			return false
 		}
 	}

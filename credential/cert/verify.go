@@ -80,7 +80,7 @@ var (
 )
 
 // Verify checks a chain of certificates in DER: the first one is that of the device or user, and each certifies the one before it
-// (RFC 9420 §5.3). The last one may be a root of the domain, or be certified by one.
+// (RFC 9420 §5.3). One of them is a root of the domain, or the last one is certified by a root.
 //
 // The result and the error are as the comment of package credential says. Of a user's certificate ([UserOnly]), Identity has no device.
 // Below a user's CA, device and key are those of the first certificate, user and handle those of the user's CA, and the domain vouches for
