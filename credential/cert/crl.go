@@ -115,14 +115,22 @@ func (ca *CA) SignCRL(l List) ([]byte, error) {
 	}
 	entries := make([]x509.RevocationListEntry, len(l.Entries))
 	for i, e := range l.Entries {
-		if e.Serial == nil || e.Serial.Sign() <= 0 {
+		switch _, known := reasons[e.Reason]; {
+		case e.Serial == nil || e.Serial.Sign() <= 0:
 			return nil, errors.New("cert: an entry of a revocation list needs a serial number")
+		case !known || e.Reason == removeFromCRL:
+			return nil, fmt.Errorf("cert: a complete revocation list has no reason %v", e.Reason)
 		}
 		entries[i] = x509.RevocationListEntry{
 			SerialNumber: e.Serial, RevocationTime: e.At.UTC().Truncate(time.Second), ReasonCode: int(e.Reason),
 		}
 	}
 	slices.SortFunc(entries, func(a, b x509.RevocationListEntry) int { return a.SerialNumber.Cmp(b.SerialNumber) })
+	for i := range entries[:max(0, len(entries)-1)] {
+		if entries[i].SerialNumber.Cmp(entries[i+1].SerialNumber) == 0 { // readers would refuse the whole list
+			return nil, errors.New("cert: two entries of a revocation list have one serial number")
+		}
+	}
 	der, err := x509.CreateRevocationList(ca.cfg.Random, &x509.RevocationList{
 		Number: l.Number, ThisUpdate: l.From.UTC().Truncate(time.Second), NextUpdate: l.Until.UTC().Truncate(time.Second),
 		RevokedCertificateEntries: entries,
@@ -171,6 +179,9 @@ func ParseCRL(der []byte) (*CRL, error) {
 			if x.Critical { // RFC 5280 §5.3: such as certificateIssuer, of an indirect list
 				return nil, fmt.Errorf("%w: an entry with a critical extension", ErrMalformed)
 			}
+		}
+		if e.SerialNumber.Sign() < 0 {
+			return nil, fmt.Errorf("%w: an entry with a negative serial number", ErrMalformed)
 		}
 		reason := Reason(e.ReasonCode)
 		if reason == removeFromCRL { // only in delta CRLs

@@ -354,6 +354,8 @@ func TestSignCRL(t *testing.T) {
 	for name, change := range map[string]func(*cert.List){
 		"no number": func(l *cert.List) { l.Number = nil }, "no life": func(l *cert.List) { l.Until = l.From },
 		"no serial": func(l *cert.List) { l.Entries = []cert.Entry{{}} },
+		"twice":     func(l *cert.List) { l.Entries = []cert.Entry{{Serial: serials[1]}, {Serial: serials[1]}} },
+		"reason":    func(l *cert.List) { l.Entries = []cert.Entry{{Serial: serials[1], Reason: 8}} },
 	} {
 		bad := l
 		change(&bad)
