@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/internal/jose"
@@ -28,8 +29,8 @@ const (
 	maxNonce    = 1024
 )
 
-// A Binding is what a key binding is for: the verifier, and the transaction. The verifier has to see to it that no nonce is accepted
-// twice. It cannot recognize a presentation by its text instead, since of every ECDSA signature there are two.
+// A Binding names the verifier and the transaction that a key binding is for. The verifier must accept each nonce only once. It cannot
+// recognize a presentation by its text instead, because each ECDSA signature has a second form.
 type Binding struct {
 	Audience string // aud: who verifies, as agreed between both
 	Nonce    string // nonce, chosen by the verifier
@@ -79,7 +80,7 @@ func parseBinding(text string) (*KeyBinding, error) {
 	return b, nil
 }
 
-// VerifyBinding checks that the key binding was made by the holder of key, for this audience, nonce and text, and lately (RFC 9901
+// VerifyBinding checks that the key binding was made by the holder of key, for this audience, nonce and text, and recently (RFC 9901
 // §7.3, step 5). The error is a [*credential.Error] about the "key binding", with [credential.CodeNoBinding], CodeAlgorithm,
 // CodeAudience, CodeNonce, CodeHash, CodeAge or CodeKey; any other error is about an incomplete b.
 func (t *Token) VerifyBinding(key crypto.PublicKey, b Binding, now time.Time) error {
@@ -127,6 +128,8 @@ func (b *Binding) check() error {
 		return errors.New("sdjwt: a Binding needs Audience and Nonce")
 	case len(b.Audience) > maxAudience || len(b.Nonce) > maxNonce:
 		return fmt.Errorf("sdjwt: a Binding has an Audience of at most %d bytes and a Nonce of at most %d", maxAudience, maxNonce)
+	case !utf8.ValidString(b.Audience) || !utf8.ValidString(b.Nonce):
+		return errors.New("sdjwt: a Binding has an Audience and a Nonce in UTF-8")
 	case b.MaxAge < 0:
 		return errors.New("sdjwt: the MaxAge of a Binding is negative")
 	}

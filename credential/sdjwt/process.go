@@ -33,7 +33,7 @@ func (t *Token) process() error {
 // A member of an object has its value as JSON.
 type member struct{ name, value string }
 
-// A processor replaces digests with what their disclosures say.
+// A processor replaces digests by the claims and elements in their disclosures.
 type processor struct {
 	disclosures []Disclosure
 	met         []string // the digests that were met

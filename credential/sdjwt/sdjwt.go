@@ -5,8 +5,8 @@
 // shows the handle or not, and proves that it has the credential's key. A verifier calls [Verify] with the text, and with the audience
 // and nonce that it asked for.
 //
-// Below that, [Token] is an SD-JWT of any content: its disclosures, the claims that they make, and its key binding. Whoever uses it
-// without [Verify] also has to find the issuer's key and to check the claims.
+// Below that, [Token] is an SD-JWT of any content: its claims, disclosures and key binding. A program that uses it without [Verify] must
+// also find the issuer's key and check the claims.
 //
 // The package is strict, so that a text has one meaning: canonical base64url, JSON without repeated members, and no digest, disclosure
 // or reserved name in a place where RFC 9901 does not allow it. The only hash is SHA-256. The JSON serialization (RFC 9901 §8) is not

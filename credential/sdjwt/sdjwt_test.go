@@ -47,7 +47,7 @@ func TestSign(t *testing.T) {
 	}
 }
 
-// Nothing in what a verifier sees without the handle tells whether there is one: neither the number of digests nor the length.
+// A presentation without the handle does not tell whether there is one, neither by the number of digests nor by its length.
 func TestHiddenHandleLooksLikeNone(t *testing.T) {
 	with, without := vc(), vc()
 	without.Handle = ""
@@ -163,6 +163,7 @@ func TestPresentRefuses(t *testing.T) {
 	refused := (*credential.Error)(nil)
 	for _, b := range []sdjwt.Binding{
 		{}, {Audience: room}, {Nonce: nonce}, {Audience: strings.Repeat("a", 4096), Nonce: nonce}, {Audience: room, Nonce: strings.Repeat("n", 4096)},
+		{Audience: "\xff", Nonce: nonce}, {Audience: room, Nonce: "\xff"},
 	} {
 		if text, err := token.Present(phone.key, b, now); err == nil || errors.As(err, &refused) {
 			t.Errorf("Present for %+v = %q, %v, want an error about the binding", b, text, err)
@@ -279,7 +280,7 @@ func (u unreachable) Speaks(ctx context.Context, issuer, domain string) error {
 	return u.directory.Speaks(ctx, issuer, domain)
 }
 
-// What is returned belongs to the caller: changing it does not change the token.
+// The caller may change the values that a token returns; the token stays as it is.
 func TestTokenIsImmutable(t *testing.T) {
 	token := issue(t, vc())
 	before := token.String()
@@ -310,7 +311,7 @@ func TestReplay(t *testing.T) {
 	}
 }
 
-// No error contains anything of what a holder hides.
+// No error contains identifiers, ids or salts.
 func TestErrorsTellNothing(t *testing.T) {
 	all := readVectors(t)
 	for _, v := range all.Vectors {
@@ -341,7 +342,7 @@ func TestNotAToken(t *testing.T) {
 	}
 }
 
-// Whatever is in a text of the largest size, reading it takes little memory.
+// Reading a text takes little memory, also one that is nested, long or full of digests.
 func TestBombs(t *testing.T) {
 	var members, digests []string
 	for i := range 1000 {

@@ -106,6 +106,6 @@ func (v *VC) check() error {
 	if err != nil {
 		return err
 	}
-	// Which domains the issuer speaks for is its own matter.
+	// The caller decides for which domains it issues credentials.
 	return id.Check([]string{id.User.Domain()}, true)
 }
