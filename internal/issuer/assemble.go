@@ -176,7 +176,8 @@ func (i *Instance) newStatements(registry *clients.Registry) (*statements.Servic
 func (i *Instance) newCredentials(registry *clients.Registry, replay dpop.Replay) (*vci.Service, error) {
 	return vci.New(vci.Config{
 		Issuer: i.cfg.Issuer, Life: i.cfg.Lifetimes.Credential, Store: i.store, Accounts: i.accounts, Clients: registry, Keys: i.ring,
-		Statuses: i.statuses, Replay: replay, Nonces: i.cluster.Derive(labelKeyProofs, dpop.NonceLife).Keys, Limiter: i.limits, Now: i.now,
+		Statuses: i.statuses, Replay: replay, SpendInUpdate: i.memoryReplay != nil,
+		Nonces: i.cluster.Derive(labelKeyProofs, dpop.NonceLife).Keys, Limiter: i.limits, Now: i.now,
 	})
 }
 

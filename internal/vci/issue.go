@@ -26,8 +26,8 @@ import (
 //
 // The rows decide, in the transaction that records the credentials: session, device, user and client are live, the token is of the
 // user's present generation, no key belongs to another device, and the device has fewer than [MaxPerDevice] credentials. The handle is
-// that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an error of the limiter, and nothing was spent;
-// any other error means that nothing is known to have been decided.
+// that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an error of the limiter, and no key proof was spent,
+// unless one was used before: then those that precede it were. Any other error means that nothing is known to have been decided.
 func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) ([]string, error) {
 	by, err := holderOf(token)
 	if err != nil {
@@ -41,39 +41,111 @@ func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from
 	if err != nil {
 		return nil, err
 	}
-	// The rows of the session come before the signatures, which cost most, and those of other devices after them: only the holder of a
-	// key may learn that it is in use.
-	as, err := s.session(ctx, s.cfg.Store, by)
-	if err != nil {
+	if err := s.cfg.Limiter.User(storage.User{Domain: by.domain, ID: by.user}, by.client); err != nil {
 		return nil, err
 	}
-	if err := s.cfg.Limiter.User(as.user, by.client); err != nil {
-		return nil, err
-	}
+	// Before the rows of other devices are read: only the holder of a key may learn that it is in use.
 	proofs, err := verifyProofs(unverified)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.mayHave(ctx, s.cfg.Store, as, proofs); err != nil {
-		return nil, err
-	}
-	for i, p := range proofs {
-		if err := s.proofs.SpendKeyProof(ctx, p, from); err != nil {
-			return nil, refusedProof(i, err)
+	i := issuance{Service: s, by: by, proofs: proofs, from: from}
+	if !s.cfg.SpendInUpdate {
+		if err := i.decide(ctx, s.cfg.Store); err != nil {
+			return nil, err
+		}
+		if err := i.spend(ctx); err != nil {
+			return nil, err
 		}
 	}
-	entries, err := s.entries(ctx, by.domain, len(proofs)) // now, so that a request that is repeated uses up none
+	err = i.record(ctx)
+	for tries := 0; errors.Is(err, errNoEntry) && tries < 3; tries++ {
+		if err := s.cfg.Statuses.FillCredential(ctx, by.domain); err != nil {
+			return nil, fmt.Errorf("vci: take entries of a status list: %w", err)
+		}
+		err = i.record(ctx)
+	}
 	if err != nil {
 		return nil, err
 	}
-	rows, signed, err := s.sign(as, proofs, entries)
+	return i.signed, nil
+}
+
+// An issuance is a request whose key proofs are verified.
+type issuance struct {
+	*Service
+	by     holder
+	proofs []*dpop.KeyProof
+	from   netip.Addr
+
+	as      subject // as it was decided last
+	spent   int     // how many of the proofs are
+	entries []storage.StatusEntry
+	rows    []storage.Credential
+	signed  []string // what as says
+}
+
+// decide reads the rows, and refuses the request if they do.
+func (i *issuance) decide(ctx context.Context, r storage.Reader) error {
+	as, err := i.session(ctx, r, i.by)
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := s.record(ctx, by, as, proofs, rows); err != nil {
-		return nil, err
+	if as.id != i.as.id {
+		i.signed = nil
 	}
-	return signed, nil
+	i.as = as
+	return i.mayHave(ctx, r, as, i.proofs)
+}
+
+// spend spends the key proofs, each once.
+func (i *issuance) spend(ctx context.Context) error {
+	for ; i.spent < len(i.proofs); i.spent++ {
+		if err := i.Service.proofs.SpendKeyProof(ctx, i.proofs[i.spent], i.from); err != nil {
+			return refusedProof(i.spent, err)
+		}
+	}
+	return nil
+}
+
+// errNoEntry is returned if no entry of a status list is ready: the request is decided again after [Statuses.FillCredential].
+var errNoEntry = errors.New("vci: no entry of a status list is ready")
+
+// record decides again, signs the credentials, and stores them in the same transaction. Entries of status lists are taken once the proofs
+// are spent, so that a request that is repeated uses up none.
+func (i *issuance) record(ctx context.Context) error {
+	return i.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error { // it may be run again
+		if err := i.decide(ctx, tx); err != nil {
+			return err
+		}
+		if err := i.spend(ctx); err != nil {
+			return err
+		}
+		for len(i.entries) < len(i.proofs) {
+			e, ok := i.cfg.Statuses.TakeCredential(i.by.domain)
+			if !ok {
+				return errNoEntry
+			}
+			i.entries = append(i.entries, e)
+		}
+		if i.signed == nil {
+			if err := i.sign(); err != nil {
+				return err
+			}
+		}
+		for _, row := range i.rows {
+			if err := tx.InsertCredential(ctx, row); err != nil {
+				return fmt.Errorf("vci: store a credential: %w", err)
+			}
+			err := audit.Append(ctx, tx, audit.Event{
+				Kind: audit.CredentialIssued, Domain: row.Domain, User: row.User, Device: row.Device, Session: i.by.sid, Credential: row.ID,
+			})
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // A holder is the device that a token belongs to.
@@ -181,76 +253,29 @@ func (s *Service) mayHave(ctx context.Context, r storage.Reader, as subject, pro
 	return nil
 }
 
-// entries returns n entries of status lists.
-func (s *Service) entries(ctx context.Context, domain string, n int) ([]storage.StatusEntry, error) {
-	entries := make([]storage.StatusEntry, 0, n)
-	for tries := 0; len(entries) < n; {
-		if e, ok := s.cfg.Statuses.TakeCredential(domain); ok {
-			entries = append(entries, e)
-			continue
-		}
-		if tries++; tries > 3 {
-			return nil, errors.New("vci: no entry of a status list is ready")
-		}
-		if err := s.cfg.Statuses.FillCredential(ctx, domain); err != nil {
-			return nil, fmt.Errorf("vci: take entries of a status list: %w", err)
-		}
-	}
-	return entries, nil
-}
-
-// sign signs a credential for each proof, and returns what is to be stored of it.
-func (s *Service) sign(
-	as subject, proofs []*dpop.KeyProof, entries []storage.StatusEntry,
-) (rows []storage.Credential, signed []string, err error) {
-	now := s.cfg.Now().Truncate(time.Second)
-	for i, p := range proofs {
-		jti, err := random.Text(s.cfg.Rand, 16)
+// sign signs a credential for each proof.
+func (i *issuance) sign() error {
+	i.rows, i.signed = nil, nil
+	now := i.cfg.Now().Truncate(time.Second)
+	for n, p := range i.proofs {
+		jti, err := random.Text(i.cfg.Rand, 16)
 		if err != nil {
-			return nil, nil, fmt.Errorf("vci: make an id: %w", err)
+			return fmt.Errorf("vci: make an id: %w", err)
 		}
 		row := storage.Credential{
-			ID: jti, Domain: as.device.Domain, User: as.user.ID, Device: as.device.ID, Format: string(credential.SDJWT), JKT: p.JKT,
-			Handle: as.user.Handle, Status: entries[i], IssuedAt: now, ExpiresAt: now.Add(s.cfg.Life),
+			ID: jti, Domain: i.by.domain, User: i.by.user, Device: i.by.device, Format: string(credential.SDJWT), JKT: p.JKT,
+			Handle: i.as.user.Handle, Status: i.entries[n], IssuedAt: now, ExpiresAt: now.Add(i.cfg.Life),
 		}
-		status := s.cfg.Statuses.Reference(row.Status)
+		status := i.cfg.Statuses.Reference(row.Status)
 		vc := sdjwt.VC{
-			Issuer: s.cfg.Issuer, ID: row.ID, Device: as.id.Device, User: as.id.User, Handle: as.id.Handle, Key: p.Key,
+			Issuer: i.cfg.Issuer, ID: row.ID, Device: i.as.id.Device, User: i.as.id.User, Handle: i.as.id.Handle, Key: p.Key,
 			IssuedAt: row.IssuedAt, Expires: row.ExpiresAt, Status: &statuslist.Reference{Index: status.Index, URI: status.URI},
 		}
-		text, err := vc.Sign(s.cfg.Keys, s.cfg.Rand)
+		text, err := vc.Sign(i.cfg.Keys, i.cfg.Rand)
 		if err != nil {
-			return nil, nil, fmt.Errorf("vci: %w", err)
+			return fmt.Errorf("vci: %w", err)
 		}
-		rows, signed = append(rows, row), append(signed, text)
+		i.rows, i.signed = append(i.rows, row), append(i.signed, text)
 	}
-	return rows, signed, nil
-}
-
-// record stores credentials that were signed, if everything still is as they say.
-func (s *Service) record(ctx context.Context, by holder, signed subject, proofs []*dpop.KeyProof, rows []storage.Credential) error {
-	return s.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		as, err := s.session(ctx, tx, by)
-		if err != nil {
-			return err
-		}
-		if as.id != signed.id {
-			return ErrEnded
-		}
-		if err := s.mayHave(ctx, tx, as, proofs); err != nil {
-			return err
-		}
-		for _, row := range rows {
-			if err := tx.InsertCredential(ctx, row); err != nil {
-				return fmt.Errorf("vci: store a credential: %w", err)
-			}
-			err := audit.Append(ctx, tx, audit.Event{
-				Kind: audit.CredentialIssued, Domain: row.Domain, User: row.User, Device: row.Device, Session: by.sid, Credential: row.ID,
-			})
-			if err != nil {
-				return err
-			}
-		}
-		return nil
-	})
+	return nil
 }

@@ -79,6 +79,9 @@ type Config struct {
 	Statuses Statuses
 	// Replay remembers spent key proofs; it may be that of the DPoP proofs.
 	Replay dpop.Replay
+	// SpendInUpdate says that Replay is in memory, so that key proofs can be spent within a transaction of Store: a request is then one
+	// transaction. A replay store that is a database must not be called there.
+	SpendInUpdate bool
 	// Nonces returns the secrets of c_nonces, see [dpop.NewNoncesFrom]. They are not those of DPoP nonces.
 	Nonces func() [][32]byte
 	// Limiter refuses requests that come too often, before a signature is verified. Nil refuses none.
