@@ -92,8 +92,12 @@ func wantDenied(t *testing.T, a answer, code string) {
 // verifyCredential verifies a credential as its holder does, who knows nothing but the URL of the issuer.
 func (s *site) verifyCredential(t *testing.T, text string) (credential.Credential, error) {
 	t.Helper()
+	var peers []trust.Peer
+	for _, domain := range []string{"example.com", "generic.example", "wxyz.example", "wire.example", "xmpp.example", "mimi.example"} {
+		peers = append(peers, trust.Peer{Domain: domain, Issuer: s.issuer})
+	}
 	table, err := trust.NewTable(trust.Config{
-		Peers: []trust.Peer{{Domain: "example.com", Issuer: s.issuer}}, Client: s.http, ForeignClient: s.http, Now: s.clock.now, Development: true,
+		Peers: peers, Client: s.http, ForeignClient: s.http, Now: s.clock.now, Development: true,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -208,6 +212,34 @@ func TestCredential(t *testing.T) {
 	s.advance(t, time.Second) // another iat
 	wantCredentials(t, s.askCredentials(t, phone, held.access, s.keyProof(t, phone.Signer)), 1)
 	wantCredentials(t, s.askCredentials(t, tablet, second, s.keyProofs(t, 1)...), 1)
+}
+
+// TestCredentialSystems gets a credential in a domain of each identifier system. It says what the access token says.
+func TestCredentialSystems(t *testing.T) {
+	s := start(t, nil)
+	for _, domain := range []string{"generic.example", "wxyz.example", "wire.example", "xmpp.example", "mimi.example"} {
+		t.Run(domain, func(t *testing.T) {
+			d := newDevice(t)
+			code := s.code(t, "alice", url.Values{
+				"client_id": {manyApp.id}, "im_domain": {domain}, "scope": {"im:handle im:device im:credential"}, "resource": {s.issuer},
+			})
+			held := wantTokens(t, s.token(t, manyApp, d, codeForm(code, nil)))
+			proof, err := d.KeyProof(dpop.KeyProofParams{
+				Audience: s.issuer, Client: manyApp.id, Nonce: s.nonceForKeys(t), IssuedAt: s.clock.now(),
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			c, err := s.verifyCredential(t, wantCredentials(t, s.askCredentials(t, d, held.access, proof), 1)[0])
+			if err != nil {
+				t.Fatalf("Verify = %v", err)
+			}
+			own, err := held.set.Identity()
+			if err != nil || c.Identity != own {
+				t.Errorf("credential about %+v, want %+v (%v)", c.Identity, own, err)
+			}
+		})
+	}
 }
 
 // TestCredentialMetadata holds what wallets and verifiers learn of the issuer, at both places where the specifications put it.
@@ -581,7 +613,26 @@ func TestCredentialKeys(t *testing.T) {
 // TestCredentialRaced sends one key proof many times at once, more requests than a device may have credentials, and a key that two
 // devices share.
 func TestCredentialRaced(t *testing.T) {
-	s := start(t, map[string]string{"limits": ", per_user: off, per_user_client: off"})
+	for name, test := range map[string]struct {
+		fill    func(t *testing.T) map[string]string
+		further int
+	}{
+		"one node on SQLite":      {func(*testing.T) map[string]string { return make(map[string]string) }, 0},
+		"two nodes on PostgreSQL": {onPostgres, 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fill := test.fill(t)
+			fill["limits"] = ", per_user: off, per_user_client: off"
+			s := start(t, fill)
+			s.freeze(t) // nonces are the same at all nodes
+			s.balance(t, test.further)
+			s.raceForCredentials(t)
+		})
+	}
+}
+
+func (s *site) raceForCredentials(t *testing.T) {
+	t.Helper()
 	phone, tablet := newDevice(t), newDevice(t)
 	held, hers := s.inWallet(t, phone, "alice"), s.inWallet(t, tablet, "alice")
 	own, other := s.forCredentials(t, phone, held), s.forCredentials(t, tablet, hers)
