@@ -21,7 +21,8 @@ type KeyProofParams struct {
 }
 
 // KeyProof returns an `openid4vci-proof+jwt` (OpenID4VCI 1.0 appendix F.1): it proves to a credential issuer that its sender holds the
-// key to which a credential is to be bound.
+// key to which a credential is to be bound. It has a jti, so that two proofs for the same nonce in the same second differ: the issuer
+// accepts each proof once.
 func (s *Signer) KeyProof(p KeyProofParams) (string, error) {
 	jwk, err := jose.MarshalJWK(s.key.Public())
 	if err != nil {
@@ -33,7 +34,8 @@ func (s *Signer) KeyProof(p KeyProofParams) (string, error) {
 		Audience string `json:"aud"`
 		IssuedAt int64  `json:"iat"`
 		Nonce    string `json:"nonce,omitempty"`
-	}{p.Client, p.Audience, issuedAt(p.IssuedAt), p.Nonce})
+		JTI      string `json:"jti"`
+	}{p.Client, p.Audience, issuedAt(p.IssuedAt), p.Nonce, newJTI("")})
 }
 
 // A KeyProof is a key proof that [UnverifiedKeyProof.Verify] accepted.

@@ -73,6 +73,20 @@ func TestKeyProof(t *testing.T) {
 	}
 }
 
+// A key is proved again at once, as for a second credential.
+func TestKeyProofAgain(t *testing.T) {
+	s, signer := newServer(t, true), newSigner(t, p256(t))
+	for range 2 {
+		k, err := s.checkKeyProof(proveKey(t, s, signer))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.SpendKeyProof(t.Context(), k, netip.Addr{}); err != nil {
+			t.Errorf("SpendKeyProof = %v", err)
+		}
+	}
+}
+
 // Whoever has seen an ECDSA signature (r, s) can make another one, (r, -s). With it the key proof is the same one.
 func TestKeyProofWithAnotherSignature(t *testing.T) {
 	s, signer := newServer(t, true), newSigner(t, p256(t))
