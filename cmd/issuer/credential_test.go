@@ -132,7 +132,7 @@ func TestCredentialVerify(t *testing.T) {
 		"never given":       {2, "/status/1", "", 1, "wrong_status"},
 		"handle ended":      {3, "/status/1", "", 0, "out of date: im:%40alice@example.com is not the user's any more\n"},
 		"handle needed":     {3, "/status/1", "--handle", 1, "Not valid here: the handle is out of date.\n"},
-		"handle, JSON":      {3, "/status/1", "--handle --json", 1, `"code": "ended",` + "\n" + `  "part": "handle",`},
+		"handle, JSON":      {3, "/status/1", "--handle --json", 1, `"code": "handle_ended"`},
 		"expired":           {0, "/status/1", "--at 2040-01-01T00:00:00Z", 1, "Not valid: the credential has expired.\n"},
 		"outside the list":  {16, "/status/1", "", 3, "cannot be checked now"},
 		"missing list":      {0, "/status/2", "", 3, "cannot be checked now"},

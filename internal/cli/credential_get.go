@@ -210,6 +210,9 @@ func (c *credentialGetCmd) token(ctx context.Context, path string) (*client.Clie
 		}
 		return nil, "", answered(held.Issuer, err)
 	}
+	if !strings.EqualFold(tokens.TokenType, "DPoP") {
+		return nil, "", refused("the issuer gave a token that is not bound to the key of this device")
+	}
 	if tokens.RefreshToken != "" {
 		held.RefreshToken = tokens.RefreshToken
 	}
@@ -237,24 +240,23 @@ func match(list []string, keys []credentialKey) ([]gotCredential, error) {
 		if err != nil {
 			return nil, err
 		}
-		var (
-			one   = gotCredential{Credential: text}
-			bound jose.Key
-		)
-		err = jose.ReadMembers(token.Claims(),
-			jose.Member{Name: "jti", Text: &one.ID, Required: true},
-			jose.Member{Name: "sub", Text: &one.Device, Required: true},
-			jose.Member{Name: "exp", Date: &one.ExpiresAt, Required: true},
-			jose.Member{Name: "cnf", Required: true, Read: func(raw []byte) error {
-				return jose.ReadMembers(raw, jose.Member{Name: "jwk", Required: true, Read: func(raw []byte) (err error) {
-					bound, err = jose.ParseJWK(raw)
-					return err
-				}})
-			}})
+		key, err := token.Key()
 		if err != nil {
 			return nil, err
 		}
-		i := slices.IndexFunc(keys, func(k credentialKey) bool { return k.prover.JKT() == bound.JKT })
+		jkt, err := jose.Thumbprint(key)
+		if err != nil {
+			return nil, err
+		}
+		one := gotCredential{Credential: text}
+		err = jose.ReadMembers(token.Claims(),
+			jose.Member{Name: "jti", Text: &one.ID, Required: true},
+			jose.Member{Name: "sub", Text: &one.Device, Required: true},
+			jose.Member{Name: "exp", Date: &one.ExpiresAt, Required: true})
+		if err != nil {
+			return nil, err
+		}
+		i := slices.IndexFunc(keys, func(k credentialKey) bool { return k.prover.JKT() == jkt })
 		if i < 0 || got[i].Credential != "" {
 			return nil, errors.New("a credential is bound to another key than the one that was proved")
 		}

@@ -94,7 +94,7 @@ func bindingOf(audience, nonce string, noBinding bool) (*sdjwt.Binding, error) {
 // Reasons to refuse a credential that is otherwise good, with --handle.
 var (
 	errNoHandle    = &credential.Error{Part: "handle", Code: "not_shown"}
-	errHandleEnded = &credential.Error{Part: "handle", Code: "ended"}
+	errHandleEnded = &credential.Error{Part: "handle", Code: "handle_ended"}
 )
 
 // print prints what was found, and returns the exit code.
