@@ -40,7 +40,8 @@ const (
 )
 
 // Run starts a development issuer in a temporary folder and plays the story over HTTP: a login, the bound token, a question of a
-// peer, attacks that must fail, a bot that acts for a user, and the gateway of another provider. The error names the step that failed.
+// peer, attacks that must fail, a bot that acts for a user, a credential, and the gateway of another provider. The error names the step
+// that failed.
 func Run(ctx context.Context, s Story) error {
 	folder, err := os.MkdirTemp("", "issuer-demo-")
 	if err != nil {
@@ -83,6 +84,8 @@ type telling struct {
 	granted actorGrant
 	acting  client.Tokens // the bot's, about Alice
 
+	holder holder // of a credential
+
 	gateway *room  // of the other provider; nil before Alice visits it
 	visitor string // the token that is shown there
 }
@@ -106,9 +109,12 @@ func (t *telling) tell(ctx context.Context) error {
 		{"Alice lets a bot act for her", t.grant},
 		{"the bot acts for Alice, and a peer sees it", t.act},
 		{"Alice revokes the grant", t.takeBack},
+		{"the device gets a credential, which lasts for weeks", t.obtain},
+		{"the device shows it to a verifier, without the handle", t.show},
 		{"another provider's gateway lets Alice's device in, and not the thief", t.visit},
 		{"the operator removes the device", t.remove},
 		{"the other provider's gateway refuses the old token", t.turnAway},
+		{"the verifier refuses the credential", t.refuse},
 	})
 	if t.gateway != nil {
 		t.gateway.close()
@@ -172,7 +178,7 @@ func newSigner() (*dpop.Signer, error) {
 
 func (t *telling) login(ctx context.Context) (err error) {
 	flow := t.app.Begin(redirectURI, url.Values{"dpop_jkt": {t.signer.JKT()}, "im_device_name": {"Alice's laptop"},
-		"scope": {"im:handle im:device account"}, "resource": {claims.DomainURI(Domain), claims.DomainURI(otherDomain)}})
+		"scope": {"im:handle im:device account " + credentialScope}, "resource": {claims.DomainURI(Domain), claims.DomainURI(otherDomain)}})
 	alices := browser.New(nil)
 	asked, err := alices.Login(ctx, flow.URL, browser.To(t.dev.Issuer+"/login/consent"),
 		map[string]string{"text": person, "password": person})
