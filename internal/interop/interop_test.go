@@ -61,7 +61,7 @@ clients:
     auth: none
     redirect_uris: [http://127.0.0.1/callback]
     grants: [authorization_code, refresh_token]
-    scopes: ["im:handle", "im:device", account]
+    scopes: ["im:handle", "im:device", account, "im:credential"]
     domains: [example.com]
   - id: tv
     name: Television app
@@ -168,6 +168,7 @@ func others(t *testing.T, ctx context.Context, s *served, web string) {
 	t.Run("Snippets", func(t *testing.T) { snippets(t, ctx, issuer) })
 	t.Run("Introspection", func(t *testing.T) { introspection(t, ctx, issuer) })
 	t.Run("StatusList", func(t *testing.T) { statusLists(t, ctx, issuer) })
+	t.Run("OpenID4VCI", func(t *testing.T) { wallet(t, ctx, issuer) })
 	t.Run("Logout", func(t *testing.T) { logout(t, ctx, issuer) })
 	t.Run("SCIM", func(t *testing.T) { scim(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
