@@ -84,6 +84,13 @@ var promised = map[string][]string{
 		`"id":"3","result":"no"`, "use_dpop_nonce", `"id":"4","result":"no"`, "invalid-authzid", `"id":"5","result":"no"`, "invalid_dpop_proof",
 		`"id":"6","result":"unknown","condition":"temporary-auth-failure"`,
 	},
+	"credentials.md": {
+		"walk/mls.txt is a credential of im:", "anyone could have written it", "  handle ", `"credential_issuer":"http://127.0.0.1:8080"`,
+		"openid-credential-offer://?credential_offer=", "The credential is valid.\n", "not shown\n", "The credential is valid.\n",
+		"im:%40alice@example.com, which is @alice@example.com\n", "another nonce: exit code 1\n",
+		"is now called alex", "The credential is valid.\n", "out of date", "the handle is out of date.\n", "exit code 1\n",
+		"Removed device ", "the credential has ended.", "exit code 1\n",
+	},
 	"chaining.md": {
 		`"token_type":"N_A"`, `"issued_token_type":"urn:ietf:params:oauth:token-type:jwt"`, `"iss":"http://127.0.0.1:8090"`,
 		`"handle":"im:%40alice@example.com"`, `"home_iss":"http://127.0.0.1:8080"`, `"token_type":"DPoP"`,
