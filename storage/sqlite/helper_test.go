@@ -17,6 +17,7 @@ var helpers = map[string]func(path string) error{
 	"unwanted": openWithoutRights,
 	"full":     fillDisk,
 	"log":      fillLog,
+	"end":      endUntilKilled,
 }
 
 const helperVar, pathVar = "SQLITE_TEST_HELPER", "SQLITE_TEST_PATH"
