@@ -131,7 +131,8 @@ var arrows = map[string][]string{
 		"internal/jose", "storage", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest",
 	},
 	"internal/simulation": {
-		"account", "claims", "clients", "dpop", "internal/audit", "introspect", "keys", "oauth", "revocation", "statements", "storage",
+		"account", "claims", "clients", "dpop", "internal/audit", "internal/statuses", "introspect", "keys", "oauth", "revocation",
+		"statements", "statuslist", "storage",
 	},
 	"internal/timed":       {"storage"},
 	"internal/idempotency": {"storage"},

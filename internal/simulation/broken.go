@@ -16,10 +16,12 @@ const (
 	FreshAfterFailure   Broken = "a node takes a failed read of the revocations for one that found nothing"
 	UnknownKeyIsForeign Broken = "a node takes a token under a key that it has not read yet for none of the issuer's"
 	LosesCommits        Broken = "a failover loses the last commit"
+	KeepsCredentials    Broken = "the removal of a device leaves its credentials"
+	MissesEnds          Broken = "a read of the ends of credentials finds nothing now and then"
 )
 
 // Faults are all faults but [Sound].
 var Faults = []Broken{
 	NumbersBeforeCommit, OverlapsAreAllowed, AcknowledgesUndone, SpendsCodeTwice, RotatesAnything, SpendsInTwoSteps, SameEpoch,
-	FreshAfterFailure, UnknownKeyIsForeign, LosesCommits,
+	FreshAfterFailure, UnknownKeyIsForeign, LosesCommits, KeepsCredentials, MissesEnds,
 }

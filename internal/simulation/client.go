@@ -35,7 +35,7 @@ func (d *device) live(ctx context.Context, things int) {
 		if w.sleep(ctx, w.between(0, 1500*time.Millisecond)) != nil {
 			return
 		}
-		switch n := w.rng.IntN(20); {
+		switch n := w.rng.IntN(25); {
 		case d.session == nil:
 			d.login(ctx)
 		case w.rush.After(time.Now()) && n < 15:
@@ -55,6 +55,12 @@ func (d *device) live(ctx context.Context, things int) {
 			d.revokeToken(ctx)
 		case n < 19:
 			d.remove(ctx)
+		case n < 22:
+			d.getCredential(ctx)
+		case n < 23:
+			d.endCredential(ctx)
+		case n < 24:
+			d.readLists(ctx)
 		default:
 			d.session = nil // the app was installed again
 		}
@@ -372,12 +378,18 @@ func (d *device) remove(ctx context.Context) {
 		}
 	}
 	id := d.session.device
+	w.removing[id] = true
 	for range 2 {
 		r := d.send(ctx, "remove the device", func(ctx context.Context, i *instance) reply {
 			_, err := i.node.accounts.RemoveDevice(audit.WithOrigin(ctx, audit.Origin{Actor: audit.ActorAdmin}), domain, id, "lost")
 			if err == nil && i.alive() {
 				for _, s := range ended {
 					s.end.done(i)
+				}
+				for _, c := range w.cards {
+					if c.device == id {
+						c.end.done(i)
+					}
 				}
 			}
 			return reply{err: err}

@@ -69,6 +69,7 @@ type node struct {
 	proofs       *dpop.Verifier
 	provider     *oauth.Provider
 	introspector *introspect.Introspector
+	lists        *lists
 }
 
 // An instance is one run of a node, from its start to its crash: the operations of an earlier one fail.
@@ -279,6 +280,10 @@ func (n *node) build(ctx context.Context) (err error) {
 		Issuer: issuerURL, Domains: []string{domain}, Development: true, Keys: known, Revocations: n.mirror, Records: records{},
 		Replay: replay, CacheBytes: 1 << 16, Now: n.now,
 	})
+	if err != nil {
+		return err
+	}
+	n.lists, err = n.newLists()
 	return err
 }
 

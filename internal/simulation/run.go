@@ -11,6 +11,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"sync"
 	"testing/synctest"
@@ -72,7 +73,7 @@ func Run(ctx context.Context, seed uint64, broken Broken, keepEvents bool) Resul
 	w := &world{
 		scheduler: s, ctx: ctx, broken: broken, database: NewDatabase(broken), replays: &replays{broken: broken},
 		sealer: keys.NewSealer([32]byte{1}), random: random{s.rng}, codes: make(map[string]int), proofs: make(map[string]int),
-		keys: make(map[string]*end),
+		keys: make(map[string]*end), removing: make(map[string]bool),
 	}
 	w.seen = w.database.current.Load()
 	time.Sleep(w.between(0, 2*time.Minute)) // the nonces and the keys are at any point of their lives
@@ -141,6 +142,14 @@ func (w *world) settle(ctx context.Context, all []*device) {
 			if err := w.ask(ctx, i, t); err != nil {
 				w.violated("at the end, %s does not know: %w", n.name, err)
 			}
+		}
+		// A node that has read nothing yet publishes the same.
+		fresh, err := n.newLists()
+		if err == nil {
+			err = errors.Join(i.readLists(ctx, n.lists), i.readLists(ctx, fresh))
+		}
+		if err != nil {
+			w.violated("at the end, %s publishes no list: %w", n.name, err)
 		}
 	}
 }

@@ -36,8 +36,10 @@ type world struct {
 	seen     *state // by the last check
 	sessions []*session
 	tokens   []*issued
-	codes    map[string]int // how often each was redeemed
-	proofs   map[string]int // how often each was accepted
+	cards    []*card
+	removing map[string]bool // the devices whose removal was asked for
+	codes    map[string]int  // how often each was redeemed
+	proofs   map[string]int  // how often each was accepted
 	keys     map[string]*end
 	working  atomic.Int32 // tasks of clients and of the faults that have not ended
 	failure  error        // the first promise that was broken
@@ -53,6 +55,7 @@ type Counts struct {
 	Active, Inactive, Unknown int
 	Revoked                   int // sessions and access tokens
 	Removed                   int // devices
+	Credentials, Lists        int // issued and published
 	Lost                      int // requests without an answer
 	Twice                     int // messages that came twice
 	Crashes, Failovers        int
@@ -61,7 +64,8 @@ type Counts struct {
 // List returns the counts in the order of the fields.
 func (c *Counts) List() []int {
 	return []int{
-		c.Steps, c.Logins, c.Refreshes, c.Active, c.Inactive, c.Unknown, c.Revoked, c.Removed, c.Lost, c.Twice, c.Crashes, c.Failovers,
+		c.Steps, c.Logins, c.Refreshes, c.Active, c.Inactive, c.Unknown, c.Revoked, c.Removed, c.Credentials, c.Lists, c.Lost,
+		c.Twice, c.Crashes, c.Failovers,
 	}
 }
 
@@ -75,6 +79,8 @@ func (c *Counts) Add(o Counts) {
 	c.Unknown += o.Unknown
 	c.Revoked += o.Revoked
 	c.Removed += o.Removed
+	c.Credentials += o.Credentials
+	c.Lists += o.Lists
 	c.Lost += o.Lost
 	c.Twice += o.Twice
 	c.Crashes += o.Crashes
@@ -177,6 +183,7 @@ func (w *world) check() {
 			w.violated("a signing key is lost")
 		}
 	}
+	w.checkCredentials(before, now)
 	for _, s := range w.sessions {
 		if s.end.at.IsZero() {
 			continue

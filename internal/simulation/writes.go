@@ -165,7 +165,7 @@ func (t *tx) UpdateDevice(ctx context.Context, d storage.Device) error {
 			return err
 		}
 		s.devices.put(pair{d.Domain, d.ID}, d)
-		if there.RemovedAt.IsZero() && !d.RemovedAt.IsZero() {
+		if there.RemovedAt.IsZero() && !d.RemovedAt.IsZero() && t.store.db.broken != KeepsCredentials {
 			s.endCredentials(storage.CredentialsOf{Domain: d.Domain, Device: d.ID}, d.RemovedAt, "device_removed")
 		}
 		return nil
