@@ -175,6 +175,8 @@ func formCases(t testing.TB) []testCase {
 		c("form-utf8", "a text that is not UTF-8", payload(with(accessClaims(t), m{9: raw{0x61, 0xff}})), malformed, "payload"),
 		c("form-depth", "a depth bomb: 12,000 arrays in each other", payload(deep(12000-200)), malformed, "payload"),
 		c("form-depth-17", "17 levels", payload(with(accessClaims(t), m{500: deep(16)})), malformed, "payload"),
+		c("form-many-claims", "257 claims", payload(many(257)), malformed, "payload"),
+		c("form-many-elements", "an array of 257 elements", payload(with(accessClaims(t), m{500: array(257)})), malformed, "payload"),
 		c("form-length", "an array that says that it has 2^63 elements", payload(raw{0x9b, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff}), malformed, "payload"),
 		c("form-large", "longer than 12 KiB", payload(with(accessClaims(t), m{500: make([]byte, cwt.MaxSize)})), credential.CodeTooLarge, ""),
 		c("form-truncated", "the last byte is missing", good[:len(good)-1], malformed, ""),
@@ -490,6 +492,19 @@ func indefinite(items m) raw {
 }
 
 func simple(n uint8) cbor.SimpleValue { return cbor.SimpleValue(n) }
+
+// many returns a map of n members, and array an array of n elements.
+func many(n int) raw {
+	data := raw{0xb9, byte(n >> 8), byte(n)}
+	for i := range n {
+		data = append(append(data, enc(i)...), 0)
+	}
+	return data
+}
+
+func array(n int) raw {
+	return append(raw{0x99, byte(n >> 8), byte(n)}, make([]byte, n)...)
+}
 
 // longProtected returns a good token in which the length of the protected header takes two bytes more than it needs.
 func longProtected(t testing.TB) []byte {

@@ -12,6 +12,8 @@ import (
 const (
 	// maxDepth is how deeply maps and arrays may be nested (draft-ietf-spice-sd-cwt-07 §6.5). Those of this service have six levels.
 	maxDepth = 16
+	// maxMembers is how many members a map or array may have. Names are compared with all known ones, so many would cost much.
+	maxMembers = 256
 	// maxLabel is the length of the longest text that is a key of a map, in bytes (draft-ietf-spice-sd-cwt-07 §6.3).
 	maxLabel = 255
 	// redacted is the key of the digests of hidden claims (draft-ietf-spice-sd-cwt-07 §5.1).
@@ -26,6 +28,7 @@ var (
 	errIndefinite = errors.New("a length is indefinite")
 	errTag        = errors.New("it contains a tag")
 	errDeep       = fmt.Errorf("nested more than %d levels deep", maxDepth)
+	errMany       = fmt.Errorf("a map or an array has more than %d members", maxMembers)
 	errKey        = fmt.Errorf("a map has a key that is neither a number nor a text of 1 to %d bytes", maxLabel)
 	errRedacted   = errors.New("hidden claims are not supported")
 	errOrder      = errors.New("not in deterministic encoding: keys are not sorted, or something is longer than it must be")
@@ -44,6 +47,7 @@ var (
 func options(tags cbor.TagsMode) cbor.DecOptions {
 	return cbor.DecOptions{
 		DupMapKey: cbor.DupMapKeyEnforcedAPF, IndefLength: cbor.IndefLengthForbidden, TagsMd: tags, MaxNestedLevels: maxDepth,
+		MaxMapPairs: maxMembers, MaxArrayElements: maxMembers,
 	}
 }
 
@@ -125,6 +129,8 @@ func fault(err error) error {
 		indefinite *cbor.IndefiniteLengthError
 		tag        *cbor.TagsMdError
 		deep       *cbor.MaxNestedLevelError
+		pairs      *cbor.MaxMapPairsError
+		elements   *cbor.MaxArrayElementsError
 		extra      *cbor.ExtraneousDataError
 		key        *cbor.InvalidMapKeyTypeError
 		other      *cbor.UnmarshalTypeError
@@ -138,6 +144,8 @@ func fault(err error) error {
 		return errTag
 	case errors.As(err, &deep):
 		return errDeep
+	case errors.As(err, &pairs), errors.As(err, &elements):
+		return errMany
 	case errors.As(err, &extra):
 		return errExtra
 	case errors.As(err, &key):
