@@ -222,9 +222,16 @@ func names(uris ...string) []byte {
 	var b cryptobyte.Builder
 	b.AddASN1(cbasn1.SEQUENCE, func(b *cryptobyte.Builder) {
 		for _, uri := range uris {
-			b.AddASN1(cbasn1.Tag(6).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte(uri)) })
+			b.AddBytes(generalName(uri))
 		}
 	})
+	return b.BytesOrPanic()
+}
+
+// generalName writes the GeneralName of a URI.
+func generalName(uri string) []byte {
+	var b cryptobyte.Builder
+	b.AddASN1(cbasn1.Tag(6).ContextSpecific(), func(b *cryptobyte.Builder) { b.AddBytes([]byte(uri)) })
 	return b.BytesOrPanic()
 }
 
