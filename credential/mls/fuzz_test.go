@@ -2,8 +2,10 @@ package mls_test
 
 import (
 	"bytes"
+	"errors"
 	"testing"
 
+	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/mls"
 )
 
@@ -71,6 +73,42 @@ func FuzzMarshal(f *testing.F) {
 			if !bytes.Equal(again.Certificates[i], c.Certificates[i]) {
 				t.Fatalf("Parse = %+v, want %+v", again, c)
 			}
+		}
+	})
+}
+
+// Only what its holder has bound to the leaf is accepted, in either form. Everything else is refused: nothing is expired, ended or unknown.
+func FuzzValidate(f *testing.F) {
+	a := newAuthority(f)
+	v := readLeafVector(f, "testdata/leaf/good/rfc9420-5.1.1-p256.json")
+	leaf := v.leaf(f)
+	c, err := mls.Parse(v.bytes(f))
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, compacted := range []bool{false, true} {
+		c.Compacted = compacted
+		data, err := c.Marshal()
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(data)
+	}
+	for _, v := range structVectors(f, "accepted") {
+		f.Add(v.bytes(f))
+	}
+	f.Add([]byte{0, 6, 0, 0x17, 'a', '.', 'b', '.', 'c', '~', 'd', '~', 'e', '.', 'f', '.', 'g'})
+	f.Fuzz(func(t *testing.T, data []byte) {
+		got, err := mls.Parse(data)
+		if err != nil {
+			return
+		}
+		_, err = mls.Validate(t.Context(), got, leaf, a.options())
+		if err == nil && got.JWT == c.JWT {
+			return
+		}
+		if refused := (*credential.Error)(nil); !errors.As(err, &refused) || credential.Stands(err) {
+			t.Fatalf("Validate = %v of %x", err, data)
 		}
 	})
 }

@@ -65,6 +65,29 @@ func (v leafVector) leaf(t testing.TB) mls.Leaf {
 	return leaf
 }
 
+func (v leafVector) bytes(t testing.TB) []byte {
+	t.Helper()
+	data, err := hex.DecodeString(v.Credential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+func readLeafVector(t testing.TB, file string) (v leafVector) {
+	t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	decoder := json.NewDecoder(bytes.NewReader(data))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&v); err != nil {
+		t.Fatalf("%s: %v", file, err)
+	}
+	return v
+}
+
 // TestLeaf validates each vector: good ones, those of members whose credential or KeyPackage is over, and refused ones.
 func TestLeaf(t *testing.T) {
 	if *update {
@@ -78,21 +101,9 @@ func TestLeaf(t *testing.T) {
 	for _, file := range files {
 		folder := filepath.Base(filepath.Dir(file))
 		t.Run(folder+"/"+strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
-			data, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var v leafVector
-			decoder := json.NewDecoder(bytes.NewReader(data))
-			decoder.DisallowUnknownFields()
-			if err := decoder.Decode(&v); err != nil {
-				t.Fatal(err)
-			}
-			if data, err = hex.DecodeString(v.Credential); err != nil {
-				t.Fatal(err)
-			}
+			v := readLeafVector(t, file)
 			var got credential.Credential
-			c, err := mls.Parse(data)
+			c, err := mls.Parse(v.bytes(t))
 			if err == nil {
 				o := a.options()
 				o.Now = func() time.Time { return time.Unix(v.Now, 0) }
