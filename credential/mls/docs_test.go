@@ -2,16 +2,23 @@ package mls_test
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 )
 
-// Every Go snippet of docs/mls.md stands in the example, which is run.
+// Every Go snippet of docs/mls.md, and of the section about MLS in docs/credentials.md, stands in the example, which is run.
 func TestDocsSnippets(t *testing.T) {
 	page, err := os.ReadFile("../../docs/mls.md")
 	if err != nil {
 		t.Fatal(err)
 	}
+	credentials, err := os.ReadFile("../../docs/credentials.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, section, _ := strings.Cut(string(credentials), "\n## In MLS groups\n")
+	section, _, _ = strings.Cut(section, "\n## ")
 	example, err := os.ReadFile("example_test.go")
 	if err != nil {
 		t.Fatal(err)
@@ -23,9 +30,9 @@ func TestDocsSnippets(t *testing.T) {
 		}
 		return strings.Join(lines, "\n")
 	}
-	blocks := strings.Split(string(page), "\n```go\n")[1:]
-	if len(blocks) < 2 {
-		t.Fatalf("the page has %d snippets", len(blocks))
+	blocks := slices.Concat(strings.Split(string(page), "\n```go\n")[1:], strings.Split(section, "\n```go\n")[1:])
+	if len(blocks) < 5 {
+		t.Fatalf("%d snippets", len(blocks))
 	}
 	for _, block := range blocks {
 		text, _, _ := strings.Cut(block, "\n```")
