@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/imidentity/issuer/credential/sdjwt"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/nested"
@@ -23,7 +24,9 @@ import (
 // is, and takes it all back. The bot gets its token by each way there is.
 func account(t *testing.T, ctx context.Context, issuer string) {
 	app, _ := newClient(t, ctx, issuer, "im-app", "")
-	tokens := logIn(t, ctx, app, ownAccount, "login", "bob")
+	extra := maps.Clone(ownAccount)
+	extra.Set("scope", ownAccount.Get("scope")+" im:credential")
+	tokens := logIn(t, ctx, app, extra, "login", "bob")
 	own := forIssuer(t, ctx, app, tokens.RefreshToken)
 	send := func(c *client.Client, token, method, path, contentType string, body any, want int) map[string]any {
 		t.Helper()
@@ -72,6 +75,39 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 		t.Fatal(err)
 	}
 	const asJSON, asForm = "application/json", "application/x-www-form-urlencoded"
+	forCredentials, err := app.Token(ctx, url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {tokens.RefreshToken}, "scope": {"im:credential"}, "resource": {issuer},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	nonce, _ := send(app, "", http.MethodPost, "/credential/nonce", "", nil, http.StatusOK)["c_nonce"].(string)
+	keyProof, err := hers.KeyProof(dpop.KeyProofParams{Audience: issuer, Client: "im-app", Nonce: nonce})
+	if err != nil {
+		t.Fatal(err)
+	}
+	request := map[string]any{"credential_configuration_id": "im-device", "proofs": map[string]any{"jwt": []string{keyProof}}}
+	got, err := json.Marshal(send(app, forCredentials.AccessToken, http.MethodPost, "/credential", asJSON, request, http.StatusOK)["credentials"])
+	if err != nil {
+		t.Fatal(err)
+	}
+	send(app, forCredentials.AccessToken, http.MethodPost, "/credential", asJSON, request, http.StatusBadRequest) // the same key proof
+	send(app, own.AccessToken, http.MethodPost, "/credential", asJSON, request, http.StatusForbidden)
+	var credentials []struct{ Credential string }
+	if err := json.Unmarshal(got, &credentials); err != nil || len(credentials) != 1 {
+		t.Fatalf("credentials = %s, want one", got)
+	}
+	vc, err := sdjwt.Parse(credentials[0].Credential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var said struct{ JTI string }
+	if err := json.Unmarshal(vc.Claims(), &said); err != nil {
+		t.Fatal(err)
+	}
+	send(app, own.AccessToken, http.MethodGet, "/me/credentials", "", nil, http.StatusOK)
+	send(app, own.AccessToken, http.MethodDelete, "/me/credentials/"+said.JTI, "", nil, http.StatusNoContent)
+	send(app, own.AccessToken, http.MethodDelete, "/me/credentials/nonsense", "", nil, http.StatusNotFound)
 	made := make(map[string]map[string]any)
 	for kind, body := range map[string]any{
 		"actors":      map[string]any{"actor": "bot", "actor_iss": issuer, "scope": "im:handle", "expires_in": 3600},
