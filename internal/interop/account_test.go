@@ -222,6 +222,8 @@ func account(t *testing.T, ctx context.Context, issuer string) {
 	send(next, own.AccessToken, http.MethodGet, "/me/sessions?limit=1", "", nil, http.StatusOK)
 	send(next, own.AccessToken, http.MethodDelete, "/me/sessions?except=current", "", nil, http.StatusOK)
 	send(next, own.AccessToken, http.MethodDelete, "/me/sessions/none", "", nil, http.StatusNotFound)
+	send(next, own.AccessToken, http.MethodGet, "/me/credentials?limit=1", "", nil, http.StatusOK)
+	send(next, own.AccessToken, http.MethodDelete, "/me/credentials/none", "", nil, http.StatusNotFound)
 	send(next, own.AccessToken, http.MethodGet, "/me/provider-links", "", nil, http.StatusOK)
 	send(next, own.AccessToken, http.MethodDelete, "/me/provider-links/none", "", nil, http.StatusNotFound)
 	send(next, own.AccessToken, http.MethodPut, "/me/handle", asJSON, map[string]any{"handle": "robert"}, http.StatusForbidden)

@@ -79,7 +79,7 @@ clients:
     auth: none
     redirect_uris: [http://127.0.0.1/callback]
     grants: [authorization_code, refresh_token]
-    scopes: ["im:handle", "im:device", account]
+    scopes: ["im:handle", "im:device", account, "im:credential"]
     domains: [example.org]
   - id: assistant
     name: Meeting assistant

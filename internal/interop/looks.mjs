@@ -6,7 +6,7 @@
 // there from the row before. A row with seen is a page that looks like one before.
 //
 // In the environment: ISSUER; CLIENT_ID of an app with two domains, of which DOMAIN has the OpenID providers "Staff accounts" and "Guest
-// accounts", and at the former the people below, each with the devices "Kitchen tablet" and "Phone" and an app that acts for them; TEXTS, the folder of the catalogue; PAGES, a folder of pages to look at that no journey leads to, NAME.LANGUAGE.html; SHOTS, the
+// accounts", and at the former the people below, each with the devices "Kitchen tablet", which has a credential, and "Phone", and an app that acts for them; TEXTS, the folder of the catalogue; PAGES, a folder of pages to look at that no journey leads to, NAME.LANGUAGE.html; SHOTS, the
 // folder for pictures. Prints a line for each page, and what is wrong with it.
 import { once } from 'node:events'
 import { readdirSync, readFileSync } from 'node:fs'
@@ -90,6 +90,11 @@ const journey = [
     await tab.press(tab.text('account.session.end'))
   } },
   { page: 'account, session ended', seen: true, heading: 'account.title', done: 'account.done.session_ended', reach: (tab) => tab.press(tab.text('account.session.end.button')) },
+  { page: 'account, credential', heading: 'account.credential.end.title', reach: async (tab) => {
+    await tab.press('Tablet by the stove')
+    await tab.press(tab.text('account.credential.end'))
+  } },
+  { page: 'account, credential ended', seen: true, heading: 'account.title', done: 'account.done.credential_ended', reach: (tab) => tab.press(tab.text('account.credential.end.button')) },
   { page: 'account, remove', heading: 'account.remove', reach: async (tab) => {
     await tab.press('Tablet by the stove')
     await tab.press(tab.text('account.device.remove'))

@@ -42,7 +42,7 @@ func looks(t *testing.T, ctx context.Context, issuer string) {
 		}
 	}
 	pageQR(t, shots, issuer)
-	if want := 3 * (43 + 14); len(seen) < want {
+	if want := 3 * (45 + 15); len(seen) < want {
 		t.Errorf("%d pages were seen, want %d: %v", len(seen), want, slices.Sorted(maps.Keys(seen)))
 	}
 }

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/client"
 )
 
@@ -26,7 +27,7 @@ func signIn(t *testing.T, ctx context.Context, issuer, provider, who, device str
 	t.Helper()
 	app, _ := newClient(t, ctx, issuer, "organizer", "")
 	tokens := logIn(t, ctx, app, url.Values{
-		"scope": {"im:handle im:device account"}, "im_provider": {provider}, "im_device_name": {device}, "max_age": {"300"},
+		"scope": {"im:handle im:device account im:credential"}, "im_provider": {provider}, "im_device_name": {device}, "max_age": {"300"},
 	}, "login", who)
 	return &person{app, forIssuer(t, ctx, app, tokens.RefreshToken)}
 }
@@ -66,18 +67,40 @@ func (p *person) send(t *testing.T, ctx context.Context, method, address string,
 	}
 }
 
+// obtain gets a credential for the key of the device.
+func (p *person) obtain(t *testing.T, ctx context.Context, issuer string) {
+	t.Helper()
+	tokens, err := p.app.Token(ctx, url.Values{
+		"grant_type": {"refresh_token"}, "refresh_token": {p.own.RefreshToken}, "scope": {"im:credential"}, "resource": {issuer},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.own.RefreshToken = tokens.RefreshToken
+	meta, err := client.DiscoverCredentials(ctx, http.DefaultClient, issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.app.Credentials(ctx, meta, client.CredentialRequest{
+		Configuration: "im-device", AccessToken: tokens.AccessToken, Keys: []*dpop.Signer{p.app.HTTP.Transport.(*dpop.Transport).Signer},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // settled makes the people whose accounts looks.mjs visits: each has two devices and an app that acts for them.
 func settled(t *testing.T, ctx context.Context, issuer string) {
 	t.Helper()
 	for _, who := range []string{"erin", "dora", "amal"} {
-		signIn(t, ctx, issuer, "staff", who, "Kitchen tablet")
+		signIn(t, ctx, issuer, "staff", who, "Kitchen tablet").obtain(t, ctx, issuer)
 		p := signIn(t, ctx, issuer, "staff", who, "Phone")
 		p.send(t, ctx, http.MethodPost, issuer+"/me/actors",
 			map[string]any{"actor": "assistant", "actor_iss": issuer, "scope": "im:handle", "expires_in": 3600}, nil, http.StatusCreated)
 	}
 }
 
-// nameAndLinks lets a person remove one of two accounts at providers, and take another name. The second account was another user's until
+// nameAndLinks lets a person remove one of two accounts at providers, end a credential, and take another name. The second account was another user's until
 // an operator moved it.
 func nameAndLinks(t *testing.T, ctx context.Context, s *served) {
 	signIn(t, ctx, s.url, "guests", "frank", "Old phone")
@@ -103,6 +126,15 @@ func nameAndLinks(t *testing.T, ctx context.Context, s *served) {
 	}
 	p.send(t, ctx, http.MethodDelete, address+"/"+links[0].ID, nil, nil, http.StatusNoContent)
 	p.send(t, ctx, http.MethodDelete, address+"/"+links[1].ID, nil, nil, http.StatusConflict)
+	p.obtain(t, ctx, s.url)
+	var credentials []struct{ ID, State string }
+	p.send(t, ctx, http.MethodGet, s.url+"/me/credentials", nil, &credentials, http.StatusOK)
+	if len(credentials) != 1 || credentials[0].State != "live" {
+		t.Fatalf("credentials = %+v, want a live one", credentials)
+	}
+	for range 2 {
+		p.send(t, ctx, http.MethodDelete, s.url+"/me/credentials/"+credentials[0].ID, nil, nil, http.StatusNoContent)
+	}
 	p.send(t, ctx, http.MethodPut, s.url+"/me/handle", map[string]any{"handle": "greta.anew"}, nil, http.StatusOK)
 	p.send(t, ctx, http.MethodGet, s.url+"/me", nil, nil, http.StatusUnauthorized) // the app refreshes
 }

@@ -18,8 +18,8 @@ func TestAdminCredentials(t *testing.T) {
 	s := start(t, withOperators())
 	ops, others := s.asOperator(t, "ops"), s.asOperator(t, "other-ops")
 	phone, tablet, bobs := newDevice(t), newDevice(t), newDevice(t)
-	held, hers, his := s.account(t, phone, "alice"), s.account(t, tablet, "alice"), s.account(t, bobs, "bob")
-	first, second, third, onBobs := s.obtain(t, phone, held), s.obtain(t, phone, held), s.obtain(t, tablet, hers), s.obtain(t, bobs, his)
+	held, his := s.account(t, phone, "alice"), s.account(t, bobs, "bob")
+	first, second, third, onBobs := s.obtain(t, phone, "alice"), s.obtain(t, phone, "alice"), s.obtain(t, tablet, "alice"), s.obtain(t, bobs, "bob")
 	other := s.insertCredential(t, held, func(c *storage.Credential) { c.Format = "other" })
 	s.insertCredential(t, held, func(c *storage.Credential) { c.ExpiresAt = s.clock.now() }) // no longer shown
 	alice, bob := deviceOf(t, held), deviceOf(t, his)

@@ -48,7 +48,7 @@ func TestMyCredentials(t *testing.T) {
 	phone, tablet, bobs := newDevice(t), newDevice(t), newDevice(t)
 	held, hers, his := s.account(t, phone, "alice"), s.account(t, tablet, "alice"), s.account(t, bobs, "bob")
 	there := s.signedInTo(t, "example.org", newDevice(t), "alice")
-	onPhone, second, onTablet, onBobs := s.obtain(t, phone, held), s.obtain(t, phone, held), s.obtain(t, tablet, hers), s.obtain(t, bobs, his)
+	onPhone, second, onTablet, onBobs := s.obtain(t, phone, "alice"), s.obtain(t, phone, "alice"), s.obtain(t, tablet, "alice"), s.obtain(t, bobs, "bob")
 	abroad := s.insertCredential(t, there, nil)
 	s.insertCredential(t, held, func(c *storage.Credential) { c.ExpiresAt = s.clock.now() }) // no longer shown
 	own := s.forIssuer(t, phone, held, "account").access
@@ -131,8 +131,8 @@ func TestCredentialsEndWithTheRest(t *testing.T) {
 	s := start(t, renaming)
 	s.freshly(t)
 	phone, tablet, laptop := newDevice(t), newDevice(t), newDevice(t)
-	held, hers, third := s.account(t, phone, "alice"), s.account(t, tablet, "alice"), s.account(t, laptop, "alice")
-	onPhone, onTablet, onLaptop := s.obtain(t, phone, held), s.obtain(t, tablet, hers), s.obtain(t, laptop, third)
+	held, hers := s.account(t, phone, "alice"), s.account(t, tablet, "alice")
+	onPhone, onTablet, onLaptop := s.obtain(t, phone, "alice"), s.obtain(t, tablet, "alice"), s.obtain(t, laptop, "alice")
 	own := s.forIssuer(t, phone, held, "account").access
 
 	// A rename: the handle alone, and the former one is in no answer.
@@ -147,7 +147,7 @@ func TestCredentialsEndWithTheRest(t *testing.T) {
 			t.Errorf("credential %s = %v, want only its handle ended", id, v)
 		}
 	}
-	anew := s.obtain(t, phone, held)
+	anew := s.obtain(t, phone, "alice")
 	s.wantStatusOf(t, anew, statuslist.Valid)
 	if v := s.myCredentials(t, phone, own)[anew.id]; v["handle"] != "im:%40alex@example.com" || v["state"] != "live" {
 		t.Errorf("new credential = %v, want a live one with the new handle", v)
@@ -176,7 +176,7 @@ func TestCredentialsEndWithTheRest(t *testing.T) {
 	for _, c := range []obtained{onPhone, onTablet, onLaptop, anew} {
 		s.wantStatusOf(t, c, statuslist.Invalid) // for ever
 	}
-	last := s.obtain(t, laptop, s.account(t, laptop, "alice"))
+	last := s.obtain(t, laptop, "alice")
 	s.wantStatusOf(t, last, statuslist.Valid)
 	wantStatus(t, s.removeUser(t, user), http.StatusOK)
 	for _, c := range []obtained{onPhone, onTablet, onLaptop, anew, last} {
@@ -193,7 +193,7 @@ func TestCredentialEndsRace(t *testing.T) {
 	own, also := s.forIssuer(t, phone, held, "account").access, s.forIssuer(t, tablet, hers, "account").access
 	list := make([]obtained, 4)
 	for i := range list {
-		list[i] = s.obtain(t, phone, held)
+		list[i] = s.obtain(t, phone, "alice")
 	}
 	events := s.audited(func() {
 		var group sync.WaitGroup
@@ -241,12 +241,67 @@ func wantOneOf(t *testing.T, a answer, statuses ...int) {
 	}
 }
 
+// TestCredentialsReplaced has a device get and end credentials at once: no more are live than it may have, and each that was ended stays so.
+func TestCredentialsReplaced(t *testing.T) {
+	const workers, rounds, most = 6, 4, 5
+	s := start(t, map[string]string{"limits": ", per_user: off, per_user_client: off"})
+	phone := newDevice(t)
+	own := s.forIssuer(t, phone, s.account(t, phone, "alice"), "account").access
+	getting := s.forCredentials(t, phone, s.inWallet(t, phone, "alice"))
+	var mu sync.Mutex
+	var live, ended []obtained
+	full := 0
+	var group sync.WaitGroup
+	for range workers {
+		group.Go(func() {
+			for range rounds {
+				c, a := s.tryObtain(t, phone, getting)
+				if a.status != http.StatusOK {
+					wantRefused(t, a, http.StatusBadRequest, "credential_request_denied")
+					mu.Lock()
+					full++
+					mu.Unlock()
+				}
+				mu.Lock()
+				if a.status == http.StatusOK {
+					live = append(live, c)
+				}
+				var end obtained
+				if len(live) > 3 {
+					end, live = live[0], live[1:]
+				}
+				mu.Unlock()
+				if end.id != "" {
+					wantStatus(t, s.held(t, phone, own, http.MethodDelete, "/me/credentials/"+end.id, nil), http.StatusNoContent)
+					mu.Lock()
+					ended = append(ended, end)
+					mu.Unlock()
+				}
+			}
+		})
+	}
+	group.Wait()
+	list := s.myCredentials(t, phone, own)
+	if len(list) != len(live)+len(ended) || len(live) > most {
+		t.Errorf("%d credentials are listed, %d live and %d ended, want all of them and at most %d live", len(list), len(live), len(ended), most)
+	}
+	for _, c := range ended {
+		if s.wantStatusOf(t, c, statuslist.Invalid); list[c.id]["state"] != "ended" {
+			t.Errorf("credential = %v, want it ended", list[c.id])
+		}
+	}
+	for _, c := range live {
+		s.wantStatusOf(t, c, statuslist.Valid)
+	}
+	t.Logf("%d were ended, and %d requests refused at the limit", len(ended), full)
+}
+
 // TestCredentialsOnThePage holds that the page of a device shows its credentials, and that one ends by the form of a page.
 func TestCredentialsOnThePage(t *testing.T) {
 	s := start(t, renaming)
 	phone, tablet, bobs := newDevice(t), newDevice(t), newDevice(t)
-	held, hers, his := s.account(t, phone, "alice"), s.account(t, tablet, "alice"), s.account(t, bobs, "bob")
-	first, second, other, onBobs := s.obtain(t, phone, held), s.obtain(t, phone, held), s.obtain(t, tablet, hers), s.obtain(t, bobs, his)
+	held := s.account(t, phone, "alice")
+	first, second, other, onBobs := s.obtain(t, phone, "alice"), s.obtain(t, phone, "alice"), s.obtain(t, tablet, "alice"), s.obtain(t, bobs, "bob")
 	b := s.visiting(t, "alice")
 	page := "/account/devices/" + deviceID(t, held)
 	end := func(c obtained) string { return "/account/credentials/" + c.id + "/end" }
@@ -396,7 +451,27 @@ func (s *site) insertCredential(t *testing.T, held tokens, change func(c *storag
 	return c
 }
 
-func (s *site) obtain(t *testing.T, d *device, held tokens) obtained {
-	c := s.insertCredential(t, held, nil)
-	return obtained{c.ID, c.JKT, statuslist.Reference{URI: fmt.Sprintf("%s/status/%011x", s.issuer, c.Status.List), Index: uint64(c.Status.Index)}}
+// obtain gets a credential for a new key, with the device of a person.
+func (s *site) obtain(t *testing.T, d *device, person string) obtained {
+	t.Helper()
+	c, a := s.tryObtain(t, d, s.forCredentials(t, d, s.inWallet(t, d, person)))
+	if a.status != http.StatusOK {
+		t.Fatalf("answer = %v, want a credential", a)
+	}
+	return c
+}
+
+// tryObtain is obtain with a token for credentials. The request may be refused.
+func (s *site) tryObtain(t *testing.T, d *device, token string) (obtained, answer) {
+	t.Helper()
+	a := s.askCredentials(t, d, token, s.keyProof(t, newDevice(t).Signer))
+	if a.status != http.StatusOK {
+		return obtained{}, a
+	}
+	c, err := s.verifyCredential(t, wantCredentials(t, a, 1)[0])
+	if !credential.Stands(err) || c.Status == nil { // it may have ended meanwhile
+		t.Errorf("credential = %+v, %v, want a good one with a status", c, err)
+		return obtained{}, a
+	}
+	return obtained{c.ID, c.JKT, *c.Status}, a
 }
