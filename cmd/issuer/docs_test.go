@@ -89,6 +89,7 @@ var promised = map[string][]string{
 		"openid-credential-offer://?credential_offer=", "The credential is valid.\n", "not shown\n", "The credential is valid.\n",
 		"im:%40alice@example.com, which is @alice@example.com\n", "another nonce: exit code 1\n",
 		"is now called alex", "The credential is valid.\n", "out of date", "the handle is out of date.\n", "exit code 1\n",
+		" handle_ended ", "Credential ", " ended at ",
 		"Removed device ", "the credential has ended.", "exit code 1\n",
 	},
 	"chaining.md": {
