@@ -52,7 +52,8 @@ type Tx interface {
 	// RenameKey gives the name with n's domain and key another key, made by n's tables; [ErrConflict] if that key was ever
 	// taken, [ErrNotFound] if there is no such name. The key may be the present one.
 	RenameKey(ctx context.Context, n Name, key string) error
-	// DeleteName deletes the name with that key; [ErrNotFound] if there is none. The key can then be taken.
+	// DeleteName deletes the name with that key, also in the credentials of its user that state it as a former handle; [ErrNotFound] if
+	// there is none. The key can then be taken.
 	DeleteName(ctx context.Context, domain, key string) error
 	// UpdateName writes all but domain and key of a name; [ErrConflict] if two names with the same Local would be held.
 	UpdateName(ctx context.Context, n Name) error

@@ -132,7 +132,19 @@ func (t *tx) RenameKey(ctx context.Context, n storage.Name, key string) error {
 }
 
 func (t *tx) DeleteName(ctx context.Context, domain, key string) error {
-	return t.change(ctx, "DeleteName", func(s *state) error { return s.names.remove(pair{domain, key}) })
+	return t.change(ctx, "DeleteName", func(s *state) error {
+		n, err := s.names.get(pair{domain, key})
+		if err != nil {
+			return err
+		}
+		for _, c := range s.credentials.where(func(c storage.Credential) bool {
+			return c.Domain == domain && c.User == n.User && c.Handle == n.Local && !(c.EndedAt.IsZero() && c.HandleEndedAt.IsZero())
+		}, byCredential) {
+			c.Handle = ""
+			s.credentials.put(c.ID, c)
+		}
+		return s.names.remove(pair{domain, key})
+	})
 }
 
 func (t *tx) InsertDevice(ctx context.Context, d storage.Device) error {

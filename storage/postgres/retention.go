@@ -17,7 +17,9 @@ const (
 	selectFormerNames = "SELECT " + row.NameColumns + " FROM names " +
 		"WHERE released_at <> 0 AND released_at < $1 AND released_at > 0 AND NOT EXISTS (SELECT 1 FROM users " +
 		"WHERE users.domain = names.domain AND users.id = names.user_id AND users.handle = names.local) LIMIT $2"
-	deleteName = "DELETE FROM names WHERE domain = $1 AND key = $2"
+	deleteName    = "DELETE FROM names WHERE domain = $1 AND key = $2 RETURNING user_id, local"
+	forgetHandles = "UPDATE credentials SET handle = '' " +
+		"WHERE domain = $1 AND user_id = $2 AND handle = $3 AND (ended_at <> 0 OR handle_ended_at <> 0)"
 
 	// The number of the last of at most $4 records after $2 that come before the first one that is not older than $3.
 	selectErased = "SELECT seq FROM audit_erased WHERE node = $1"
@@ -53,7 +55,12 @@ func (r *reader) FormerNames(ctx context.Context, before time.Time, limit int) (
 }
 
 func (t *tx) DeleteName(ctx context.Context, domain, key string) error {
-	return t.must(ctx, deleteName, domain, key)
+	var user, local string
+	if err := t.row(ctx, deleteName, []any{&user, &local}, domain, key); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, forgetHandles, domain, user, local)
+	return err
 }
 
 func (t *tx) EraseOldAudit(ctx context.Context, node string, before time.Time, limit int) (int, error) {

@@ -17,7 +17,9 @@ var (
 	selectFormerNames = statement("SELECT " + row.NameColumns + " FROM names INDEXED BY names_released " +
 		"WHERE released_at <> 0 AND released_at < ?1 AND released_at > 0 AND NOT EXISTS (SELECT 1 FROM users " +
 		"WHERE users.domain = names.domain AND users.id = names.user_id AND users.handle = names.local) LIMIT ?2")
-	deleteName = statement("DELETE FROM names WHERE domain = ? AND key = ?")
+	deleteName    = statement("DELETE FROM names WHERE domain = ? AND key = ? RETURNING user_id, local")
+	forgetHandles = statement("UPDATE credentials INDEXED BY credentials_user SET handle = '' " +
+		"WHERE domain = ? AND user_id = ? AND handle = ? AND (ended_at <> 0 OR handle_ended_at <> 0)")
 
 	// The number of the last of at most ?4 records after ?2 that come before the first one that is not older than ?3.
 	selectErased = statement("SELECT seq FROM audit_erased WHERE node = ?")
@@ -62,7 +64,12 @@ func (r *reader) FormerNames(ctx context.Context, before time.Time, limit int) (
 }
 
 func (t *tx) DeleteName(ctx context.Context, domain, key string) error {
-	return t.one(ctx, deleteName, domain, key)
+	var user, local string
+	if err := t.row(ctx, deleteName, []any{&user, &local}, domain, key); err != nil {
+		return err
+	}
+	_, err := t.exec(ctx, forgetHandles, domain, user, local)
+	return err
 }
 
 func (t *tx) EraseOldAudit(ctx context.Context, node string, before time.Time, limit int) (int, error) {

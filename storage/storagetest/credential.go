@@ -478,6 +478,30 @@ func testCredentialHandlesEnd(t *testing.T, s storage.Store) {
 	expectEnds(t, s, "alice", "0", "1h", "3")
 }
 
+// With the name of a former handle, the credentials that state it forget it, and no other does.
+func testCredentialsForgetHandles(t *testing.T, s storage.Store) {
+	withCredentials(t, s, 2, "alice", "bob")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error {
+		u := user("alice")
+		u.DisabledAt, u.Handle = time.Time{}, "another"
+		_, err := tx.EndCredentials(ctx, storage.CredentialsOf{ID: "credential-alice-0"}, at, "lost")
+		_, err2 := tx.EndCredentialHandles(ctx, domain, u.ID, at)
+		present := liveCredential("alice", 2)
+		present.Handle = u.Handle
+		return errors.Join(err, err2, tx.UpdateUser(ctx, u), tx.InsertName(ctx, nameOf("alice")), tx.InsertCredential(ctx, present))
+	})
+	expectEnds(t, s, "alice", "0", "1h")
+	write(t, s, func(ctx context.Context, tx storage.Tx) error { return tx.DeleteName(ctx, domain, "key-alice") })
+	for id, want := range map[string]string{
+		"credential-alice-0": "", "credential-alice-1": "", "credential-alice-2": "another", "credential-bob-0": "bob",
+	} {
+		if got := readCredential(t, s, id).Handle; got != want {
+			t.Errorf("%s states the handle %q, want %q", id, got, want)
+		}
+	}
+	expectEnds(t, s, "alice", "0", "1h")
+}
+
 // Lists for credentials are apart from those for sessions.
 func testCredentialLists(t *testing.T, s storage.Store) {
 	sessions, credentials := openList("l"), credentialList("l")

@@ -145,6 +145,7 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"EndCredentials", testEndCredentials},
 		{"CredentialsEndWithTheirOwners", testCredentialsEndWithTheirOwners},
 		{"CredentialHandlesEnd", testCredentialHandlesEnd},
+		{"CredentialsForgetHandles", testCredentialsForgetHandles},
 		{"CredentialLists", testCredentialLists},
 		{"SweepTakesCredentials", testSweepTakesCredentials},
 		{"CredentialEndsAreFollowedWhileRacing", testCredentialEndsAreFollowedWhileRacing},
