@@ -104,6 +104,41 @@ func TestSuccessor(t *testing.T) {
 	}
 }
 
+// A certificate of the device alone has neither user nor handle, and is replaced by another one of the same device.
+func TestSuccessorWithoutUser(t *testing.T) {
+	member := func(uri, userURI, key string) mls.Member {
+		t.Helper()
+		id, err := claims.ParseIdentity(claims.Parser{}, userURI, "", uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return mls.Member{Credential: credential.Credential{Identity: id, JKT: thumbprint(t, ed25519Key(key).Public())}}
+	}
+	old := member(device, "", "alice")
+	rekeyed := history{device: device, oldKey: old.JKT, newKey: thumbprint(t, ed25519Key("alice, new").Public())}
+	for name, c := range map[string]struct {
+		next    mls.Member
+		history claims.History
+		want    error
+	}{
+		"the same":           {old, nil, nil},
+		"with the user":      {member(device, user, "alice"), nil, nil},
+		"new key":            {member(device, "", "alice, new"), rekeyed, nil},
+		"new key, no record": {member(device, "", "alice, new"), nil, mls.ErrOtherClient},
+		"other device":       {member("im:u/9@example.com", "", "alice"), rekeyed, mls.ErrOtherClient},
+		"other user":         {member("im:v/72b@example.com", "", "alice"), rekeyed, mls.ErrOtherClient},
+		"other domain":       {member("im:u/72b@example.org", "", "alice"), rekeyed, mls.ErrOtherClient},
+		"user alone":         {member("", user, "alice"), rekeyed, mls.ErrOtherClient},
+	} {
+		if err := mls.Successor(old, c.next, c.history); !errors.Is(err, c.want) {
+			t.Errorf("%s: Successor = %v, want %v", name, err, c.want)
+		}
+		if err := mls.Successor(c.next, old, nil); c.want != nil && !errors.Is(err, mls.ErrOtherClient) {
+			t.Errorf("%s, the other way: Successor = %v", name, err)
+		}
+	}
+}
+
 // A status that cannot be known, of either credential, is no refusal.
 func TestSuccessorUnknown(t *testing.T) {
 	a := newAuthority(t)
