@@ -41,6 +41,11 @@ const (
 	TypeRekey              = "im-rekey+jwt"               // a device's new key at re-key
 	TypeAuditHead          = "im-audit-head+jwt"          // the last record of an audit log
 	TypeKeyProof           = "openid4vci-proof+jwt"       // shows who holds the key of a credential (OpenID4VCI 1.0 appendix F.1)
+	TypeXSignKeys          = "im-keys+jwt"                // cross signing: a user's master key and the two keys below it
+	TypeSuccession         = "im-succession+jwt"          // cross signing: a master key names the next one
+	TypeXSignDevices       = "im-devices+jwt"             // cross signing: all devices of a user
+	TypeVouch              = "im-vouch+jwt"               // cross signing: a user vouches for another one's master key
+	TypeDistrust           = "im-distrust+jwt"            // cross signing: a user distrusts another one's master key
 	TypeCredential         = "dc+sd-jwt"                  // credential of a device (draft-ietf-oauth-sd-jwt-vc §2.2.1)
 	TypeKeyBinding         = "kb+jwt"                     // key binding of such a credential (RFC 9901 §4.3)
 )

@@ -40,6 +40,7 @@ var arrows = map[string][]string{
 	"credential/mls":   {"claims", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "internal/jose"},
 
 	"verdict": {"claims", "credential", "internal/jose", "introspect", "nested"},
+	"xsign":   {"claims", "internal/jose", "verdict"},
 
 	"gateway/forwardauth": {"dpop", "gateway", "internal/jose", "internal/published"},
 
@@ -185,7 +186,7 @@ var (
 	light = []string{
 		"credential/cert",
 		"chaining", "claims", "credential", "credential/cwt", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway",
-		"gateway/forwardauth", "introspect", "nested", "statuslist", "trust", "verdict",
+		"gateway/forwardauth", "introspect", "nested", "statuslist", "trust", "verdict", "xsign",
 	}
 	heavy = []string{
 		"database/sql",
