@@ -102,15 +102,14 @@ func (a *Accounts) OwnCredential(ctx context.Context, by Owner, id string) (own 
 	return own, nil
 }
 
-// ownCredential returns a credential of u as they see it.
+// ownCredential returns a credential of u as they see it. The handle of a credential that had ended before a rename is a former one, too.
 func (a *Accounts) ownCredential(u storage.User, c storage.Credential) (OwnCredential, error) {
-	u.Handle = c.Handle
 	names, err := a.Identify(u, storage.Device{ID: c.Device})
 	if err != nil {
 		return OwnCredential{}, err
 	}
 	own := OwnCredential{Credential: c, DeviceURI: names.Device}
-	if c.Handle != "" && c.HandleEndedAt.IsZero() {
+	if c.Handle == u.Handle && c.HandleEndedAt.IsZero() {
 		own.HandleURI = names.Handle
 	}
 	return own, nil

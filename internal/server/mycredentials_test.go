@@ -135,7 +135,9 @@ func TestCredentialsEndWithTheRest(t *testing.T) {
 	onPhone, onTablet, onLaptop := s.obtain(t, phone, "alice"), s.obtain(t, tablet, "alice"), s.obtain(t, laptop, "alice")
 	own := s.forIssuer(t, phone, held, "account").access
 
-	// A rename: the handle alone, and the former one is in no answer.
+	// A rename: the handle alone, and the former one is in no answer. One that has ended before, or that states no handle, stays so.
+	early, bare := s.obtain(t, phone, "alice"), s.insertCredential(t, held, func(c *storage.Credential) { c.Handle = "" })
+	wantStatus(t, s.held(t, phone, own, http.MethodDelete, "/me/credentials/"+early.id, nil), http.StatusNoContent)
 	wantStatus(t, s.renameMe(t, phone, own, "alex"), http.StatusOK)
 	for _, c := range []obtained{onPhone, onTablet, onLaptop} {
 		s.wantStatusOf(t, c, credential.StatusHandleEnded)
@@ -143,10 +145,15 @@ func TestCredentialsEndWithTheRest(t *testing.T) {
 	held = s.refreshedBy(t, accounts, phone, held)
 	own = s.forIssuer(t, phone, held, "account").access
 	for id, v := range s.myCredentials(t, phone, own) {
-		if v["state"] != "handle_ended" || v["handle"] != nil || v["ended"] != nil || strings.Contains(string(encode(v)), "alice") {
-			t.Errorf("credential %s = %v, want only its handle ended", id, v)
+		want := map[string]string{early.id: "ended", bare.ID: "live"}[id]
+		if want == "" {
+			want = "handle_ended"
+		}
+		if v["state"] != want || v["handle"] != nil || (v["ended"] != nil) != (want == "ended") || strings.Contains(string(encode(v)), "alice") {
+			t.Errorf("credential %s = %v, want %s without a handle", id, v, want)
 		}
 	}
+	s.wantStatusOf(t, early, statuslist.Invalid)
 	anew := s.obtain(t, phone, "alice")
 	s.wantStatusOf(t, anew, statuslist.Valid)
 	if v := s.myCredentials(t, phone, own)[anew.id]; v["handle"] != "im:%40alex@example.com" || v["state"] != "live" {
