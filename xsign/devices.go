@@ -114,7 +114,7 @@ func (d *Devices) add(list []deviceClaims) error {
 		}
 		id := names.Device
 		switch {
-		case !belongs(id, d.User):
+		case !owns(d.User, id) || id.Local() != d.User.Local():
 			return refuse(typ, "devices", CodeUser, "a device of another user")
 		case seen[account(id)]:
 			return refuse(typ, "devices", CodeClaim, "a device is there twice")
@@ -136,10 +136,10 @@ func (d *Devices) add(list []deviceClaims) error {
 	return nil
 }
 
-// belongs reports whether a device is named as one of a user.
-func belongs(device, user claims.ID) bool {
+// owns reports whether a device may be one of a user by its URI, which need not name the user.
+func owns(user, device claims.ID) bool {
 	id := claims.Identity{User: user, Device: device}
-	return id.Check([]string{user.Domain()}, true) == nil && device.Local() == user.Local()
+	return id.Check([]string{user.Domain()}, true) == nil
 }
 
 // check refuses a list in which a key of the user's own is that of a device, or the name of one: readers that know both by one kind of

@@ -72,13 +72,14 @@ func (p Pins) With(user claims.ID, pin Pin) Pins {
 	return q
 }
 
-// ByHand returns pins in which the verifier has compared the master key of a user at a time. What was seen of the same key stays.
+// ByHand returns pins in which the verifier has compared the master key of a user at a time. What was seen of the same key stays; the keys
+// before it do not matter any more.
 func (p Pins) ByHand(user claims.ID, master string, at time.Time) Pins {
 	pin, ok := p.Of(user)
 	if !ok || pin.Master != master {
 		pin = Pin{Master: master}
 	}
-	pin.How, pin.At = ByHand, at
+	pin.How, pin.At, pin.Former = ByHand, at, nil
 	return p.With(user, pin)
 }
 

@@ -51,7 +51,7 @@ func Verify(q Query, now time.Time) (verdict.Verdict, Pins, error) {
 	switch {
 	case a.User.IsZero():
 		return verdict.Verdict{}, nil, ErrSubject
-	case !a.Device.IsZero() && (a.JKT == "" || !belongs(a.Device, a.User)):
+	case !a.Device.IsZero() && (a.JKT == "" || !owns(a.User, a.Device)):
 		return verdict.Verdict{}, nil, ErrSubject
 	}
 	if q.Fetched.IsZero() {
@@ -85,7 +85,7 @@ func (v *verifier) stand(user claims.ID, b *Bundle) (s standing) {
 	if err != nil {
 		s.about = v.refused(err, s.pinned)
 		if s.pinned {
-			v.distrust(&s, user, s.pin.Master)
+			v.distrust(&s, user, []string{s.pin.Master})
 		}
 		return s
 	}
@@ -104,8 +104,11 @@ func (v *verifier) stand(user claims.ID, b *Bundle) (s standing) {
 			}
 		}
 	}
-	// A key that a distrusted key has named is not trusted either.
-	v.distrust(&s, user, masters[at:]...)
+	from := at
+	if s.pin.How == FirstUse {
+		from = 0 // the verifier has not looked at any key of the chain
+	}
+	v.distrust(&s, user, masters[from:])
 	if s.about.Result != "" {
 		return s
 	}
@@ -158,8 +161,14 @@ func (v *verifier) checkDevices(s *standing) error {
 	return s.pin.Devices.check(jose.TypeXSignDevices, d.Seq, d.hash)
 }
 
-// distrust makes the finding that the verifier distrusts one of some master keys, if that is so.
-func (v *verifier) distrust(s *standing, user claims.ID, masters ...string) {
+// distrust makes the finding that the verifier distrusts the master key of a user, the last of a chain. A key that a distrusted key has
+// named, now or when the pin followed a succession, is not trusted either, unless the verifier has vouched for it.
+func (v *verifier) distrust(s *standing, user claims.ID, masters []string) {
+	if master := masters[len(masters)-1]; v.own(user, master) != nil {
+		masters = []string{master}
+	} else if slices.Contains(masters, s.pin.Master) {
+		masters = append(slices.Clone(masters), s.pin.Former...)
+	}
 	d := v.Own.distrusted(user, masters...)
 	if d == nil {
 		return

@@ -41,6 +41,10 @@ func TestOperatorAddsDevice(t *testing.T) {
 	if d := decide(t, v); d.Outcome != verdict.Quarantined || d.Judgments[1].Rule != "F3" {
 		t.Errorf("by its mimi: URI: %s", d.Explain(now))
 	}
+	// Nor is a URI that does not name the user.
+	a.Device = must(claims.Parse("mimi://example.com/d/1a9c"))
+	v, _ = verify(t, xsign.Query{About: a, Bundle: bundle(), Pins: byHand()})
+	wantFinding(t, "device without its user", v.Device, verdict.Bad, "device_not_listed")
 	// The key of another device of the list does not do, nor does another key.
 	for _, change := range []func(*verdict.About){
 		func(a *verdict.About) { a.JKT = phoneKey }, func(a *verdict.About) { a.Device, a.JKT = phone, laptopKey },
@@ -167,6 +171,19 @@ func TestSuccession(t *testing.T) {
 		About: about(), Pins: byHand(), Own: own(t, bob.distrust(alice)), Bundle: &xsign.Bundle{Keys: second.keys(1, succeeds(one))},
 	})
 	wantFinding(t, "successor of a distrusted key", v.User, verdict.Bad, "distrusted")
+	// So it is if the pin has followed already, or was kept at first use, until the verifier compares the new key.
+	distrust := own(t, bob.distrust(alice))
+	chain := &xsign.Bundle{Keys: third.keys(1, succeeds(two)), Succession: []string{one}}
+	_, atFirst := verify(t, xsign.Query{About: about(), Bundle: chain})
+	for name, p := range map[string]xsign.Pins{"followed": pins, "first use": atFirst} {
+		v, _ = verify(t, xsign.Query{About: about(), Pins: p, Own: distrust, Bundle: chain})
+		wantFinding(t, name+": successor of a distrusted key", v.User, verdict.Bad, "distrusted")
+		v, _ = verify(t, xsign.Query{About: about(), Pins: p.ByHand(alice.id, jkt(third.master), now), Own: distrust, Bundle: chain})
+		wantFinding(t, name+": successor that was compared", v.User, verdict.Good, "")
+		again := own(t, bob.distrust(alice), bob.vouch(&person{id: alice.id, master: third.master}))
+		v, _ = verify(t, xsign.Query{About: about(), Pins: p, Own: again, Bundle: chain})
+		wantFinding(t, name+": successor that was vouched for", v.User, verdict.Good, "")
+	}
 }
 
 func TestDistrust(t *testing.T) {
