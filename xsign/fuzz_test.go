@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/verdict"
 	"github.com/imidentity/issuer/xsign"
 )
 
@@ -129,4 +130,32 @@ func plain(t *testing.T, typ, text string) any {
 		c.Devices = nil
 	}
 	return c
+}
+
+// FuzzVerify: no texts that a server shows make a device of a pinned user good, or a matter on which nothing is said, unless the user's own
+// keys have listed it; and none changes the pinned master key.
+func FuzzVerify(f *testing.F) {
+	second := alice.again("second alice")
+	f.Add(alice.keys(3), "", list(7))
+	f.Add(alice.keys(3), alice.succession(jkt(mallory.master)), list(7))
+	f.Add((&person{alice.id, mallory.master, mallory.device, mallory.user}).keys(9), second.succession(jkt(mallory.master)), list(7))
+	f.Add(list(7), list(7), alice.keys(3))
+	for _, c := range bundleCases() {
+		if c.masters == nil { // refused
+			f.Add(c.bundle.Keys, strings.Join(c.bundle.Succession, " "), c.bundle.Devices)
+		}
+	}
+	f.Fuzz(func(t *testing.T, keys, succession, devices string) {
+		b := &xsign.Bundle{Keys: keys, Succession: strings.Fields(succession), Devices: devices}
+		v, pins := verify(t, xsign.Query{About: aboutLaptop(), Bundle: b, Pins: byHand()})
+		if v.Device.Result != verdict.Bad && v.Device.Result != verdict.Unknown || !v.Pinned {
+			t.Fatalf("device %+v, pinned %t", v.Device, v.Pinned)
+		}
+		if pin, _ := pins.Of(alice.id); pin.Master != jkt(alice.master) || pin.How != xsign.ByHand {
+			t.Fatalf("pin %+v", pin)
+		}
+		if d := decide(t, v); d.Outcome.Yes() {
+			t.Fatalf("Decide = %s", d.Explain(now))
+		}
+	})
 }

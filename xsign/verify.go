@@ -45,7 +45,8 @@ type Introduction struct {
 //
 // The findings about user and device are bad with [verdict.CodeDistrusted], [verdict.CodeMaster] or [verdict.CodeNotListed]. If the user is
 // pinned, they are unknown if the bundle, or for the device its list, is absent, refused, expired or older than what was seen: the
-// server could withhold the list that lacks a device. The code says which. The error is [ErrSubject].
+// server could withhold the list that lacks a device. The code says which. The error is [ErrSubject], and no verdict: do not decide as if
+// cross signing said nothing.
 func Verify(q Query, now time.Time) (verdict.Verdict, Pins, error) {
 	a := q.About
 	switch {
