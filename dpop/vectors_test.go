@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/vectortest"
 )
 
 // A vector is a proof, and a server with nonces off that it is sent to.
@@ -25,26 +25,10 @@ type vector struct {
 	Refused     string // the part that is refused, if it is not
 }
 
-// vectors reads testdata/dir, where each file is one vector.
-func vectors(t testing.TB, pattern string) map[string]vector {
+// vectors reads the files of testdata that match pattern, by name.
+func vectors(t testing.TB, pattern string) map[string]*vector {
 	t.Helper()
-	files, err := filepath.Glob(filepath.Join("testdata", pattern))
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no vectors in testdata/%s: %v", pattern, err)
-	}
-	read := map[string]vector{}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		var v vector
-		if err := json.Unmarshal(data, &v); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		read[strings.TrimSuffix(filepath.Base(file), ".json")] = v
-	}
-	return read
+	return vectortest.ReadAll[vector](t, pattern, 1)
 }
 
 // check holds v against a verifier at the time of v.

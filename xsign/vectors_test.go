@@ -1,21 +1,17 @@
 package xsign_test
 
 import (
-	"bytes"
 	"crypto"
 	"encoding/json"
 	"errors"
-	"flag"
-	"os"
 	"slices"
 	"testing"
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/vectortest"
 	"github.com/imidentity/issuer/xsign"
 )
-
-var update = flag.Bool("update", false, "write testdata/vectors.json anew")
 
 // vectors is testdata/vectors.json, for other implementations. testdata/README.md describes the members.
 type vectors struct {
@@ -127,41 +123,13 @@ func TestWriteVectors(t *testing.T) {
 	for _, c := range bundleCases() {
 		all.Bundles = append(all.Bundles, bundleVector{c.name, alice.id.String(), c.bundle, c.code, c.devices, c.masters})
 	}
-	var want bytes.Buffer
-	e := json.NewEncoder(&want)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(all); err != nil {
-		t.Fatal(err)
-	}
-	const file = "testdata/vectors.json"
-	if *update {
-		if err := os.WriteFile(file, want.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%s is not what its cases make", file)
-	}
+	vectortest.WriteJSON(t, "testdata/vectors.json", all)
 }
 
 func readVectors(t testing.TB) vectors {
 	t.Helper()
-	data, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
 	var all vectors
-	if err := d.Decode(&all); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.ReadJSON(t, "testdata/vectors.json", &all)
 	if len(all.Statements)+len(all.Bundles) < 60 {
 		t.Fatalf("%d vectors, want at least 60", len(all.Statements)+len(all.Bundles))
 	}

@@ -1,26 +1,19 @@
 package cert_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
-	"flag"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/cert"
+	"github.com/imidentity/issuer/internal/vectortest"
 )
-
-var update = flag.Bool("update", false, "write the vectors of testdata anew")
 
 // A vector is one file of testdata/vectors, for other implementations. testdata/README.md describes the members.
 type vector struct {
@@ -137,68 +130,13 @@ func resultOf(c credential.Credential) *vectorResult {
 
 // TestWriteVectors checks the files against the cases. Signatures are deterministic, so the bytes are the same each time.
 func TestWriteVectors(t *testing.T) {
-	files := map[string]bool{}
-	for _, c := range cases(t) {
-		if files[c.name] {
-			t.Errorf("two cases have the name %s", c.name)
-		}
-		files[c.name] = true
-		writeJSON(t, "testdata/vectors/"+c.name+".json", vectorOf(t, c))
-	}
-	for name := range readVectors(t) {
-		if !files[name] {
-			t.Errorf("testdata/vectors/%s.json has no case", name)
-		}
-	}
-}
-
-// writeJSON writes v to file with -update, and otherwise compares the two.
-func writeJSON(t testing.TB, file string, v any) {
-	t.Helper()
-	var want bytes.Buffer
-	e := json.NewEncoder(&want)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
-		t.Fatal(err)
-	}
-	if *update {
-		if err := os.WriteFile(file, want.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%s is not what its case makes", file)
-	}
+	vectortest.WriteAll(t, cases(t), func(c testCase) (string, any) { return c.name, vectorOf(t, c) })
 }
 
 // readVectors reads testdata/vectors, by name.
 func readVectors(t testing.TB) map[string]*vector {
 	t.Helper()
-	files, err := filepath.Glob("testdata/vectors/*.json")
-	if err != nil || len(files) < 80 {
-		t.Fatalf("%d vectors, want at least 80: %v", len(files), err)
-	}
-	vectors := map[string]*vector{}
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := new(vector)
-		d := json.NewDecoder(bytes.NewReader(text))
-		d.DisallowUnknownFields()
-		if err := d.Decode(v); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		vectors[strings.TrimSuffix(filepath.Base(file), ".json")] = v
-	}
-	return vectors
+	return vectortest.ReadAll[vector](t, "vectors/*.json", 80)
 }
 
 func TestVectors(t *testing.T) {

@@ -6,23 +6,17 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"flag"
-	"fmt"
 	"maps"
-	"os"
-	"path/filepath"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/cwt"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/vectortest"
 	"github.com/imidentity/issuer/statuslist"
 )
-
-var update = flag.Bool("update", false, "write the vectors of testdata anew")
 
 // A vector is one file of testdata/vectors, for other implementations. testdata/README.md describes the members.
 type vector struct {
@@ -162,88 +156,24 @@ func TestWriteVectors(t *testing.T) {
 		}
 		issuers[issuer] = list
 	}
-	writeJSON(t, "testdata/issuers.json", issuers)
+	vectortest.WriteJSON(t, "testdata/issuers.json", issuers)
 	writeExample(t)
-	files := map[string]bool{}
-	for _, c := range cases(t) {
-		if files[c.name] {
-			t.Errorf("two cases have the name %s", c.name)
-		}
-		files[c.name] = true
-		writeJSON(t, "testdata/vectors/"+c.name+".json", vectorOf(t, c))
-	}
-	for name := range readVectors(t) {
-		if !files[name] {
-			t.Errorf("testdata/vectors/%s.json has no case", name)
-		}
-	}
+	vectortest.WriteAll(t, cases(t), func(c testCase) (string, any) { return c.name, vectorOf(t, c) })
 }
 
 // writeExample writes the files of the commands in docs/cwt.md: a presentation as text, and the key set of its issuer.
 func writeExample(t testing.TB) {
 	vc := deviceVC()
 	vc.Status = nil
-	writeFile(t, "testdata/example.txt", []byte(cwt.Text(presented(t, issuedVC(t, vc, "k1", issuerP256), phone))+"\n"))
-	jwk, err := jose.MarshalJWK(issuerP256.Public())
-	if err != nil {
-		t.Fatal(err)
-	}
-	keys := fmt.Appendf(nil, `{"kid":"k1","alg":"ES256",%s`, jwk[1:])
-	writeJSON(t, "testdata/example-jwks.json", map[string]any{"keys": []json.RawMessage{keys}})
-}
-
-// writeJSON writes v to file with -update, and otherwise compares the two.
-func writeJSON(t testing.TB, file string, v any) {
-	t.Helper()
-	var want bytes.Buffer
-	e := json.NewEncoder(&want)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(v); err != nil {
-		t.Fatal(err)
-	}
-	writeFile(t, file, want.Bytes())
-}
-
-func writeFile(t testing.TB, file string, want []byte) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(file, want, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want) {
-		t.Errorf("%s is not what its case makes", file)
-	}
+	vectortest.WriteFile(t, "testdata/example.txt", []byte(cwt.Text(presented(t, issuedVC(t, vc, "k1", issuerP256), phone))+"\n"))
+	keys := vectortest.JWK(t, "k1", jose.ES256, issuerP256)
+	vectortest.WriteJSON(t, "testdata/example-jwks.json", map[string]any{"keys": []json.RawMessage{keys}})
 }
 
 // readVectors reads testdata/vectors, by name.
 func readVectors(t testing.TB) map[string]*vector {
 	t.Helper()
-	files, err := filepath.Glob("testdata/vectors/*.json")
-	if err != nil || len(files) < 200 {
-		t.Fatalf("%d vectors, want at least 200: %v", len(files), err)
-	}
-	vectors := map[string]*vector{}
-	for _, file := range files {
-		data, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		v := new(vector)
-		d := json.NewDecoder(bytes.NewReader(data))
-		d.DisallowUnknownFields()
-		if err := d.Decode(v); err != nil {
-			t.Fatalf("%s: %v", file, err)
-		}
-		vectors[strings.TrimSuffix(filepath.Base(file), ".json")] = v
-	}
-	return vectors
+	return vectortest.ReadAll[vector](t, "vectors/*.json", 200)
 }
 
 func TestVectors(t *testing.T) {
@@ -303,14 +233,8 @@ func TestVectorsHaveAllCodes(t *testing.T) {
 
 // TestIssuersFile checks that the file has the keys that sign the vectors.
 func TestIssuersFile(t *testing.T) {
-	data, err := os.ReadFile("testdata/issuers.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var issuers map[string]trusted
-	if err := json.Unmarshal(data, &issuers); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.ReadJSON(t, "testdata/issuers.json", &issuers)
 	for issuer, p := range peers {
 		for kid, key := range p.keys {
 			read, err := jose.ParseJWK(issuers[issuer].Keys[kid])

@@ -2,36 +2,25 @@ package sdjwt_test
 
 import (
 	"bytes"
-	"context"
-	"crypto"
 	"encoding/json"
 	"errors"
-	"flag"
 	"maps"
-	"os"
 	"reflect"
 	"slices"
 	"testing"
 	"time"
 
-	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/sdjwt"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/vectortest"
 	"github.com/imidentity/issuer/statuslist"
 )
 
-var update = flag.Bool("update", false, "write testdata/vectors.json anew")
-
 // Vectors is testdata/vectors.json, for other implementations. testdata/README.md describes the members.
 type vectors struct {
-	Issuers map[string]vectorIssuer `json:"issuers"`
-	Vectors []vector                `json:"vectors"`
-}
-
-type vectorIssuer struct {
-	Domains []string          `json:"domains"`
-	Keys    []json.RawMessage `json:"keys"` // JWKs
+	Issuers vectortest.Issuers `json:"issuers"`
+	Vectors []vector           `json:"vectors"`
 }
 
 type vector struct {
@@ -75,10 +64,10 @@ type vectorCredential struct {
 }
 
 // options are those of the verifier that o describes.
-func (o *vectorOptions) options(known map[string]vectorIssuer) sdjwt.Options {
+func (o *vectorOptions) options(known vectortest.Issuers) sdjwt.Options {
 	options := sdjwt.Options{
 		Options: credential.Options{
-			Issuers: vectorKeys(known), Status: list{}, Unchecked: o.Unchecked, Now: func() time.Time { return time.Unix(o.Now, 0) },
+			Issuers: known, Status: list{}, Unchecked: o.Unchecked, Now: func() time.Time { return time.Unix(o.Now, 0) },
 			Leeway: time.Duration(o.Leeway) * time.Second, Development: !o.Strict,
 		},
 		WithoutBinding: o.WithoutBinding,
@@ -95,25 +84,6 @@ func (o *vectorOptions) options(known map[string]vectorIssuer) sdjwt.Options {
 		}
 	}
 	return options
-}
-
-// vectorKeys is the source of keys that the vectors have.
-type vectorKeys map[string]vectorIssuer
-
-func (k vectorKeys) Key(_ context.Context, issuer, kid string) (crypto.PublicKey, string, error) {
-	for _, raw := range k[issuer].Keys {
-		if key, err := jose.ParseJWK(raw); err == nil && key.Kid == kid {
-			return key.Public, key.Alg, nil
-		}
-	}
-	return nil, "", claims.ErrIssuer
-}
-
-func (k vectorKeys) Speaks(_ context.Context, issuer, domain string) error {
-	if !slices.Contains(k[issuer].Domains, domain) {
-		return claims.ErrDomain
-	}
-	return nil
 }
 
 // vectorOf writes a case down.
@@ -153,11 +123,10 @@ func vectorOf(t testing.TB, c testCase) vector {
 
 // TestWriteVectors checks the file against the cases. Signatures and salts are deterministic, so the bytes are the same each time.
 func TestWriteVectors(t *testing.T) {
-	all := vectors{Issuers: map[string]vectorIssuer{}}
+	all := vectors{Issuers: vectortest.Issuers{}}
 	for issuer, domains := range trusted {
 		a := issuers[issuer]
-		jwk := json.RawMessage(`{"kid":` + quote(a.kid) + `,"alg":` + quote(a.alg) + `,` + a.jwk()[1:])
-		all.Issuers[issuer] = vectorIssuer{domains, []json.RawMessage{jwk}}
+		all.Issuers[issuer] = vectortest.Issuer{Domains: domains, Keys: []json.RawMessage{vectortest.JWK(t, a.kid, a.alg, a.key)}}
 	}
 	names := map[string]bool{}
 	for _, c := range append(slices.Clone(good), refused...) {
@@ -167,41 +136,13 @@ func TestWriteVectors(t *testing.T) {
 		names[c.name] = true
 		all.Vectors = append(all.Vectors, vectorOf(t, c))
 	}
-	var want bytes.Buffer
-	e := json.NewEncoder(&want)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	if err := e.Encode(all); err != nil {
-		t.Fatal(err)
-	}
-	const file = "testdata/vectors.json"
-	if *update {
-		if err := os.WriteFile(file, want.Bytes(), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	got, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !bytes.Equal(got, want.Bytes()) {
-		t.Errorf("%s is not what its cases make", file)
-	}
+	vectortest.WriteJSON(t, "testdata/vectors.json", all)
 }
 
 func readVectors(t testing.TB) vectors {
 	t.Helper()
-	data, err := os.ReadFile("testdata/vectors.json")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := json.NewDecoder(bytes.NewReader(data))
-	d.DisallowUnknownFields()
 	var all vectors
-	if err := d.Decode(&all); err != nil {
-		t.Fatal(err)
-	}
+	vectortest.ReadJSON(t, "testdata/vectors.json", &all)
 	if len(all.Vectors) < 60 {
 		t.Fatalf("%d vectors, want at least 60", len(all.Vectors))
 	}

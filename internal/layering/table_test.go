@@ -146,6 +146,7 @@ var arrows = map[string][]string{
 	"storage/sqlite/sqlitetest":     {"storage/sqlite"},
 	"internal/trace/tracetest":      {},
 	"internal/devidp/devidptest":    {"internal/devidp"},
+	"internal/vectortest":           {"claims", "internal/jose"},
 
 	"scripts/racing": {},
 }
@@ -156,7 +157,7 @@ var databases = []string{"storage/sqlite", "storage/postgres", "storage/redis"}
 // testOnly lists the packages that only tests import.
 var testOnly = []string{
 	"dpop/dpoptest", "dpop/replaytest", "internal/devidp/devidptest", "internal/simulation", "internal/trace/tracetest",
-	"storage/postgres/postgrestest", "storage/sqlite/sqlitetest", "storage/storagetest",
+	"internal/vectortest", "storage/postgres/postgrestest", "storage/sqlite/sqlitetest", "storage/storagetest",
 }
 
 // confined lists the packages that may import a library: those that would change if it were replaced. Other libraries may be
