@@ -248,7 +248,7 @@ func (s *Service) mayHave(ctx context.Context, r storage.Reader, as subject, pro
 	}
 	if n+len(proofs) > MaxPerDevice {
 		return refuse(Denied, fmt.Sprintf("The device has %d valid credentials and would have more than %d: "+
-			"end those that it no longer needs (DELETE /me/credentials/{id}), and ask again.", n, MaxPerDevice))
+			"end those that it no longer needs (DELETE /me/credentials/{id}, with the scope account), and ask again.", n, MaxPerDevice))
 	}
 	return nil
 }
