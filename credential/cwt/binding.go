@@ -1,7 +1,6 @@
 package cwt
 
 import (
-	"cmp"
 	"crypto/subtle"
 	"errors"
 	"fmt"
@@ -14,31 +13,14 @@ import (
 // holderAlgorithms are the signature algorithms of holders, by their names in JOSE.
 var holderAlgorithms = []string{jose.ES256, jose.EdDSA}
 
-// DefaultMaxAge is how old a key binding may be, unless [Binding.MaxAge] says otherwise.
-const DefaultMaxAge = time.Minute
-
-// bindingPart is the name of the key binding in errors.
-const bindingPart = "key binding"
-
-// Longest audience and nonce, in bytes.
-const (
-	maxAudience = 2048
-	maxNonce    = 1024
-)
-
 // A Binding is what a key binding is for: the verifier, and the transaction. The same nonce must not be accepted twice; the verifier
 // sees to that.
 type Binding struct {
 	Audience string // aud: the verifier, as agreed between both
 	Nonce    []byte // cnonce, chosen by the verifier
 
-	// MaxAge is how far iat may be from the time of the check, in both directions. Zero means [DefaultMaxAge]. Only for verifiers, as
-	// are the next two.
-	MaxAge time.Duration
-	// At is the time of the check, as when a presentation is verified later than it was received. Zero means now.
-	At time.Time
-	// AnyAge accepts a key binding however old it is. Another rule must then limit its use: in MLS the lifetime of the leaf.
-	AnyAge bool
+	// Only for verifiers.
+	credential.BindingAge
 }
 
 // A KeyBinding is what a key binding token says (draft-ietf-spice-sd-cwt-07 §8.1). Nothing of it is verified.
@@ -58,9 +40,9 @@ type KeyBinding struct {
 func readBinding(m *message) (*KeyBinding, error) {
 	o, err := readClaims(m.payload)
 	if err != nil {
-		return nil, inPart(bindingPart, err)
+		return nil, inPart(credential.BindingPart, err)
 	}
-	o.code, o.part = credential.CodeBinding, bindingPart
+	o.code, o.part = credential.CodeBinding, credential.BindingPart
 	const implied = "the holder's key stands for it"
 	o.forbid(labelIss, "iss", implied) // §8.1
 	o.forbid(labelSub, "sub", implied)
@@ -105,15 +87,15 @@ func (t *Token) checkBinding(b *Binding, now time.Time, leeway time.Duration) er
 	kb := t.KeyBinding
 	switch {
 	case kb == nil:
-		return &credential.Error{Part: bindingPart, Code: credential.CodeNoBinding}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeNoBinding}
 	case !kb.msg.fits(t.VC.Key):
-		return &credential.Error{Part: bindingPart, Code: credential.CodeAlgorithm}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeAlgorithm}
 	case kb.Audience != b.Audience:
-		return &credential.Error{Part: bindingPart, Code: credential.CodeAudience}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeAudience}
 	case subtle.ConstantTimeCompare(kb.Nonce, b.Nonce) != 1:
-		return &credential.Error{Part: bindingPart, Code: credential.CodeNonce}
-	case !b.fresh(kb, now, leeway):
-		return &credential.Error{Part: bindingPart, Code: credential.CodeAge}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeNonce}
+	case !b.Fresh(kb.IssuedAt, kb.NotBefore, kb.Expires, now, leeway):
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeAge}
 	}
 	return t.checkWithin(leeway)
 }
@@ -124,43 +106,19 @@ func (t *Token) checkWithin(leeway time.Duration) error {
 	kb := t.KeyBinding
 	switch {
 	case kb.Expires.After(t.VC.Expires):
-		return refuse(bindingPart, credential.CodeBinding, "it outlives the credential")
+		return refuse(credential.BindingPart, credential.CodeBinding, "it outlives the credential")
 	case kb.IssuedAt.Add(leeway).Before(t.VC.IssuedAt):
-		return refuse(bindingPart, credential.CodeBinding, "it is older than the credential")
+		return refuse(credential.BindingPart, credential.CodeBinding, "it is older than the credential")
 	case !kb.NotBefore.IsZero() && kb.NotBefore.Before(t.vc.notBefore):
-		return refuse(bindingPart, credential.CodeBinding, "it is valid before the credential")
+		return refuse(credential.BindingPart, credential.CodeBinding, "it is valid before the credential")
 	}
 	return nil
 }
 
 // check returns an error if b would accept a key binding that is for any verifier or any transaction.
 func (b *Binding) check() error {
-	switch {
-	case b.Audience == "" || len(b.Nonce) == 0:
-		return errors.New("cwt: a Binding needs Audience and Nonce")
-	case len(b.Audience) > maxAudience || len(b.Nonce) > maxNonce:
-		return fmt.Errorf("cwt: a Binding has an Audience of at most %d bytes and a Nonce of at most %d", maxAudience, maxNonce)
-	case b.MaxAge < 0:
-		return errors.New("cwt: the MaxAge of a Binding is negative")
+	if err := credential.CheckBinding(b.Audience, b.Nonce, b.BindingAge); err != nil {
+		return fmt.Errorf("cwt: %w", err)
 	}
 	return nil
-}
-
-// fresh reports whether the times of a key binding are right.
-func (b *Binding) fresh(kb *KeyBinding, now time.Time, leeway time.Duration) bool {
-	if !b.At.IsZero() {
-		now = b.At
-	}
-	most := cmp.Or(b.MaxAge, DefaultMaxAge)
-	switch {
-	case kb.IssuedAt.After(now.Add(most + leeway)): // of the future, also with AnyAge
-		return false
-	case !b.AnyAge && kb.IssuedAt.Before(now.Add(-most-leeway)):
-		return false
-	case !kb.Expires.IsZero() && !now.Before(kb.Expires.Add(leeway)): // RFC 8392 §3.1.4
-		return false
-	case kb.NotBefore.After(now.Add(leeway)): // RFC 8392 §3.1.5
-		return false
-	}
-	return true
 }

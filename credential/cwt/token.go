@@ -40,7 +40,7 @@ func Parse(data []byte) (*Token, error) {
 		return nil, refuse("typ", credential.CodeType, "neither a credential (293) nor a key binding token (294)")
 	}
 	if err := m.readHeader(header, kindBinding); err != nil {
-		return nil, inPart(bindingPart, err)
+		return nil, inPart(credential.BindingPart, err)
 	}
 	binding, err := readBinding(m)
 	if err != nil {
@@ -87,7 +87,7 @@ func (t *Token) Present(holder crypto.Signer, b Binding, now time.Time) ([]byte,
 		return nil, &credential.Error{Part: "cnf", Code: credential.CodeKey}
 	}
 	if now = now.Truncate(time.Second); now.Before(t.VC.IssuedAt) || !now.Before(t.VC.Expires) {
-		return nil, refuse(bindingPart, credential.CodeBinding, "it is not the time of the credential now")
+		return nil, refuse(credential.BindingPart, credential.CodeBinding, "it is not the time of the credential now")
 	}
 	s, err := newSigner(jose.AlgorithmFor(holder.Public()), holder)
 	if err != nil {

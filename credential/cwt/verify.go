@@ -36,7 +36,7 @@ func Verify(ctx context.Context, data []byte, o Options) (credential.Credential,
 	}
 	err = o.Check(ctx, names, &c)
 	if err == nil && t.KeyBinding != nil && !t.KeyBinding.IssuedAt.Before(t.VC.Expires.Add(o.Leeway)) { // §9, step 6
-		err = refuse(bindingPart, credential.CodeBinding, "it is younger than the credential's end")
+		err = refuse(credential.BindingPart, credential.CodeBinding, "it is younger than the credential's end")
 	}
 	if !credential.Stands(err) {
 		return credential.Credential{}, err
@@ -70,7 +70,7 @@ func (t *Token) verify(ctx context.Context, o *Options) (credential.Credential, 
 	}
 	if o.WithoutBinding {
 		if t.KeyBinding != nil {
-			return c, refuse(bindingPart, credential.CodeBinding, "not expected")
+			return c, refuse(credential.BindingPart, credential.CodeBinding, "not expected")
 		}
 	} else if err := t.checkBinding(o.Binding, o.Time(), o.Leeway); err != nil {
 		return c, err
@@ -80,7 +80,7 @@ func (t *Token) verify(ctx context.Context, o *Options) (credential.Credential, 
 	}
 	kb := t.KeyBinding.msg
 	if err := kb.verify(kb.name, v.Key); err != nil {
-		return c, &credential.Error{Part: bindingPart, Code: credential.CodeKey}
+		return c, &credential.Error{Part: credential.BindingPart, Code: credential.CodeKey}
 	}
 	return c, nil
 }

@@ -3,6 +3,7 @@ package mls_test
 import (
 	"testing"
 
+	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/mls"
 	"github.com/imidentity/issuer/credential/sdjwt"
 )
@@ -24,7 +25,7 @@ func BenchmarkValidate(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {
 			_, err := sdjwt.Verify(b.Context(), c.JWT, sdjwt.Options{Options: o.Options, Binding: &sdjwt.Binding{
-				Audience: room, Nonce: mls.Nonce(leaf.SignatureKey), AnyAge: true,
+				Audience: room, Nonce: mls.Nonce(leaf.SignatureKey), BindingAge: credential.BindingAge{AnyAge: true},
 			}})
 			if err != nil {
 				b.Fatal(err)

@@ -27,7 +27,7 @@ func VerifySDCWT(ctx context.Context, c *Credential, b Binding, o credential.Opt
 	case err != nil:
 		return credential.Credential{}, err
 	case t.KeyBinding == nil:
-		return credential.Credential{}, fault("key binding", credential.CodeNoBinding, nil)
+		return credential.Credential{}, fault(credential.BindingPart, credential.CodeNoBinding, nil)
 	}
 	// What is cheap comes before the signatures, and the wrong key before the wrong nonce.
 	key, err := b.CipherSuite.SignatureKey(t.VC.Key)
@@ -42,11 +42,11 @@ func VerifySDCWT(ctx context.Context, c *Credential, b Binding, o credential.Opt
 		return credential.Credential{}, err
 	}
 	if !b.Accepts(t.KeyBinding.Audience, device) {
-		return credential.Credential{}, fault("key binding", credential.CodeAudience, nil)
+		return credential.Credential{}, fault(credential.BindingPart, credential.CodeAudience, nil)
 	}
 	nonce := sha256.Sum256(b.SignatureKey)
 	return cwt.Verify(ctx, c.CWT, cwt.Options{Options: o, Binding: &cwt.Binding{
-		Audience: t.KeyBinding.Audience, Nonce: nonce[:], At: b.Time, AnyAge: true,
+		Audience: t.KeyBinding.Audience, Nonce: nonce[:], BindingAge: credential.BindingAge{At: b.Time, AnyAge: true},
 	}})
 }
 
@@ -57,7 +57,7 @@ func BindSDCWT(issued []byte, holder crypto.Signer, suite CipherSuite, room stri
 		return nil, err
 	}
 	if t.KeyBinding != nil {
-		return nil, fault("key binding", credential.CodeBinding, errBound)
+		return nil, fault(credential.BindingPart, credential.CodeBinding, errBound)
 	}
 	key, err := suite.SignatureKey(holder.Public())
 	if err != nil {

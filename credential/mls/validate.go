@@ -122,7 +122,7 @@ func verifySDJWT(ctx context.Context, c *Credential, b Binding, o credential.Opt
 	case t.Typ != jose.TypeCredential: // an access token, too
 		return credential.Credential{}, fault("typ", credential.CodeType, errType)
 	case t.KeyBinding == nil:
-		return credential.Credential{}, fault("key binding", credential.CodeNoBinding, nil)
+		return credential.Credential{}, fault(credential.BindingPart, credential.CodeNoBinding, nil)
 	}
 	// What is cheap comes before the signatures, and the wrong key before the wrong nonce.
 	if err := checkKey(t, b.CipherSuite, b.SignatureKey); err != nil {
@@ -133,10 +133,10 @@ func verifySDJWT(ctx context.Context, c *Credential, b Binding, o credential.Opt
 		return credential.Credential{}, err
 	}
 	if !b.Accepts(t.KeyBinding.Audience, device) {
-		return credential.Credential{}, fault("key binding", credential.CodeAudience, nil)
+		return credential.Credential{}, fault(credential.BindingPart, credential.CodeAudience, nil)
 	}
 	return t.Verify(ctx, sdjwt.Options{Options: o, Binding: &sdjwt.Binding{
-		Audience: t.KeyBinding.Audience, Nonce: b.Nonce, At: b.Time, AnyAge: true,
+		Audience: t.KeyBinding.Audience, Nonce: b.Nonce, BindingAge: credential.BindingAge{At: b.Time, AnyAge: true},
 	}})
 }
 

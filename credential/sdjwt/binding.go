@@ -1,7 +1,6 @@
 package sdjwt
 
 import (
-	"cmp"
 	"crypto"
 	"crypto/subtle"
 	"errors"
@@ -17,31 +16,14 @@ import (
 // algorithms are the signature algorithms of holders. Verification by them is cheap.
 var algorithms = []string{jose.ES256, jose.EdDSA, jose.Ed25519, jose.ES384, jose.ES512}
 
-// DefaultMaxAge is how old a key binding may be, unless [Binding.MaxAge] says otherwise.
-const DefaultMaxAge = time.Minute
-
-// bindingPart is the name of the key binding in errors.
-const bindingPart = "key binding"
-
-// Longest audience and nonce, in bytes.
-const (
-	maxAudience = 2048
-	maxNonce    = 1024
-)
-
 // A Binding names the verifier and the transaction that a key binding is for. The verifier must accept each nonce only once. It cannot
 // recognize a presentation by its text instead, because each ECDSA signature has a second form.
 type Binding struct {
 	Audience string // aud: who verifies, as agreed between both
 	Nonce    string // nonce, chosen by the verifier
 
-	// MaxAge is how far iat may be from the time of the check, in both directions. Zero means [DefaultMaxAge]. Only for verifiers, as
-	// are the next two.
-	MaxAge time.Duration
-	// At is the time of the check, as when a presentation is verified later than it was received. Zero means now.
-	At time.Time
-	// AnyAge accepts a key binding however old it is. Another rule must then limit its use: in MLS the lifetime of the leaf.
-	AnyAge bool
+	// Only for verifiers.
+	credential.BindingAge
 }
 
 // A KeyBinding is what the key binding of a presentation says (RFC 9901 §4.3). It counts only after [Token.VerifyBinding].
@@ -61,21 +43,21 @@ type KeyBinding struct {
 func parseBinding(text string) (*KeyBinding, error) {
 	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxBinding})
 	if err != nil {
-		return nil, &credential.Error{Part: bindingPart, Code: credential.CodeBinding, Err: err}
+		return nil, &credential.Error{Part: credential.BindingPart, Code: credential.CodeBinding, Err: err}
 	}
 	if jws.Header.Typ != jose.TypeKeyBinding {
-		return nil, refuse(bindingPart, credential.CodeBinding, "typ is not %s", jose.TypeKeyBinding)
+		return nil, refuse(credential.BindingPart, credential.CodeBinding, "typ is not %s", jose.TypeKeyBinding)
 	}
 	b := &KeyBinding{Alg: jws.Header.Alg, jws: jws}
 	err = jose.ReadMembers(jws.Payload,
-		jose.Member{Name: "aud", Text: &b.Audience, Required: true, Max: maxAudience}, // §4.3: a single string
-		jose.Member{Name: "nonce", Text: &b.Nonce, Required: true, Max: maxNonce},
+		jose.Member{Name: "aud", Text: &b.Audience, Required: true, Max: credential.MaxAudience}, // §4.3: a single string
+		jose.Member{Name: "nonce", Text: &b.Nonce, Required: true, Max: credential.MaxNonce},
 		jose.Member{Name: "iat", Date: &b.IssuedAt, Required: true},
 		jose.Member{Name: "sd_hash", Text: &b.Hash, Required: true},
 		jose.Member{Name: "exp", Date: &b.Expires},
 		jose.Member{Name: "nbf", Date: &b.NotBefore})
 	if err != nil {
-		return nil, &credential.Error{Part: bindingPart, Code: credential.CodeBinding, Err: err}
+		return nil, &credential.Error{Part: credential.BindingPart, Code: credential.CodeBinding, Err: err}
 	}
 	return b, nil
 }
@@ -98,17 +80,17 @@ func (t *Token) checkBinding(key crypto.PublicKey, b *Binding, now time.Time, le
 	kb := t.KeyBinding
 	switch {
 	case kb == nil:
-		return &credential.Error{Part: bindingPart, Code: credential.CodeNoBinding}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeNoBinding}
 	case !jose.Allows(algorithms, kb.Alg) || !jose.FitsKey(kb.Alg, key):
-		return &credential.Error{Part: bindingPart, Code: credential.CodeAlgorithm}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeAlgorithm}
 	case kb.Audience != b.Audience:
-		return &credential.Error{Part: bindingPart, Code: credential.CodeAudience}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeAudience}
 	case subtle.ConstantTimeCompare([]byte(kb.Nonce), []byte(b.Nonce)) != 1:
-		return &credential.Error{Part: bindingPart, Code: credential.CodeNonce}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeNonce}
 	case kb.Hash != digest(t.unbound()):
-		return &credential.Error{Part: bindingPart, Code: credential.CodeHash}
-	case !b.fresh(kb, now, leeway):
-		return &credential.Error{Part: bindingPart, Code: credential.CodeAge}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeHash}
+	case !b.Fresh(kb.IssuedAt, kb.NotBefore, kb.Expires, now, leeway):
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeAge}
 	}
 	return nil
 }
@@ -116,43 +98,20 @@ func (t *Token) checkBinding(key crypto.PublicKey, b *Binding, now time.Time, le
 // verifyBinding verifies the signature of the key binding, which is there.
 func (t *Token) verifyBinding(key crypto.PublicKey) error {
 	if err := t.KeyBinding.jws.Verify(t.KeyBinding.Alg, key); err != nil {
-		return &credential.Error{Part: bindingPart, Code: credential.CodeKey}
+		return &credential.Error{Part: credential.BindingPart, Code: credential.CodeKey}
 	}
 	return nil
 }
 
 // check returns an error if b would accept a key binding that is for any verifier or any transaction.
 func (b *Binding) check() error {
-	switch {
-	case b.Audience == "" || b.Nonce == "":
-		return errors.New("sdjwt: a Binding needs Audience and Nonce")
-	case len(b.Audience) > maxAudience || len(b.Nonce) > maxNonce:
-		return fmt.Errorf("sdjwt: a Binding has an Audience of at most %d bytes and a Nonce of at most %d", maxAudience, maxNonce)
-	case !utf8.ValidString(b.Audience) || !utf8.ValidString(b.Nonce):
+	if err := credential.CheckBinding(b.Audience, b.Nonce, b.BindingAge); err != nil {
+		return fmt.Errorf("sdjwt: %w", err)
+	}
+	if !utf8.ValidString(b.Audience) || !utf8.ValidString(b.Nonce) {
 		return errors.New("sdjwt: a Binding has an Audience and a Nonce in UTF-8")
-	case b.MaxAge < 0:
-		return errors.New("sdjwt: the MaxAge of a Binding is negative")
 	}
 	return nil
-}
-
-// fresh reports whether the times of a key binding are right.
-func (b *Binding) fresh(kb *KeyBinding, now time.Time, leeway time.Duration) bool {
-	if !b.At.IsZero() {
-		now = b.At
-	}
-	most := cmp.Or(b.MaxAge, DefaultMaxAge)
-	switch {
-	case kb.IssuedAt.After(now.Add(most + leeway)): // of the future, also with AnyAge
-		return false
-	case !b.AnyAge && kb.IssuedAt.Before(now.Add(-most-leeway)):
-		return false
-	case !kb.Expires.IsZero() && !now.Before(kb.Expires.Add(leeway)): // RFC 7519 §4.1.4
-		return false
-	case kb.NotBefore.After(now.Add(leeway)): // RFC 7519 §4.1.5
-		return false
-	}
-	return true
 }
 
 // Disclose returns the SD-JWT with the disclosures of the named claims at the top level, and those inside them, and without a key
@@ -189,7 +148,8 @@ func (t *Token) Present(holder crypto.Signer, b Binding, now time.Time, claims .
 		return "", err
 	}
 	if t.KeyBinding != nil {
-		return "", refuse(bindingPart, credential.CodeBinding, "there is one already: only the issued credential can be presented")
+		return "", refuse(credential.BindingPart, credential.CodeBinding,
+			"there is one already: only the issued credential can be presented")
 	}
 	key, err := t.key()
 	if err != nil {

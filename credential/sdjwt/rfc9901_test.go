@@ -174,7 +174,7 @@ func (e *example) testPresentation(t *testing.T) {
 		credential.CodeKey:       func() error { return token.VerifyBinding(laptop.key.Public(), rfcBinding, at) },
 		credential.CodeAlgorithm: func() error { return token.VerifyBinding(phone.key.Public(), rfcBinding, at) },
 		credential.CodeAge: func() error {
-			return token.VerifyBinding(holder.Public, rfcBinding, at.Add(sdjwt.DefaultMaxAge+time.Second))
+			return token.VerifyBinding(holder.Public, rfcBinding, at.Add(credential.DefaultMaxAge+time.Second))
 		},
 		credential.CodeNonce: func() error {
 			return token.VerifyBinding(holder.Public, sdjwt.Binding{Audience: rfcBinding.Audience, Nonce: "1234567891"}, at)

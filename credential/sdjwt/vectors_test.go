@@ -77,7 +77,8 @@ func (o *vectorOptions) options(known vectortest.Issuers) sdjwt.Options {
 	}
 	if !o.WithoutBinding {
 		options.Binding = &sdjwt.Binding{
-			Audience: o.Audience, Nonce: o.Nonce, MaxAge: time.Duration(o.MaxAge) * time.Second, AnyAge: o.AnyAge,
+			Audience: o.Audience, Nonce: o.Nonce,
+			BindingAge: credential.BindingAge{MaxAge: time.Duration(o.MaxAge) * time.Second, AnyAge: o.AnyAge},
 		}
 		if o.At != 0 {
 			options.Binding.At = time.Unix(o.At, 0)

@@ -75,7 +75,7 @@ func (t *Token) verify(ctx context.Context, o *Options) (credential.Credential, 
 	}
 	if o.WithoutBinding {
 		if t.KeyBinding != nil {
-			return credential.Credential{}, refuse(bindingPart, credential.CodeBinding, "not expected")
+			return credential.Credential{}, refuse(credential.BindingPart, credential.CodeBinding, "not expected")
 		}
 	} else if err := t.checkBinding(c.Key, o.Binding, o.Time(), o.Leeway); err != nil {
 		return credential.Credential{}, err

@@ -36,7 +36,7 @@ func verifyCredential(ctx context.Context, text string, o sdjwt.Options) (creden
 	}
 	options := cwt.Options{Options: o.Options, WithoutBinding: o.WithoutBinding}
 	if b := o.Binding; b != nil {
-		options.Binding = &cwt.Binding{Audience: b.Audience, Nonce: []byte(b.Nonce), MaxAge: b.MaxAge, At: b.At, AnyAge: b.AnyAge}
+		options.Binding = &cwt.Binding{Audience: b.Audience, Nonce: []byte(b.Nonce), BindingAge: b.BindingAge}
 	}
 	return cwt.Verify(ctx, data, options)
 }
