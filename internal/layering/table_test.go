@@ -42,6 +42,8 @@ var arrows = map[string][]string{
 	"verdict": {"claims", "credential", "internal/jose", "introspect", "nested"},
 	"xsign":   {"claims", "internal/jose", "verdict"},
 
+	"xsign/matrix": {"claims", "internal/jose", "verdict", "xsign"},
+
 	"gateway/forwardauth": {"dpop", "gateway", "internal/jose", "internal/published"},
 
 	"types/api": {},
@@ -187,7 +189,7 @@ var (
 	light = []string{
 		"credential/cert",
 		"chaining", "claims", "credential", "credential/cwt", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway",
-		"gateway/forwardauth", "introspect", "nested", "statuslist", "trust", "verdict", "xsign",
+		"gateway/forwardauth", "introspect", "nested", "statuslist", "trust", "verdict", "xsign", "xsign/matrix",
 	}
 	heavy = []string{
 		"database/sql",
