@@ -156,14 +156,14 @@ type CRL struct {
 // ParseCRL reads a complete revocation list in DER. The error is [ErrMalformed] or [ErrDelta].
 func ParseCRL(der []byte) (*CRL, error) {
 	list, err := x509.ParseRevocationList(der)
-	if err != nil || len(list.Raw) != len(der) { // bytes after the list are no error of package crypto/x509
+	if err != nil || !isWhole(der) {
 		return nil, ErrMalformed // without the text of the error, which may have names of the list
 	}
 	for _, e := range list.Extensions {
 		switch {
 		case e.Id.Equal(oidDeltaCRL):
 			return nil, ErrDelta
-		case e.Critical: // such as issuingDistributionPoint: the list may be about some certificates only
+		case e.Critical, e.Id.Equal(oidDistributionPoint): // the list may be about some certificates only
 			return nil, fmt.Errorf("%w: a critical extension", ErrMalformed)
 		}
 	}
@@ -176,7 +176,7 @@ func ParseCRL(der []byte) (*CRL, error) {
 	}
 	for _, e := range list.RevokedCertificateEntries {
 		for _, x := range e.Extensions {
-			if x.Critical { // RFC 5280 §5.3: such as certificateIssuer, of an indirect list
+			if x.Critical || x.Id.Equal(oidCertificateIssuer) { // RFC 5280 §5.3: of an indirect list
 				return nil, fmt.Errorf("%w: an entry with a critical extension", ErrMalformed)
 			}
 		}

@@ -15,7 +15,9 @@ var (
 	oidIssuerAltName    = asn1.ObjectIdentifier{2, 5, 29, 18}
 	oidDistributionList = asn1.ObjectIdentifier{2, 5, 29, 31} // cRLDistributionPoints
 
-	oidDeltaCRL = asn1.ObjectIdentifier{2, 5, 29, 27} // deltaCRLIndicator
+	oidDeltaCRL          = asn1.ObjectIdentifier{2, 5, 29, 27} // deltaCRLIndicator
+	oidDistributionPoint = asn1.ObjectIdentifier{2, 5, 29, 28} // issuingDistributionPoint
+	oidCertificateIssuer = asn1.ObjectIdentifier{2, 5, 29, 29} // certificateIssuer
 
 	// oidIMURI is id-kp-imUri (RFC 9734 §3).
 	oidIMURI = asn1.ObjectIdentifier{1, 3, 6, 1, 5, 5, 7, 3, 40}

@@ -76,6 +76,7 @@ var (
 	errOneURI   = errors.New("must be the URI of the user, as it stands in the certificate of the user's CA")
 	errOnlyDev  = errors.New("a user's CA certifies devices alone")
 	errUserSub  = errors.New("a user's CA certifies no CA")
+	errNoRoots  = errors.New("cert: Options needs Roots")
 	errNoURL    = errors.New("cert: the certificate names its revocation list in a form that is not known")
 )
 
@@ -95,6 +96,9 @@ func Verify(ctx context.Context, chain [][]byte, o Options) (credential.Credenti
 
 func (o *Options) verify(ctx context.Context, der [][]byte) (credential.Credential, error) {
 	none := credential.Credential{}
+	if o.Roots == nil {
+		return none, errNoRoots
+	}
 	chain, err := parse(der)
 	if err != nil {
 		return none, err
