@@ -3,6 +3,8 @@ package nested
 import (
 	"errors"
 	"fmt"
+
+	"github.com/imidentity/issuer/claims"
 )
 
 // A Code says why a token was refused. It is an error itself, so that callers can branch with
@@ -59,6 +61,9 @@ type Error struct {
 	Code Code
 	// Err has details; it may be nil.
 	Err error
+	// Access is the outermost token, if that is an access token which is good in itself, and it or a token in it has expired or was
+	// revoked: its issuer has signed it and may speak for its subject, and it is for the verifier. Nil for all other refusals.
+	Access *claims.Set
 }
 
 // Error says for example "nested: tokens[0].tokens[1]: expired".

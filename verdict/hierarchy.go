@@ -42,22 +42,29 @@ func FromCredential(about About, c *credential.Credential, err error, at time.Ti
 
 // FromTree returns what a token says about a subject, from what [nested.Open] returned: tree, err and the time at of the check. It is about
 // the subject of the outermost token. Its revocation counts as looked up if that of every token was. A token that was refused says
-// nothing, a revoked one is evidence against the subject. The error is [ErrSubjects] if the token is about someone else or about no
+// nothing. One that was revoked is evidence against its subject, and an expired one was good: both only if its issuer may speak for that
+// subject, so that nobody can show another token instead. The error is [ErrSubjects] if the token is about someone else or about no
 // user.
 func FromTree(about About, tree *nested.Tree, err error, at time.Time) (Verdict, error) {
+	var (
+		set *claims.Set
+		f   Finding
+	)
 	refused := (*nested.Error)(nil)
 	switch {
 	case err == nil:
+		set = tree.Root.Access
 	case !errors.As(err, &refused):
 		return all(about, Finding{Result: Unknown, Checked: at}), nil
-	case refused.Code == nested.CodeRevoked:
-		return all(about, Finding{Result: Bad, Code: CodeEnded, Checked: at}), nil
-	case refused.Code == nested.CodeExpired:
-		return all(about, Finding{Result: None, Code: CodeExpired, Checked: at}), nil
-	default:
+	case refused.Access == nil && refused.Code == nested.CodeExpired: // [CodeExpired] would say that it was good
+		return all(about, Finding{Result: None, Code: codeRefused, Checked: at}), nil
+	case refused.Access == nil:
 		return all(about, Finding{Result: None, Code: Code(refused.Code), Checked: at}), nil
+	case refused.Code == nested.CodeRevoked:
+		set, f = refused.Access, Finding{Result: Bad, Code: CodeEnded, Checked: at, Details: refused.Access.Issuer}
+	default:
+		set, f = refused.Access, Finding{Result: None, Code: CodeExpired, Checked: at, Details: refused.Access.Issuer}
 	}
-	set := tree.Root.Access
 	if set == nil || set.Service() {
 		return Verdict{}, fmt.Errorf("%w: the token is not a user's access token", ErrSubjects)
 	}
@@ -65,16 +72,23 @@ func FromTree(about About, tree *nested.Tree, err error, at time.Time) (Verdict,
 	if err != nil {
 		return Verdict{}, fmt.Errorf("verdict: %w", err)
 	}
-	f := Finding{Result: Good, Since: tree.From, Until: tree.Until, Details: set.Issuer}
-	if tree.Assurance.Unrevoked {
-		f.Checked = at
+	if err == nil && refused == nil {
+		f = Finding{Result: Good, Since: tree.From, Until: tree.Until, Details: set.Issuer}
+		if tree.Assurance.Unrevoked {
+			f.Checked = at
+		}
 	}
 	return identity(about, id, set.JKT, f, set.JTI)
 }
 
+// codeRefused is the code of a token of which nothing else is known.
+const codeRefused Code = "refused"
+
 // FromAnswer returns what an issuer answers about a token of a subject (RFC 7662), from what [introspect.Client.Introspect] returned: r,
 // err and the time at of the answer. A token that is inactive says nothing, because it may just be old, unless the issuer says that it was
-// ended. The error is [ErrSubjects] if the token is about someone else or about no user, and err itself if the question was wrong.
+// ended. Such an answer does not name the subject: the caller must have verified that the token is about's, because anyone can show
+// an ended token as that of somebody else. The error is [ErrSubjects] if the token is about someone else or about no user, and err
+// itself if the question was wrong.
 func FromAnswer(about About, r introspect.Result, err error, at time.Time) (Verdict, error) {
 	a := r.Answer
 	switch {
@@ -128,6 +142,9 @@ func identity(about About, id claims.Identity, jkt string, f Finding, evidence s
 		if !one.id.IsZero() {
 			*one.to = f
 		}
+	}
+	if jkt == "" && merged.JKT != "" && v.Device.Result == Good { // nothing says that the device has that key
+		v.Device = Finding{}
 	}
 	if evidence != "" {
 		v.Evidence = []string{evidence}

@@ -1,0 +1,102 @@
+package verdict_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/trust"
+	"github.com/imidentity/issuer/verdict"
+)
+
+// An expired or revoked token of somebody else is no evidence about the subject, and neither is one by an issuer that may not speak for
+// the subject.
+func TestFromTreeOfAnother(t *testing.T) {
+	const home, other = "https://id.example.net", "https://id.example.org"
+	public, private, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk, err := jose.MarshalJWK(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	keys := fmt.Appendf(nil, `{"keys":[{"kid":"k1",%s]}`, jwk[1:])
+	table, err := trust.NewTable(trust.Config{Development: true, Peers: []trust.Peer{
+		{Domain: "example.com", Issuer: home, JWKS: keys}, {Domain: "example.org", Issuer: other, JWKS: keys},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	about := alice(t)
+	about.JKT, err = jose.Thumbprint(public)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alices := claims.Set{
+		Issuer: home, Subject: about.User.String(), Handle: about.Handle.String(), Device: about.Device.String(),
+		Audience: []string{"im:example.org"}, ClientID: "app", JTI: "t1", IssuedAt: now, Expires: now.Add(10 * time.Minute), JKT: about.JKT,
+	}
+	mallorys := alices
+	mallorys.Subject, mallorys.Handle, mallorys.Device = "im:v@example.com;id-type=user", "", ""
+	foreign := alices
+	foreign.Issuer = other
+	elsewhere := alices
+	elsewhere.Audience = []string{"im:example.net"}
+	mismatched := alices
+	mismatched.Handle = "im:%40alice@example.org"
+	for name, c := range map[string]struct {
+		set     claims.Set
+		at      time.Time
+		revoked bool
+		want    error
+		code    verdict.Code
+	}{
+		"expired, of another user":      {mallorys, now.Add(time.Hour), false, verdict.ErrSubjects, ""},
+		"revoked, of another user":      {mallorys, now, true, verdict.ErrSubjects, ""},
+		"expired, by a foreign issuer":  {foreign, now.Add(time.Hour), false, nil, "refused"},
+		"revoked, by a foreign issuer":  {foreign, now, true, nil, "foreign_domain"},
+		"expired, for another verifier": {elsewhere, now.Add(time.Hour), false, nil, "refused"},
+		"expired, with a wrong handle":  {mismatched, now.Add(time.Hour), false, nil, "refused"},
+		"expired":                       {alices, now.Add(time.Hour), false, nil, verdict.CodeExpired},
+	} {
+		t.Run(name, func(t *testing.T) {
+			token, err := jose.Sign(private, jose.EdDSA, []byte(`{"typ":"at+jwt","alg":"EdDSA","kid":"k1"}`), c.set.AppendJSON(nil))
+			if err != nil {
+				t.Fatal(err)
+			}
+			tree, err := nested.Open(t.Context(), token, nested.Options{
+				Keys: table, Audience: []string{"im:example.org"}, Now: func() time.Time { return c.at }, Development: true,
+				Revoked: func(context.Context, *nested.Layer) (bool, error) { return c.revoked, nil },
+			})
+			v, err := verdict.FromTree(about, tree, err, c.at)
+			if !errors.Is(err, c.want) {
+				t.Fatalf("FromTree = %+v, %v, want %v", v, err, c.want)
+			}
+			if c.want == nil {
+				same(finding(verdict.None, c.code)).compare(t, v)
+			}
+		})
+	}
+}
+
+// A token that is bound to no key says nothing about a device with a key.
+func TestFromAnswerWithoutKey(t *testing.T) {
+	about := alice(t)
+	answer := introspect.Answer{
+		Active: true, Issuer: "https://id.example.net", Subject: about.User.String(), Device: about.Device.String(), Handle: about.Handle.String(),
+		ClientID: "app", JTI: "t1", IssuedAt: now.Unix(), ExpiresAt: now.Add(time.Minute).Unix(),
+	}
+	v, err := verdict.FromAnswer(about, introspect.Result{Answer: answer}, nil, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want{good, none, good}.compare(t, v)
+}
