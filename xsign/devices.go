@@ -15,7 +15,7 @@ type Devices struct {
 	User              claims.ID
 	ID                string    // jti; empty for a random one when it is signed
 	IssuedAt, Expires time.Time // whole seconds, at most [MaxListLife] apart
-	Seq               int64     // from 1, higher with each list of one master key
+	Seq               int64     // from 1, higher with each list of one master key, and of one device-signing key
 	Devices           []Device  // may be empty
 
 	hash string

@@ -28,9 +28,11 @@ type Pin struct {
 	At     time.Time `json:"at"` // since when
 	// Introducer says that the verifier has marked the user as an introducer, whose public vouches count. Verify never sets it.
 	Introducer bool `json:"introducer,omitempty"`
-	// Keys and Devices are the newest statements that were seen of this master key.
-	Keys    Seen `json:"keys,omitzero"`
-	Devices Seen `json:"devices,omitzero"`
+	// Keys and Devices are the newest statements that were seen of this master key, and ListKey is the thumbprint of the key that signed
+	// that list. The list of a former master key counts, too, if its successor has kept that key: else a server could show an old list.
+	Keys    Seen   `json:"keys,omitzero"`
+	Devices Seen   `json:"devices,omitzero"`
+	ListKey string `json:"list_key,omitempty"`
 	// Former are thumbprints of master keys that this one has followed.
 	Former []string `json:"former,omitempty"`
 }

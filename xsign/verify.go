@@ -126,12 +126,16 @@ func (v *verifier) stand(user claims.ID, b *Bundle) (s standing) {
 	case s.pin.Master != master:
 		former := append(slices.Clone(s.pin.Former), masters[at:len(masters)-1]...)
 		former = former[max(0, len(former)-MaxSuccession):]
-		s.pin = Pin{Master: master, How: s.pin.How, At: v.now, Introducer: s.pin.Introducer, Former: former}
+		next := Pin{Master: master, How: s.pin.How, At: v.now, Introducer: s.pin.Introducer, Former: former}
+		if s.pin.ListKey == contents.Keys.device {
+			next.Devices, next.ListKey = s.pin.Devices, s.pin.ListKey
+		}
+		s.pin = next
 	}
 	s.pin.Keys = Seen{contents.Keys.Seq, contents.Keys.hash}
 	s.DevicesErr = v.checkDevices(&s)
 	if s.DevicesErr == nil {
-		s.pin.Devices = Seen{s.Devices.Seq, s.Devices.hash}
+		s.pin.Devices, s.pin.ListKey = Seen{s.Devices.Seq, s.Devices.hash}, s.Keys.device
 	}
 	s.about = verdict.Finding{Result: verdict.None, Code: verdict.Code(CodeFirstUse), Checked: v.Fetched}
 	v.Pins[account(user)] = s.pin
