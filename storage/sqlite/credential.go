@@ -37,9 +37,9 @@ var (
 	endCredential        = endCredentialsBy("", "id = ?7")
 	endDeviceCredentials = endCredentialsBy("credentials_device", "domain = ?3 AND device_id = ?5")
 	endKeyCredentials    = endCredentialsBy("credentials_key", "domain = ?3 AND jkt = ?6")
-	endUserCredentials   = endCredentialsBy("credentials_user", "domain = ?3 AND user_id = ?4")
+	endUserCredentials   = endCredentialsBy("credentials_user_live", "domain = ?3 AND user_id = ?4")
 
-	endCredentialHandles = statement("UPDATE credentials INDEXED BY credentials_user SET handle_ended_at = ?3 " +
+	endCredentialHandles = statement("UPDATE credentials INDEXED BY credentials_user_live SET handle_ended_at = ?3 " +
 		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 AND handle <> '' AND handle_ended_at = 0")
 )
 
