@@ -19,6 +19,7 @@ import (
 	"github.com/imidentity/issuer/credential/sdjwt"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/vci"
 	"github.com/imidentity/issuer/statuslist"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
@@ -783,6 +784,30 @@ func TestCredentialOutlivesItsKey(t *testing.T) {
 	if _, ok := s.published(t)[kid(text)]; ok {
 		t.Error("the key is published after all that it signed has expired")
 	}
+}
+
+// TestCredentialsOfOneDevice holds that nobody fills the database by getting credentials and ending them.
+func TestCredentialsOfOneDevice(t *testing.T) {
+	s := start(t, nil)
+	phone, tablet := newDevice(t), newDevice(t)
+	held := s.inWallet(t, phone, "alice")
+	own := s.forCredentials(t, phone, held)
+	for i := range vci.MaxStored - 1 {
+		s.withCredential(t, i, held)
+	}
+	id := deviceOf(t, held)
+	err := s.store.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		_, err := tx.EndCredentials(ctx, storage.CredentialsOf{Domain: id.Domain(), Device: id.Device()}, s.clock.now(), "user_ended")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantDenied(t, s.askCredentials(t, phone, own, s.keyProofs(t, 2)...), "credential_request_denied")
+	wantCredentials(t, s.askCredentials(t, phone, own, s.keyProofs(t, 1)...), 1)
+	wantDenied(t, s.askCredentials(t, phone, own, s.keyProofs(t, 1)...), "credential_request_denied")
+	// Other devices of the user get theirs.
+	wantCredentials(t, s.askCredentials(t, tablet, s.forCredentials(t, tablet, s.inWallet(t, tablet, "alice")), s.keyProofs(t, 1)...), 1)
 }
 
 // gettingCredential gets a credential and reads its status list. A request whose answer was lost is sent again with new proofs, and gets

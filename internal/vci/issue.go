@@ -25,9 +25,10 @@ import (
 // if it is not known).
 //
 // The rows decide, in the transaction that records the credentials: session, device, user and client are live, the token is of the
-// user's present generation, no key belongs to another device, and the device has fewer than [MaxPerDevice] credentials. The handle is
-// that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an error of the limiter, and no key proof was spent,
-// unless one was used before: then those that precede it were. Any other error means that nothing is known to have been decided.
+// user's present generation, no key belongs to another device, the device has fewer than [MaxPerDevice] credentials, and it was given
+// fewer than [MaxStored]. The handle is that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an error of the
+// limiter, and no key proof was spent, unless one was used before: then those that precede it were. Any other error means that nothing is
+// known to have been decided.
 func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) ([]string, error) {
 	by, err := holderOf(token)
 	if err != nil {
@@ -249,6 +250,14 @@ func (s *Service) mayHave(ctx context.Context, r storage.Reader, as subject, pro
 	if n+len(proofs) > MaxPerDevice {
 		return refuse(Denied, fmt.Sprintf("The device has %d valid credentials and would have more than %d: "+
 			"end those that it no longer needs (DELETE /me/credentials/{id}, with the scope account), and ask again.", n, MaxPerDevice))
+	}
+	stored, err := r.DeviceCredentials(ctx, as.device.Domain, as.device.ID, now, MaxStored)
+	if err != nil {
+		return fmt.Errorf("vci: read the credentials of a device: %w", err)
+	}
+	if len(stored)+len(proofs) > MaxStored {
+		return refuse(Denied, fmt.Sprintf("The device was given %d credentials that have not expired, also if they have ended, and may "+
+			"not be given more than %d: use those that are valid, and ask again when some have expired.", len(stored), MaxStored))
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ const (
 	BatchSize = 5
 	// MaxPerDevice is how many credentials of one format a device may have at a time that have neither expired nor ended.
 	MaxPerDevice = 5
+	// MaxStored is how many credentials a device may have at a time that have not expired, also if they have ended: each is stored until
+	// then, and its entry in a status list is never given again.
+	MaxStored = 500
 	// MaxBody is how many bytes a credential request may have.
 	MaxBody = 64 << 10
 )
