@@ -226,7 +226,7 @@ func TestNodeStops(t *testing.T) {
 			return nil
 		}}
 	})
-	second := w.node(t, func(cfg *recheck.Config) { cfg.Timeout = 100 * time.Millisecond })
+	second := w.node(t, func(cfg *recheck.Config) { cfg.Timeout = time.Second })
 	g := w.session(t, first, "alice")
 	w.advance(every)
 	w.mu.Lock()
