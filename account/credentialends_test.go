@@ -72,8 +72,8 @@ func rekeying(t *testing.T, a *account.Accounts, u storage.User, d storage.Devic
 	}
 }
 
-// A credential ends with its device, the key of that and its user. Of those that state a handle, a rename ends the handle. Nothing ends with a
-// session. Each end comes with a revocation, by which every node makes the list anew.
+// A credential ends with its device, the device's key and its user. A rename ends the handle of those that state one. Nothing ends with
+// a session. Each end comes with a revocation, by which every node makes the list anew.
 func TestCredentialsEnd(t *testing.T) {
 	for name, test := range map[string]struct {
 		act  func(ctx context.Context, a *account.Accounts, u storage.User, d storage.Device) error

@@ -1,5 +1,5 @@
 // Package credential holds what a lasting credential says, in whatever format it comes: a device of a user, perhaps with the user's
-// handle, is bound to a key. An issuer signs it for weeks, and it is shown where nobody asks the issuer, as in a leaf of an MLS group.
+// handle, is bound to a key. An issuer signs it for weeks, and it is shown where the issuer is not asked, as in a leaf of an MLS group.
 // An access token lives for minutes and cannot be one.
 //
 // The formats are packages below this one, which read and check the envelope. Each gives a [Credential] and applies the same rules, which

@@ -116,7 +116,7 @@ func TestCheck(t *testing.T) {
 			c.Identity, _ = o.Parse(names, "im:u@example.com;id-type=user", "", "im:v/72b@example.com")
 		}, "sub", credential.CodeClaim},
 		"reserved domain": {func(o *credential.Options, _ *credential.Credential) { o.Development = false }, "user", claims.CodeReservedDomain},
-		"nobody":          {func(_ *credential.Options, c *credential.Credential) { c.Identity = claims.Identity{} }, "user", claims.ErrMissing},
+		"no identifier":   {func(_ *credential.Options, c *credential.Credential) { c.Identity = claims.Identity{} }, "user", claims.ErrMissing},
 		"early":           {func(_ *credential.Options, c *credential.Credential) { c.From = now.Add(time.Second) }, "", credential.CodeNotYetValid},
 		"early, within leeway": {func(o *credential.Options, c *credential.Credential) {
 			c.From, o.Leeway = now.Add(time.Second), time.Second

@@ -41,11 +41,11 @@ func (o Outcome) Yes() bool { return o == Accepted || o == Verified }
 
 // The errors of [Decide]. Each is a fault of its caller.
 var (
-	ErrSubjects = errors.New("verdict: the verdicts are about different subjects")
-	ErrRepeated = errors.New("verdict: two verdicts of one method")
-	ErrUnknown  = errors.New("verdict: a method or result that does not exist")
-	ErrFuture   = errors.New("verdict: a time in the future")
-	ErrNobody   = errors.New("verdict: the verdicts are about no user, device or handle")
+	ErrSubjects  = errors.New("verdict: the verdicts are about different subjects")
+	ErrRepeated  = errors.New("verdict: two verdicts of one method")
+	ErrUnknown   = errors.New("verdict: a method or result that does not exist")
+	ErrFuture    = errors.New("verdict: a time in the future")
+	ErrNoSubject = errors.New("verdict: the verdicts are about no user, device or handle")
 )
 
 // skew is how far ahead the clock of a method may be.
@@ -72,18 +72,16 @@ type Decision struct {
 	Judgments []Judgment
 	// Until is when the first finding ends that the decision was made of, and zero if none has an end. Decide again then.
 	Until time.Time
-	// Pinned is that of the verdict by cross signing.
-	Pinned bool
 }
 
 // Decide decides about one subject, by the fixed rules and then by the policy. The order of the verdicts does not matter, and a method
 // without a verdict says nothing. now is the time of the decision. The errors are [ErrSubjects], [ErrRepeated], [ErrUnknown],
-// [ErrFuture] and [ErrNobody]; a Policy that [ParsePolicy] did not make may also give its errors.
+// [ErrFuture] and [ErrNoSubject]; a Policy that [ParsePolicy] did not make may also give its errors.
 func Decide(p Policy, verdicts []Verdict, now time.Time) (Decision, error) {
 	if err := p.check(); err != nil {
 		return Decision{}, err
 	}
-	d := Decision{Outcome: Verified}
+	d, pinned := Decision{Outcome: Verified}, false
 	by := make(map[Method]Verdict, len(verdicts))
 	for _, v := range verdicts {
 		if err := v.check(now); err != nil {
@@ -97,7 +95,7 @@ func Decide(p Policy, verdicts []Verdict, now time.Time) (Decision, error) {
 			return Decision{}, ErrSubjects
 		}
 		d.About, by[v.Method] = about, v
-		d.Pinned = d.Pinned || v.Pinned
+		pinned = pinned || v.Pinned
 	}
 	for _, f := range Facets() {
 		if !d.About.has(f) {
@@ -112,14 +110,14 @@ func Decide(p Policy, verdicts []Verdict, now time.Time) (Decision, error) {
 				d.Until = found.Until
 			}
 		}
-		p.judge(&j, d.Pinned)
+		p.judge(&j, pinned)
 		if j.Outcome.below(d.Outcome) {
 			d.Outcome = j.Outcome
 		}
 		d.Judgments = append(d.Judgments, j)
 	}
 	if len(d.Judgments) == 0 {
-		return Decision{}, ErrNobody
+		return Decision{}, ErrNoSubject
 	}
 	return d, nil
 }

@@ -285,8 +285,8 @@ func TestDecideWrong(t *testing.T) {
 		verdicts []verdict.Verdict
 		want     error
 	}{
-		"none":           {nil, verdict.ErrNobody},
-		"about nothing":  {[]verdict.Verdict{{Method: verdict.Hierarchy}}, verdict.ErrNobody},
+		"none":           {nil, verdict.ErrNoSubject},
+		"about nothing":  {[]verdict.Verdict{{Method: verdict.Hierarchy}}, verdict.ErrNoSubject},
 		"two devices":    {[]verdict.Verdict{{Method: verdict.Hierarchy, About: about}, {Method: verdict.XSign, About: other}}, verdict.ErrSubjects},
 		"two keys":       {[]verdict.Verdict{{Method: verdict.Hierarchy, About: about}, {Method: verdict.XSign, About: key}}, verdict.ErrSubjects},
 		"twice":          {[]verdict.Verdict{{Method: verdict.XSign, About: about}, {Method: verdict.XSign, About: about}}, verdict.ErrRepeated},

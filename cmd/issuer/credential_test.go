@@ -124,21 +124,21 @@ func TestCredentialVerify(t *testing.T) {
 		code  int
 		want  string
 	}{
-		"valid":             {0, "/status/1", "", 0, "The credential is valid.\n"},
-		"handle":            {0, "/status/1", "--handle", 0, "im:%40alice@example.com, which is @alice@example.com\n"},
-		"keys of a file":    {0, "/status/1", "--jwks " + a.keys, 0, "looked up in " + a.URL + "/status/1\n"},
-		"ended":             {1, "/status/1", "", 1, "Not valid: the credential has ended."},
-		"ended, JSON":       {1, "/status/1", "--json", 1, `"code": "ended"`},
-		"never given":       {2, "/status/1", "", 1, "wrong_status"},
-		"handle ended":      {3, "/status/1", "", 0, "out of date: im:%40alice@example.com is not the user's any more\n"},
-		"handle needed":     {3, "/status/1", "--handle", 1, "Not valid here: the handle is out of date.\n"},
-		"handle, JSON":      {3, "/status/1", "--handle --json", 1, `"code": "handle_ended"`},
-		"expired":           {0, "/status/1", "--at 2040-01-01T00:00:00Z", 1, "Not valid: the credential has expired.\n"},
-		"outside the list":  {16, "/status/1", "", 3, "cannot be checked now"},
-		"missing list":      {0, "/status/2", "", 3, "cannot be checked now"},
-		"list of sessions":  {0, "/status/bits", "", 3, "cannot be checked now"},
-		"no status":         {0, "", "", 0, "none: the credential cannot end before its time\n"},
-		"nobody's presence": {0, "/status/1", "", 0, "not seen: anyone may have sent the credential\n"},
+		"valid":            {0, "/status/1", "", 0, "The credential is valid.\n"},
+		"handle":           {0, "/status/1", "--handle", 0, "im:%40alice@example.com, which is @alice@example.com\n"},
+		"keys of a file":   {0, "/status/1", "--jwks " + a.keys, 0, "looked up in " + a.URL + "/status/1\n"},
+		"ended":            {1, "/status/1", "", 1, "Not valid: the credential has ended."},
+		"ended, JSON":      {1, "/status/1", "--json", 1, `"code": "ended"`},
+		"never given":      {2, "/status/1", "", 1, "wrong_status"},
+		"handle ended":     {3, "/status/1", "", 0, "out of date: im:%40alice@example.com is not the user's any more\n"},
+		"handle needed":    {3, "/status/1", "--handle", 1, "Not valid here: the handle is out of date.\n"},
+		"handle, JSON":     {3, "/status/1", "--handle --json", 1, `"code": "handle_ended"`},
+		"expired":          {0, "/status/1", "--at 2040-01-01T00:00:00Z", 1, "Not valid: the credential has expired.\n"},
+		"outside the list": {16, "/status/1", "", 3, "cannot be checked now"},
+		"missing list":     {0, "/status/2", "", 3, "cannot be checked now"},
+		"list of sessions": {0, "/status/bits", "", 3, "cannot be checked now"},
+		"no status":        {0, "", "", 0, "none: the credential cannot end before its time\n"},
+		"not presented":    {0, "/status/1", "", 0, "not seen: anyone may have sent the credential\n"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var status *statuslist.Reference

@@ -363,7 +363,7 @@ func changed(der []byte) []byte {
 	return der
 }
 
-// rsaKey returns a public key of so many bits, of which nobody has the private key.
+// rsaKey returns a public key of so many bits, whose private key does not exist.
 func rsaKey(bits int) crypto.PublicKey {
 	n := new(big.Int)
 	for i := byte(0); n.BitLen() < bits; i++ {

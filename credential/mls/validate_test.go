@@ -300,8 +300,8 @@ func TestVerifiers(t *testing.T) {
 		t.Fatal(err)
 	}
 	good.Identity = id
-	other, nobody := good, good
-	other.Key, nobody.Identity.Device = ed25519Key("mallory").Public(), good.Identity.Handle
+	other, without := good, good
+	other.Key, without.Identity.Device = ed25519Key("mallory").Public(), good.Identity.Handle
 	outage := errors.New("the CRL cannot be fetched")
 	expired := &credential.Error{Code: credential.CodeExpired}
 	for _, c := range []*mls.Credential{{Type: mls.X509, Certificates: [][]byte{{1}}}, {Type: mls.SDCWT, CWT: []byte{1}}} {
@@ -329,7 +329,7 @@ func TestVerifiers(t *testing.T) {
 				"good":                 {good, nil, nil},
 				"another key":          {other, nil, credential.CodeKey},
 				"another key, expired": {other, expired, credential.CodeKey},
-				"no device":            {nobody, nil, credential.CodeClaim},
+				"no device":            {without, nil, credential.CodeClaim},
 				"no key":               {credential.Credential{}, nil, credential.CodeKey},
 				"expired":              {good, expired, credential.CodeExpired},
 				"outage":               {credential.Credential{}, outage, outage},
@@ -360,7 +360,7 @@ func TestStolen(t *testing.T) {
 	_, err = mls.Validate(t.Context(), c, theirs, a.options())
 	refused(t, "in a leaf with another key", err, "signature_key", credential.CodeKey)
 
-	// Mallory was asked by nobody, chose nonce and audience, and had Alice sign a binding to Mallory's key.
+	// No verifier asked Mallory, who chose nonce and audience, and had Alice sign a binding to Mallory's key.
 	lured := newEnvelope(ed25519Key("alice"))
 	lured.kbPayload = strings.Replace(lured.kbPayload, mls.Nonce(leaf.SignatureKey), mls.Nonce(mallory), 1)
 	_, err = mls.Validate(t.Context(), &mls.Credential{Type: mls.SDJWT, JWT: lured.text(t)}, theirs, a.options())

@@ -343,7 +343,7 @@ func digest(text string) string {
 	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
-// rsaKey is the JWK of an RSA key that nobody uses.
+// rsaKey is the JWK of an RSA key that is not used.
 func rsaKey() string {
 	n := new(big.Int).Lsh(big.NewInt(1), 2047)
 	jwk, err := jose.MarshalJWK(&rsa.PublicKey{N: n.SetBit(n, 0, 1), E: 65537})

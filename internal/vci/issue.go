@@ -163,7 +163,7 @@ func holderOf(t claims.Set) (holder, error) {
 	case t.Service():
 		return holder{}, &TokenError{"the token is of a service: credentials are for devices of users."}
 	case t.Actor != nil:
-		return holder{}, &TokenError{"somebody acts for the user with this token: a device gets credentials with its own token."}
+		return holder{}, &TokenError{"the token is for an actor that acts for the user: a device gets credentials with its own token."}
 	case t.Tokens != nil:
 		return holder{}, &TokenError{"the token encloses others: a device gets credentials with its own token alone."}
 	case t.HomeIss != "":
