@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -13,9 +12,6 @@ import (
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/published"
 )
-
-// maxETag is how long an entity tag may be that is sent back.
-const maxETag = 256
 
 // clockSkew is by how much the clock of an issuer may be ahead.
 const clockSkew = time.Minute
@@ -115,28 +111,16 @@ func (e *entry) load(ctx context.Context) (*document, error) {
 	}
 	req.Header.Set("Accept", MediaType) // §8.1
 	last, _ := e.cache.Last()
-	if last != nil && last.etag != "" && cfg.Now().Before(cfg.expires(&last.Token)) {
-		req.Header.Set("If-None-Match", last.etag)
-	} else {
-		last = nil
+	etag := ""
+	if last != nil && cfg.Now().Before(cfg.expires(&last.Token)) {
+		etag = last.etag
 	}
-	resp, err := cfg.Client.Do(req)
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotModified && last != nil {
+	body, tag, err := published.ReadChanged(cfg.Client, req, etag, int64(cfg.Limits.Packed), MediaType) // §8.2
+	switch {
+	case errors.Is(err, published.ErrNotModified):
 		return last, nil
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fault(ErrUnreachable, fmt.Errorf("answered with status %d", resp.StatusCode))
-	}
-	if err := fetch.CheckType(resp, MediaType); err != nil { // §8.2
-		return nil, fault(ErrMalformed, err)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(cfg.Limits.Packed)+1))
-	if err != nil {
-		return nil, unreachable(err)
+	case err != nil:
+		return nil, unreadable(err)
 	}
 	signed, err := Parse(string(body), cfg.Limits)
 	if err != nil {
@@ -145,20 +129,21 @@ func (e *entry) load(ctx context.Context) (*document, error) {
 	if err := e.check(ctx, signed); err != nil {
 		return nil, err
 	}
-	doc := &document{Token: signed.Token, etag: resp.Header.Get("ETag")}
-	if len(doc.etag) > maxETag {
-		doc.etag = ""
-	}
-	return doc, nil
+	return &document{Token: signed.Token, etag: tag}, nil
 }
 
-// unreachable sorts an error of the client.
-func unreachable(err error) error {
-	var refused *fetch.RefusedError
-	if errors.As(err, &refused) && refused.Part == "size" {
-		return fault(ErrTooLarge, err)
+// unreadable sorts an error of [published.ReadChanged].
+func unreadable(err error) error {
+	reason := ErrUnreachable
+	if refused := (*fetch.RefusedError)(nil); errors.As(err, &refused) {
+		switch refused.Part {
+		case "size":
+			reason = ErrTooLarge
+		case "type":
+			reason = ErrMalformed
+		}
 	}
-	return fault(ErrUnreachable, err)
+	return fault(reason, err)
 }
 
 // check checks a list (§8.3, steps 3 and 4).

@@ -7,7 +7,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net/http"
 	"sync"
 	"time"
@@ -118,9 +117,6 @@ type document struct {
 	etag string
 }
 
-// maxETag is how long an entity tag may be that is sent back.
-const maxETag = 256
-
 // life returns how long a list is used that was fetched at a time: never after its nextUpdate.
 func (k *kept) life(doc *document, fetched time.Time) (fresh, stale time.Duration) {
 	left := doc.Until.Sub(fetched)
@@ -169,31 +165,17 @@ func (k *kept) load(ctx context.Context) (*document, error) {
 	}
 	req.Header.Set("Accept", MediaTypeCRL)
 	last, _ := k.cache.Last()
-	if last != nil && last.etag != "" && last.valid(cfg.Now()) == nil {
-		req.Header.Set("If-None-Match", last.etag)
-	} else {
-		last = nil
+	etag := ""
+	if last != nil && last.valid(cfg.Now()) == nil {
+		etag = last.etag
 	}
-	resp, err := cfg.Client.Do(req)
-	if err != nil {
-		return nil, unreachable(err)
-	}
-	defer resp.Body.Close()
-	if resp.StatusCode == http.StatusNotModified && last != nil {
-		return last, nil
-	}
-	if resp.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%w: answered with status %d", ErrUnreachable, resp.StatusCode)
-	}
-	if err := fetch.CheckType(resp, MediaTypeCRL, "application/x-pkcs7-crl"); err != nil { // the second is an older name
-		return nil, fmt.Errorf("%w: %w", ErrMalformed, err)
-	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, int64(cfg.Size)+1))
+	// The second type is an older name.
+	body, tag, err := published.ReadChanged(cfg.Client, req, etag, int64(cfg.Size), MediaTypeCRL, "application/x-pkcs7-crl")
 	switch {
+	case errors.Is(err, published.ErrNotModified):
+		return last, nil
 	case err != nil:
-		return nil, unreachable(err)
-	case len(body) > cfg.Size:
-		return nil, ErrTooLarge
+		return nil, unreadable(err)
 	}
 	list, err := ParseCRL(body)
 	if err == nil {
@@ -202,18 +184,19 @@ func (k *kept) load(ctx context.Context) (*document, error) {
 	if err != nil {
 		return nil, err
 	}
-	doc := &document{list, resp.Header.Get("ETag")}
-	if len(doc.etag) > maxETag {
-		doc.etag = ""
-	}
-	return doc, nil
+	return &document{list, tag}, nil
 }
 
-// unreachable sorts an error of the client.
-func unreachable(err error) error {
-	var refused *fetch.RefusedError
-	if errors.As(err, &refused) && refused.Part == "size" {
-		return fmt.Errorf("%w: %w", ErrTooLarge, err)
+// unreadable sorts an error of [published.ReadChanged].
+func unreadable(err error) error {
+	reason := ErrUnreachable
+	if refused := (*fetch.RefusedError)(nil); errors.As(err, &refused) {
+		switch refused.Part {
+		case "size":
+			reason = ErrTooLarge
+		case "type":
+			reason = ErrMalformed
+		}
 	}
-	return fmt.Errorf("%w: %w", ErrUnreachable, err)
+	return fmt.Errorf("%w: %w", reason, err)
 }

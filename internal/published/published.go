@@ -233,20 +233,48 @@ func ReadAtMost(ctx context.Context, client *http.Client, size int64, url string
 		return nil, err
 	}
 	req.Header.Set("Accept", "application/json")
+	body, _, err := ReadChanged(client, req, "", size, types...)
+	return body, err
+}
+
+// ErrNotModified is returned by [ReadChanged] if the document is the one with the given entity tag.
+var ErrNotModified = errors.New("not modified")
+
+// maxETag is how long an entity tag may be that is sent back.
+const maxETag = 256
+
+// ReadChanged sends a request for a document of at most size bytes, unless the document still has the entity tag etag (RFC 9110 §13.1.2).
+// It returns the document with its entity tag. Empty stands for no entity tag, also for one that is too long to be sent back. The
+// content type must be one of types.
+//
+// The error is [ErrNotModified], a *[StatusError], a *[fetch.RefusedError] about "type" or "size", or that of the client.
+func ReadChanged(client *http.Client, req *http.Request, etag string, size int64, types ...string) (body []byte, tag string, err error) {
+	if etag != "" {
+		req.Header.Set("If-None-Match", etag)
+	}
 	resp, err := client.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	defer resp.Body.Close()
-	if resp.StatusCode != http.StatusOK {
-		return nil, &StatusError{resp.StatusCode}
+	switch {
+	case resp.StatusCode == http.StatusNotModified && etag != "":
+		return nil, "", ErrNotModified
+	case resp.StatusCode != http.StatusOK:
+		return nil, "", &StatusError{resp.StatusCode}
 	}
 	if err := fetch.CheckType(resp, types...); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	body, err := io.ReadAll(io.LimitReader(resp.Body, size+1))
-	if err == nil && int64(len(body)) > size {
-		err = fmt.Errorf("longer than %d KiB", size>>10)
+	body, err = io.ReadAll(io.LimitReader(resp.Body, size+1))
+	switch {
+	case err != nil:
+		return nil, "", err
+	case int64(len(body)) > size:
+		return nil, "", &fetch.RefusedError{Part: "size", Detail: fmt.Sprintf("more than %d bytes", size)}
 	}
-	return body, err
+	if tag = resp.Header.Get("ETag"); len(tag) > maxETag {
+		tag = ""
+	}
+	return body, tag, nil
 }
