@@ -115,6 +115,75 @@ func (x Intercepted) CredentialEnds(ctx context.Context, list, after int64) (r0 
 	return x.Store.CredentialEnds(ctx, list, after)
 }
 
+// SignedDocument implements [Store].
+func (x Intercepted) SignedDocument(ctx context.Context, domain, user string, kind DocumentKind, key string) (
+	r0 SignedDocument, err error) {
+	if err = x.before("SignedDocument"); err != nil {
+		return r0, err
+	}
+	defer x.done("SignedDocument", x.start())
+	ctx, end := x.enter(ctx, "SignedDocument")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.SignedDocument(ctx, domain, user, kind, key)
+}
+
+// SignedDocuments implements [Store].
+func (x Intercepted) SignedDocuments(ctx context.Context, domain, user string, kind DocumentKind, limit int) (
+	r0 []SignedDocument, err error) {
+	if err = x.before("SignedDocuments"); err != nil {
+		return r0, err
+	}
+	defer x.done("SignedDocuments", x.start())
+	ctx, end := x.enter(ctx, "SignedDocuments")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.SignedDocuments(ctx, domain, user, kind, limit)
+}
+
+// CountSignedDocuments implements [Store].
+func (x Intercepted) CountSignedDocuments(ctx context.Context, domain, user string, kind DocumentKind, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountSignedDocuments"); err != nil {
+		return r0, err
+	}
+	defer x.done("CountSignedDocuments", x.start())
+	ctx, end := x.enter(ctx, "CountSignedDocuments")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.CountSignedDocuments(ctx, domain, user, kind, limit)
+}
+
+// ProfileDocument implements [Store].
+func (x Intercepted) ProfileDocument(ctx context.Context, fingerprint string) (r0 SignedDocument, err error) {
+	if err = x.before("ProfileDocument"); err != nil {
+		return r0, err
+	}
+	defer x.done("ProfileDocument", x.start())
+	ctx, end := x.enter(ctx, "ProfileDocument")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.ProfileDocument(ctx, fingerprint)
+}
+
+// PublicOpinions implements [Store].
+func (x Intercepted) PublicOpinions(ctx context.Context, subject, domain, user string, now time.Time, limit int) (
+	r0 []SignedDocument, err error) {
+	if err = x.before("PublicOpinions"); err != nil {
+		return r0, err
+	}
+	defer x.done("PublicOpinions", x.start())
+	ctx, end := x.enter(ctx, "PublicOpinions")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.PublicOpinions(ctx, subject, domain, user, now, limit)
+}
+
 // AuditNodes implements [Store].
 func (x Intercepted) AuditNodes(ctx context.Context) (r0 []string, err error) {
 	if err = x.before("AuditNodes"); err != nil {
@@ -1072,6 +1141,65 @@ func (x interceptedReader) CredentialEnds(ctx context.Context, list, after int64
 	return x.reader.CredentialEnds(ctx, list, after)
 }
 
+func (x interceptedReader) SignedDocument(ctx context.Context, domain, user string, kind DocumentKind, key string) (
+	r0 SignedDocument, err error) {
+	if err = x.before("SignedDocument"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "SignedDocument")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.SignedDocument(ctx, domain, user, kind, key)
+}
+
+func (x interceptedReader) SignedDocuments(ctx context.Context, domain, user string, kind DocumentKind, limit int) (
+	r0 []SignedDocument, err error) {
+	if err = x.before("SignedDocuments"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "SignedDocuments")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.SignedDocuments(ctx, domain, user, kind, limit)
+}
+
+func (x interceptedReader) CountSignedDocuments(ctx context.Context, domain, user string, kind DocumentKind, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountSignedDocuments"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "CountSignedDocuments")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.CountSignedDocuments(ctx, domain, user, kind, limit)
+}
+
+func (x interceptedReader) ProfileDocument(ctx context.Context, fingerprint string) (r0 SignedDocument, err error) {
+	if err = x.before("ProfileDocument"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "ProfileDocument")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.ProfileDocument(ctx, fingerprint)
+}
+
+func (x interceptedReader) PublicOpinions(ctx context.Context, subject, domain, user string, now time.Time, limit int) (
+	r0 []SignedDocument, err error) {
+	if err = x.before("PublicOpinions"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "PublicOpinions")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.PublicOpinions(ctx, subject, domain, user, now, limit)
+}
+
 func (x interceptedReader) AuditNodes(ctx context.Context) (r0 []string, err error) {
 	if err = x.before("AuditNodes"); err != nil {
 		return r0, err
@@ -1806,6 +1934,40 @@ func (x interceptedTx) EndCredentialHandles(ctx context.Context, domain, user st
 		defer func() { end(err) }()
 	}
 	return x.tx.EndCredentialHandles(ctx, domain, user, at)
+}
+
+func (x interceptedTx) PutSignedDocument(ctx context.Context, d SignedDocument) (err error) {
+	if err = x.before("PutSignedDocument"); err != nil {
+		return err
+	}
+	ctx, end := x.enter(ctx, "PutSignedDocument")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.tx.PutSignedDocument(ctx, d)
+}
+
+func (x interceptedTx) DeleteSignedDocument(ctx context.Context, domain, user string, kind DocumentKind, key string) (
+	err error) {
+	if err = x.before("DeleteSignedDocument"); err != nil {
+		return err
+	}
+	ctx, end := x.enter(ctx, "DeleteSignedDocument")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.tx.DeleteSignedDocument(ctx, domain, user, kind, key)
+}
+
+func (x interceptedTx) DeleteOpinions(ctx context.Context, subject string, limit int) (r0 int, err error) {
+	if err = x.before("DeleteOpinions"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "DeleteOpinions")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.tx.DeleteOpinions(ctx, subject, limit)
 }
 
 func (x interceptedTx) AppendAudit(ctx context.Context, r AuditRecord) (err error) {

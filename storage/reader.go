@@ -9,6 +9,7 @@ import (
 type Reader interface {
 	StatusReader
 	CredentialReader
+	SignedDocumentReader
 	AuditReader
 
 	// Secret returns the sealed secret of that name.

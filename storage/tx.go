@@ -12,6 +12,7 @@ type Tx interface {
 	Reader
 	StatusWriter
 	CredentialWriter
+	SignedDocumentWriter
 	AuditWriter
 	Maintainer
 	TxMaintainer

@@ -126,6 +126,10 @@ var parts = []part{
 		return rowsOf(&s.endedGrants, func(g storage.Grant) bool { return g.Domain == domain && g.User == user },
 			func(a, b storage.Grant) int { return compare(a.ID, b.ID) }, func(g storage.Grant) string { return g.ID })
 	}},
+	{name: "signed_documents", rows: func(s *state, domain, user string) []found {
+		return rowsOf(&s.documents, func(d storage.SignedDocument) bool { return d.Domain == domain && d.User == user }, byDocument,
+			documentKey)
+	}},
 	{name: "credentials", rows: func(s *state, domain, user string) []found {
 		return rowsOf(&s.credentials, func(c storage.Credential) bool { return c.Domain == domain && c.User == user }, byCredential,
 			func(c storage.Credential) string { return c.ID })

@@ -18,6 +18,11 @@ type (
 		domain string
 		mark   hash
 	}
+	document struct {
+		domain, user string
+		kind         storage.DocumentKind
+		key          string
+	}
 	numbered struct {
 		domain, id string
 		number     int64
@@ -104,6 +109,7 @@ type state struct {
 	endedStatuses  table[storage.StatusEntry, endedStatus]
 	credentials    table[string, storage.Credential]
 	credentialEnds table[storage.StatusEntry, credentialEnd]
+	documents      table[document, storage.SignedDocument]
 	audit          table[numbered, storage.AuditRecord] // domain is empty, id the node
 	auditHeads     table[string, storage.AuditHead]
 	auditErased    table[string, int64]
@@ -118,7 +124,7 @@ func (s *state) tables() []tabler {
 		&s.secrets, &s.signingKeys, &s.users, &s.links, &s.names, &s.tombstones, &s.removals, &s.devices, &s.rekeys, &s.removedKeys,
 		&s.events, &s.eventNumbers, &s.grants, &s.endedGrants, &s.codes, &s.deviceCodes, &s.logins, &s.logouts, &s.pushed, &s.browsers,
 		&s.upstream, &s.statements, &s.withdrawals, &s.revocations, &s.clients, &s.spentIDs, &s.kept, &s.statusLists, &s.endedStatuses,
-		&s.credentials, &s.credentialEnds,
+		&s.credentials, &s.credentialEnds, &s.documents,
 		&s.audit, &s.auditHeads, &s.auditErased, &s.signedHeads, &s.counters, &s.times,
 	}
 }

@@ -49,6 +49,7 @@ var parts = []part{
 	{table: "removed_keys", key: "domain, jkt", columns: row.RemovedKeyColumns},
 	{table: "grants", key: "id", columns: row.GrantColumns},
 	{table: "ended_grants", key: "id", columns: row.EndedGrantColumns},
+	{table: "signed_documents", key: "domain, user_id, kind, key", columns: row.SignedDocumentColumns},
 	{table: "credentials", key: "id", columns: row.CredentialColumns},
 	{table: "upstream_tokens", key: "id", columns: row.UpstreamTokenColumns, withheld: "sealed"},
 	{table: "user_events", key: "domain, user_id, number", columns: row.UserEventColumns},

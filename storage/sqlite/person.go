@@ -51,6 +51,7 @@ var parts = []part{
 	{table: "removed_keys", key: "domain, jkt", index: "removed_keys_user", columns: row.RemovedKeyColumns},
 	{table: "grants", key: "rowid", index: "grants_user_device", columns: row.GrantColumns},
 	{table: "ended_grants", key: "rowid", index: "ended_grants_user", columns: row.EndedGrantColumns},
+	{table: "signed_documents", key: "rowid", columns: row.SignedDocumentColumns},
 	{table: "credentials", key: "rowid", index: "credentials_user", columns: row.CredentialColumns},
 	{table: "upstream_tokens", key: "rowid", index: "upstream_tokens_user", columns: row.UpstreamTokenColumns, withheld: "sealed"},
 	{table: "user_events", key: "rowid", columns: row.UserEventColumns},

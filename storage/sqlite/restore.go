@@ -80,6 +80,7 @@ var decisions = map[string]string{
 	"ended_statuses":   "kept",
 	"credentials":      "ended",
 	"credential_ends":  "kept",
+	"signed_documents": "kept: verifiers notice those that are older than what they have seen",
 	"credential_lists": "ended, with those since, for as long as a credential may live",
 	"user_events":      "kept",
 	"audit":            "kept, and those since, if they continue the chain",

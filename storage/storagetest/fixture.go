@@ -106,6 +106,11 @@ func statement(name string) storage.Statement {
 		WithdrawnReason: "withdrawn by " + name}
 }
 
+func signedDocument(name string) storage.SignedDocument {
+	return storage.SignedDocument{Domain: domain, User: "user-" + name, Kind: storage.DocumentKeys, Seq: 7, Content: "eyJ." + name,
+		CreatedAt: at, ChangedAt: at.Add(time.Minute), ExpiresAt: at.Add(time.Hour)}
+}
+
 func client(name string) storage.Client {
 	return storage.Client{ID: "client/" + name, Registration: []byte(`{"id":"` + name + `"}`), Secret: []byte("secret " + name),
 		OldSecret: []byte("old secret " + name), OldUntil: at.Add(time.Hour),
@@ -252,6 +257,24 @@ var kinds = []kind{
 		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
 			got, err := r.Credential(ctx, credential(name).ID)
 			return got, credential(name), err
+		},
+	},
+	{
+		name: "SignedDocument",
+		insert: func(ctx context.Context, tx storage.Tx, name string) error {
+			if _, err := tx.SignedDocument(ctx, domain, "user-"+name, storage.DocumentKeys, ""); err == nil {
+				return storage.ErrConflict // to put one replaces it
+			}
+			if _, err := tx.User(ctx, domain, "user-"+name); err != nil {
+				if err := tx.InsertUser(ctx, user(name)); err != nil {
+					return err
+				}
+			}
+			return tx.PutSignedDocument(ctx, signedDocument(name))
+		},
+		read: func(ctx context.Context, r storage.Reader, name string) (any, any, error) {
+			got, err := r.SignedDocument(ctx, domain, "user-"+name, storage.DocumentKeys, "")
+			return got, signedDocument(name), err
 		},
 	},
 	{

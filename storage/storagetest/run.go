@@ -153,6 +153,14 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"CredentialLimitInParallel", testCredentialLimitInParallel},
 		{"CredentialKeyInParallel", testCredentialKeyInParallel},
 
+		{"SignedDocumentsAreReplaced", testSignedDocumentsAreReplaced},
+		{"SignedDocumentsOfAUser", testSignedDocumentsOfAUser},
+		{"SignedDocumentsAreChangedOnceInParallel", testSignedDocumentsAreChangedOnceInParallel},
+		{"SignedDocumentsGoWithTheirUser", testSignedDocumentsGoWithTheirUser},
+		{"Opinions", testOpinions},
+		{"OpinionsAboutAUserAreDeleted", testOpinionsAboutAUserAreDeleted},
+		{"ProfilesByFingerprint", testProfilesByFingerprint},
+
 		{"RevocationsAreNumbered", testRevocationsAreNumbered},
 		{"RevocationsAreFollowedWhileRacing", testRevocationsAreFollowedWhileRacing},
 		{"RevocationsNameTheirDomain", testRevocationsNameTheirDomain},

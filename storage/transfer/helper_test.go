@@ -172,7 +172,7 @@ func value(r *rand.Rand, t transfer.Table, column int) any {
 	odd := texts[r.IntN(len(texts))]
 	switch t.Columns[column].Kind {
 	case transfer.Integer:
-		if !slices.Contains([]string{"findable", "redirect_given", "allowed", "tells_handle", "handle_only"}, name) {
+		if !slices.Contains([]string{"findable", "redirect_given", "allowed", "tells_handle", "handle_only", "public"}, name) {
 			return r.Int64N(1 << 50)
 		}
 		fallthrough

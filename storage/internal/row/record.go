@@ -354,3 +354,18 @@ func UpstreamTokenDest(u *storage.UpstreamToken) []any {
 	return []any{&u.ID, &u.Domain, &u.User, &u.Provider, &u.Sealed, (*int)(&u.State), &u.Number, (*Instant)(&u.CreatedAt),
 		(*Instant)(&u.CheckedAt), (*Instant)(&u.RetryAt)}
 }
+
+// SignedDocumentColumns are the columns of a document that a user signed.
+const SignedDocumentColumns = "domain, user_id, kind, key, seq, subject, public, content, created_at, changed_at, expires_at"
+
+// SignedDocumentArgs returns the arguments that write a document that a user signed.
+func SignedDocumentArgs(d storage.SignedDocument) []any {
+	return []any{d.Domain, d.User, string(d.Kind), d.Key, d.Seq, d.Subject, d.Public, d.Content, Millis(d.CreatedAt), Millis(d.ChangedAt),
+		Millis(d.ExpiresAt)}
+}
+
+// SignedDocumentDest returns the places for the columns of a document that a user signed.
+func SignedDocumentDest(d *storage.SignedDocument) []any {
+	return []any{&d.Domain, &d.User, (*string)(&d.Kind), &d.Key, &d.Seq, &d.Subject, &d.Public, &d.Content, (*Instant)(&d.CreatedAt),
+		(*Instant)(&d.ChangedAt), (*Instant)(&d.ExpiresAt)}
+}
