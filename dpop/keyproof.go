@@ -66,6 +66,9 @@ func (u *UnverifiedKeyProof) JKT() string { return u.proof.JKT }
 // Client returns the client id that the proof names in iss, "" if it names none.
 func (u *UnverifiedKeyProof) Client() string { return u.proof.Client }
 
+// Alg returns the algorithm that the proof states.
+func (u *UnverifiedKeyProof) Alg() string { return u.proof.Alg }
+
 // Verify verifies the signature and returns the proof. The error is a *[ProofError].
 func (u *UnverifiedKeyProof) Verify() (*KeyProof, error) {
 	if err := verify(u.tables, u.jws, u.proof.Key); err != nil {

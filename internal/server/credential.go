@@ -65,7 +65,7 @@ func (s *Server) issueCredentials(c echo.Context, holder claims.Set) error {
 	if err != nil {
 		return err
 	}
-	list, err := s.Credentials.Issue(c.Request().Context(), holder, body, s.source(c))
+	got, err := s.Credentials.Issue(c.Request().Context(), holder, body, s.source(c))
 	if errors.Is(err, vci.ErrEnded) { // as a token that was never good
 		s.metrics.refused(dpop.ErrInvalidToken)
 		s.self.Refuse(c.Response(), c.Request(), dpop.ErrInvalidToken)
@@ -73,15 +73,15 @@ func (s *Server) issueCredentials(c echo.Context, holder claims.Set) error {
 	} else if err != nil {
 		return err
 	}
-	s.metrics.credentialsIssued(vci.ConfigurationDevice, len(list))
+	s.metrics.credentialsIssued(got.Configuration, len(got.Credentials))
 	type issued struct {
-		Credential string `json:"credential"`
+		Credential any `json:"credential"`
 	}
 	answer := struct {
 		Credentials []issued `json:"credentials"`
-	}{make([]issued, len(list))}
-	for i, text := range list {
-		answer.Credentials[i].Credential = text
+	}{make([]issued, len(got.Credentials))}
+	for i, made := range got.Credentials {
+		answer.Credentials[i].Credential = made
 	}
 	return encodeJSON(c, answer)
 }

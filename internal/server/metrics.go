@@ -104,7 +104,9 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		m.tokens.WithLabelValues(grant, "DPoP")
 	}
 	m.tokens.WithLabelValues(oauth.GrantClientCredentials, "Bearer")
-	m.issuances.WithLabelValues(vci.ConfigurationDevice)
+	for _, configuration := range vci.Configurations() {
+		m.issuances.WithLabelValues(configuration)
+	}
 	return m
 }
 

@@ -11,70 +11,76 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/clients"
-	"github.com/imidentity/issuer/credential"
-	"github.com/imidentity/issuer/credential/sdjwt"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/internal/random"
-	"github.com/imidentity/issuer/statuslist"
 	"github.com/imidentity/issuer/storage"
 )
 
-// Issue issues a credential for each key proof of a request, all or none, and returns them in the order of the proofs. The token of the
-// request is active, for this issuer alone, has [Scope], and its key was proved. From is the address of the request (the zero Addr
-// if it is not known).
+// Issued are the credentials that were issued for a request.
+type Issued struct {
+	// Configuration is the id of their credential configuration.
+	Configuration string
+	// Credentials are in the order of the key proofs, each as JSON has it: a string, or a value that is marshalled to an object.
+	Credentials []any
+}
+
+// Issue issues a credential for each key proof of a request, all or none. The token of the request is active, for this issuer alone, has
+// [Scope], and its key was proved. From is the address of the request (the zero Addr if it is not known).
 //
 // The rows decide, in the transaction that records the credentials: session, device, user and client are live, the token is of the
 // user's present generation, no key belongs to another device, the device has fewer than [MaxPerDevice] credentials, and it was given
 // fewer than [MaxStored]. The handle is that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an error of the
 // limiter, and no key proof was spent, unless one was used before: then those that precede it were. Any other error means that nothing is
 // known to have been decided.
-func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) ([]string, error) {
+func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) (Issued, error) {
 	by, err := holderOf(token)
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
-	request, err := ParseRequest(body)
+	request, err := ParseRequest(body, func(id string) bool { return s.configuration(id) != nil })
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
-	unverified, err := s.readProofs(ctx, by.client, request.Proofs)
+	kind := s.configuration(request.Configuration)
+	unverified, err := s.readProofs(ctx, kind, by.client, request.Proofs)
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
 	if err := s.cfg.Limiter.User(storage.User{Domain: by.domain, ID: by.user}, by.client); err != nil {
-		return nil, err
+		return Issued{}, err
 	}
 	// Before the rows of other devices are read: only the holder of a key may learn that it is in use.
 	proofs, err := verifyProofs(unverified)
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
-	i := issuance{Service: s, by: by, proofs: proofs, from: from}
+	i := issuance{Service: s, kind: kind, by: by, proofs: proofs, from: from}
 	if !s.cfg.SpendInUpdate {
 		if err := i.decide(ctx, s.cfg.Store); err != nil {
-			return nil, err
+			return Issued{}, err
 		}
 		if err := i.spend(ctx); err != nil {
-			return nil, err
+			return Issued{}, err
 		}
 	}
 	err = i.record(ctx)
 	for tries := 0; errors.Is(err, errNoEntry) && tries < 3; tries++ {
 		if err := s.cfg.Statuses.FillCredential(ctx, by.domain); err != nil {
-			return nil, fmt.Errorf("vci: take entries of a status list: %w", err)
+			return Issued{}, fmt.Errorf("vci: take entries of a status list: %w", err)
 		}
 		err = i.record(ctx)
 	}
 	if err != nil {
-		return nil, err
+		return Issued{}, err
 	}
-	return i.signed, nil
+	return Issued{kind.id, i.made}, nil
 }
 
 // An issuance is a request whose key proofs are verified.
 type issuance struct {
 	*Service
+	kind   *configuration
 	by     holder
 	proofs []*dpop.KeyProof
 	from   netip.Addr
@@ -83,7 +89,7 @@ type issuance struct {
 	spent   int     // how many of the proofs are
 	entries []storage.StatusEntry
 	rows    []storage.Credential
-	signed  []string // what as says
+	made    []any // what as says
 }
 
 // decide reads the rows, and refuses the request if they do.
@@ -93,10 +99,10 @@ func (i *issuance) decide(ctx context.Context, r storage.Reader) error {
 		return err
 	}
 	if as.id != i.as.id {
-		i.signed = nil
+		i.made = nil
 	}
 	i.as = as
-	return i.mayHave(ctx, r, as, i.proofs)
+	return i.mayHave(ctx, r)
 }
 
 // spend spends the key proofs, each once.
@@ -122,15 +128,15 @@ func (i *issuance) record(ctx context.Context) error {
 		if err := i.spend(ctx); err != nil {
 			return err
 		}
-		for len(i.entries) < len(i.proofs) {
+		for i.kind.listed && len(i.entries) < len(i.proofs) {
 			e, ok := i.cfg.Statuses.TakeCredential(i.by.domain)
 			if !ok {
 				return errNoEntry
 			}
 			i.entries = append(i.entries, e)
 		}
-		if i.signed == nil {
-			if err := i.sign(); err != nil {
+		if i.made == nil {
+			if err := i.make(); err != nil {
 				return err
 			}
 		}
@@ -224,9 +230,9 @@ func (s *Service) session(ctx context.Context, r storage.Reader, by holder) (as 
 }
 
 // mayHave refuses the keys that a device must not have, and more credentials than it may have.
-func (s *Service) mayHave(ctx context.Context, r storage.Reader, as subject, proofs []*dpop.KeyProof) error {
-	now := s.cfg.Now()
-	for i, p := range proofs {
+func (i *issuance) mayHave(ctx context.Context, r storage.Reader) error {
+	now, as, proofs := i.cfg.Now(), i.as, i.proofs
+	for at, p := range proofs {
 		d, err := r.DeviceByKey(ctx, as.device.Domain, p.JKT)
 		if err != nil && !errors.Is(err, storage.ErrNotFound) {
 			return fmt.Errorf("vci: read the device of a key: %w", err)
@@ -240,10 +246,10 @@ func (s *Service) mayHave(ctx context.Context, r storage.Reader, as subject, pro
 			taken = slices.ContainsFunc(bound, func(c storage.Credential) bool { return c.Device != as.device.ID })
 		}
 		if taken {
-			return refuse(InvalidProof, proofAt(i)+"its key is, or was, that of another device or credential: make a new key.")
+			return refuse(InvalidProof, proofAt(at)+"its key is, or was, that of another device or credential: make a new key.")
 		}
 	}
-	n, err := r.CountCredentials(ctx, as.device.Domain, as.device.ID, string(credential.SDJWT), now, MaxPerDevice)
+	n, err := r.CountCredentials(ctx, as.device.Domain, as.device.ID, string(i.kind.format), now, MaxPerDevice)
 	if err != nil {
 		return fmt.Errorf("vci: count the credentials of a device: %w", err)
 	}
@@ -262,29 +268,27 @@ func (s *Service) mayHave(ctx context.Context, r storage.Reader, as subject, pro
 	return nil
 }
 
-// sign signs a credential for each proof.
-func (i *issuance) sign() error {
-	i.rows, i.signed = nil, nil
+// make makes a credential for each proof.
+func (i *issuance) make() error {
+	i.rows, i.made = nil, nil
 	now := i.cfg.Now().Truncate(time.Second)
 	for n, p := range i.proofs {
-		jti, err := random.Text(i.cfg.Rand, 16)
+		id, err := random.Text(i.cfg.Rand, 16)
 		if err != nil {
 			return fmt.Errorf("vci: make an id: %w", err)
 		}
 		row := storage.Credential{
-			ID: jti, Domain: i.by.domain, User: i.by.user, Device: i.by.device, Format: string(credential.SDJWT), JKT: p.JKT,
-			Handle: i.as.user.Handle, Status: i.entries[n], IssuedAt: now, ExpiresAt: now.Add(i.cfg.Life),
+			ID: id, Domain: i.by.domain, User: i.by.user, Device: i.by.device, Format: string(i.kind.format), JKT: p.JKT,
+			Handle: i.as.user.Handle, IssuedAt: now, ExpiresAt: now.Add(i.cfg.Life),
 		}
-		status := i.cfg.Statuses.Reference(row.Status)
-		vc := sdjwt.VC{
-			Issuer: i.cfg.Issuer, ID: row.ID, Device: i.as.id.Device, User: i.as.id.User, Handle: i.as.id.Handle, Key: p.Key,
-			IssuedAt: row.IssuedAt, Expires: row.ExpiresAt, Status: &statuslist.Reference{Index: status.Index, URI: status.URI},
+		if i.kind.listed {
+			row.Status = i.entries[n]
 		}
-		text, err := vc.Sign(i.cfg.Keys, i.cfg.Rand)
+		made, err := i.kind.make(i, p, &row)
 		if err != nil {
-			return fmt.Errorf("vci: %w", err)
+			return err
 		}
-		i.rows, i.signed = append(i.rows, row), append(i.signed, text)
+		i.rows, i.made = append(i.rows, row), append(i.made, made)
 	}
 	return nil
 }

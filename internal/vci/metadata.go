@@ -7,9 +7,6 @@ import (
 	"github.com/imidentity/issuer/credential"
 )
 
-// ConfigurationDevice is the credential configuration of a device's SD-JWT VC.
-const ConfigurationDevice = "im-device"
-
 // Paths of the endpoints, below the URL of the issuer.
 const (
 	CredentialPath = "/credential"
@@ -19,22 +16,22 @@ const (
 // metadata is the credential issuer metadata (OpenID4VCI 1.0 §12.2.4). Without authorization_servers, the issuer is its own
 // authorization server.
 type metadata struct {
-	CredentialIssuer   string                   `json:"credential_issuer"`
-	CredentialEndpoint string                   `json:"credential_endpoint"`
-	NonceEndpoint      string                   `json:"nonce_endpoint"`
-	Batch              batch                    `json:"batch_credential_issuance"`
-	Configurations     map[string]configuration `json:"credential_configurations_supported"`
+	CredentialIssuer   string               `json:"credential_issuer"`
+	CredentialEndpoint string               `json:"credential_endpoint"`
+	NonceEndpoint      string               `json:"nonce_endpoint"`
+	Batch              batch                `json:"batch_credential_issuance"`
+	Configurations     map[string]described `json:"credential_configurations_supported"`
 }
 
 type batch struct {
 	Size int `json:"batch_size"`
 }
 
-// A configuration describes one kind of credential; vct is of appendix A.3.2.
-type configuration struct {
+// A described is a [configuration] in the metadata.
+type described struct {
 	Format         credential.Format    `json:"format"`
 	Scope          string               `json:"scope"`
-	VCT            string               `json:"vct"`
+	VCT            string               `json:"vct,omitempty"`
 	BindingMethods []string             `json:"cryptographic_binding_methods_supported"`
 	SigningAlgs    []string             `json:"credential_signing_alg_values_supported"`
 	Metadata       credentialMetadata   `json:"credential_metadata"`
@@ -53,19 +50,24 @@ type proofType struct {
 	Algs []string `json:"proof_signing_alg_values_supported"`
 }
 
-// Metadata returns the credential issuer metadata as JSON. Credentials are signed with alg.
+// Metadata returns the credential issuer metadata as JSON. The signing key of the issuer is for alg.
 func (s *Service) Metadata(alg string) ([]byte, error) {
+	list := make(map[string]described, len(configurations))
+	for i := range configurations {
+		c := &configurations[i]
+		signing := c.signing
+		if signing == nil {
+			signing = []string{alg}
+		}
+		list[c.id] = described{
+			Format: c.format, Scope: Scope, VCT: c.vct, BindingMethods: []string{c.binding}, SigningAlgs: signing,
+			Metadata:   credentialMetadata{[]display{{c.name}}},
+			ProofTypes: map[string]proofType{"jwt": {c.proofAlgorithms(s.proofs.Algorithms())}},
+		}
+	}
 	body, err := json.Marshal(metadata{
-		CredentialIssuer:   s.cfg.Issuer,
-		CredentialEndpoint: s.cfg.Issuer + CredentialPath,
-		NonceEndpoint:      s.cfg.Issuer + NoncePath,
-		Batch:              batch{BatchSize},
-		Configurations: map[string]configuration{ConfigurationDevice: {
-			Format: credential.SDJWT, Scope: Scope, VCT: credential.VCT,
-			BindingMethods: []string{"jwk"}, SigningAlgs: []string{alg},
-			Metadata:   credentialMetadata{[]display{{"Device"}}},
-			ProofTypes: map[string]proofType{"jwt": {s.proofs.Algorithms()}},
-		}},
+		CredentialIssuer: s.cfg.Issuer, CredentialEndpoint: s.cfg.Issuer + CredentialPath, NonceEndpoint: s.cfg.Issuer + NoncePath,
+		Batch: batch{BatchSize}, Configurations: list,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("vci: write metadata: %w", err)
@@ -84,6 +86,3 @@ func (s *Service) IssuerMetadata() ([]byte, error) {
 	}
 	return body, nil
 }
-
-// configured reports whether there is a credential configuration.
-func configured(id string) bool { return id == ConfigurationDevice }

@@ -13,13 +13,17 @@ import (
 func (s *Service) Nonce(ctx context.Context) (string, error) { return s.proofs.Nonce(ctx) }
 
 // readProofs makes every check of the key proofs of a request of a client but that of their signatures. Each must be by another key.
-func (s *Service) readProofs(ctx context.Context, client string, texts []string) ([]*dpop.UnverifiedKeyProof, error) {
+func (s *Service) readProofs(ctx context.Context, kind *configuration, client string, texts []string) ([]*dpop.UnverifiedKeyProof, error) {
 	proofs := make([]*dpop.UnverifiedKeyProof, len(texts))
 	first := make(map[string]int, len(texts))
 	for i, text := range texts {
 		p, err := s.proofs.ReadKeyProof(ctx, text, s.cfg.Issuer)
 		if err != nil {
 			return nil, refusedProof(i, err)
+		}
+		if !kind.takes(p.Alg()) {
+			return nil, refuse(InvalidProof, proofAt(i)+"this kind of credential is not bound to keys for "+p.Alg()+
+				": the metadata lists the algorithms.")
 		}
 		if c := p.Client(); c != "" && c != client { // appendix F.1
 			return nil, refuse(InvalidProof, proofAt(i)+"its iss is not the client of the access token.")

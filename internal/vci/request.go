@@ -16,9 +16,10 @@ type Request struct {
 	Proofs []string
 }
 
-// ParseRequest reads the body of a credential request (OpenID4VCI 1.0 §8.2). It refuses a repeated member, at any depth, and a name
-// that differs from a known one only in case. Unknown members are ignored, as §8.2 demands. The error is an [*Error].
-func ParseRequest(body []byte) (Request, error) {
+// ParseRequest reads the body of a credential request (OpenID4VCI 1.0 §8.2) for one of some configurations. It refuses a repeated member,
+// at any depth, and a name that differs from a known one only in case. Unknown members are ignored, as §8.2 demands. The error is
+// an [*Error].
+func ParseRequest(body []byte, configured func(id string) bool) (Request, error) {
 	var (
 		r                              Request
 		identified, encrypted, provers bool

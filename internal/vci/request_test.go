@@ -11,6 +11,9 @@ import (
 	"github.com/imidentity/issuer/internal/vci"
 )
 
+// isDevice is the choice of an issuer with one configuration.
+func isDevice(id string) bool { return id == vci.ConfigurationDevice }
+
 const oneProof = `{"credential_configuration_id":"im-device","proofs":{"jwt":["a.b.c"]}}`
 
 func TestParseRequest(t *testing.T) {
@@ -25,7 +28,7 @@ func TestParseRequest(t *testing.T) {
 		},
 		`{"credential_configuration_id":"im-device","proofs":{"jwt":["a"]}}`: {Configuration: "im-device", Proofs: []string{"a"}},
 	} {
-		got, err := vci.ParseRequest([]byte(body))
+		got, err := vci.ParseRequest([]byte(body), isDevice)
 		if err != nil || !reflect.DeepEqual(got, want) {
 			t.Errorf("ParseRequest(%s) = %+v, %v, want %+v", body, got, err, want)
 		}
@@ -80,7 +83,7 @@ func TestParseRequestRefused(t *testing.T) {
 		{"a proof that is not text", replace(`"a.b.c"`, `"a",{}`), vci.InvalidProof},
 		{"six proofs", replace(`"a.b.c"`, many), vci.InvalidProof},
 	} {
-		got, err := vci.ParseRequest([]byte(tt.body))
+		got, err := vci.ParseRequest([]byte(tt.body), isDevice)
 		var refused *vci.Error
 		if !errors.As(err, &refused) || refused.Code != tt.code {
 			t.Errorf("%s: ParseRequest(%s) = %+v, %v, want %s", tt.name, tt.body, got, err, tt.code)
@@ -101,7 +104,7 @@ func FuzzParseRequest(f *testing.F) {
 	f.Add([]byte(`{"credential_configuration_id":"im-device","Proofs":{"jwt":["a"]},"proofs":{"jwt":["b"]}}`))
 	f.Add([]byte(`{"credential_configuration_id":"im-device","proofs":{"jwt":["a"]},"credential_response_encryption":null}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		got, err := vci.ParseRequest(body)
+		got, err := vci.ParseRequest(body, isDevice)
 		if err != nil {
 			if refused := (*vci.Error)(nil); !errors.As(err, &refused) {
 				t.Fatalf("ParseRequest = %v, want an Error", err)
