@@ -70,6 +70,14 @@ func openConn(path string, pragmas []string) (_ *conn, err error) {
 		return nil, c.failure(rc)
 	}
 	sqlite3.Xsqlite3_extended_result_codes(c.tls, c.db, 1)
+	// The plan of a statement does not depend on the values of its parameters. SQLite would prepare some statements again whenever a limit
+	// has another value, which takes longer than to run them.
+	plan := libc.NewVaList(int32(1), uintptr(0))
+	rc = sqlite3.Xsqlite3_db_config(c.tls, c.db, sqlite3.SQLITE_DBCONFIG_ENABLE_QPSG, plan)
+	libc.Xfree(c.tls, plan)
+	if rc != sqlite3.SQLITE_OK {
+		return nil, c.failure(rc)
+	}
 	for _, pragma := range pragmas {
 		text, err := c.cString("PRAGMA " + pragma)
 		if err != nil {

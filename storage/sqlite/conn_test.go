@@ -6,6 +6,9 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
+
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/imidentity/issuer/storage"
 )
@@ -80,6 +83,38 @@ func TestReadersStayWithTheirFile(t *testing.T) {
 	for range 10 {
 		if _, err := s.Secret(t.Context(), "a"); err != nil {
 			t.Errorf("Secret = %v after the database was brought back, want nil", err)
+		}
+	}
+}
+
+// TestStatementsArePreparedOnce: the plan of a statement does not depend on the values of its parameters, so it is not prepared again for
+// another one, as SQLite does by itself for a limit.
+func TestStatementsArePreparedOnce(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	err = s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
+		for limit := range 20 {
+			if _, err := tx.DeviceCredentials(ctx, "example.com", "device", time.Unix(int64(limit), 0), limit); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := s.writer.conn
+	for n, text := range texts {
+		handle := c.stmts[n].handle
+		if handle == 0 {
+			continue
+		}
+		runs := sqlite3.Xsqlite3_stmt_status(c.tls, handle, sqlite3.SQLITE_STMTSTATUS_RUN, 0)
+		if again := sqlite3.Xsqlite3_stmt_status(c.tls, handle, sqlite3.SQLITE_STMTSTATUS_REPREPARE, 0); again > 0 {
+			t.Errorf("%q was prepared again %d times in %d runs", text, again, runs)
 		}
 	}
 }
