@@ -13,7 +13,6 @@ import (
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
-	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -273,7 +272,7 @@ func (i *issuance) make() error {
 	i.rows, i.made = nil, nil
 	now := i.cfg.Now().Truncate(time.Second)
 	for n, p := range i.proofs {
-		id, err := random.Text(i.cfg.Rand, 16)
+		id, err := newID(now, i.cfg.Rand)
 		if err != nil {
 			return fmt.Errorf("vci: make an id: %w", err)
 		}
