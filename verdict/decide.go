@@ -76,7 +76,8 @@ type Decision struct {
 
 // Decide decides about one subject, by the fixed rules and then by the policy. The order of the verdicts does not matter, and a method
 // without a verdict says nothing. now is the time of the decision. The errors are [ErrSubjects], [ErrRepeated], [ErrUnknown],
-// [ErrFuture] and [ErrNoSubject]; a Policy that [ParsePolicy] did not make may also give its errors.
+// [ErrFuture] and [ErrNoSubject]; a Policy that was changed, or made otherwise than by [ParsePolicy] and [DefaultPolicy], is checked, and
+// may also give the errors of ParsePolicy.
 func Decide(p Policy, verdicts []Verdict, now time.Time) (Decision, error) {
 	if err := p.check(); err != nil {
 		return Decision{}, err

@@ -308,7 +308,7 @@ func ExampleDecision_Explain() {
 	d, err := verdict.Decide(verdict.DefaultPolicy(), []verdict.Verdict{
 		{Method: verdict.Hierarchy, About: about, User: goodUntil, Device: goodUntil},
 		{Method: verdict.XSign, About: about, Pinned: true, Device: verdict.Finding{
-			Result: verdict.Bad, Code: verdict.CodeNotListed, Details: "device list 7 of 20 Nov lacks its key",
+			Result: verdict.Bad, Code: verdict.CodeNotListed, Details: "device list 7 of 20 Nov does not have its key",
 		}, User: verdict.Finding{Result: verdict.Good, Checked: now}},
 	}, now)
 	if err != nil {
@@ -317,7 +317,7 @@ func ExampleDecision_Explain() {
 	}
 	fmt.Print(d.Explain(now))
 	// Output:
-	// quarantined: u/72b@example.com is good (https://id.example.com), but is not confirmed by the user's own keys (device list 7 of 20 Nov lacks its key)
+	// quarantined: u/72b@example.com is good by https://id.example.com until 14:04 UTC on 1 Dec 2026, but device list 7 of 20 Nov does not have its key
 	// user u@example.com: verified by rule 1 of the policy; hierarchy good (looked up 2 min ago), xsign good (looked up now), places none
 	// device u/72b@example.com: quarantined by rule F3; hierarchy good (looked up 2 min ago), xsign bad (device_not_listed), places none
 	// valid until 14:04 UTC on 1 Dec 2026, then decide again

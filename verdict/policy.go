@@ -54,12 +54,14 @@ type Policy struct {
 	Methods Requirements
 	// Decide are the rules. The first that matches decides. The last one has no condition.
 	Decide []Rule
+
+	checked []Rule // a copy of rules that were checked as a whole, so that Decide does not repeat that; nil if there are none
 }
 
 // DefaultPolicy returns a policy for people's messengers. The issuer of a domain is enough to be accepted; verified takes the agreement of
 // another method.
 func DefaultPolicy() Policy {
-	return Policy{
+	p := Policy{
 		Methods: Requirements{
 			Hierarchy: HierarchyRequirements{Status: StatusRequired, MaxAge: 15 * time.Minute},
 			XSign:     XSignRequirements{Hops: 1, Introducers: 2, MaxAge: 30 * day},
@@ -73,6 +75,20 @@ func DefaultPolicy() Policy {
 			{Then: Refused},
 		},
 	}
+	p.checked = cloneRules(p.Decide) // a test has checked them
+	return p
+}
+
+func cloneRules(rules []Rule) []Rule {
+	rules = slices.Clone(rules)
+	for i := range rules {
+		rules[i].Only = slices.Clone(rules[i].Only)
+	}
+	return rules
+}
+
+func (r *Rule) equal(o *Rule) bool {
+	return r.Hierarchy == o.Hierarchy && r.XSign == o.XSign && r.Places == o.Places && r.Then == o.Then && slices.Equal(r.Only, o.Only)
 }
 
 const day = 24 * time.Hour

@@ -111,3 +111,25 @@ func FuzzParsePolicy(f *testing.F) {
 		}
 	})
 }
+
+// A policy that is changed after it was read is checked again, in its rules and below them.
+func TestChangedPolicy(t *testing.T) {
+	verdicts := []verdict.Verdict{{Method: verdict.Hierarchy, About: verdict.About{User: someone}, User: goodUntil}}
+	for name, change := range map[string]func(*verdict.Policy){
+		"rule":    func(p *verdict.Policy) { p.Decide[4].Then = verdict.Accepted },
+		"only":    func(p *verdict.Policy) { p.Decide[3].Only[1] = verdict.User },
+		"no rule": func(p *verdict.Policy) { p.Decide = nil },
+		"shorter": func(p *verdict.Policy) { p.Decide = p.Decide[:4] },
+		"methods": func(p *verdict.Policy) { p.Methods.XSign.Hops = 3 },
+	} {
+		p := verdict.DefaultPolicy()
+		if _, err := verdict.Decide(p, verdicts, now); err != nil {
+			t.Fatal(err)
+		}
+		change(&p)
+		var wrong *verdict.PolicyError
+		if d, err := verdict.Decide(p, verdicts, now); !errors.As(err, &wrong) {
+			t.Errorf("%s: Decide = %s, %v, want a PolicyError", name, d.Outcome, err)
+		}
+	}
+}

@@ -32,6 +32,9 @@ func (p *Policy) check() error {
 	if err := p.Methods.check(); err != nil {
 		return err
 	}
+	if len(p.Decide) > 0 && slices.EqualFunc(p.Decide, p.checked, func(a, b Rule) bool { return a.equal(&b) }) {
+		return nil
+	}
 	switch n := len(p.Decide); {
 	case n == 0:
 		return wrong("decide", "no rule")

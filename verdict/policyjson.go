@@ -46,6 +46,7 @@ func ParsePolicy(data []byte) (Policy, error) {
 	if err := p.check(); err != nil {
 		return Policy{}, err
 	}
+	p.checked = cloneRules(p.Decide)
 	return p, nil
 }
 

@@ -44,8 +44,15 @@ func (d Decision) reason() string {
 			return ""
 		}
 		good := ""
-		if j.Findings[Hierarchy].Result == Good {
-			good = "is good" + details(Hierarchy) + ", but "
+		if f := j.Findings[Hierarchy]; f.Result == Good {
+			good = "is good"
+			if f.Details != "" {
+				good += " by " + f.Details
+			}
+			if !f.Until.IsZero() {
+				good += " until " + clock(f.Until)
+			}
+			good += ", but "
 		}
 		switch j.Rule + " " + string(j.By) {
 		case "F1 hierarchy":
@@ -53,7 +60,7 @@ func (d Decision) reason() string {
 		case "F2 xsign":
 			return name + " is distrusted by a statement of your own" + details(XSign)
 		case "F3 xsign":
-			return name + " " + good + "is not confirmed by the user's own keys" + details(XSign)
+			return name + " " + good + notConfirmed(j.Findings[XSign])
 		case "F4 xsign":
 			return name + " " + good + "shows another master key than the one that you know, and no succession" + details(XSign)
 		case "F5 places":
@@ -77,6 +84,14 @@ func (d Decision) reason() string {
 		return name + " is " + strings.Join(says, ", and ")
 	}
 	return "there is nothing to decide about"
+}
+
+// notConfirmed says how the user's own keys do not confirm a device.
+func notConfirmed(f Finding) string {
+	if f.Details == "" {
+		return "is not confirmed by the user's own keys"
+	}
+	return f.Details
 }
 
 func ruleName(rule string) string {

@@ -83,6 +83,9 @@ const (
 	vouchType, distrustType               = jose.TypeVouch, jose.TypeDistrust
 )
 
+// smallOrder is the neutral point: a signature of it and zero verifies by it for any text.
+const smallOrder = `{"crv":"Ed25519","kty":"OKP","x":"AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"}`
+
 var statementCases = []statementCase{
 	{name: "keys", typ: keysType},
 	{name: "keys with a member that is not known", typ: keysType, payload: put(`"seq":3`, `"seq":3,"later":[1]`)},
@@ -115,6 +118,7 @@ var statementCases = []statementCase{
 	{name: "alg that does not fit the key", typ: keysType, header: put(`"EdDSA"`, `"ES256"`), code: xsign.CodeSignature},
 	{name: "certificates", typ: keysType, header: put(`"typ"`, `"x5c":["AA=="],"typ"`), code: xsign.CodeKey, part: "x5c"},
 	{name: "keys without jwk", typ: keysType, header: put(`,"jwk":`+string(jwk(alice.master)), ""), code: xsign.CodeKey, part: "jwk"},
+	{name: "keys by a key of small order", typ: keysType, header: put(string(jwk(alice.master)), smallOrder), code: xsign.CodeKey, part: "jwk"},
 	{name: "keys with a private jwk", typ: keysType, header: put(`"jwk":{`, `"jwk":{"d":"AA",`), code: xsign.CodeKey, part: "jwk"},
 	{name: "devices with jwk", typ: devicesType, header: put(`"typ"`, `"jwk":`+string(jwk(alice.device))+`,"typ"`), code: xsign.CodeKey, part: "jwk"},
 	{name: "no kid", typ: keysType, header: put(`"kid":"`+jkt(alice.master)+`",`, ""), code: xsign.CodeKey, part: "kid"},
@@ -141,6 +145,7 @@ var statementCases = []statementCase{
 	{name: "user-signing key is the master key", typ: keysType, payload: put(string(jwk(alice.user)), string(jwk(alice.master))), code: xsign.CodeKey, part: "keys"},
 	{name: "user-signing key is the device-signing key", typ: keysType, payload: put(string(jwk(alice.user)), string(jwk(alice.device))), code: xsign.CodeKey, part: "keys"},
 	{name: "no user-signing key", typ: keysType, payload: put(`,"user_signing":`+string(jwk(alice.user)), ""), code: xsign.CodeClaim, part: "keys"},
+	{name: "key of small order below", typ: keysType, payload: put(string(jwk(alice.user)), smallOrder), code: xsign.CodeKey, part: "keys"},
 	{name: "private key below", typ: keysType, payload: put(`"device_signing":{`, `"device_signing":{"d":"AA",`), code: xsign.CodeKey, part: "keys"},
 
 	// Claims that all have.

@@ -74,6 +74,13 @@ func (p Pins) With(user claims.ID, pin Pin) Pins {
 	return q
 }
 
+// Without returns pins in which a user has no pin. It does not change p.
+func (p Pins) Without(user claims.ID) Pins {
+	q := maps.Clone(p)
+	delete(q, account(user))
+	return q
+}
+
 // ByHand returns pins in which the verifier has compared the master key of a user at a time. What was seen of the same key stays; the keys
 // before it do not matter any more.
 func (p Pins) ByHand(user claims.ID, master string, at time.Time) Pins {

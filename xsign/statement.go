@@ -2,12 +2,15 @@ package xsign
 
 import (
 	"crypto"
+	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -141,11 +144,29 @@ func checkKey(key crypto.PublicKey) error {
 	if !jose.Allows(algorithms, jose.AlgorithmFor(key)) {
 		return errors.New("neither a P-256 nor an Ed25519 key")
 	}
+	if point, ok := key.(ed25519.PublicKey); ok && smallOrder(point) {
+		return errors.New("an Ed25519 key by which anyone can sign")
+	}
 	return nil
 }
 
+// smallOrder reports whether a key is one of the points of small order, in whatever encoding (RFC 8032 §5.1.3): crypto/ed25519 accepts
+// signatures by them that take no private key.
+func smallOrder(key ed25519.PublicKey) bool {
+	y := hex.EncodeToString(append(slices.Clone(key[:31]), key[31]&0x7f)) // without the sign of x
+	return slices.Contains([]string{
+		"0000000000000000000000000000000000000000000000000000000000000000", // order 4
+		"0100000000000000000000000000000000000000000000000000000000000000", // order 1
+		"26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc05", // order 8
+		"c7176a703d4dd84fba3c0b760d10670f2a2053fa2c39ccc64ec7fd7792ac037a", // order 8
+		"ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p-1, order 2
+		"edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p, which is 0
+		"eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f", // p+1, which is 1
+	}, y)
+}
+
 // Thumbprint returns the thumbprint of a public key (RFC 7638), by which statements name keys. The error is about a key that is neither a
-// P-256 nor an Ed25519 key.
+// P-256 nor an Ed25519 key, or a point of small order.
 func Thumbprint(key crypto.PublicKey) (string, error) {
 	if err := checkKey(key); err != nil {
 		return "", err

@@ -1,7 +1,9 @@
 package xsign_test
 
 import (
+	"bytes"
 	"crypto"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -196,4 +198,19 @@ func TestSignRefuses(t *testing.T) {
 	v := xsign.Vouch{By: bob.id, User: bob.id, IssuedAt: now, Expires: now.Add(day), Master: jkt(bob.master), How: "qr"}
 	_, err = v.Sign(bob.user)
 	wantCode(t, err, xsign.CodeUser)
+}
+
+// TestSmallOrder: anyone can sign by a key of small order, so none is a key of a user, in whatever encoding.
+func TestSmallOrder(t *testing.T) {
+	neutral := append([]byte{1}, make([]byte, 31)...)
+	if !ed25519.Verify(neutral, []byte("anything"), append(bytes.Clone(neutral), make([]byte, 32)...)) {
+		t.Error("crypto/ed25519 refuses a key of small order itself now")
+	}
+	minus := bytes.Repeat([]byte{0xff}, 32)
+	minus[0], minus[31] = 0xec, 0x7f // y = p-1
+	for _, key := range []ed25519.PublicKey{neutral, make([]byte, 32), minus, append(append([]byte{1}, make([]byte, 30)...), 0x80)} {
+		if text, err := xsign.Thumbprint(key); err == nil {
+			t.Errorf("Thumbprint(%x) = %s, want an error", []byte(key), text)
+		}
+	}
 }

@@ -235,15 +235,28 @@ func (v *verifier) device(s standing, user verdict.Finding) verdict.Finding {
 	if s.DevicesErr != nil {
 		return v.refused(s.DevicesErr, true)
 	}
-	list := fmt.Sprintf("device list %d of %s, master key %s", s.Devices.Seq, date(s.Devices.IssuedAt), short(s.Keys.master))
+	list := fmt.Sprintf("device list %d of %s (master key %s, %s)", s.Devices.Seq, date(s.Devices.IssuedAt), short(s.Keys.master),
+		v.knownBy(s))
 	f := verdict.Finding{Result: user.Result, Code: user.Code, Since: v.past(s.Devices.IssuedAt), Checked: v.Fetched, Details: list}
 	switch {
 	case !s.Devices.Has(v.About.Device, v.About.JKT):
-		f.Result, f.Code = verdict.Bad, verdict.CodeNotListed
+		f.Result, f.Code, f.Details = verdict.Bad, verdict.CodeNotListed, list+" does not have its key"
 	case user.Result == verdict.Good:
 		f.Until = earlier(user.Until, s.Devices.Expires)
 	}
 	return f
+}
+
+// knownBy says how the verifier knows the user's master key.
+func (v *verifier) knownBy(s standing) string {
+	own := v.own(v.About.User, s.Keys.master)
+	switch {
+	case s.pin.How == ByHand:
+		return "which you compared on " + date(s.pin.At)
+	case own != nil:
+		return fmt.Sprintf("which you vouched for (%s) on %s", own.How, date(own.IssuedAt))
+	}
+	return "which you have known since " + date(s.pin.At)
 }
 
 // A voucher is a reason why a master key is the user's.
