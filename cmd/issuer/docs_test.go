@@ -109,6 +109,14 @@ var promised = map[string][]string{
 		"  alice  ", `"subject"`, "Kitchen tablet", "is now called alex", "is now called alice", "1 user would be disabled", "1 user disabled", "exit code 1\n", "1 user enabled",
 		"is erased", "exit code 1\n", "not in the files", "are whole",
 	},
+	"trust.md": {
+		"Master key ", "The device list has 1 device.", " is pinned (by hand on ", "verified: ", "device ",
+		"quarantined: ", " is good by http://127.0.0.1:8080 until ", " but device list 1 of ", "which you compared on ", " does not have its key\n",
+		"quarantined by rule F3; hierarchy good (looked up now), xsign bad (device_not_listed), places none\n", "exit code 1\n",
+		"accepted: ", "accepted by rule 4 of the policy; hierarchy none, xsign good",
+		"Removed device ", "refused: ", "was ended by its own issuer", "refused by rule F1; hierarchy bad (ended), xsign good", "exit code 1\n",
+		"undecided: ", "by rule F7; hierarchy good (looked up now), xsign unknown (missing)", "exit code 3\n",
+	},
 	"cwt.md": {
 		"Nothing of this is checked", "/ kcwt / 13: 18([", `/ aud / 3: "mimi://example.org/r/clubhouse"`, "The credential is valid.", "im:%40alice@example.com",
 	},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -84,7 +83,7 @@ func (c *credentialGetCmd) Run(ctx context.Context, s *streams) error {
 	if err := checkKeys(keys, kind); err != nil {
 		return err
 	}
-	app, token, err := c.token(ctx, path)
+	app, token, err := issuerToken(ctx, path, credentialScope, c.noScope)
 	if err != nil {
 		return err
 	}
@@ -167,59 +166,6 @@ func (c *credentialGetCmd) numbered(name string, i int) string {
 	}
 	extension := filepath.Ext(name)
 	return fmt.Sprintf("%s-%d%s", strings.TrimSuffix(name, extension), i+1, extension)
-}
-
-// token gets an access token for the issuer alone, which can do nothing but get credentials. The access token of the session stays. Of a
-// session without a refresh token, the access token itself is used, if it is such a one.
-func (c *credentialGetCmd) token(ctx context.Context, path string) (*client.Client, string, error) {
-	held, err := client.HoldSession(ctx, path)
-	if err != nil {
-		return nil, "", noSession(ctx, path, err)
-	}
-	defer held.Release()
-	app, err := clientOf(ctx, held.Session)
-	if err != nil {
-		return nil, "", err
-	}
-	if held.RefreshToken == "" {
-		set, err := claimsOf(held.AccessToken)
-		switch {
-		case err != nil:
-			return nil, "", refused("%w", err)
-		case !slices.Equal(set.Audience, []string{held.Issuer}):
-			return nil, "", refused("client %s may not refresh, and the token of the session is not for the issuer: "+
-				"log in again with issuer login --resource %s --scope %s", held.ClientID, held.Issuer, credentialScope)
-		case time.Now().After(held.ExpiresAt):
-			return nil, "", refused("the token of the session has expired, and client %s may not refresh: log in again with issuer login",
-				held.ClientID)
-		}
-		return app, held.AccessToken, nil
-	}
-	tokens, err := patient(ctx, func() (client.Tokens, error) {
-		return app.Token(ctx, url.Values{
-			"grant_type": {"refresh_token"}, "refresh_token": {held.RefreshToken}, "scope": {credentialScope}, "resource": {held.Issuer},
-		})
-	})
-	if err != nil {
-		var e *client.Error
-		switch errors.As(err, &e); {
-		case e != nil && e.Code == "invalid_scope":
-			return nil, "", c.noScope(held.Session)
-		case e != nil && e.Code == "invalid_grant":
-			return nil, "", sessionEnded(e)
-		}
-		return nil, "", answered(held.Issuer, err)
-	}
-	if !strings.EqualFold(tokens.TokenType, "DPoP") {
-		return nil, "", refused("the issuer gave a token that is not bound to the key of this device")
-	}
-	if tokens.RefreshToken != "" {
-		held.RefreshToken = tokens.RefreshToken
-	}
-	if err := held.Save(); err != nil {
-		return nil, "", usage("%w", err)
-	}
-	return app, tokens.AccessToken, nil
 }
 
 // A gotCredential is a credential with its key.

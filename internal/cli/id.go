@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"regexp"
 	"strings"
 
@@ -165,8 +166,10 @@ func guess(text, network string) string {
 	return "xmpp" // a bare domain
 }
 
-func printJSON(s *streams, v any) error {
-	e := json.NewEncoder(s.out)
+func printJSON(s *streams, v any) error { return writeJSON(s.out, v) }
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
 	e.SetEscapeHTML(false)
 	e.SetIndent("", "  ")
 	return e.Encode(v)

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/imidentity/issuer/dpop"
@@ -106,4 +108,69 @@ func answered(issuer string, err error) error {
 		return unknown("no issuer answers at %s: %w", issuer, root(err))
 	}
 	return refused("%w", err)
+}
+
+// issuerToken gets an access token for the issuer alone with one scope. The access token of the session stays. Of a session without a
+// refresh token, the access token itself is used, if it is such a one. noScope is the error of a session that may not have the scope.
+func issuerToken(
+	ctx context.Context, path, scope string, noScope func(client.Session) error,
+) (*client.Client, string, error) {
+	return issuerTokenFor(ctx, path, "", scope, noScope)
+}
+
+// issuerTokenFor is issuerToken for another issuer than that of the session, if it is not empty.
+func issuerTokenFor(
+	ctx context.Context, path, issuer, scope string, noScope func(client.Session) error,
+) (*client.Client, string, error) {
+	held, err := client.HoldSession(ctx, path)
+	if err != nil {
+		return nil, "", noSession(ctx, path, err)
+	}
+	defer held.Release()
+	if issuer == "" {
+		issuer = held.Issuer
+	}
+	app, err := clientOf(ctx, held.Session)
+	if err != nil {
+		return nil, "", err
+	}
+	if held.RefreshToken == "" {
+		set, err := claimsOf(held.AccessToken)
+		switch {
+		case err != nil:
+			return nil, "", refused("%w", err)
+		case !slices.Equal(set.Audience, []string{issuer}):
+			return nil, "", refused("client %s may not refresh, and the token of the session is not for the issuer: "+
+				"log in again with issuer login --resource %s --scope %s", held.ClientID, held.Issuer, scope)
+		case time.Now().After(held.ExpiresAt):
+			return nil, "", refused("the token of the session has expired, and client %s may not refresh: log in again with issuer login",
+				held.ClientID)
+		}
+		return app, held.AccessToken, nil
+	}
+	tokens, err := patient(ctx, func() (client.Tokens, error) {
+		return app.Token(ctx, url.Values{
+			"grant_type": {"refresh_token"}, "refresh_token": {held.RefreshToken}, "scope": {scope}, "resource": {issuer},
+		})
+	})
+	if err != nil {
+		var e *client.Error
+		switch errors.As(err, &e); {
+		case e != nil && e.Code == "invalid_scope":
+			return nil, "", noScope(held.Session)
+		case e != nil && e.Code == "invalid_grant":
+			return nil, "", sessionEnded(e)
+		}
+		return nil, "", answered(held.Issuer, err)
+	}
+	if !strings.EqualFold(tokens.TokenType, "DPoP") {
+		return nil, "", refused("the issuer gave a token that is not bound to the key of this device")
+	}
+	if tokens.RefreshToken != "" {
+		held.RefreshToken = tokens.RefreshToken
+	}
+	if err := held.Save(); err != nil {
+		return nil, "", usage("%w", err)
+	}
+	return app, tokens.AccessToken, nil
 }

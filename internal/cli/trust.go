@@ -3,12 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
-	"os"
 	"time"
 
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/sdjwt"
-	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/nested"
 	"github.com/imidentity/issuer/trust"
 	"github.com/imidentity/issuer/verdict"
@@ -19,15 +17,20 @@ type trustCmd struct {
 }
 
 type trustExplainCmd struct {
-	Credential string    `xor:"shown" required:"" placeholder:"FILE" help:"File with a presentation of a credential; - reads it from standard input."`
-	Token      string    `xor:"shown" required:"" placeholder:"FILE" help:"File with an access token; - reads it from standard input."`
-	Policy     string    `placeholder:"FILE" help:"File with the policy. Without it, the issuer of the domain is enough to be accepted."`
-	Trusted    trusted   `embed:""`
-	Audience   string    `placeholder:"URI" help:"The audience of the verifier, which the presentation or the token must name."`
-	Nonce      string    `placeholder:"N" help:"The nonce that the verifier chose for the presentation."`
-	NoBinding  bool      `help:"Decide about a credential that nobody presents: who holds its key is then not known."`
-	At         time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Decide as of this time, such as 2026-05-01T14:00:00Z. The status is that of now."`
-	JSON       bool      `name:"json" help:"Print JSON."`
+	Credential string `xor:"shown" placeholder:"FILE" help:"File with a presentation of a credential; - reads it from standard input."`
+	Token      string `xor:"shown" placeholder:"FILE" help:"File with an access token; - reads it from standard input."`
+	User       string `placeholder:"URI" help:"The user that you decide about. It must be that of the credential or token, if there is one."`
+	Device     string `placeholder:"URI" help:"The device that you decide about, with its --key."`
+	Key        string `placeholder:"JKT" help:"Thumbprint of the key that the device has proved."`
+	Handle     string `placeholder:"URI" help:"The handle that you decide about."`
+	crossFlags
+	Policy    string    `placeholder:"FILE" help:"File with the policy. Without it, the issuer of the domain is enough to be accepted."`
+	Trusted   trusted   `embed:""`
+	Audience  string    `placeholder:"URI" help:"The audience of the verifier, which the presentation or the token must name."`
+	Nonce     string    `placeholder:"N" help:"The nonce that the verifier chose for the presentation."`
+	NoBinding bool      `help:"Decide about a credential that nobody presents: who holds its key is then not known."`
+	At        time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Decide as of this time, such as 2026-05-01T14:00:00Z. The status is that of now."`
+	JSON      bool      `name:"json" help:"Print JSON."`
 }
 
 func (*trustExplainCmd) Help() string {
@@ -36,12 +39,24 @@ func (*trustExplainCmd) Help() string {
     issuer trust explain --credential presentation.txt --peer example.com=https://im-id.example.com --audience im:example.org --nonce "$nonce"
     issuer trust explain --token token.txt --policy policy.yaml --peer example.com
 
+With --bundle or --pins, the user's own keys are asked, too (see issuer xsign verify):
+
+    issuer trust explain --credential presentation.txt --peer example.com --audience im:example.org --nonce "$nonce" --bundle bundle.json
+
+Without a credential and a token, or with one of an issuer that you do not trust, name the subject. The issuer then says nothing about it:
+
+    issuer trust explain --user "$user" --device "$device" --key "$jkt" --bundle bundle.json
+
 The exit code is 0 for verified and accepted, 1 for update_only, quarantined and refused, 2 for a mistake in the arguments or the policy,
 and 3 for undecided: it cannot be known now.`
 }
 
 func (c *trustExplainCmd) Run(ctx context.Context, s *streams) error {
-	policy, err := c.policy()
+	policy, err := readPolicy(c.Policy)
+	if err != nil {
+		return err
+	}
+	about, err := c.about()
 	if err != nil {
 		return err
 	}
@@ -49,11 +64,19 @@ func (c *trustExplainCmd) Run(ctx context.Context, s *streams) error {
 	if !c.At.IsZero() {
 		now = c.At
 	}
-	hierarchy, err := c.hierarchy(ctx, s, now)
+	hierarchy, err := c.hierarchy(ctx, s, about, now)
 	if err != nil {
 		return err
 	}
-	d, err := verdict.Decide(policy, []verdict.Verdict{hierarchy}, now)
+	verdicts := []verdict.Verdict{hierarchy}
+	if len(c.Bundle) > 0 || c.Pins != "" {
+		v, err := c.judge(ctx, s, hierarchy.About, policy.Methods.XSign, now, c.At.IsZero())
+		if err != nil {
+			return err
+		}
+		verdicts = append(verdicts, v)
+	}
+	d, err := verdict.Decide(policy, verdicts, now)
 	if err != nil {
 		return usage("%w", err)
 	}
@@ -73,34 +96,42 @@ func (c *trustExplainCmd) Run(ctx context.Context, s *streams) error {
 	return &exit{code: exitNo}
 }
 
-func (c *trustExplainCmd) policy() (verdict.Policy, error) {
-	if c.Policy == "" {
-		return verdict.DefaultPolicy(), nil
+// about returns the subject of the flags, which is empty if a credential or a token names it.
+func (c *trustExplainCmd) about() (verdict.About, error) {
+	id, err := readIdentity(c.User, c.Handle, c.Device)
+	switch {
+	case err != nil:
+		return verdict.About{}, err
+	case c.Credential == "" && c.Token == "" && c.User == "":
+		return verdict.About{}, usage("say what to decide about: --credential FILE, --token FILE, or --user URI")
+	case c.User == "" && (c.Device != "" || c.Handle != ""):
+		return verdict.About{}, usage("--device and --handle go with --user")
+	case (c.Device == "") != (c.Key == ""):
+		return verdict.About{}, usage("--device and --key go together")
 	}
-	text, err := os.ReadFile(c.Policy)
-	if err != nil {
-		return verdict.Policy{}, usage("read the policy: %w", err)
-	}
-	policy, err := config.ParsePolicy(c.Policy, text)
-	if err != nil {
-		return verdict.Policy{}, usage("the policy is not valid:\n%w", err)
-	}
-	return policy, nil
+	return verdict.About{User: id.User, Handle: id.Handle, Device: id.Device, JKT: c.Key}, nil
 }
 
-// hierarchy returns what the issuer of the domain says, by a credential or a token. Nothing is decided about one that is refused: anyone
-// can make one, so it says nothing about the device that it names.
-func (c *trustExplainCmd) hierarchy(ctx context.Context, s *streams, now time.Time) (verdict.Verdict, error) {
+// hierarchy returns what the issuer of the domain says, by a credential or a token. About one that is refused it says nothing, because
+// anyone can make one: then the subject is that of the flags.
+func (c *trustExplainCmd) hierarchy(
+	ctx context.Context, s *streams, about verdict.About, now time.Time,
+) (verdict.Verdict, error) {
+	read := c.fromCredential
+	switch {
+	case c.Credential == "" && c.Token == "":
+		return verdict.Verdict{Method: verdict.Hierarchy, About: about}, nil
+	case c.Token != "":
+		read = c.fromToken
+	}
 	table, err := c.Trusted.table()
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
-	read := c.fromCredential
-	if c.Token != "" {
-		read = c.fromToken
-	}
-	v, refusal, err := read(ctx, s, table, now)
+	v, refusal, err := read(ctx, s, about, table, now)
 	switch {
+	case errors.Is(err, verdict.ErrSubjects):
+		return v, refused("refused: what is shown is about another subject than the one that you named: %w", err)
 	case err != nil:
 		return verdict.Verdict{}, err
 	case v.About != (verdict.About{}):
@@ -113,7 +144,7 @@ func (c *trustExplainCmd) hierarchy(ctx context.Context, s *streams, now time.Ti
 
 // fromCredential returns the verdict of a credential, and why the credential was refused.
 func (c *trustExplainCmd) fromCredential(
-	ctx context.Context, s *streams, table *trust.Table, now time.Time,
+	ctx context.Context, s *streams, about verdict.About, table *trust.Table, now time.Time,
 ) (v verdict.Verdict, refusal, err error) {
 	binding, err := bindingOf(c.Audience, c.Nonce, c.NoBinding)
 	if err != nil {
@@ -133,13 +164,13 @@ func (c *trustExplainCmd) fromCredential(
 		},
 		Binding: binding, WithoutBinding: c.NoBinding,
 	})
-	v, err = verdict.FromCredential(verdict.About{}, &got, refusal, now)
+	v, err = verdict.FromCredential(about, &got, refusal, now)
 	return v, refusal, err
 }
 
 // fromToken returns the verdict of an access token, and why the token was refused.
 func (c *trustExplainCmd) fromToken(
-	ctx context.Context, s *streams, table *trust.Table, now time.Time,
+	ctx context.Context, s *streams, about verdict.About, table *trust.Table, now time.Time,
 ) (v verdict.Verdict, refusal, err error) {
 	switch {
 	case c.Audience == "":
@@ -165,7 +196,7 @@ func (c *trustExplainCmd) fromToken(
 			return false, nested.ErrNotAsked
 		},
 	})
-	v, err = verdict.FromTree(verdict.About{}, tree, refusal, now)
+	v, err = verdict.FromTree(about, tree, refusal, now)
 	return v, refusal, err
 }
 

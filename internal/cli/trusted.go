@@ -16,13 +16,16 @@ import (
 
 // trusted holds the flags that say which issuers a command trusts, and where it finds their keys.
 type trusted struct {
-	Peer        []string `required:"" placeholder:"DOMAIN[=URL]" help:"A domain, and the issuer to trust for it. Without URL, the domain itself names its issuer. May be repeated."`
+	Peer        []string `placeholder:"DOMAIN[=URL]" help:"A domain, and the issuer to trust for it. Without URL, the domain itself names its issuer. May be repeated."`
 	JWKS        []string `name:"jwks" placeholder:"[URL=]FILE" help:"The keys of that issuer, or of all. Without it, they are fetched from the issuers."`
 	Development bool     `help:"Allow domains that are reserved for tests, and issuers by http."`
 }
 
 // table returns the trusted issuers.
 func (c *trusted) table() (*trust.Table, error) {
+	if len(c.Peer) == 0 {
+		return nil, usage("name the domains and issuers that you trust: --peer DOMAIN[=URL]")
+	}
 	client, err := fetch.NewClient(c.policy())
 	if err != nil {
 		return nil, err

@@ -19,6 +19,7 @@ var arrows = map[string][]string{
 	"internal/assertion":  {"internal/jose"},
 	"internal/audit":      {"internal/jose", "storage"},
 	"internal/oautherror": {"internal/errtext"},
+	"internal/sealed":     {},
 	"internal/secretfile": {},
 	"internal/published":  {"internal/fetch"},
 
@@ -107,7 +108,8 @@ var arrows = map[string][]string{
 		"claims", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "dpop",
 		"internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/edge", "internal/fetch",
-		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "introspect", "nested", "statuslist", "storage", "trust", "types/api", "verdict", "web",
+		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "internal/sealed", "internal/secretfile", "introspect", "nested",
+		"statuslist", "storage", "trust", "types/api", "verdict", "web", "xsign",
 	},
 	"internal/doctor": {
 		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
@@ -179,6 +181,8 @@ var confined = map[string][]string{
 	"github.com/veraison/go-cose":  {"credential/cwt"},
 	"github.com/zitadel/oidc":      {"internal/devidp"},
 	"go.yaml.in/yaml":              {"internal/config"},
+	"golang.org/x/crypto/argon2":   {"internal/sealed"},
+	"golang.org/x/term":            {"internal/cli"},
 	"go.opentelemetry.io":          {"internal/trace", "internal/trace/tracetest"},
 	"modernc.org/libc":             {"storage/sqlite"},
 	"modernc.org/sqlite":           {"storage/sqlite", "storage/sqlite/sqlitetest"},
