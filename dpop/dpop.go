@@ -20,7 +20,8 @@
 // [Resource.Check] for servers with their own error handler. A [Binding] ties a long-lived connection to the key that
 // opened it. Outside HTTP, where there is no URL to sign, a presentation proves who holds a token:
 // [Signer.Presentation], [Verifier.CheckPresentation]. A key proof shows a credential issuer who holds the key of a credential
-// (OpenID4VCI 1.0): [Signer.KeyProof], [Verifier.ReadKeyProof].
+// (OpenID4VCI 1.0): [Signer.KeyProof], [Verifier.ReadKeyProof]. A Wire proof shows which device has an account at a certificate
+// authority of Wire: [Signer.WireProof], [Verifier.ReadWireProof].
 //
 // Nonces are either required or off (RFC 9449 §11.3). If they are required, a nonce bounds the life of a proof, and the
 // client's clock may be wrong. If they are off, `iat` bounds it, and the client's clock must be right within seconds.

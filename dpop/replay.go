@@ -63,11 +63,12 @@ const (
 	kindPresentation = 1
 	kindRekey        = 2
 	kindKeyProof     = 3
+	kindWireProof    = 4
 )
 
-// replayKey returns the key of a spent proof, presentation, statement of a new key or key proof: jti is unique among the proofs of one
-// key (RFC 9449 §4.2). A key proof has none, and its hash stands for it. The namespace follows its length, and all thumbprints have the
-// same length, so different tuples have different encodings.
+// replayKey returns the key of a spent proof, presentation, statement of a new key, key proof or Wire proof: jti is unique among the
+// proofs of one key (RFC 9449 §4.2). A key proof has none, and its hash stands for it. The namespace follows its length, and all
+// thumbprints have the same length, so different tuples have different encodings.
 func replayKey(kind byte, namespace, jkt, jti string) [32]byte {
 	var buf [2 + 255 + 43 + 255]byte
 	b := append(buf[:0], kind, byte(len(namespace)))
