@@ -101,6 +101,9 @@ var promised = map[string][]string{
 		"Root CA     ca/root.pem, until ", "im: URIs have no authority", "is          CA\n", "is          im-device-x5c\n", "phone.pem: OK\n",
 		"The chain is valid.\n", "handle      im:%40alice@example.net\n", "exit code 1\n", "The chain is valid.\n", "below.pem: OK\n",
 	},
+	"wire.md": {
+		"(ES256):\n\n-----BEGIN PUBLIC KEY-----", "In ca.json, as dpop.key:", "Public-Key: (256 bit)", "http://127.0.0.1:8080/wire/access-token\n", "204 No Content", "Replay-Nonce: ",
+	},
 	"status-list.md": {
 		`"status":{"status_list":{"idx":`, "Content-Type: application/statuslist+jwt", "304\n", "valid\n", "Removed device ",
 		"not valid: statuslist: the status of the token is INVALID", "exit code 1\n",

@@ -45,6 +45,9 @@ type Config struct {
 	// Backup writes the database to a new file. Its error is [storage.ErrBackupExists] for a file that exists. Nil if the database is
 	// backed up with its own tools.
 	Backup func(ctx context.Context, to string) error
+	// WireKey returns the key that signs tokens for certificate authorities of Wire; the error is [keys.ErrNoFixedKey] if no domain has
+	// one. ReplaceWireKey replaces it.
+	WireKey, ReplaceWireKey func(ctx context.Context) (keys.FixedKey, error)
 	// Idempotency remembers the requests that come with an idempotency key.
 	Idempotency *idempotency.Keeper
 	// Audit has the audit log.
@@ -81,7 +84,8 @@ type API struct{ Config }
 // New returns an API.
 func New(cfg Config) (*API, error) {
 	if cfg.Issuer == "" || len(cfg.Domains) == 0 || cfg.Accounts == nil || cfg.Registry == nil || cfg.Statements == nil ||
-		cfg.Keys == nil || cfg.Cluster == nil || cfg.Clients == nil || cfg.Idempotency == nil || cfg.Audit == nil {
+		cfg.Keys == nil || cfg.Cluster == nil || cfg.Clients == nil || cfg.Idempotency == nil || cfg.Audit == nil ||
+		cfg.WireKey == nil || cfg.ReplaceWireKey == nil {
 		return nil, errors.New("admin: Config is incomplete")
 	}
 	if cfg.Now == nil {
@@ -157,6 +161,8 @@ func (a *API) Routes() []httpapi.Route {
 		},
 		{Method: http.MethodGet, Path: "/admin/key-encryption-keys", Handler: a.listKEKs, Reach: issuer},
 		{Method: http.MethodPost, Path: "/admin/key-encryption-keys", Handler: a.rotateKEK, Reach: issuer},
+		{Method: http.MethodGet, Path: "/admin/wire-key", Handler: a.showWireKey, Reach: issuer},
+		{Method: http.MethodPost, Path: "/admin/wire-key", Handler: a.replaceWireKey, Reach: issuer},
 		{Method: http.MethodGet, Path: "/admin/statements", Handler: a.listStatements, Reach: domain, Query: page("user", "typ")},
 		{Method: http.MethodPost, Path: "/admin/statements", Handler: a.makeStatement, Reach: httpapi.EachEntry},
 		{Method: http.MethodDelete, Path: "/admin/statements/{id}", Handler: a.withdrawStatement, Reach: domain, Query: reason},

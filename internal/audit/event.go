@@ -79,6 +79,8 @@ const (
 	CredentialIssued
 	// CredentialEnded: a user ended a credential of a device of theirs, or an operator one of a user.
 	CredentialEnded
+	// WireTokenIssued: a device got a token for a certificate authority of Wire.
+	WireTokenIssued
 	// TokenRevoked: a client revoked an access token.
 	TokenRevoked
 
@@ -109,6 +111,9 @@ const (
 	ClusterSecretRotated
 	// KEKRotated: an operator had all secrets sealed under another key-encryption key.
 	KEKRotated
+
+	// WireKeyMade: the key for tokens to certificate authorities of Wire was made, by the first start or by an operator.
+	WireKeyMade
 
 	// BackupMade: an operator made a backup of the database.
 	BackupMade
@@ -151,6 +156,7 @@ var kinds = [ended]struct {
 	SessionEnded:         {"session.ended", "session ended by its user", false},
 	CredentialIssued:     {"credential.issued", "credential issued", false},
 	CredentialEnded:      {"credential.ended", "credential ended", false},
+	WireTokenIssued:      {"wire.token_issued", "token for a certificate authority of Wire issued", false},
 	TokenRevoked:         {"token.revoked", "access token revoked", false},
 	StatementMade:        {"statement.made", "statement made", false},
 	StatementWithdrawn:   {"statement.withdrawn", "statement withdrawn", false},
@@ -164,6 +170,7 @@ var kinds = [ended]struct {
 	KeyRevoked:           {"key.revoked", "signing key revoked", true},
 	ClusterSecretRotated: {"secret.rotated", "cluster secret rotated", false},
 	KEKRotated:           {"kek.rotated", "key-encryption key rotated", false},
+	WireKeyMade:          {"wire.key_made", "signing key for Wire made", false},
 	BackupMade:           {"backup.made", "backup made", false},
 	BackupRestored:       {"backup.restored", "backup restored", true},
 }

@@ -38,6 +38,7 @@ type commands struct {
 	Credentials  credentialsCmd  `cmd:"" help:"List or revoke the lasting credentials of devices."`
 	Clients      clientsCmd      `cmd:"" help:"List, show, add or remove clients of a running issuer."`
 	Keys         keysCmd         `cmd:"" help:"List, rotate or revoke the signing keys of a running issuer."`
+	Wire         wireCmd         `cmd:"" help:"Show or replace the key for certificate authorities of Wire."`
 	Audit        auditCmd        `cmd:"" help:"Check, export or follow the audit log of a running issuer."`
 	Backup       backupCmd       `cmd:"" help:"Write the database of a running issuer to a file."`
 	Restore      restoreCmd      `cmd:"" help:"Replace the database of a stopped issuer with a backup."`

@@ -262,6 +262,16 @@ func (a Admin) RotateKEK(ctx context.Context) ([]api.KeyEncryptionKey, error) {
 	return ask[[]api.KeyEncryptionKey](ctx, a, http.MethodPost, "/admin/key-encryption-keys", nil)
 }
 
+// WireKey returns the key that signs tokens for certificate authorities of Wire.
+func (a Admin) WireKey(ctx context.Context) (api.WireKey, error) {
+	return ask[api.WireKey](ctx, a, http.MethodGet, "/admin/wire-key", nil)
+}
+
+// ReplaceWireKey replaces that key by another one.
+func (a Admin) ReplaceWireKey(ctx context.Context) (api.WireKey, error) {
+	return ask[api.WireKey](ctx, a, http.MethodPost, "/admin/wire-key", nil)
+}
+
 // EndSession ends a session of a domain.
 func (a Admin) EndSession(ctx context.Context, domain, id, reason string) (api.Session, error) {
 	return ask[api.Session](ctx, a, http.MethodDelete, "/admin/sessions/"+domain+"/"+id, url.Values{"reason": {reason}})

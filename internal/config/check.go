@@ -322,6 +322,7 @@ func (k *checker) domains() {
 		}
 		k.claims(path, d)
 		k.rename(join(path, "rename"), d)
+		k.wire(join(path, "wire"), d)
 		k.otherIssuers(join(path, "other_issuers"), d.OtherIssuers)
 		if len(d.Providers) == 0 {
 			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")

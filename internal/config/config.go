@@ -280,9 +280,22 @@ type Domain struct {
 	StatusList bool `key:"status_list"`
 	// OtherIssuers are issuers that the document of the domain names beside this one, while the domain moves from one to another.
 	OtherIssuers []string `key:"other_issuers"`
+	// Wire says which certificate authorities of Wire may be given tokens of the devices of the domain.
+	Wire Wire `key:"wire"`
 	// Providers are the OpenID providers of the domain's users. If there are several, the user chooses one, unless the app has
 	// chosen (im_provider). Accounts at two providers are two users.
 	Providers []Provider `key:"providers,required"`
+}
+
+// Wire describes the certificate authorities (step-ca) of a domain whose system is wire.
+type Wire struct {
+	// Provisioners are the URLs of their ACME provisioners, such as https://ca.example.com/acme/wire. Without one, no tokens are given.
+	Provisioners []string `key:"provisioners"`
+	// Name says which display name a device may have in its certificate: handle, the local part of the handle, or unchecked, any. The
+	// issuer knows no other name than the handle; with unchecked, step-ca has the name confirmed by the OpenID provider alone.
+	Name string `key:"name" default:"handle" oneof:"handle,unchecked"`
+	// Team is the team that the devices must name. Empty means that they must name none.
+	Team string `key:"team"`
 }
 
 // Rename says who gives users another handle, besides administrators, who always can.

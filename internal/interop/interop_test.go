@@ -56,7 +56,18 @@ domains:
     providers:
       - {id: staff, name: Staff accounts, issuer: "${staff}", client_id: issuer, client_secret_file: "${secret}"}
       - {id: guests, name: Guest accounts, issuer: "${guests}", client_id: issuer, client_secret_file: "${secret}"}
+  - name: wire.example
+    system: wire
+    wire: {provisioners: ["https://ca.example.com/acme/wire"]}
+    providers:
+      - {id: wire, issuer: "${wire}", client_id: issuer, client_secret_file: "${secret}", authoritative_handles: true}
 clients:
+  - id: wire-app
+    auth: none
+    redirect_uris: [http://127.0.0.1/callback]
+    grants: [authorization_code]
+    scopes: ["im:handle", "im:device", "im:credential"]
+    domains: [wire.example]
   - id: im-app
     auth: none
     redirect_uris: [http://127.0.0.1/callback]
@@ -169,6 +180,7 @@ func others(t *testing.T, ctx context.Context, s *served, web string) {
 	t.Run("Introspection", func(t *testing.T) { introspection(t, ctx, issuer) })
 	t.Run("StatusList", func(t *testing.T) { statusLists(t, ctx, issuer) })
 	t.Run("OpenID4VCI", func(t *testing.T) { wallet(t, ctx, issuer) })
+	t.Run("Wire", func(t *testing.T) { wire(t, ctx, issuer) })
 	t.Run("Logout", func(t *testing.T) { logout(t, ctx, issuer) })
 	t.Run("SCIM", func(t *testing.T) { scim(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
@@ -264,7 +276,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web, "logo": filepath.Join(dir, "logo.png"),
 		"hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret))), "scim": fmt.Sprintf("%x", sha256.Sum256([]byte(scimToken))),
 	}
-	for _, id := range []string{provider, "staff", "guests"} {
+	for _, id := range []string{provider, "staff", "guests", "wire"} {
 		fill[id] = ready(t, node(t, ctx, "provider.mjs", map[string]string{
 			"CLIENT_ID": "issuer", "CLIENT_SECRET": secret, "REDIRECT_URI": front.URL + "/login/callback/" + id,
 			"LOGOUT_URI": front.URL + "/login/backchannel/" + id,

@@ -119,6 +119,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err != nil {
 		return err
 	}
+	if i.wire, err = i.openWire(ctx, sealer, registry, replay); err != nil {
+		return err
+	}
 	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector, credentials)
 }
 
@@ -222,6 +225,7 @@ func (i *Instance) openServer(
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Settings: cfg.Domains, Providers: providerIssuers(cfg),
 		Accounts: i.accounts, Statements: made, Keys: i.ring, Cluster: i.cluster,
 		Registry: registry, Clients: i.clients, Backup: backup, Audit: i.book, Idempotency: i.kept, Now: i.now,
+		WireKey: i.readWireKey, ReplaceWireKey: i.replaceWireKey,
 	})
 	if err != nil {
 		return err
@@ -241,7 +245,8 @@ func (i *Instance) openServer(
 		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
 		OperatorsBehindProxy: cfg.AdminBehindProxy(), SCIMForOperators: cfg.SCIM.Listener == "admin", Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
-		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Credentials: credentials, Store: i.store, Logins: logins, Upstream: upstream,
+		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Credentials: credentials, Wire: i.wire,
+		Store: i.store, Logins: logins, Upstream: upstream,
 		ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,
 		Limits: i.limits, PendingLogins: quotaSize(cfg), Metrics: i.metrics.registry, Tracer: i.tracer,

@@ -19,6 +19,7 @@ import (
 const (
 	labelNonces    = "dpop nonce"
 	labelKeyProofs = "key proof nonce"  // c_nonce of OpenID4VCI
+	labelWire      = "wire proof nonce" // for certificate authorities of Wire
 	labelRefresh   = "refresh token"    // also of the user codes of device codes
 	labelCursors   = "feed cursors"     // of the feed of revocations
 	labelQueries   = "queries of pages" // which pending logins store sealed

@@ -27,6 +27,7 @@ import (
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/internal/timed"
 	"github.com/imidentity/issuer/internal/trace"
+	"github.com/imidentity/issuer/internal/wire"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
@@ -57,6 +58,8 @@ type Instance struct {
 	feed     *revocation.Feed
 	ring     *keys.Ring
 	cluster  *keys.Cluster
+	wireKey  *keys.Fixed
+	wire     *wire.Service
 	metrics  *metrics
 	tracer   *trace.Tracer // nil without traces
 	accounts *account.Accounts

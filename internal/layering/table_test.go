@@ -65,6 +65,9 @@ var arrows = map[string][]string{
 		"account", "claims", "clients", "credential", "credential/sdjwt", "dpop", "internal/audit", "internal/errtext", "internal/jose",
 		"internal/random", "statuslist", "storage",
 	},
+	"internal/wire": {
+		"claims", "clients", "dpop", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "storage",
+	},
 	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
 		"account", "claims", "clients", "dpop", "internal/audit", "internal/follow", "internal/random", "login", "oauth", "storage",
@@ -93,7 +96,7 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "internal/trace", "internal/vci",
+		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "internal/trace", "internal/vci", "internal/wire",
 		"introspect", "keys",
 		"login", "nested",
 		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",

@@ -153,7 +153,9 @@ func event(kind audit.Kind, actor audit.Actor, fields ...string) []string {
 // TestAudit plays each kind of event and wants one line for each, and no other: with its actor, subject, address and reason, after
 // the change and before the answer. The witness of the site wants no secret in them.
 func TestAudit(t *testing.T) {
-	s := start(t, map[string]string{"devices": "3", "more": withRegistration()["more"] + "\nkek_file_new: " + kekFile(t)})
+	s := start(t, map[string]string{
+		"devices": "3", "more": withRegistration()["more"] + "\nkek_file_new: " + kekFile(t), "wire": withWire("")["wire"],
+	})
 	l := &listener{site: s, kinds: make(map[string]bool)}
 	here := func(name, value string) url.Values { return url.Values{"domain": {"example.com"}, name: {value}} }
 	admin := func(method, path string, query url.Values) answer {
@@ -165,7 +167,9 @@ func TestAudit(t *testing.T) {
 	const (
 		user, client, issuer, operator = audit.ActorUser, audit.ActorClient, audit.ActorIssuer, audit.ActorAdmin
 	)
-	l.wants(t, "first start", event(audit.KeyRotated, issuer, "key", s.signingKey(t), "reason", "start"))
+	wireKey, _ := s.wireKey(t, http.MethodGet)
+	l.wants(t, "first start", event(audit.KeyRotated, issuer, "key", s.signingKey(t), "reason", "start"),
+		event(audit.WireKeyMade, issuer, "key", wireKey, "reason", "start"))
 
 	// Logins.
 	phone := newDevice(t)
@@ -252,6 +256,13 @@ func TestAudit(t *testing.T) {
 	}
 	l.wants(t, "credential issued", event(audit.CredentialIssued, user, "domain", "example.com", "user", bob.Local(), "device", bob.Device(),
 		"client", wallet.id, "session", inWallet.set.SID, "credential", issuedNow.ID))
+
+	onWire := s.onWire(t, "bob")
+	l.seen = len(s.witness.audited(t))
+	wantWireToken(t, s.askWire(t, onWire, s.wireProof(t, onWire, nil)))
+	device := deviceOf(t, onWire.held)
+	l.wants(t, "token for Wire", event(audit.WireTokenIssued, user, "domain", "wire.example", "user", device.Local(), "device", device.Device(),
+		"client", manyApp.id, "session", onWire.held.set.SID, "key", wireKey, "peer", "https://ca.example.com/acme/wire"))
 
 	// Sessions and links.
 	lost := s.login(t, newDevice(t), "bob")
@@ -432,6 +443,8 @@ func TestAudit(t *testing.T) {
 	admin(http.MethodDelete, "/admin/keys/"+signer, url.Values{"reason": {"leaked"}})
 	l.wants(t, "key revoked", event(audit.KeyRevoked, operator, "key", signer, "reason", "leaked"),
 		event(audit.KeyRotated, operator, "key", s.signingKey(t), "reason", "revocation"))
+	wireKey, _ = s.wireKey(t, http.MethodPost)
+	l.wants(t, "key for Wire replaced", event(audit.WireKeyMade, operator, "key", wireKey, "reason", "operator"))
 	secret := admin(http.MethodPost, "/admin/cluster-secrets", nil).text("id")
 	l.wants(t, "cluster secret rotated", event(audit.ClusterSecretRotated, operator, "key", secret, "reason", "operator"))
 	used := keys.KEKID(nextKEK)

@@ -19,7 +19,7 @@ const (
 // The headers that pages of other origins may send and read, besides those that every page may.
 const (
 	sharedRequestHeaders = "Authorization, DPoP, Content-Type"
-	sharedAnswerHeaders  = "DPoP-Nonce, WWW-Authenticate, Retry-After, Link"
+	sharedAnswerHeaders  = "DPoP-Nonce, Replay-Nonce, WWW-Authenticate, Retry-After, Link"
 	// preflightAge is how many seconds a browser may cache a preflight. Browsers have a limit of their own, at most this.
 	preflightAge = "7200"
 )

@@ -109,7 +109,7 @@ func corsHeaders(a answer) map[string]string {
 func wantShared(t *testing.T, a answer) {
 	t.Helper()
 	got := corsHeaders(a)
-	if len(got) != 2 || got["Allow-Origin"] != "*" || got["Expose-Headers"] != "DPoP-Nonce, WWW-Authenticate, Retry-After, Link" {
+	if len(got) != 2 || got["Allow-Origin"] != "*" || got["Expose-Headers"] != "DPoP-Nonce, Replay-Nonce, WWW-Authenticate, Retry-After, Link" {
 		t.Errorf("answer %v with CORS headers %v, want any origin, and the headers that a client needs", a, got)
 	}
 }

@@ -21,22 +21,23 @@ import (
 // metrics are the measurements of requests; docs/metrics.md describes each. No label holds a value that a client chose.
 // Counters whose labels are known beforehand begin at 0.
 type metrics struct {
-	registry  *prometheus.Registry
-	requests  *prometheus.CounterVec
-	took      *prometheus.HistogramVec
-	limited   *prometheus.CounterVec
-	proofs    *prometheus.CounterVec
-	nonces    prometheus.Counter
-	replays   prometheus.Counter
-	tokens    *prometheus.CounterVec
-	issuances *prometheus.CounterVec // of credentials
-	logins    *prometheus.CounterVec
-	active    prometheus.Counter // answers about tokens
-	inactive  prometheus.Counter
-	forwarded *prometheus.CounterVec // requests through proxies
-	waiting   *prometheus.GaugeVec   // requests for events
-	events    prometheus.Counter
-	delay     prometheus.Histogram
+	registry   *prometheus.Registry
+	requests   *prometheus.CounterVec
+	took       *prometheus.HistogramVec
+	limited    *prometheus.CounterVec
+	proofs     *prometheus.CounterVec
+	nonces     prometheus.Counter
+	replays    prometheus.Counter
+	tokens     *prometheus.CounterVec
+	issuances  *prometheus.CounterVec // of credentials
+	wireTokens prometheus.Counter
+	logins     *prometheus.CounterVec
+	active     prometheus.Counter // answers about tokens
+	inactive   prometheus.Counter
+	forwarded  *prometheus.CounterVec // requests through proxies
+	waiting    *prometheus.GaugeVec   // requests for events
+	events     prometheus.Counter
+	delay      prometheus.Histogram
 }
 
 // The values of labels.
@@ -74,7 +75,10 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		}),
 		tokens:    counters("issuer_tokens_issued_total", "Access tokens issued, by grant and token type.", "grant", "type"),
 		issuances: counters("issuer_credentials_issued_total", "Credentials issued, by credential configuration.", "configuration"),
-		logins:    counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
+		wireTokens: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "issuer_wire_tokens_issued_total", Help: "Tokens issued for certificate authorities of Wire.",
+		}),
+		logins: counters("issuer_logins_total", "Logins, by OpenID provider and outcome.", "provider", "outcome"),
 		waiting: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "issuer_feed_waiting", Help: "Open requests for events, by form.",
 		}, []string{"form"}),
@@ -86,7 +90,7 @@ func newMetrics(registry *prometheus.Registry) *metrics {
 		active:   introspections.WithLabelValues("active"),
 		inactive: introspections.WithLabelValues("inactive"),
 	}
-	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.tokens, m.issuances,
+	m.registry.MustRegister(m.requests, m.took, m.limited, m.proofs, m.nonces, m.replays, m.tokens, m.issuances, m.wireTokens,
 		m.logins, introspections, m.forwarded, m.waiting, m.events, m.delay)
 	for _, form := range []string{formPoll, formStream} {
 		m.waiting.WithLabelValues(form)

@@ -92,7 +92,7 @@ func TestOperatorSchemas(t *testing.T) {
 		reflect.TypeFor[api.DisabledUser](), reflect.TypeFor[api.RemovedUser](), reflect.TypeFor[api.ErasedUser](),
 		reflect.TypeFor[api.Export](), reflect.TypeFor[api.FoundUser](), reflect.TypeFor[api.ReleasedHandle](),
 		reflect.TypeFor[api.Relinked](), reflect.TypeFor[api.Domain](), reflect.TypeFor[api.Client](), reflect.TypeFor[api.NewClient](),
-		reflect.TypeFor[api.Release](), reflect.TypeFor[api.SCIM](), reflect.TypeFor[api.Key](), reflect.TypeFor[api.KeyChange](),
+		reflect.TypeFor[api.Release](), reflect.TypeFor[api.SCIM](), reflect.TypeFor[api.Key](), reflect.TypeFor[api.WireKey](), reflect.TypeFor[api.KeyChange](),
 		reflect.TypeFor[api.ClusterSecret](), reflect.TypeFor[api.KeyEncryptionKey](), reflect.TypeFor[api.Statement](),
 		reflect.TypeFor[api.NewStatement](),
 	}

@@ -54,7 +54,8 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/healthz", s.healthz, ownOrigin, notCounted},
 		{http.MethodGet, "/readyz", s.readyz, ownOrigin, notCounted},
 	}
-	list = slices.Concat(list, s.credentialRoutes(), s.ownRoutes(), s.accountRoutes(), s.deviceRoutes(), s.registrationRoutes())
+	list = slices.Concat(list, s.credentialRoutes(), s.wireRoutes(), s.ownRoutes(),
+		s.accountRoutes(), s.deviceRoutes(), s.registrationRoutes())
 	if !s.SCIMForOperators {
 		list = append(list, s.scimRoutes()...)
 	}

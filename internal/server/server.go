@@ -29,6 +29,7 @@ import (
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/internal/trace"
 	"github.com/imidentity/issuer/internal/vci"
+	"github.com/imidentity/issuer/internal/wire"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/login"
@@ -65,6 +66,8 @@ type Config struct {
 	Keys   *keys.Ring
 	// Credentials issues credentials to devices.
 	Credentials *vci.Service
+	// Wire makes tokens for certificate authorities of Wire.
+	Wire *wire.Service
 	// Statuses are the status lists of the issuer.
 	Statuses *statuses.Lists
 	Store    storage.Store
@@ -156,7 +159,7 @@ func New(cfg Config) (*Server, error) {
 		return nil, errors.New("server: Config.Issuer is not an absolute URL")
 	}
 	if cfg.Registry == nil || cfg.Statements == nil || cfg.OAuth == nil || cfg.Accounts == nil || cfg.Introspector == nil ||
-		cfg.Proofs == nil || cfg.Keys == nil || cfg.Statuses == nil || cfg.Credentials == nil ||
+		cfg.Proofs == nil || cfg.Keys == nil || cfg.Statuses == nil || cfg.Credentials == nil || cfg.Wire == nil ||
 		cfg.Feed == nil || cfg.Store == nil || cfg.Ready == nil {
 		return nil, errors.New("server: Config is incomplete")
 	}

@@ -41,3 +41,10 @@ type KeyEncryptionKey struct {
 	State   string `json:"state"`   // current, configured, or missing at the node that was asked
 	Secrets int    `json:"secrets"` // that are sealed under it
 }
+
+// A WireKey is the key that signs tokens for certificate authorities of Wire.
+type WireKey struct {
+	KID string `json:"kid"`
+	Alg string `json:"alg"`
+	PEM string `json:"pem"` // the public key
+}
