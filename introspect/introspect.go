@@ -43,6 +43,9 @@ type Config struct {
 	Records     Records
 	// History is what the issuer knows of the past. Required for questions about successors.
 	History History
+	// ParseCWT reads the text of an access token in the form of a CWT, of which it verifies nothing. It is called for texts that cannot
+	// be a JWT. Nil: there are no such tokens.
+	ParseCWT func(text string) (UnverifiedToken, error)
 	// Authority finds the keys of the issuers of enclosed tokens. Nil: no token that encloses others is active.
 	Authority nested.KeySource
 	// MaxAge is how long callers may cache an active answer, and so how late they may learn of a revocation. Zero means

@@ -222,23 +222,19 @@ func (i *Introspector) predecessor(ctx context.Context, text string) (*token, Re
 
 // verifyPast is verify for a token that may have expired, signed by a key that may have retired since.
 func (i *Introspector) verifyPast(text string) (*token, error) {
-	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxToken})
-	var kid string
-	if err == nil {
-		kid = jws.Header.Kid
-	}
+	s, err := i.read(text)
 	// A key is looked up for a text that is no token, too: it costs as much as the token of another issuer.
-	key, alg, retired, ok := i.cfg.History.Known(kid)
+	key, alg, retired, ok := i.cfg.History.Known(s.kid)
 	if err != nil {
 		return nil, err
 	}
-	if !ok || jws.Header.Typ != jose.TypeAccessToken { // RFC 8725 §3.11
+	if !ok {
 		return nil, errNotOurs
 	}
-	if err := jws.Verify(alg, key); err != nil {
+	if err := s.verify(nil, alg, key); err != nil {
 		return nil, err
 	}
-	set, err := claims.ParseSet(jws.Payload)
+	set, err := s.set()
 	if err != nil {
 		return nil, err
 	}
@@ -254,7 +250,7 @@ func (i *Introspector) verifyPast(text string) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newToken(set, jws.Header.Kid)
+	return newToken(set, s.kid)
 }
 
 // AppendJSON appends the answer to b. The zero answer is {"successor":false}.

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/nested"
 )
 
@@ -78,31 +77,22 @@ func (i *Introspector) await(ctx context.Context, kid string) error {
 const leeway = 5 * time.Minute
 
 func (i *Introspector) verify(text string) (*token, error) {
-	jws, err := jose.ParseCompact(text, jose.Limits{Total: maxToken})
-	var kid string
-	if err == nil {
-		kid = jws.Header.Kid
-	}
+	s, err := i.read(text)
 	// A key is looked up for a text that is no token, too: it costs as much as the token of another issuer.
-	key, alg, ok := i.cfg.Keys.Public(kid)
+	key, alg, ok := i.cfg.Keys.Public(s.kid)
 	if err != nil {
 		return nil, err
 	}
-	// RFC 9068 §4: the type is pinned, or another object signed by the same key could pass for an access token. So are
-	// the key and its algorithm (RFC 8725 §3.1).
-	if jws.Header.Typ != jose.TypeAccessToken {
-		return nil, errNotOurs
-	}
 	if !ok {
-		if set, err := claims.ParseSet(jws.Payload); err != nil || set.Issuer != i.cfg.Issuer {
+		if set, err := s.set(); err != nil || set.Issuer != i.cfg.Issuer {
 			return nil, errNotOurs
 		}
-		return nil, &unknownKey{kid}
+		return nil, &unknownKey{s.kid}
 	}
-	if err := i.tables.VerifyJWS(jws, alg, key); err != nil {
+	if err := s.verify(i.tables, alg, key); err != nil {
 		return nil, err
 	}
-	set, err := claims.ParseSet(jws.Payload)
+	set, err := s.set()
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +103,7 @@ func (i *Introspector) verify(text string) (*token, error) {
 	if err != nil {
 		return nil, err
 	}
-	return newToken(set, jws.Header.Kid)
+	return newToken(set, s.kid)
 }
 
 func newToken(set claims.Set, kid string) (*token, error) {

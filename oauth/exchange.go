@@ -28,12 +28,15 @@ var (
 
 // An exchangeGrant makes a token from another one (RFC 8693). Without an actor it is a narrower token for the same key. With an
 // actor it is a token about the subject that names the actor. If the client requests a JWT, it is an authorization grant for another
-// issuer.
+// issuer; if it requests a CWT, the same token in that form.
 type exchangeGrant struct{ derivation }
 
 func (g *exchangeGrant) check(ctx context.Context, _ Reader) (*token, error) {
-	if g.r.Form.Get("requested_token_type") == typeJWT {
+	switch g.r.Form.Get("requested_token_type") {
+	case typeJWT:
 		return g.authorizationGrant(ctx)
+	case TypeCWT:
+		return g.twin(ctx)
 	}
 	return g.derive(ctx, g.exchange)
 }

@@ -19,7 +19,8 @@ import (
 var errFire = errors.New("disk on fire")
 
 // faults lets tests fail what an issuer asks of others, or act just before it: the operations of the store by the names of their
-// methods, Epoch and Spend of the store of spent proofs, Sign, Key and Speaks of the key sources, and Random.
+// methods, Epoch and Spend of the store of spent proofs, Sign, SignCWT, Key and Speaks of the key sources, and
+// Random.
 type faults struct {
 	mu   sync.Mutex
 	hook func(op string) error // nil if nothing fails

@@ -118,9 +118,9 @@ func (p *Provider) countAndSpend(ctx context.Context, r *tokenRequest, t *token)
 // handed out if the transaction fails.
 func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, error) {
 	typ := cmp.Or(r.token.typ, jose.TypeAccessToken)
-	signed, err := p.keys.Sign(typ, r.token.claims.AppendJSON(make([]byte, 0, 768)))
+	signed, err := p.sign(typ, r.token)
 	if err != nil {
-		return TokenAnswer{}, fmt.Errorf("oauth: sign %s: %w", typ, err)
+		return TokenAnswer{}, err
 	}
 	if !r.committed {
 		if err := p.commit(ctx, r); err != nil {
@@ -145,6 +145,19 @@ func (p *Provider) issue(ctx context.Context, r *tokenRequest) (TokenAnswer, err
 		answer.TokenType = "Bearer" // RFC 6750
 	}
 	return answer, nil
+}
+
+// sign signs a token.
+func (p *Provider) sign(typ string, t *token) (signed string, err error) {
+	if t.sign != nil {
+		signed, err = t.sign(t.claims)
+	} else {
+		signed, err = p.keys.Sign(typ, t.claims.AppendJSON(make([]byte, 0, 768)))
+	}
+	if err != nil {
+		return "", fmt.Errorf("oauth: sign %s: %w", cmp.Or(t.issuedType, typ), err)
+	}
+	return signed, nil
 }
 
 // commit writes everything that goes with a token in one transaction, if there is anything to write. The client and the user

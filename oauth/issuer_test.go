@@ -77,6 +77,7 @@ type issuer struct {
 	registry *clients.Registry
 	made     *statements.Service
 	entries  *entries
+	cwts     *cwts
 	clients  []clients.Client
 
 	assertions func(t *testing.T) string // of the client signing
@@ -214,8 +215,9 @@ func startIssuer(t *testing.T, s setup) *issuer {
 		Keys: i.ring, Authority: i.peers, Development: true, Life: time.Hour, Limiter: i.limits, Now: i.clock.now,
 	})
 	check(err)
+	i.cwts = &cwts{i: i}
 	i.Provider, err = oauth.New(oauth.Config{
-		Issuer: issuerURL,
+		Issuer: issuerURL, CWTs: i.cwts,
 		Domains: []oauth.Domain{
 			{Name: "example.com", Providers: []string{"login"}}, {Name: "acme.example", Providers: []string{"acme"}},
 			{Name: "two.example", Providers: []string{"one", "two"}},

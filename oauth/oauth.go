@@ -120,6 +120,8 @@ type Config struct {
 	Proofs *dpop.Verifier
 	// IDTokens verifies ID tokens of apps. Nil accepts none.
 	IDTokens IDTokens
+	// CWTs writes and reads access tokens in the form of CWTs. Nil: there are none.
+	CWTs CWTs
 	// Rechecks asks OpenID providers whether the logins of sessions still stand, before these are refreshed. Nil asks none.
 	Rechecks Rechecks
 	// Peers are the issuers of other domains. Nil means that there are none. Development admits reserved domains in what they sign.
@@ -167,6 +169,7 @@ type Provider struct {
 	proofs     *dpop.Verifier
 	peers      Peers
 	idTokens   IDTokens
+	cwts       CWTs
 	rechecks   Rechecks
 
 	development   bool
@@ -216,6 +219,7 @@ func New(cfg Config) (*Provider, error) {
 		proofs:     cfg.Proofs,
 		peers:      cfg.Peers,
 		idTokens:   cfg.IDTokens,
+		cwts:       cfg.CWTs,
 		rechecks:   cfg.Rechecks,
 
 		development:   cfg.Development,
@@ -252,6 +256,9 @@ func New(cfg Config) (*Provider, error) {
 	}
 	if p.idTokens == nil {
 		p.idTokens = noIDTokens{}
+	}
+	if p.cwts == nil {
+		p.cwts = noCWTs{}
 	}
 	if p.revoked == nil {
 		p.revoked = func(...storage.Revocation) {}

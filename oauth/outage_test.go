@@ -99,6 +99,13 @@ func outages() map[string]outage {
 			},
 			least: 7,
 		},
+		"exchange for a CWT": {
+			begin: func(t *testing.T, i *issuer, alice storage.User) func() error {
+				d := newDevice(t)
+				return i.asking(t, "app", d, cwtForm(i.login(t, alice, d).AccessToken))
+			},
+			least: 6,
+		},
 		"exchange of a token that encloses others": {
 			begin: func(t *testing.T, i *issuer, alice storage.User) func() error {
 				d, tokens := newDevice(t), i.memberOf(t, alice)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
@@ -50,7 +51,7 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 				return fmt.Errorf("oauth: catch up with the revocations: %w", err)
 			}
 		}
-	} else if set, ok, err := p.statements.ReadToken(ctx, token); err != nil {
+	} else if set, ok, err := p.readToken(ctx, token); err != nil {
 		return err
 	} else if ok && set.ClientID == client.ID {
 		if now := p.now(); now.Before(set.Expires) {
@@ -82,6 +83,18 @@ func (p *Provider) Revoke(ctx context.Context, r TokenRequest) error {
 		}
 	}
 	return p.clients.Spend(ctx, once)
+}
+
+// readToken returns the claims of an access token of this server, a JWT or a CWT, which may be inactive. It reports false for any other
+// text.
+func (p *Provider) readToken(ctx context.Context, text string) (claims.Set, bool, error) {
+	if strings.Contains(text, ".") { // no CWT in base64url has one, and each JWT has
+		return p.statements.ReadToken(ctx, text)
+	}
+	if t, ok := p.cwts.Parse(text); ok {
+		return p.statements.VerifyToken(ctx, t)
+	}
+	return claims.Set{}, false, nil
 }
 
 // proveKey checks and spends the proof of a request to an endpoint of the server, which must be by the key of jkt.

@@ -71,6 +71,8 @@ type token struct {
 	issuedType string
 	// typ is the typ of what is signed; empty for an access token.
 	typ string
+	// sign signs the claims in another form than a JWT. Nil for a JWT.
+	sign func(claims.Set) (string, error)
 	// session is the session that the token belongs to; nil for the tokens of services and those made of other tokens. Entered tells
 	// that it got an entry of a status list with this request.
 	session *storage.Grant

@@ -2,6 +2,7 @@ package statements
 
 import (
 	"context"
+	"crypto"
 	"errors"
 	"fmt"
 
@@ -35,17 +36,41 @@ func (s *Service) ReadToken(ctx context.Context, token string) (claims.Set, bool
 		return claims.Set{}, false, nil
 	}
 	set, err := claims.ParseSet(jws.Payload)
-	if err != nil || set.Issuer != s.cfg.Issuer {
+	if err != nil {
 		return claims.Set{}, false, nil
 	}
-	key, alg, ok := s.cfg.Keys.Public(jws.Header.Kid)
+	return s.verified(ctx, set, jws.Header.Kid, jws.Verify)
+}
+
+// An UnverifiedToken is an access token in some form, of which no signature was verified.
+type UnverifiedToken interface {
+	Set() claims.Set
+	// KID returns the name of the key that the token claims to be signed with.
+	KID() string
+	// Verify verifies the signature with a key and its JOSE algorithm.
+	Verify(alg string, key crypto.PublicKey) error
+}
+
+// VerifyToken is [Service.ReadToken] for a token that was read already.
+func (s *Service) VerifyToken(ctx context.Context, t UnverifiedToken) (claims.Set, bool, error) {
+	return s.verified(ctx, t.Set(), t.KID(), t.Verify)
+}
+
+// verified returns the claims of a token if this server signed it.
+func (s *Service) verified(
+	ctx context.Context, set claims.Set, kid string, verify func(alg string, key crypto.PublicKey) error,
+) (claims.Set, bool, error) {
+	if set.Issuer != s.cfg.Issuer {
+		return claims.Set{}, false, nil
+	}
+	key, alg, ok := s.cfg.Keys.Public(kid)
 	if !ok {
-		if err := s.cfg.Keys.Await(ctx, jws.Header.Kid); err != nil { // another node may have made it just before
+		if err := s.cfg.Keys.Await(ctx, kid); err != nil { // another node may have made it just before
 			return claims.Set{}, false, fmt.Errorf("statements: %w", err)
 		}
-		key, alg, ok = s.cfg.Keys.Public(jws.Header.Kid)
+		key, alg, ok = s.cfg.Keys.Public(kid)
 	}
-	if !ok || jws.Verify(alg, key) != nil {
+	if !ok || verify(alg, key) != nil {
 		return claims.Set{}, false, nil
 	}
 	return set, true, nil

@@ -121,6 +121,8 @@ var promised = map[string][]string{
 		"undecided: ", "by rule F7; hierarchy good (looked up now), xsign unknown (missing)", "exit code 3\n",
 	},
 	"cwt.md": {
+		`"access_token":"0oRY..."`, `"issued_token_type":"tag:imidentity.github.io,2026:cwt"`, `/ typ / 16: "application/at+cwt"`, `"active":true`,
+		`{"active":false}`, "The subject_token is not valid",
 		"Nothing of this is checked", "/ kcwt / 13: 18([", `/ aud / 3: "mimi://example.org/r/clubhouse"`, "The credential is valid.", "im:%40alice@example.com",
 	},
 	"scim.md": {

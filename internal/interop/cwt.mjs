@@ -3,7 +3,8 @@
 // INPUT in the environment is a JSON object: `verify` (a list of messages in base64 with the `key` that signed each, and the `holder` who
 // signed a key binding, both as JWKs), and for messages that are made here `issuer` and `holder` (private keys as PKCS #8 in base64 with
 // their `alg`, and the `kid`), `claims` (names and times) and `binding`. Prints one JSON object: `verified` (for each message what it says,
-// or the message of the error), and `access` and `bound`, an access token and a key binding token in base64.
+// or the message of the error; with a `proof`, the JWK of a proof, its thumbprints too), and `access` and `bound`, an access token and a key
+// binding token in base64, if there is an `issuer`.
 import { createHash, createPrivateKey, createPublicKey } from 'node:crypto'
 import { Sign1 } from '@auth0/cose'
 import { Tag, cdeDecodeOptions, cdeEncodeOptions, decode, encode } from 'cbor2'
@@ -31,7 +32,7 @@ const ckt = (jwk) => sha256(write(coseKey(jwk)))
 const jkt = ({ crv, kty, x, y }) => sha256(JSON.stringify({ crv, kty, x, y }))
 
 const verified = []
-for (const { data, key, holder } of input.verify) {
+for (const { data, key, holder, proof } of input.verify) {
   try {
     // cbor2 reads the message and what is in its byte strings, and refuses everything but deterministic encoding.
     const { tag, contents: [header, unprotected, payload] } = read(bytes(data))
@@ -41,6 +42,7 @@ for (const { data, key, holder } of input.verify) {
     const signer = holder ?? key
     await message.verify(createPublicKey({ key: signer, format: 'jwk' }))
     said.ckt = plain(ckt(signer))
+    if (proof) said.proof = { ckt: plain(ckt(proof)), jkt: plain(jkt(proof)) }
     if (inner) {
       const credential = Sign1.decode(new Uint8Array(write(inner)))
       await credential.verify(createPublicKey({ key, format: 'jwk' }))
@@ -50,6 +52,11 @@ for (const { data, key, holder } of input.verify) {
   } catch (error) {
     verified.push({ error: error.message })
   }
+}
+
+if (!input.issuer) {
+  console.log(JSON.stringify({ verified }))
+  process.exit()
 }
 
 // Header parameters are written in the order of the map, which is sorted.

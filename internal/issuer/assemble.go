@@ -99,7 +99,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	}
 	introspector, err := introspect.New(introspect.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Keys: i.ring, Revocations: i.mirror, Records: records{i.store},
-		History:   history{i.ring, i.store, i.now},
+		History: history{i.ring, i.store, i.now}, ParseCWT: parseCWT,
 		Authority: i.trusted, PairwiseKey: i.cluster.Lasting(labelPairwise),
 		Replay: replay, ProofAlgorithms: cfg.DPoP.Algorithms, Development: cfg.Development, Now: i.now,
 	})
@@ -193,7 +193,8 @@ func (i *Instance) openProvider(
 	o := oauth.Config{
 		Issuer: cfg.Issuer, Domains: oauthDomains(cfg),
 		Clients: registry, Statements: made, Store: i.store, Accounts: i.accounts, Keys: i.ring,
-		Proofs: proofs, IDTokens: idTokens(logins), Peers: i.trusted, Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
+		Proofs: proofs, IDTokens: idTokens(logins), CWTs: cwts{i.ring, i.now}, Peers: i.trusted,
+		Development: cfg.Development, SpendInUpdate: i.memoryReplay != nil,
 		RefreshKeys: i.cluster.Derive(labelRefresh, refreshLife(cfg)).Fresh,
 		Lifetimes: oauth.Lifetimes{
 			Access: cfg.Lifetimes.Access, Code: cfg.Lifetimes.Code, DeviceCode: cfg.Lifetimes.DeviceCode,

@@ -154,6 +154,7 @@ func TestMetadata(t *testing.T) {
 		"revocation_endpoint_auth_methods_supported":               list("none", "client_secret_basic", "client_secret_post", "private_key_jwt"),
 		"introspection_endpoint_auth_methods_supported":            list("client_secret_basic", "client_secret_post", "private_key_jwt"),
 		"authorization_response_iss_parameter_supported":           true,
+		"im_requested_token_types_supported":                       list("urn:ietf:params:oauth:token-type:access_token", "tag:imidentity.github.io,2026:cwt"),
 		"token_endpoint_auth_signing_alg_values_supported":         list("ES256", "EdDSA", "Ed25519", "RS256"),
 		"revocation_endpoint_auth_signing_alg_values_supported":    list("ES256", "EdDSA", "Ed25519", "RS256"),
 		"introspection_endpoint_auth_signing_alg_values_supported": list("ES256", "EdDSA", "Ed25519", "RS256"),

@@ -45,6 +45,7 @@ type metadata struct {
 	ChainingTokenTypes            []string `json:"identity_chaining_requested_token_types_supported"`
 	UILocalesSupported            []string `json:"ui_locales_supported"`
 	IMDomainsSupported            []string `json:"im_domains_supported"`
+	IMRequestedTokenTypes         []string `json:"im_requested_token_types_supported"` // of access tokens by token exchange
 	IMIntrospectionBatchEndpoint  string   `json:"im_introspection_batch_endpoint"`
 	IMSuccessorEndpoint           string   `json:"im_successor_endpoint"`
 	IMStapleEndpoint              string   `json:"im_staple_endpoint"`
@@ -86,6 +87,7 @@ func (s *Server) describe() ([]byte, error) {
 		ChainingTokenTypes:            []string{chaining.TokenType},
 		UILocalesSupported:            web.Languages(),
 		IMDomainsSupported:            s.Domains,
+		IMRequestedTokenTypes:         s.OAuth.RequestedTokenTypes(),
 		IMIntrospectionBatchEndpoint:  s.Issuer + "/introspect/batch",
 		IMSuccessorEndpoint:           s.Issuer + "/successor",
 		IMStapleEndpoint:              s.Issuer + "/staple",
