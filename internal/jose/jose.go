@@ -46,6 +46,7 @@ const (
 	TypeXSignDevices       = "im-devices+jwt"             // cross signing: all devices of a user
 	TypeVouch              = "im-vouch+jwt"               // cross signing: a user vouches for another one's master key
 	TypeDistrust           = "im-distrust+jwt"            // cross signing: a user distrusts another one's master key
+	TypeProfile            = "JWT"                        // profile of a user's places; the payload says so, too (package places)
 	TypeCredential         = "dc+sd-jwt"                  // credential of a device (draft-ietf-oauth-sd-jwt-vc §2.2.1)
 	TypeWireToken          = "im-wire+jwt"                // tells Wire's certificate authority which account key is that of a device
 	TypeKeyBinding         = "kb+jwt"                     // key binding of such a credential (RFC 9901 §4.3)

@@ -42,6 +42,7 @@ var arrows = map[string][]string{
 
 	"verdict": {"claims", "credential", "internal/jose", "introspect", "nested"},
 	"xsign":   {"claims", "internal/jose", "verdict"},
+	"places":  {"claims", "internal/fetch", "internal/jose", "verdict"},
 
 	"xsign/matrix": {"claims", "internal/jose", "verdict", "xsign"},
 
@@ -196,7 +197,7 @@ var (
 	light = []string{
 		"credential/cert",
 		"chaining", "claims", "credential", "credential/cwt", "credential/mls", "credential/sdjwt", "dpop", "feed", "gateway",
-		"gateway/forwardauth", "introspect", "nested", "statuslist", "trust", "verdict", "xsign", "xsign/matrix",
+		"gateway/forwardauth", "introspect", "nested", "places", "statuslist", "trust", "verdict", "xsign", "xsign/matrix",
 	}
 	heavy = []string{
 		"database/sql",
