@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"math/big"
 	"slices"
 	"strings"
@@ -306,6 +307,37 @@ func TestPEM(t *testing.T) {
 		if _, err := cert.ParsePEM([]byte(text)); !errors.Is(err, cert.ErrPEM) {
 			t.Errorf("ParsePEM(%q) = %v, want ErrPEM", text, err)
 		}
+	}
+}
+
+// A chain with a damaged certificate is refused, and not read as the shorter one that the others make.
+func TestPEMDamaged(t *testing.T) {
+	f := newFixture(t)
+	first, second := cert.MarshalPEM(f.issuing.Certificate.Raw), cert.MarshalPEM(f.root.Certificate.Raw)
+	cut := func(text []byte, old, new string) string { return strings.Replace(string(text), old, new, 1) }
+	for name, c := range map[string]struct {
+		text string
+		at   int
+	}{
+		"no end":              {string(first) + cut(second, "-----END CERTIFICATE-----", ""), 2},
+		"no end, in front":    {cut(first, "-----END CERTIFICATE-----", "") + string(second), 1},
+		"no end, alone":       {cut(first, "-----END CERTIFICATE-----", ""), 1},
+		"no beginning":        {string(first) + cut(second, "-----BEGIN CERTIFICATE-----", ""), 2},
+		"no beginning, first": {cut(first, "-----BEGIN CERTIFICATE-----", "") + string(second), 1},
+		"cut off":             {string(first) + string(second[:len(second)/2]), 2},
+		"not base64":          {string(first) + cut(second, "MII", "M*I"), 2},
+		"another end":         {string(first) + cut(second, "END CERTIFICATE", "END PRIVATE KEY"), 2},
+		"between others":      {string(first) + cut(first, "MII", "M*I") + string(second), 2},
+		"lines of CRLF":       {strings.ReplaceAll(string(first)+cut(second, "MII", "M*I"), "\n", "\r\n"), 2},
+	} {
+		got, err := cert.ParsePEM([]byte(c.text))
+		if !errors.Is(err, cert.ErrPEM) || !strings.Contains(err.Error(), fmt.Sprintf("certificate %d is cut off or damaged", c.at)) {
+			t.Errorf("%s: ParsePEM = %d certificates, %v, want that certificate %d is damaged", name, len(got), err, c.at)
+		}
+	}
+	whole := strings.ReplaceAll("subject: ----- BEGIN\n"+string(first)+"text\n"+string(second)+"more", "\n", "\r\n")
+	if got, err := cert.ParsePEM([]byte(whole)); err != nil || len(got) != 2 {
+		t.Errorf("ParsePEM of whole certificates = %d, %v", len(got), err)
 	}
 }
 
