@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -77,26 +78,47 @@ func NewCRLReader(cfg CRLReaderConfig) (*CRLReader, error) {
 	return &CRLReader{cfg: cfg, lists: published.NewShelf[place](cfg.Lists, cfg.Memory, (*kept).mark)}, nil
 }
 
-// CRL returns the list of a CA that is published at the first usable address. Every error wraps [ErrUnknown].
+// CRL returns the list of a CA that is published at the first usable address. If none can be had there, the next one is asked, at most
+// three in all. Each error wraps [ErrUnknown], and is that of the first address.
 func (r *CRLReader) CRL(ctx context.Context, issuer *x509.Certificate, urls []string) (*CRL, error) {
-	for _, url := range urls {
-		if checkURL(url, r.cfg.AllowHTTP) != nil {
+	var (
+		failed []*kept // of the addresses before
+		first  error
+	)
+	for i, url := range urls {
+		if checkURL(url, r.cfg.AllowHTTP) != nil || slices.Contains(urls[:i], url) {
 			continue
 		}
-		key := place{sha256.Sum256(issuer.Raw), url}
-		k := r.lists.Entry(key, func(newest mark) *kept {
-			k := &kept{reader: r, place: key, issuer: issuer, newest: newest}
-			k.cache = published.New(published.Config[*document]{Fetch: k.fetch, Life: k.life, Now: r.cfg.Now})
-			return k
-		})
+		k := r.at(issuer, url)
 		doc, err := k.cache.Get(ctx, published.Any)
-		if err != nil {
-			return nil, k.unknown(err)
+		switch {
+		case err != nil:
+			err = k.unknown(err)
+		case slices.ContainsFunc(failed, func(other *kept) bool { return other.hasNewerThan(doc) }):
+			err = ErrRollback
+		default:
+			r.lists.Keep(k.place, k, doc.size)
+			return doc.CRL, nil
 		}
-		r.lists.Keep(key, k, doc.size)
-		return doc.CRL, nil
+		first = cmp.Or(first, err)
+		if failed = append(failed, k); len(failed) == maxAddresses || ctx.Err() != nil {
+			break
+		}
 	}
-	return nil, fmt.Errorf("%w: the certificate names no address that may be asked", ErrUnreachable)
+	return nil, cmp.Or(first, fmt.Errorf("%w: the certificate names no address that may be asked", ErrUnreachable))
+}
+
+// maxAddresses is how many addresses of one list are asked: they come from certificates.
+const maxAddresses = 3
+
+// at returns what is kept of the list of a CA at an address.
+func (r *CRLReader) at(issuer *x509.Certificate, url string) *kept {
+	key := place{sha256.Sum256(issuer.Raw), url}
+	return r.lists.Entry(key, func(newest mark) *kept {
+		k := &kept{reader: r, place: key, issuer: issuer, newest: newest}
+		k.cache = published.New(published.Config[*document]{Fetch: k.fetch, Life: k.life, Now: r.cfg.Now})
+		return k
+	})
 }
 
 // A kept is what a reader keeps of one list.
@@ -140,6 +162,12 @@ func (k *kept) mark() (mark, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return k.newest, !k.newest.from.IsZero()
+}
+
+// hasNewerThan reports whether a newer list was seen at the address than one from elsewhere.
+func (k *kept) hasNewerThan(doc *document) bool {
+	newest, ok := k.mark()
+	return ok && doc.olderThan(newest)
 }
 
 // fetch fetches the list again, or confirms the one from before.

@@ -227,6 +227,53 @@ func TestCRLReaderRollback(t *testing.T) {
 	}
 }
 
+// If a list cannot be had at one address, the next is asked: at most three, each once, and not while the one before has a list. An older
+// list than was seen at an address before is not used.
+func TestCRLReaderNextAddress(t *testing.T) {
+	f := newFixture(t)
+	numbered := func(n int64) []byte {
+		return f.issuing.crl(t, func(l *x509.RevocationList) { l.Number = big.NewInt(n) })
+	}
+	var p [4]*publisher
+	var urls []string
+	for i := range p {
+		p[i] = newPublisher(t)
+		p[i].set(nil, http.StatusServiceUnavailable)
+		urls = append(urls, p[i].URL, p[i].URL)
+	}
+	r, c := newReader(t, p[0], nil) // its client trusts the certificate of all
+	get := func(number int64, reason error, requests ...int64) {
+		t.Helper()
+		list, err := r.CRL(t.Context(), f.issuing.Certificate, urls)
+		if !errors.Is(err, reason) || err == nil && list.Number.Int64() != number {
+			t.Errorf("CRL = %v, want list %d or %v", err, number, reason)
+		}
+		for i, want := range requests {
+			if n := p[i].asked.Swap(0); n != want {
+				t.Errorf("%d requests at address %d, want %d", n, i+1, want)
+			}
+		}
+		c.add(cert.DefaultFresh)
+	}
+	p[3].set(numbered(5), http.StatusOK)
+	get(0, cert.ErrUnreachable, 1, 1, 1, 0) // not the fourth
+	p[1].set([]byte("not a list"), http.StatusOK)
+	p[2].set(numbered(5), http.StatusOK)
+	get(5, nil, 1, 1, 1, 0)
+	p[0].set(numbered(600), http.StatusOK)
+	get(600, nil, 1, 0, 0, 0)
+	p[0].set(f.root.crl(t, nil), http.StatusOK) // of another CA
+	get(0, cert.ErrIssuer, 1, 1, 1, 0)          // and the third has 5 still
+	p[2].set(numbered(600), http.StatusOK)
+	get(600, nil, 1, 1, 1, 0)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := r.CRL(ctx, f.issuing.Certificate, urls); !errors.Is(err, cert.ErrUnknown) || !errors.Is(err, context.Canceled) {
+		t.Errorf("CRL for a caller who has gone = %v, want ErrUnknown for that reason", err)
+	}
+}
+
 // Questions at the same time share one request.
 func TestCRLReaderParallel(t *testing.T) {
 	f := newFixture(t)
