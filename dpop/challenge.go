@@ -17,7 +17,7 @@ func (e *bearerError) Unwrap() error { return e.error }
 // A refusal is an error in the form of its answer.
 type refusal struct {
 	status      int
-	code        string // empty if the request has no token: the answer then has no error code (RFC 6750 §3.1)
+	code        string // empty if the request has no token: neither the challenge nor the body has an error code (RFC 6750 §3.1)
 	description string
 	retryAfter  string // seconds
 }
@@ -28,7 +28,8 @@ func classify(err error) refusal {
 	var proof *ProofError
 	switch {
 	case errors.Is(err, errNoToken):
-		return refusal{status: http.StatusUnauthorized}
+		return refusal{status: http.StatusUnauthorized, description: "The request has no access token: send the header Authorization, " +
+			"with a scheme that WWW-Authenticate names. With DPoP, also send a proof in the header DPoP."}
 	case errors.Is(err, errMalformed):
 		return refusal{http.StatusBadRequest, "invalid_request", words(err), ""}
 	case errors.Is(err, errOrigin):
@@ -80,14 +81,10 @@ func (s *Resource) Refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if f.retryAfter != "" {
 		h.Set("Retry-After", f.retryAfter)
 	}
-	if f.code == "" {
-		w.WriteHeader(f.status)
-		return
-	}
 	h.Set("Content-Type", "application/json")
 	w.WriteHeader(f.status)
 	_ = json.NewEncoder(w).Encode(struct { // an error means that the client has disconnected
-		Error       string `json:"error"`
+		Error       string `json:"error,omitempty"`
 		Description string `json:"error_description"`
 	}{f.code, f.description})
 }

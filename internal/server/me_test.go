@@ -1,6 +1,7 @@
 package server_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -113,8 +114,12 @@ func TestNotHers(t *testing.T) {
 	}
 	t.Run("without a token", func(t *testing.T) {
 		a := c.get(t, "/me/actors")
-		if a.status != http.StatusUnauthorized || !strings.HasPrefix(a.header.Get("WWW-Authenticate"), "DPoP ") {
-			t.Errorf("answer = %v with %q, want 401 DPoP", a, a.header.Get("WWW-Authenticate"))
+		challenge := a.header.Get("WWW-Authenticate")
+		if a.status != http.StatusUnauthorized || !strings.HasPrefix(challenge, "DPoP algs=") || strings.Contains(challenge, "error") {
+			t.Errorf("answer = %v with %q, want 401 DPoP without an error", a, challenge)
+		}
+		if len(a.json) != 1 || !strings.Contains(fmt.Sprint(a.json["error_description"]), "no access token") {
+			t.Errorf("answer = %v, want a description alone", a)
 		}
 	})
 	t.Run("as a bearer", func(t *testing.T) {
