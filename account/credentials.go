@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/revocation"
@@ -79,6 +81,40 @@ func (a *Accounts) OwnCredentials(ctx context.Context, by Owner, after string, l
 	return list, nil
 }
 
+// DeviceCredentials is [Accounts.OwnCredentials] for those of the device of the session of by alone.
+func (a *Accounts) DeviceCredentials(ctx context.Context, by Owner, after string, limit int) (list []OwnCredential, err error) {
+	err = a.store.View(ctx, func(ctx context.Context, r storage.Reader) error {
+		list = nil
+		u, d, err := a.owner(ctx, r, by)
+		if err != nil {
+			return err
+		}
+		all, err := r.DeviceCredentials(ctx, u.Domain, d.ID, a.now(), maxDeviceCredentials)
+		if err != nil {
+			return err
+		}
+		slices.SortFunc(all, func(v, w storage.Credential) int { return strings.Compare(v.ID, w.ID) })
+		for _, c := range all {
+			if c.ID <= after || len(list) == limit {
+				continue
+			}
+			own, err := a.ownCredential(u, c)
+			if err != nil {
+				return err
+			}
+			list = append(list, own)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("account: list the credentials of a device: %w", err)
+	}
+	return list, nil
+}
+
+// maxDeviceCredentials is how many credentials of a device are read: no device is given more before they expire.
+const maxDeviceCredentials = 1000
+
 // OwnCredential returns a live credential of a user. The errors are [ErrNoCredential], and those of [Accounts.OwnCredentials].
 func (a *Accounts) OwnCredential(ctx context.Context, by Owner, id string) (own OwnCredential, err error) {
 	err = a.store.View(ctx, func(ctx context.Context, r storage.Reader) error {
@@ -129,6 +165,22 @@ func credentialOf(ctx context.Context, r storage.Reader, domain, user, id string
 func (a *Accounts) EndOwnCredential(ctx context.Context, by Owner, id string) error {
 	_, _, err := a.endCredential(ctx, by.Domain, by.User, id, reasonUser, func(ctx context.Context, tx storage.Tx) error {
 		_, _, err := a.owner(ctx, tx, by)
+		return err
+	})
+	return err
+}
+
+// EndDeviceCredential is [Accounts.EndOwnCredential] for those of the device of the session of by alone.
+func (a *Accounts) EndDeviceCredential(ctx context.Context, by Owner, id string) error {
+	_, _, err := a.endCredential(ctx, by.Domain, by.User, id, reasonUser, func(ctx context.Context, tx storage.Tx) error {
+		_, d, err := a.owner(ctx, tx, by)
+		if err != nil {
+			return err
+		}
+		c, err := credentialOf(ctx, tx, by.Domain, by.User, id)
+		if err == nil && c.Device != d.ID {
+			err = ErrNoCredential
+		}
 		return err
 	})
 	return err

@@ -2,20 +2,42 @@ package server
 
 import (
 	"net/http"
+	"slices"
+	"strings"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/account"
+	"github.com/imidentity/issuer/oauth"
 	"github.com/imidentity/issuer/statements"
 	"github.com/imidentity/issuer/types/api"
 	"github.com/imidentity/issuer/web"
 )
 
-// listCredentials serves GET /me/credentials?limit=N&cursor=C: a page of the credentials of the user's devices that have not expired. The
-// Link header has the next page, if there is one.
-func (s *Server) listCredentials(c echo.Context, who statements.Holder) error {
-	return ownPage(s, c, "/me/credentials", who, s.Accounts.OwnCredentials, s.ownCredential,
-		func(v *account.OwnCredential) string { return v.ID })
+// credentialHolder serves users with a token for their own account, and devices with a token for credentials. With the second alone, whole
+// is false: the request is about the credentials of the device of the session, and about no others.
+func (s *Server) credentialHolder(serve func(c echo.Context, who statements.Holder, whole bool) error) echo.HandlerFunc {
+	return func(c echo.Context) error {
+		holder, err := s.admit(c, s.self, oauth.ScopeAccount, oauth.ScopeCredential)
+		if err != nil {
+			return err
+		}
+		who, err := personOf(holder)
+		if err != nil {
+			return err
+		}
+		return serve(c, who, slices.Contains(strings.Fields(holder.Scope), oauth.ScopeAccount))
+	}
+}
+
+// listCredentials serves GET /me/credentials?limit=N&cursor=C: a page of the credentials of the user's devices, or of one, that have not
+// expired. The Link header has the next page, if there is one.
+func (s *Server) listCredentials(c echo.Context, who statements.Holder, whole bool) error {
+	read := s.Accounts.DeviceCredentials
+	if whole {
+		read = s.Accounts.OwnCredentials
+	}
+	return ownPage(s, c, "/me/credentials", who, read, s.ownCredential, func(v *account.OwnCredential) string { return v.ID })
 }
 
 // ownCredential returns a credential as its user sees it.
@@ -26,9 +48,14 @@ func (s *Server) ownCredential(v *account.OwnCredential) api.OwnCredential {
 	}
 }
 
-// endCredential serves DELETE /me/credentials/{id}: a user ends a credential of one of their devices. Ending it again changes nothing.
-func (s *Server) endCredential(c echo.Context, who statements.Holder) error {
-	if err := s.Accounts.EndOwnCredential(c.Request().Context(), ownerOf(who), c.Param("id")); err != nil {
+// endCredential serves DELETE /me/credentials/{id}: a user ends a credential of one of their devices, or a device one of its own. Ending it
+// again changes nothing.
+func (s *Server) endCredential(c echo.Context, who statements.Holder, whole bool) error {
+	end := s.Accounts.EndDeviceCredential
+	if whole {
+		end = s.Accounts.EndOwnCredential
+	}
+	if err := end(c.Request().Context(), ownerOf(who), c.Param("id")); err != nil {
 		return err
 	}
 	return c.NoContent(http.StatusNoContent)

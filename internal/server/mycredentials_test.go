@@ -125,6 +125,68 @@ func TestMyCredentials(t *testing.T) {
 	s.wantStatusOf(t, second, statuslist.Valid) // a credential outlives its session
 }
 
+// TestDeviceCredentials holds that a token for credentials alone lists and ends those of its own device, and does nothing else.
+func TestDeviceCredentials(t *testing.T) {
+	s := start(t, nil)
+	s.freshly(t)
+	phone, tablet, bobs := newDevice(t), newDevice(t), newDevice(t)
+	held := s.inWallet(t, phone, "alice")
+	first, second := s.obtain(t, phone, "alice"), s.obtain(t, phone, "alice")
+	onTablet, onBobs := s.obtain(t, tablet, "alice"), s.obtain(t, bobs, "bob")
+	s.insertCredential(t, held, func(c *storage.Credential) { c.ExpiresAt = s.clock.now() }) // no longer shown
+	getting := s.forCredentials(t, phone, held)
+
+	list := s.myCredentials(t, phone, getting)
+	if got, want := slices.Sorted(maps.Keys(list)), slices.Sorted(slices.Values([]string{first.id, second.id})); !slices.Equal(got, want) {
+		t.Fatalf("credentials = %q, want those of the device: %q", got, want)
+	}
+	if v := list[first.id]; v["device"] != held.set.Device || v["jkt"] != first.jkt || v["state"] != "live" {
+		t.Errorf("credential = %v, want a live one of the device", v)
+	}
+	events := s.audited(func() {
+		for range 2 {
+			wantStatus(t, s.held(t, phone, getting, http.MethodDelete, "/me/credentials/"+first.id, nil), http.StatusNoContent)
+			s.wantStatusOf(t, first, statuslist.Invalid)
+		}
+	})
+	if len(events) != 1 || !strings.HasPrefix(events[0], "event=credential.ended actor=user ") || !strings.Contains(events[0], "credential="+first.id) {
+		t.Errorf("events = %q, want one", events)
+	}
+	if v := s.myCredentials(t, phone, getting)[first.id]; v["state"] != "ended" {
+		t.Errorf("credential = %v, want it ended", v)
+	}
+
+	// Those of the user's other devices are as unknown as those of others.
+	unknown := s.held(t, phone, getting, http.MethodDelete, "/me/credentials/none", nil)
+	wantRefused(t, unknown, http.StatusNotFound, "not_found")
+	for _, c := range []obtained{onTablet, onBobs} {
+		if a := s.held(t, phone, getting, http.MethodDelete, "/me/credentials/"+c.id, nil); a.status != unknown.status || a.body != unknown.body {
+			t.Errorf("answer about another device = %v, want that about an unknown one", a)
+		}
+		s.wantStatusOf(t, c, statuslist.Valid)
+	}
+	for _, path := range []string{"/me", "/me/devices", "/me/sessions", "/me/events", "/me/export", "/me/privacy", "/me/provider-links", "/me/actors"} {
+		wantRefused(t, s.held(t, phone, getting, http.MethodGet, path, nil), http.StatusForbidden, "insufficient_scope")
+	}
+	wantRefused(t, s.held(t, phone, getting, http.MethodDelete, "/me/devices/"+deviceID(t, held), nil), http.StatusForbidden, "insufficient_scope")
+
+	// With both scopes it is as with the account: each device of the user.
+	form := s.walletRefresh(held, "account im:credential")
+	both := wantTokens(t, s.token(t, wallet, phone, form)).access
+	if list := s.myCredentials(t, phone, both); len(list) != 3 || list[onTablet.id] == nil {
+		t.Errorf("credentials with both scopes = %v, want those of both devices", list)
+	}
+	wantStatus(t, s.held(t, phone, both, http.MethodDelete, "/me/credentials/"+onTablet.id, nil), http.StatusNoContent)
+	s.wantStatusOf(t, onTablet, statuslist.Invalid)
+
+	// Not with the key of another device, and not after the session.
+	wantRefused(t, s.held(t, tablet, getting, http.MethodDelete, "/me/credentials/"+second.id, nil), http.StatusUnauthorized, "invalid_token")
+	wantStatus(t, s.held(t, phone, both, http.MethodDelete, "/me/sessions/"+held.set.SID, nil), http.StatusNoContent)
+	wantRefused(t, s.held(t, phone, getting, http.MethodDelete, "/me/credentials/"+second.id, nil), http.StatusUnauthorized, "invalid_token")
+	wantRefused(t, s.held(t, phone, getting, http.MethodGet, "/me/credentials", nil), http.StatusUnauthorized, "invalid_token")
+	s.wantStatusOf(t, second, statuslist.Valid)
+}
+
 // TestCredentialsEndWithTheRest holds that a credential ends with its device, its key and its user, that only its handle ends with a
 // rename, and that the status list says so with the answer.
 func TestCredentialsEndWithTheRest(t *testing.T) {

@@ -49,15 +49,16 @@ func (s *Server) bound(scope string, handler func(c echo.Context, holder claims.
 	}
 }
 
-// admit returns the claims of the token with which a request comes, if the resource lets it in and the token has the scope. An error of
-// the resource has been answered already.
-func (s *Server) admit(c echo.Context, resource *dpop.Resource, scope string) (claims.Set, error) {
+// admit returns the claims of the token with which a request comes, if the resource lets it in and the token has one of the scopes. The
+// refusal of other tokens names the first scope. An error of the resource has been answered already.
+func (s *Server) admit(c echo.Context, resource *dpop.Resource, scopes ...string) (claims.Set, error) {
 	_, holder, err := s.letIn(c, resource)
 	if err != nil {
 		return claims.Set{}, err
 	}
-	if !slices.Contains(strings.Fields(holder.Scope), scope) {
-		return claims.Set{}, &scopeError{scope}
+	granted := strings.Fields(holder.Scope)
+	if !slices.ContainsFunc(scopes, func(scope string) bool { return slices.Contains(granted, scope) }) {
+		return claims.Set{}, &scopeError{scopes[0]}
 	}
 	if r := c.Request(); r.Method != http.MethodGet { // a request that changes something
 		c.SetRequest(r.WithContext(audit.WithOrigin(r.Context(), audit.Origin{

@@ -254,7 +254,7 @@ func (i *issuance) mayHave(ctx context.Context, r storage.Reader) error {
 	}
 	if n+len(proofs) > MaxPerDevice {
 		return refuse(Denied, fmt.Sprintf("The device has %d valid credentials and would have more than %d: "+
-			"end those that it no longer needs (DELETE /me/credentials/{id}, with the scope account), and ask again.", n, MaxPerDevice))
+			"end those that it no longer needs (DELETE /me/credentials/{id}, with this access token), and ask again.", n, MaxPerDevice))
 	}
 	stored, err := r.DeviceCredentials(ctx, as.device.Domain, as.device.ID, now, MaxStored)
 	if err != nil {
