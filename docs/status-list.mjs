@@ -1,5 +1,5 @@
-// Looks up in the status lists of an issuer whether the session of an access token has ended. Runs in Node, Deno, Bun and browsers,
-// without packages. Verify the token first: this does not.
+// Looks up in the status lists of an issuer whether the session of an access token, or a credential, has ended. Runs in Node, Deno, Bun and
+// browsers, without packages. Verify the token or the credential first: this does not.
 
 // The algorithms of `signing.alg`, for WebCrypto.
 const algorithms = {
@@ -8,6 +8,7 @@ const algorithms = {
   RS256: { key: { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }, signature: { name: 'RSASSA-PKCS1-v1_5' } },
 }
 const maxBytes = 4 << 20 // of a list that is unpacked
+const statuses = { 0: 'valid', 1: 'invalid', 3: 'handle_ended' } // the last one: only the handle of a credential has ended
 
 const bytes = (text) => Uint8Array.from(atob(text.replaceAll('-', '+').replaceAll('_', '/')), (c) => c.charCodeAt(0))
 const json = (part) => JSON.parse(new TextDecoder().decode(bytes(part)))
@@ -20,15 +21,19 @@ export class StatusLists {
     this.jwksUri = jwksUri
   }
 
-  // status returns 'valid' or 'invalid' for the claims of a token. An error means that this cannot be known now: refuse the token for now,
-  // and do not call it revoked.
+  // status returns 'valid' or 'invalid' for the claims of a token or credential, and 'handle_ended' for a credential whose handle is not that
+  // of its user any more. An error means that this cannot be known now: refuse it for now, and do not call it revoked.
   async status(claims) {
     const { idx, uri } = claims.status?.status_list ?? {}
     if (claims.iss !== this.issuer) throw new Error('the token is of another issuer')
     if (!Number.isSafeInteger(idx) || idx < 0 || typeof uri !== 'string') throw new Error('the token refers to no status list')
-    const byte = (await this.#list(uri)).bits[Math.floor(idx / 8)]
+    const { bits, entries } = await this.#list(uri)
+    const perByte = 8 / bits
+    const byte = entries[Math.floor(idx / perByte)]
     if (byte === undefined) throw new Error('the index is outside the list')
-    return (byte >> idx % 8) & 1 ? 'invalid' : 'valid'
+    const status = statuses[(byte >> (idx % perByte) * bits) & ((1 << bits) - 1)]
+    if (!status) throw new Error('the status has no meaning here')
+    return status
   }
 
   async #list(uri) {
@@ -41,8 +46,9 @@ export class StatusLists {
     if (list.sub !== uri || list.iss !== this.issuer) throw new Error('the list is another one')
     if (!(list.iat <= now + 60 && now < list.exp)) throw new Error('the list is too old')
     if (known && list.iat < known.iat) throw new Error('the list is older than one seen before')
-    if (list.status_list.bits !== 1) throw new Error('the list has entries of another size')
-    const kept = { iat: list.iat, until: Math.min(now + (list.ttl ?? 60), list.exp), bits: await unpack(list.status_list.lst) }
+    const { bits, lst } = list.status_list
+    if (bits !== 1 && bits !== 2) throw new Error('the list has entries of another size')
+    const kept = { iat: list.iat, until: Math.min(now + (list.ttl ?? 60), list.exp), bits, entries: await unpack(lst) }
     this.#lists.set(uri, kept)
     return kept
   }

@@ -6,6 +6,9 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strconv"
@@ -24,7 +27,7 @@ func (s es256) Sign(typ string, claims []byte) (string, error) {
 	return jose.Sign(s.keyring["ES256"], "ES256", []byte(`{"typ":"`+typ+`","alg":"ES256","kid":"k1"}`), claims)
 }
 
-// npm @sd-jwt/jwt-status-list reads our lists of 1 and 2 bits, and we read its.
+// npm @sd-jwt/jwt-status-list and docs/status-list.mjs read our lists of 1 and 2 bits, and we read those of the first.
 func TestStatusListOfOthers(t *testing.T) {
 	const uri = "https://id.example.net/status/1"
 	der, err := x509.MarshalPKCS8PrivateKey(signers["ES256"])
@@ -39,7 +42,8 @@ func TestStatusListOfOthers(t *testing.T) {
 				t.Fatal(err)
 			}
 			top := statuslist.Status(1<<bits - 1)
-			set := [][2]int{{0, 1}, {9, int(top)}, {4711, 1}, {1<<17 - 1, int(top)}}
+			set := [][2]int{{0, 1}, {9, int(top)}, {4711, 1}, {4712, int(top) &^ 1}, {1<<17 - 1, int(top)}}
+			set = slices.DeleteFunc(set, func(s [2]int) bool { return s[1] == 0 })
 			for _, s := range set {
 				if err := list.Set(uint64(s[0]), statuslist.Status(s[1])); err != nil {
 					t.Fatal(err)
@@ -56,13 +60,27 @@ func TestStatusListOfOthers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			indexes, served := []int{1 << 17}, []string{"unknown: the index is outside the list"}
+			for _, i := range []int{0, 1, 2, 3, 4, 7, 8, 9, 10, 4710, 4711, 4712, 4713, 1<<17 - 1} {
+				status, err := list.At(uint64(i))
+				if err != nil {
+					t.Fatal(err)
+				}
+				indexes = append(indexes, i)
+				served = append(served, [...]string{"valid", "invalid", "unknown: the status has no meaning here", "handle_ended"}[status])
+			}
 			values := []int{1, 0, int(top), 0, 0, 1, 1, 0, 1, 0, 0, int(top)}
 			text, err := json.Marshal(values)
 			if err != nil {
 				t.Fatal(err)
 			}
+			asked, err := json.Marshal(indexes)
+			if err != nil {
+				t.Fatal(err)
+			}
 			out, err := node(t, t.Context(), "statuslist.mjs", map[string]string{
 				"LIST": ours, "TOKEN": referring, "KEY": base64.StdEncoding.EncodeToString(der), "VALUES": string(text), "BITS": strconv.Itoa(bits),
+				"ISSUER": serveList(t, token), "INDEXES": string(asked),
 			}).Output()
 			if err != nil {
 				t.Fatalf("statuslist.mjs: %v", err)
@@ -71,12 +89,16 @@ func TestStatusListOfOthers(t *testing.T) {
 				Status, Bits int
 				URI, List    string
 				Ones         [][2]int
+				Served       []string
 			}
 			if err := json.Unmarshal(out, &got); err != nil {
 				t.Fatal(err)
 			}
 			if got.Status != 1 || got.URI != uri || got.Bits != bits || !slices.Equal(got.Ones, set) {
 				t.Errorf("the library reads %+v, want %v", got, set)
+			}
+			if !slices.Equal(got.Served, served) {
+				t.Errorf("docs/status-list.mjs reads %q at %v, want %q", got.Served, indexes, served)
 			}
 
 			// Its own: the statuses of a short list.
@@ -100,6 +122,33 @@ func TestStatusListOfOthers(t *testing.T) {
 			}
 		})
 	}
+}
+
+// serveList serves a status list at /status/1, and the key that signs it, as an issuer whose URL it returns.
+func serveList(t *testing.T, token statuslist.Token) string {
+	t.Helper()
+	jwk, err := jose.MarshalJWK(signers["ES256"].Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	mux := http.NewServeMux()
+	issuer := httptest.NewServer(mux)
+	t.Cleanup(issuer.Close)
+	token.Issuer, token.Subject = issuer.URL, issuer.URL+"/status/1"
+	list, err := token.Sign(es256{signers})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for path, document := range map[string][2]string{
+		"/status/1": {"application/statuslist+jwt", list},
+		"/jwks":     {"application/json", fmt.Sprintf(`{"keys":[{"kid":"k1","alg":"ES256",%s]}`, jwk[1:])},
+	} {
+		mux.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", document[0])
+			_, _ = io.WriteString(w, document[1]) // the test reads what arrives
+		})
+	}
+	return issuer.URL
 }
 
 // statusLists runs the JavaScript of docs/status-list.md and npm @sd-jwt/jwt-status-list against the issuer: both see a session end.
