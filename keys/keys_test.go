@@ -16,13 +16,14 @@ import (
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 var kek = [32]byte{1, 2, 3}
 
 func openStore(t testing.TB) storage.Store {
 	t.Helper()
-	s, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	s, err := sqlite.Open(context.Background(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -20,6 +19,7 @@ import (
 	"github.com/imidentity/issuer/recheck"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 	"github.com/imidentity/issuer/storage/storagetest"
 )
 
@@ -52,7 +52,7 @@ func newWorld(t *testing.T) *world {
 	w.now.Store(time.Now().Unix())
 	_, _ = rand.Read(w.key[:])
 	var err error
-	w.store, err = sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	w.store, err = sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

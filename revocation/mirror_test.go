@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -16,6 +15,7 @@ import (
 	"github.com/imidentity/issuer/revocation"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 var (
@@ -25,7 +25,7 @@ var (
 
 func openStore(t testing.TB) storage.Store {
 	t.Helper()
-	s, err := sqlite.Open(context.Background(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	s, err := sqlite.Open(context.Background(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

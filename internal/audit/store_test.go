@@ -12,7 +12,6 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"sync"
@@ -22,6 +21,7 @@ import (
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 	"github.com/imidentity/issuer/storage/storagetest"
 )
 
@@ -51,7 +51,7 @@ func (b *book) lines() []string {
 // newBook opens an empty database. Its operations fail as fail says, if that is not nil.
 func newBook(t *testing.T, fail func(op string) error) *book {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	db, err := sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -333,7 +333,7 @@ func TestRacedRecords(t *testing.T) {
 // A store without an audit log records nothing.
 func TestNoLog(t *testing.T) {
 	b := newBook(t, nil)
-	bare, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	bare, err := sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -349,7 +349,7 @@ func TestNoLog(t *testing.T) {
 
 // An error of the salt's source undoes the act.
 func TestNoSalt(t *testing.T) {
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	db, err := sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
@@ -13,12 +12,13 @@ import (
 	"github.com/imidentity/issuer/internal/idempotency"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 // open opens a database, and returns a keeper as each process on it has one.
 func open(t *testing.T) (storage.Store, func() *idempotency.Keeper, *time.Time) {
 	t.Helper()
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	db, err := sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

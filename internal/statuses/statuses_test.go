@@ -8,7 +8,6 @@ import (
 	"crypto/elliptic"
 	"crypto/rand"
 	"errors"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -21,6 +20,7 @@ import (
 	"github.com/imidentity/issuer/statuslist"
 	"github.com/imidentity/issuer/storage"
 	"github.com/imidentity/issuer/storage/sqlite"
+	"github.com/imidentity/issuer/storage/sqlite/sqlitetest"
 )
 
 const home = "https://id.example.net"
@@ -61,7 +61,7 @@ func open(t testing.TB, domains ...string) *world {
 	t.Helper()
 	w := &world{t: t}
 	w.at.Store(noon.UnixNano())
-	db, err := sqlite.Open(t.Context(), filepath.Join(t.TempDir(), "issuer.db"), sqlite.Options{})
+	db, err := sqlite.Open(t.Context(), sqlitetest.Temporary(t), sqlite.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
