@@ -187,6 +187,35 @@ func TestDeviceCredentials(t *testing.T) {
 	s.wantStatusOf(t, second, statuslist.Valid)
 }
 
+// TestCredentialsOfRevokedKey holds what docs/credentials.md says about credentials whose signing key was revoked: they are refused, are still
+// listed as live and count, and the token with which the device gets others ends them.
+func TestCredentialsOfRevokedKey(t *testing.T) {
+	s := start(t, nil)
+	phone := newDevice(t)
+	held := s.inWallet(t, phone, "alice")
+	getting := s.forCredentials(t, phone, held)
+	list := wantCredentials(t, s.askCredentials(t, phone, getting, s.keyProofs(t, 5)...), 5)
+	if _, err := s.verifyCredential(t, list[0]); !credential.Stands(err) {
+		t.Fatalf("credential = %v, want it good", err)
+	}
+	wantStatus(t, s.revokeKey(t, kidOf(t, getting)), http.StatusOK)
+	if _, err := s.verifyCredential(t, list[0]); credential.Stands(err) {
+		t.Errorf("credential of a revoked key = %v, want it refused", err)
+	}
+	getting = s.forCredentials(t, phone, s.refreshedBy(t, wallet, phone, held))
+	a := s.askCredentials(t, phone, getting, s.keyProof(t, newDevice(t).Signer))
+	wantRefused(t, a, http.StatusBadRequest, "credential_request_denied")
+	for id, v := range s.myCredentials(t, phone, getting) {
+		if v["state"] != "live" {
+			t.Errorf("credential = %v, want it live", v)
+		}
+		wantStatus(t, s.held(t, phone, getting, http.MethodDelete, "/me/credentials/"+id, nil), http.StatusNoContent)
+	}
+	if c, _ := s.tryObtain(t, phone, getting); c.id == "" {
+		t.Error("no credential after the old ones ended")
+	}
+}
+
 // TestCredentialsEndWithTheRest holds that a credential ends with its device, its key and its user, that only its handle ends with a
 // rename, and that the status list says so with the answer.
 func TestCredentialsEndWithTheRest(t *testing.T) {
