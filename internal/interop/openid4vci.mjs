@@ -7,6 +7,8 @@ import { createHash, createPublicKey, generateKeyPairSync, randomBytes, sign, ve
 import { createInterface } from 'node:readline'
 import { clientAuthenticationNone, setGlobalConfig } from '@openid4vc/oauth2'
 import { Openid4vciClient, extractScopesForCredentialConfigurationIds } from '@openid4vc/openid4vci'
+import { withProofs } from '../../docs/dpop-client.mjs'
+import { StatusLists } from '../../docs/status-list.mjs'
 
 const { OFFER, CLIENT_ID, REDIRECT_URI } = process.env
 setGlobalConfig({ allowInsecureUrls: true }) // an issuer on this machine
@@ -85,6 +87,23 @@ console.log(`signatures of ${vcIssuer.issuer === credentialOffer.credential_issu
 
 const again = await wallet.retrieveCredentials(request).catch((error) => error.response.credentialErrorResponseResult.data.error)
 console.log(`the same proofs again: ${again}`)
+
+// With the same token, the wallet ends a credential that it does not need any more.
+const spare = newSigner('ES256')
+const { c_nonce: fresh } = await wallet.requestNonce({ issuerMetadata })
+const last = await wallet.createCredentialRequestJwtProof({ issuerMetadata, credentialConfigurationId, signer: spare, nonce: fresh, clientId: CLIENT_ID })
+const more = await wallet.retrieveCredentials({ ...request, proofs: { jwt: [last.jwt] } })
+const claims = JSON.parse(Buffer.from(more.credentialResponse.credentials[0].credential.split('.')[1], 'base64url'))
+const look = () => new StatusLists(credentialOffer.credential_issuer).status(claims)
+const before = await look()
+const jwk = privateKeys.get(device.publicJwk.x).export({ format: 'jwk' })
+const imported = (jwk, usage) => crypto.subtle.importKey('jwk', jwk, { name: 'ECDSA', namedCurve: 'P-256' }, true, [usage])
+const send = withProofs({ privateKey: await imported(jwk, 'sign'), publicKey: await imported(device.publicJwk, 'verify') })
+const accessToken = accessTokenResponse.access_token
+const own = await (await send(`${credentialOffer.credential_issuer}/me/credentials`, { accessToken })).json()
+const ended = await send(`${credentialOffer.credential_issuer}/me/credentials/${claims.jti}`, { accessToken, method: 'DELETE' })
+console.log(`one of ${own.length} ends: ${ended.status}, ${before} before, ${await look()} after`)
+
 console.log(JSON.stringify({
   credentials: credentialResponse.credentials.map(({ credential }) => credential),
   keys: signers.map(({ publicJwk }) => privateKeys.get(publicJwk.x).export({ type: 'pkcs8', format: 'pem' })),

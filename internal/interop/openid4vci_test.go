@@ -15,7 +15,7 @@ import (
 )
 
 // wallet lets npm @openid4vc/openid4vci, unmodified, get credentials of the issuer: from an offer over PAR, a code and a DPoP token to a
-// nonce and a batch of credentials. Then issuer credential verifies them, and presentations of them.
+// nonce and a batch of credentials, one of which it ends. Then issuer credential verifies them, and presentations of them.
 func wallet(t *testing.T, ctx context.Context, issuer string) {
 	command := func(want int, args ...string) string {
 		t.Helper()
@@ -101,4 +101,5 @@ token: DPoP, im:credential
 credentials: 2
 signatures of the issuer: true
 the same proofs again: invalid_proof
+one of 3 ends: 204, valid before, invalid after
 `
