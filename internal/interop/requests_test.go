@@ -109,6 +109,8 @@ func requests(t *testing.T, ctx context.Context, issuer string) {
 		{"credential issuer", "GET /.well-known/openid-credential-issuer", nil, "", 200},
 		{"keys of credentials", "GET /.well-known/jwt-vc-issuer", nil, "", 200},
 		{"nonce for a key proof", "POST /credential/nonce", nil, "", 200},
+		{"credential without a token", "POST /credential", headers("Content-Type", "application/json"), "{}", 401},
+		{"account without a token", "GET /me", nil, "", 401},
 		{"credential of nobody", "POST /credential", headers("Content-Type", "application/json", "Authorization", "DPoP x"), "{}", 401},
 		{"introspect several", "POST /introspect/batch", headers("Authorization", peer), "tokens=%5B%22x%22%2C%22y%22%5D", 200},
 		{"introspect several, signed", "POST /introspect/batch", headers("Authorization", peer, "Accept", "application/im-introspection-batch+jwt"), "tokens=%5B%22x%22%5D", 200},

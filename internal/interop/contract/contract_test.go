@@ -76,6 +76,9 @@ func TestContract(t *testing.T) {
 		{"no request id", "POST /revoke token=x", answer{200, map[string]string{"Cache-Control": "no-store", "DPoP-Nonce": "n"}, ""}, "X-Request-Id"},
 		{"stored", "POST /revoke token=x", answer{200, with(plain, "Cache-Control", "max-age=5"), ""}, "Cache-Control"},
 		{"no challenge", "POST /revoke token=x", answer{401, json, `{"error":"invalid_client","error_description":"No."}`}, "WWW-Authenticate"},
+		{"no token", "GET /me", answer{401, with(json, "WWW-Authenticate", "DPoP algs"), `{"error_description":"No."}`}, ""},
+		{"no token, with another member", "GET /me", answer{401, with(json, "WWW-Authenticate", "DPoP algs"), `{"error_description":"No.","why":"x"}`}, "body doesn't match"},
+		{"no token, no body", "GET /me", answer{401, with(plain, "WWW-Authenticate", "DPoP algs"), ""}, "Content-Type"},
 		{"unavailable for how long", "POST /revoke token=x", answer{503, json, `{"error":"temporarily_unavailable","error_description":"Wait."}`}, "Retry-After"},
 		{"content not described", "POST /revoke token=x", answer{200, json, "{}"}, "describes none"},
 	}
