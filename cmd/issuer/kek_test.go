@@ -3,14 +3,17 @@ package main
 import (
 	"crypto/rand"
 	"fmt"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/storage/postgres/postgrestest"
 )
 
 // setKEK has the settings name files of key-encryption keys, in the folder of the settings.
@@ -92,4 +95,94 @@ func TestKEKRotation(t *testing.T) {
 	v.start(t)
 	v.run(t, 0, `^`+ids[1]+` +current +\d+$`, "keys", "rotate-kek", "--data", v.data)
 	v.stop(t)
+}
+
+// TestKEKRotationOfNodes takes three processes on one PostgreSQL from one key-encryption key to another, as docs/keys.md says, while a user
+// is signed in. The rotation begins at two of them at once. The third one does not get the new key in time: until it has it, it answers 503
+// about what is made since.
+func TestKEKRotationOfNodes(t *testing.T) {
+	t.Parallel()
+	server, err := postgrestest.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	v := newVictim(t, "storage: postgres", "storage_url_file: url", "replay: storage")
+	var one, two [32]byte
+	rand.Read(one[:])
+	rand.Read(two[:])
+	if err := os.Mkdir(v.data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	v.write(t, "kek", fmt.Sprintf("%x\n", one))
+	v.write(t, "../url", server.URL("postgres")+"\n")
+	v.run(t, 0, "^Took step 1 ", "migrate", "up", "--config", v.config())
+	v.start(t)
+	nodes := []*victim{v, anotherNode(t, v), anotherNode(t, v)}
+	for _, node := range nodes {
+		node.write(t, "new", fmt.Sprintf("%x\n", two))
+		node.becomes(t, "/readyz", http.StatusOK)
+	}
+	late := nodes[2]
+	l := v.session(t, person(0))
+	for range 8 {
+		v.run(t, 0, "", "keys", "rotate", "--now", "--data", v.data)
+	}
+	knows := func(when string, nodes ...*victim) {
+		t.Helper()
+		l.refresh(t)
+		for _, node := range nodes {
+			node.becomes(t, "/readyz", http.StatusOK)
+			if !activeAt(t, node, l.AccessToken) {
+				t.Errorf("%s, a token is not active at node %s", when, node.issuer)
+			}
+		}
+	}
+	restart := func(node *victim, files ...string) {
+		t.Helper()
+		node.stop(t)
+		node.setKEK(t, files...)
+		node.start(t)
+	}
+	for _, node := range nodes[:2] {
+		restart(node, "data/kek", "data/new")
+		knows("with the new key at some nodes", nodes...)
+	}
+
+	var begun sync.WaitGroup
+	for _, node := range nodes[:2] {
+		begun.Go(func() {
+			node.run(t, 0, `^`+keys.KEKID(two)+` +current +10$`, "keys", "rotate-kek", "--data", node.data)
+		})
+	}
+	begun.Wait()
+	for _, node := range nodes[:2] {
+		node.run(t, 0, `^`+keys.KEKID(one)+` +configured +0$`, "keys", "keks", "--data", node.data)
+	}
+	knows("after the rotation", nodes[:2]...)
+	v.run(t, 0, "", "keys", "rotate", "--now", "--data", v.data) // sealed under the new key alone
+	if !activeAt(t, late, l.AccessToken) {
+		t.Error("a token of before is not active at the node without the new key")
+	}
+	l.refresh(t)
+	if status, _ := answerAt(t, late, l.AccessToken); status != http.StatusServiceUnavailable {
+		t.Errorf("introspection of a new token at the node without the new key = %d, want 503", status)
+	}
+	late.end(t)
+	if err := os.Remove(filepath.Join(late.folder, "log")); err != nil { // it has the errors of that time
+		t.Fatal(err)
+	}
+	late.refused(t, 2, `belongs to the key with the id `+keys.KEKID(two)+`, and this issuer has `+keys.KEKID(one))
+
+	late.setKEK(t, "data/kek", "data/new")
+	late.start(t)
+	knows("when the late node has the key", nodes...)
+	for _, node := range nodes {
+		restart(node, "data/new")
+		node.run(t, 0, `^`+keys.KEKID(two)+` +current +11$`, "keys", "keks", "--data", node.data)
+	}
+	knows("with the new key alone", nodes...)
+	for _, node := range nodes {
+		node.stop(t)
+	}
 }

@@ -23,7 +23,7 @@ func anotherNode(t *testing.T, v *victim) *victim {
 	node := &victim{issuer: "http://" + listen, listen: listen, folder: t.TempDir()}
 	node.data = filepath.Join(node.folder, "data")
 	text := strings.Replace(v.settings(t), "listen: "+v.listen, "listen: "+listen, 1)
-	text = strings.Replace(text, v.data, node.data, 1) + "audit: {node: two}\n"
+	text = strings.Replace(text, v.data, node.data, 1) + "audit: {node: at-" + strings.ReplaceAll(listen, ":", "-") + "}\n"
 	if err := os.Mkdir(node.data, 0o700); err != nil {
 		t.Fatal(err)
 	}
