@@ -2,7 +2,10 @@ package cli
 
 import (
 	"context"
+	"crypto"
+	"errors"
 	"fmt"
+	"time"
 
 	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/credential/cwt"
@@ -13,6 +16,43 @@ import (
 func readCWT(text string) ([]byte, bool) {
 	data, err := cwt.ReadText(text)
 	return data, err == nil && len(data) > 0 && data[0] == 0xd2
+}
+
+// readSDCWT reads a CWT for [credentialGetCmd].
+func readSDCWT(text string) (one gotCredential, key crypto.PublicKey, err error) {
+	data, err := cwt.ReadText(text)
+	if err != nil {
+		return one, nil, err
+	}
+	token, err := cwt.Parse(data)
+	if err != nil {
+		return one, nil, err
+	}
+	return gotCredential{ID: token.VC.ID, Device: token.VC.Device, ExpiresAt: token.VC.Expires}, token.VC.Key, nil
+}
+
+// presentCWT prints a key binding token of a CWT.
+func (c *credentialPresentCmd) presentCWT(s *streams, data []byte, key crypto.Signer) error {
+	token, err := cwt.Parse(data)
+	switch {
+	case err != nil:
+		return refused("%s holds no credential: %w", c.File, err)
+	case token.KeyBinding != nil:
+		return refused("%s is a presentation already: present the credential that it was made of", c.File)
+	case c.ShowHandle && token.VC.Handle == "":
+		return refused("the credential in %s has no handle to show", c.File)
+	}
+	shown, err := token.Present(key, cwt.Binding{Audience: c.Audience, Nonce: []byte(c.Nonce)}, time.Now())
+	switch {
+	case errors.Is(err, credential.CodeKey):
+		return usage("the credential in %s is bound to another key: name its key with --key", c.File)
+	case errors.Is(err, credential.CodeBinding):
+		return refused("the credential in %s cannot be presented: %w", c.File, err)
+	case err != nil:
+		return usage("%s: %w", c.File, err)
+	}
+	_, err = fmt.Fprintln(s.out, cwt.Text(shown))
+	return err
 }
 
 // showCWT prints a CWT of any kind.

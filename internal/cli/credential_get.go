@@ -27,7 +27,7 @@ type credentialGetCmd struct {
 	Key           string `placeholder:"FILE" help:"Private key that the credential is bound to, PEM (PKCS #8 or EC), instead of the device's own. If it does not exist, it is created with a new P-256 key."`
 	Count         int    `default:"1" placeholder:"N" help:"Get several credentials, each with a key of its own: --key a.pem names a-1.pem, a-2.pem and so on, and --to likewise."`
 	To            string `placeholder:"FILE" help:"Write the credential to this file, of mode 0600, and replace an earlier one. Without it, the credential is printed."`
-	Configuration string `default:"im-device" placeholder:"ID" help:"The kind of credential (im-device)."`
+	Configuration string `default:"im-device" placeholder:"ID" help:"The kind of credential: im-device (an SD-JWT VC) or im-device-cwt (a CWT)."`
 	JSON          bool   `name:"json" help:"Print JSON."`
 }
 
@@ -38,6 +38,9 @@ func (*credentialGetCmd) Help() string {
     issuer credential get --to credential.txt
     issuer credential get --key mls.pem --to mls.txt
     issuer credential get --key mls.pem --count 3 --to mls.txt
+    issuer credential get --configuration im-device-cwt --to credential.cwt
+
+A CWT is written in base64url, as the other commands read it.
 
 JSON is an array of {"id", "credential", "file", "key", "device", "expires_at"}; key is the file of the key, and absent for the
 device's own. The exit code is 1 if the issuer refuses, and 3 if it cannot be reached.`
@@ -70,9 +73,9 @@ func (c *credentialGetCmd) Run(ctx context.Context, s *streams) error {
 	switch most := max(1, meta.Batch.Size); {
 	case err != nil:
 		return err
-	case kind.Format != string(credential.SDJWT):
-		return usage("this command gets credentials of the format %s, and %s is %s", credential.SDJWT, c.Configuration,
-			printable(kind.Format))
+	case readers[kind.Format] == nil:
+		return usage("this command gets credentials of the formats %s and %s, and %s is %s", credential.SDJWT, credential.SDCWT,
+			c.Configuration, printable(kind.Format))
 	case c.Count > most:
 		return usage("the issuer gives at most %s at a time", count(most, "credential"))
 	}
@@ -95,7 +98,7 @@ func (c *credentialGetCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return answered(session.Issuer, err)
 	}
-	got, err := match(list, keys)
+	got, err := match(list, keys, readers[kind.Format])
 	if err != nil {
 		return refused("the issuer's answer is not usable: %w", err)
 	}
@@ -178,15 +181,32 @@ type gotCredential struct {
 	ExpiresAt  time.Time `json:"expires_at"`
 }
 
+// readers read the id, the device, the expiry and the key of a credential, by its format.
+var readers = map[string]func(text string) (gotCredential, crypto.PublicKey, error){
+	string(credential.SDJWT): readSDJWT, string(credential.SDCWT): readSDCWT,
+}
+
+func readSDJWT(text string) (one gotCredential, key crypto.PublicKey, err error) {
+	token, err := sdjwt.Parse(text)
+	if err != nil {
+		return one, nil, err
+	}
+	if key, err = token.Key(); err != nil {
+		return one, nil, err
+	}
+	return one, key, jose.ReadMembers(token.Claims(),
+		jose.Member{Name: "jti", Text: &one.ID, Required: true},
+		jose.Member{Name: "sub", Text: &one.Device, Required: true},
+		jose.Member{Name: "exp", Date: &one.ExpiresAt, Required: true})
+}
+
 // match returns the credentials in the order of their keys. Each must be bound to another one.
-func match(list []string, keys []credentialKey) ([]gotCredential, error) {
+func match(
+	list []string, keys []credentialKey, read func(text string) (gotCredential, crypto.PublicKey, error),
+) ([]gotCredential, error) {
 	got := make([]gotCredential, len(keys))
 	for _, text := range list {
-		token, err := sdjwt.Parse(text)
-		if err != nil {
-			return nil, err
-		}
-		key, err := token.Key()
+		one, key, err := read(text)
 		if err != nil {
 			return nil, err
 		}
@@ -194,19 +214,11 @@ func match(list []string, keys []credentialKey) ([]gotCredential, error) {
 		if err != nil {
 			return nil, err
 		}
-		one := gotCredential{Credential: text}
-		err = jose.ReadMembers(token.Claims(),
-			jose.Member{Name: "jti", Text: &one.ID, Required: true},
-			jose.Member{Name: "sub", Text: &one.Device, Required: true},
-			jose.Member{Name: "exp", Date: &one.ExpiresAt, Required: true})
-		if err != nil {
-			return nil, err
-		}
 		i := slices.IndexFunc(keys, func(k credentialKey) bool { return k.prover.JKT() == jkt })
 		if i < 0 || got[i].Credential != "" {
 			return nil, errors.New("a credential is bound to another key than the one that was proved")
 		}
-		one.Key, one.ExpiresAt = keys[i].file, one.ExpiresAt.UTC()
+		one.Credential, one.Key, one.ExpiresAt = text, keys[i].file, one.ExpiresAt.UTC()
 		got[i] = one
 	}
 	return got, nil

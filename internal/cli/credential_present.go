@@ -18,7 +18,7 @@ type credentialPresentCmd struct {
 	Session    string `xor:"key" placeholder:"FILE" help:"The session file with the device's own key (issuer/session.json in your configuration folder)."`
 	Audience   string `required:"" placeholder:"URI" help:"The verifier: the URI of its domain, such as im:example.com, of a device or of a room."`
 	Nonce      string `required:"" placeholder:"N" help:"The nonce of the verifier."`
-	ShowHandle bool   `help:"Show the handle, too. Without it, the verifier sees user and device."`
+	ShowHandle bool   `help:"Show the handle, too. Without it, the verifier sees user and device. A CWT always shows it."`
 }
 
 func (*credentialPresentCmd) Help() string {
@@ -36,6 +36,9 @@ func (c *credentialPresentCmd) Run(ctx context.Context, s *streams) error {
 	key, err := c.key(ctx)
 	if err != nil {
 		return err
+	}
+	if data, ok := readCWT(text); ok {
+		return c.presentCWT(s, data, key)
 	}
 	token, err := sdjwt.Parse(text)
 	if err != nil {

@@ -63,8 +63,8 @@ var arrows = map[string][]string{
 	},
 	"internal/statuses": {"claims", "statuslist", "storage"},
 	"internal/vci": {
-		"account", "claims", "clients", "credential", "credential/sdjwt", "dpop", "internal/audit", "internal/errtext", "internal/jose",
-		"internal/random", "statuslist", "storage",
+		"account", "claims", "clients", "credential", "credential/cwt", "credential/sdjwt", "dpop", "internal/audit", "internal/errtext",
+		"internal/jose", "internal/random", "statuslist", "storage",
 	},
 	"internal/wire": {
 		"claims", "clients", "dpop", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "storage",

@@ -251,7 +251,11 @@ func TestCredentialMetadata(t *testing.T) {
 		`"batch_credential_issuance":{"batch_size":5},"credential_configurations_supported":{"im-device":{"format":"dc+sd-jwt",`+
 		`"scope":"im:credential","vct":"tag:imidentity.github.io,2026:im-device:1","cryptographic_binding_methods_supported":["jwk"],`+
 		`"credential_signing_alg_values_supported":["ES256"],"credential_metadata":{"display":[{"name":"Device"}]},`+
-		`"proof_types_supported":{"jwt":{"proof_signing_alg_values_supported":["ES256","EdDSA","Ed25519","ES384"]}}}}}`, s.issuer, s.issuer)
+		`"proof_types_supported":{"jwt":{"proof_signing_alg_values_supported":["ES256","EdDSA","Ed25519","ES384"]}}},`+
+		`"im-device-cwt":{"format":"im-sd-cwt","scope":"im:credential","vct":"tag:imidentity.github.io,2026:im-device:1",`+
+		`"cryptographic_binding_methods_supported":["cose_key"],"credential_signing_alg_values_supported":["ES256"],`+
+		`"credential_metadata":{"display":[{"name":"Device, as a CWT"}]},`+
+		`"proof_types_supported":{"jwt":{"proof_signing_alg_values_supported":["ES256","EdDSA","Ed25519"]}}}}}`, s.issuer, s.issuer)
 	for at, want := range map[string]string{
 		"openid-credential-issuer": want,
 		"jwt-vc-issuer":            fmt.Sprintf(`{"issuer":%q,"jwks_uri":"%s/jwks"}`, s.issuer, s.issuer),

@@ -22,6 +22,8 @@ type configuration struct {
 	algorithms []string
 	// signing are the algorithms that credentials are signed with. Nil means that of the issuer's signing key.
 	signing []string
+	// by are the algorithms of the issuer's signing key with which there is the configuration. Nil means all.
+	by []string
 	// listed says that each credential has an entry in a status list.
 	listed bool
 	// make makes the credential for a key proof, as it stands in the JSON of the answer. The row has the subject, the key, the times, an
@@ -30,7 +32,7 @@ type configuration struct {
 }
 
 // configurations are all kinds of credentials that there are.
-var configurations = []configuration{deviceVC}
+var configurations = []configuration{deviceVC, deviceCWT}
 
 // Configurations are the ids of all credential configurations that an issuer may have.
 func Configurations() []string {
@@ -44,12 +46,17 @@ func Configurations() []string {
 // configuration returns the configuration of an id, nil if the issuer has none.
 func (s *Service) configuration(id string) *configuration {
 	for i := range configurations {
-		if configurations[i].id == id {
-			return &configurations[i]
+		if c := &configurations[i]; c.id == id {
+			if _, alg, _ := s.cfg.Keys.Signer(); c.signedBy(alg) {
+				return c
+			}
 		}
 	}
 	return nil
 }
+
+// signedBy reports whether there is the configuration at an issuer that signs with an algorithm.
+func (c *configuration) signedBy(alg string) bool { return c.by == nil || jose.Allows(c.by, alg) }
 
 // takes reports whether a key proof may be signed with an algorithm.
 func (c *configuration) takes(alg string) bool {

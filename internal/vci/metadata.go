@@ -55,6 +55,9 @@ func (s *Service) Metadata(alg string) ([]byte, error) {
 	list := make(map[string]described, len(configurations))
 	for i := range configurations {
 		c := &configurations[i]
+		if !c.signedBy(alg) {
+			continue
+		}
 		signing := c.signing
 		if signing == nil {
 			signing = []string{alg}

@@ -11,6 +11,7 @@ package vci
 
 import (
 	"context"
+	"crypto"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -47,6 +48,10 @@ type Store interface {
 // Keys sign credentials; keys.Ring does.
 type Keys interface {
 	Sign(typ string, claims []byte) (string, error)
+	// Signer returns the key that signs now with its kid and JOSE algorithm.
+	Signer() (kid, alg string, key crypto.Signer)
+	// Fresh returns an error if a change of the keys may have been missed.
+	Fresh(now time.Time) error
 }
 
 // Statuses give each credential an entry in a status list; statuses.Lists does.
