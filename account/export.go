@@ -83,7 +83,7 @@ func (e Export) Claims(issuer string, now time.Time) ([]byte, error) {
 // An ErasedUser is the outcome of [Accounts.Erase].
 type ErasedUser struct {
 	RemovedUser
-	// Statements is how many statements of others named the user, and ended.
+	// Statements is how many statements of others named the user, and ended; their vouches and distrusts are among them.
 	Statements int
 }
 
@@ -101,6 +101,10 @@ func (a *Accounts) Erase(ctx context.Context, domain, user string, mayReturn boo
 	if err != nil {
 		return ErasedUser{}, err
 	}
+	opinions, err := a.endOpinions(ctx, domain, user)
+	if err != nil {
+		return ErasedUser{}, err
+	}
 	removed, err := a.remove(ctx, domain, user, mayReturn, audit.Event{Kind: audit.UserErased}, nil)
 	if err != nil {
 		return ErasedUser{}, err
@@ -109,7 +113,7 @@ func (a *Accounts) Erase(ctx context.Context, domain, user string, mayReturn boo
 	if err != nil {
 		return ErasedUser{}, err
 	}
-	return ErasedUser{removed, before + after}, a.Forget(ctx)
+	return ErasedUser{removed, before + opinions + after}, a.Forget(ctx)
 }
 
 // Forget finishes all removals, and makes sure that nothing of deleted records can be recovered from the database.

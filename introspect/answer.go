@@ -42,6 +42,8 @@ type Answer struct {
 	Actor *Actor `json:"act,omitempty"`
 	// Tokens are the enclosed tokens, outer before inner.
 	Tokens []Layer `json:"tokens,omitempty"`
+	// XSign is what the user has stored about the device; nil if that is nothing, or is not known.
+	XSign *XSign `json:"xsign,omitempty"`
 
 	// Reason says why a token is not active, and Path which enclosed token is at fault. Only callers that may know get them.
 	Reason Reason `json:"-"`
@@ -103,7 +105,7 @@ func (v *Verdict) Answer() Answer {
 		Audience: set.Audience, ClientID: set.ClientID, Scope: set.Scope, ExpiresAt: set.Expires.Unix(), IssuedAt: set.IssuedAt.Unix(),
 		JTI: set.JTI, ACR: set.ACR, SID: set.SID, TokenType: "Bearer",
 		ExpiresIn: wholeSeconds(set.Expires.Sub(v.At)), MaxAge: wholeSeconds(v.MaxAge), Holder: v.Holder,
-		HomeIssuer: set.HomeIss, Actor: newActor(set.Actor),
+		HomeIssuer: set.HomeIss, Actor: newActor(set.Actor), XSign: v.XSign,
 	}
 	if !set.AuthTime.IsZero() {
 		a.AuthTime = set.AuthTime.Unix()

@@ -55,6 +55,7 @@ func (a *Answer) AppendJSON(b []byte) []byte {
 		}
 		o.b = append(b, ']')
 	}
+	o.xsign("xsign", a.XSign)
 	return append(o.b, '}')
 }
 

@@ -25,7 +25,7 @@ func (a *Audience) UnmarshalJSON(text []byte) error {
 // answerNames are the members of an answer that a [Client] reads. Names that differ only in case are refused.
 var answerNames = []string{
 	"active", "iss", "sub", "username", "handle", "device", "aud", "client_id", "scope", "exp", "iat", "jti", "auth_time", "acr", "sid",
-	"cnf", "token_type", "expires_in", "max_age", "holder", "home_iss", "act", "tokens", "reason", "path",
+	"cnf", "token_type", "expires_in", "max_age", "holder", "home_iss", "act", "tokens", "xsign", "reason", "path",
 }
 
 // readAnswer reads an answer. Detail is the claim im_detail of a signed one. An active answer is refused unless it has everything that

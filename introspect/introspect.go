@@ -48,6 +48,8 @@ type Config struct {
 	ParseCWT func(text string) (UnverifiedToken, error)
 	// Authority finds the keys of the issuers of enclosed tokens. Nil: no token that encloses others is active.
 	Authority nested.KeySource
+	// CrossSigning tells about the cross signing of users. Nil: answers say nothing of it.
+	CrossSigning CrossSigning
 	// MaxAge is how long callers may cache an active answer, and so how late they may learn of a revocation. Zero means
 	// 5 s.
 	MaxAge time.Duration
@@ -134,14 +136,14 @@ func (i *Introspector) Introspect(ctx context.Context, caller Caller, q Question
 	case !caller.sees(t):
 		return Verdict{}, nil
 	case f.reason == "" && !shown:
-		return i.active(t, f.at, i.veil(caller)), nil
+		return i.active(ctx, t, f.at, i.veil(caller)), nil
 	case f.reason == "":
 		verified, err := i.holds(ctx, &caller, t, q.Token, &q.Shown)
 		if err != nil {
 			return Verdict{}, err
 		}
 		if verified {
-			v := i.active(t, f.at, i.veil(caller))
+			v := i.active(ctx, t, f.at, i.veil(caller))
 			v.Holder, v.MaxAge = Verified, 0
 			return v, nil
 		}

@@ -27,8 +27,9 @@ const (
 	withSID
 	withActor
 	withTokens
+	withXSign
 
-	withAll = withTokens<<1 - 1
+	withAll = withXSign<<1 - 1
 )
 
 // members is a set of members of an answer.
@@ -37,13 +38,13 @@ type members uint32
 // memberNames are the names of the members above, in the same order.
 var memberNames = []string{
 	"iss", "sub", "username", "handle", "device", "aud", "client_id", "scope", "exp", "iat", "jti", "auth_time", "acr", "sid", "act",
-	"tokens",
+	"tokens", "xsign",
 }
 
 // A Policy describes a [Release].
 type Policy struct {
 	// Claims names the members of active answers that the caller gets: some of iss, sub, username, handle, device, aud, client_id,
-	// scope, exp, iat, jti, auth_time, acr, sid, act and tokens. All others are in every active answer.
+	// scope, exp, iat, jti, auth_time, acr, sid, act, tokens and xsign. All others are in every active answer.
 	Claims []string
 	// Reasons tells the caller why a token is not active, if it has [ScopeReason] as well.
 	Reasons bool
@@ -133,6 +134,7 @@ func (v *veil) over(a *Answer) {
 	withhold(v, withSID, &a.SID)
 	withhold(v, withActor, &a.Actor)
 	withhold(v, withTokens, &a.Tokens)
+	withhold(v, withXSign, &a.XSign)
 }
 
 // withhold clears a member that the caller is not told.

@@ -17,7 +17,7 @@ import (
 
 var everything = []string{
 	"iss", "sub", "username", "handle", "device", "aud", "client_id", "scope", "exp", "iat", "jti", "auth_time", "acr", "sid", "act",
-	"tokens",
+	"tokens", "xsign",
 }
 
 // newReleasing is newNesting with a key for pairwise ids.

@@ -1,6 +1,7 @@
 package introspect
 
 import (
+	"context"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
@@ -27,6 +28,8 @@ type Verdict struct {
 	Inner []Inner
 	// Holder says whether the holder of its key showed the token.
 	Holder Holder
+	// XSign is what the user has stored about the device; nil for nothing, and for a caller that is not told.
+	XSign *XSign
 	// At is the moment of the verdict, and MaxAge how long it may be cached from then on.
 	At     time.Time
 	MaxAge time.Duration
@@ -53,8 +56,9 @@ const (
 )
 
 // active returns the verdict about a token that is active.
-func (i *Introspector) active(t *token, now time.Time, over *veil) Verdict {
+func (i *Introspector) active(ctx context.Context, t *token, now time.Time, over *veil) Verdict {
 	v := Verdict{Active: true, Claims: t.whole(), Username: t.username, Inner: t.shown, Holder: Unverified, At: now, veil: over}
+	v.XSign = i.crossSigned(ctx, t, over)
 	v.MaxAge = min(v.Claims.Expires.Sub(now), i.cfg.MaxAge)
 	return v
 }

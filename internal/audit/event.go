@@ -45,6 +45,10 @@ const (
 	UserLoggedOut
 	// UserFindable: a user decided whether others find their issuer by their handle.
 	UserFindable
+	// UserKeysChanged: a user stored their first cross-signing keys, or others below the same master key.
+	UserKeysChanged
+	// UserMasterChanged: a user stored cross-signing keys with another master key.
+	UserMasterChanged
 	// LinkMoved: an operator moved the link between a user and an account at an OpenID provider.
 	LinkMoved
 	// LinkRemoved: a user removed the link to an account at an OpenID provider. What came from logins there ended.
@@ -140,6 +144,8 @@ var kinds = [ended]struct {
 	UserReadmitted:       {"user.readmitted", "removed person may sign in again", false},
 	UserLoggedOut:        {"user.logged_out", "user logged out at the OpenID provider", false},
 	UserFindable:         {"user.findable", "who finds a user by the handle", false},
+	UserKeysChanged:      {"user.keys_changed", "cross-signing keys of a user changed", false},
+	UserMasterChanged:    {"user.master_changed", "master key of a user replaced", false},
 	LinkMoved:            {"link.moved", "link moved", false},
 	LinkRemoved:          {"link.removed", "link removed", false},
 	HandleReleased:       {"handle.released", "handle released", false},

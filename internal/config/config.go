@@ -449,7 +449,7 @@ type IDTokenApp struct {
 type ClientRelease struct {
 	// Claims are the members of active answers that it gets, beside those that are in every answer: cnf, token_type, expires_in, max_age
 	// and holder.
-	Claims []string `key:"claims" default:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens" oneof:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens"`
+	Claims []string `key:"claims" default:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens,xsign" oneof:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens,xsign"`
 	// Reasons tells it why a token is not active, if it has the scope introspect:reason and proves a key.
 	Reasons bool `key:"reasons" default:"true"`
 	// Pairwise replaces users and devices by ids that no other caller gets, and leaves out handles.
@@ -495,7 +495,7 @@ type GivenClient struct {
 
 // A PeerRelease is a [ClientRelease] for callers that a peer vouches for.
 type PeerRelease struct {
-	Claims []string `key:"claims" default:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens" oneof:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens"`
+	Claims []string `key:"claims" default:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens,xsign" oneof:"iss,sub,username,handle,device,aud,client_id,scope,exp,iat,jti,auth_time,acr,sid,act,tokens,xsign"`
 	// Reasons tells them why a token is not active, if the peer gave them the scope introspect:reason.
 	Reasons  bool `key:"reasons"`
 	Pairwise bool `key:"pairwise"`

@@ -16,6 +16,7 @@ import (
 	"github.com/imidentity/issuer/internal/idempotency"
 	"github.com/imidentity/issuer/internal/registration"
 	"github.com/imidentity/issuer/internal/server"
+	"github.com/imidentity/issuer/internal/signed"
 	"github.com/imidentity/issuer/internal/vci"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/keys"
@@ -97,9 +98,13 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if i.clients, err = openRegister(ctx, i.store, registry, cfg, i.log); err != nil {
 		return err
 	}
+	crossSigned, err := signed.New(signed.Config{Store: i.store, Accounts: i.accounts, Now: i.now})
+	if err != nil {
+		return err
+	}
 	introspector, err := introspect.New(introspect.Config{
 		Issuer: cfg.Issuer, Domains: domainNames(cfg), Keys: i.ring, Revocations: i.mirror, Records: records{i.store},
-		History: history{i.ring, i.store, i.now}, ParseCWT: parseCWT,
+		History: history{i.ring, i.store, i.now}, ParseCWT: parseCWT, CrossSigning: crossSigned,
 		Authority: i.trusted, PairwiseKey: i.cluster.Lasting(labelPairwise),
 		Replay: replay, ProofAlgorithms: cfg.DPoP.Algorithms, Development: cfg.Development, Now: i.now,
 	})
@@ -122,7 +127,7 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if i.wire, err = i.openWire(ctx, sealer, registry, replay); err != nil {
 		return err
 	}
-	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector, credentials)
+	return i.openServer(ctx, registry, made, proofs, logins, rechecks, provider, introspector, credentials, crossSigned)
 }
 
 // openAccounts makes the accounts, with keys for the marks of removed users and for the ids of links, and renews the collision keys of
@@ -212,6 +217,7 @@ func (i *Instance) openProvider(
 func (i *Instance) openServer(
 	ctx context.Context, registry *clients.Registry, made *statements.Service, proofs *dpop.Verifier, logins map[string]*login.Provider,
 	rechecks *recheck.Checker, provider *oauth.Provider, introspector *introspect.Introspector, credentials *vci.Service,
+	crossSigned *signed.Service,
 ) error {
 	cfg := i.cfg
 	choose, systems, others := make(map[string]bool), make(map[string]claims.System), make(map[string][]string)
@@ -246,7 +252,7 @@ func (i *Instance) openServer(
 		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
 		OperatorsBehindProxy: cfg.AdminBehindProxy(), SCIMForOperators: cfg.SCIM.Listener == "admin", Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
-		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Credentials: credentials, Wire: i.wire,
+		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Credentials: credentials, Wire: i.wire, Signed: crossSigned,
 		Store: i.store, Logins: logins, Upstream: upstream,
 		ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,

@@ -66,6 +66,7 @@ var arrows = map[string][]string{
 		"account", "claims", "clients", "credential", "credential/cwt", "credential/sdjwt", "dpop", "internal/audit", "internal/errtext",
 		"internal/jose", "internal/random", "statuslist", "storage",
 	},
+	"internal/signed": {"account", "claims", "internal/audit", "internal/jose", "introspect", "storage", "xsign"},
 	"internal/wire": {
 		"claims", "clients", "dpop", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "storage",
 	},
@@ -97,10 +98,10 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/statuses", "internal/trace", "internal/vci", "internal/wire",
+		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/signed", "internal/statuses", "internal/trace", "internal/vci", "internal/wire",
 		"introspect", "keys",
 		"login", "nested",
-		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web",
+		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web", "xsign",
 	},
 	"internal/trace":  {"dpop", "internal/fetch", "storage"},
 	"internal/issuer": {all},

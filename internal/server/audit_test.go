@@ -247,6 +247,16 @@ func TestAudit(t *testing.T) {
 	}
 	l.wants(t, "privacy again")
 
+	crossed := append(slices.Clone(subject), "session", held.set.SID)
+	bobs := &crossSigner{site: s, t: t, device: laptop, own: own, id: bobID(t, held), master: newOwnKey(t), listing: newOwnKey(t), vouches: newOwnKey(t)}
+	bobs.puts(object{"keys": bobs.keys(1)})
+	l.wants(t, "first keys", event(audit.UserKeysChanged, user, append(slices.Clone(crossed), "reason", "first")...))
+	bobs.puts(object{"keys": bobs.keys(2)})
+	l.wants(t, "keys", event(audit.UserKeysChanged, user, crossed...))
+	bobs.master, bobs.own = newOwnKey(t), s.justNow(t, own)
+	bobs.puts(object{"keys": bobs.keys(1)})
+	l.wants(t, "another master key", event(audit.UserMasterChanged, user, append(slices.Clone(crossed), "reason", "without succession")...))
+
 	inWallet := s.inWallet(t, laptop, "bob")
 	forCredentials := s.forCredentials(t, laptop, inWallet)
 	l.seen = len(s.witness.audited(t))

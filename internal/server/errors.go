@@ -161,6 +161,9 @@ func classify(err error) failure {
 	if f, ok := ofWire(err); ok {
 		return f
 	}
+	if f, ok := ofCrossSigning(err); ok {
+		return f
+	}
 	switch {
 	case errors.As(err, &manager):
 		return manager.failure

@@ -114,6 +114,7 @@ var flows = []flow{
 	{"login that follows the handle of the provider", map[string]string{"others": "rename: {by: provider}"}, 7, followProvider},
 	{"a device without a browser", stored, 30, linking},
 	{"decision about privacy, and a look-up of a handle", stored, 5, privately},
+	{"cross signing, and a question about it", stored, 12, crossSigning},
 	{"rename", nil, 9, func(t *testing.T, s *site) []step {
 		s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
 		d := newDevice(t)

@@ -50,6 +50,7 @@ type metadata struct {
 	IMSuccessorEndpoint           string   `json:"im_successor_endpoint"`
 	IMStapleEndpoint              string   `json:"im_staple_endpoint"`
 	IMEventsEndpoint              string   `json:"im_events_endpoint"`
+	IMXSignQueryEndpoint          string   `json:"im_xsign_query_endpoint"`
 }
 
 func (s *Server) describe() ([]byte, error) {
@@ -92,6 +93,7 @@ func (s *Server) describe() ([]byte, error) {
 		IMSuccessorEndpoint:           s.Issuer + "/successor",
 		IMStapleEndpoint:              s.Issuer + "/staple",
 		IMEventsEndpoint:              s.Issuer + feed.Path,
+		IMXSignQueryEndpoint:          s.Issuer + crossQueryPath,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("server: write metadata: %w", err)

@@ -45,6 +45,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodPost, "/introspect", s.introspect, anyOrigin, eachFailure},
 		{http.MethodPost, "/introspect/batch", s.introspectBatch, anyOrigin, eachFailure},
 		{http.MethodPost, "/successor", s.successor, anyOrigin, eachFailure},
+		{http.MethodPost, crossQueryPath, s.crossQuery, anyOrigin, eachFailure},
 		{http.MethodGet, "/events", s.events, anyOrigin, eachFailure},
 		{http.MethodPost, "/staple", s.staple, anyOrigin, eachRequest},
 		{http.MethodPost, "/revoke", s.revoke, anyOrigin, eachRequest},

@@ -26,6 +26,7 @@ import (
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/registration"
 	"github.com/imidentity/issuer/internal/scim"
+	"github.com/imidentity/issuer/internal/signed"
 	"github.com/imidentity/issuer/internal/statuses"
 	"github.com/imidentity/issuer/internal/trace"
 	"github.com/imidentity/issuer/internal/vci"
@@ -68,6 +69,8 @@ type Config struct {
 	Credentials *vci.Service
 	// Wire makes tokens for certificate authorities of Wire.
 	Wire *wire.Service
+	// Signed stores and serves what users sign with keys of their own.
+	Signed *signed.Service
 	// Statuses are the status lists of the issuer.
 	Statuses *statuses.Lists
 	Store    storage.Store
