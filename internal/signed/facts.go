@@ -79,8 +79,8 @@ func (f *facts) forget(domain, user string) {
 }
 
 // CrossSigned returns what is stored about the cross signing of the device and the key of a token: nil if the user has stored no keys.
-// It is at most [factAge] old. When the store cannot be read, it returns what was known before, and nil if nothing was: the answer that lacks it
-// says nothing. See [introspect.CrossSigning].
+// It is at most [factAge] old. When the store cannot be read, it returns what was known before, and nil if nothing was: an answer that
+// lacks it says nothing. See [introspect.CrossSigning].
 func (s *Service) CrossSigned(ctx context.Context, t introspect.Token, jkt string) *introspect.XSign {
 	p := person{t.Domain, t.User}
 	now := s.cfg.Now()

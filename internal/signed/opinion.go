@@ -14,7 +14,8 @@ import (
 )
 
 // PutOpinion checks and stores a vouch or a distrust of a user about the master key with a thumbprint, in place of the one about it that
-// is stored. The errors are those of [account.Accounts.Live], [ErrNoKeys], [ErrTooMany], and an [*xsign.Error] for a statement that is refused.
+// is stored. The errors are those of [account.Accounts.Live], [ErrNoKeys], [ErrTooMany], and an [*xsign.Error] for a statement that is
+// refused.
 func (s *Service) PutOpinion(ctx context.Context, by account.Owner, thumbprint, text string) error {
 	for range attempts {
 		err := s.putOpinion(ctx, by, thumbprint, text)
