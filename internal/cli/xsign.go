@@ -32,6 +32,8 @@ type xsignCmd struct {
 	Pin          xsignPinCmd          `cmd:"" help:"Keep the master key of a user, which you have compared by hand."`
 	Unpin        xsignUnpinCmd        `cmd:"" help:"Forget what is known about a user."`
 	Pins         xsignPinsCmd         `cmd:"" help:"List the users whose master keys are known."`
+	Publish      xsignPublishCmd      `cmd:"" help:"Store your statements at the issuer."`
+	Fetch        xsignFetchCmd        `cmd:"" help:"Fetch the statements of users from the issuer."`
 }
 
 // keyFileFlag names the key file of a user.
@@ -245,7 +247,7 @@ file, sealed by a passphrase. The first device list has the device of your sessi
 
     issuer login
     issuer xsign init
-    issuer xsign show --json > bundle.json
+    issuer xsign publish
 
 Without a session, name the user, and add devices afterwards:
 
@@ -438,6 +440,6 @@ func cloneDevices(list []xsign.Device) []xsign.Device {
 // printList says what the device list is now.
 func (c *crossSigner) printList(s *streams) {
 	d := c.contents.Devices
-	fmt.Fprintf(s.out, "Device list %d with %s, until %s.\n", d.Seq, count(len(d.Devices), "device"),
+	fmt.Fprintf(s.out, "Device list %d with %s, until %s. Publish it with issuer xsign publish.\n", d.Seq, count(len(d.Devices), "device"),
 		day(d.Expires))
 }

@@ -4,32 +4,28 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/types/api"
 	"github.com/imidentity/issuer/xsign"
 )
 
-// A bundleFile has the statements of users, as a server shows them.
+// A bundleFile has the statements of users by their URIs, as the issuer shows them, and public vouches about them.
 type bundleFile struct {
 	// Fetched is when they were fetched. Without it, they count as fetched when they are read.
-	Fetched *time.Time   `json:"fetched,omitempty"`
-	Users   []userBundle `json:"users"`
+	Fetched *time.Time               `json:"fetched,omitempty"`
+	Users   map[string]api.XSignUser `json:"users"`
 }
 
-// A userBundle has the statements of one user.
-type userBundle struct {
-	User string `json:"user"`
-	xsign.Bundle
-	Vouches []string `json:"vouches,omitempty"` // public vouches and distrusts by the user
-}
-
-// bundles are the statements of users from files.
+// bundles are statements from files.
 type bundles struct {
 	fetched time.Time // the earliest
-	list    []userBundle
+	files   []bundleFile
 }
 
 // readBundles reads files of statements. Nothing in them is verified.
@@ -42,12 +38,12 @@ func readBundles(s *streams, files []string) (*bundles, error) {
 		}
 		var file bundleFile
 		if err := json.Unmarshal(text, &file); err != nil {
-			return nil, usage("%s does not have the form that issuer xsign show --json writes: %w", name, err)
+			return nil, usage("%s does not have the form that issuer xsign fetch and show --json write: %w", name, err)
 		}
 		if file.Fetched != nil && (b.fetched.IsZero() || file.Fetched.Before(b.fetched)) {
 			b.fetched = *file.Fetched
 		}
-		b.list = append(b.list, file.Users...)
+		b.files = append(b.files, file)
 	}
 	return b, nil
 }
@@ -66,30 +62,44 @@ func (s *streams) readWhole(name string) ([]byte, error) {
 	return readAtMost(in, name)
 }
 
-// of returns the bundle of a user; nil if there is none. The server says whose a bundle is, and the statements in it are verified. Of two
-// bundles of one user the first counts.
+// about returns what the files say about a user.
+func (b *bundles) about(user claims.ID) []api.XSignUser {
+	var list []api.XSignUser
+	for _, file := range b.files {
+		for _, uri := range slices.Sorted(maps.Keys(file.Users)) {
+			if id, err := readIdentity(uri, "", ""); err == nil && sameID(id.User, user) {
+				list = append(list, file.Users[uri])
+			}
+		}
+	}
+	return list
+}
+
+// of returns the bundle of a user; nil if there is none. Of two the first counts. The statements in it say whose they are.
 func (b *bundles) of(user claims.ID) *xsign.Bundle {
-	for i := range b.list {
-		if id, err := readIdentity(b.list[i].User, "", ""); err == nil && sameID(id.User, user) && b.list[i].Keys != "" {
-			return &b.list[i].Bundle
+	for _, one := range b.about(user) {
+		if one.Keys != "" {
+			return bundleOf(one.XSignBundle)
 		}
 	}
 	return nil
 }
 
+func bundleOf(b api.XSignBundle) *xsign.Bundle {
+	return &xsign.Bundle{Keys: b.Keys, Succession: b.Succession, Devices: b.Devices}
+}
+
 // sameID reports whether two URIs are one identifier: the im: and the mimi: URI of a user are.
 func sameID(a, b claims.ID) bool { return a == b || a.MIMI() != "" && a.MIMI() == b.MIMI() }
 
-// introductions are the public vouches of others than a user.
+// introductions are the public vouches for a user.
 func (b *bundles) introductions(user claims.ID) []xsign.Introduction {
 	var list []xsign.Introduction
-	for _, one := range b.list {
-		id, err := readIdentity(one.User, "", "")
-		if err != nil || sameID(id.User, user) {
-			continue
-		}
-		for _, text := range one.Vouches {
-			list = append(list, xsign.Introduction{By: one.Bundle, User: id.User, Vouch: text})
+	for _, one := range b.about(user) {
+		for _, v := range one.Vouches {
+			if id, err := readIdentity(v.User, "", ""); err == nil {
+				list = append(list, xsign.Introduction{By: *bundleOf(v.By), User: id.User, Vouch: v.Vouch})
+			}
 		}
 	}
 	return list
@@ -97,7 +107,7 @@ func (b *bundles) introductions(user claims.ID) []xsign.Introduction {
 
 type xsignShowCmd struct {
 	keyFileFlag
-	Bundle []string `placeholder:"FILE" help:"Show the statements in this file instead, which issuer xsign show --json wrote; - reads it from standard input. May be repeated."`
+	Bundle []string `placeholder:"FILE" help:"Show the statements in this file instead, which issuer xsign fetch or show --json wrote; - reads it from standard input. May be repeated."`
 	JSON   bool     `name:"json" help:"Print the statements as JSON, for other people and commands."`
 }
 
@@ -108,8 +118,9 @@ func (*xsignShowCmd) Help() string {
     issuer xsign show --json > alice.json
     issuer xsign show --bundle alice.json
 
-JSON is {"users": [{"user", "keys", "succession", "devices", "vouches"}]}, with the statements as they were signed, and of the vouches
-those that are public. What is shown of others is what they signed: whose keys they are is for issuer xsign verify.`
+JSON is {"users"}, with {"keys", "succession", "devices", "vouches"} for the URI of each user: your statements as you signed them, and your
+public vouches with the users that they are about. What is shown of others is what they signed: whose keys they are is for issuer
+xsign verify.`
 }
 
 func (c *xsignShowCmd) Run(s *streams) error {
@@ -123,7 +134,7 @@ func (c *xsignShowCmd) Run(s *streams) error {
 			return err
 		}
 		if c.JSON {
-			return printJSON(s, bundleFile{Users: []userBundle{signer.public()}})
+			return printJSON(s, signer.public())
 		}
 		return signer.print(s)
 	}
@@ -132,42 +143,74 @@ func (c *xsignShowCmd) Run(s *streams) error {
 		return err
 	}
 	if c.JSON {
-		return printJSON(s, bundleFile{Users: read.list})
-	}
-	for i := range read.list {
-		one := &read.list[i]
-		id, err := readIdentity(one.User, "", "")
-		if err != nil {
-			return err
-		}
-		contents, err := one.Open(id.User)
-		if err != nil {
-			return refused("the statements of %s are not valid: %w", id.User, err)
-		}
-		own := make([]*opinion, 0, len(one.Vouches))
-		for _, text := range one.Vouches {
-			v, err := readOpinion(text, contents)
-			if err != nil {
-				return refused("the statements of %s are not valid: %w", id.User, err)
+		for _, file := range read.files {
+			if err := printJSON(s, file); err != nil {
+				return err
 			}
-			own = append(own, v)
 		}
-		if err := printBundle(s, contents, own, time.Now()); err != nil {
-			return err
+		return nil
+	}
+	for _, file := range read.files {
+		for _, uri := range slices.Sorted(maps.Keys(file.Users)) {
+			if err := printUser(s, uri, file.Users[uri]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// public returns the statements that others may see.
-func (c *crossSigner) public() userBundle {
-	out := userBundle{User: c.file.User, Bundle: c.file.Bundle}
-	for _, text := range c.file.Own {
-		if v, err := readOpinion(text, c.contents); err == nil && v.public {
-			out.Vouches = append(out.Vouches, text)
+// printUser prints what is shown of a user, if there are keys, and the vouches about the user.
+func printUser(s *streams, uri string, shown api.XSignUser) error {
+	id, err := readIdentity(uri, "", "")
+	if err != nil {
+		return err
+	}
+	if shown.Keys != "" {
+		contents, err := bundleOf(shown.XSignBundle).Open(id.User)
+		if err != nil {
+			return refused("the statements of %s are not valid: %w", id.User, err)
+		}
+		if err := printBundle(s, contents, nil, time.Now()); err != nil {
+			return err
 		}
 	}
-	return out
+	for _, one := range shown.Vouches {
+		author, err := readIdentity(one.User, "", "")
+		if err != nil {
+			return err
+		}
+		by, err := bundleOf(one.By).Open(author.User)
+		if err != nil {
+			return refused("the keys of %s are not valid: %w", author.User, err)
+		}
+		v, err := xsign.ParseVouch(one.Vouch, by.Keys.UserSigning)
+		if err != nil {
+			return refused("the vouch of %s is not valid: %w", author.User, err)
+		}
+		fmt.Fprintf(s.out, "%s vouches for %s of %s, compared by %s, %s\n", author.User, v.Master, v.User, printable(v.How),
+			untilWords(v.Expires, time.Now()))
+	}
+	return nil
+}
+
+// public returns the statements that others may see.
+func (c *crossSigner) public() bundleFile {
+	own := c.file.Bundle
+	by := api.XSignBundle{Keys: own.Keys, Succession: own.Succession}
+	file := bundleFile{Users: map[string]api.XSignUser{c.file.User: {
+		XSignBundle: api.XSignBundle{Keys: own.Keys, Succession: own.Succession, Devices: own.Devices}, Vouches: []api.XSignVouch{},
+	}}}
+	for _, text := range c.file.Own {
+		v, err := xsign.ParseVouch(text, c.contents.Keys.UserSigning)
+		if err != nil || !v.Public { // a distrust is for its author alone
+			continue
+		}
+		about := file.Users[v.User.String()]
+		about.Vouches = append(about.Vouches, api.XSignVouch{User: c.file.User, By: by, Vouch: text})
+		file.Users[v.User.String()] = about
+	}
+	return file
 }
 
 func (c *crossSigner) print(s *streams) error {

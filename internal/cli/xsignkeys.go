@@ -19,7 +19,7 @@ func (*xsignRenewCmd) Help() string {
 know any more which devices are yours. Renew it before:
 
     issuer xsign renew
-    issuer xsign show --json > bundle.json`
+    issuer xsign publish`
 }
 
 func (c *xsignRenewCmd) Run(ctx context.Context, s *streams) error {
@@ -93,7 +93,7 @@ func (*xsignRotateCmd) Help() string {
 	return `The master key stays, and your contacts notice nothing. Your vouches and distrusts are signed again:
 
     issuer xsign rotate
-    issuer xsign show --json > bundle.json`
+    issuer xsign publish`
 }
 
 func (c *xsignRotateCmd) Run(ctx context.Context, s *streams) error {
@@ -112,7 +112,7 @@ func (c *xsignRotateCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "Keys %d below master key %s are new.\n", signer.contents.Keys.Seq,
+	fmt.Fprintf(s.out, "Keys %d below master key %s are new. Publish them with issuer xsign publish.\n", signer.contents.Keys.Seq,
 		signer.master())
 	return nil
 }
@@ -128,7 +128,7 @@ func (*xsignSucceedCmd) Help() string {
 have vouched for the old one vouch again, and places that name it have to name the new one:
 
     issuer xsign succeed
-    issuer xsign show --json > bundle.json
+    issuer xsign publish
 
 If somebody else may have the old master key, do not use this: they could name a successor, too. Make a new file with init, and have your
 contacts compare its master key.`
@@ -162,7 +162,7 @@ func (c *xsignSucceedCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	former := signer.contents.Masters[len(signer.contents.Masters)-2]
-	fmt.Fprintf(s.out, "Master key %s follows %s.\n", signer.master(), former)
+	fmt.Fprintf(s.out, "Master key %s follows %s. Publish it with issuer xsign publish.\n", signer.master(), former)
 	return nil
 }
 

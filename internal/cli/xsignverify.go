@@ -16,7 +16,7 @@ import (
 
 // crossFlags are what a verifier knows about cross signing.
 type crossFlags struct {
-	Bundle []string `placeholder:"FILE" help:"Statements of the user, and of introducers, as issuer xsign show --json writes them; - reads them from standard input. May be repeated."`
+	Bundle []string `placeholder:"FILE" help:"Statements of the user, and of introducers, as issuer xsign fetch and show --json write them; - reads them from standard input. May be repeated."`
 	Pins   string   `placeholder:"FILE" help:"The file of the master keys that you know, and of the newest statements that you have seen (issuer/pins.json in your configuration folder)."`
 	Own    string   `placeholder:"FILE" help:"The file of your own vouches and distrusts (issuer/xsign.json in your configuration folder, if it exists)."`
 }
@@ -90,6 +90,7 @@ type xsignVerifyCmd struct {
 func (*xsignVerifyCmd) Help() string {
 	return `It says what the user's own keys say, and nothing about what the issuer says; for both see issuer trust explain:
 
+    issuer xsign fetch "$user" --to bundle.json
     issuer xsign verify "$user" --bundle bundle.json --device "$device" --key "$jkt"
 
 The pins change with what it sees: an older list, or another master key, is noticed the next time. A master key that was seen for the

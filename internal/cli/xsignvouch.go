@@ -144,7 +144,8 @@ type xsignWithdrawCmd struct {
 }
 
 func (*xsignWithdrawCmd) Help() string {
-	return `Someone who has seen a public vouch may believe it until it expires:
+	return `The next issuer xsign publish removes the statement from the issuer, too. Someone who has seen a public vouch may believe it until it
+expires:
 
     issuer xsign withdraw "$thumbprint"`
 }
