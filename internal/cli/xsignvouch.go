@@ -89,7 +89,7 @@ func (c *xsignVouchCmd) Run(ctx context.Context, s *streams) error {
 	now := signingTime()
 	_, err = c.change(ctx, s, func(f *crossSigner) error {
 		if f.distrusts(c.Master) {
-			return refused("you distrust this master key: end that first with issuer xsign withdraw %s", c.Master)
+			return refused("you distrust this master key: end that first with issuer xsign withdraw --master %s", c.Master)
 		}
 		v := xsign.Vouch{
 			By: f.user, User: id.User, IssuedAt: now, Expires: now.Add(c.For), Master: c.Master, How: c.How, Handle: id.Handle,
@@ -140,18 +140,18 @@ func (c *xsignDistrustCmd) Run(ctx context.Context, s *streams) error {
 
 type xsignWithdrawCmd struct {
 	signing
-	Master string `arg:"" name:"thumbprint" help:"Thumbprint of the master key that the statement is about."`
+	Master string `required:"" placeholder:"THUMBPRINT" help:"Thumbprint of the master key that the statement is about."`
 }
 
 func (*xsignWithdrawCmd) Help() string {
 	return `The next issuer xsign publish removes the statement from the issuer, too. Someone who has seen a public vouch may believe it until it
 expires:
 
-    issuer xsign withdraw "$thumbprint"`
+    issuer xsign withdraw --master "$thumbprint"`
 }
 
 func (c *xsignWithdrawCmd) Run(ctx context.Context, s *streams) error {
-	if err := checkThumbprint("withdraw", c.Master); err != nil {
+	if err := checkThumbprint("--master", c.Master); err != nil {
 		return err
 	}
 	_, err := c.change(ctx, s, func(f *crossSigner) error {
