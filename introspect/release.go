@@ -106,6 +106,13 @@ func Narrowest(list ...*Release) *Release {
 // tellsReasons reports whether the caller may know why a token is not active.
 func (r *Release) tellsReasons() bool { return r == nil || r.reasons }
 
+// TellsCrossSigning reports whether the caller may ask for the cross signing of users by their URIs. It names their devices and the keys of
+// these, which are in every active answer: it would tell by which URI a user is known whom the caller knows by another id, or by none.
+func (r *Release) TellsCrossSigning() bool {
+	const needed = withSubject | withDevice | withXSign
+	return r == nil || !r.pairwise && r.members&needed == needed
+}
+
 // A veil is the release of a caller together with the names that it knows users by.
 type veil struct {
 	*Release

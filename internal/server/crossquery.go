@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"net/http"
 	"net/url"
 
 	"github.com/labstack/echo/v4"
@@ -16,7 +17,8 @@ import (
 )
 
 // crossQuery serves POST /xsign/query: the statements of cross signing of users, and the public vouches about them. Callers are those of
-// /introspect. The answer is not signed: what it holds is, and the issuer is not believed about it.
+// /introspect that are told users, devices and their cross signing there. The answer is not signed: what it holds is, and the issuer is not
+// believed about it.
 func (s *Server) crossQuery(c echo.Context) error {
 	var q signed.Question
 	by, _, err := s.caller(c, oauth.ScopeIntrospect, func(c echo.Context) (params url.Values, err error) {
@@ -25,6 +27,9 @@ func (s *Server) crossQuery(c echo.Context) error {
 	})
 	if err != nil {
 		return err
+	}
+	if !by.Release.TellsCrossSigning() {
+		return errWithheld
 	}
 	found, err := s.Signed.Query(c.Request().Context(), q)
 	if err != nil {
@@ -38,6 +43,13 @@ func (s *Server) crossQuery(c echo.Context) error {
 		return err
 	}
 	return encodeJSON(c, crossAnswer(&found))
+}
+
+// errWithheld refuses a caller whose introspection policy withholds what an answer would tell.
+var errWithheld = &httpapi.RefusedError{
+	Status: http.StatusForbidden, Code: oauth.CodeAccessDenied,
+	Description: "The introspection policy of the caller withholds the cross signing of users: the operator must add sub, device and " +
+		"xsign to its claims, and not set pairwise.",
 }
 
 // countNames counts users that are not here as look-ups of names, where users are known by their names: the endpoint is no directory.

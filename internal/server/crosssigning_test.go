@@ -5,6 +5,7 @@ import (
 	"crypto"
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -665,6 +666,24 @@ func TestCrossQuery(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			wantError(t, s.query(t, peer, body), http.StatusBadRequest, "invalid_request")
 		})
+	}
+}
+
+// TestCrossQueryWithheld holds that a caller who is not told who users are does not learn it by the keys of their devices.
+func TestCrossQueryWithheld(t *testing.T) {
+	fill := withReleases()
+	told := caller{id: "told", secret: secret}
+	fill["peers"] += fmt.Sprintf("  - {id: told, auth: secret, secret_sha256: %x, domains: [example.com], scopes: [introspect], "+
+		"introspection: {claims: [sub, device, act, xsign]}}\n", sha256.Sum256([]byte(secret)))
+	s := start(t, fill)
+	u := s.newCrossSigner(t, "alice")
+	u.puts(object{"keys": u.keys(1), "devices": u.devices(1)})
+	body := object{"users": []string{u.id.String()}}
+	for _, by := range []caller{statistician, counter} {
+		wantError(t, s.query(t, by, body), http.StatusForbidden, "access_denied")
+	}
+	for _, by := range []caller{peer, told} {
+		wantStatus(t, s.query(t, by, body), http.StatusOK)
 	}
 }
 
