@@ -28,8 +28,8 @@ type SignedDocument struct {
 	// Public is set for an opinion that others than the author are shown.
 	Public  bool
 	Content string // the document
-	// CreatedAt is when the first document with this kind and key was stored, ChangedAt when this one was, and ExpiresAt when it expires by
-	// what it says, zero for never. It is not deleted then.
+	// CreatedAt is when the first document with this kind and key was stored, of an opinion the first about the same subject. ChangedAt is
+	// when this one was, and ExpiresAt when it expires by what it says, zero for never. It is not deleted then.
 	CreatedAt, ChangedAt, ExpiresAt time.Time
 }
 
@@ -54,7 +54,8 @@ type SignedDocumentReader interface {
 
 // A SignedDocumentWriter writes documents that users signed. They go with their user.
 type SignedDocumentWriter interface {
-	// PutSignedDocument stores a document, in place of one of the same user with the same kind and key, whose CreatedAt stays.
+	// PutSignedDocument stores a document, in place of one of the same user with the same kind and key, whose CreatedAt stays unless it was
+	// about another subject: opinions are shown from the oldest on, and none becomes an old one about somebody else.
 	// [ErrNotFound] if there is no such user, and [ErrConflict] for a profile with a fingerprint that another user has one with.
 	PutSignedDocument(ctx context.Context, d SignedDocument) error
 

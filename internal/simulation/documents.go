@@ -81,7 +81,7 @@ func (t *tx) PutSignedDocument(ctx context.Context, d storage.SignedDocument) er
 			return err
 		}
 		d.CreatedAt, d.ChangedAt, d.ExpiresAt = whole(d.CreatedAt), whole(d.ChangedAt), whole(d.ExpiresAt)
-		if former, ok := s.documents.find(documentKey(d)); ok {
+		if former, ok := s.documents.find(documentKey(d)); ok && former.Subject == d.Subject {
 			d.CreatedAt = former.CreatedAt
 		}
 		s.documents.put(documentKey(d), d)

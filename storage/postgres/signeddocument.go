@@ -30,6 +30,7 @@ const (
 		"SELECT $1, $2, $3, $4, $5::bigint, $6, $7::boolean, $8, $9::bigint, $10::bigint, $11::bigint " +
 		"WHERE EXISTS (SELECT 1 FROM users WHERE domain = $1 AND id = $2) " +
 		"ON CONFLICT (domain, user_id, kind, key) DO UPDATE SET seq = excluded.seq, subject = excluded.subject, " +
+		"created_at = CASE signed_documents.subject WHEN excluded.subject THEN signed_documents.created_at ELSE excluded.created_at END, " +
 		"public = excluded.public, content = excluded.content, changed_at = excluded.changed_at, expires_at = excluded.expires_at"
 	deleteSignedDocument = "DELETE FROM signed_documents WHERE domain = $1 AND user_id = $2 AND kind = $3 AND key = $4"
 	deleteOpinions       = "DELETE FROM signed_documents WHERE (domain, user_id, kind, key) IN (SELECT domain, user_id, kind, key " +

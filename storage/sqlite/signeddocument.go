@@ -29,6 +29,7 @@ var (
 	putSignedDocument = statement("INSERT INTO signed_documents (" + row.SignedDocumentColumns + ") " +
 		"SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11 WHERE EXISTS (SELECT 1 FROM users WHERE domain = ?1 AND id = ?2) " +
 		"ON CONFLICT (domain, user_id, kind, key) DO UPDATE SET seq = excluded.seq, subject = excluded.subject, " +
+		"created_at = CASE signed_documents.subject WHEN excluded.subject THEN signed_documents.created_at ELSE excluded.created_at END, " +
 		"public = excluded.public, content = excluded.content, changed_at = excluded.changed_at, expires_at = excluded.expires_at")
 	deleteSignedDocument = statement("DELETE FROM signed_documents WHERE domain = ? AND user_id = ? AND kind = ? AND key = ?")
 	deleteOpinions       = statement("DELETE FROM signed_documents WHERE rowid IN (SELECT rowid FROM signed_documents " +

@@ -65,14 +65,21 @@ func contents(list []storage.SignedDocument) string {
 func testSignedDocumentsAreReplaced(t *testing.T, s storage.Store) {
 	withUsers(t, s, "alice")
 	first := signedDocument("alice")
+	first.Subject = "somebody"
 	second := first
 	second.Seq, second.Content, second.CreatedAt, second.ChangedAt = 8, "second", at.Add(time.Hour), at.Add(time.Hour)
-	second.ExpiresAt, second.Subject, second.Public = time.Time{}, "somebody", true
+	second.ExpiresAt, second.Public = time.Time{}, true
 	putDocuments(t, s, first, second)
 	second.CreatedAt = first.CreatedAt
 	got, err := s.SignedDocument(t.Context(), domain, first.User, first.Kind, "")
 	if err != nil || !reflect.DeepEqual(got, second) {
 		t.Errorf("SignedDocument = %+v, %v, want %+v", got, err, second)
+	}
+	third := second
+	third.Subject, third.CreatedAt = "somebody else", at.Add(2*time.Hour)
+	putDocuments(t, s, third)
+	if got, err := s.SignedDocument(t.Context(), domain, first.User, first.Kind, ""); err != nil || !reflect.DeepEqual(got, third) {
+		t.Errorf("SignedDocument about another subject = %+v, %v, want %+v", got, err, third)
 	}
 	remove := func(ctx context.Context, tx storage.Tx) error {
 		return tx.DeleteSignedDocument(ctx, domain, first.User, first.Kind, "")
