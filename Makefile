@@ -4,7 +4,7 @@ GO       ?= go
 FUZZTIME ?= 5s
 
 # `./...` never enters a nested module, so each is named.
-TESTED  := . internal/interop
+TESTED  := . internal/interop internal/interop/stepca
 MODULES := $(TESTED) tools
 
 STATICCHECK := $(GO) tool -modfile=$(CURDIR)/tools/go.mod staticcheck
