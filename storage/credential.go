@@ -22,7 +22,9 @@ type Credential struct {
 	JKT    string // thumbprint of the key that it is bound to, as in [Device.JKT]; this need not be the key of the device
 	// Handle is the canonical local part of the handle that it states; empty if it states none.
 	Handle string
-	// Status is its entry in a status list of kind [CredentialStatuses].
+	// CA identifies the CA whose revocation list shows its end; empty if it is no certificate.
+	CA string
+	// Status is its entry in a status list of kind [CredentialStatuses]; zero for a certificate.
 	Status    StatusEntry
 	IssuedAt  time.Time
 	ExpiresAt time.Time
@@ -30,7 +32,7 @@ type Credential struct {
 	EndedAt     time.Time
 	EndedReason string
 	// HandleEndedAt is since when the user has had another handle than the one that it states, zero if they have it. Device and user are
-	// still good.
+	// still good, but a certificate ended with it.
 	HandleEndedAt time.Time
 }
 
@@ -46,6 +48,20 @@ type CredentialEnd struct {
 	// HandleOnly says that only the handle has ended.
 	HandleOnly bool
 }
+
+// A CertificateEnd is the end of a certificate in the revocation list of its CA.
+type CertificateEnd struct {
+	// Number is as in [CredentialEnd].
+	Number int64
+	Serial string // the ID of the credential
+	// Reason is a CRLReason (RFC 5280 §5.3.1), made of [Credential.EndedReason].
+	Reason    int
+	At        time.Time
+	ExpiresAt time.Time // of the certificate
+}
+
+// RenamedReason is the [Credential.EndedReason] of certificates that ended with the handle that they state.
+const RenamedReason = "renamed"
 
 // A CredentialReader reads credentials.
 type CredentialReader interface {
@@ -72,24 +88,31 @@ type CredentialReader interface {
 	// finds a new one below n. An end is stored until the credential has expired and [CredentialGrace] has passed, also when its user is
 	// removed.
 	CredentialEnds(ctx context.Context, list, after int64) ([]CredentialEnd, error)
+
+	// CountCertificates returns how many certificates of a user have not expired at now, including ended ones, at most limit.
+	CountCertificates(ctx context.Context, domain, user string, now time.Time, limit int) (int, error)
+
+	// CertificateEnds returns the ends of certificates of a CA whose numbers are above after, in their order. The numbers are those of
+	// CredentialEnds, and the ends are stored as long as those.
+	CertificateEnds(ctx context.Context, ca string, after int64) ([]CertificateEnd, error)
 }
 
 // A CredentialWriter writes credentials.
 //
 // A credential ends with its device, user and key, in the transaction of that act and without a call: when [Tx.UpdateDevice] removes the
 // device, [Tx.RekeyDevice] replaces its key, [Tx.UpdateUser] disables the user, and [Tx.BeginRemoval] removes them. When [Tx.UpdateUser]
-// gives the user another handle, the handle of credentials that state one ends; the time of that is exact only if
-// EndCredentialHandles was called before.
+// gives the user another handle, the handle of credentials that state one ends, and certificates that state one end for
+// [RenamedReason]; the time of that is exact only if EndCredentialHandles was called before.
 type CredentialWriter interface {
-	// InsertCredential adds a credential, and keeps its list until the credential has expired and [CredentialGrace] has passed.
-	// [ErrConflict] if its id or its entry was used, if its list is none of its domain for credentials or has ended, or if the user is
-	// disabled or removed, has another handle than it states, or has no such device that is not removed.
+	// InsertCredential adds a credential, and keeps its list until the credential has expired and [CredentialGrace] has passed. It has an
+	// entry, or it has a CA. [ErrConflict] if its id or its entry was used, if its list is none of its domain for credentials or has
+	// ended, or if the user is disabled or removed, has another handle than it states, or has no such device that is not removed.
 	InsertCredential(ctx context.Context, c Credential) error
 
 	// EndCredentials ends the credentials that are meant and have not ended, and returns how many these were.
 	EndCredentials(ctx context.Context, which CredentialsOf, at time.Time, reason string) (int, error)
 
 	// EndCredentialHandles ends the handles of the credentials of a user that state one and have not ended, and returns how many
-	// these were.
+	// these were. Certificates end with their handles.
 	EndCredentialHandles(ctx context.Context, domain, user string, at time.Time) (int, error)
 }

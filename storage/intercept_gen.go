@@ -115,6 +115,33 @@ func (x Intercepted) CredentialEnds(ctx context.Context, list, after int64) (r0 
 	return x.Store.CredentialEnds(ctx, list, after)
 }
 
+// CountCertificates implements [Store].
+func (x Intercepted) CountCertificates(ctx context.Context, domain, user string, now time.Time, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountCertificates"); err != nil {
+		return r0, err
+	}
+	defer x.done("CountCertificates", x.start())
+	ctx, end := x.enter(ctx, "CountCertificates")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.CountCertificates(ctx, domain, user, now, limit)
+}
+
+// CertificateEnds implements [Store].
+func (x Intercepted) CertificateEnds(ctx context.Context, ca string, after int64) (r0 []CertificateEnd, err error) {
+	if err = x.before("CertificateEnds"); err != nil {
+		return r0, err
+	}
+	defer x.done("CertificateEnds", x.start())
+	ctx, end := x.enter(ctx, "CertificateEnds")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.Store.CertificateEnds(ctx, ca, after)
+}
+
 // SignedDocument implements [Store].
 func (x Intercepted) SignedDocument(ctx context.Context, domain, user string, kind DocumentKind, key string) (
 	r0 SignedDocument, err error) {
@@ -1139,6 +1166,30 @@ func (x interceptedReader) CredentialEnds(ctx context.Context, list, after int64
 		defer func() { end(err) }()
 	}
 	return x.reader.CredentialEnds(ctx, list, after)
+}
+
+func (x interceptedReader) CountCertificates(ctx context.Context, domain, user string, now time.Time, limit int) (
+	r0 int, err error) {
+	if err = x.before("CountCertificates"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "CountCertificates")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.CountCertificates(ctx, domain, user, now, limit)
+}
+
+func (x interceptedReader) CertificateEnds(ctx context.Context, ca string, after int64) (
+	r0 []CertificateEnd, err error) {
+	if err = x.before("CertificateEnds"); err != nil {
+		return r0, err
+	}
+	ctx, end := x.enter(ctx, "CertificateEnds")
+	if end != nil {
+		defer func() { end(err) }()
+	}
+	return x.reader.CertificateEnds(ctx, ca, after)
 }
 
 func (x interceptedReader) SignedDocument(ctx context.Context, domain, user string, kind DocumentKind, key string) (

@@ -12,6 +12,7 @@ import (
 // Credentials of devices, and their ends.
 
 func byCredential(a, b storage.Credential) int { return compare(a.ID, b.ID) }
+func byEnd(a, b certificateEnd) int            { return cmp.Compare(a.End.Number, b.End.Number) }
 func byNumber(a, b credentialEnd) int          { return cmp.Compare(a.End.Number, b.End.Number) }
 
 func (r *reader) Credential(ctx context.Context, id string) (storage.Credential, error) {
@@ -78,6 +79,25 @@ func (r *reader) CredentialEnds(ctx context.Context, id, after int64) ([]storage
 	})
 }
 
+func (r *reader) CountCertificates(ctx context.Context, domain, user string, now time.Time, limit int) (int, error) {
+	now = whole(now)
+	return list(ctx, r, "CountCertificates", func(s *state) int {
+		return s.credentials.count(func(c storage.Credential) bool {
+			return c.Domain == domain && c.User == user && c.CA != "" && c.ExpiresAt.After(now)
+		}, limit)
+	})
+}
+
+func (r *reader) CertificateEnds(ctx context.Context, ca string, after int64) ([]storage.CertificateEnd, error) {
+	return list(ctx, r, "CertificateEnds", func(s *state) (ends []storage.CertificateEnd) {
+		newer := func(e certificateEnd) bool { return e.CA == ca && e.End.Number > after }
+		for _, e := range s.certificateEnds.where(newer, byEnd) {
+			ends = append(ends, e.End)
+		}
+		return ends
+	})
+}
+
 func (t *tx) InsertCredential(ctx context.Context, c storage.Credential) error {
 	return t.change(ctx, "InsertCredential", func(s *state) error {
 		u, hasUser := s.users.find(pair{c.Domain, c.User})
@@ -86,11 +106,12 @@ func (t *tx) InsertCredential(ctx context.Context, c storage.Credential) error {
 		switch {
 		case !hasUser || !u.DisabledAt.IsZero() || c.Handle != "" && c.Handle != u.Handle,
 			!hasDevice || d.User != c.User || !d.RemovedAt.IsZero(),
-			!hasList || l.Kind != storage.CredentialStatuses || l.Domain != c.Domain || !l.EndedAt.IsZero(),
-			s.credentials.any(func(o storage.Credential) bool { return o.Status == c.Status }):
+			c.CA == "" && (!hasList || l.Kind != storage.CredentialStatuses || l.Domain != c.Domain || !l.EndedAt.IsZero() ||
+				s.credentials.any(func(o storage.Credential) bool { return o.Status == c.Status })),
+			c.CA != "" && c.Status != storage.StatusEntry{}:
 			return storage.ErrConflict
 		}
-		if err := s.credentials.insert(c.ID, c); err != nil {
+		if err := s.credentials.insert(c.ID, c); err != nil || c.CA != "" {
 			return err
 		}
 		if until := whole(c.ExpiresAt).Add(storage.CredentialGrace); until.After(l.ExpiresAt) {
@@ -143,6 +164,9 @@ func (s *state) endHandles(domain, user string, at time.Time) int {
 		if c.HandleEndedAt = whole(at); c.HandleEndedAt.IsZero() {
 			c.HandleEndedAt = c.IssuedAt
 		}
+		if c.CA != "" {
+			c.EndedAt, c.EndedReason = c.HandleEndedAt, storage.RenamedReason
+		}
 		s.endCredential(c)
 	}
 	return len(ended)
@@ -151,8 +175,19 @@ func (s *state) endHandles(domain, user string, at time.Time) int {
 // endCredential stores a credential that ended, or whose handle did, and its end under the next number.
 func (s *state) endCredential(c storage.Credential) {
 	s.credentials.put(c.ID, c)
+	if c.CA != "" {
+		s.certificateEnds.put(c.ID, certificateEnd{CA: c.CA, End: storage.CertificateEnd{
+			Number: s.next("revocation"), Serial: c.ID, Reason: crlReasons[c.EndedReason], At: c.EndedAt, ExpiresAt: c.ExpiresAt,
+		}})
+		return
+	}
 	s.credentialEnds.put(c.Status, credentialEnd{
 		Entry: c.Status, ExpiresAt: c.ExpiresAt,
 		End: storage.CredentialEnd{Number: s.next("revocation"), Index: c.Status.Index, HandleOnly: c.EndedAt.IsZero()},
 	})
+}
+
+// crlReasons are the reasons of revocation lists for those of credentials (RFC 5280 §5.3.1).
+var crlReasons = map[string]int{
+	"keyCompromise": 1, storage.RenamedReason: 3, "rekeyed": 4, "device_removed": 5, "user_removed": 5, "user_disabled": 9,
 }

@@ -69,6 +69,10 @@ type (
 		Entry     storage.StatusEntry
 		ExpiresAt time.Time
 	}
+	certificateEnd struct {
+		CA  string
+		End storage.CertificateEnd
+	}
 	credentialEnd struct {
 		Entry     storage.StatusEntry
 		End       storage.CredentialEnd
@@ -116,6 +120,8 @@ type state struct {
 	signedHeads    table[numbered, storage.SignedHead]
 	counters       table[string, int64]
 	times          table[string, time.Time]
+
+	certificateEnds table[string, certificateEnd]
 }
 
 // tables returns the tables, in one order.
@@ -125,7 +131,7 @@ func (s *state) tables() []tabler {
 		&s.events, &s.eventNumbers, &s.grants, &s.endedGrants, &s.codes, &s.deviceCodes, &s.logins, &s.logouts, &s.pushed, &s.browsers,
 		&s.upstream, &s.statements, &s.withdrawals, &s.revocations, &s.clients, &s.spentIDs, &s.kept, &s.statusLists, &s.endedStatuses,
 		&s.credentials, &s.credentialEnds, &s.documents,
-		&s.audit, &s.auditHeads, &s.auditErased, &s.signedHeads, &s.counters, &s.times,
+		&s.audit, &s.auditHeads, &s.auditErased, &s.signedHeads, &s.counters, &s.times, &s.certificateEnds,
 	}
 }
 

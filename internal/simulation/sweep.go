@@ -76,6 +76,11 @@ var rules = []rule{
 			byNumber, func(e credentialEnd) storage.StatusEntry { return e.Entry })
 	},
 	func(s *state, now time.Time, _ storage.Retention) []found {
+		return rowsOf(&s.certificateEnds, func(e certificateEnd) bool {
+			return expired(e.End.ExpiresAt, now.Add(-storage.CredentialGrace))
+		}, byEnd, func(e certificateEnd) string { return e.End.Serial })
+	},
+	func(s *state, now time.Time, _ storage.Retention) []found {
 		return rowsOf(&s.logouts, func(l storage.Logout) bool { return expired(l.ExpiresAt, now) }, func(a, b storage.Logout) int {
 			return cmp.Or(compare(a.Domain, b.Domain), compare(a.Issuer, b.Issuer), compare(a.Subject, b.Subject), compare(a.SID, b.SID))
 		}, func(l storage.Logout) logout { return logout{l.Domain, l.Issuer, l.Subject, l.SID} })

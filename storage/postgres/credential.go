@@ -22,13 +22,17 @@ const (
 	countCredentials = "SELECT count(*) FROM (SELECT 1 FROM credentials " +
 		"WHERE domain = $1 AND device_id = $2 AND format = $3 AND ended_at = 0 AND expires_at > $4 LIMIT $5) few"
 	selectCredentialEnds = "SELECT " + row.CredentialEndColumns + " FROM credential_ends WHERE list = $1 AND n > $2 ORDER BY n"
+	countCertificates    = "SELECT count(*) FROM (SELECT 1 FROM credentials " +
+		"WHERE domain = $1 AND user_id = $2 AND ca <> '' AND expires_at > $3 LIMIT $4) few"
+	selectCertificateEnds = "SELECT " + row.CertificateEndColumns + " FROM certificate_ends WHERE ca = $1 AND n > $2 ORDER BY n"
 
 	// The columns are those of row.CredentialColumns, in their order.
 	insertCredential = "INSERT INTO credentials (" + row.CredentialColumns + ") " +
-		"SELECT $1, $2, $3, $4, $5, $6, $7, $8::bigint, $9::bigint, $10::bigint, $11::bigint, $12, $13::bigint " +
+		"SELECT $1, $2, $3, $4, $5, $6, $7, $8::bigint, $9::bigint, $10::bigint, $11::bigint, $12, $13::bigint, $14 " +
 		"WHERE EXISTS (SELECT 1 FROM users WHERE domain = $2 AND id = $3 AND disabled_at = 0 AND ($7 = '' OR handle = $7)) " +
 		"AND EXISTS (SELECT 1 FROM devices WHERE domain = $2 AND id = $4 AND user_id = $3 AND removed_at = 0) " +
-		"AND EXISTS (SELECT 1 FROM credential_lists WHERE id = $8::bigint >> 20 AND domain = $2 AND ended_at = 0) ON CONFLICT DO NOTHING"
+		"AND CASE $14 WHEN '' THEN EXISTS (SELECT 1 FROM credential_lists WHERE id = $8::bigint >> 20 AND domain = $2 AND ended_at = 0) " +
+		"ELSE $8::bigint = 0 END ON CONFLICT DO NOTHING"
 	keepCredentialList = "UPDATE credential_lists SET expires_at = $2 WHERE id = $1 AND expires_at < $2"
 
 	// Those that match each field that is not empty.
@@ -41,7 +45,8 @@ const (
 	endKeyCredentials    = endCredentials + "domain = $3 AND jkt = $6" + theseFields
 	endUserCredentials   = endCredentials + "domain = $3 AND user_id = $4" + theseFields
 
-	endCredentialHandles = "UPDATE credentials SET handle_ended_at = $3 " +
+	endCredentialHandles = "UPDATE credentials SET handle_ended_at = $3::bigint, ended_at = CASE ca WHEN '' THEN 0 ELSE $3::bigint END, " +
+		"ended_reason = CASE ca WHEN '' THEN '' ELSE '" + storage.RenamedReason + "' END " +
 		"WHERE domain = $1 AND user_id = $2 AND ended_at = 0 AND handle <> '' AND handle_ended_at = 0"
 )
 
@@ -80,9 +85,20 @@ func (r *reader) CredentialEnds(ctx context.Context, list, after int64) ([]stora
 	return row.CredentialEnds(ends), err
 }
 
+func (r *reader) CountCertificates(ctx context.Context, domain, user string, now time.Time, limit int) (int, error) {
+	return r.number(ctx, countCertificates, domain, user, row.Millis(now), max(limit, 0))
+}
+
+func (r *reader) CertificateEnds(ctx context.Context, ca string, after int64) ([]storage.CertificateEnd, error) {
+	return all(ctx, r, selectCertificateEnds, row.CertificateEndDest, ca, after)
+}
+
 func (t *tx) InsertCredential(ctx context.Context, c storage.Credential) error {
 	if err := t.insert(ctx, insertCredential, row.CredentialArgs(c)); err != nil {
 		return err
+	}
+	if c.CA != "" {
+		return nil
 	}
 	_, err := t.exec(ctx, keepCredentialList, c.Status.List, row.Millis(c.ExpiresAt.Add(storage.CredentialGrace)))
 	return err

@@ -79,6 +79,7 @@ var impersonal = map[string]string{
 	"ended_statuses":       "random numbers of entries",
 	"credential_lists":     "random numbers of entries",
 	"credential_ends":      "random numbers of entries",
+	"certificate_ends":     "random serial numbers",
 	"swept_revocations":    "a number",
 	"tombstones":           "keyed hashes, which only somebody who knows the name can find",
 	"kept_answers":         "answers to operators, sealed, for a day",

@@ -24,13 +24,18 @@ var (
 		"WHERE domain = ?1 AND device_id = ?2 AND format = ?3 AND ended_at = 0 AND expires_at > ?4 LIMIT ?5)")
 	selectCredentialEnds = statement("SELECT " + row.CredentialEndColumns + " FROM credential_ends INDEXED BY credential_ends_list " +
 		"WHERE list = ? AND n > ? ORDER BY n")
+	countCertificates = statement("SELECT count(*) FROM (SELECT 1 FROM credentials INDEXED BY credentials_certificates " +
+		"WHERE domain = ?1 AND user_id = ?2 AND ca <> '' AND expires_at > ?3 LIMIT ?4)")
+	selectCertificateEnds = statement("SELECT " + row.CertificateEndColumns + " FROM certificate_ends INDEXED BY certificate_ends_ca " +
+		"WHERE ca = ? AND n > ? ORDER BY n")
 
 	// The columns are those of row.CredentialColumns, in their order.
 	insertCredential = statement("INSERT INTO credentials (" + row.CredentialColumns + ") " +
-		"SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13 " +
+		"SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 " +
 		"WHERE EXISTS (SELECT 1 FROM users WHERE domain = ?2 AND id = ?3 AND disabled_at = 0 AND (?7 = '' OR handle = ?7)) " +
 		"AND EXISTS (SELECT 1 FROM devices WHERE domain = ?2 AND id = ?4 AND user_id = ?3 AND removed_at = 0) " +
-		"AND EXISTS (SELECT 1 FROM credential_lists WHERE id = ?8 >> 20 AND domain = ?2 AND ended_at = 0)")
+		"AND CASE ?14 WHEN '' THEN EXISTS (SELECT 1 FROM credential_lists WHERE id = ?8 >> 20 AND domain = ?2 AND ended_at = 0) " +
+		"ELSE ?8 = 0 END")
 	keepCredentialList = statement("UPDATE credential_lists SET expires_at = ?2 WHERE id = ?1 AND expires_at < ?2")
 
 	// Those of the most telling field come first: they are found by an index.
@@ -39,7 +44,8 @@ var (
 	endKeyCredentials    = endCredentialsBy("credentials_key", "domain = ?3 AND jkt = ?6")
 	endUserCredentials   = endCredentialsBy("credentials_user_live", "domain = ?3 AND user_id = ?4")
 
-	endCredentialHandles = statement("UPDATE credentials INDEXED BY credentials_user_live SET handle_ended_at = ?3 " +
+	endCredentialHandles = statement("UPDATE credentials INDEXED BY credentials_user_live SET handle_ended_at = ?3, " +
+		"ended_at = CASE ca WHEN '' THEN 0 ELSE ?3 END, ended_reason = CASE ca WHEN '' THEN '' ELSE '" + storage.RenamedReason + "' END " +
 		"WHERE domain = ?1 AND user_id = ?2 AND ended_at = 0 AND handle <> '' AND handle_ended_at = 0")
 )
 
@@ -102,6 +108,19 @@ func (r *reader) CredentialEnds(ctx context.Context, list, after int64) ([]stora
 	return row.CredentialEnds(ends), err
 }
 
+func (r *reader) CountCertificates(ctx context.Context, domain, user string, now time.Time, limit int) (n int, err error) {
+	err = r.row(ctx, countCertificates, []any{&n}, domain, user, row.Millis(now), max(limit, 0))
+	return n, err
+}
+
+func (r *reader) CertificateEnds(ctx context.Context, ca string, after int64) (ends []storage.CertificateEnd, err error) {
+	err = r.rows(ctx, selectCertificateEnds, func() []any {
+		ends = append(ends, storage.CertificateEnd{})
+		return row.CertificateEndDest(&ends[len(ends)-1])
+	}, ca, after)
+	return ends, err
+}
+
 func (t *tx) InsertCredential(ctx context.Context, c storage.Credential) error {
 	n, err := t.exec(ctx, insertCredential, row.CredentialArgs(c)...)
 	if err != nil {
@@ -109,6 +128,9 @@ func (t *tx) InsertCredential(ctx context.Context, c storage.Credential) error {
 	}
 	if n == 0 {
 		return storage.ErrConflict
+	}
+	if c.CA != "" {
+		return nil
 	}
 	_, err = t.exec(ctx, keepCredentialList, c.Status.List, row.Millis(c.ExpiresAt.Add(storage.CredentialGrace)))
 	return err

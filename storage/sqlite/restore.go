@@ -80,6 +80,7 @@ var decisions = map[string]string{
 	"ended_statuses":   "kept",
 	"credentials":      "ended",
 	"credential_ends":  "kept",
+	"certificate_ends": "kept, and of those since: their lists show them until they expire",
 	"signed_documents": "kept: verifiers notice those that are older than what they have seen",
 	"credential_lists": "ended, with those since, for as long as a credential may live",
 	"user_events":      "kept",
@@ -123,6 +124,12 @@ var ending = []struct {
 	{"INSERT INTO clock (id, newest) VALUES (1, @now) ON CONFLICT (id) DO UPDATE SET newest = @now", nil},
 }
 
+const (
+	certificateEnd = "serial, ca, n, reason, at, expires_at"
+	// nextNumber is a number after all that a reader can have seen: those of revocations have jumped ahead.
+	nextNumber = "(SELECT seq FROM sqlite_sequence WHERE name = 'revocations')"
+)
+
 // carrying are the statements that repeat the removals of the previous database, which is attached as old.
 var carrying = []struct {
 	text  string
@@ -159,6 +166,11 @@ var carrying = []struct {
 		fmt.Sprintf("created_at, @now + %d, @now FROM old.status_lists", storage.StatusGrace.Milliseconds()), nil},
 	{"INSERT OR IGNORE INTO credential_lists (" + row.StatusListColumns + ") SELECT id, domain, seed, size, available, available, " +
 		fmt.Sprintf("created_at, max(expires_at, @now + %d), @now FROM old.credential_lists", longestCredential), nil},
+	// A revocation list names what ended, so the certificates of since are named, and those that ended since.
+	{"INSERT OR IGNORE INTO certificate_ends (" + certificateEnd + ") SELECT serial, ca, " + nextNumber + ", reason, at, expires_at " +
+		"FROM old.certificate_ends", nil},
+	{"INSERT OR IGNORE INTO certificate_ends (" + certificateEnd + ") SELECT id, ca, " + nextNumber + ", 0, @now, expires_at " +
+		"FROM old.credentials WHERE ca <> ''", nil},
 	// What was erased stays erased. The chain goes on as it was, if it contains the last record of the backup; the heads come first,
 	// because they are told apart by the records.
 	{"UPDATE audit SET private = NULL WHERE private IS NOT NULL AND EXISTS (SELECT 1 FROM old.audit o " +

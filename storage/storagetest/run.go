@@ -152,6 +152,9 @@ func Run(t *testing.T, open func(t *testing.T) storage.Store) {
 		{"CredentialsRaceWithRemoval", testCredentialsRaceWithRemoval},
 		{"CredentialLimitInParallel", testCredentialLimitInParallel},
 		{"CredentialKeyInParallel", testCredentialKeyInParallel},
+		{"CertificatesEnd", testCertificatesEnd},
+		{"CertificatesCounted", testCertificatesCounted},
+		{"SweepTakesCertificates", testSweepTakesCertificates},
 
 		{"SignedDocumentsAreReplaced", testSignedDocumentsAreReplaced},
 		{"SignedDocumentsOfAUser", testSignedDocumentsOfAUser},

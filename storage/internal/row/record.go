@@ -249,18 +249,18 @@ func RekeyDest(r *storage.Rekey) []any {
 
 // CredentialColumns are the columns of a credential.
 const CredentialColumns = "id, domain, user_id, device_id, format, jkt, handle, status, issued_at, expires_at, ended_at, ended_reason, " +
-	"handle_ended_at"
+	"handle_ended_at, ca"
 
 // CredentialArgs returns the arguments that write a credential.
 func CredentialArgs(c storage.Credential) []any {
 	return []any{c.ID, c.Domain, c.User, c.Device, c.Format, c.JKT, c.Handle, EntryNumber(c.Status), Millis(c.IssuedAt),
-		Millis(c.ExpiresAt), Millis(c.EndedAt), c.EndedReason, Millis(c.HandleEndedAt)}
+		Millis(c.ExpiresAt), Millis(c.EndedAt), c.EndedReason, Millis(c.HandleEndedAt), c.CA}
 }
 
 // CredentialDest returns the places for the columns of a credential.
 func CredentialDest(c *storage.Credential) []any {
 	return []any{&c.ID, &c.Domain, &c.User, &c.Device, &c.Format, &c.JKT, &c.Handle, (*Entry)(&c.Status), (*Instant)(&c.IssuedAt),
-		(*Instant)(&c.ExpiresAt), (*Instant)(&c.EndedAt), &c.EndedReason, (*Instant)(&c.HandleEndedAt)}
+		(*Instant)(&c.ExpiresAt), (*Instant)(&c.EndedAt), &c.EndedReason, (*Instant)(&c.HandleEndedAt), &c.CA}
 }
 
 // CredentialEndColumns are the columns of the end of a credential that a list shows.
@@ -283,6 +283,14 @@ func CredentialEnds(rows []CredentialEnd) []storage.CredentialEnd {
 		ends[i] = storage.CredentialEnd{Number: e.Number, Index: e.Entry.Index, HandleOnly: e.HandleOnly}
 	}
 	return ends
+}
+
+// CertificateEndColumns are the columns of the end of a certificate that a revocation list shows.
+const CertificateEndColumns = "n, serial, reason, at, expires_at"
+
+// CertificateEndDest returns the places for the columns of the end of a certificate.
+func CertificateEndDest(e *storage.CertificateEnd) []any {
+	return []any{&e.Number, &e.Serial, &e.Reason, (*Instant)(&e.At), (*Instant)(&e.ExpiresAt)}
 }
 
 // StatusListColumns are the columns of a status list.

@@ -37,6 +37,7 @@ var Rules = []Rule{
 	{"ended_statuses", "entry", "expires_at", ago(0)},
 	{"credentials", "id", "expires_at", ago(storage.CredentialGrace)},
 	{"credential_ends", "entry", "expires_at", ago(storage.CredentialGrace)},
+	{"certificate_ends", "serial", "expires_at", ago(storage.CredentialGrace)},
 	{"credential_lists", "id", "expires_at", ago(0)},
 	{"logouts", "domain, issuer, subject, sid", "expires_at", ago(0)},
 	{"kept_answers", "key", "expires_at", ago(0)},
