@@ -2,6 +2,8 @@ package cert
 
 import (
 	"bytes"
+	"crypto"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -55,4 +57,34 @@ func MarshalPEM(chain ...[]byte) []byte {
 		_ = pem.Encode(&b, &pem.Block{Type: typePEM, Bytes: der}) // a buffer takes everything
 	}
 	return b.Bytes()
+}
+
+// ErrKeyPEM is returned by [ParseKeyPEM] for a text that is not a private key.
+var ErrKeyPEM = errors.New("cert: not a private key in PEM (PKCS #8 or EC)")
+
+// ParseKeyPEM returns the private key of a text in PEM, in PKCS #8 or as an EC key (RFC 5915). The error has nothing of the text.
+func ParseKeyPEM(text []byte) (crypto.Signer, error) {
+	block, _ := pem.Decode(text)
+	switch {
+	case block == nil:
+		return nil, ErrKeyPEM
+	case block.Type == "EC PARAMETERS": // openssl ecparam writes it before the key
+		_, rest := pem.Decode(text)
+		return ParseKeyPEM(rest)
+	case block.Type == "EC PRIVATE KEY":
+		key, err := x509.ParseECPrivateKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("%w: its content is not an EC key", ErrKeyPEM)
+		}
+		return key, nil
+	}
+	key, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its content is not PKCS #8", ErrKeyPEM)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, fmt.Errorf("%w: the key cannot sign", ErrKeyPEM)
+	}
+	return signer, nil
 }

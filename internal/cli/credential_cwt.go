@@ -28,7 +28,7 @@ func readSDCWT(text string) (one gotCredential, key crypto.PublicKey, err error)
 	if err != nil {
 		return one, nil, err
 	}
-	return gotCredential{ID: token.VC.ID, Device: token.VC.Device, ExpiresAt: token.VC.Expires}, token.VC.Key, nil
+	return gotCredential{ID: token.VC.ID, Credential: text, Device: token.VC.Device, ExpiresAt: token.VC.Expires}, token.VC.Key, nil
 }
 
 // presentCWT prints a key binding token of a CWT.

@@ -27,7 +27,7 @@ type credentialGetCmd struct {
 	Key           string `placeholder:"FILE" help:"Private key that the credential is bound to, PEM (PKCS #8 or EC), instead of the device's own. If it does not exist, it is created with a new P-256 key."`
 	Count         int    `default:"1" placeholder:"N" help:"Get several credentials, each with a key of its own: --key a.pem names a-1.pem, a-2.pem and so on, and --to likewise."`
 	To            string `placeholder:"FILE" help:"Write the credential to this file, of mode 0600, and replace an earlier one. Without it, the credential is printed."`
-	Configuration string `default:"im-device" placeholder:"ID" help:"The kind of credential: im-device (an SD-JWT VC) or im-device-cwt (a CWT)."`
+	Configuration string `default:"im-device" placeholder:"ID" help:"The kind of credential (${default}), as the metadata of the issuer lists them."`
 	JSON          bool   `name:"json" help:"Print JSON."`
 }
 
@@ -41,6 +41,10 @@ func (*credentialGetCmd) Help() string {
     issuer credential get --configuration im-device-cwt --to credential.cwt
 
 A CWT is written in base64url, as the other commands read it.
+
+Certificates are written as a chain in PEM:
+
+    issuer credential get --configuration im-device-x5c --key mls.pem --to mls-chain.pem
 
 JSON is an array of {"id", "credential", "file", "key", "device", "expires_at"}; key is the file of the key, and absent for the
 device's own. The exit code is 1 if the issuer refuses, and 3 if it cannot be reached.`
@@ -74,7 +78,7 @@ func (c *credentialGetCmd) Run(ctx context.Context, s *streams) error {
 	case err != nil:
 		return err
 	case readers[kind.Format] == nil:
-		return usage("this command gets credentials of the formats %s and %s, and %s is %s", credential.SDJWT, credential.SDCWT,
+		return usage("this command gets credentials of the formats %s, %s and %s, and %s is %s", credential.SDJWT, credential.SDCWT, credential.X509,
 			c.Configuration, printable(kind.Format))
 	case c.Count > most:
 		return usage("the issuer gives at most %s at a time", count(most, "credential"))
@@ -181,9 +185,9 @@ type gotCredential struct {
 	ExpiresAt  time.Time `json:"expires_at"`
 }
 
-// readers read the id, the device, the expiry and the key of a credential, by its format.
+// readers read a credential of an answer, and the key that it is bound to, by its format.
 var readers = map[string]func(text string) (gotCredential, crypto.PublicKey, error){
-	string(credential.SDJWT): readSDJWT, string(credential.SDCWT): readSDCWT,
+	string(credential.SDJWT): readSDJWT, string(credential.SDCWT): readSDCWT, string(credential.X509): readX5C,
 }
 
 func readSDJWT(text string) (one gotCredential, key crypto.PublicKey, err error) {
@@ -194,10 +198,12 @@ func readSDJWT(text string) (one gotCredential, key crypto.PublicKey, err error)
 	if key, err = token.Key(); err != nil {
 		return one, nil, err
 	}
-	return one, key, jose.ReadMembers(token.Claims(),
+	one.Credential = text
+	err = jose.ReadMembers(token.Claims(),
 		jose.Member{Name: "jti", Text: &one.ID, Required: true},
 		jose.Member{Name: "sub", Text: &one.Device, Required: true},
 		jose.Member{Name: "exp", Date: &one.ExpiresAt, Required: true})
+	return one, key, err
 }
 
 // match returns the credentials in the order of their keys. Each must be bound to another one.
@@ -231,7 +237,7 @@ func (c *credentialGetCmd) print(s *streams, got []gotCredential) error {
 			continue
 		}
 		got[i].File = c.numbered(c.To, i)
-		if err := writePrivate(got[i].File, got[i].Credential+"\n"); err != nil {
+		if err := writePrivate(got[i].File, strings.TrimSuffix(got[i].Credential, "\n")+"\n"); err != nil {
 			return usage("--to: %w", err)
 		}
 	}
@@ -240,7 +246,7 @@ func (c *credentialGetCmd) print(s *streams, got []gotCredential) error {
 	}
 	for _, one := range got {
 		if c.To == "" {
-			fmt.Fprintln(s.out, one.Credential)
+			fmt.Fprintln(s.out, strings.TrimSuffix(one.Credential, "\n"))
 			continue
 		}
 		fmt.Fprintf(s.out, "%s is a credential of %s until %s.\n", one.File, printable(one.Device), one.ExpiresAt.Format(time.RFC3339))

@@ -60,7 +60,7 @@ type CredentialRequest struct {
 }
 
 // Credentials gets credentials of an issuer (OpenID4VCI 1.0 §8): it gets a nonce, proves each key with it, and sends the proofs. A nonce
-// that has expired meanwhile is replaced once. The credentials come in no promised order.
+// that has expired meanwhile is replaced once. The credentials come in no promised order, each as its text, or as the JSON of an object.
 func (c *Client) Credentials(ctx context.Context, m CredentialMetadata, r CredentialRequest) ([]string, error) {
 	got, err := c.credentials(ctx, m, r)
 	if e := (*Error)(nil); errors.As(err, &e) && e.Code == "invalid_nonce" { // §8.3.1.2: get another one
@@ -101,7 +101,7 @@ func (c *Client) credentials(ctx context.Context, m CredentialMetadata, r Creden
 	req.Header.Set("Authorization", "DPoP "+r.AccessToken)
 	var answer struct {
 		Credentials []struct {
-			Credential string `json:"credential"`
+			Credential json.RawMessage `json:"credential"`
 		} `json:"credentials"`
 	}
 	if err := send(c.HTTP, req, maxAnswer, &answer); err != nil {
@@ -109,7 +109,13 @@ func (c *Client) credentials(ctx context.Context, m CredentialMetadata, r Creden
 	}
 	list := make([]string, 0, len(r.Keys))
 	for _, entry := range answer.Credentials {
-		list = append(list, entry.Credential)
+		text := string(entry.Credential)
+		if strings.HasPrefix(text, `"`) {
+			if err := json.Unmarshal(entry.Credential, &text); err != nil {
+				return nil, fmt.Errorf("client: read a credential: %w", err)
+			}
+		}
+		list = append(list, text)
 	}
 	if len(list) != len(r.Keys) {
 		return nil, fmt.Errorf("client: the issuer answered with %d credentials for %d keys", len(list), len(r.Keys))

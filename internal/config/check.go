@@ -312,6 +312,7 @@ func (k *checker) domains() {
 		k.report("domains", "is empty: name the domains that the issuer issues identities in")
 	}
 	names, providers := make(map[string]string), make(map[string]string)
+	cas := make(map[string]string) // the domain of each CA
 	for i := range k.Domains {
 		d, path := &k.Domains[i], index("domains", i)
 		k.unique(names, join(path, "name"), d.Name)
@@ -324,6 +325,7 @@ func (k *checker) domains() {
 		k.rename(join(path, "rename"), d)
 		k.wire(join(path, "wire"), d)
 		k.otherIssuers(join(path, "other_issuers"), d.OtherIssuers)
+		k.ca(join(path, "ca"), d, cas)
 		if len(d.Providers) == 0 {
 			k.report(join(path, "providers"), "is empty: name the OpenID provider where users of the domain log in")
 		}

@@ -278,6 +278,8 @@ type Domain struct {
 	Rename  Rename `key:"rename"`
 	// StatusList gives each session an entry in a Token Status List, which the access tokens of the session refer to.
 	StatusList bool `key:"status_list"`
+	// CA issues certificates of devices and users.
+	CA CA `key:"ca"`
 	// OtherIssuers are issuers that the document of the domain names beside this one, while the domain moves from one to another.
 	OtherIssuers []string `key:"other_issuers"`
 	// Wire says which certificate authorities of Wire may be given tokens of the devices of the domain.
@@ -296,6 +298,15 @@ type Wire struct {
 	Name string `key:"name" default:"handle" oneof:"handle,unchecked"`
 	// Team is the team that the devices must name. Empty means that they must name none.
 	Team string `key:"team"`
+}
+
+// A CA is the certification authority of a domain. Both files are read again when they change.
+type CA struct {
+	// CertFile holds the certificate of the CA and those above it, PEM. KeyFile holds its key, PEM; no other user may have access.
+	CertFile string `key:"cert_file"`
+	KeyFile  string `key:"key_file"`
+	// UserCAs lets users become CAs for their own devices (im-user-ca-x5c).
+	UserCAs bool `key:"user_cas"`
 }
 
 // Rename says who gives users another handle, besides administrators, who always can.

@@ -68,6 +68,9 @@ func (i *Instance) assemble(ctx context.Context, sealer *keys.Sealer, replay dpo
 	if err := i.openStatuses(ctx); err != nil {
 		return err
 	}
+	if err := i.openCAs(); err != nil {
+		return err
+	}
 	if i.trusted, err = newAuthority(cfg, i.ring, i.tracer.Fetch(), i.now, i.log); err != nil {
 		return err
 	}
@@ -184,7 +187,7 @@ func (i *Instance) newStatements(registry *clients.Registry) (*statements.Servic
 func (i *Instance) newCredentials(registry *clients.Registry, replay dpop.Replay) (*vci.Service, error) {
 	return vci.New(vci.Config{
 		Issuer: i.cfg.Issuer, Life: i.cfg.Lifetimes.Credential, Store: i.store, Accounts: i.accounts, Clients: registry, Keys: i.ring,
-		Statuses: i.statuses, Replay: replay, SpendInUpdate: i.memoryReplay != nil,
+		Statuses: i.statuses, CAs: i.cas, Replay: replay, SpendInUpdate: i.memoryReplay != nil,
 		Nonces: i.cluster.Derive(labelKeyProofs, dpop.NonceLife).Keys, Limiter: i.limits, Now: i.now,
 	})
 }
@@ -252,7 +255,7 @@ func (i *Instance) openServer(
 		Registry: registry, Statements: made, OAuth: provider, OperatorRoutes: operators.Routes(), OperatorsURL: cfg.AdminURL,
 		OperatorsBehindProxy: cfg.AdminBehindProxy(), SCIMForOperators: cfg.SCIM.Listener == "admin", Accounts: i.accounts,
 		Introspector: introspector, Peers: i.trusted, Registrations: registrations, Feed: i.feed,
-		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Credentials: credentials, Wire: i.wire, Signed: crossSigned,
+		Proofs: proofs, Keys: i.ring, Statuses: i.statuses, Credentials: credentials, CAs: i.cas, Wire: i.wire, Signed: crossSigned,
 		Store: i.store, Logins: logins, Upstream: upstream,
 		ChooseHandle: choose, Systems: systems,
 		Service: service(cfg), Ready: i.ready, Time: i.time, TrustedProxies: cfg.TrustedProxies,

@@ -2,17 +2,13 @@ package issuer
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"os"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/imidentity/issuer/internal/follow"
-	"github.com/imidentity/issuer/internal/secretfile"
 )
 
 // certificateEvery is how often the files of the certificate are checked.
@@ -21,13 +17,9 @@ const certificateEvery = time.Second
 // A certificate is the server's TLS certificate. It is read again when its files change. If the new content is not valid,
 // the previous certificate stays in use.
 type certificate struct {
-	certFile, keyFile string
-	log               *slog.Logger
-	current           atomic.Pointer[tls.Certificate]
-
-	mu    sync.Mutex
-	tried [sha256.Size]byte // of the files when they were last used
-	seen  [sha256.Size]byte // of the files when they were last checked
+	*watched
+	log     *slog.Logger
+	current atomic.Pointer[tls.Certificate]
 }
 
 // openCertificate reads a certificate, which must be valid. Without a file name it returns nil.
@@ -35,7 +27,8 @@ func openCertificate(certFile, keyFile string, log *slog.Logger) (*certificate, 
 	if certFile == "" {
 		return nil, nil
 	}
-	c := &certificate{certFile: certFile, keyFile: keyFile, log: log}
+	c := &certificate{log: log}
+	c.watched = &watched{certFile: certFile, keyFile: keyFile, use: c.use}
 	if err := c.reload(); err != nil {
 		return nil, err
 	}
@@ -50,32 +43,8 @@ func (c *certificate) config() *tls.Config {
 	}
 }
 
-// look uses changed files once they have been unchanged for one interval, because two files are not written at once.
-func (c *certificate) look(context.Context) error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	cert, key, err := c.files()
-	now := fingerprint(cert, key, err)
-	settled := now == c.seen
-	c.seen = now
-	if settled && now != c.tried {
-		_ = c.use(cert, key, err) // it logs the error
-	}
-	return nil
-}
-
-// reload reads the files now. If they are not valid, it logs the error and the previous certificate stays in use.
-func (c *certificate) reload() error {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	cert, key, err := c.files()
-	c.seen = fingerprint(cert, key, err)
-	return c.use(cert, key, err)
-}
-
 // use makes the content of the files the certificate in use.
 func (c *certificate) use(cert, key []byte, err error) error {
-	c.tried = fingerprint(cert, key, err)
 	var pair tls.Certificate
 	if err == nil {
 		pair, err = tls.X509KeyPair(cert, key)
@@ -119,22 +88,4 @@ func (c *Certificate) TLS() *tls.Config { return c.config() }
 // Follow reads the files again when they change, until ctx ends.
 func (c *Certificate) Follow(ctx context.Context) {
 	follow.New(follow.Config{Name: "following the certificate", Do: c.look, Interval: certificateEvery, Later: true}).Run(ctx)
-}
-
-// files reads certificate and key. It refuses a key that others have access to.
-func (c *certificate) files() (cert, key []byte, err error) {
-	if cert, err = os.ReadFile(c.certFile); err != nil {
-		return nil, nil, err
-	}
-	key, err = secretfile.Read(c.keyFile)
-	return cert, key, err
-}
-
-// fingerprint identifies the content of the files, or the error of reading them.
-func fingerprint(cert, key []byte, err error) [sha256.Size]byte {
-	h := sha256.New()
-	fmt.Fprintf(h, "%d %v\n", len(cert), err)
-	h.Write(cert)
-	h.Write(key)
-	return [sha256.Size]byte(h.Sum(nil))
 }

@@ -21,6 +21,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/certs"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/internal/idempotency"
 	"github.com/imidentity/issuer/internal/server"
@@ -71,6 +72,9 @@ type Instance struct {
 	clients  *register
 	trusted  *authority
 	tls      *certificate // nil if a proxy terminates TLS
+
+	cas     *certs.Authorities
+	caFiles []*watched // of cas
 
 	operatorsTLS *certificate // nil if the listener for operators speaks no TLS
 

@@ -29,8 +29,8 @@ func (i *Instance) Reload(next *config.Config) error {
 	i.setLimits(cfg)
 	i.server.SetService(service(cfg))
 	i.cfg = cfg
-	for _, c := range i.certificates() {
-		_ = c.reload() // it logs the error, and keeps the previous certificate
+	for _, w := range i.files() {
+		_ = w.reload() // it logs the error, and keeps the previous certificate
 	}
 	for _, path := range waiting {
 		i.log.Warn("setting needs a restart: it is left as it was", slog.String("key", path))

@@ -154,20 +154,20 @@ func (i *Instance) loops() []*follow.Loop {
 		Later: true, Log: i.log}))
 	list = append(list, follow.New(follow.Config{Name: "keeping the audit log", Do: i.keepAudit, Interval: keepAuditEvery, Later: true,
 		Log: i.log}))
-	for _, c := range i.certificates() {
-		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: c.look, Interval: certificateEvery,
+	for _, w := range i.files() {
+		list = append(list, follow.New(follow.Config{Name: "following the certificate", Do: w.look, Interval: certificateEvery,
 			Later: true}))
 	}
 	return list
 }
 
-// certificates returns the certificates of the listeners, each once.
-func (i *Instance) certificates() []*certificate {
-	var list []*certificate
+// files returns the files of certificates that may change: those of the listeners, each once, and those of CAs.
+func (i *Instance) files() []*watched {
+	var list []*watched
 	for _, c := range []*certificate{i.tls, i.operatorsTLS} {
-		if c != nil && !slices.Contains(list, c) {
-			list = append(list, c)
+		if c != nil && !slices.Contains(list, c.watched) {
+			list = append(list, c.watched)
 		}
 	}
-	return list
+	return append(list, i.caFiles...)
 }

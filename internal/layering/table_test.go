@@ -62,9 +62,10 @@ var arrows = map[string][]string{
 		"nested", "revocation", "statements", "storage",
 	},
 	"internal/statuses": {"claims", "statuslist", "storage"},
+	"internal/certs":    {"credential/cert", "storage"},
 	"internal/vci": {
-		"account", "claims", "clients", "credential", "credential/cwt", "credential/sdjwt", "dpop", "internal/audit", "internal/errtext",
-		"internal/jose", "internal/random", "statuslist", "storage",
+		"account", "claims", "clients", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "dpop", "internal/audit",
+		"internal/certs", "internal/errtext", "internal/jose", "internal/random", "statuslist", "storage",
 	},
 	"internal/signed": {"account", "claims", "internal/audit", "internal/jose", "introspect", "storage", "xsign"},
 	"internal/wire": {
@@ -84,7 +85,7 @@ var arrows = map[string][]string{
 	"storage/postgres":       {"dpop", "storage", "storage/internal/row", "storage/internal/sweep", "storage/transfer"},
 	"storage/redis":          {"dpop", "internal/bucket", "storage"},
 
-	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/fetch", "internal/secretfile", "introspect", "verdict"},
+	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/certs", "internal/fetch", "internal/secretfile", "introspect", "verdict"},
 	"internal/registration": {"clients", "internal/config", "internal/errtext", "internal/jose", "storage"},
 	"internal/qr":           {},
 	"internal/client":       {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
@@ -97,8 +98,9 @@ var arrows = map[string][]string{
 		"oauth", "statements", "storage", "types/api",
 	},
 	"internal/server": {
-		"account", "chaining", "claims", "clients", "dpop", "internal/assertion", "internal/audit", "internal/bucket", "internal/errtext",
-		"feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration", "internal/scim", "internal/signed", "internal/statuses", "internal/trace", "internal/vci", "internal/wire",
+		"account", "chaining", "claims", "clients", "credential/cert", "dpop", "internal/assertion", "internal/audit", "internal/bucket",
+		"internal/certs", "internal/errtext", "feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration",
+		"internal/scim", "internal/signed", "internal/statuses", "internal/trace", "internal/vci", "internal/wire",
 		"introspect", "keys",
 		"login", "nested",
 		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web", "xsign",

@@ -3,23 +3,28 @@ package server
 import (
 	"errors"
 	"net/http"
+	"strconv"
+	"time"
 
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/credential/cert"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/certs"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/vci"
 	"github.com/imidentity/issuer/oauth"
 )
 
-// credentialRoutes is the table of the endpoints of OpenID4VCI 1.0.
+// credentialRoutes is the table of the endpoints of OpenID4VCI 1.0, and of the revocation lists of its certificates.
 func (s *Server) credentialRoutes() []route {
 	return []route{
 		{http.MethodGet, "/.well-known/openid-credential-issuer", s.credentialMetadata, anyOrigin, notCounted},
 		{http.MethodGet, "/.well-known/jwt-vc-issuer", s.vcIssuerMetadata, anyOrigin, notCounted},
 		{http.MethodPost, vci.NoncePath, s.credentialNonce, anyOrigin, notCounted},
+		{http.MethodGet, certs.CRLPath + "{ca}", s.revocationList, anyOrigin, eachFailure},
 		{http.MethodPost, vci.CredentialPath, s.bound(oauth.ScopeCredential, s.issueCredentials), anyOrigin, eachRequest},
 	}
 }
@@ -86,6 +91,18 @@ func (s *Server) issueCredentials(c echo.Context, holder claims.Set) error {
 	return encodeJSON(c, answer)
 }
 
+// revocationList serves GET /crl/{ca} (RFC 5280 §5, RFC 2585).
+func (s *Server) revocationList(c echo.Context) error {
+	if s.CAs == nil {
+		return certs.ErrNotFound
+	}
+	list, err := s.CAs.CRL(c.Request().Context(), c.Param("ca"))
+	if err != nil {
+		return err
+	}
+	return serveDocument(c, cert.MediaTypeCRL, list.DER, list.ETag, strconv.Itoa(int(certs.TTL/time.Second)))
+}
+
 // credentialRequest reads the body of a credential request. Its parameters are in the body, which is JSON (§8.2).
 func credentialRequest(c echo.Context) ([]byte, error) {
 	if c.Request().URL.RawQuery != "" {
@@ -109,6 +126,8 @@ func ofCredential(err error) (failure, bool) {
 		token   *vci.TokenError
 	)
 	switch {
+	case errors.Is(err, vci.ErrLoginAge):
+		return loginTooOld(), true
 	case errors.As(err, &refused):
 		return failure{status: http.StatusBadRequest, code: refused.Code, description: errtext.Clean(refused.Description)}, true
 	case errors.As(err, &token):

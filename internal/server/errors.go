@@ -15,6 +15,7 @@ import (
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/certs"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/scim"
@@ -281,6 +282,8 @@ func classify(err error) failure {
 			description: "Only people can do this: the token belongs to a service, or to somebody who acts for another."}
 	case errors.Is(err, statuses.ErrNotFound):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such status list."}
+	case errors.Is(err, certs.ErrNotFound):
+		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such CA."}
 	case errors.Is(err, keys.ErrNoKey):
 		return failure{status: http.StatusNotFound, code: "not_found", description: "There is no such signing key."}
 	case errors.As(err, &denied):

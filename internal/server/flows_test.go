@@ -108,6 +108,7 @@ var flows = []flow{
 	{"replacement of the key of a device", stored, 14, rekeyingOnce},
 	{"credential", stored, 14, gettingCredential},
 	{"token for Wire", map[string]string{"replay": "storage", "wire": withWire("")["wire"]}, 8, gettingWireToken},
+	{"certificate", stored, 10, gettingCertificate},
 	{"the devices of a user", stored, 30, manage},
 	{"profile, sessions, links and handle of a user",
 		map[string]string{"others": "rename: {by: user}", "limits": ", per_user: off, per_user_client: off, lookups: off"}, 30, manageSelf},

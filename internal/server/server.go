@@ -23,6 +23,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/certs"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/registration"
 	"github.com/imidentity/issuer/internal/scim"
@@ -71,6 +72,8 @@ type Config struct {
 	Wire *wire.Service
 	// Signed stores and serves what users sign with keys of their own.
 	Signed *signed.Service
+	// CAs are the certification authorities of the domains. Nil if there are none.
+	CAs *certs.Authorities
 	// Statuses are the status lists of the issuer.
 	Statuses *statuses.Lists
 	Store    storage.Store

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/imidentity/issuer/credential"
+	"github.com/imidentity/issuer/credential/cert"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/storage"
@@ -20,19 +21,19 @@ type configuration struct {
 	binding string
 	// algorithms are those of key proofs by keys that a credential may be bound to. Nil means all that the issuer reads.
 	algorithms []string
-	// signing are the algorithms that credentials are signed with. Nil means that of the issuer's signing key.
-	signing []string
 	// by are the algorithms of the issuer's signing key with which there is the configuration. Nil means all.
 	by []string
 	// listed says that each credential has an entry in a status list.
 	listed bool
+	// shape is the kind of certificate; empty if it is none.
+	shape cert.Shape
 	// make makes the credential for a key proof, as it stands in the JSON of the answer. The row has the subject, the key, the times, an
 	// id, the handle of the user and, if the configuration is listed, an entry. It may be changed to what the credential says.
 	make func(i *issuance, proof *dpop.KeyProof, row *storage.Credential) (any, error)
 }
 
 // configurations are all kinds of credentials that there are.
-var configurations = []configuration{deviceVC, deviceCWT}
+var configurations = append([]configuration{deviceVC, deviceCWT}, x5c...)
 
 // Configurations are the ids of all credential configurations that an issuer may have.
 func Configurations() []string {
@@ -47,7 +48,7 @@ func Configurations() []string {
 func (s *Service) configuration(id string) *configuration {
 	for i := range configurations {
 		if c := &configurations[i]; c.id == id {
-			if _, alg, _ := s.cfg.Keys.Signer(); c.signedBy(alg) {
+			if _, alg, _ := s.cfg.Keys.Signer(); s.has(c, alg) {
 				return c
 			}
 		}
@@ -55,8 +56,10 @@ func (s *Service) configuration(id string) *configuration {
 	return nil
 }
 
-// signedBy reports whether there is the configuration at an issuer that signs with an algorithm.
-func (c *configuration) signedBy(alg string) bool { return c.by == nil || jose.Allows(c.by, alg) }
+// has reports whether the issuer has a configuration while its signing key is for alg.
+func (s *Service) has(c *configuration, alg string) bool {
+	return (c.by == nil || jose.Allows(c.by, alg)) && (c.shape == "" || s.offered(c.shape))
+}
 
 // takes reports whether a key proof may be signed with an algorithm.
 func (c *configuration) takes(alg string) bool {

@@ -29,9 +29,9 @@ type Issued struct {
 //
 // The rows decide, in the transaction that records the credentials: session, device, user and client are live, the token is of the
 // user's present generation, no key belongs to another device, the device has fewer than [MaxPerDevice] credentials, and it was given
-// fewer than [MaxStored]. The handle is that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an error of the
-// limiter, and no key proof was spent, unless one was used before: then those that precede it were. Any other error means that nothing is
-// known to have been decided.
+// fewer than [MaxStored]. The handle is that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded], [ErrLoginAge] or
+// an error of the limiter, and no key proof was spent, unless one was used before: then those that precede it were. Any other error means
+// that nothing is known to have been decided.
 func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) (Issued, error) {
 	by, err := holderOf(token)
 	if err != nil {
@@ -42,6 +42,11 @@ func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from
 		return Issued{}, err
 	}
 	kind := s.configuration(request.Configuration)
+	if kind.shape != "" {
+		if err := s.mayCertify(token, by, kind.shape); err != nil {
+			return Issued{}, err
+		}
+	}
 	unverified, err := s.readProofs(ctx, kind, by.client, request.Proofs)
 	if err != nil {
 		return Issued{}, err
@@ -255,6 +260,11 @@ func (i *issuance) mayHave(ctx context.Context, r storage.Reader) error {
 	if n+len(proofs) > MaxPerDevice {
 		return refuse(Denied, fmt.Sprintf("The device has %d valid credentials and would have more than %d: "+
 			"end those that it no longer needs (DELETE /me/credentials/{id}, with this access token), and ask again.", n, MaxPerDevice))
+	}
+	if i.kind.shape != "" {
+		if err := i.mayHaveCertificates(ctx, r); err != nil {
+			return err
+		}
 	}
 	stored, err := r.DeviceCredentials(ctx, as.device.Domain, as.device.ID, now, MaxStored)
 	if err != nil {

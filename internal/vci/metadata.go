@@ -54,13 +54,12 @@ type proofType struct {
 func (s *Service) Metadata(alg string) ([]byte, error) {
 	list := make(map[string]described, len(configurations))
 	for i := range configurations {
-		c := &configurations[i]
-		if !c.signedBy(alg) {
+		c, signing := &configurations[i], []string{alg}
+		if !s.has(c, alg) {
 			continue
 		}
-		signing := c.signing
-		if signing == nil {
-			signing = []string{alg}
+		if c.shape != "" {
+			signing = s.algorithmsOf()
 		}
 		list[c.id] = described{
 			Format: c.format, Scope: Scope, VCT: c.vct, BindingMethods: []string{c.binding}, SigningAlgs: signing,

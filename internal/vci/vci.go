@@ -85,6 +85,8 @@ type Config struct {
 	Clients  *clients.Registry
 	Keys     Keys
 	Statuses Statuses
+	// CAs issue certificates. Nil if no domain has one.
+	CAs CAs
 	// Replay remembers spent key proofs; it may be that of the DPoP proofs.
 	Replay dpop.Replay
 	// SpendInUpdate says that Replay is in memory, so that key proofs can be spent within a transaction of Store: a request is then one
