@@ -74,6 +74,8 @@ type Peer struct {
 	// JWKS is the issuer's JWK Set (RFC 7517 §5). Empty means that it is fetched from the place that the issuer's metadata names.
 	// It is the same for all peers with one issuer.
 	JWKS []byte
+	// CA has the certificates of the certification authorities of the domain, PEM: see [Table.Roots]. They count for this domain alone.
+	CA []byte
 	// Suspended keeps the peer in the table but refuses everything from it.
 	Suspended bool
 }
@@ -124,6 +126,7 @@ type Config struct {
 type Table struct {
 	domains map[string][]peer  // by domain
 	issuers map[string]*issuer // by URL
+	roots   map[string]rootsOf // by domain
 
 	suspending sync.Mutex // held while suspended is replaced
 	suspended  atomic.Pointer[map[string]bool]
@@ -158,7 +161,7 @@ func NewTable(cfg Config) (*Table, error) {
 	if err := cfg.complete(); err != nil {
 		return nil, err
 	}
-	t := &Table{domains: make(map[string][]peer), issuers: make(map[string]*issuer)}
+	t := &Table{domains: make(map[string][]peer), issuers: make(map[string]*issuer), roots: make(map[string]rootsOf)}
 	t.suspended.Store(new(map[string]bool))
 	discovered := make(map[string]Peer)
 	given := make(map[string]string) // the configured key sets, by issuer
@@ -169,6 +172,9 @@ func NewTable(cfg Config) (*Table, error) {
 		}
 		if slices.ContainsFunc(t.domains[domain], func(l peer) bool { return l.issuer == p.Issuer }) {
 			return nil, fmt.Errorf("trust: peer %d: %s is listed twice with this issuer", i+1, domain)
+		}
+		if err := t.addRoots(domain, p); err != nil {
+			return nil, fmt.Errorf("trust: peer %d: %w", i+1, err)
 		}
 		if _, twice := discovered[domain]; twice || p.Issuer == "" && t.domains[domain] != nil {
 			return nil, fmt.Errorf("trust: peer %d: %s is listed without an issuer, and again", i+1, domain)

@@ -17,7 +17,8 @@ import (
 
 type certVerifyCmd struct {
 	File        string    `arg:"" help:"File with the chain, PEM, the certificate of the device or user first; - reads it from standard input."`
-	Root        []string  `required:"" placeholder:"DOMAIN=FILE" help:"Roots to trust for a domain, PEM. May be repeated."`
+	Root        []string  `placeholder:"DOMAIN=FILE" help:"Roots to trust for a domain, PEM. May be repeated."`
+	Config      string    `placeholder:"FILE" help:"Settings of an issuer: trust the CAs of its peers (ca_file), each for its domain, and those of its own domains."`
 	CRL         []string  `name:"crl" placeholder:"FILE" help:"A revocation list, DER. May be repeated. Without it, lists are fetched from where the certificates say."`
 	AllowHTTP   bool      `name:"allow-http" help:"Fetch revocation lists also by http."`
 	Unchecked   bool      `help:"Do not look at revocation lists."`
@@ -32,7 +33,9 @@ func (*certVerifyCmd) Help() string {
     issuer cert verify device.pem --root example.net=root.pem
     issuer cert verify device.pem --root example.net=root.pem --crl ca.crl
 
-A root counts for the domain that it is given for, and for no other.`
+A root counts for the domain that it is given for, and for no other. The settings of an issuer have such roots, too:
+
+    issuer cert verify device.pem --config issuer.yaml`
 }
 
 // A verifiedCert is what the command prints of a valid chain.
@@ -53,7 +56,7 @@ func (c *certVerifyCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	o, err := c.options()
+	o, err := c.options(s)
 	if err != nil {
 		return err
 	}
@@ -103,10 +106,13 @@ func (v *verifiedCert) print(s *streams, unchecked bool) {
 }
 
 // options returns what the flags demand.
-func (c *certVerifyCmd) options() (cert.Options, error) {
+func (c *certVerifyCmd) options(s *streams) (cert.Options, error) {
 	o := cert.Options{Unchecked: c.Unchecked, Development: c.Development}
 	if !c.At.IsZero() {
 		o.Now = func() time.Time { return c.At }
+	}
+	if len(c.Root) == 0 && c.Config == "" {
+		return o, usage("name the roots to trust with --root DOMAIN=FILE or --config FILE")
 	}
 	roots := make(cert.Roots)
 	for _, entry := range c.Root {
@@ -131,6 +137,11 @@ func (c *certVerifyCmd) options() (cert.Options, error) {
 	}
 	o.Roots = roots
 	var err error
+	if c.Config != "" {
+		if o.Roots, err = c.configured(roots, s); err != nil {
+			return o, err
+		}
+	}
 	o.CRLs, err = c.lists(o.Now)
 	return o, err
 }

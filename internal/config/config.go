@@ -479,6 +479,10 @@ type Peer struct {
 	JWKSFile string `key:"jwks_file"`
 	// JWKS is the content of JWKSFile.
 	JWKS []byte
+	// CAFile holds the certificates of the CAs of the domain, PEM. They count for this domain alone.
+	CAFile string `key:"ca_file"`
+	// CA is the content of CAFile.
+	CA []byte
 	// Suspended keeps the peer in the list without trusting its tokens.
 	Suspended bool `key:"suspended"`
 	// Introspection limits what the clients and users of the peer are told about tokens.

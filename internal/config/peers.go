@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/imidentity/issuer/introspect"
+	"github.com/imidentity/issuer/trust"
 )
 
 // maxOtherIssuers is how many issuers the document of a domain may name beside this one.
@@ -62,6 +63,15 @@ func (k *checker) peers() {
 			} else if !strings.Contains(string(p.JWKS), `"keys"`) {
 				k.report(join(path, "jwks_file"), "%s is not a JWK Set: a JSON object with the member keys (RFC 7517 §5)",
 					p.JWKSFile)
+			}
+		}
+		if p.CAFile != "" {
+			p.CAFile = k.resolve(p.CAFile)
+			var err error
+			if p.CA, err = os.ReadFile(p.CAFile); err != nil {
+				k.report(join(path, "ca_file"), "%s cannot be read: %s", p.CAFile, cause(err))
+			} else if _, err := trust.ParseRoots(p.CA); err != nil {
+				k.report(join(path, "ca_file"), "%s: %v: it must have the certificates of the domain's CAs, PEM", p.CAFile, err)
 			}
 		}
 		if other, known := files[p.Issuer]; known && p.Issuer != "" && other != p.JWKSFile {

@@ -186,7 +186,7 @@ func newPeers(
 	}
 	p := &peers{entries: cfg.Peers, releases: make(map[speaker]*introspect.Release)}
 	for _, e := range cfg.Peers {
-		p.listed = append(p.listed, trust.Peer{Domain: e.Domain, Issuer: e.Issuer, JWKS: e.JWKS, Suspended: e.Suspended})
+		p.listed = append(p.listed, trust.Peer{Domain: e.Domain, Issuer: e.Issuer, JWKS: e.JWKS, CA: e.CA, Suspended: e.Suspended})
 		p.releases[speaker{e.Issuer, e.Domain}] = e.Introspection.Release
 	}
 	if before != nil && reflect.DeepEqual(p.listed, before.listed) {

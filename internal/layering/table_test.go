@@ -85,7 +85,9 @@ var arrows = map[string][]string{
 	"storage/postgres":       {"dpop", "storage", "storage/internal/row", "storage/internal/sweep", "storage/transfer"},
 	"storage/redis":          {"dpop", "internal/bucket", "storage"},
 
-	"internal/config":       {"claims", "dpop", "internal/assertion", "internal/certs", "internal/fetch", "internal/secretfile", "introspect", "verdict"},
+	"internal/config": {
+		"claims", "dpop", "internal/assertion", "internal/certs", "internal/fetch", "internal/secretfile", "introspect", "trust", "verdict",
+	},
 	"internal/registration": {"clients", "internal/config", "internal/errtext", "internal/jose", "storage"},
 	"internal/qr":           {},
 	"internal/client":       {"claims", "dpop", "internal/assertion", "internal/jose", "types/api"},
