@@ -100,6 +100,9 @@ var promised = map[string][]string{
 	"certificates.md": {
 		"Root CA     ca/root.pem, until ", "im: URIs have no authority", "is          CA\n", "is          im-device-x5c\n", "phone.pem: OK\n",
 		"The chain is valid.\n", "handle      im:%40alice@example.net\n", "exit code 1\n", "The chain is valid.\n", "below.pem: OK\n",
+		"mls-chain.pem is a credential of im:", "alice-chain.pem is a credential of im:", "The chain is valid.\n", "im:%40alice@example.com\n",
+		"status      not revoked\n", "mls-chain.pem: OK\n", "The chain is valid.\n", "status      not revoked\n", "Removed device ",
+		"Serial Number: ", "Cessation Of Operation", "certificate revoked", "exit code 1\n", "exit code 1\n",
 	},
 	"wire.md": {
 		"(ES256):\n\n-----BEGIN PUBLIC KEY-----", "In ca.json, as dpop.key:", "Public-Key: (256 bit)", "http://127.0.0.1:8080/wire/access-token\n", "204 No Content", "Replay-Nonce: ",
