@@ -1,6 +1,7 @@
 package trust
 
 import (
+	"bytes"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -57,6 +58,7 @@ func (t *Table) addRoots(domain string, p Peer) error {
 
 var (
 	errNoCertificates = errors.New("not certificates in PEM")
+	errDamaged        = errors.New("a certificate that is cut off or damaged: copy its whole text from BEGIN to END")
 	errNoCA           = errors.New("a certificate that is not that of a CA (basicConstraints, keyUsage keyCertSign)")
 )
 
@@ -65,7 +67,10 @@ func ParseRoots(text []byte) ([]*x509.Certificate, error) {
 	var list []*x509.Certificate
 	for {
 		block, rest := pem.Decode(text)
+		begun := bytes.Count(text[:len(text)-len(rest)], []byte("-----BEGIN "))
 		switch {
+		case block != nil && begun > 1, block == nil && bytes.Contains(text, []byte("-----BEGIN ")): // pem.Decode skips what it cannot read
+			return nil, errDamaged
 		case block == nil && list == nil, block != nil && block.Type != "CERTIFICATE":
 			return nil, errNoCertificates
 		case block == nil:

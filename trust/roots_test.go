@@ -97,6 +97,8 @@ func TestRootsRefused(t *testing.T) {
 	for name, text := range map[string][]byte{
 		"no PEM": []byte("x"), "a leaf": leaf, "a leaf after a CA": append(good[:len(good):len(good)], leaf...),
 		"a key": key, "with a key": append(good[:len(good):len(good)], key...), "broken": broken,
+		"cut off after a CA":  append(good[:len(good):len(good)], good[:len(good)/2]...),
+		"cut off before a CA": append(good[:len(good)/2:len(good)/2], append([]byte("\n"), good...)...),
 	} {
 		_, err := trust.NewTable(trust.Config{Development: true, Peers: []trust.Peer{{Domain: "example.com", Issuer: "https://id.example.net", CA: text}}})
 		if err == nil {
