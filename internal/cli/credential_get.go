@@ -78,8 +78,8 @@ func (c *credentialGetCmd) Run(ctx context.Context, s *streams) error {
 	case err != nil:
 		return err
 	case readers[kind.Format] == nil:
-		return usage("this command gets credentials of the formats %s, %s and %s, and %s is %s", credential.SDJWT, credential.SDCWT, credential.X509,
-			c.Configuration, printable(kind.Format))
+		return usage("this command gets credentials of the formats %s, %s and %s, and %s is %s",
+			credential.SDJWT, credential.SDCWT, credential.X509, c.Configuration, printable(kind.Format))
 	case c.Count > most:
 		return usage("the issuer gives at most %s at a time", count(most, "credential"))
 	}
