@@ -58,6 +58,7 @@ type commands struct {
 	Nested       nestedCmd       `cmd:"" help:"Explain tokens with several subjects."`
 	Trust        trustCmd        `cmd:"" help:"Decide about a device when several methods speak about it."`
 	XSign        xsignCmd        `cmd:"" name:"xsign" help:"Cross signing: keys of your own, statements about your devices and other users, and what those of others say."`
+	Places       placesCmd       `cmd:"" help:"Places on the web that name a user's master key: list your own, and look at those of others."`
 	ID           idCmd           `cmd:"" name:"id" help:"Explain an identifier of instant messaging."`
 	CA           caCmd           `cmd:"" name:"ca" help:"Make a certification authority for the certificates of a domain."`
 	Cert         certCmd         `cmd:"" help:"Show or check X.509 certificates, or certify a device."`

@@ -117,7 +117,7 @@ var arrows = map[string][]string{
 		"claims", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "dpop",
 		"internal/assertion", "internal/audit", "internal/client", "internal/config", "internal/demo", "internal/doctor",
 		"internal/edge", "internal/fetch",
-		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "internal/sealed", "internal/secretfile", "introspect", "nested",
+		"internal/issuer", "internal/jose", "internal/qr", "internal/sasl", "internal/sealed", "internal/secretfile", "introspect", "nested", "places",
 		"statuslist", "storage", "trust", "types/api", "verdict", "web", "xsign",
 	},
 	"internal/doctor": {

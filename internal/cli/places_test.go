@@ -1,0 +1,229 @@
+package cli_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/net/dns/dnsmessage"
+
+	"github.com/imidentity/issuer/internal/cli"
+)
+
+const placesUser = "im:7kHb3h043lahTHszoAokdg@example.com;id-type=user"
+
+// A placesHome is the home of a user, with the places of another one on loopback.
+type placesHome struct {
+	t      *testing.T
+	folder string
+	flags  []string // where the places are
+	// serves has what each host and path answers, and records has the TXT records.
+	serves, records map[string]string
+}
+
+func newPlacesHome(t *testing.T) *placesHome {
+	t.Helper()
+	h := &placesHome{t: t, folder: t.TempDir(), serves: map[string]string{}, records: map[string]string{}}
+	h.write("pw", "correct horse battery\n")
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names := []string{"id.example.net", "social.example"}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), DNSNames: names, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		IsCA: true, BasicConstraintsValid: true,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
+	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := h.serves[r.Host+r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusNotFound)
+			return
+		}
+		w.Header().Set("Content-Type", r.Header.Get("Accept"))
+		_, _ = w.Write([]byte(body))
+	}))
+	s.TLS = &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}
+	s.StartTLS()
+	t.Cleanup(s.Close)
+	dns, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = dns.Close() })
+	go h.answer(dns)
+	h.flags = []string{"--ca-file", h.path("ca.pem"), "--dns", dns.LocalAddr().String(), "--seen", h.path("seen.json")}
+	for _, name := range names {
+		h.flags = append(h.flags, "--connect", name+"="+s.Listener.Addr().String())
+	}
+	return h
+}
+
+// answer answers questions for records.
+func (h *placesHome) answer(conn net.PacketConn) {
+	buf := make([]byte, 1500)
+	for {
+		n, from, err := conn.ReadFrom(buf)
+		if err != nil {
+			return
+		}
+		var m dnsmessage.Message
+		if m.Unpack(buf[:n]) != nil || len(m.Questions) != 1 {
+			continue
+		}
+		q := m.Questions[0]
+		reply := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, Authoritative: true}, Questions: m.Questions}
+		if text, ok := h.records[q.Name.String()]; !ok {
+			reply.RCode = dnsmessage.RCodeNameError
+		} else if q.Type == dnsmessage.TypeTXT {
+			reply.Answers = []dnsmessage.Resource{{
+				Header: dnsmessage.ResourceHeader{Name: q.Name, Class: q.Class}, Body: &dnsmessage.TXTResource{TXT: []string{text}},
+			}}
+		}
+		if packed, err := reply.Pack(); err == nil {
+			_, _ = conn.WriteTo(packed, from)
+		}
+	}
+}
+
+func (h *placesHome) path(name string) string { return filepath.Join(h.folder, name) }
+
+func (h *placesHome) write(name, text string) {
+	h.t.Helper()
+	if err := os.WriteFile(h.path(name), []byte(text), 0o600); err != nil {
+		h.t.Fatal(err)
+	}
+}
+
+func (h *placesHome) read(name string) string {
+	h.t.Helper()
+	text, err := os.ReadFile(h.path(name))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return string(text)
+}
+
+// run runs a command that must end with a code, and returns what it prints. The text must contain want.
+func (h *placesHome) run(code int, want string, args ...string) string {
+	h.t.Helper()
+	var out, errOut bytes.Buffer
+	got := cli.Run(h.t.Context(), args, strings.NewReader(""), &out, &errOut, []string{"HOME=" + h.folder})
+	if text := out.String() + errOut.String(); got != code || !strings.Contains(text, want) {
+		h.t.Errorf("%q = %d, want %d and %q:\n%s", args, got, code, want, text)
+	}
+	return out.String()
+}
+
+// verify looks at the places.
+func (h *placesHome) verify(code int, want string, args ...string) string {
+	h.t.Helper()
+	return h.run(code, want, append(append([]string{"places", "verify", placesUser}, h.flags...), args...)...)
+}
+
+var aspeAddress = regexp.MustCompile(`aspe:id\.example\.net:[A-Z2-7]{26}`)
+
+// TestPlaces lists places, puts the address there, and looks at them with the eyes of another user over two weeks.
+func TestPlaces(t *testing.T) {
+	h := newPlacesHome(t)
+	keys, pw, jwt := []string{"--file", h.path("keys.json")}, []string{"--passphrase-file", h.path("pw")}, []string{"--profile", h.path("p.jwt")}
+	sign := append(append(append([]string{}, keys...), pw...), jwt...)
+	of := func(list ...[]string) (all []string) {
+		for _, one := range list {
+			all = append(all, one...)
+		}
+		return all
+	}
+	add := []string{"places", "add", "--host", "id.example.net"}
+	h.run(1, "there are no keys", of(add, []string{"dns:alice.example"}, sign)...)
+	h.run(0, "Master key", of([]string{"xsign", "init", "--user", placesUser}, keys, pw)...)
+	h.run(1, "there is no profile", of([]string{"places", "show", "--host", "id.example.net"}, jwt)...)
+	h.run(2, "has a port", of(add, []string{"https://social.example:8443/@alice"}, sign)...)
+	h.run(2, "cannot be the host", of([]string{"places", "add", "--host", "127.0.0.1", "dns:alice.example"}, sign)...)
+	said := h.run(0, "put this text into a TXT record", of(add, []string{"dns:alice.example", "https://social.example/@alice"}, sign)...)
+	h.run(1, "has dns:alice.example already", of(add, []string{"dns:alice.example"}, sign)...)
+	address := aspeAddress.FindString(said)
+	if shown := h.run(0, address, of([]string{"places", "show", "--host", "id.example.net"}, jwt)...); !strings.Contains(shown, placesUser) {
+		t.Errorf("show = %s", shown)
+	}
+	h.run(0, `"kind": "activitypub"`, of([]string{"places", "show", "--json", "--host", "id.example.net"}, jwt)...)
+
+	// Another user looks.
+	h.verify(2, "give the --address")
+	h.verify(2, "--address", "--address", "aspe:x")
+	h.verify(1, "missing", "--address", address)
+	profile := "id.example.net/.well-known/aspe/id/" + address[strings.LastIndex(address, ":")+1:]
+	h.serves[profile] = h.read("p.jwt")
+	h.verify(1, "too_few", "--address", address)
+	account := func(text string) string {
+		return `{"type":"Person","id":"https://social.example/users/alice","summary":"` + text + `"}`
+	}
+	h.records["alice.example."], h.serves["social.example/@alice"] = address, account(address)
+	h.verify(1, "too_young")
+	h.back(8)
+	var got struct {
+		Result, Master string
+		Places         []struct {
+			State  string
+			Counts bool
+		}
+	}
+	if err := json.Unmarshal([]byte(h.verify(0, "", "--json")), &got); err != nil || got.Result != "good" || len(got.Places) != 2 || !got.Places[1].Counts {
+		t.Errorf("verify = %+v, %v", got, err)
+	}
+	h.verify(0, "good: master key")
+
+	// What does not answer cannot be known.
+	dns := h.flags[3]
+	h.flags[3] = "127.0.0.1:1"
+	h.verify(3, "unreachable")
+	h.flags[3] = dns
+	delete(h.serves, profile)
+	h.verify(3, "missing")
+	h.serves[profile] = h.read("p.jwt")
+	h.verify(0, "good")
+
+	// Both places turn to another key.
+	other := address[:len(address)-26] + strings.Repeat("A", 26)
+	h.records["alice.example."], h.serves["social.example/@alice"] = other, account(other)
+	h.verify(1, "bad (other_master)")
+	h.run(0, "Nothing is known any more", "places", "forget", placesUser, "--seen", h.path("seen.json"))
+	h.run(1, "nothing is known", "places", "forget", placesUser, "--seen", h.path("seen.json"))
+	h.verify(1, "too_few", "--address", address)
+
+	h.run(1, "does not have", of([]string{"places", "remove", "dns:bob.example"}, sign)...)
+	h.run(0, "1 place", of([]string{"places", "remove", "dns:alice.example"}, sign)...)
+	h.write("seen.json", `{"version":2,"addresses":{},"memories":{}}`)
+	h.verify(2, "version 2")
+	h.write("p.jwt", "no profile")
+	h.run(1, "is refused", of([]string{"places", "show", "--host", "id.example.net"}, jwt)...)
+}
+
+// back puts what was seen some days into the past.
+func (h *placesHome) back(days int) {
+	h.t.Helper()
+	text := h.read("seen.json")
+	was := time.Now().UTC().AddDate(0, 0, -days).Format(time.RFC3339)
+	text = regexp.MustCompile(`"first": "[^"]*"`).ReplaceAllString(text, `"first": "`+was+`"`)
+	h.write("seen.json", text)
+}
