@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/credential"
+	"github.com/imidentity/issuer/credential/cwt"
 	"github.com/imidentity/issuer/dpop"
+	"github.com/imidentity/issuer/internal/client"
 	"github.com/imidentity/issuer/internal/jose"
 )
 
@@ -132,6 +135,73 @@ func cwtTokens(t *testing.T, ctx context.Context, issuer string) {
 	}
 	if answer := peerAnswer(t, ctx, issuer, tokens.AccessToken); answer["active"] != false {
 		t.Errorf("introspection after the end of the CWT = %v, want inactive", answer)
+	}
+}
+
+// cwtCredential gets the credential of a device as a CWT, and shows it. npm @auth0/cose verifies the key binding token and the credential
+// in it, and cbor2 reads both.
+func cwtCredential(t *testing.T, ctx context.Context, issuer string) {
+	app, _ := newClient(t, ctx, issuer, "im-app", "")
+	tokens := logIn(t, ctx, app, url.Values{"scope": {"im:credential"}}, "login", "bob")
+	meta, err := client.DiscoverCredentials(ctx, http.DefaultClient, issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	holder := newKeyring()["EdDSA"]
+	prover, err := dpop.NewSigner(holder, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := app.Credentials(ctx, meta, client.CredentialRequest{
+		Configuration: "im-device-cwt", AccessToken: tokens.AccessToken, Keys: []*dpop.Signer{prover},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	data, err := cwt.ReadText(list[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := cwt.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown, err := token.Present(holder, cwt.Binding{Audience: "im:example.org", Nonce: []byte("n-1")}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	jwk, err := jose.MarshalJWK(holder.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	type message struct {
+		Data   []byte          `json:"data"`
+		Key    json.RawMessage `json:"key"`
+		Holder json.RawMessage `json:"holder"`
+	}
+	key := publishedJWK(t, ctx, issuer, token.KID)
+	input, err := json.Marshal(map[string]any{"verify": []message{{shown, key, jwk}, {shown, key, key}, {shown, jwk, jwk}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := node(t, ctx, "cwt.mjs", map[string]string{"INPUT": string(input)})
+	cmd.Stderr = t.Output()
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("cwt.mjs: %v", err)
+	}
+	var read struct{ Verified []cwtSaid }
+	if err := json.Unmarshal(out, &read); err != nil {
+		t.Fatal(err)
+	}
+	if len(read.Verified) != 3 || read.Verified[0].Error != "" || read.Verified[1].Error == "" || read.Verified[2].Error == "" {
+		t.Fatalf("cwt.mjs = %s, want the key binding token verified, and other keys refused", out)
+	}
+	said := read.Verified[0]
+	if said.Inner == nil || said.Claims["3"] != "im:example.org" || said.Claims["39"] != hex.EncodeToString([]byte("n-1")) ||
+		said.Inner.Claims["1"] != issuer || said.Inner.Claims["2"] != token.VC.Device || said.Inner.Claims["user"] != token.VC.User ||
+		said.Inner.Claims["11"] != credential.VCT || said.Inner.Claims["65535"] == nil {
+		t.Errorf("cbor2 reads %+v, want the credential %+v", said, token.VC)
 	}
 }
 

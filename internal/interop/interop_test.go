@@ -186,6 +186,7 @@ func others(t *testing.T, ctx context.Context, s *served, web string) {
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
 	t.Run("Leave", func(t *testing.T) { leave(t, ctx, issuer) })
 	t.Run("CWT", func(t *testing.T) { cwtTokens(t, ctx, issuer) })
+	t.Run("CWTCredential", func(t *testing.T) { cwtCredential(t, ctx, issuer) })
 	t.Run("Chaining", func(t *testing.T) { chained(t, ctx, issuer) })
 	t.Run("Registration", func(t *testing.T) { registration(t, ctx, issuer) })
 	t.Run("Requests", func(t *testing.T) { requests(t, ctx, issuer) })
