@@ -184,6 +184,7 @@ func others(t *testing.T, ctx context.Context, s *served, web string) {
 	t.Run("Logout", func(t *testing.T) { logout(t, ctx, issuer) })
 	t.Run("SCIM", func(t *testing.T) { scim(t, ctx, issuer) })
 	t.Run("Account", func(t *testing.T) { account(t, ctx, issuer) })
+	t.Run("CrossSigning", func(t *testing.T) { crossSigning(t, ctx, issuer) })
 	t.Run("Leave", func(t *testing.T) { leave(t, ctx, issuer) })
 	t.Run("CWT", func(t *testing.T) { cwtTokens(t, ctx, issuer) })
 	t.Run("CWTCredential", func(t *testing.T) { cwtCredential(t, ctx, issuer) })
