@@ -82,7 +82,8 @@ func TestSettingsExample(t *testing.T) {
 	}
 
 	// What cannot be had by taking the # away alone.
-	more := []string{"tls.cert_file", "kek_file_new", "storage_url_file", "redis_url_file", "outbound.ca_file", "tracing.headers_file", "service.logo_file", "outbound.dev_hosts", "domains[0].providers[0].client_secret_file", "peers[0].jwks_file"}
+	more := []string{"tls.cert_file", "kek_file_new", "storage_url_file", "redis_url_file", "outbound.ca_file", "tracing.headers_file", "service.logo_file", "outbound.dev_hosts", "domains[0].providers[0].client_secret_file", "peers[0].jwks_file", "peers[0].ca_file",
+		"domains[0].ca.cert_file", "domains[0].wire.provisioners"}
 	file := filepath.Join(t.TempDir(), "issuer.yaml")
 	if err := os.WriteFile(file, []byte(whole), 0o600); err != nil {
 		t.Fatal(err)

@@ -224,7 +224,7 @@ func match(
 		if i < 0 || got[i].Credential != "" {
 			return nil, errors.New("a credential is bound to another key than the one that was proved")
 		}
-		one.Credential, one.Key, one.ExpiresAt = text, keys[i].file, one.ExpiresAt.UTC()
+		one.Key, one.ExpiresAt = keys[i].file, one.ExpiresAt.UTC()
 		got[i] = one
 	}
 	return got, nil

@@ -45,6 +45,7 @@ limits: {per_user: 100/1h} # enough for all but who means to meet it
 domains:
   - name: example.com
     status_list: true
+    ca: {cert_file: "${ca}/ca.pem", key_file: "${ca}/ca-key.pem"}
     providers:
       - id: ` + provider + `
         issuer: ${foreign}
@@ -187,6 +188,7 @@ func others(t *testing.T, ctx context.Context, s *served, web string) {
 	t.Run("CrossSigning", func(t *testing.T) { crossSigning(t, ctx, issuer) })
 	t.Run("Leave", func(t *testing.T) { leave(t, ctx, issuer) })
 	t.Run("CWT", func(t *testing.T) { cwtTokens(t, ctx, issuer) })
+	t.Run("RevocationList", func(t *testing.T) { revocationList(t, ctx, issuer) })
 	t.Run("CWTCredential", func(t *testing.T) { cwtCredential(t, ctx, issuer) })
 	t.Run("Chaining", func(t *testing.T) { chained(t, ctx, issuer) })
 	t.Run("Registration", func(t *testing.T) { registration(t, ctx, issuer) })
@@ -276,7 +278,7 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 	dir := t.TempDir()
 	secretFile, settingsFile := filepath.Join(dir, "secret"), filepath.Join(dir, "settings.yaml")
 	fill := map[string]string{
-		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web, "logo": filepath.Join(dir, "logo.png"),
+		"issuer": front.URL, "data": dir, "secret": secretFile, "web": web, "logo": filepath.Join(dir, "logo.png"), "ca": filepath.Join(dir, "ca"),
 		"hash": fmt.Sprintf("%x", sha256.Sum256([]byte(peerSecret))), "scim": fmt.Sprintf("%x", sha256.Sum256([]byte(scimToken))),
 	}
 	for _, id := range []string{provider, "staff", "guests", "wire"} {
@@ -294,6 +296,10 @@ func start(t *testing.T, ctx context.Context, api *contract.Contract, web, alg s
 		if err := os.WriteFile(file, []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	made := exec.CommandContext(ctx, program(t, "./cmd/issuer"), "ca", "init", fill["ca"], "--domain", "example.com", "--development")
+	if out, err := made.CombinedOutput(); err != nil {
+		t.Fatalf("issuer ca init: %v\n%s", err, out)
 	}
 	listen := ready(t, exec.CommandContext(ctx, program(t, "./cmd/issuer"), "serve", "--config", settingsFile), "listen")
 

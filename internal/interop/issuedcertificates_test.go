@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -130,6 +131,50 @@ func (c *certifier) get(t *testing.T, ctx context.Context, person string, key ed
 		chains = append(chains, answer.X5C)
 	}
 	return chains, device
+}
+
+// revocationList gets a certificate, and reads the revocation list that it names.
+func revocationList(t *testing.T, ctx context.Context, issuer string) {
+	app, _ := newClient(t, ctx, issuer, "im-app", "")
+	tokens := logIn(t, ctx, app, url.Values{"scope": {"im:credential"}}, "login", "bob")
+	meta, err := client.DiscoverCredentials(ctx, http.DefaultClient, issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	prover, err := dpop.NewSigner(newKeyring()["EdDSA"], "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	list, err := app.Credentials(ctx, meta, client.CredentialRequest{
+		Configuration: string(cert.Combined), AccessToken: tokens.AccessToken, Keys: []*dpop.Signer{prover},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var answer struct{ X5C [][]byte }
+	if err := json.Unmarshal([]byte(list[0]), &answer); err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := x509.ParseCertificate(answer.X5C[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, leaf.CRLDistributionPoints[0], nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	der, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := cert.ParseCRL(der); err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s = %d, %v, want a revocation list", req.URL, resp.StatusCode, err)
+	}
 }
 
 // TestIssuedCertificates has a running issuer give a certificate of each shape. zlint finds nothing in them by its rules of RFC 5280, OpenSSL
