@@ -9,6 +9,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -24,9 +25,12 @@ func crossSigning(t *testing.T, ctx context.Context, issuer string) {
 	own := forIssuer(t, ctx, app, tokens.RefreshToken).AccessToken
 	send := func(method, path, authorization string, body any, want int) {
 		t.Helper()
-		text, err := json.Marshal(body)
-		if err != nil {
-			t.Fatal(err)
+		var text []byte
+		if body != nil {
+			var err error
+			if text, err = json.Marshal(body); err != nil {
+				t.Fatal(err)
+			}
 		}
 		req, err := http.NewRequestWithContext(ctx, method, issuer+path, bytes.NewReader(text))
 		if err != nil {
@@ -93,7 +97,7 @@ func crossSigning(t *testing.T, ctx context.Context, issuer string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	bearer, peer := "DPoP "+own, "Basic "+base64.StdEncoding.EncodeToString([]byte("peer:"+peerSecret))
+	bearer, peer := "DPoP "+own, "Basic "+base64.StdEncoding.EncodeToString([]byte("peer:"+url.QueryEscape(peerSecret)))
 	send(http.MethodPut, "/me/vouches/"+thumbprint, bearer, map[string]string{"statement": vouch}, http.StatusConflict) // by no keys
 	send(http.MethodPut, "/me/xsign", bearer, map[string]string{"keys": keys, "devices": devices}, http.StatusOK)
 	send(http.MethodPut, "/me/xsign", bearer, map[string]string{"devices": keys}, http.StatusBadRequest)

@@ -29,6 +29,7 @@ func init() {
 	// Media types of the document that the library does not know by itself.
 	openapi3filter.RegisterBodyDecoder("application/jwk-set+json", openapi3filter.JSONBodyDecoder)
 	openapi3filter.RegisterBodyDecoder("application/scim+json", openapi3filter.JSONBodyDecoder)
+	openapi3filter.RegisterBodyDecoder("application/pkix-crl", openapi3filter.FileBodyDecoder)
 	for _, text := range []string{
 		"text/html", "application/token-introspection+jwt", "application/im-introspection-batch+jwt", "application/im-staple+jwt",
 		"application/statuslist+jwt", "application/im-rekey+jwt", "application/im-export+jwt", "application/im-successor+jwt",
