@@ -75,7 +75,7 @@ func startCertifier(t *testing.T, ctx context.Context, form string) *certifier {
 		t.Fatal(err)
 	}
 	// The lists are fetched anew each time.
-	c.lists, err = cert.NewCRLReader(cert.CRLReaderConfig{Client: http.DefaultClient, AllowHTTP: true, Fresh: time.Nanosecond})
+	c.lists, err = cert.NewCRLReader(cert.CRLReaderConfig{Client: http.DefaultClient, AllowHTTP: true, Fresh: time.Nanosecond, MaxStale: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}
