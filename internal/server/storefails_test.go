@@ -126,6 +126,9 @@ func (s *site) failedStep(t *testing.T, what string, step step, a answer, op str
 	if op == "Epoch" && a.status != http.StatusServiceUnavailable {
 		return a // no nonce could be made for the next request, which does not matter to this one
 	}
+	if (op == "View" || op == "SignedDocument") && a.json["active"] == true && a.json["xsign"] == nil {
+		return a // the cross signing of the user is left out of an introspection while it cannot be read
+	}
 	if step.page {
 		wantPage(t, a, http.StatusServiceUnavailable)
 	} else {
