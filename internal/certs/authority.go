@@ -2,7 +2,7 @@
 // replaced while the issuer runs, and the revocation lists that they sign.
 //
 // A CA is identified by its name and its key. The revocation list of a CA goes on when its certificate is renewed with both. A CA with
-// another key begins a new list, and nobody can know any more whether certificates of the one before have ended.
+// another key begins a new list, and whether certificates of the one before have ended cannot be known any more.
 package certs
 
 import (
