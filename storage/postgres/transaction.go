@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/puddle/v2"
 
@@ -100,9 +101,11 @@ func (r *reader) runAlone(ctx context.Context, sql string, args []any, next func
 // maxReads is how often a read is repeated on another connection.
 const maxReads = 2
 
+// isNetwork reports whether err comes from the network. The driver says that a connection is closed if it broke earlier in the statement.
 func isNetwork(err error) bool {
 	var network net.Error
-	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) || errors.As(err, &network)
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, net.ErrClosed) ||
+		errors.Is(err, pgconn.ErrConnClosed) || errors.As(err, &network)
 }
 
 // patient returns a context for one statement, which ends at the deadline of ctx, if there is one, but not when ctx is canceled: a
