@@ -60,6 +60,12 @@ type CertificateEnd struct {
 	ExpiresAt time.Time // of the certificate
 }
 
+// A CredentialCount counts the credentials of a device that have not expired.
+type CredentialCount struct {
+	Live int // those in one format that have not ended
+	All  int // those in every format, also if they have ended
+}
+
 // RenamedReason is the [Credential.EndedReason] of certificates that ended with the handle that they state.
 const RenamedReason = "renamed"
 
@@ -80,8 +86,8 @@ type CredentialReader interface {
 	// order of their ids, and then the others, from the one that ended last.
 	DeviceCredentials(ctx context.Context, domain, device string, now time.Time, limit int) ([]Credential, error)
 
-	// CountCredentials returns how many credentials of a device in a format have neither ended nor expired at now, at most limit.
-	CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (int, error)
+	// CountCredentials counts the credentials of a device that have not expired at now, at most up to the numbers of most.
+	CountCredentials(ctx context.Context, domain, device, format string, now time.Time, most CredentialCount) (CredentialCount, error)
 
 	// CredentialEnds returns the ends in a status list whose numbers are above after, in their order; of each credential the last one.
 	// Numbers are given in commit order, across all lists, and are those of the [History] of revocations: a reader that has seen n never

@@ -89,8 +89,8 @@ func (x Intercepted) DeviceCredentials(ctx context.Context, domain, device strin
 }
 
 // CountCredentials implements [Store].
-func (x Intercepted) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (
-	r0 int, err error) {
+func (x Intercepted) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, most CredentialCount) (
+	r0 CredentialCount, err error) {
 	if err = x.before("CountCredentials"); err != nil {
 		return r0, err
 	}
@@ -99,7 +99,7 @@ func (x Intercepted) CountCredentials(ctx context.Context, domain, device, forma
 	if end != nil {
 		defer func() { end(err) }()
 	}
-	return x.Store.CountCredentials(ctx, domain, device, format, now, limit)
+	return x.Store.CountCredentials(ctx, domain, device, format, now, most)
 }
 
 // CredentialEnds implements [Store].
@@ -1145,8 +1145,8 @@ func (x interceptedReader) DeviceCredentials(ctx context.Context, domain, device
 	return x.reader.DeviceCredentials(ctx, domain, device, now, limit)
 }
 
-func (x interceptedReader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (
-	r0 int, err error) {
+func (x interceptedReader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, most CredentialCount) (
+	r0 CredentialCount, err error) {
 	if err = x.before("CountCredentials"); err != nil {
 		return r0, err
 	}
@@ -1154,7 +1154,7 @@ func (x interceptedReader) CountCredentials(ctx context.Context, domain, device,
 	if end != nil {
 		defer func() { end(err) }()
 	}
-	return x.reader.CountCredentials(ctx, domain, device, format, now, limit)
+	return x.reader.CountCredentials(ctx, domain, device, format, now, most)
 }
 
 func (x interceptedReader) CredentialEnds(ctx context.Context, list, after int64) (r0 []CredentialEnd, err error) {

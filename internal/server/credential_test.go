@@ -116,11 +116,12 @@ func (s *site) verifyCredential(t *testing.T, text string) (credential.Credentia
 // liveCredentials counts the credentials of a device that have neither expired nor ended.
 func (s *site) liveCredentials(t *testing.T, device claims.ID) int {
 	t.Helper()
-	n, err := s.store.CountCredentials(t.Context(), device.Domain(), device.Device(), string(credential.SDJWT), s.clock.now(), 100)
+	n, err := s.store.CountCredentials(t.Context(), device.Domain(), device.Device(), string(credential.SDJWT), s.clock.now(),
+		storage.CredentialCount{Live: 100})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return n
+	return n.Live
 }
 
 // TestCredential gets credentials for keys of both kinds and for the key of the device itself, as a wallet does that asks for nothing

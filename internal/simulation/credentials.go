@@ -60,12 +60,19 @@ func (r *reader) DeviceCredentials(ctx context.Context, domain, device string, n
 	})
 }
 
-func (r *reader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (int, error) {
+func (r *reader) CountCredentials(
+	ctx context.Context, domain, device, format string, now time.Time, most storage.CredentialCount,
+) (storage.CredentialCount, error) {
 	now = whole(now)
-	return list(ctx, r, "CountCredentials", func(s *state) int {
-		return s.credentials.count(func(c storage.Credential) bool {
-			return c.Domain == domain && c.Device == device && c.Format == format && lives(&c, now)
-		}, limit)
+	return list(ctx, r, "CountCredentials", func(s *state) storage.CredentialCount {
+		return storage.CredentialCount{
+			Live: s.credentials.count(func(c storage.Credential) bool {
+				return c.Domain == domain && c.Device == device && c.Format == format && lives(&c, now)
+			}, most.Live),
+			All: s.credentials.count(func(c storage.Credential) bool {
+				return c.Domain == domain && c.Device == device && c.ExpiresAt.After(now)
+			}, most.All),
+		}
 	})
 }
 

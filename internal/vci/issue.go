@@ -253,26 +253,23 @@ func (i *issuance) mayHave(ctx context.Context, r storage.Reader) error {
 			return refuse(InvalidProof, proofAt(at)+"its key is, or was, that of another device or credential: make a new key.")
 		}
 	}
-	n, err := r.CountCredentials(ctx, as.device.Domain, as.device.ID, string(i.kind.format), now, MaxPerDevice)
+	n, err := r.CountCredentials(ctx, as.device.Domain, as.device.ID, string(i.kind.format), now,
+		storage.CredentialCount{Live: MaxPerDevice, All: MaxStored})
 	if err != nil {
 		return fmt.Errorf("vci: count the credentials of a device: %w", err)
 	}
-	if n+len(proofs) > MaxPerDevice {
-		return refuse(Denied, fmt.Sprintf("The device has %d valid credentials and would have more than %d: "+
-			"end those that it no longer needs (DELETE /me/credentials/{id}, with this access token), and ask again.", n, MaxPerDevice))
+	if n.Live+len(proofs) > MaxPerDevice {
+		return refuse(Denied, fmt.Sprintf("The device has %d valid credentials and would have more than %d: end those that it no longer "+
+			"needs (DELETE /me/credentials/{id}, with this access token), and ask again.", n.Live, MaxPerDevice))
 	}
 	if i.kind.shape != "" {
 		if err := i.mayHaveCertificates(ctx, r); err != nil {
 			return err
 		}
 	}
-	stored, err := r.DeviceCredentials(ctx, as.device.Domain, as.device.ID, now, MaxStored)
-	if err != nil {
-		return fmt.Errorf("vci: read the credentials of a device: %w", err)
-	}
-	if len(stored)+len(proofs) > MaxStored {
+	if n.All+len(proofs) > MaxStored {
 		return refuse(Denied, fmt.Sprintf("The device was given %d credentials that have not expired, also if they have ended, and may "+
-			"not be given more than %d: use those that are valid, and ask again when some have expired.", len(stored), MaxStored))
+			"not be given more than %d: use those that are valid, and ask again when some have expired.", n.All, MaxStored))
 	}
 	return nil
 }

@@ -19,8 +19,12 @@ const (
 		"WHERE domain = $1 AND device_id = $2 AND ended_at = 0 AND expires_at > $3 ORDER BY id LIMIT $4"
 	selectEndedDeviceCredentials = "SELECT " + row.CredentialColumns + " FROM credentials " +
 		"WHERE domain = $1 AND device_id = $2 AND ended_at <> 0 AND expires_at > $3 ORDER BY ended_at DESC, id LIMIT $4"
-	countCredentials = "SELECT count(*) FROM (SELECT 1 FROM credentials " +
-		"WHERE domain = $1 AND device_id = $2 AND format = $3 AND ended_at = 0 AND expires_at > $4 LIMIT $5) few"
+	countCredentials = "SELECT (SELECT count(*) FROM (SELECT 1 FROM credentials " +
+		"WHERE domain = $1 AND device_id = $2 AND format = $3 AND ended_at = 0 AND expires_at > $4 LIMIT $5) live), " +
+		"(SELECT count(*) FROM (SELECT 1 FROM credentials " +
+		"WHERE domain = $1 AND device_id = $2 AND ended_at = 0 AND expires_at > $4 LIMIT $6) live), " +
+		"(SELECT count(*) FROM (SELECT 1 FROM credentials " +
+		"WHERE domain = $1 AND device_id = $2 AND ended_at <> 0 AND expires_at > $4 LIMIT $6) ended)"
 	selectCredentialEnds = "SELECT " + row.CredentialEndColumns + " FROM credential_ends WHERE list = $1 AND n > $2 ORDER BY n"
 	countCertificates    = "SELECT count(*) FROM (SELECT 1 FROM credentials " +
 		"WHERE domain = $1 AND user_id = $2 AND ca <> '' AND expires_at > $3 LIMIT $4) few"
@@ -76,8 +80,14 @@ func (r *reader) DeviceCredentials(ctx context.Context, domain, device string, n
 	return append(live, ended...), err
 }
 
-func (r *reader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (int, error) {
-	return r.number(ctx, countCredentials, domain, device, format, row.Millis(now), max(limit, 0))
+func (r *reader) CountCredentials(
+	ctx context.Context, domain, device, format string, now time.Time, most storage.CredentialCount,
+) (n storage.CredentialCount, err error) {
+	var ended int
+	err = r.row(ctx, countCredentials, []any{&n.Live, &n.All, &ended},
+		domain, device, format, row.Millis(now), max(most.Live, 0), max(most.All, 0))
+	n.All = min(n.All+ended, max(most.All, 0))
+	return n, err
 }
 
 func (r *reader) CredentialEnds(ctx context.Context, list, after int64) ([]storage.CredentialEnd, error) {

@@ -20,8 +20,12 @@ var (
 		"WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0 AND expires_at > ?3 ORDER BY id LIMIT ?4")
 	selectEndedDeviceCredentials = statement("SELECT " + row.CredentialColumns + " FROM credentials INDEXED BY credentials_device_ended " +
 		"WHERE domain = ?1 AND device_id = ?2 AND ended_at <> 0 AND expires_at > ?3 ORDER BY ended_at DESC, id LIMIT ?4")
-	countCredentials = statement("SELECT count(*) FROM (SELECT 1 FROM credentials INDEXED BY credentials_device " +
-		"WHERE domain = ?1 AND device_id = ?2 AND format = ?3 AND ended_at = 0 AND expires_at > ?4 LIMIT ?5)")
+	countCredentials = statement("SELECT (SELECT count(*) FROM (SELECT 1 FROM credentials INDEXED BY credentials_device " +
+		"WHERE domain = ?1 AND device_id = ?2 AND format = ?3 AND ended_at = 0 AND expires_at > ?4 LIMIT ?5)), " +
+		"(SELECT count(*) FROM (SELECT 1 FROM credentials INDEXED BY credentials_device " +
+		"WHERE domain = ?1 AND device_id = ?2 AND ended_at = 0 AND expires_at > ?4 LIMIT ?6)), " +
+		"(SELECT count(*) FROM (SELECT 1 FROM credentials INDEXED BY credentials_device_ended " +
+		"WHERE domain = ?1 AND device_id = ?2 AND ended_at <> 0 AND expires_at > ?4 LIMIT ?6))")
 	selectCredentialEnds = statement("SELECT " + row.CredentialEndColumns + " FROM credential_ends INDEXED BY credential_ends_list " +
 		"WHERE list = ? AND n > ? ORDER BY n")
 	countCertificates = statement("SELECT count(*) FROM (SELECT 1 FROM credentials INDEXED BY credentials_certificates " +
@@ -94,8 +98,13 @@ func (r *reader) credentials(ctx context.Context, s int, args ...any) (list []st
 	return list, err
 }
 
-func (r *reader) CountCredentials(ctx context.Context, domain, device, format string, now time.Time, limit int) (n int, err error) {
-	err = r.row(ctx, countCredentials, []any{&n}, domain, device, format, row.Millis(now), max(limit, 0))
+func (r *reader) CountCredentials(
+	ctx context.Context, domain, device, format string, now time.Time, most storage.CredentialCount,
+) (n storage.CredentialCount, err error) {
+	var ended int
+	err = r.row(ctx, countCredentials, []any{&n.Live, &n.All, &ended},
+		domain, device, format, row.Millis(now), max(most.Live, 0), max(most.All, 0))
+	n.All = min(n.All+ended, max(most.All, 0))
 	return n, err
 }
 

@@ -147,7 +147,7 @@ func testLiveCredentials(t *testing.T, s storage.Store) {
 	write(t, s, func(ctx context.Context, tx storage.Tx) error {
 		return errors.Join(tx.InsertCredential(ctx, same), tx.InsertCredential(ctx, other))
 	})
-	check := func(now time.Time, wantCount int, wantByKey ...string) {
+	check := func(now time.Time, want storage.CredentialCount, wantByKey ...string) {
 		t.Helper()
 		found, err := s.CredentialsByKey(t.Context(), domain, "jkt-alice-0", now, 10)
 		var got []string
@@ -157,15 +157,18 @@ func testLiveCredentials(t *testing.T, s storage.Store) {
 		if slices.Sort(got); err != nil || !slices.Equal(got, wantByKey) {
 			t.Errorf("CredentialsByKey = %v, %v, want %v", got, err, wantByKey)
 		}
-		for limit := range 6 {
-			n, err := s.CountCredentials(t.Context(), domain, "device-alice", "dc+sd-jwt", now, limit)
-			if err != nil || n != min(wantCount, limit) {
-				t.Errorf("CountCredentials to %d = %d, %v, want %d", limit, n, err, min(wantCount, limit))
+		for limit := range 7 {
+			for _, most := range []storage.CredentialCount{{Live: limit, All: 10}, {Live: 10, All: limit}, {Live: -1, All: limit}} {
+				n, err := s.CountCredentials(t.Context(), domain, "device-alice", "dc+sd-jwt", now, most)
+				want := storage.CredentialCount{Live: max(min(want.Live, most.Live), 0), All: min(want.All, most.All)}
+				if err != nil || n != want {
+					t.Errorf("CountCredentials to %+v = %+v, %v, want %+v", most, n, err, want)
+				}
 			}
 		}
 	}
-	check(at, 4, "credential-alice-0", "credential-alice-3", "credential-alice-4")
-	check(at.Add(time.Hour), 3, "credential-alice-0", "credential-alice-4") // one expired
+	check(at, storage.CredentialCount{Live: 4, All: 5}, "credential-alice-0", "credential-alice-3", "credential-alice-4")
+	check(at.Add(time.Hour), storage.CredentialCount{Live: 3, All: 4}, "credential-alice-0", "credential-alice-4") // one expired
 	for _, limit := range []int{0, 2} {
 		if got, err := s.CredentialsByKey(t.Context(), domain, "jkt-alice-0", at, limit); err != nil || len(got) != limit {
 			t.Errorf("CredentialsByKey to %d = %v, %v", limit, got, err)
@@ -175,12 +178,18 @@ func testLiveCredentials(t *testing.T, s storage.Store) {
 		_, err := tx.EndCredentials(ctx, storage.CredentialsOf{ID: "credential-alice-0"}, at, "x")
 		return err
 	})
-	check(at, 3, "credential-alice-3", "credential-alice-4")
-	for _, where := range [][3]string{
-		{"example.org", "device-alice", "dc+sd-jwt"}, {domain, "device-bob", "dc+sd-jwt"}, {domain, "device-alice", ""},
+	check(at, storage.CredentialCount{Live: 3, All: 5}, "credential-alice-3", "credential-alice-4")
+	most := storage.CredentialCount{Live: 10, All: 10}
+	for _, test := range []struct {
+		domain, device, format string
+		want                   storage.CredentialCount
+	}{
+		{"example.org", "device-alice", "dc+sd-jwt", storage.CredentialCount{}},
+		{domain, "device-bob", "dc+sd-jwt", storage.CredentialCount{}},
+		{domain, "device-alice", "", storage.CredentialCount{All: 5}},
 	} {
-		if n, err := s.CountCredentials(t.Context(), where[0], where[1], where[2], at, 10); err != nil || n != 0 {
-			t.Errorf("CountCredentials of %q = %d, %v, want 0", where, n, err)
+		if n, err := s.CountCredentials(t.Context(), test.domain, test.device, test.format, at, most); err != nil || n != test.want {
+			t.Errorf("CountCredentials = %+v, %v, want %+v", n, err, test)
 		}
 	}
 	if got, err := s.CredentialsByKey(t.Context(), "example.org", "jkt-alice-0", at, 10); err != nil || len(got) != 0 {
@@ -677,19 +686,20 @@ func testCredentialLimitInParallel(t *testing.T, s storage.Store) {
 	errs := race(16, func(i int) error {
 		return s.Update(t.Context(), func(ctx context.Context, tx storage.Tx) error {
 			c := liveCredential("alice", 100+i)
-			n, err := tx.CountCredentials(ctx, c.Domain, c.Device, c.Format, at, limit)
+			n, err := tx.CountCredentials(ctx, c.Domain, c.Device, c.Format, at, storage.CredentialCount{Live: limit})
 			if err != nil {
 				return err
 			}
-			if n == limit {
+			if n.Live == limit {
 				return full
 			}
 			return tx.InsertCredential(ctx, c)
 		})
 	})
 	oneWinner(t, errs, full)
-	if n, err := s.CountCredentials(t.Context(), domain, "device-alice", "dc+sd-jwt", at, 100); err != nil || n != limit {
-		t.Errorf("CountCredentials = %d, %v, want %d", n, err, limit)
+	n, err := s.CountCredentials(t.Context(), domain, "device-alice", "dc+sd-jwt", at, storage.CredentialCount{Live: 100, All: 100})
+	if want := (storage.CredentialCount{Live: limit, All: limit}); err != nil || n != want {
+		t.Errorf("CountCredentials = %+v, %v, want %+v", n, err, want)
 	}
 }
 
