@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -130,6 +131,68 @@ func BenchmarkRefresh(b *testing.B) {
 			b.ReportMetric(float64(q.Updates)/float64(commits), "updates/commit")
 		})
 	}
+}
+
+// BenchmarkCredential is what the issue of a credential asks of the store: one update that reads the session, counts what the device and
+// the key have, and adds a credential and a record of the audit log. Each is for another user.
+func BenchmarkCredential(b *testing.B) {
+	const callers = 16
+	s := filled(b, benchGrants)
+	at := time.Now().Truncate(time.Millisecond)
+	list := storage.StatusList{Kind: storage.CredentialStatuses, ID: 1 << 20, Domain: "example.com", Size: 1 << 20,
+		Available: 1 << 20, CreatedAt: at, ExpiresAt: at.Add(time.Hour)}
+	if err := s.Update(b.Context(), func(ctx context.Context, tx storage.Tx) error { return tx.InsertStatusList(ctx, list) }); err != nil {
+		b.Fatal(err)
+	}
+	var done atomic.Int64
+	var wg sync.WaitGroup
+	b.ReportAllocs()
+	before := cpuTime(b)
+	b.ResetTimer()
+	for range callers {
+		wg.Go(func() {
+			for i := done.Add(1) - 1; i < int64(b.N); i = done.Add(1) - 1 {
+				err := s.Update(b.Context(), func(ctx context.Context, tx storage.Tx) error {
+					return issue(ctx, tx, int(i), list.ID, at)
+				})
+				if err != nil {
+					b.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/float64(b.N), "cpu-ns/op")
+}
+
+// issue makes credential i, with a key of its own and an entry of a list, as if they were random.
+func issue(ctx context.Context, tx storage.Tx, i int, list int64, at time.Time) error {
+	_, u, d, err := tx.Session(ctx, grantID(i*7919%benchGrants))
+	if err != nil {
+		return err
+	}
+	jkt := grantID(i + benchGrants)
+	if _, err := tx.DeviceByKey(ctx, d.Domain, jkt); err != storage.ErrNotFound {
+		return fmt.Errorf("DeviceByKey = %w", err)
+	}
+	if _, err := tx.CredentialsByKey(ctx, d.Domain, jkt, at, 6); err != nil {
+		return err
+	}
+	if _, err := tx.CountCredentials(ctx, d.Domain, d.ID, "dc+sd-jwt", at, storage.CredentialCount{Live: 5, All: 500}); err != nil {
+		return err
+	}
+	c := storage.Credential{ID: fmt.Sprintf("%032x", i), Domain: u.Domain, User: u.ID, Device: d.ID, Format: "dc+sd-jwt", JKT: jkt,
+		Handle: u.Handle, Status: storage.StatusEntry{List: list, Index: i * 7919 % (1 << 20)}, IssuedAt: at, ExpiresAt: at.Add(30 * 24 * time.Hour)}
+	if err := tx.InsertCredential(ctx, c); err != nil {
+		return err
+	}
+	head, err := tx.AuditHead(ctx, "node")
+	if err != nil {
+		return err
+	}
+	return tx.AppendAudit(ctx, storage.AuditRecord{Node: "node", Seq: head.Seq + 1, At: at, Domain: u.Domain, User: u.ID,
+		Record: strings.Repeat("r", 300), Private: make([]byte, 200)})
 }
 
 // cpuTime is the CPU time of the process.
