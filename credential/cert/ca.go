@@ -30,6 +30,8 @@ type CAConfig struct {
 	Domain string
 	// CRL is the URL of the list that [CA.SignCRL] signs. Certificates name it. Empty means that they name none, and cannot be revoked.
 	CRL string
+	// Split makes [Parts] lists of one, so that none is too long for its readers: certificates name CRL/PART, see [PartOf].
+	Split bool
 	// Random gives the bits of serial numbers and signatures. Nil means [crypto/rand.Reader].
 	Random io.Reader
 	// Development also accepts domains that are reserved for tests and examples, and an http CRL.
@@ -57,6 +59,9 @@ func NewCA(cfg CAConfig) (*CA, error) {
 	}
 	if err := checkAlgorithms(cfg.Certificate); err != nil {
 		return nil, fmt.Errorf("cert: the certificate of the CA: %w", err)
+	}
+	if cfg.Split && cfg.CRL == "" {
+		return nil, errors.New("cert: CAConfig.Split needs CRL")
 	}
 	if cfg.CRL != "" {
 		if err := checkURL(cfg.CRL, cfg.Development); err != nil {
@@ -107,11 +112,28 @@ func (ca *CA) Issue(t Template) (*x509.Certificate, error) {
 		return nil, fmt.Errorf("cert: subjectAltName: %w", err)
 	}
 	c.ExtraExtensions = []pkix.Extension{san}
-	if ca.cfg.CRL != "" {
-		c.CRLDistributionPoints = []string{ca.cfg.CRL}
-	}
 	c.NotBefore, c.NotAfter = t.From, t.Until
-	return sign(ca.cfg.Random, c, ca.cfg.Certificate, t.Key, ca.cfg.Key)
+	return ca.sign(c, t.Key)
+}
+
+// sign signs a certificate that names its revocation list.
+func (ca *CA) sign(c *x509.Certificate, key crypto.PublicKey) (*x509.Certificate, error) {
+	var err error
+	if c.SerialNumber, err = newSerial(ca.cfg.Random); err != nil {
+		return nil, err
+	}
+	if ca.cfg.CRL != "" {
+		c.CRLDistributionPoints = []string{ca.listURL(PartOf(c.SerialNumber))}
+	}
+	return sign(ca.cfg.Random, c, ca.cfg.Certificate, key, ca.cfg.Key)
+}
+
+// listURL returns the URL of a revocation list.
+func (ca *CA) listURL(part string) string {
+	if !ca.cfg.Split {
+		return ca.cfg.CRL
+	}
+	return ca.cfg.CRL + "/" + part
 }
 
 // A CATemplate says what the certificate of a domain's CA is about.
@@ -139,11 +161,7 @@ func (ca *CA) IssueCA(key crypto.PublicKey, t CATemplate) (*x509.Certificate, er
 	if parent := ca.cfg.Certificate; parent.MaxPathLen >= 0 && t.PathLen >= parent.MaxPathLen {
 		return nil, fmt.Errorf("cert: a path length of %d is too long below a CA with %d", t.PathLen, parent.MaxPathLen)
 	}
-	c := t.certificate()
-	if ca.cfg.CRL != "" {
-		c.CRLDistributionPoints = []string{ca.cfg.CRL}
-	}
-	return sign(ca.cfg.Random, c, ca.cfg.Certificate, key, ca.cfg.Key)
+	return ca.sign(t.certificate(), key)
 }
 
 // Request returns a PKCS #10 request (RFC 2986) for the certificate of a CA, for another CA such as an enterprise's. Its times and serial
@@ -219,8 +237,10 @@ func sign(random io.Reader, c, parent *x509.Certificate, key crypto.PublicKey, s
 		}
 	}
 	var err error
-	if c.SerialNumber, err = newSerial(random); err != nil {
-		return nil, err
+	if c.SerialNumber == nil {
+		if c.SerialNumber, err = newSerial(random); err != nil {
+			return nil, err
+		}
 	}
 	if c.SubjectKeyId, err = keyID(key); err != nil {
 		return nil, fmt.Errorf("cert: the key: %w", err)

@@ -300,7 +300,20 @@ func cases(t testing.TB) []testCase {
 			crls: [][]byte{f.issuing.crl(t, func(l *x509.RevocationList) {
 				l.ExtraExtensions = []pkix.Extension{{Id: oidDelta, Critical: true, Value: []byte{2, 1, 6}}}
 			})}},
-		{name: "list-partial", comment: "a list about some certificates only (issuingDistributionPoint)", chain: chainOf(phone, ca), unknown: true,
+		{name: "list-part", comment: "the list of the part that the certificate is in, by the URL that it names", chain: chainOf(phone, ca),
+			crls: [][]byte{f.issuing.crl(t, about(crlAt), bigInt(5))}},
+		{name: "list-part-revoked", comment: "the device was removed, as the list of its part says", chain: chainOf(phone, ca),
+			crls: [][]byte{f.issuing.crl(t, about("ldap://example.net/", crlAt), phone.SerialNumber)}, code: credential.CodeEnded},
+		{name: "list-other-part", comment: "the list of another part of the CA", chain: chainOf(phone, ca), unknown: true,
+			crls: [][]byte{f.issuing.crl(t, about(crlAt+"/0"))}},
+		{name: "list-part-indirect", comment: "the list of a part that also has certificates of other CAs (indirect CRL)", chain: chainOf(phone, ca), unknown: true,
+			crls: [][]byte{f.issuing.crl(t, func(l *x509.RevocationList) {
+				about(crlAt)(l)
+				value := l.ExtraExtensions[0].Value
+				value[1] += 3
+				l.ExtraExtensions[0].Value = append(value, 0x84, 1, 0xff) // indirectCRL
+			})}},
+		{name: "list-partial", comment: "a list about users only (issuingDistributionPoint)", chain: chainOf(phone, ca), unknown: true,
 			crls: [][]byte{f.issuing.crl(t, func(l *x509.RevocationList) {
 				l.ExtraExtensions = []pkix.Extension{{Id: oidIDP, Critical: true, Value: []byte{0x30, 3, 0x82, 1, 0xff}}}
 			})}},
@@ -323,6 +336,28 @@ func cases(t testing.TB) []testCase {
 		}
 	}
 	return list
+}
+
+// about makes a list one about the certificates that name one of URLs.
+func about(urls ...string) func(*x509.RevocationList) {
+	point := asn1.RawValue{Class: asn1.ClassContextSpecific, Tag: 0, IsCompound: true}
+	for _, url := range urls {
+		point.Bytes = append(point.Bytes, append([]byte{0x86, byte(len(url))}, url...)...)
+	}
+	for range 2 { // fullName, distributionPoint
+		der, err := asn1.Marshal(point)
+		if err != nil {
+			panic(err)
+		}
+		point.Bytes = der
+	}
+	der, err := asn1.Marshal(asn1.RawValue{Tag: asn1.TagSequence, IsCompound: true, Bytes: point.Bytes})
+	if err != nil {
+		panic(err)
+	}
+	return func(l *x509.RevocationList) {
+		l.ExtraExtensions = []pkix.Extension{{Id: oidIDP, Critical: true, Value: der}}
+	}
 }
 
 // device0 is the certificate of a device that is no CA.

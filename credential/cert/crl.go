@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"errors"
 	"fmt"
 	"math/big"
@@ -31,6 +32,8 @@ var (
 	ErrTooLarge error = unknown("cert: the revocation list is too large")
 	// ErrDelta means that the list is a delta CRL (RFC 5280 §5.2.4): it is not complete.
 	ErrDelta error = unknown("cert: the revocation list has only changes (delta CRL)")
+	// ErrScope means that the list is about other certificates of the CA (RFC 5280 §5.2.5).
+	ErrScope error = unknown("cert: the revocation list is about other certificates")
 	// ErrIssuer means that the list is of another CA than the certificate.
 	ErrIssuer error = unknown("cert: the revocation list is of another CA")
 	// ErrSignature means that the key of the CA does not verify the list.
@@ -96,6 +99,8 @@ type Entry struct {
 
 // A List is what a revocation list says (RFC 5280 §5).
 type List struct {
+	// Part is the part of the CA's certificates that the list is about, see [PartOf]. It is empty if the CA has one list.
+	Part string
 	// Number rises with each list of the CA.
 	Number *big.Int
 	// From and Until are thisUpdate and nextUpdate, in whole seconds.
@@ -104,10 +109,12 @@ type List struct {
 	Entries []Entry
 }
 
-// SignCRL returns a complete revocation list in DER, signed by the CA. Its entries are ordered by serial number, so that they do not tell
-// in which order certificates ended.
+// SignCRL returns a revocation list in DER, signed by the CA. It is complete for its part. Its entries are ordered by serial number, so
+// that they do not tell in which order certificates ended.
 func (ca *CA) SignCRL(l List) ([]byte, error) {
 	switch {
+	case ca.cfg.Split != IsPart(l.Part):
+		return nil, errors.New("cert: a revocation list of a CA with several lists is about one part, and else about none")
 	case l.Number == nil || l.Number.Sign() < 0:
 		return nil, errors.New("cert: a revocation list needs a number")
 	case !l.From.Before(l.Until):
@@ -120,6 +127,8 @@ func (ca *CA) SignCRL(l List) ([]byte, error) {
 			return nil, errors.New("cert: an entry of a revocation list needs a serial number")
 		case !known || e.Reason == removeFromCRL:
 			return nil, fmt.Errorf("cert: a complete revocation list has no reason %v", e.Reason)
+		case ca.cfg.Split && PartOf(e.Serial) != l.Part:
+			return nil, errors.New("cert: an entry is not of the part that the revocation list is about")
 		}
 		entries[i] = x509.RevocationListEntry{
 			SerialNumber: e.Serial, RevocationTime: e.At.UTC().Truncate(time.Second), ReasonCode: int(e.Reason),
@@ -131,10 +140,14 @@ func (ca *CA) SignCRL(l List) ([]byte, error) {
 			return nil, errors.New("cert: two entries of a revocation list have one serial number")
 		}
 	}
-	der, err := x509.CreateRevocationList(ca.cfg.Random, &x509.RevocationList{
+	made := &x509.RevocationList{
 		Number: l.Number, ThisUpdate: l.From.UTC().Truncate(time.Second), NextUpdate: l.Until.UTC().Truncate(time.Second),
 		RevokedCertificateEntries: entries,
-	}, ca.cfg.Certificate, ca.cfg.Key)
+	}
+	if ca.cfg.Split {
+		made.ExtraExtensions = []pkix.Extension{scope(ca.listURL(l.Part))}
+	}
+	der, err := x509.CreateRevocationList(ca.cfg.Random, made, ca.cfg.Certificate, ca.cfg.Key)
 	if err != nil {
 		return nil, fmt.Errorf("cert: sign the revocation list: %w", err)
 	}
@@ -148,22 +161,32 @@ type CRL struct {
 	// From and Until are thisUpdate and nextUpdate. Until is never zero.
 	From, Until time.Time
 
+	places  []string // where certificates that it is about say that it is; none if it is about all
 	size    int
 	list    *x509.RevocationList
 	entries map[string]Entry // by the bytes of the serial number
 }
 
-// ParseCRL reads a complete revocation list in DER. The error is [ErrMalformed] or [ErrDelta].
+// ParseCRL reads a revocation list in DER, which is complete for the certificates that it is about. The error is [ErrMalformed] or
+// [ErrDelta].
 func ParseCRL(der []byte) (*CRL, error) {
 	list, err := x509.ParseRevocationList(der)
 	if err != nil || !isWhole(der) {
 		return nil, ErrMalformed // without the text of the error, which may have names of the list
 	}
+	var places []string
 	for _, e := range list.Extensions {
 		switch {
 		case e.Id.Equal(oidDeltaCRL):
 			return nil, ErrDelta
-		case e.Critical, e.Id.Equal(oidDistributionPoint): // the list may be about some certificates only
+		case e.Id.Equal(oidDistributionPoint):
+			if places != nil {
+				return nil, fmt.Errorf("%w: two issuing distribution points", ErrMalformed)
+			}
+			if places, err = readScope(e.Value); err != nil {
+				return nil, err
+			}
+		case e.Critical: // what the list says may have another meaning
 			return nil, fmt.Errorf("%w: a critical extension", ErrMalformed)
 		}
 	}
@@ -171,7 +194,7 @@ func ParseCRL(der []byte) (*CRL, error) {
 		return nil, fmt.Errorf("%w: no nextUpdate", ErrMalformed)
 	}
 	c := &CRL{
-		Number: list.Number, From: list.ThisUpdate, Until: list.NextUpdate, size: len(der), list: signedPart(list),
+		places: places, Number: list.Number, From: list.ThisUpdate, Until: list.NextUpdate, size: len(der), list: signedPart(list),
 		entries: make(map[string]Entry, len(list.RevokedCertificateEntries)),
 	}
 	for _, e := range list.RevokedCertificateEntries {
@@ -264,8 +287,9 @@ type CRLs struct {
 	Now func() time.Time
 }
 
-// CRL returns the newest list of a CA. The error is that of the last list that does not verify, or [ErrNoList].
-func (l *CRLs) CRL(_ context.Context, issuer *x509.Certificate, _ []string) (*CRL, error) {
+// CRL returns the newest list of a CA that is about certificates which name one of urls. The error is that of the last list of the CA that
+// cannot be used, or [ErrNoList].
+func (l *CRLs) CRL(_ context.Context, issuer *x509.Certificate, urls []string) (*CRL, error) {
 	now := time.Now()
 	if l.Now != nil {
 		now = l.Now()
@@ -279,6 +303,8 @@ func (l *CRLs) CRL(_ context.Context, issuer *x509.Certificate, _ []string) (*CR
 		case errors.Is(err, ErrIssuer):
 		case err != nil:
 			failed = err
+		case !c.About(urls):
+			failed = ErrScope
 		case newest == nil || newest.olderThan(mark{c.Number, c.From}):
 			newest = c
 		}

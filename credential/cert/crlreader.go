@@ -20,7 +20,7 @@ import (
 const (
 	DefaultFresh  = 5 * time.Minute
 	DefaultSize   = 4 << 20
-	DefaultLists  = 64
+	DefaultLists  = 256
 	DefaultMemory = 64 << 20
 )
 
@@ -94,6 +94,8 @@ func (r *CRLReader) CRL(ctx context.Context, issuer *x509.Certificate, urls []st
 		switch {
 		case err != nil:
 			err = k.unknown(err)
+		case !doc.About(urls):
+			err = ErrScope
 		case slices.ContainsFunc(failed, func(other *kept) bool { return other.hasNewerThan(doc) }):
 			err = ErrRollback
 		default:

@@ -3,6 +3,7 @@ package cert_test
 import (
 	"bytes"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"math/big"
 	"slices"
@@ -158,10 +159,21 @@ func FuzzCRL(f *testing.F) {
 		if same.Len() != got.Len() || same.Number.Cmp(got.Number) != 0 || !same.From.Equal(got.From) || !same.Until.Equal(got.Until) {
 			t.Errorf("signed again it is %+v, not %+v", same, got)
 		}
+		for _, place := range []string{crlAt, crlAt + "/0"} {
+			if got.About([]string{place}) && !named(raw, place) {
+				t.Errorf("a list of other certificates is about those that name %q", place)
+			}
+		}
 		for _, e := range l.Entries {
 			if entry, ok := same.Entry(e.Serial); !ok || entry.Reason != e.Reason {
 				t.Errorf("signed again, the entry %+v is %+v, %t", e, entry, ok)
 			}
 		}
 	})
+}
+
+// named reports whether a list has no issuing distribution point, or one with the bytes of a URL.
+func named(l *x509.RevocationList, url string) bool {
+	i := slices.IndexFunc(l.Extensions, func(e pkix.Extension) bool { return e.Id.Equal(oidIDP) })
+	return i < 0 || bytes.Contains(l.Extensions[i].Value, []byte(url))
 }

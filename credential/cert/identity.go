@@ -1,8 +1,6 @@
 package cert
 
 import (
-	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"strings"
 
@@ -81,28 +79,10 @@ func parseURI(p claims.Parser, uri string) (claims.ID, error) {
 	if err != nil {
 		return claims.ID{}, err
 	}
-	if strings.Replace(uri, "%21", "!", 1) != wireApp(id) {
+	if strings.Replace(uri, "%21", "!", 1) != id.WireApp() {
 		return claims.ID{}, &claims.Error{Code: claims.CodeNotCanonical, Part: claims.PartURI}
 	}
 	return id, nil
-}
-
-// wireApp returns the wireapp: URI of a handle or device of Wire, and "" for any other identifier.
-func wireApp(id claims.ID) string {
-	if id.System() != claims.SystemWire {
-		return ""
-	}
-	switch id.Type() {
-	case claims.TypeHandle:
-		return "wireapp://%40" + id.Local() + "@" + id.Domain()
-	case claims.TypeDevice:
-		uuid, err := hex.DecodeString(strings.ReplaceAll(id.Local(), "-", ""))
-		if err != nil {
-			return ""
-		}
-		return "wireapp://" + base64.RawURLEncoding.EncodeToString(uuid) + "!" + id.Device() + "@" + id.Domain()
-	}
-	return ""
 }
 
 // domainOf returns the domain that URIs are about, in any spelling, or "" if none of them is an identifier. It only says whose roots are

@@ -101,6 +101,45 @@ func TestOpenSSL(t *testing.T) {
 			t.Errorf("openssl crl -text: %s", out)
 		}
 	})
+	t.Run("parts", func(t *testing.T) {
+		ca := f.issuing.splitCA(t)
+		issue := func(part func(string) bool) *x509.Certificate {
+			for {
+				c, err := ca.Issue(cert.Template{Shape: cert.Combined, Identity: f.id, Key: key("phone").Public(), From: now, Until: now.Add(day)})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if part(cert.PartOf(c.SerialNumber)) {
+					return c
+				}
+			}
+		}
+		phone := issue(func(string) bool { return true })
+		own := cert.PartOf(phone.SerialNumber)
+		other := issue(func(part string) bool { return part != own })
+		verify := func(revoked, c *x509.Certificate) (string, bool) {
+			der, err := ca.SignCRL(cert.List{
+				Part: cert.PartOf(revoked.SerialNumber), Number: bigInt(1), From: now, Until: now.Add(day),
+				Entries: []cert.Entry{{Serial: revoked.SerialNumber, At: now, Reason: cert.CessationOfOperation}},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, _ := openssl(t, "crl", "-inform", "DER", "-in", file(t, der))
+			return openssl(t, "verify", "-x509_strict", "-attime", moment, "-crl_check", "-CAfile", pemFile(t, f.root.Certificate), "-untrusted",
+				pemFile(t, f.issuing.Certificate), "-CRLfile", file(t, []byte(out)), pemFile(t, c))
+		}
+		if out, ok := verify(phone, phone); ok || !strings.Contains(out, "certificate revoked") {
+			t.Errorf("openssl verify with the certificate in the list of its part: %s", out)
+		}
+		beside := issue(func(part string) bool { return part == own })
+		if out, ok := verify(beside, phone); !ok {
+			t.Errorf("openssl verify with another certificate of its part: %s", out)
+		}
+		if out, ok := verify(other, phone); ok || strings.Contains(out, "certificate revoked") {
+			t.Errorf("openssl verify with the list of another part: %s", out)
+		}
+	})
 	t.Run("names", func(t *testing.T) {
 		out, _ := openssl(t, "x509", "-noout", "-text", "-in", pemFile(t, f.user.signDevice(t, alicePhone)))
 		for _, want := range []string{

@@ -11,8 +11,8 @@ import (
 
 // A CRLSource finds certificate revocation lists. A [CRLReader] fetches them, and [CRLs] has some.
 type CRLSource interface {
-	// CRL returns the list of issuer, which has a place among urls. The source has verified it ([CRL.Verify]). Every error means that
-	// the status of the certificates of issuer cannot be known now.
+	// CRL returns the list of issuer that is about certificates which name urls ([CRL.About]). The source has verified it ([CRL.Verify]).
+	// Every error means that the status of these certificates cannot be known now.
 	CRL(ctx context.Context, issuer *x509.Certificate, urls []string) (*CRL, error)
 }
 
@@ -35,6 +35,9 @@ func (o *Options) checkStatus(ctx context.Context, c *credential.Credential, pat
 			list, err := o.CRLs.CRL(ctx, path[i+1], urls)
 			if err != nil {
 				return fmt.Errorf("cert: the revocation list: %w", err)
+			}
+			if !list.About(urls) { // whatever the source says: another list says nothing of this certificate
+				return fmt.Errorf("cert: the revocation list: %w", ErrScope)
 			}
 			c.Checked = c.Checked || i == 0 || i == 1 && hasURI(path[1])
 			if entry, ok := list.Entry(path[i].SerialNumber); ok {

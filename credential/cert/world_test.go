@@ -144,6 +144,18 @@ func (p party) ca(t testing.TB, crl string) *cert.CA {
 	return ca
 }
 
+// splitCA is the CA of a party, with several revocation lists.
+func (p party) splitCA(t testing.TB) *cert.CA {
+	t.Helper()
+	ca, err := cert.NewCA(cert.CAConfig{
+		Certificate: p.Certificate, Key: p.key, Domain: "example.com", CRL: crlAt, Split: true, Random: random("split"), Development: true,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ca
+}
+
 // issue issues a certificate of a shape for 30 days to the key of Alice's phone, or, for a user, her own.
 func (p party) issue(t testing.TB, shape cert.Shape, id claims.Identity, crl string) *x509.Certificate {
 	t.Helper()

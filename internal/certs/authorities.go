@@ -50,12 +50,12 @@ type Authorities struct {
 	holders     map[string]*holder // by domain
 
 	mu    sync.Mutex
-	lists map[string]*list // by CA
+	lists map[string]*lists // by CA
 }
 
 // New returns no CAs yet.
 func New(store Store, revocations Revocations, now func() time.Time) *Authorities {
-	return &Authorities{store: store, revocations: revocations, now: now, holders: make(map[string]*holder), lists: make(map[string]*list)}
+	return &Authorities{store: store, revocations: revocations, now: now, holders: make(map[string]*holder), lists: make(map[string]*lists)}
 }
 
 // Add adds the CA of a domain. All are added before any is used. The error names another domain that has the same CA: what one domain's
@@ -124,78 +124,93 @@ type Signed struct {
 	ETag string // strong, in quotation marks
 }
 
-// A list is the last revocation list of a CA, and what it was made of.
-type list struct {
+// Lists are the certificates of a CA that ended, and the revocation lists that were made of them.
+type lists struct {
 	mu      sync.Mutex
 	ca      *Authority
-	signed  Signed
 	hour    time.Time
+	read    bool   // the ends up to these changes
 	changes uint64 // of the revocations, before the ends were read
 	last    int64  // the number of the last end that was read
+	parts   map[string]*part
+}
+
+// A part is what one list of a CA is about.
+type part struct {
+	signed  Signed // of the entries; empty if there is none of them
+	last    int64  // the number of its last end
 	newest  time.Time
 	entries []cert.Entry
 	places  map[string]int // in entries, by serial number
 }
 
-// CRL returns the revocation list of a CA as it is now. It is made again when a certificate ended, and every hour. The error is
-// [ErrNotFound]. Any other error means that it cannot be known now what has ended: there is no list without its entries.
+// CRL returns the revocation list of a part of a CA as it is now, see [cert.PartOf]. It is made again when a certificate of the part ended,
+// and every hour. The error is [ErrNotFound]. Any other error means that it cannot be known now what has ended: there is no list without
+// its entries.
 //
 // Lists that several nodes make of the same rows in the same hour have the same number, times and entries, and the number rises with each
 // certificate that ends and with each hour.
-func (as *Authorities) CRL(ctx context.Context, id string) (Signed, error) {
+func (as *Authorities) CRL(ctx context.Context, id, name string) (Signed, error) {
 	var ca *Authority
 	for _, h := range as.holders {
 		if a := h.current.Load(); a.ID == id {
 			ca = a
 		}
 	}
-	if ca == nil {
+	if ca == nil || !cert.IsPart(name) {
 		return Signed{}, ErrNotFound
 	}
-	l := as.list(id)
-	l.mu.Lock() // it is made once for all who wait for it
+	l := as.of(id)
+	l.mu.Lock() // lists are made once for all who wait for them
 	defer l.mu.Unlock()
 	now := as.now()
 	if err := as.revocations.Fresh(now); err != nil {
 		return Signed{}, fmt.Errorf("certs: %w", err)
 	}
-	// First, so that a revocation that is added meanwhile has the list made again.
+	// First, so that a revocation that is added meanwhile has the ends read again.
 	changes, hour := as.revocations.Changes(), now.Truncate(remake)
-	same := l.signed.DER != nil && l.ca == ca && hour.Equal(l.hour)
-	if same && changes == l.changes {
-		return l.signed, nil
+	if l.ca != ca || !hour.Equal(l.hour) {
+		l.ca, l.hour, l.read, l.last, l.parts = ca, hour, false, 0, make(map[string]*part)
 	}
-	if !same {
-		l.signed, l.ca, l.hour, l.last, l.newest = Signed{}, ca, hour, 0, time.Time{}
-		l.entries, l.places = nil, make(map[string]int)
+	if !l.read || changes != l.changes {
+		l.read = false
+		if err := l.readEnds(ctx, as.store); err != nil {
+			return Signed{}, err
+		}
+		l.read, l.changes = true, changes
 	}
-	if err := l.read(ctx, as.store); err != nil {
-		l.signed = Signed{}
-		return Signed{}, err
-	}
-	if l.signed.DER == nil {
-		if err := l.sign(now); err != nil {
+	p := l.part(name)
+	if p.signed.DER == nil {
+		if err := l.sign(name, p, now); err != nil {
 			return Signed{}, err
 		}
 	}
-	l.changes = changes
-	return l.signed, nil
+	return p.signed, nil
 }
 
-func (as *Authorities) list(id string) *list {
+func (as *Authorities) of(ca string) *lists {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	l := as.lists[id]
+	l := as.lists[ca]
 	if l == nil {
-		l = new(list)
-		as.lists[id] = l
+		l = new(lists)
+		as.lists[ca] = l
 	}
 	return l
 }
 
-// read reads the ends that were added since. What it signed before does not count any more if there are some. A certificate stays in the
-// lists for a while after it has expired, so that it is in one that was made later (RFC 5280 §3.3).
-func (l *list) read(ctx context.Context, store Store) error {
+func (l *lists) part(name string) *part {
+	p := l.parts[name]
+	if p == nil {
+		p = &part{places: make(map[string]int)}
+		l.parts[name] = p
+	}
+	return p
+}
+
+// readEnds reads the ends that were added since. What was signed of a part does not count any more if it has some of them. A certificate
+// stays in the lists for a while after it has expired, so that it is in one that was made later (RFC 5280 §3.3).
+func (l *lists) readEnds(ctx context.Context, store Store) error {
 	ends, err := store.CertificateEnds(ctx, l.ca.ID, l.last)
 	if err != nil {
 		return fmt.Errorf("certs: read the ends of certificates: %w", err)
@@ -208,26 +223,26 @@ func (l *list) read(ctx context.Context, store Store) error {
 		if !ok {
 			return fmt.Errorf("certs: %q is not a serial number", e.Serial)
 		}
-		entry := cert.Entry{Serial: serial, At: e.At, Reason: cert.Reason(e.Reason)}
-		if i, twice := l.places[e.Serial]; twice { // its handle ended first
-			l.entries[i] = entry
+		p, entry := l.part(cert.PartOf(serial)), cert.Entry{Serial: serial, At: e.At, Reason: cert.Reason(e.Reason)}
+		if i, twice := p.places[e.Serial]; twice { // its handle ended first
+			p.entries[i] = entry
 		} else {
-			l.places[e.Serial] = len(l.entries)
-			l.entries = append(l.entries, entry)
+			p.places[e.Serial] = len(p.entries)
+			p.entries = append(p.entries, entry)
 		}
-		l.last, l.signed = e.Number, Signed{}
-		if e.At.After(l.newest) {
-			l.newest = e.At
+		l.last, p.last, p.signed = e.Number, e.Number, Signed{}
+		if e.At.After(p.newest) {
+			p.newest = e.At
 		}
 	}
 	return nil
 }
 
-// sign makes the list.
-func (l *list) sign(now time.Time) error {
+// sign makes the list of a part.
+func (l *lists) sign(name string, p *part, now time.Time) error {
 	from := l.hour
-	if l.newest.After(from) {
-		from = l.newest
+	if p.newest.After(from) {
+		from = p.newest
 	}
 	if from.After(now) {
 		from = now
@@ -235,12 +250,12 @@ func (l *list) sign(now time.Time) error {
 	// An hour comes before all that ended within it, so that numbers never fall when entries expire.
 	number := new(big.Int).Lsh(big.NewInt(l.hour.Unix()/int64(remake/time.Second)), 64)
 	der, err := l.ca.SignCRL(cert.List{
-		Number: number.Add(number, big.NewInt(l.last)), From: from, Until: from.Add(Life), Entries: slices.Clone(l.entries),
+		Part: name, Number: number.Add(number, big.NewInt(p.last)), From: from, Until: from.Add(Life), Entries: slices.Clone(p.entries),
 	})
 	if err != nil {
 		return fmt.Errorf("certs: %w", err)
 	}
 	sum := sha256.Sum256(der)
-	l.signed = Signed{DER: der, ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
+	p.signed = Signed{DER: der, ETag: `"` + base64.RawURLEncoding.EncodeToString(sum[:16]) + `"`}
 	return nil
 }

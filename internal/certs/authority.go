@@ -1,8 +1,8 @@
 // Package certs keeps the certification authorities of the issuer's domains: their certificates and keys, which files hold and which can be
 // replaced while the issuer runs, and the revocation lists that they sign.
 //
-// A CA is identified by its name and its key. The revocation list of a CA goes on when its certificate is renewed with both. A CA with
-// another key begins a new list, and whether certificates of the one before have ended cannot be known any more.
+// A CA is identified by its name and its key. The revocation lists of a CA go on when its certificate is renewed with both. A CA with
+// another key begins new lists, and whether certificates of the one before have ended cannot be known any more.
 package certs
 
 import (
@@ -36,7 +36,7 @@ type Settings struct {
 type Authority struct {
 	*cert.CA
 	Settings
-	// ID identifies the CA in the address of its revocation list.
+	// ID identifies the CA in the addresses of its revocation lists.
 	ID string
 	// Chain are the certificates from that of the CA up to the one below the root, in DER. They follow each certificate that it issues.
 	Chain [][]byte
@@ -59,7 +59,7 @@ func Load(certificates, key []byte, s Settings, issuer string, development bool,
 	own := chain[0]
 	a := &Authority{Settings: s, ID: idOf(own)}
 	a.CA, err = cert.NewCA(cert.CAConfig{
-		Certificate: own, Key: signer, Domain: s.Domain, CRL: issuer + CRLPath + a.ID, Development: development,
+		Certificate: own, Key: signer, Domain: s.Domain, CRL: issuer + CRLPath + a.ID, Split: true, Development: development,
 	})
 	if err != nil {
 		return nil, err

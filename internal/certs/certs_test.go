@@ -209,15 +209,19 @@ func newNode(t *testing.T, a *certs.Authority, rows *[]storage.CertificateEnd) *
 	return n
 }
 
-func (n *node) list(t *testing.T, a *certs.Authority) *cert.CRL {
+// list returns the list of a part.
+func (n *node) list(t *testing.T, a *certs.Authority, part string) *cert.CRL {
 	t.Helper()
-	signed, err := n.CRL(t.Context(), a.ID)
+	signed, err := n.CRL(t.Context(), a.ID, part)
 	if err != nil {
 		t.Fatal(err)
 	}
 	list, err := cert.ParseCRL(signed.DER)
 	if err == nil {
 		err = list.Verify(a.Certificate(), n.now)
+	}
+	if at := issuer + certs.CRLPath + a.ID + "/" + part; err == nil && (!list.About([]string{at}) || list.About([]string{at + "0"})) {
+		err = errors.New("the list is not about the certificates that name " + at + " alone")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -238,7 +242,7 @@ func TestCRLOfSeveralNodes(t *testing.T) {
 	var last *cert.CRL
 	check := func(entries int) {
 		t.Helper()
-		x, y := one.list(t, a), two.list(t, a)
+		x, y := one.list(t, a, "5"), two.list(t, a, "5")
 		if x.Number.Cmp(y.Number) != 0 || !x.From.Equal(y.From) || !x.Until.Equal(y.Until) || x.Len() != entries || y.Len() != entries {
 			t.Errorf("lists %v from %v with %d and %v from %v with %d, want the same with %d", x.Number, x.From, x.Len(), y.Number, y.From, y.Len(), entries)
 		}
@@ -250,7 +254,7 @@ func TestCRLOfSeveralNodes(t *testing.T) {
 	check(0)
 	end := func(number int64, life time.Duration) {
 		rows = append(rows, storage.CertificateEnd{
-			Number: number, Serial: fmt.Sprintf("%x", number+100), Reason: 5, At: one.now, ExpiresAt: one.now.Add(life),
+			Number: number, Serial: fmt.Sprintf("%x5", number+100), Reason: 5, At: one.now, ExpiresAt: one.now.Add(life),
 		})
 	}
 	for i := range int64(3) {
@@ -259,7 +263,7 @@ func TestCRLOfSeveralNodes(t *testing.T) {
 		check(int(i) + 1)
 	}
 	reads := one.reads
-	if one.list(t, a); one.reads != reads {
+	if one.list(t, a, "5"); one.reads != reads {
 		t.Error("a list of which nothing changed is read again")
 	}
 	for range 6 {
@@ -272,6 +276,45 @@ func TestCRLOfSeveralNodes(t *testing.T) {
 	}
 }
 
+// An end changes the list of its part alone, and all lists are made of rows that are read once.
+func TestCRLOfParts(t *testing.T) {
+	chain, key := makeCA(t, nil)
+	a, err := load(chain, keyText(t, key), example)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows []storage.CertificateEnd
+	n := newNode(t, a, &rows)
+	all := func() map[string]certs.Signed {
+		signed := make(map[string]certs.Signed)
+		for _, part := range strings.Split("0123456789abcdef", "") {
+			if signed[part], err = n.CRL(t.Context(), a.ID, part); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return signed
+	}
+	before, reads := all(), n.reads
+	if reads != 1 || len(before) != cert.Parts {
+		t.Errorf("%d lists of rows that were read %d times, want %d of rows that were read once", len(before), reads, cert.Parts)
+	}
+	rows = append(rows, storage.CertificateEnd{Number: 7, Serial: "1c", At: now, ExpiresAt: now.Add(time.Hour)})
+	after := all()
+	for part, list := range after {
+		if same := list.ETag == before[part].ETag; same != (part != "c") {
+			t.Errorf("part %s is the same: %t", part, same)
+		}
+	}
+	if n.reads != reads+1 || n.list(t, a, "c").Len() != 1 || n.list(t, a, "1").Len() != 0 {
+		t.Errorf("%d reads after the first, want 1, and the certificate in its part alone", n.reads-reads)
+	}
+	for _, part := range []string{"", "g", "C", "00", "0/", "é"} {
+		if _, err := n.CRL(t.Context(), a.ID, part); !errors.Is(err, certs.ErrNotFound) {
+			t.Errorf("CRL of part %q = %v, want %v", part, err, certs.ErrNotFound)
+		}
+	}
+}
+
 // Without the rows there is no list, also if one was made before.
 func TestCRLInAnOutage(t *testing.T) {
 	chain, key := makeCA(t, nil)
@@ -281,33 +324,33 @@ func TestCRLInAnOutage(t *testing.T) {
 	}
 	var rows []storage.CertificateEnd
 	n := newNode(t, a, &rows)
-	if _, err := n.CRL(t.Context(), strings.Repeat("0", 32)); !errors.Is(err, certs.ErrNotFound) {
+	if _, err := n.CRL(t.Context(), strings.Repeat("0", 32), "f"); !errors.Is(err, certs.ErrNotFound) {
 		t.Errorf("CRL of another CA = %v, want %v", err, certs.ErrNotFound)
 	}
 	fault := errors.New("fault")
 	n.fault = fault
-	if _, err := n.CRL(t.Context(), a.ID); !errors.Is(err, fault) {
+	if _, err := n.CRL(t.Context(), a.ID, "f"); !errors.Is(err, fault) {
 		t.Errorf("CRL = %v, want %v", err, fault)
 	}
 	n.fault = nil
-	n.list(t, a)
+	n.list(t, a, "f")
 	rows = append(rows, storage.CertificateEnd{Number: 1, Serial: "1f", At: now, ExpiresAt: now.Add(time.Hour)})
 	for _, broken := range []func(error){func(err error) { n.fault = err }, func(err error) { n.stale = err }} {
 		broken(fault)
-		if _, err := n.CRL(t.Context(), a.ID); !errors.Is(err, fault) {
+		if _, err := n.CRL(t.Context(), a.ID, "f"); !errors.Is(err, fault) {
 			t.Errorf("CRL = %v, want %v", err, fault)
 		}
 		broken(nil)
 	}
-	if list := n.list(t, a); list.Len() != 1 {
+	if list := n.list(t, a, "f"); list.Len() != 1 {
 		t.Errorf("%d entries after the outage, want 1", list.Len())
 	}
 	rows = append(rows, storage.CertificateEnd{Number: 2, Serial: "1f", Reason: 1, At: now, ExpiresAt: now.Add(time.Hour)})
-	if e, ok := n.list(t, a).Entry(big.NewInt(0x1f)); !ok || e.Reason != cert.KeyCompromise {
+	if e, ok := n.list(t, a, "f").Entry(big.NewInt(0x1f)); !ok || e.Reason != cert.KeyCompromise {
 		t.Errorf("a later end of the same certificate = %+v, want it to replace the first", e)
 	}
 	rows = append(rows, storage.CertificateEnd{Number: 3, Serial: "not a number", At: now, ExpiresAt: now.Add(time.Hour)})
-	if _, err := n.CRL(t.Context(), a.ID); err == nil {
+	if _, err := n.CRL(t.Context(), a.ID, "f"); err == nil {
 		t.Error("CRL leaves out an entry that it cannot read")
 	}
 }

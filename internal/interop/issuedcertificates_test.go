@@ -3,10 +3,10 @@ package interop_test
 import (
 	"bytes"
 	"context"
+	"crypto"
 	"crypto/ed25519"
 	"crypto/x509"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -94,8 +94,8 @@ func (c *certifier) run(t *testing.T, ctx context.Context, args ...string) strin
 	return string(out)
 }
 
-// get gets a certificate of each shape for a key, in a login of its own.
-func (c *certifier) get(t *testing.T, ctx context.Context, person string, key ed25519.PrivateKey, shapes ...cert.Shape) ([][][]byte, claims.ID) {
+// login gets a credential of each configuration for a key, in a login of its own.
+func (c *certifier) login(t *testing.T, ctx context.Context, person string, key crypto.Signer, configurations ...string) ([]string, claims.ID) {
 	t.Helper()
 	app, _ := newClient(t, ctx, c.issuer, "im-app", "")
 	tokens := logIn(t, ctx, app, url.Values{"scope": {"im:credential"}, "resource": {c.issuer}, "max_age": {"300"}}, "text", person)
@@ -105,7 +105,13 @@ func (c *certifier) get(t *testing.T, ctx context.Context, person string, key ed
 	if err != nil {
 		t.Fatal(err)
 	}
-	meta, err := client.DiscoverCredentials(ctx, http.DefaultClient, c.issuer)
+	return credentialsFor(t, ctx, app, c.issuer, tokens.AccessToken, key, configurations...), device
+}
+
+// credentialsFor gets a credential of each configuration for a key.
+func credentialsFor(t *testing.T, ctx context.Context, app *client.Client, issuer, token string, key crypto.Signer, configurations ...string) []string {
+	t.Helper()
+	meta, err := client.DiscoverCredentials(ctx, http.DefaultClient, issuer)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -113,49 +119,48 @@ func (c *certifier) get(t *testing.T, ctx context.Context, person string, key ed
 	if err != nil {
 		t.Fatal(err)
 	}
-	var chains [][][]byte
-	for _, shape := range shapes {
-		if meta.Configurations[string(shape)].Format != string(credential.X509) {
-			t.Fatalf("the metadata has no %s", shape)
-		}
-		list, err := app.Credentials(ctx, meta, client.CredentialRequest{
-			Configuration: string(shape), AccessToken: tokens.AccessToken, Keys: []*dpop.Signer{prover},
-		})
+	var all []string
+	for _, configuration := range configurations {
+		list, err := app.Credentials(ctx, meta, client.CredentialRequest{Configuration: configuration, AccessToken: token, Keys: []*dpop.Signer{prover}})
 		if err != nil {
 			t.Fatal(err)
 		}
-		var answer struct{ X5C [][]byte }
-		if err := json.Unmarshal([]byte(list[0]), &answer); err != nil {
-			t.Fatal(err)
-		}
-		chains = append(chains, answer.X5C)
+		all = append(all, list[0])
+	}
+	return all
+}
+
+// get gets a certificate of each shape for a key, in a login of its own.
+func (c *certifier) get(t *testing.T, ctx context.Context, person string, key crypto.Signer, shapes ...cert.Shape) ([][][]byte, claims.ID) {
+	t.Helper()
+	var configurations []string
+	for _, shape := range shapes {
+		configurations = append(configurations, string(shape))
+	}
+	list, device := c.login(t, ctx, person, key, configurations...)
+	var chains [][][]byte
+	for _, text := range list {
+		chains = append(chains, chainIn(t, text))
 	}
 	return chains, device
+}
+
+// chainIn returns the certificates in a credential of the format im-x5c.
+func chainIn(t *testing.T, text string) [][]byte {
+	t.Helper()
+	var answer struct{ X5C [][]byte }
+	if err := json.Unmarshal([]byte(text), &answer); err != nil || len(answer.X5C) == 0 {
+		t.Fatalf("credential = %.40s, %v, want certificates", text, err)
+	}
+	return answer.X5C
 }
 
 // revocationList gets a certificate, and reads the revocation list that it names.
 func revocationList(t *testing.T, ctx context.Context, issuer string) {
 	app, _ := newClient(t, ctx, issuer, "im-app", "")
 	tokens := logIn(t, ctx, app, url.Values{"scope": {"im:credential"}}, "login", "bob")
-	meta, err := client.DiscoverCredentials(ctx, http.DefaultClient, issuer)
-	if err != nil {
-		t.Fatal(err)
-	}
-	prover, err := dpop.NewSigner(newKeyring()["EdDSA"], "")
-	if err != nil {
-		t.Fatal(err)
-	}
-	list, err := app.Credentials(ctx, meta, client.CredentialRequest{
-		Configuration: string(cert.Combined), AccessToken: tokens.AccessToken, Keys: []*dpop.Signer{prover},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	var answer struct{ X5C [][]byte }
-	if err := json.Unmarshal([]byte(list[0]), &answer); err != nil {
-		t.Fatal(err)
-	}
-	leaf, err := x509.ParseCertificate(answer.X5C[0])
+	list := credentialsFor(t, ctx, app, issuer, tokens.AccessToken, newKeyring()["EdDSA"], string(cert.Combined))
+	leaf, err := x509.ParseCertificate(chainIn(t, list[0])[0])
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,35 +257,38 @@ func TestIssuedCertificates(t *testing.T) {
 			c.inJavaScript(t, ctx, cascade)
 
 			c.run(t, ctx, "devices", "remove", device.Device(), "--data", c.data, "--reason", "lost")
-			combined := parse(named[string(cert.Combined)][0])
-			resp, err := http.Get(combined.CRLDistributionPoints[0])
-			if err != nil {
-				t.Fatal(err)
-			}
-			var list bytes.Buffer
-			_, err = list.ReadFrom(resp.Body)
-			if err = errors.Join(err, resp.Body.Close()); err != nil || resp.StatusCode != http.StatusOK {
-				t.Fatalf("the list: %s, %v", resp.Status, err)
-			}
-			show := exec.CommandContext(ctx, "openssl", "crl", "-inform", "DER", "-noout", "-text")
-			show.Stdin = bytes.NewReader(list.Bytes())
-			shown, err := show.Output()
-			if err != nil {
-				t.Fatal(err)
-			}
 			for shape, chain := range named {
 				if shape == belowUser {
 					continue // it names no list
 				}
-				if serial := parse(chain[0]).SerialNumber; !strings.Contains(string(shown), fmt.Sprintf("Serial Number: %X", serial.Bytes())) {
-					t.Errorf("the list has no %X of %s:\n%s", serial, shape, shown)
+				leaf := parse(chain[0])
+				shown := openssl(t, ctx, leaf.CRLDistributionPoints[0])
+				serial := fmt.Sprintf("Serial Number: %X", leaf.SerialNumber.Bytes())
+				for _, part := range []string{serial, "Cessation Of Operation", "Issuing Distribution Point: critical", leaf.CRLDistributionPoints[0]} {
+					if !strings.Contains(shown, part) {
+						t.Errorf("%s: the list has no %q:\n%s", shape, part, shown)
+					}
 				}
-			}
-			if n := strings.Count(string(shown), "Cessation Of Operation"); n != len(cert.Shapes) {
-				t.Errorf("%d certificates ended with their device, want %d:\n%s", n, len(cert.Shapes), shown)
 			}
 		})
 	}
+}
+
+// openssl returns what OpenSSL reads in the revocation list at a URL.
+func openssl(t *testing.T, ctx context.Context, at string) string {
+	t.Helper()
+	resp, err := http.Get(at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	show := exec.CommandContext(ctx, "openssl", "crl", "-inform", "DER", "-noout", "-text")
+	show.Stdin = resp.Body
+	shown, err := show.Output()
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s = %s, which OpenSSL reads as %q, %v", at, resp.Status, shown, err)
+	}
+	return string(shown)
 }
 
 // inJavaScript has npm @peculiar/x509 build a cascading chain.
@@ -380,12 +388,5 @@ func (c *certifier) validate(ctx context.Context, in mlsLeaf) (mlsAnswer, error)
 		Options:   credential.Options{Issuers: c.issuers, Development: true},
 		Verifiers: map[mls.Type]mls.Verifier{mls.X509: mls.Certificates(cert.Roots{"example.com": roots}, c.lists)},
 	})
-	var refused *credential.Error
-	switch {
-	case err == nil:
-		return mlsAnswer{true, got.Identity.Handle.Native()}, nil
-	case errors.As(err, &refused):
-		return mlsAnswer{false, strings.TrimSpace(refused.Part + " " + string(refused.Code))}, nil
-	}
-	return mlsAnswer{}, err
+	return leafAnswer(got, err)
 }

@@ -66,7 +66,7 @@ var sharedPaths = map[string]bool{
 	"/status/{id}":                            true,
 	"/wire/nonce":                             true,
 	"/wire/access-token":                      true,
-	"/crl/{ca}":                               true,
+	"/crl/{ca}/{part}":                        true,
 	"/xsign/query":                            true,
 	"/me/xsign":                               true,
 	"/me/vouches/{thumbprint}":                true,

@@ -24,7 +24,7 @@ func (s *Server) credentialRoutes() []route {
 		{http.MethodGet, "/.well-known/openid-credential-issuer", s.credentialMetadata, anyOrigin, notCounted},
 		{http.MethodGet, "/.well-known/jwt-vc-issuer", s.vcIssuerMetadata, anyOrigin, notCounted},
 		{http.MethodPost, vci.NoncePath, s.credentialNonce, anyOrigin, notCounted},
-		{http.MethodGet, certs.CRLPath + "{ca}", s.revocationList, anyOrigin, eachFailure},
+		{http.MethodGet, certs.CRLPath + "{ca}/{part}", s.revocationList, anyOrigin, eachFailure},
 		{http.MethodPost, vci.CredentialPath, s.bound(oauth.ScopeCredential, s.issueCredentials), anyOrigin, eachRequest},
 	}
 }
@@ -91,12 +91,12 @@ func (s *Server) issueCredentials(c echo.Context, holder claims.Set) error {
 	return encodeJSON(c, answer)
 }
 
-// revocationList serves GET /crl/{ca} (RFC 5280 §5, RFC 2585).
+// revocationList serves GET /crl/{ca}/{part} (RFC 5280 §5, RFC 2585).
 func (s *Server) revocationList(c echo.Context) error {
 	if s.CAs == nil {
 		return certs.ErrNotFound
 	}
-	list, err := s.CAs.CRL(c.Request().Context(), c.Param("ca"))
+	list, err := s.CAs.CRL(c.Request().Context(), c.Param("ca"), c.Param("part"))
 	if err != nil {
 		return err
 	}

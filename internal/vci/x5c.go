@@ -17,7 +17,7 @@ import (
 )
 
 // MaxCertificates is how many certificates a user may have at a time that have not expired, also if they have ended or their devices are
-// removed: the revocation list of a CA names each that ended, and everybody who verifies reads all of it.
+// removed: the revocation lists of a CA have each that ended, and verifiers read a whole list of them.
 const MaxCertificates = 250
 
 // ErrLoginAge refuses a credential for which the user must have logged in within [account.RekeyMaxAge] (RFC 9470).
