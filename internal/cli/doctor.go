@@ -17,7 +17,8 @@ type doctorCmd struct {
 
 func (*doctorCmd) Help() string {
 	return `It checks the settings, files and disk; that the issuer runs, its name resolves, its certificate is
-valid, and its proxy forwards the headers that proofs need; the clocks; the OpenID providers; and the store of used proofs.
+valid, and its proxy forwards the headers that proofs need; the CAs of domains and their revocation lists; the clocks; the
+OpenID providers; and the store of used proofs.
 Run it as the user that the issuer runs as. It changes nothing.
 
     sudo -u issuer issuer doctor --config /etc/issuer/issuer.yaml

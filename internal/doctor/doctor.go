@@ -1,6 +1,6 @@
-// Package doctor checks an issuer from the outside: settings, files and disk, host name, certificate and proxy, clocks, OpenID
-// providers, the store of spent proofs and the database. Each [Finding] describes what was found and, if something is wrong, the
-// remedy.
+// Package doctor checks an issuer from the outside: settings, files and disk, host name, certificate and proxy, the CAs of domains,
+// clocks, OpenID providers, the store of spent proofs and the database. Each [Finding] describes what was found and, if something is
+// wrong, the remedy.
 //
 // It changes nothing. Its requests to other hosts go through internal/fetch and obey the settings.
 package doctor
@@ -33,7 +33,7 @@ const (
 // A Finding is the result of one check.
 type Finding struct {
 	// Check names the checked thing: "settings", "domains", "files", "data", "admin", "dns", "tls", "front door",
-	// "proxy", "clock", "provider ID", "replay" or "database".
+	// "proxy", "CA DOMAIN", "clock", "provider ID", "replay" or "database".
 	Check  string `json:"check"`
 	Status Status `json:"status"`
 	// Text describes what was found. Remedy tells what to do; it is empty if there is nothing to do.
@@ -54,6 +54,7 @@ type examination struct {
 
 	running bool // an issuer answers at the admin socket
 	nowhere bool // the issuer's host has no address
+	open    bool // the public URL leads to the issuer
 	clocks  []clock
 }
 
@@ -77,7 +78,7 @@ func Run(ctx context.Context, cfg *config.Config, report func(Finding)) error {
 	e.domains()
 	e.files()
 	e.data()
-	for _, check := range []func(context.Context){e.socket, e.dns, e.certificate, e.frontDoor, e.providers} {
+	for _, check := range []func(context.Context){e.socket, e.dns, e.certificate, e.frontDoor, e.cas, e.providers} {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}

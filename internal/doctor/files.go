@@ -60,7 +60,15 @@ func (e *examination) files() {
 			public = append(public, path)
 		}
 	}
+	for _, d := range e.cfg.Domains {
+		if d.CA.CertFile != "" {
+			public = append(public, d.CA.CertFile)
+		}
+	}
 	for _, p := range e.cfg.Peers {
+		if p.CAFile != "" && !slices.Contains(public, p.CAFile) {
+			public = append(public, p.CAFile)
+		}
 		if p.JWKSFile != "" && !slices.Contains(public, p.JWKSFile) {
 			public = append(public, p.JWKSFile)
 		}
@@ -96,6 +104,7 @@ func (e *examination) files() {
 func (e *examination) secrets() []string {
 	list := []string{e.cfg.StorageURLFile, e.cfg.RedisURLFile, e.cfg.TLS.KeyFile, e.cfg.KEKFile, e.cfg.KEKFileNew}
 	for _, d := range e.cfg.Domains {
+		list = append(list, d.CA.KeyFile)
 		for _, p := range d.Providers {
 			list = append(list, p.ClientSecretFile)
 		}

@@ -30,7 +30,7 @@ func (e *examination) frontDoor(ctx context.Context) {
 		e.found(Warn, "tls", "serve it with https", "%s is plain http", e.cfg.Issuer)
 	}
 	e.measured(e.cfg.Issuer, r)
-	if !e.metadata(r) {
+	if e.open = e.metadata(r); !e.open {
 		return
 	}
 	if e.nonce(ctx) && e.proofs(ctx) {

@@ -38,6 +38,7 @@ type site struct {
 	folder   string
 	upstream string // URL of the provider
 	settings string // in addition to those of every site
+	domain   string // additional settings of the domain
 	provider string // additional settings of the provider
 	idle     bool   // the issuer does not run
 
@@ -98,7 +99,8 @@ domains:
     providers:
       - {id: corp, issuer: %q, client_id: issuer, authoritative_handles: true%s}
 %s
-`, host, host, front.Addr(), s.upstream, s.provider, s.settings)
+%s
+`, host, host, front.Addr(), s.upstream, s.provider, s.domain, s.settings)
 	file := filepath.Join(s.folder, "issuer.yaml")
 	if err := os.WriteFile(file, []byte(settings), 0o600); err != nil {
 		t.Fatal(err)

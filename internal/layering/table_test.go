@@ -121,10 +121,11 @@ var arrows = map[string][]string{
 		"statuslist", "storage", "trust", "types/api", "verdict", "web", "xsign",
 	},
 	"internal/doctor": {
-		"claims", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
+		"claims", "credential/cert", "internal/certs", "internal/client", "internal/config", "internal/fetch", "internal/issuer", "internal/secretfile", "keys", "login",
 	},
 	"internal/demo": {
-		"claims", "credential", "credential/sdjwt", "dpop", "internal/browser", "internal/client", "internal/config", "internal/devidp", "internal/issuer", "internal/server",
+		"claims", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "dpop", "internal/browser", "internal/client",
+		"internal/config", "internal/devidp", "internal/issuer", "internal/server",
 		"gateway", "introspect", "statuslist", "trust", "types/api",
 	},
 	"cmd/issuer": {"internal/cli"},
