@@ -31,38 +31,46 @@ type holder struct {
 	credential *sdjwt.Token
 }
 
-// obtain gets a credential for a key that the device makes for it.
-func (t *telling) obtain(ctx context.Context) error {
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		return err
+// credential gets a credential of a configuration, for a key that the device makes for it.
+func (t *telling) credential(ctx context.Context, configuration string) (key crypto.Signer, text string, err error) {
+	if key, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return nil, "", err
 	}
 	prover, err := dpop.NewSigner(key, "")
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	meta, err := client.DiscoverCredentials(ctx, &http.Client{Timeout: 30 * time.Second}, t.dev.Issuer)
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	t.tokens, err = t.app.Token(ctx, url.Values{
 		"grant_type": {"refresh_token"}, "refresh_token": {t.tokens.RefreshToken}, "scope": {credentialScope}, "resource": {t.dev.Issuer},
 	})
 	if err != nil {
-		return err
+		return nil, "", err
 	}
 	list, err := t.app.Credentials(ctx, meta, client.CredentialRequest{
-		Configuration: "im-device", AccessToken: t.tokens.AccessToken, Keys: []*dpop.Signer{prover},
+		Configuration: configuration, AccessToken: t.tokens.AccessToken, Keys: []*dpop.Signer{prover},
 	})
+	if err != nil {
+		return nil, "", err
+	}
+	return key, list[0], nil
+}
+
+// obtain gets a credential.
+func (t *telling) obtain(ctx context.Context) error {
+	key, text, err := t.credential(ctx, "im-device")
 	if err != nil {
 		return err
 	}
-	token, err := sdjwt.Parse(list[0])
+	token, err := sdjwt.Parse(text)
 	if err != nil {
 		return err
 	}
 	t.holder = holder{key, token}
-	t.ok("the device made another key and proved it: the issuer signed a credential for it, of %d bytes", len(list[0]))
+	t.ok("the device made another key and proved it: the issuer signed a credential for it, of %d bytes", len(text))
 	t.say("it names the device and the user; the handle is in a part that the device shows or not")
 	return nil
 }
@@ -98,18 +106,25 @@ func (t *telling) check(ctx context.Context) (credential.Credential, error) {
 	if err != nil {
 		return credential.Credential{}, err
 	}
+	options, err := t.verifier()
+	if err != nil {
+		return credential.Credential{}, err
+	}
+	return sdjwt.Verify(ctx, shown, sdjwt.Options{Options: options, Binding: &verifier})
+}
+
+// verifier returns what a verifier starts with that trusts the issuer for its domain.
+func (t *telling) verifier() (credential.Options, error) {
 	web := &http.Client{Timeout: 30 * time.Second}
 	table, err := trust.NewTable(trust.Config{
 		Peers: []trust.Peer{{Domain: Domain, Issuer: t.dev.Issuer}}, Client: web, Development: true,
 	})
 	if err != nil {
-		return credential.Credential{}, err
+		return credential.Options{}, err
 	}
 	lists, err := statuslist.NewReader(statuslist.ReaderConfig{Keys: table, Client: web, Bits: 2, AllowHTTP: true})
 	if err != nil {
-		return credential.Credential{}, err
+		return credential.Options{}, err
 	}
-	return sdjwt.Verify(ctx, shown, sdjwt.Options{
-		Options: credential.Options{Issuers: table, Status: lists, Development: true}, Binding: &verifier,
-	})
+	return credential.Options{Issuers: table, Status: lists, Development: true}, nil
 }

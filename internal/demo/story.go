@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -40,16 +41,21 @@ const (
 )
 
 // Run starts a development issuer in a temporary folder and plays the story over HTTP: a login, the bound token, a question of a
-// peer, attacks that must fail, a bot that acts for a user, a credential, and the gateway of another provider. The error names the step
-// that failed.
+// peer, attacks that must fail, a bot that acts for a user, a credential, also as a certificate and as a CWT, and the gateway of another
+// provider. The error names the step that failed.
 func Run(ctx context.Context, s Story) error {
 	folder, err := os.MkdirTemp("", "issuer-demo-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(folder)
-	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0", Overlay: []byte(visits),
-		Log: func(config.Log) *slog.Logger { return s.Log }}
+	root, err := makeCA(folder)
+	if err != nil {
+		return err
+	}
+	options := Options{Data: folder, Listen: "127.0.0.1:0", ProviderListen: "127.0.0.1:0",
+		Overlay: []byte(visits + "\n" + certifying(folder)),
+		Log:     func(config.Log) *slog.Logger { return s.Log }}
 	if s.Keep {
 		options.Listen, options.ProviderListen = "", ""
 	}
@@ -57,7 +63,7 @@ func Run(ctx context.Context, s Story) error {
 	if err != nil {
 		return err
 	}
-	t := &telling{Story: s, dev: dev}
+	t := &telling{Story: s, dev: dev, root: root}
 	err = t.tell(ctx)
 	if err == nil && s.Keep {
 		err = t.invite(ctx)
@@ -85,6 +91,8 @@ type telling struct {
 	acting  client.Tokens // the bot's, about Alice
 
 	holder holder // of a credential
+	envelopes
+	root *x509.Certificate // of the domain
 
 	gateway *room  // of the other provider; nil before Alice visits it
 	visitor string // the token that is shown there
@@ -111,10 +119,13 @@ func (t *telling) tell(ctx context.Context) error {
 		{"Alice revokes the grant", t.takeBack},
 		{"the device gets a credential, which lasts for weeks", t.obtain},
 		{"the device shows it to a verifier, without the handle", t.show},
+		{"the device gets it as a certificate and as a CWT, too", t.certify},
+		{"the verifier checks both", t.compare},
 		{"another provider's gateway lets Alice's device in, and not the thief", t.visit},
 		{"the operator removes the device", t.remove},
 		{"the other provider's gateway refuses the old token", t.turnAway},
 		{"the verifier refuses the credential", t.refuse},
+		{"and the certificate and the CWT", t.refuseEnvelopes},
 	})
 	if t.gateway != nil {
 		t.gateway.close()
