@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"testing"
 
+	"github.com/imidentity/issuer/credential/cwt"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/nested"
@@ -31,10 +33,15 @@ func TestKindsApart(t *testing.T) {
 		"staple":        s.held(t, d, held.access, http.MethodPost, "/staple", nil).body,
 		"status list":   list.body,
 		"statement":     grant,
+		"CWT":           s.twin(t, accounts, d, held.access),
 	}
+	phone := newDevice(t)
+	credentials := wantCredentials(t, s.askCWTs(t, phone, s.forCredentials(t, phone, s.inWallet(t, phone, "alice")), s.keyProof(t, phone.Signer)), 1)
+	kinds["credential as CWT"], kinds["key binding CWT"] = credentials[0], s.boundCWT(t, phone, credentials[0])
+	cose := []string{"CWT", "credential as CWT", "key binding CWT"}
 	types := make(map[string]string)
 	for kind, text := range kinds {
-		if kind == "refresh token" {
+		if kind == "refresh token" || slices.Contains(cose, kind) {
 			continue
 		}
 		typ := typeOf(t, text)
@@ -46,8 +53,27 @@ func TestKindsApart(t *testing.T) {
 	s.wantActive(t, held.access)
 	for kind, text := range kinds {
 		t.Run(kind, func(t *testing.T) {
-			if kind != "access token" {
+			data := []byte(text)
+			if slices.Contains(cose, kind) {
+				var err error
+				if data, err = cwt.ReadText(text); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if token, err := (&cwt.Decoder{Keys: s.credentialOptions(t).Issuers}).Decode(t.Context(), data); (err == nil) != (kind == "CWT") {
+				t.Errorf("as the CWT of an access token it is %+v, %v", token, err)
+			}
+			for _, binding := range []*cwt.Binding{nil, {Audience: "im:example.com", Nonce: []byte("n-1")}} {
+				want := binding == nil && kind == "credential as CWT" || binding != nil && kind == "key binding CWT"
+				_, err := cwt.Verify(t.Context(), data, cwt.Options{Options: s.credentialOptions(t), Binding: binding, WithoutBinding: binding == nil})
+				if (err == nil) != want {
+					t.Errorf("as a credential in a CWT, key binding: %t, Verify = %v", binding != nil, err)
+				}
+			}
+			if kind != "access token" && kind != "CWT" {
 				s.wantInactive(t, text)
+			}
+			if kind != "access token" {
 				wantRefused(t, s.held(t, d, text, http.MethodGet, "/me/actors", nil), http.StatusUnauthorized, "invalid_token")
 				for _, typ := range []string{typeAccess, typeJWT} {
 					a := s.token(t, accounts, d, exchanging(text, typ, own, nil))
@@ -89,6 +115,24 @@ func TestKindsApart(t *testing.T) {
 		})
 	}
 	wantTokens(t, s.token(t, accounts, d, refreshForm(held.refresh)))
+}
+
+// boundCWT returns the key binding token of a device for its credential.
+func (s *site) boundCWT(t *testing.T, d *device, credential string) string {
+	t.Helper()
+	data, err := cwt.ReadText(credential)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := cwt.Parse(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	bound, err := token.Present(d.key, cwt.Binding{Audience: "im:example.com", Nonce: []byte("n-1")}, s.clock.now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cwt.Text(bound)
 }
 
 func typeOf(t *testing.T, token string) string {
