@@ -22,7 +22,7 @@
 // [verdict.Decide]. Places answer one question, "which master key?". They say nothing about devices and handles. The verifier keeps a
 // [Memory]: which master key each place named, since when. So it notices when places turn to another key, or vanish at once.
 //
-// The package is for clients. An issuer serves the profiles of its users, and looks at no place for anybody.
+// The package is for clients. An issuer serves the profiles of its users, and looks at no place.
 package places
 
 import (

@@ -30,6 +30,7 @@ type storyStep struct {
 	Former  []string            `json:"former,omitempty"`
 	Shows   map[string][]string `json:"shows"`
 	Refused []string            `json:"refused,omitempty"`
+	Down    bool                `json:"profile_unreachable,omitempty"`
 	Result  verdict.Result      `json:"result"`
 	Code    verdict.Code        `json:"code,omitempty"`
 	Dropped []string            `json:"dropped,omitempty"`
@@ -82,7 +83,9 @@ func stories() []storyVector {
 		young  = step(0, master, verdict.None, places.CodeTooYoung, all(hers, four...))
 		good   = step(8, master, verdict.Good, "", all(hers, four...))
 		// about changes the profile of a step and keeps what the places show.
-		text = func(p string) func(*storyStep) { return func(s *storyStep) { s.Profile = p } }
+		text  = func(p string) func(*storyStep) { return func(s *storyStep) { s.Profile = p } }
+		down  = func(s *storyStep) { s.Profile, s.Down = "", true }
+		known = func(s *storyStep) { s.Master = thumbprint(master) }
 	)
 	second := newKey("second alice master")
 	succeeds := func(s *storyStep) { s.Master, s.Former = thumbprint(second), []string{thumbprint(master)} }
@@ -116,6 +119,11 @@ func stories() []storyVector {
 			step(9, master, verdict.Unknown, places.CodeUnreachable, and(all(hers, placeA), all(nil, placeB, placeC, placeD))),
 			step(10, master, verdict.Unknown, places.CodeUnreachable, all(nil, four...)),
 			step(11, master, verdict.Good, "", and(all(hers, placeA, placeC), all(nil, placeB, placeD))),
+		}},
+		{"the profile is unreachable", 2, 168, []storyStep{
+			step(0, master, verdict.Unknown, places.CodeUnreachable, nil).with(down),
+			young, good,
+			step(9, master, verdict.Unknown, places.CodeUnreachable, nil).with(down),
 		}},
 		{"unreachable at first", 2, 0, []storyStep{
 			step(0, master, verdict.Unknown, places.CodeUnreachable, all(nil, placeA, placeB)),
@@ -173,6 +181,26 @@ func stories() []storyVector {
 			step(9, master, verdict.Bad, places.Code(verdict.CodeMaster), and(all(theirs, placeA, placeB), all(hers, placeC, placeD))),
 			step(10, master, verdict.Good, "", all(hers, placeC, placeD)).with(func(s *storyStep) { s.Dropped = []string{placeA, placeB} }),
 		}},
+		{"forging: then the profile is withheld", 2, 168, []storyStep{
+			young, good,
+			step(9, master, verdict.Bad, places.Code(verdict.CodeMaster), and(all(theirs, placeA, placeB), all(hers, placeC, placeD))),
+			step(10, master, verdict.Bad, places.Code(verdict.CodeMaster), nil).with(text("")),
+			step(11, master, verdict.Bad, places.Code(verdict.CodeMaster), nil).with(text(profile(forged, placeA, placeB))),
+			step(12, master, verdict.Bad, places.Code(verdict.CodeMaster), nil).with(down),
+			step(13, master, verdict.Good, "", all(hers, four...)),
+			step(14, master, verdict.Unknown, places.CodeMissing, nil).with(text("")),
+		}},
+		{"forging: then a third key at new places", 2, 168, []storyStep{
+			young, good,
+			step(9, forged, verdict.Bad, places.Code(verdict.CodeMaster), and(all(theirs, placeA, placeB), all(hers, placeC, placeD))),
+			step(10, second, verdict.Bad, places.Code(verdict.CodeMaster), all([]string{fingerprint(second)}, newA, newB)),
+		}},
+		{"forging: another key than cross signing", 2, 168, []storyStep{
+			young.with(known), good.with(known),
+			step(9, forged, verdict.None, places.CodeOtherKey, and(all(theirs, placeA, newA), all(hers, placeB, placeC))).with(known),
+			step(10, forged, verdict.Bad, places.Code(verdict.CodeMaster), and(all(theirs, placeA, placeB, newA), all(hers, placeC))).with(known),
+			step(11, master, verdict.Good, "", all(hers, four...)).with(known),
+		}},
 		{"forging: new places only", 2, 168, []storyStep{
 			young, good,
 			step(9, forged, verdict.None, places.CodeOtherBefore, all(theirs, newA, newB)),
@@ -196,6 +224,11 @@ func stories() []storyVector {
 		{"succession that nothing confirms", 2, 168, []storyStep{
 			young, good,
 			step(9, second, verdict.Bad, places.Code(verdict.CodeMaster), all([]string{fingerprint(second)}, four...)),
+			step(10, second, verdict.Good, "", all([]string{fingerprint(second)}, four...)).with(succeeds),
+		}},
+		{"succession, and the profile of the former key", 2, 168, []storyStep{
+			young, good,
+			step(9, master, verdict.None, places.CodeOtherKey, all([]string{fingerprint(second)}, four...)).with(succeeds),
 			step(10, second, verdict.Good, "", all([]string{fingerprint(second)}, four...)).with(succeeds),
 		}},
 		{"another key than cross signing", 2, 0, []storyStep{
@@ -229,6 +262,9 @@ func (s *storyStep) query(v *storyVector) (places.Query, time.Time) {
 	q := places.Query{
 		About: verdict.About{User: id}, Address: must(places.ParseAddress(s.Address)), Profile: s.Profile, Master: s.Master, Former: s.Former,
 		Require: verdict.PlacesRequirements{Need: v.Need, MinAge: time.Duration(v.MinAge) * time.Hour},
+	}
+	if s.Down {
+		q.ProfileErr = &places.Error{Code: places.CodeUnreachable, Err: errors.New("timeout")}
 	}
 	for uri, shows := range s.Shows {
 		look := places.Look{Place: must(places.ParsePlace(uri)), Shows: shows}

@@ -22,14 +22,16 @@ type Query struct {
 	Address Address
 	// Profile is the profile; empty if there is none or it could not be got.
 	Profile string
+	// ProfileErr is why it could not be got, as [Reader.Profile] returns it; nil stands for CodeMissing.
+	ProfileErr error
 	// Looks are what the places of the profile show, see [Reader.Look]. A place without a look is unreachable.
 	Looks []Look
 	// Checked is when they were made; zero means now.
 	Checked time.Time
 	// Memory is the verifier's memory about the user.
 	Memory Memory
-	// Master is the thumbprint of the master key that the user's cross signing shows; empty if nothing is known of it. A profile of
-	// another key says nothing.
+	// Master is the thumbprint of the master key that the verifier knows of the user by cross signing; empty if nothing is known of it. A
+	// profile of another key is never good.
 	Master string
 	// Former are the thumbprints of earlier master keys that the profile's key succeeds, by the statements of cross signing. Places may
 	// turn from these to the present one.
@@ -83,9 +85,10 @@ type Report struct {
 // The finding about the user is good if Need places, of different registrable domains, name the master key of the profile and were seen to
 // do so for MinAge. Places below the domain of the user's provider, or of the server of the profile, do not count.
 //
-// It is bad with [verdict.CodeMaster] if Need places name another master key than before, and with [verdict.CodeMassLoss] if more than half
-// of the places, and at least two, have ceased to name it within 48 hours. It is unknown if places that cannot be reached could make it
-// good, and if a known user's profile is absent or refused. Else it is none. The code says why. The error is [ErrSubject].
+// It is bad with [verdict.CodeMaster] if Need places name another master key than before, whether the profile of either is shown or not,
+// and with [verdict.CodeMassLoss] if more than half of the places, and at least two, have ceased to name it within 48 hours. It is unknown
+// if places that cannot be reached could make it good, if the profile cannot be reached, and if a known user's profile is absent or
+// refused. Else it is none. The code says why. The error is [ErrSubject].
 func Verify(q Query, now time.Time) (*Report, error) {
 	if q.About.User.IsZero() {
 		return nil, ErrSubject
@@ -110,6 +113,8 @@ type verifier struct {
 	now time.Time
 	own []string // domains that do not count
 	out *Report
+	// other says that the verifier knows another master key of the user than that of the profile.
+	other bool
 }
 
 func (v *verifier) finding(r verdict.Result, code verdict.Code, format string, args ...any) verdict.Finding {
@@ -119,6 +124,9 @@ func (v *verifier) finding(r verdict.Result, code verdict.Code, format string, a
 // open opens the profile and checks that it counts now.
 func (v *verifier) open() (*Profile, error) {
 	if v.Profile == "" {
+		if v.ProfileErr != nil {
+			return nil, v.ProfileErr
+		}
 		return nil, refuse("", CodeMissing, "there is no profile")
 	}
 	p, err := ParseProfile(v.Profile)
@@ -136,36 +144,61 @@ func (v *verifier) open() (*Profile, error) {
 }
 
 func (v *verifier) verify() verdict.Finding {
-	p, err := v.open()
-	if err != nil {
-		result := verdict.None
-		if len(v.Memory) > 0 {
-			result = verdict.Unknown
-		}
-		at := (*Error)(nil)
-		errors.As(err, &at)
-		return v.finding(result, verdict.Code(at.Code), "%v", at)
-	}
-	v.out.Profile = p
-	v.out.Verdict.Evidence = []string{p.thumbprint}
-	for _, host := range []string{p.User.Domain(), v.Address.Host} {
+	for _, host := range []string{v.About.User.Domain(), v.Address.Host} {
 		if domain, err := registrable(host); err == nil {
 			v.own = append(v.own, domain)
 		}
 	}
-	if v.Master != "" && v.Master != p.thumbprint {
-		return v.finding(verdict.None, verdict.Code(CodeOtherKey), "the profile is of another master key than the user's cross signing")
+	p, err := v.open()
+	if err != nil {
+		return v.without(err)
 	}
-	v.Memory.succeed(v.Former, p.fingerprint, p.thumbprint)
+	v.out.Profile = p
+	v.out.Verdict.Evidence = []string{p.thumbprint}
+	v.other = v.Master != "" && v.Master != p.thumbprint
+	if v.other && slices.Contains(v.Former, p.thumbprint) {
+		return v.finding(verdict.None, verdict.Code(CodeOtherKey), "the profile is of a former master key of the user")
+	}
 	listed := map[string]bool{}
 	for _, place := range p.Places {
 		listed[place.same()] = true
 	}
-	v.drop(p, listed)
+	if !v.other {
+		v.Memory.succeed(v.Former, p.fingerprint, p.thumbprint)
+		v.drop(p, listed)
+	}
 	for _, place := range p.Places {
 		v.out.Places = append(v.out.Places, v.stand(p, place))
 	}
 	return v.judge(p, listed)
+}
+
+// without makes the finding if there is no profile to judge by. To withhold it does not end what speaks against the user.
+func (v *verifier) without(err error) verdict.Finding {
+	if turned := v.turned(); len(turned) >= v.Require.Need {
+		return v.finding(verdict.Bad, verdict.CodeMaster, "%s changed to another master key", turned)
+	}
+	at := (*Error)(nil)
+	if !errors.As(err, &at) {
+		at = &Error{"", CodeUnreachable, err}
+	}
+	result := verdict.None
+	if len(v.Memory) > 0 || at.Code == CodeUnreachable {
+		result = verdict.Unknown
+	}
+	return v.finding(result, verdict.Code(at.Code), "%v", at)
+}
+
+// turned are the domains of places that named a master key and have named another one since, but for those that the owner of that key has
+// taken out of the profile.
+func (v *verifier) turned() domains {
+	list := domains{}
+	for _, s := range v.Memory {
+		if !s.Turned.IsZero() && s.Dropped.IsZero() && !slices.Contains(v.own, s.Domain) {
+			list.add(s.Domain)
+		}
+	}
+	return list
 }
 
 // drop notes the places that the profile does not have any more.
@@ -200,7 +233,7 @@ func (v *verifier) stand(p *Profile, place Place) Standing {
 	case agrees && !known:
 		out.State = Agrees
 		seen = Seen{Master: p.fingerprint, Thumbprint: p.thumbprint, Domain: place.Domain, First: v.Checked, Last: v.Checked}
-		if !v.Memory.add(key, seen) {
+		if v.other || !v.Memory.add(key, seen) {
 			return out
 		}
 		mine = true
@@ -251,6 +284,9 @@ func (v *verifier) look(key string) ([]string, error) {
 func (v *verifier) judge(p *Profile, listed map[string]bool) verdict.Finding {
 	m := v.remembered(p, listed)
 	f := v.count(p, m)
+	if v.other && f.Code != verdict.CodeMaster {
+		f = v.finding(verdict.None, verdict.Code(CodeOtherKey), "the profile is of another master key than the known one of the user")
+	}
 	if f.Code != verdict.CodeMaster && len(m.turned) > 0 {
 		f.Details += fmt.Sprintf("; %s changed to another master key", m.turned)
 	}
@@ -308,22 +344,19 @@ func (v *verifier) count(p *Profile, m memories) verdict.Finding {
 
 // memories are the domains of places that a verifier remembers.
 type memories struct {
-	turned domains // those that named this master key and name another one, or the reverse
+	turned domains // those that named a master key and have named another one since
 	others domains // those that named another master key for long enough to count
 	base   domains // those of this profile that named this master key two days ago or since
 	lost   domains // those of base that do not any more
 }
 
 func (v *verifier) remembered(p *Profile, listed map[string]bool) memories {
-	m := memories{domains{}, domains{}, domains{}, domains{}}
+	m := memories{v.turned(), domains{}, domains{}, domains{}}
 	kept := domains{}
 	for key, s := range v.Memory {
 		mine := s.Master == p.fingerprint
 		if slices.Contains(v.own, s.Domain) || mine && !listed[key] {
 			continue
-		}
-		if !s.Turned.IsZero() && (mine || s.To == p.fingerprint) {
-			m.turned.add(s.Domain)
 		}
 		switch at := s.lost(); {
 		case !mine && s.lasted(v.Require.MinAge):
