@@ -18,7 +18,7 @@ type credentialVerifyCmd struct {
 	Trusted   trusted   `embed:""`
 	Audience  string    `placeholder:"URI" help:"The audience of the verifier, for which the presentation must be made."`
 	Nonce     string    `placeholder:"N" help:"The nonce that the verifier chose for it."`
-	NoBinding bool      `help:"Check a credential that nobody presents: who holds its key is then not known."`
+	NoBinding bool      `help:"Check a credential without a presentation: who holds its key is then not known."`
 	Handle    bool      `help:"Refuse it if it shows no handle, or one that is out of date."`
 	At        time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Check it as of this time, such as 2026-05-01T14:00:00Z. The status is that of now."`
 	JSON      bool      `name:"json" help:"Print JSON."`

@@ -72,7 +72,9 @@ func newPlacesHome(t *testing.T) *placesHome {
 	}
 	t.Cleanup(func() { _ = dns.Close() })
 	go h.answer(dns)
-	h.flags = []string{"--ca-file", h.path("ca.pem"), "--dns", dns.LocalAddr().String(), "--seen", h.path("seen.json")}
+	h.flags = []string{
+		"--ca-file", h.path("ca.pem"), "--dns", dns.LocalAddr().String(), "--seen", h.path("seen.json"), "--pins", h.path("pins.json"),
+	}
 	for _, name := range names {
 		h.flags = append(h.flags, "--connect", name+"="+s.Listener.Addr().String())
 	}
@@ -226,4 +228,107 @@ func (h *placesHome) back(days int) {
 	was := time.Now().UTC().AddDate(0, 0, -days).Format(time.RFC3339)
 	text = regexp.MustCompile(`"first": "[^"]*"`).ReplaceAllString(text, `"first": "`+was+`"`)
 	h.write("seen.json", text)
+}
+
+// TestPlacesExplained decides about a user by places, and by the master keys that are known: of another one, a profile is never good.
+func TestPlacesExplained(t *testing.T) {
+	h := newPlacesHome(t)
+	sign := []string{"--passphrase-file", h.path("pw"), "--file"}
+	masterOf := regexp.MustCompile(`Master key ([\w-]{43})`)
+	init := func(file string) string {
+		t.Helper()
+		said := h.run(0, "Master key", append([]string{"xsign", "init", "--user", placesUser}, append(sign, h.path(file))...)...)
+		return masterOf.FindStringSubmatch(said)[1]
+	}
+	// profile has the places, serves the profile, and returns the address.
+	profile := func(file string) string {
+		t.Helper()
+		said := h.run(0, "put this text", append([]string{"places", "add", "--host", "id.example.net", "--profile", h.path(file + ".jwt"),
+			"dns:alice.example", "https://social.example/@alice"}, append(sign, h.path(file))...)...)
+		address := aspeAddress.FindString(said)
+		h.serves["id.example.net/.well-known/aspe/id/"+address[strings.LastIndex(address, ":")+1:]] = h.read(file + ".jwt")
+		return address
+	}
+	show := func(address string) {
+		h.records["alice.example."] = address
+		h.serves["social.example/@alice"] = `{"type":"Person","id":"https://social.example/users/alice","summary":"` + address + `"}`
+	}
+	master, _ := init("keys.json"), init("forged.json")
+	address, forged := profile("keys.json"), profile("forged.json")
+	h.write("policy.yaml", `version: 1
+methods:
+  places: {need: 2, min_age: 7d, max_age: 7d}
+decide:
+  - {places: good, then: accepted, only: [user]}
+  - {then: refused}
+`)
+	explain := func(code int, want string, args ...string) {
+		t.Helper()
+		args = append(append([]string{"trust", "explain", "--user", placesUser, "--policy", h.path("policy.yaml")}, h.flags...), args...)
+		h.run(code, want, args...)
+	}
+	explain(2, "go with --places")
+	explain(2, "leave out --at", "--places", "--at", "2026-01-01T00:00:00Z")
+	explain(2, "give the --address", "--places")
+	h.run(2, "go with --places", "trust", "explain", "--user", placesUser, "--seen", h.path("seen.json"))
+	show(address)
+	explain(1, "places none (too_young)", "--places", "--address", address)
+	h.back(8)
+	explain(0, "accepted by rule 1 of the policy; hierarchy none, xsign none (missing), places good", "--places")
+	explain(0, `"outcome": "accepted"`, "--places", "--json")
+
+	// A place or a profile that does not answer is not evidence: the policy decides without it.
+	dns := h.flags[3]
+	h.flags[3] = "127.0.0.1:1"
+	explain(1, "refused by rule 2 of the policy; hierarchy none, xsign none (missing), places unknown (unreachable)", "--places")
+	h.flags[3] = dns
+	down := append([]string{}, h.flags...)
+	for i := range down {
+		down[i] = regexp.MustCompile(`^id\.example\.net=.*`).ReplaceAllString(down[i], "id.example.net=127.0.0.1:1")
+	}
+	h.run(3, "unknown (unreachable)", append([]string{"places", "verify", placesUser}, down...)...)
+	h.run(1, "places unknown (unreachable)", append([]string{"trust", "explain", "--user", placesUser, "--places"}, down...)...)
+
+	// With the master key pinned, and with the statements of the user, the same profile is good. One of another key is not: the policy
+	// would have it after a week, if nothing were known of the user.
+	h.run(0, "is pinned", "xsign", "pin", placesUser, "--master", master, "--pins", h.path("pins.json"))
+	h.verify(0, "good: master key")
+	h.write("bundle.json", h.run(0, "users", "xsign", "show", "--json", "--file", h.path("keys.json")))
+	h.write("forged-bundle.json", h.run(0, "users", "xsign", "show", "--json", "--file", h.path("forged.json")))
+	h.verify(0, "good: master key", "--bundle", h.path("bundle.json"))
+	h.verify(0, "good: master key", "--bundle", h.path("forged-bundle.json")) // which has not the pinned key
+	h.records["alice.example."] = forged
+	h.verify(1, "none (other_key)", "--address", forged)
+	h.verify(1, "too_few") // the address of the other key was not kept
+	show(forged)
+	h.verify(1, "bad (other_master)", "--address", forged)
+	decide := append([]string{"trust", "explain", "--user", placesUser, "--places", "--bundle", h.path("bundle.json")}, h.flags...)
+	h.run(1, "quarantined by rule F5; hierarchy none, xsign good", append(decide, "--address", forged)...)
+	// It does not help to take the profile away.
+	served := h.serves
+	h.serves = map[string]string{}
+	h.run(1, "quarantined by rule F5; hierarchy none, xsign good", decide...)
+	h.serves = served
+	show(address)
+	h.verify(0, "good: master key")
+
+	// Without a pin, statements of another master key than that of the profile are enough.
+	h.flags[7] = h.path("no-pins.json")
+	h.verify(1, "none (other_key)", "--bundle", h.path("forged-bundle.json"))
+	// A succession moves the places to the next master key. They are asked by standard input once, and used twice.
+	h.run(0, " follows ", append([]string{"xsign", "succeed"}, append(sign, h.path("keys.json"))...)...)
+	bundle := h.run(0, "users", "xsign", "show", "--json", "--file", h.path("keys.json"))
+	h.write("bundle.json", bundle)
+	h.verify(1, "former master key", "--bundle", h.path("bundle.json"))
+	h.run(0, "put this text", append([]string{"places", "add", "--host", "id.example.net", "--profile", h.path("keys.json.jwt"),
+		"dns:third.example"}, append(sign, h.path("keys.json"))...)...)
+	next := aspeAddress.FindString(h.run(0, "", "places", "show", "--host", "id.example.net", "--profile", h.path("keys.json.jwt")))
+	h.serves["id.example.net/.well-known/aspe/id/"+next[strings.LastIndex(next, ":")+1:]] = h.read("keys.json.jwt")
+	show(next)
+	h.verify(0, "good: master key", "--bundle", h.path("bundle.json"), "--address", next)
+	args := append([]string{"trust", "explain", "--user", placesUser, "--policy", h.path("policy.yaml"), "--places", "--bundle", "-"}, h.flags...)
+	var out, errOut bytes.Buffer
+	if code := cli.Run(t.Context(), args, strings.NewReader(bundle), &out, &errOut, nil); code != 0 || !strings.Contains(out.String(), "xsign none (first_use)") {
+		t.Errorf("%q = %d:\n%s%s", args, code, out.String(), errOut.String())
+	}
 }

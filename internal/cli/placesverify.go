@@ -126,9 +126,9 @@ func (f *lookFlags) reader() (*places.Reader, error) {
 	return places.NewReader(cfg)
 }
 
-// judge looks at the places of a user and returns what they say. It stores what was seen.
+// judge looks at the places of a user and returns what they say about the master keys that are known of the user. It stores what was seen.
 func (f *lookFlags) judge(
-	ctx context.Context, about verdict.About, require verdict.PlacesRequirements,
+	ctx context.Context, s *streams, known *knownFlags, about verdict.About, require verdict.PlacesRequirements,
 ) (*places.Report, error) {
 	path, err := f.path()
 	if err != nil {
@@ -155,9 +155,10 @@ func (f *lookFlags) judge(
 		return nil, err
 	}
 	q := places.Query{About: about, Address: address, Require: require}
-	if q.Profile, err = reader.Profile(ctx, address); err != nil && !errors.Is(err, places.CodeMissing) {
-		return nil, unknown("%s: get the profile: %w", address.URL(), err)
+	if q.Former, q.Master, err = known.masters(s, about.User); err != nil {
+		return nil, err
 	}
+	q.Profile, q.ProfileErr = reader.Profile(ctx, address)
 	if p, err := places.ParseProfile(q.Profile); err == nil {
 		q.Looks = reader.Look(ctx, p.Places)
 	}
@@ -178,7 +179,9 @@ func (f *lookFlags) judge(
 			return nil
 		}
 		file.Memories = file.Memories.With(about.User, report.Memory)
-		file.Addresses[key] = address.String()
+		if q.Master == "" || q.Master == report.Profile.Thumbprint() {
+			file.Addresses[key] = address.String()
+		}
 		return writeSeen(path, file)
 	})
 	return report, err
@@ -186,6 +189,7 @@ func (f *lookFlags) judge(
 
 type placesVerifyCmd struct {
 	lookFlags
+	knownFlags
 	User   string `arg:"" name:"uri" help:"The user."`
 	Policy string `placeholder:"FILE" help:"File with the policy, which says how many places must agree, and for how long. Without it, 2 for 7 days."`
 	JSON   bool   `name:"json" help:"Print JSON."`
@@ -199,6 +203,11 @@ func (*placesVerifyCmd) Help() string {
 
 A place must have named the key for some days, so look again. What was seen is kept: places that turn to another key, or vanish at once,
 are noticed. Good does not say that the places are the user's: anyone can name places of their own. Look whether you know them.
+
+If you have pinned the user's master key, or give statements of the user as --bundle, a profile of another master key is never good:
+
+    issuer xsign fetch "$user" --to bundle.json
+    issuer places verify "$user" --bundle bundle.json
 
 JSON is {"user", "master", "result", "code", "details", "since", "until", "places": [{"uri", "domain", "state", "first", "counts",
 "error"}], "dropped"}. The exit code is 0 if they are good, 1 if not, 2 for a mistake in the arguments, and 3 if it cannot be known now.`
@@ -235,7 +244,7 @@ func (c *placesVerifyCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	report, err := c.judge(ctx, verdict.About{User: id.User}, policy.Methods.Places)
+	report, err := c.judge(ctx, s, &c.knownFlags, verdict.About{User: id.User}, policy.Methods.Places)
 	if err != nil {
 		return err
 	}

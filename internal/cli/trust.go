@@ -24,11 +24,13 @@ type trustExplainCmd struct {
 	Key        string `placeholder:"JKT" help:"Thumbprint of the key that the device has proved."`
 	Handle     string `placeholder:"URI" help:"The handle that you decide about."`
 	crossFlags
+	Places bool `help:"Look at the places of the user, too (see issuer places verify)."`
+	lookFlags
 	Policy    string    `placeholder:"FILE" help:"File with the policy. Without it, the issuer of the domain is enough to be accepted."`
 	Trusted   trusted   `embed:""`
 	Audience  string    `placeholder:"URI" help:"The audience of the verifier, which the presentation or the token must name."`
 	Nonce     string    `placeholder:"N" help:"The nonce that the verifier chose for the presentation."`
-	NoBinding bool      `help:"Decide about a credential that nobody presents: who holds its key is then not known."`
+	NoBinding bool      `help:"Decide about a credential without a presentation: who holds its key is then not known."`
 	At        time.Time `format:"2006-01-02T15:04:05Z07:00" placeholder:"TIME" help:"Decide as of this time, such as 2026-05-01T14:00:00Z. The status is that of now."`
 	JSON      bool      `name:"json" help:"Print JSON."`
 }
@@ -42,6 +44,10 @@ func (*trustExplainCmd) Help() string {
 With --bundle or --pins, the user's own keys are asked, too (see issuer xsign verify):
 
     issuer trust explain --credential presentation.txt --peer example.com --audience im:example.org --nonce "$nonce" --bundle bundle.json
+
+With --places, the places of the user are looked at, too (see issuer places verify). The first time, name the address of the profile:
+
+    issuer trust explain --token token.txt --audience im:example.org --peer example.com --places --address aspe:id.example.com:4WRGUE7FRHXIYENBP2AFE4ONEY
 
 Without a credential and a token, or with one of an issuer that you do not trust, name the subject. The issuer then says nothing about it:
 
@@ -60,6 +66,9 @@ func (c *trustExplainCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
+	if err := c.checkPlaces(); err != nil {
+		return err
+	}
 	now := time.Now()
 	if !c.At.IsZero() {
 		now = c.At
@@ -70,11 +79,19 @@ func (c *trustExplainCmd) Run(ctx context.Context, s *streams) error {
 	}
 	verdicts := []verdict.Verdict{hierarchy}
 	if len(c.Bundle) > 0 || c.Pins != "" {
-		v, err := c.judge(ctx, s, hierarchy.About, policy.Methods.XSign, now, c.At.IsZero())
+		v, err := c.crossFlags.judge(ctx, s, hierarchy.About, policy.Methods.XSign, now, c.At.IsZero())
 		if err != nil {
 			return err
 		}
 		verdicts = append(verdicts, v)
+	}
+	if c.Places {
+		report, err := c.lookFlags.judge(ctx, s, &c.knownFlags, hierarchy.About, policy.Methods.Places)
+		if err != nil {
+			return err
+		}
+		verdicts = append(verdicts, report.Verdict)
+		now = time.Now() // looking has taken its time
 	}
 	d, err := verdict.Decide(policy, verdicts, now)
 	if err != nil {
@@ -94,6 +111,17 @@ func (c *trustExplainCmd) Run(ctx context.Context, s *streams) error {
 		return &exit{code: exitUnknown}
 	}
 	return &exit{code: exitNo}
+}
+
+// checkPlaces refuses flags that contradict each other.
+func (c *trustExplainCmd) checkPlaces() error {
+	switch {
+	case c.Places && !c.At.IsZero():
+		return usage("--places are looked at now: leave out --at")
+	case !c.Places && (c.Address != "" || c.DNS != "" || len(c.Connect) > 0 || c.CA != "" || c.Seen != ""):
+		return usage("--address, --seen, --dns, --connect and --ca-file go with --places")
+	}
+	return nil
 }
 
 // about returns the subject of the flags, which is empty if a credential or a token names it.

@@ -75,7 +75,7 @@ func (k *signing) reseal(
 	if err != nil {
 		return nil, err
 	}
-	if _, err := readCrossSigner(path); err != nil { // before anybody is asked
+	if _, err := readCrossSigner(path); err != nil { // before the user is asked
 		return nil, err
 	}
 	passphrase, err := k.ask(s)

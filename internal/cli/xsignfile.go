@@ -237,7 +237,7 @@ func decodeStrictly(text []byte, to any) error {
 	return nil
 }
 
-// readPrivate reads a file that nobody else may read or change.
+// readPrivate reads a file that no other user may read or change.
 func readPrivate(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {

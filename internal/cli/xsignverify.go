@@ -6,26 +6,47 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"text/tabwriter"
 	"time"
 
+	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/internal/config"
 	"github.com/imidentity/issuer/verdict"
 	"github.com/imidentity/issuer/xsign"
 )
 
-// crossFlags are what a verifier knows about cross signing.
-type crossFlags struct {
+// knownFlags are where a verifier has the statements of users, and their master keys.
+type knownFlags struct {
 	Bundle []string `placeholder:"FILE" help:"Statements of the user, and of introducers, as issuer xsign fetch and show --json write them; - reads them from standard input. May be repeated."`
 	Pins   string   `placeholder:"FILE" help:"The file of the master keys that you know, and of the newest statements that you have seen (issuer/pins.json in your configuration folder)."`
-	Own    string   `placeholder:"FILE" help:"The file of your own vouches and distrusts (issuer/xsign.json in your configuration folder, if it exists)."`
+
+	read *bundles
+}
+
+// bundles returns the content of the bundles. They are read once: they may come from standard input.
+func (c *knownFlags) bundles(s *streams) (*bundles, error) {
+	if c.read == nil {
+		read, err := readBundles(s, c.Bundle)
+		if err != nil {
+			return nil, err
+		}
+		c.read = read
+	}
+	return c.read, nil
+}
+
+// crossFlags are what a verifier knows about cross signing.
+type crossFlags struct {
+	knownFlags
+	Own string `placeholder:"FILE" help:"The file of your own vouches and distrusts (issuer/xsign.json in your configuration folder, if it exists)."`
 }
 
 // judge returns what cross signing says about a subject. It stores the pins, unless the time is not that of now.
 func (c *crossFlags) judge(
 	ctx context.Context, s *streams, about verdict.About, require verdict.XSignRequirements, now time.Time, store bool,
 ) (verdict.Verdict, error) {
-	read, err := readBundles(s, c.Bundle)
+	read, err := c.bundles(s)
 	if err != nil {
 		return verdict.Verdict{}, err
 	}
@@ -53,6 +74,37 @@ func (c *crossFlags) judge(
 		return next, nil
 	})
 	return v, err
+}
+
+// masters returns the master keys that are known of a user, by their thumbprints: the former ones, and the present one, which is empty if
+// none is known. A bundle counts if it is valid, and if the pinned master key is among its own.
+func (c *knownFlags) masters(s *streams, user claims.ID) (former []string, master string, err error) {
+	pins, err := c.pins()
+	if err != nil {
+		return nil, "", err
+	}
+	pin, pinned := pins.Of(user)
+	read, err := c.bundles(s)
+	if err != nil {
+		return nil, "", err
+	}
+	if b := read.of(user); b != nil {
+		// One that is refused says nothing: anyone can make it.
+		if contents, err := b.Open(user); err == nil && (!pinned || slices.Contains(contents.Masters, pin.Master)) {
+			last := len(contents.Masters) - 1
+			return contents.Masters[:last], contents.Masters[last], nil
+		}
+	}
+	return pin.Former, pin.Master, nil
+}
+
+// pins returns the pins of the verifier, and none if there is no file.
+func (c *knownFlags) pins() (xsign.Pins, error) {
+	path, err := configured(c.Pins, "--pins", "pins.json")
+	if err != nil { // there is no configuration folder, and so no file in it
+		return nil, nil
+	}
+	return readPins(path)
 }
 
 // own returns the verifier's own vouches and distrusts.
