@@ -49,6 +49,8 @@ const (
 	UserKeysChanged
 	// UserMasterChanged: a user stored cross-signing keys with another master key.
 	UserMasterChanged
+	// UserPlacesChanged: a user stored or deleted the profile that names their places.
+	UserPlacesChanged
 	// LinkMoved: an operator moved the link between a user and an account at an OpenID provider.
 	LinkMoved
 	// LinkRemoved: a user removed the link to an account at an OpenID provider. What came from logins there ended.
@@ -146,6 +148,7 @@ var kinds = [ended]struct {
 	UserFindable:         {"user.findable", "who finds a user by the handle", false},
 	UserKeysChanged:      {"user.keys_changed", "cross-signing keys of a user changed", false},
 	UserMasterChanged:    {"user.master_changed", "master key of a user replaced", false},
+	UserPlacesChanged:    {"user.places_changed", "profile of a user's places stored or deleted", false},
 	LinkMoved:            {"link.moved", "link moved", false},
 	LinkRemoved:          {"link.removed", "link removed", false},
 	HandleReleased:       {"handle.released", "handle released", false},

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/places"
 	"github.com/imidentity/issuer/xsign"
 )
 
@@ -107,6 +108,24 @@ func crossSigning(t *testing.T, ctx context.Context, issuer string) {
 	send(http.MethodPost, "/xsign/query", peer, map[string]any{"users": users}, http.StatusOK)
 	send(http.MethodPost, "/xsign/query", peer, map[string]any{"users": users, "by": users[:1]}, http.StatusOK)
 	send(http.MethodPost, "/xsign/query", peer, map[string]any{"users": []string{"alice"}}, http.StatusBadRequest)
+	fingerprint, err := places.Fingerprint(master.Public())
+	if err != nil {
+		t.Fatal(err)
+	}
+	profile, err := (&places.Profile{Name: "Bob", User: id.User}).Sign(master)
+	if err != nil {
+		t.Fatal(err)
+	}
+	public := "/.well-known/aspe/id/" + fingerprint
+	send(http.MethodGet, public, "", nil, http.StatusNotFound)
+	send(http.MethodDelete, "/me/profile", bearer, nil, http.StatusNotFound)
+	send(http.MethodPut, "/me/profile", bearer, map[string]string{"profile": keys}, http.StatusBadRequest)
+	send(http.MethodPut, "/me/profile", bearer, map[string]string{"profile": profile}, http.StatusOK)
+	send(http.MethodGet, "/me/profile", bearer, nil, http.StatusOK)
+	send(http.MethodGet, public, "", nil, http.StatusOK)
+	send(http.MethodGet, strings.ToLower(public), "", nil, http.StatusOK)
+	send(http.MethodDelete, "/me/profile", bearer, nil, http.StatusNoContent)
+	send(http.MethodGet, public, "", nil, http.StatusNotFound)
 	send(http.MethodDelete, "/me/vouches/"+thumbprint, bearer, nil, http.StatusNoContent)
 	send(http.MethodDelete, "/me/vouches/"+thumbprint, bearer, nil, http.StatusNotFound)
 }

@@ -67,7 +67,7 @@ var arrows = map[string][]string{
 		"account", "claims", "clients", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "dpop", "internal/audit",
 		"internal/certs", "internal/errtext", "internal/jose", "internal/random", "statuslist", "storage",
 	},
-	"internal/signed": {"account", "claims", "internal/audit", "internal/jose", "introspect", "storage", "xsign"},
+	"internal/signed": {"account", "claims", "internal/audit", "internal/jose", "introspect", "places", "storage", "xsign"},
 	"internal/wire": {
 		"claims", "clients", "dpop", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "storage",
 	},
@@ -105,7 +105,7 @@ var arrows = map[string][]string{
 		"internal/scim", "internal/signed", "internal/statuses", "internal/trace", "internal/vci", "internal/wire",
 		"introspect", "keys",
 		"login", "nested",
-		"oauth", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web", "xsign",
+		"oauth", "places", "recheck", "revocation", "signin", "statements", "storage", "trust", "types/api", "web", "xsign",
 	},
 	"internal/trace":  {"dpop", "internal/fetch", "storage"},
 	"internal/issuer": {all},

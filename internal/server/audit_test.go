@@ -19,6 +19,7 @@ import (
 	"github.com/imidentity/issuer/internal/audit"
 	"github.com/imidentity/issuer/keys"
 	"github.com/imidentity/issuer/nested"
+	"github.com/imidentity/issuer/places"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -253,6 +254,15 @@ func TestAudit(t *testing.T) {
 	l.wants(t, "first keys", event(audit.UserKeysChanged, user, append(slices.Clone(crossed), "reason", "first")...))
 	bobs.puts(object{"keys": bobs.keys(2)})
 	l.wants(t, "keys", event(audit.UserKeysChanged, user, crossed...))
+	bobs.publishes(bobs.profile(bobs.master))
+	l.wants(t, "first profile", event(audit.UserPlacesChanged, user, append(slices.Clone(crossed), "reason", "first")...))
+	for range 2 {
+		bobs.publishes(bobs.profile(bobs.master, func(p *places.Profile) { p.Places = nil }))
+	}
+	l.wants(t, "another profile", event(audit.UserPlacesChanged, user, crossed...))
+	wantStatus(t, bobs.places(http.MethodDelete, nil), http.StatusNoContent)
+	wantStatus(t, bobs.places(http.MethodDelete, nil), http.StatusNotFound)
+	l.wants(t, "profile deleted", event(audit.UserPlacesChanged, user, append(slices.Clone(crossed), "reason", "deleted")...))
 	bobs.master, bobs.own = newOwnKey(t), s.justNow(t, own)
 	bobs.puts(object{"keys": bobs.keys(1)})
 	l.wants(t, "another master key", event(audit.UserMasterChanged, user, append(slices.Clone(crossed), "reason", "without succession")...))

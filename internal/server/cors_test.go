@@ -70,6 +70,8 @@ var sharedPaths = map[string]bool{
 	"/xsign/query":                            true,
 	"/me/xsign":                               true,
 	"/me/vouches/{thumbprint}":                true,
+	"/me/profile":                             true,
+	"/.well-known/aspe/id/{fingerprint}":      true,
 	"/me/actors":                              true,
 	"/me/actors/{id}":                         true,
 	"/me/delegations":                         true,

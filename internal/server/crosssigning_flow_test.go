@@ -3,6 +3,8 @@ package server_test
 import (
 	"net/http"
 	"testing"
+
+	"github.com/imidentity/issuer/places"
 )
 
 // crossSigning is a flow of TestStoreFails: a new person stores keys, a device list and a vouch, and others ask for them.
@@ -52,4 +54,60 @@ func crossSigning(t *testing.T, s *site) []step {
 			},
 		},
 	}
+}
+
+// publishing is a flow of TestStoreFails: a new person stores a profile and another one, which others read, and deletes it.
+func publishing(t *testing.T, s *site) []step {
+	s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
+	var u *crossSigner
+	s.faults.quietly(func() {
+		u = s.newCrossSigner(t, "alice")
+		u.puts(object{"keys": u.keys(1)})
+	})
+	var steps []step
+	store := func(name, text string) {
+		steps = append(steps, step{
+			name: name,
+			ask:  func() answer { return u.places(http.MethodPut, object{"profile": text}) },
+			good: func(a answer) {
+				if a.status != http.StatusOK || a.text("profile") != text {
+					t.Errorf("answer = %v, want what was sent", a)
+				}
+			},
+		})
+	}
+	last := u.profile(u.master)
+	store("store a profile", u.profile(u.master, func(p *places.Profile) { p.Places = nil }))
+	store("store another", last)
+	return append(steps, step{
+		name: "read it as anyone",
+		ask:  func() answer { return s.get(t, aspe+u.fingerprint()) },
+		good: func(a answer) {
+			if a.status != http.StatusOK || a.body != last {
+				t.Errorf("answer = %v, want the profile", a)
+			}
+		},
+	}, step{
+		name: "delete it",
+		ask:  func() answer { return u.places(http.MethodDelete, nil) },
+		good: func(a answer) {
+			if a.status != http.StatusNotFound { // after a lost answer
+				wantStatus(t, a, http.StatusNoContent)
+			}
+		},
+	}, step{
+		name: "store it again",
+		ask:  func() answer { return u.places(http.MethodPut, object{"profile": last}) },
+		good: func(a answer) { wantStatus(t, a, http.StatusOK) },
+	}, step{
+		name: "another master key",
+		ask: func() answer {
+			u.master = newOwnKey(t)
+			return u.put(object{"keys": u.keys(1)})
+		},
+		good: func(a answer) {
+			wantStatus(t, a, http.StatusOK)
+			s.faults.quietly(func() { wantStatus(t, u.places(http.MethodGet, nil), http.StatusNotFound) })
+		},
+	})
 }

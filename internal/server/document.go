@@ -11,6 +11,11 @@ import (
 // serveDocument answers with a public document, which may be cached for maxAge seconds, or with 304 if the caller has it.
 func serveDocument(c echo.Context, contentType string, body []byte, etag, maxAge string) error {
 	cacheable(c, maxAge)
+	return serveTagged(c, contentType, body, etag)
+}
+
+// serveTagged answers with a public document, or with 304 if the caller has it.
+func serveTagged(c echo.Context, contentType string, body []byte, etag string) error {
 	h := c.Response().Header()
 	h.Set("ETag", etag)
 	h.Set("Content-Type", contentType)

@@ -165,6 +165,9 @@ func classify(err error) failure {
 	if f, ok := ofCrossSigning(err); ok {
 		return f
 	}
+	if f, ok := ofProfile(err); ok {
+		return f
+	}
 	switch {
 	case errors.As(err, &manager):
 		return manager.failure

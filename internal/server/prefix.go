@@ -14,7 +14,7 @@ const wellKnown = "/.well-known/"
 // the host. The path stays out of routes, logs and metrics; a URL for browsers needs [Server.path].
 //
 // The documents that RFC 8414 §3.1 puts under /.well-known/ of the host, followed by the issuer's path, are served there and,
-// as for an issuer without a path, below its URL.
+// as for an issuer without a path, below its URL. Profiles of places are there without it.
 func (s *Server) mount() echo.MiddlewareFunc {
 	outside := s.observe(nil)(echo.NotFoundHandler)
 	return func(next echo.HandlerFunc) echo.HandlerFunc {
@@ -40,6 +40,9 @@ func (s *Server) below(u *url.URL) (string, bool) {
 		if rest, ok := strings.CutPrefix(name, wellKnown); ok && !strings.Contains(rest, "/") {
 			return name, true
 		}
+	}
+	if strings.HasPrefix(u.Path, aspePath) && u.RawPath == "" {
+		return u.Path, true
 	}
 	path, ok := strings.CutPrefix(u.Path, s.prefix)
 	return path, ok && strings.HasPrefix(path, "/") && (u.RawPath == "" || strings.HasPrefix(u.RawPath, s.prefix+"/"))

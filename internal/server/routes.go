@@ -27,6 +27,7 @@ func (s *Server) publicRoutes() []route {
 		{http.MethodGet, "/.well-known/oauth-authorization-server", s.serveMetadata, anyOrigin, notCounted},
 		{http.MethodGet, "/.well-known/im-issuer", s.domainDocument, anyOrigin, notCounted},
 		{http.MethodGet, "/.well-known/webfinger", s.webfinger, anyOrigin, eachFailure},
+		{http.MethodGet, aspePath + "{fingerprint}", s.publicProfile, anyOrigin, eachFailure},
 		{http.MethodGet, "/jwks", s.jwks, anyOrigin, notCounted},
 		{http.MethodGet, "/authorize", s.authorize, ownOrigin, eachRequest},
 		{http.MethodPost, "/authorize", s.authorize, ownOrigin, eachRequest},

@@ -249,6 +249,15 @@ func (c *change) store(ctx context.Context, tx storage.Tx, u storage.User, now t
 		if err := c.storeSuccession(ctx, tx, u, row); err != nil {
 			return err
 		}
+		if c.otherMaster { // the profile of the user's places is by the former one
+			list, err := profiles(ctx, tx, u)
+			if err == nil {
+				err = dropProfiles(ctx, tx, u, list, "")
+			}
+			if err != nil {
+				return err
+			}
+		}
 		event := audit.Event{Kind: audit.UserKeysChanged, Domain: u.Domain, User: u.ID}
 		switch {
 		case c.otherMaster && c.keys.Succeeds == "":

@@ -1,9 +1,11 @@
-// Package signed stores and serves what users sign with keys of their own: the statements of cross signing (package xsign). The issuer
-// cannot make or change them. It checks each before it stores it, so that a mistake of an app is noticed there and not by the contacts of
-// its user, and so that a device that was away does not replace a newer list. Others do not believe it: they verify what it serves.
+// Package signed stores and serves what users sign with keys of their own: the statements of cross signing (package xsign), and the
+// profiles that name their places (package places). The issuer cannot make or change them. It checks each before it stores it, so that a
+// mistake of an app is noticed there and not by the contacts of its user, and so that a device that was away does not replace a newer
+// list. Others do not believe it: they verify what it serves. It looks at no place.
 //
 // [Service.Put] and [Service.PutOpinion] check by package xsign. [Service.Query] answers questions about users, and [Service.CrossSigned]
-// is the source of the member xsign of introspection.
+// is the source of the member xsign of introspection. [Service.PutProfile] checks by package places, and [Service.PublicProfile] finds the
+// profile with a fingerprint for anyone.
 package signed
 
 import (

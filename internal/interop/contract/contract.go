@@ -33,6 +33,7 @@ func init() {
 	for _, text := range []string{
 		"text/html", "application/token-introspection+jwt", "application/im-introspection-batch+jwt", "application/im-staple+jwt",
 		"application/statuslist+jwt", "application/im-rekey+jwt", "application/im-export+jwt", "application/im-successor+jwt",
+		"application/asp+jwt",
 	} {
 		openapi3filter.RegisterBodyDecoder(text, openapi3filter.PlainBodyDecoder)
 	}
