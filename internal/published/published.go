@@ -24,6 +24,8 @@ var (
 	ErrAbsent = errors.New("published: not found")
 	// ErrUnavailable is returned if the publisher does not answer, or was asked so recently that it is not asked again.
 	ErrUnavailable = errors.New("published: not available")
+
+	errOld = errors.New("the document is out of date already when it is published")
 )
 
 // Defaults for the zero values of [Config].
@@ -136,8 +138,10 @@ func (c *Cache[T]) Get(ctx context.Context, has func(T) bool) (T, error) {
 			switch {
 			case found && age < stale:
 				return value, nil
-			case asked && cause == nil:
+			case asked && cause == nil && !found:
 				return none, ErrAbsent
+			case asked && cause == nil:
+				cause = errOld
 			}
 			return none, fmt.Errorf("%w: %v", ErrUnavailable, cause)
 		case isFresh && c.flight == nil && now.Sub(c.forced) < forceEvery:

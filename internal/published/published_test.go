@@ -82,6 +82,9 @@ func TestLife(t *testing.T) {
 			if age := time.Since(fetched); age < 0 {
 				t.Errorf("fetched %v from now", -age)
 			}
+			if slices.Contains(words, "old") {
+				return 0, 0
+			}
 			return time.Duration(len(words)) * time.Second, time.Duration(len(words)) * time.Minute
 		}})
 		for i, step := range []struct {
@@ -97,6 +100,7 @@ func TestLife(t *testing.T) {
 			{1, nil, nil, 3},
 			{3*time.Minute - 3*time.Second - 1, nil, nil, 4},
 			{1, nil, published.ErrUnavailable, 4},
+			{time.Minute, []string{"a", "old"}, published.ErrUnavailable, 5}, // it has the value, but for no time
 		} {
 			time.Sleep(step.wait)
 			p.words, p.err = step.words, nil
