@@ -15,9 +15,12 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -33,6 +36,11 @@ import (
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/browser"
 	"github.com/imidentity/issuer/internal/client"
+	"github.com/imidentity/issuer/internal/jose"
+	"github.com/imidentity/issuer/internal/wire"
+	"github.com/imidentity/issuer/keys"
+	"github.com/imidentity/issuer/storage"
+	"github.com/imidentity/issuer/storage/sqlite"
 )
 
 const (
@@ -46,7 +54,8 @@ type world struct {
 	issuer, provider string // URLs
 	acme             string // URL of the directory
 	roots            *x509.CertPool
-	https            *http.Client // of step-ca
+	https            *http.Client  // of step-ca
+	key              keys.FixedKey // with which the issuer signs for step-ca
 }
 
 // start starts everything. The settings of the issuer name the provisioner, and those of step-ca the key of the issuer.
@@ -55,6 +64,7 @@ func start(t *testing.T, ctx context.Context) *world {
 	dir := t.TempDir()
 	at, caAt := freeAddress(t), freeAddress(t)
 	w := &world{issuer: "http://" + at, acme: "https://" + caAt + "/acme/wire/directory"}
+	w.makeKey(t, ctx, dir)
 	w.provider = ready(t, node(t, ctx, "provider.mjs", "SECRET="+secret, "REDIRECT_URI="+w.issuer+"/login/callback/wire", "WIRE_URI="+redirect), "issuer")
 	settings := write(t, dir, "issuer.yaml", `
 issuer: `+w.issuer+`
@@ -81,6 +91,43 @@ clients:
 	ready(t, issuerCommand(ctx, "serve", "--config", settings), "listen")
 	w.runCA(t, dir, caAt, key(t, ctx, settings))
 	return w
+}
+
+// makeKey makes the key of the issuer in its data folder, before it starts: the issuer itself signs no token that has expired.
+func (w *world) makeKey(t *testing.T, ctx context.Context, dir string) {
+	t.Helper()
+	kek, err := keys.CreateKEK(filepath.Join(dir, "kek"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := sqlite.Open(ctx, filepath.Join(dir, "issuer.db"), sqlite.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = store.Update(ctx, func(ctx context.Context, tx storage.Tx) (err error) {
+		w.key, _, err = keys.NewFixed(keys.NewSealer(kek), wire.KeyName).Make(ctx, tx)
+		return err
+	})
+	if err = errors.Join(err, store.Close()); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// resigned returns a token of the issuer with other claims, signed by the key of the issuer.
+func (w *world) resigned(t *testing.T, token string, change map[string]any) string {
+	t.Helper()
+	var claims map[string]any
+	payload(t, token, &claims)
+	maps.Copy(claims, change)
+	body, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := w.key.Sign(jose.TypeWireToken, body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // runCA runs step-ca with the configuration of docs/wire.md.
@@ -459,6 +506,20 @@ func TestWire(t *testing.T) {
 	good := alice.wireToken(t, ctx, next)
 	dot := strings.LastIndexByte(good, '.')
 	refused("with another signature", alice, next, good[:dot-8]+"AAAAAAAA"+good[dot:])
+	// These have the signature of the issuer. step-ca lets clocks differ by a minute, and tokens live for an hour at most.
+	resigned := func(name string, change map[string]any) {
+		next := challenge(alice)
+		refused(name, alice, next, w.resigned(t, alice.wireToken(t, ctx, next), change))
+	}
+	now := time.Now()
+	resigned("that has expired", map[string]any{"iat": now.Add(-7 * time.Minute).Unix(), "exp": now.Add(-2 * time.Minute).Unix()})
+	resigned("that expires too late", map[string]any{"exp": now.Add(2 * time.Hour).Unix()})
+	resigned("of another issuer", map[string]any{"iss": w.issuer})
+	next = challenge(alice)
+	same := w.resigned(t, alice.wireToken(t, ctx, next), nil) // or the three before were refused for being signed here
+	if got := alice.answer(t, ctx, next, "access_token", same); got != acme.StatusValid {
+		t.Errorf("wire-dpop-01 with the same claims, signed again = %s, want valid", got)
+	}
 	refused("the access token of the issuer", alice, challenge(alice), alice.token)
 	// Another device that has the account key and the token, but no order of its own for that device.
 	thief := &device{world: w, account: alice.account, signer: alice.signer, user: bob.user, uri: bob.uri, handle: bob.handle}
