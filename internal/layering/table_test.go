@@ -65,11 +65,13 @@ var arrows = map[string][]string{
 	"internal/certs":    {"credential/cert", "storage"},
 	"internal/vci": {
 		"account", "claims", "clients", "credential", "credential/cert", "credential/cwt", "credential/sdjwt", "dpop", "internal/audit",
-		"internal/certs", "internal/errtext", "internal/jose", "internal/random", "statuslist", "storage",
+		"internal/certs", "internal/errtext", "internal/holder", "internal/jose", "internal/random", "statuslist", "storage",
 	},
+	"internal/holder": {"claims", "clients", "storage"},
 	"internal/signed": {"account", "claims", "internal/audit", "internal/jose", "introspect", "places", "storage", "xsign"},
 	"internal/wire": {
-		"claims", "clients", "dpop", "internal/audit", "internal/errtext", "internal/jose", "internal/random", "keys", "storage",
+		"claims", "clients", "dpop", "internal/audit", "internal/errtext", "internal/holder", "internal/jose", "internal/random", "keys",
+		"storage",
 	},
 	"login": {"account", "internal/errtext", "internal/fetch", "internal/jose", "internal/published", "internal/random"},
 	"signin": {
@@ -101,7 +103,7 @@ var arrows = map[string][]string{
 	},
 	"internal/server": {
 		"account", "chaining", "claims", "clients", "credential/cert", "dpop", "internal/assertion", "internal/audit", "internal/bucket",
-		"internal/certs", "internal/errtext", "feed", "internal/httpapi", "internal/jose", "internal/random", "internal/registration",
+		"internal/certs", "internal/errtext", "feed", "internal/holder", "internal/httpapi", "internal/jose", "internal/random", "internal/registration",
 		"internal/scim", "internal/signed", "internal/statuses", "internal/trace", "internal/vci", "internal/wire",
 		"introspect", "keys",
 		"login", "nested",

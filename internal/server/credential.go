@@ -10,7 +10,6 @@ import (
 
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/credential/cert"
-	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/certs"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
@@ -71,12 +70,8 @@ func (s *Server) issueCredentials(c echo.Context, holder claims.Set) error {
 		return err
 	}
 	got, err := s.Credentials.Issue(c.Request().Context(), holder, body, s.source(c))
-	if errors.Is(err, vci.ErrEnded) { // as a token that was never good
-		s.metrics.refused(dpop.ErrInvalidToken)
-		s.self.Refuse(c.Response(), c.Request(), dpop.ErrInvalidToken)
-		return err
-	} else if err != nil {
-		return err
+	if err != nil {
+		return s.notHeld(c, err)
 	}
 	s.metrics.credentialsIssued(got.Configuration, len(got.Credentials))
 	type issued struct {
@@ -121,19 +116,12 @@ func credentialRequest(c echo.Context) ([]byte, error) {
 
 // ofCredential returns err as the answer to a credential request that was refused, and false if it is another error.
 func ofCredential(err error) (failure, bool) {
-	var (
-		refused *vci.Error
-		token   *vci.TokenError
-	)
+	var refused *vci.Error
 	switch {
 	case errors.Is(err, vci.ErrLoginAge):
 		return loginTooOld(), true
 	case errors.As(err, &refused):
 		return failure{status: http.StatusBadRequest, code: refused.Code, description: errtext.Clean(refused.Description)}, true
-	case errors.As(err, &token):
-		description := errtext.Clean("No credential is issued for this access token: " + token.Description)
-		return failure{status: http.StatusUnauthorized, code: "invalid_token", description: description,
-			challenge: `DPoP realm="issuer", error="invalid_token", error_description="` + description + `"`}, true
 	}
 	return failure{}, false
 }

@@ -162,6 +162,9 @@ func classify(err error) failure {
 	if f, ok := ofWire(err); ok {
 		return f
 	}
+	if f, ok := ofHolder(err); ok {
+		return f
+	}
 	if f, ok := ofCrossSigning(err); ok {
 		return f
 	}

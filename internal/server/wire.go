@@ -7,7 +7,6 @@ import (
 	"github.com/labstack/echo/v4"
 
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/errtext"
 	"github.com/imidentity/issuer/internal/httpapi"
 	"github.com/imidentity/issuer/internal/wire"
@@ -42,12 +41,8 @@ func (s *Server) issueWireToken(c echo.Context, holder claims.Set) error {
 		return err
 	}
 	token, err := s.Wire.Issue(c.Request().Context(), holder, body, s.source(c))
-	if errors.Is(err, wire.ErrEnded) { // as a token that was never good
-		s.metrics.refused(dpop.ErrInvalidToken)
-		s.self.Refuse(c.Response(), c.Request(), dpop.ErrInvalidToken)
-		return err
-	} else if err != nil {
-		return err
+	if err != nil {
+		return s.notHeld(c, err)
 	}
 	s.metrics.wireTokens.Inc()
 	return encodeJSON(c, struct {
@@ -70,21 +65,13 @@ func wireRequest(c echo.Context) ([]byte, error) {
 
 // ofWire returns err as the answer to a request of a device of Wire that was refused, and false if it is another error.
 func ofWire(err error) (failure, bool) {
-	var (
-		refused *wire.Error
-		token   *wire.TokenError
-	)
-	switch {
-	case errors.As(err, &refused):
-		f := failure{status: http.StatusBadRequest, code: refused.Code, description: errtext.Clean(refused.Description)}
-		if refused.Code == wire.Denied {
-			f.status, f.code = http.StatusForbidden, oauth.CodeAccessDenied
-		}
-		return f, true
-	case errors.As(err, &token):
-		description := errtext.Clean("No token for Wire is issued for this access token: " + token.Description)
-		return failure{status: http.StatusUnauthorized, code: "invalid_token", description: description,
-			challenge: `DPoP realm="issuer", error="invalid_token", error_description="` + description + `"`}, true
+	var refused *wire.Error
+	if !errors.As(err, &refused) {
+		return failure{}, false
 	}
-	return failure{}, false
+	f := failure{status: http.StatusBadRequest, code: refused.Code, description: errtext.Clean(refused.Description)}
+	if refused.Code == wire.Denied {
+		f.status, f.code = http.StatusForbidden, oauth.CodeAccessDenied
+	}
+	return f, true
 }

@@ -1,7 +1,5 @@
 package vci
 
-import "errors"
-
 // The codes of an [Error] (OpenID4VCI 1.0 §8.3.1.2).
 const (
 	InvalidRequest       = "invalid_credential_request"
@@ -12,9 +10,6 @@ const (
 	InvalidEncryption    = "invalid_encryption_parameters"
 	Denied               = "credential_request_denied"
 )
-
-// ErrEnded refuses a token whose session, user, device, client or generation has ended by the rows. The token is not valid any more.
-var ErrEnded = errors.New("vci: the token is not active any more")
 
 // An Error refuses a credential request.
 type Error struct {
@@ -34,10 +29,5 @@ func (e *Error) Error() string {
 	}
 	return s
 }
-
-// A TokenError refuses an active token for which no credential is issued, although it has the scope (RFC 6750 §3.1, invalid_token).
-type TokenError struct{ Description string }
-
-func (e *TokenError) Error() string { return "vci: token: " + e.Description }
 
 func refuse(code, description string) error { return &Error{Code: code, Description: description} }

@@ -10,9 +10,9 @@ import (
 
 	"github.com/imidentity/issuer/account"
 	"github.com/imidentity/issuer/claims"
-	"github.com/imidentity/issuer/clients"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/holder"
 	"github.com/imidentity/issuer/storage"
 )
 
@@ -29,13 +29,13 @@ type Issued struct {
 //
 // The rows decide, in the transaction that records the credentials: session, device, user and client are live, the token is of the
 // user's present generation, no key belongs to another device, the device has fewer than [MaxPerDevice] credentials, and it was given
-// fewer than [MaxStored]. The handle is that of the user's row. A refusal is an [*Error], a [*TokenError], [ErrEnded], [ErrLoginAge] or
-// an error of the limiter, and no key proof was spent, unless one was used before: then those that precede it were. Any other error means
-// that nothing is known to have been decided.
+// fewer than [MaxStored]. The handle is that of the user's row. A refusal is an [*Error], a [*holder.TokenError], [holder.ErrEnded],
+// [ErrLoginAge] or an error of the limiter, and no key proof was spent, unless one was used before: then those that precede it were. Any
+// other error means that nothing is known to have been decided.
 func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) (Issued, error) {
-	by, err := holderOf(token)
+	by, err := holder.Of(token, Scope)
 	if err != nil {
-		return Issued{}, err
+		return Issued{}, fmt.Errorf("vci: %w", err)
 	}
 	request, err := ParseRequest(body, func(id string) bool { return s.configuration(id) != nil })
 	if err != nil {
@@ -47,11 +47,11 @@ func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from
 			return Issued{}, err
 		}
 	}
-	unverified, err := s.readProofs(ctx, kind, by.client, request.Proofs)
+	unverified, err := s.readProofs(ctx, kind, by.Client, request.Proofs)
 	if err != nil {
 		return Issued{}, err
 	}
-	if err := s.cfg.Limiter.User(storage.User{Domain: by.domain, ID: by.user}, by.client); err != nil {
+	if err := s.cfg.Limiter.User(storage.User{Domain: by.Domain, ID: by.User}, by.Client); err != nil {
 		return Issued{}, err
 	}
 	// Before the rows of other devices are read: only the holder of a key may learn that it is in use.
@@ -70,7 +70,7 @@ func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from
 	}
 	err = i.record(ctx)
 	for tries := 0; errors.Is(err, errNoEntry) && tries < 3; tries++ {
-		if err := s.cfg.Statuses.FillCredential(ctx, by.domain); err != nil {
+		if err := s.cfg.Statuses.FillCredential(ctx, by.Domain); err != nil {
 			return Issued{}, fmt.Errorf("vci: take entries of a status list: %w", err)
 		}
 		err = i.record(ctx)
@@ -85,7 +85,7 @@ func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from
 type issuance struct {
 	*Service
 	kind   *configuration
-	by     holder
+	by     holder.Holder
 	proofs []*dpop.KeyProof
 	from   netip.Addr
 
@@ -133,7 +133,7 @@ func (i *issuance) record(ctx context.Context) error {
 			return err
 		}
 		for i.kind.listed && len(i.entries) < len(i.proofs) {
-			e, ok := i.cfg.Statuses.TakeCredential(i.by.domain)
+			e, ok := i.cfg.Statuses.TakeCredential(i.by.Domain)
 			if !ok {
 				return errNoEntry
 			}
@@ -149,7 +149,8 @@ func (i *issuance) record(ctx context.Context) error {
 				return fmt.Errorf("vci: store a credential: %w", err)
 			}
 			err := audit.Append(ctx, tx, audit.Event{
-				Kind: audit.CredentialIssued, Domain: row.Domain, User: row.User, Device: row.Device, Session: i.by.sid, Credential: row.ID,
+				Kind: audit.CredentialIssued, Domain: row.Domain, User: row.User, Device: row.Device, Session: i.by.Session,
+				Credential: row.ID,
 			})
 			if err != nil {
 				return err
@@ -157,37 +158,6 @@ func (i *issuance) record(ctx context.Context) error {
 		}
 		return nil
 	})
-}
-
-// A holder is the device that a token belongs to.
-type holder struct {
-	domain, user, device string
-	sid, client, jkt     string
-	gen                  int64
-}
-
-// holderOf returns the holder of a token, and refuses the tokens of services, of actors, and those that enclose others: only a device
-// itself gets a credential.
-func holderOf(t claims.Set) (holder, error) {
-	switch {
-	case t.Service():
-		return holder{}, &TokenError{"the token is of a service: credentials are for devices of users."}
-	case t.Actor != nil:
-		return holder{}, &TokenError{"the token is for an actor that acts for the user: a device gets credentials with its own token."}
-	case t.Tokens != nil:
-		return holder{}, &TokenError{"the token encloses others: a device gets credentials with its own token alone."}
-	case t.HomeIss != "":
-		return holder{}, &TokenError{"the user belongs to another issuer."}
-	case t.Device == "" || t.SID == "":
-		return holder{}, &TokenError{"the token names no device: sign in with the scope " + Scope + ", for this issuer alone as resource."}
-	}
-	id, err := t.Identity()
-	if err != nil {
-		return holder{}, fmt.Errorf("vci: read a token of the issuer: %w", err)
-	}
-	return holder{
-		domain: id.User.Domain(), user: id.User.Local(), device: id.Device.Device(), sid: t.SID, client: t.ClientID, jkt: t.JKT, gen: t.Gen,
-	}, nil
 }
 
 // A subject is the device that a credential is about, as its rows say.
@@ -198,33 +168,10 @@ type subject struct {
 }
 
 // session returns the device of a token. Its session, device, user and client must be live.
-func (s *Service) session(ctx context.Context, r storage.Reader, by holder) (as subject, err error) {
-	g, u, d, err := r.Session(ctx, by.sid)
-	if errors.Is(err, storage.ErrNotFound) {
-		return as, ErrEnded
-	} else if err != nil {
-		return as, fmt.Errorf("vci: read the session: %w", err)
-	}
-	now := s.cfg.Now()
-	switch {
-	case u.Domain != by.domain || u.ID != by.user || d.ID != by.device || g.Client != by.client:
-		return as, ErrEnded
-	case !g.EndedAt.IsZero() || !now.Before(g.IdleAt) || !now.Before(g.ExpiresAt) || !u.DisabledAt.IsZero() || !d.RemovedAt.IsZero():
-		return as, ErrEnded
-	case u.Gen != by.gen || d.JKT != by.jkt: // another handle or another key since
-		return as, ErrEnded
-	}
-	client, ok := s.cfg.Clients.Client(by.client)
-	if !ok {
-		return as, ErrEnded
-	}
-	if err := client.Check(ctx, r); errors.Is(err, clients.ErrRemoved) {
-		return as, ErrEnded
-	} else if err != nil {
-		return as, fmt.Errorf("vci: read the client: %w", err)
-	}
-	if !client.HasScope(Scope) || !slices.Contains(client.Domains, by.domain) {
-		return as, &TokenError{"the client is no longer registered for the scope " + Scope + " or for the domain."}
+func (s *Service) session(ctx context.Context, r storage.Reader, by holder.Holder) (as subject, err error) {
+	u, d, err := by.Rows(ctx, r, s.cfg.Clients, s.cfg.Now())
+	if err != nil {
+		return as, fmt.Errorf("vci: %w", err)
 	}
 	id, err := s.cfg.Accounts.Identify(u, d)
 	if err != nil {
@@ -284,7 +231,7 @@ func (i *issuance) make() error {
 			return fmt.Errorf("vci: make an id: %w", err)
 		}
 		row := storage.Credential{
-			ID: id, Domain: i.by.domain, User: i.by.user, Device: i.by.device, Format: string(i.kind.format), JKT: p.JKT,
+			ID: id, Domain: i.by.Domain, User: i.by.User, Device: i.by.Device, Format: string(i.kind.format), JKT: p.JKT,
 			Handle: i.as.user.Handle, IssuedAt: now, ExpiresAt: now.Add(i.cfg.Life),
 		}
 		if i.kind.listed {

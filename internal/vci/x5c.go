@@ -12,6 +12,7 @@ import (
 	"github.com/imidentity/issuer/credential/cert"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/certs"
+	"github.com/imidentity/issuer/internal/holder"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/storage"
 )
@@ -64,8 +65,8 @@ func (s *Service) certifying(domain string, shape cert.Shape) (*certs.Authority,
 
 // mayCertify refuses a request for certificates by the token: the domain must have a CA, and only a user who logged in a short time ago
 // becomes a CA.
-func (s *Service) mayCertify(token claims.Set, by holder, shape cert.Shape) error {
-	if _, err := s.certifying(by.domain, shape); err != nil {
+func (s *Service) mayCertify(token claims.Set, by holder.Holder, shape cert.Shape) error {
+	if _, err := s.certifying(by.Domain, shape); err != nil {
 		return err
 	}
 	if shape == cert.UserCA && (token.AuthTime.IsZero() || s.cfg.Now().Sub(token.AuthTime) > account.RekeyMaxAge) {
@@ -84,7 +85,7 @@ func (i *issuance) mayHaveCertificates(ctx context.Context, r storage.Reader) er
 			}
 		}
 	}
-	n, err := r.CountCertificates(ctx, i.by.domain, i.by.user, i.cfg.Now(), MaxCertificates)
+	n, err := r.CountCertificates(ctx, i.by.Domain, i.by.User, i.cfg.Now(), MaxCertificates)
 	if err != nil {
 		return fmt.Errorf("vci: count the certificates of a user: %w", err)
 	}
@@ -102,7 +103,7 @@ type chain struct {
 
 // makeCertificate issues a certificate. It ends with that of the CA, if that is earlier.
 func makeCertificate(i *issuance, shape cert.Shape, p *dpop.KeyProof, row *storage.Credential) (any, error) {
-	ca, err := i.certifying(i.by.domain, shape)
+	ca, err := i.certifying(i.by.Domain, shape)
 	if err != nil {
 		return nil, err
 	}

@@ -18,9 +18,6 @@ const (
 	Denied = "access_denied"
 )
 
-// ErrEnded refuses a token whose session, user, device, client or generation has ended by the rows. The token is not valid any more.
-var ErrEnded = errors.New("wire: the token is not active any more")
-
 // An Error refuses a request.
 type Error struct {
 	// Code is one of the codes above.
@@ -38,11 +35,6 @@ func (e *Error) Error() string {
 	}
 	return s
 }
-
-// A TokenError refuses an active access token that is not for this, although it has the scope (RFC 6750 §3.1, invalid_token).
-type TokenError struct{ Description string }
-
-func (e *TokenError) Error() string { return "wire: token: " + e.Description }
 
 func refuse(code, description string) error {
 	return &Error{Code: code, Description: errtext.Clean(description)}

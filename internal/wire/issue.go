@@ -11,6 +11,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 	"github.com/imidentity/issuer/dpop"
 	"github.com/imidentity/issuer/internal/audit"
+	"github.com/imidentity/issuer/internal/holder"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/internal/random"
 	"github.com/imidentity/issuer/storage"
@@ -26,14 +27,15 @@ type Token struct {
 // [Scope], and its key was proved. From is the address of the request (the zero Addr if it is not known).
 //
 // The rows decide, in the transaction that records the event: session, device, user and client are live, device and handle are those
-// that the proof names, and its key belongs to no device and no credential. A refusal is an [*Error], a [*TokenError], [ErrEnded] or an
-// error of the limiter, and the proof was not spent, unless it was before. Any other error means that nothing was decided.
+// that the proof names, and its key belongs to no device and no credential. A refusal is an [*Error], a [*holder.TokenError],
+// [holder.ErrEnded] or an error of the limiter, and the proof was not spent, unless it was before. Any other error means that nothing was
+// decided.
 func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from netip.Addr) (Token, error) {
-	by, err := holderOf(token)
+	by, err := holder.Of(token, Scope)
 	if err != nil {
-		return Token{}, err
+		return Token{}, fmt.Errorf("wire: %w", err)
 	}
-	domain, ok := s.cfg.Domains[by.domain]
+	domain, ok := s.cfg.Domains[by.Domain]
 	if !ok {
 		return Token{}, refuse(Denied,
 			"The domain of the user has no certificate authority of Wire: the operator names its provisioners in domains[].wire.")
@@ -53,7 +55,7 @@ func (s *Service) Issue(ctx context.Context, token claims.Set, body []byte, from
 	case unverified.Claimed.Team != domain.Team:
 		return Token{}, refuseClaim("team", "not the team of the domain, which is "+team(domain.Team))
 	}
-	if err := s.cfg.Limiter.User(storage.User{Domain: by.domain, ID: by.user}, by.client); err != nil {
+	if err := s.cfg.Limiter.User(storage.User{Domain: by.Domain, ID: by.User}, by.Client); err != nil {
 		return Token{}, err
 	}
 	// Before the rows of other devices are read: only the holder of a key may learn that it is in use.
@@ -87,7 +89,7 @@ func team(name string) string {
 // An issuance is a request whose proof is verified.
 type issuance struct {
 	*Service
-	by          holder
+	by          holder.Holder
 	domain      Domain
 	proof       *dpop.WireProof
 	text        string // of the proof
@@ -100,9 +102,9 @@ type issuance struct {
 
 // decide reads the rows, and refuses the request if they do.
 func (i *issuance) decide(ctx context.Context, r storage.Reader) error {
-	u, d, err := i.session(ctx, r, i.by)
+	u, d, err := i.by.Rows(ctx, r, i.cfg.Clients, i.cfg.Now())
 	if err != nil {
-		return err
+		return fmt.Errorf("wire: %w", err)
 	}
 	return i.compare(ctx, r, i.domain, u, d, i.proof)
 }
@@ -146,7 +148,7 @@ func (i *issuance) record(ctx context.Context) error {
 		}
 		i.signed.Life = max(0, expires.Sub(now))
 		return audit.Append(ctx, tx, audit.Event{
-			Kind: audit.WireTokenIssued, Domain: i.by.domain, User: i.by.user, Device: i.by.device, Session: i.by.sid, Key: key.KID,
+			Kind: audit.WireTokenIssued, Domain: i.by.Domain, User: i.by.User, Device: i.by.Device, Session: i.by.Session, Key: key.KID,
 			Peer: i.provisioner.String(),
 		})
 	})
