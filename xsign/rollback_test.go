@@ -1,7 +1,9 @@
 package xsign_test
 
 import (
+	"reflect"
 	"testing"
+	"time"
 
 	"github.com/imidentity/issuer/verdict"
 	"github.com/imidentity/issuer/xsign"
@@ -31,6 +33,35 @@ func TestOldListUnderNewMaster(t *testing.T) {
 		}
 		if v, _ := verify(t, xsign.Query{About: about(), Bundle: newer(), Pins: pins}); v.Device.Result != verdict.Good {
 			t.Errorf("the device: %+v", v.Device)
+		}
+	}
+}
+
+// Another content under a number that was seen is no later statement: two servers that show different ones are found, whichever is asked
+// first.
+func TestOtherContent(t *testing.T) {
+	shorter := func(k *xsign.Keys) { k.Expires = k.Expires.Add(-time.Hour) }
+	seen := &xsign.Bundle{Keys: alice.keys(3), Devices: list(7)}
+	for name, test := range map[string]struct {
+		other        *xsign.Bundle
+		user, device verdict.Result
+	}{
+		"the same": {&xsign.Bundle{Keys: alice.keys(3), Devices: list(7)}, verdict.Good, verdict.Bad},
+		"keys":     {&xsign.Bundle{Keys: alice.keys(3, shorter), Devices: list(7)}, verdict.Unknown, verdict.Unknown},
+		"list":     {&xsign.Bundle{Keys: alice.keys(3), Devices: list(7, both)}, verdict.Good, verdict.Unknown},
+	} {
+		_, pins := verify(t, xsign.Query{About: aboutLaptop(), Bundle: seen, Pins: byHand()})
+		v, after := verify(t, xsign.Query{About: aboutLaptop(), Bundle: test.other, Pins: pins})
+		if v.User.Result != test.user || v.Device.Result != test.device {
+			t.Errorf("%s: user %+v, device %+v", name, v.User, v.Device)
+		}
+		if test.device == verdict.Unknown {
+			if d := decide(t, v); v.Device.Code != verdict.Code(xsign.CodeConflict) || d.Outcome != verdict.Undecided {
+				t.Errorf("%s: device %+v, Decide = %s", name, v.Device, d.Explain(now))
+			}
+		}
+		if !reflect.DeepEqual(pins, after) {
+			t.Errorf("%s: the pins changed to %v", name, after)
 		}
 	}
 }
