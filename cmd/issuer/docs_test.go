@@ -123,6 +123,14 @@ var promised = map[string][]string{
 		"Removed device ", "refused: ", "was ended by its own issuer", "refused by rule F1; hierarchy bad (ended), xsign good", "exit code 1\n",
 		"undecided: ", "by rule F7; hierarchy good (looked up now), xsign unknown (missing)", "exit code 3\n",
 	},
+	"places.md": {
+		"Master key ", "put this text there, as application/json:", `["aspe:id.example.net:`, "into the profile of the account", "The profile has 2 places.",
+		"keys 1, device list 1", "Published with 2 places.",
+		"none (too_young): master key ", "exit code 1\n", "good: master key ", "named by alice.example and social.example", "agrees", "agrees",
+		"accepted: ", "verified by rule 2 of the policy; hierarchy good (looked up now), xsign none, places good (looked up now)",
+		"has the statements of 1 user", " is pinned (by hand on ", "good: master key ",
+		"quarantined: ", "quarantined by rule F5; hierarchy good (looked up now), xsign none, places bad (other_master)", "exit code 1\n",
+	},
 	"cwt.md": {
 		`"access_token":"0oRY..."`, `"issued_token_type":"tag:imidentity.github.io,2026:cwt"`, `/ typ / 16: "application/at+cwt"`, `"active":true`,
 		`{"active":false}`, "The subject_token is not valid",

@@ -156,6 +156,8 @@ var scriptCommands = map[string]scriptCommand{
 		}
 		return request(ts, http.MethodPost, args[0], form)
 	}),
+	// web FOLDER FRONT HOST...: the hosts are on loopback, see web.
+	"web": command(3, web),
 	// mode OCTAL FILE: the file has these permissions.
 	"mode": command(2, func(ts *testscript.TestScript, args []string) error {
 		info, err := os.Stat(ts.MkAbs(args[1]))

@@ -16,11 +16,13 @@ import (
 )
 
 type placesCmd struct {
-	Add    placesAddCmd    `cmd:"" help:"Add places to your profile, and sign it."`
-	Remove placesRemoveCmd `cmd:"" help:"Take places out of your profile, and sign it."`
-	Show   placesShowCmd   `cmd:"" help:"Show your profile, or that in a file, and what each place must show."`
-	Verify placesVerifyCmd `cmd:"" help:"Look at the places of a user: which master key do they name?"`
-	Forget placesForgetCmd `cmd:"" help:"Forget the places of a user."`
+	Add       placesAddCmd       `cmd:"" help:"Add places to your profile, and sign it."`
+	Remove    placesRemoveCmd    `cmd:"" help:"Take places out of your profile, and sign it."`
+	Show      placesShowCmd      `cmd:"" help:"Show your profile, or that in a file, and what each place must show."`
+	Publish   placesPublishCmd   `cmd:"" help:"Store your profile at the issuer, which serves it to others."`
+	Unpublish placesUnpublishCmd `cmd:"" help:"Delete your profile at the issuer."`
+	Verify    placesVerifyCmd    `cmd:"" help:"Look at the places of a user: which master key do they name?"`
+	Forget    placesForgetCmd    `cmd:"" help:"Forget the places of a user."`
 }
 
 // maxProfileFile is how many bytes a file with a profile may have.
@@ -52,6 +54,11 @@ func readProfile(path string) (*places.Profile, string, error) {
 		return nil, "", refused("the profile in %s is refused: %w", path, err)
 	}
 	return p, text, nil
+}
+
+// noProfile returns the error of a command that needs a profile.
+func noProfile(path string) error {
+	return refused("there is no profile in %s: make it with issuer places add", path)
 }
 
 // hostFlag names the server of the profile.
@@ -196,7 +203,7 @@ func (c *placesAddCmd) Run(ctx context.Context, s *streams) error {
 		return err
 	}
 	c.Host = host
-	if _, err := c.address(ctx, strings.Repeat("A", 26)); err != nil { // before anybody is asked, and anything is written
+	if _, err := c.address(ctx, strings.Repeat("A", 26)); err != nil { // before the user is asked, and anything is written
 		return err
 	}
 	p, err := c.sign(ctx, s, func(p *places.Profile) error {
@@ -227,7 +234,8 @@ func (c *placesAddCmd) Run(ctx context.Context, s *streams) error {
 	for _, one := range list {
 		fmt.Fprintf(s.out, "%s: put this text %s:\n    %s\n", one.URI, where(one), textFor(one, a))
 	}
-	fmt.Fprintf(s.out, "The profile has %s. Others get it from %s.\n", count(len(p.Places), "place"), a.URL())
+	fmt.Fprintf(s.out, "The profile has %s. Others get it from %s, once it is there: see issuer places publish.\n",
+		count(len(p.Places), "place"), a.URL())
 	return nil
 }
 
@@ -284,7 +292,7 @@ func (c *placesRemoveCmd) Run(ctx context.Context, s *streams) error {
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(s.out, "The profile has %s.\n", count(len(p.Places), "place"))
+	fmt.Fprintf(s.out, "The profile has %s. Others get it after issuer places publish.\n", count(len(p.Places), "place"))
 	return nil
 }
 
@@ -331,7 +339,7 @@ func (c *placesShowCmd) Run(ctx context.Context, s *streams) error {
 	case err != nil:
 		return err
 	case p == nil:
-		return refused("there is no profile in %s: make it with issuer places add", path)
+		return noProfile(path)
 	}
 	a, err := c.address(ctx, p.Fingerprint())
 	if err != nil {
