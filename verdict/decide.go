@@ -70,7 +70,8 @@ type Decision struct {
 	About   About
 	// Judgments are those of the facets that the subject has, in the order of [Facets].
 	Judgments []Judgment
-	// Until is when the first finding ends that the decision was made of, and zero if none has an end. Decide again then.
+	// Until is when the first finding that the decision was made of ends, or gets older than the policy permits; zero if none does. Decide
+	// again then.
 	Until time.Time
 }
 
@@ -105,10 +106,16 @@ func Decide(p Policy, verdicts []Verdict, now time.Time) (Decision, error) {
 		j := Judgment{Facet: f, Findings: make(map[Method]Finding, len(by))}
 		for _, m := range Methods() {
 			v := by[m] // a method without a verdict says nothing
-			found := p.Methods.count(m, v.Finding(f), now)
+			found := v.Finding(f)
+			if f == Device && found.Result == Good && v.About.JKT != d.About.JKT { // it does not say that the device has that key
+				found = Finding{}
+			}
+			found = p.Methods.count(m, found, now)
 			j.Findings[m] = found
-			if !found.Until.IsZero() && (d.Until.IsZero() || found.Until.Before(d.Until)) && found.Until.After(now) {
-				d.Until = found.Until
+			for _, end := range []time.Time{found.Until, p.Methods.stale(m, found)} {
+				if end.After(now) && (d.Until.IsZero() || end.Before(d.Until)) {
+					d.Until = end
+				}
 			}
 		}
 		p.judge(&j, pinned)
@@ -202,7 +209,6 @@ func (m *Requirements) count(method Method, f Finding, now time.Time) Finding {
 	if f.Result != Good {
 		return f
 	}
-	maxAge := map[Method]time.Duration{Hierarchy: m.Hierarchy.MaxAge, XSign: m.XSign.MaxAge, Places: m.Places.MaxAge}[method]
 	ended := !f.Until.IsZero() && !now.Before(f.Until)
 	switch {
 	case ended && method == Hierarchy:
@@ -211,8 +217,17 @@ func (m *Requirements) count(method Method, f Finding, now time.Time) Finding {
 		f.Result, f.Code = Unknown, CodeStale
 	case method == Hierarchy && m.Hierarchy.Status == StatusRequired && f.Checked.IsZero():
 		f.Result, f.Code = Unknown, CodeUnchecked
-	case maxAge > 0 && !f.Checked.IsZero() && now.Sub(f.Checked) > maxAge:
+	case !m.stale(method, f).IsZero() && now.After(m.stale(method, f)):
 		f.Result, f.Code = Unknown, CodeStale
 	}
 	return f
+}
+
+// stale returns when a good finding gets older than the requirements permit; zero for never.
+func (m *Requirements) stale(method Method, f Finding) time.Time {
+	maxAge := map[Method]time.Duration{Hierarchy: m.Hierarchy.MaxAge, XSign: m.XSign.MaxAge, Places: m.Places.MaxAge}[method]
+	if f.Result != Good || f.Checked.IsZero() || maxAge == 0 {
+		return time.Time{}
+	}
+	return f.Checked.Add(maxAge)
 }

@@ -273,6 +273,25 @@ func TestDecideUntil(t *testing.T) {
 	}
 }
 
+// A decision ends when a finding gets older than the policy permits, too: a device that is removed must not pass until its credential ends.
+func TestDecideUntilStale(t *testing.T) {
+	about := alice(t)
+	about.Device, about.Handle = claims.ID{}, claims.ID{}
+	for _, until := range []time.Time{{}, now.AddDate(0, 1, 0)} {
+		v := verdict.Verdict{Method: verdict.Hierarchy, About: about, User: verdict.Finding{
+			Result: verdict.Good, Checked: now.Add(-5 * time.Minute), Until: until,
+		}}
+		d := decide(t, verdict.DefaultPolicy(), v)
+		if want := now.Add(10 * time.Minute); d.Outcome != verdict.Accepted || !d.Until.Equal(want) {
+			t.Errorf("Decide = %s until %v, want accepted until %v", d.Outcome, d.Until, want)
+		}
+		d, err := verdict.Decide(verdict.DefaultPolicy(), []verdict.Verdict{v}, d.Until.Add(time.Second))
+		if err != nil || d.Outcome != verdict.Undecided {
+			t.Errorf("Decide after that = %s, %v, want undecided", d.Outcome, err)
+		}
+	}
+}
+
 // Faults of the caller are errors, not decisions.
 func TestDecideWrong(t *testing.T) {
 	about := alice(t)
@@ -320,7 +339,7 @@ func ExampleDecision_Explain() {
 	// quarantined: u/72b@example.com is good by https://id.example.com until 14:04 UTC on 1 Dec 2026, but device list 7 of 20 Nov does not have its key
 	// user u@example.com: verified by rule 1 of the policy; hierarchy good (looked up 2 min ago), xsign good (looked up now), places none
 	// device u/72b@example.com: quarantined by rule F3; hierarchy good (looked up 2 min ago), xsign bad (device_not_listed), places none
-	// valid until 14:04 UTC on 1 Dec 2026, then decide again
+	// valid until 12:13 UTC on 1 Dec 2026, then decide again
 }
 
 var goodUntil = verdict.Finding{

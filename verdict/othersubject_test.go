@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/imidentity/issuer/claims"
+	"github.com/imidentity/issuer/credential"
 	"github.com/imidentity/issuer/internal/jose"
 	"github.com/imidentity/issuer/introspect"
 	"github.com/imidentity/issuer/nested"
@@ -99,4 +100,38 @@ func TestFromAnswerWithoutKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	want{good, none, good}.compare(t, v)
+}
+
+// A user and the device or handle of somebody else are two subjects, also if what names the device or handle names no user.
+func TestDeviceOfAnotherUser(t *testing.T) {
+	user, found := verdict.About{User: alice(t).User}, verdict.Finding{Result: verdict.Good, Checked: now}
+	mallorys := parse(t, "im:v/72b@example.com")
+	c := credential.Credential{Identity: claims.Identity{Device: mallorys}, JKT: "mallory's", Checked: true}
+	if v, err := verdict.FromCredential(user, &c, nil, now); !errors.Is(err, verdict.ErrSubjects) {
+		t.Errorf("FromCredential = %+v, %v, want %v", v, err, verdict.ErrSubjects)
+	}
+	for _, other := range []verdict.About{{Device: mallorys, JKT: c.JKT}, {Handle: parse(t, "im:%40alice@example.org")}} {
+		d, err := verdict.Decide(verdict.DefaultPolicy(), []verdict.Verdict{
+			{Method: verdict.Hierarchy, About: other, Device: found, Handle: found}, {Method: verdict.XSign, About: user, User: found},
+		}, now)
+		if !errors.Is(err, verdict.ErrSubjects) {
+			t.Errorf("Decide = %+v, %v, want %v", d, err, verdict.ErrSubjects)
+		}
+	}
+}
+
+// What is said about a device without its key counts for no key: anyone may show a token that is bound to none.
+func TestDecideDeviceWithoutKey(t *testing.T) {
+	about, found := alice(t), verdict.Finding{Result: verdict.Good, Checked: now}
+	keyless := about
+	keyless.JKT = ""
+	for _, list := range [][]verdict.Verdict{
+		{{Method: verdict.Hierarchy, About: keyless, User: found, Device: found, Handle: found}, {Method: verdict.XSign, About: about}},
+		{{Method: verdict.XSign, About: about}, {Method: verdict.Hierarchy, About: keyless, User: found, Device: found, Handle: found}},
+	} {
+		d := decide(t, verdict.DefaultPolicy(), list...)
+		if d.Judgments[0].Outcome != verdict.Accepted || d.Judgments[1].Outcome != verdict.Refused || d.Outcome != verdict.Refused {
+			t.Errorf("Decide = %+v, want the device refused", d)
+		}
+	}
 }

@@ -148,5 +148,12 @@ func (a About) merge(b About) (About, bool) {
 	case b.JKT != "" && a.JKT != b.JKT:
 		agree = false
 	}
-	return a, agree
+	return a, agree && a.isOne()
+}
+
+// isOne reports whether the device may be one of the user, and the handle too: else they are two subjects, such as a user and the device
+// of somebody else that a certificate of a device alone names.
+func (a About) isOne() bool {
+	id := claims.Identity{Handle: a.Handle, User: a.User, Device: a.Device}
+	return a.User.IsZero() || id.Check([]string{a.User.Domain()}, true) == nil
 }
