@@ -12,6 +12,8 @@ import (
 	"encoding/asn1"
 	"errors"
 	"slices"
+
+	"github.com/imidentity/issuer/internal/jose"
 )
 
 // signatures lists the accepted signature algorithms. None uses MD5 or SHA-1.
@@ -26,6 +28,7 @@ const (
 )
 
 var (
+	errWeak      = errors.New("an Ed25519 key of small order, or in an encoding that is not canonical")
 	errKey       = errors.New("neither Ed25519, P-256, P-384, P-521 nor RSA with 2048 to 4096 bits")
 	errSignature = errors.New("neither Ed25519, ECDSA nor RSA with SHA-2")
 )
@@ -34,6 +37,14 @@ var (
 func checkKey(key crypto.PublicKey) error {
 	switch k := key.(type) {
 	case ed25519.PublicKey:
+		// As in every other format: by such a key anyone can sign, or it is a second spelling of another one.
+		jwk, err := jose.MarshalJWK(k)
+		if err == nil {
+			_, err = jose.ParseJWK(jwk)
+		}
+		if err != nil {
+			return errWeak
+		}
 		return nil
 	case *ecdsa.PublicKey:
 		if k.Curve == elliptic.P256() || k.Curve == elliptic.P384() || k.Curve == elliptic.P521() {

@@ -30,7 +30,9 @@ func (o *Options) path(ctx context.Context, chain []*x509.Certificate, domain st
 	}
 	roots, err := o.Roots.Roots(ctx, domain)
 	switch {
-	case err == nil:
+	case err == nil && roots != nil:
+	case err == nil: // package crypto/x509 would take the roots of the system, which count for every domain
+		return nil, errNilRoots
 	case errors.Is(err, claims.ErrDomain):
 		return nil, refuse(partChain, credential.CodeDomain, nil)
 	case errors.Is(err, claims.ErrIssuer):

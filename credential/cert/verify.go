@@ -77,6 +77,7 @@ var (
 	errOnlyDev  = errors.New("a user's CA certifies devices alone")
 	errUserSub  = errors.New("a user's CA certifies no CA")
 	errNoRoots  = errors.New("cert: Options needs Roots")
+	errNilRoots = errors.New("cert: Options.Roots has returned no roots, and no error")
 	errNoURL    = errors.New("cert: the certificate names its revocation list in a form that is not known")
 )
 
