@@ -116,7 +116,7 @@ var flows = []flow{
 	{"a device without a browser", stored, 30, linking},
 	{"decision about privacy, and a look-up of a handle", stored, 5, privately},
 	{"cross signing, and a question about it", stored, 12, crossSigning},
-	{"a profile of places", stored, 90, publishing},
+	{"a profile of places", stored, 80, publishing},
 	{"rename", nil, 9, func(t *testing.T, s *site) []step {
 		s.namesake(t, "person "+t.Name(), handleOf(t, "person"))
 		d := newDevice(t)

@@ -93,10 +93,11 @@ func (s *Server) setOwnPlaces(c echo.Context, holder *claims.Set, who statements
 	if err := s.Limits.User(storage.User{Domain: who.Domain, ID: who.User}, holder.ClientID); err != nil {
 		return err
 	}
-	if err := s.Signed.PutProfile(c.Request().Context(), ownerOf(who), text); err != nil {
+	p, err := s.Signed.PutProfile(c.Request().Context(), ownerOf(who), text)
+	if err != nil {
 		return err
 	}
-	return s.showOwnPlaces(c, who)
+	return encodeJSON(c, s.placesProfile(p))
 }
 
 // removeOwnPlaces serves DELETE /me/profile.

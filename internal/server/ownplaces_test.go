@@ -297,8 +297,13 @@ func TestOwnPlacesRaced(t *testing.T) {
 				u.master = newOwnKey(t)
 				next := u.keys(seq + 1)
 				var racing sync.WaitGroup
-				racing.Go(func() { u.places(http.MethodPut, object{"profile": first}) })
-				racing.Go(func() { u.places(http.MethodPut, object{"profile": second}) })
+				for _, text := range []string{first, second} {
+					racing.Go(func() {
+						if a := u.places(http.MethodPut, object{"profile": text}); a.status != http.StatusOK && a.status != http.StatusBadRequest {
+							t.Errorf("PUT = %v, want that it is stored, or refused as by another master key", a)
+						}
+					})
+				}
 				racing.Go(func() { u.put(object{"keys": next}) })
 				racing.Wait()
 				u.puts(object{"keys": next}) // if it has lost

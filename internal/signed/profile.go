@@ -57,21 +57,21 @@ func (s *Service) OwnProfile(ctx context.Context, by account.Owner) (p Profile, 
 	return p, nil
 }
 
-// PutProfile checks and stores the profile of a user, in place of the one that is stored. It must name this user, and be signed by the
-// master key that the user has stored: so no one stores a profile by the key of another user. The places in it are not looked at. The
-// errors are those of [account.Accounts.Live], [ErrNoKeys], [ErrOtherProfile], and a [*places.Error] for a profile that is refused.
-func (s *Service) PutProfile(ctx context.Context, by account.Owner, text string) error {
+// PutProfile checks and stores the profile of a user, in place of the one that is stored, and returns it. It must name this user, and be
+// signed by the master key that the user has stored: so no one stores a profile by the key of another user. The places in it are not looked
+// at. The errors are those of [account.Accounts.Live], [ErrNoKeys], [ErrOtherProfile], and a [*places.Error] for a profile that is refused.
+func (s *Service) PutProfile(ctx context.Context, by account.Owner, text string) (Profile, error) {
 	for range attempts {
-		err := s.putProfile(ctx, by, text)
+		p, err := s.putProfile(ctx, by, text)
 		if !errors.Is(err, errMoved) {
-			return err
+			return p, err
 		}
 	}
-	return errMoved
+	return Profile{}, errMoved
 }
 
 // putProfile reads, checks without a transaction, and stores if the keys are the same by then.
-func (s *Service) putProfile(ctx context.Context, by account.Owner, text string) error {
+func (s *Service) putProfile(ctx context.Context, by account.Owner, text string) (Profile, error) {
 	var u storage.User
 	var keys storage.SignedDocument
 	err := s.cfg.Store.View(ctx, func(ctx context.Context, r storage.Reader) (err error) {
@@ -85,19 +85,19 @@ func (s *Service) putProfile(ctx context.Context, by account.Owner, text string)
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("signed: read the keys of a user: %w", err)
+		return Profile{}, fmt.Errorf("signed: read the keys of a user: %w", err)
 	}
 	user, err := s.userOf(u)
 	if err != nil {
-		return fmt.Errorf("signed: %w", err)
+		return Profile{}, fmt.Errorf("signed: %w", err)
 	}
 	k, err := xsign.ParseKeys(keys.Content)
 	if err != nil {
-		return fmt.Errorf("signed: what is stored: %v", err) // not a refusal
+		return Profile{}, fmt.Errorf("signed: what is stored: %v", err) // not a refusal
 	}
 	p, err := readProfile(text, user, k.Master, s.cfg.Now())
 	if err != nil {
-		return err
+		return Profile{}, err
 	}
 	err = s.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
 		if _, err := s.cfg.Accounts.Live(ctx, tx, by); err != nil {
@@ -115,9 +115,9 @@ func (s *Service) putProfile(ctx context.Context, by account.Owner, text string)
 		err = ErrOtherProfile
 	}
 	if err != nil {
-		return fmt.Errorf("signed: store a profile: %w", err)
+		return Profile{}, fmt.Errorf("signed: store a profile: %w", err)
 	}
-	return nil
+	return Profile{p.Fingerprint(), text}, nil
 }
 
 // readProfile reads a profile that a user wants to store, by their master key.
