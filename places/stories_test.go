@@ -83,9 +83,10 @@ func stories() []storyVector {
 		young  = step(0, master, verdict.None, places.CodeTooYoung, all(hers, four...))
 		good   = step(8, master, verdict.Good, "", all(hers, four...))
 		// about changes the profile of a step and keeps what the places show.
-		text  = func(p string) func(*storyStep) { return func(s *storyStep) { s.Profile = p } }
-		down  = func(s *storyStep) { s.Profile, s.Down = "", true }
-		known = func(s *storyStep) { s.Master = thumbprint(master) }
+		text          = func(p string) func(*storyStep) { return func(s *storyStep) { s.Profile = p } }
+		down          = func(s *storyStep) { s.Profile, s.Down = "", true }
+		servedAtPlace = func(s *storyStep) { s.Address = strings.Replace(s.Address, host, "social.example", 1) }
+		known         = func(s *storyStep) { s.Master = thumbprint(master) }
 	)
 	second := newKey("second alice master")
 	succeeds := func(s *storyStep) { s.Master, s.Former = thumbprint(second), []string{thumbprint(master)} }
@@ -194,6 +195,14 @@ func stories() []storyVector {
 			young, good,
 			step(9, forged, verdict.Bad, places.Code(verdict.CodeMaster), and(all(theirs, placeA, placeB), all(hers, placeC, placeD))),
 			step(10, second, verdict.Bad, places.Code(verdict.CodeMaster), all([]string{fingerprint(second)}, newA, newB)),
+		}},
+		{"forging: the profile of another key, served at a place", 2, 168, []storyStep{
+			step(0, master, verdict.None, places.CodeTooYoung, all(hers, placeA, placeB)),
+			step(8, master, verdict.Good, "", all(hers, placeA, placeB)),
+			step(9, forged, verdict.None, places.CodeOtherBefore, all(theirs, newA, newB)).with(servedAtPlace),
+			step(20, forged, verdict.None, places.CodeOtherBefore, all(theirs, newA, newB)).with(servedAtPlace),
+			step(21, forged, verdict.Bad, places.Code(verdict.CodeMaster), all(theirs, placeA, placeB, newA, newB)).with(servedAtPlace),
+			step(22, master, verdict.Bad, places.Code(verdict.CodeMaster), nil).with(text("")).with(servedAtPlace),
 		}},
 		{"forging: another key than cross signing", 2, 168, []storyStep{
 			young.with(known), good.with(known),

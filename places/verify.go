@@ -111,8 +111,11 @@ func Verify(q Query, now time.Time) (*Report, error) {
 type verifier struct {
 	Query
 	now time.Time
-	own []string // domains that do not count
-	out *Report
+	own []string // domains that do not count for the profile
+	// provider is the one of them that does not count against it either. That of the server does: who forges a profile chooses its server,
+	// which may be at a place that was taken over.
+	provider string
+	out      *Report
 	// other says that the verifier knows another master key of the user than that of the profile.
 	other bool
 }
@@ -145,10 +148,13 @@ func (v *verifier) open() (*Profile, error) {
 
 func (v *verifier) verify() verdict.Finding {
 	for _, host := range []string{v.About.User.Domain(), v.Address.Host} {
-		if domain, err := registrable(host); err == nil {
-			v.own = append(v.own, domain)
+		domain, err := registrable(host)
+		if err != nil {
+			domain = ""
 		}
+		v.own = append(v.own, domain)
 	}
+	v.provider = v.own[0]
 	p, err := v.open()
 	if err != nil {
 		return v.without(err)
@@ -194,7 +200,7 @@ func (v *verifier) without(err error) verdict.Finding {
 func (v *verifier) turned() domains {
 	list := domains{}
 	for _, s := range v.Memory {
-		if !s.Turned.IsZero() && s.Dropped.IsZero() && !slices.Contains(v.own, s.Domain) {
+		if !s.Turned.IsZero() && s.Dropped.IsZero() && s.Domain != v.provider {
 			list.add(s.Domain)
 		}
 	}
@@ -355,7 +361,7 @@ func (v *verifier) remembered(p *Profile, listed map[string]bool) memories {
 	kept := domains{}
 	for key, s := range v.Memory {
 		mine := s.Master == p.fingerprint
-		if slices.Contains(v.own, s.Domain) || mine && !listed[key] {
+		if s.Domain == v.provider || mine && !listed[key] {
 			continue
 		}
 		switch at := s.lost(); {
