@@ -43,7 +43,7 @@ func FromCredential(about About, c *credential.Credential, err error, at time.Ti
 // FromTree returns what a token says about a subject, from what [nested.Open] returned: tree, err and the time at of the check. It is about
 // the subject of the outermost token. Its revocation counts as looked up if that of every token was. A token that was refused says
 // nothing. One that was revoked is evidence against its subject, and an expired one was good: both only if its issuer may speak for that
-// subject, so that nobody can show another token instead. The error is [ErrSubjects] if the token is about someone else or about no
+// subject, so that no other token can be shown instead. The error is [ErrSubjects] if the token is about someone else or about no
 // user.
 func FromTree(about About, tree *nested.Tree, err error, at time.Time) (Verdict, error) {
 	var (
@@ -87,7 +87,7 @@ const codeRefused Code = "refused"
 // FromAnswer returns what an issuer answers about a token of a subject (RFC 7662), from what [introspect.Client.Introspect] returned: r,
 // err and the time at of the answer. A token that is inactive says nothing, because it may just be old, unless the issuer says that it was
 // ended. Such an answer does not name the subject: the caller must have verified that the token is about's, because anyone can show
-// an ended token as that of somebody else. The error is [ErrSubjects] if the token is about someone else or about no user, and err
+// an ended token as that of another person. The error is [ErrSubjects] if the token is about someone else or about no user, and err
 // itself if the question was wrong.
 func FromAnswer(about About, r introspect.Result, err error, at time.Time) (Verdict, error) {
 	a := r.Answer

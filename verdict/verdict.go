@@ -27,7 +27,7 @@ import (
 	"github.com/imidentity/issuer/claims"
 )
 
-// A Method is a way to know who somebody is.
+// A Method is a way to know a person.
 type Method string
 
 // The methods.

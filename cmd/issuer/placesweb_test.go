@@ -23,8 +23,9 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 )
 
-// web serves a part of the web on loopback, by TLS: the file FOLDER/HOST/PATH is what a host answers at a path, and FOLDER/dns/NAME a TXT
-// record of a name. What FRONT has no file for, it passes on to the issuer. WEB and DNS become the addresses, and FOLDER/ca.pem the CA.
+// web serves a part of the web on loopback, by TLS, for the arguments FOLDER FRONT HOST...: the file FOLDER/HOST/PATH is the answer of a host
+// at a path, and FOLDER/dns/NAME the TXT record of a name. FRONT passes requests on to the issuer, unless it has a file. WEB and DNS become the
+// addresses, and FOLDER/ca.pem the CA.
 func web(ts *testscript.TestScript, args []string) error {
 	folder, front := ts.MkAbs(args[0]), args[1]
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -30,8 +30,8 @@ func (*credentialVerifyCmd) Help() string {
     issuer credential verify presentation.txt --peer example.com=https://im-id.example.com --audience im:example.org --nonce "$nonce"
     issuer credential verify - --peer example.com --audience im:example.org --nonce "$nonce" < presentation.txt
 
-A presentation in the form of a CWT, in base64url, is checked in the same way; its cnonce is the text of the nonce. Check a credential that
-nobody presents:
+A presentation in the form of a CWT, in base64url, is checked in the same way; its cnonce is the text of the nonce. Check a credential
+without a presentation:
 
     issuer credential verify credential.txt --peer example.com=https://im-id.example.com --no-binding
 

@@ -130,7 +130,7 @@ have vouched for the old one vouch again, and places that name it have to name t
     issuer xsign succeed
     issuer xsign publish
 
-If somebody else may have the old master key, do not use this: they could name a successor, too. Make a new file with init, and have your
+If another person may have the old master key, do not use this: they could name a successor, too. Make a new file with init, and have your
 contacts compare its master key.`
 }
 
