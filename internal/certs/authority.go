@@ -70,6 +70,9 @@ func Load(certificates, key []byte, s Settings, issuer string, development bool,
 	if s.UserCAs && own.MaxPathLen == 0 {
 		return nil, errors.New("the CA may not make users CAs (its path length is 0): make it with --user-cas, or leave user_cas out")
 	}
+	if err := checkLengths(chain, s); err != nil {
+		return nil, err
+	}
 	if err := checkConstraints(chain, s); err != nil {
 		return nil, err
 	}
@@ -117,6 +120,22 @@ func checkTimes(chain []*x509.Certificate, now time.Time) error {
 		case now.Before(c.NotBefore):
 			return fmt.Errorf("certificate %d is valid from %s on", i+1, c.NotBefore.UTC().Format(time.RFC3339))
 		}
+	}
+	return nil
+}
+
+// checkLengths refuses path lengths above which verifiers refuse what the CA issues (RFC 5280 §4.2.1.9).
+func checkLengths(chain []*x509.Certificate, s Settings) error {
+	below := 0 // CAs between a certificate and that of a device
+	if s.UserCAs {
+		below = 1
+	}
+	for i, c := range chain {
+		if c.MaxPathLen >= 0 && c.MaxPathLen < below {
+			return fmt.Errorf("certificate %d allows %d CAs below it, and there are %d above the certificate of a device (path length)",
+				i+1, c.MaxPathLen, below)
+		}
+		below++
 	}
 	return nil
 }

@@ -105,6 +105,22 @@ func TestLoad(t *testing.T) {
 	expired, expiredKey := makeCA(t, func(_, ca *cert.CATemplate) { ca.Until = now.Add(-time.Second) })
 	early, earlyKey := makeCA(t, func(_, ca *cert.CATemplate) { ca.From = now.Add(time.Minute) })
 	other, otherKey := makeCA(t, func(root, ca *cert.CATemplate) { mimi(root, ca); ca.Domain = "example.org" })
+	// IssueCA would not certify the second of these. Other CAs do.
+	shortKey, belowKey := newKey(t), newKey(t)
+	short, err := cert.NewRoot(nil, shortKey, cert.CATemplate{Domain: "example.com", Name: "short", PathLen: 1, From: now, Until: now.AddDate(1, 0, 0)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	below, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{
+		SerialNumber: big.NewInt(8), Subject: short.Subject, NotBefore: now, NotAfter: now.AddDate(1, 0, 0), BasicConstraintsValid: true, IsCA: true,
+		MaxPathLen: 1, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign, SubjectKeyId: []byte{1},
+	}, short, belowKey.Public(), shortKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := load([][]byte{below, short.Raw}, keyText(t, belowKey), example); err != nil {
+		t.Errorf("Load of a CA for devices below a short path = %v, want it", err)
+	}
 	leafKey := newKey(t)
 	leaf, err := x509.CreateCertificate(rand.Reader, &x509.Certificate{SerialNumber: big.NewInt(7), NotBefore: now, NotAfter: now.AddDate(1, 0, 0)},
 		parse(t, chain[0]), leafKey.Public(), key)
@@ -129,6 +145,7 @@ func TestLoad(t *testing.T) {
 		"of the future":                   {early, keyText(t, earlyKey), example, "certificate 1 is valid from"},
 		"not a CA":                        {[][]byte{leaf, chain[0]}, keyText(t, leafKey), example, "not that of a CA"},
 		"users' CAs below path length 0":  {chain, text, certs.Settings{Domain: "example.com", UserCAs: true}, "may not make users CAs"},
+		"users' CAs below a short path":   {[][]byte{below, short.Raw}, keyText(t, belowKey), certs.Settings{Domain: "example.com", UserCAs: true}, "certificate 2 allows 1 CAs below it, and there are 2"},
 		"mimi: URIs without a constraint": {chain, text, certs.Settings{Domain: "example.com", MIMI: true}, "must be constrained"},
 		"mimi: URIs of another domain":    {other, keyText(t, otherKey), certs.Settings{Domain: "example.com", MIMI: true}, "must be constrained"},
 		"im: URIs with a constraint":      {constrained, keyText(t, constrainedKey), example, "refuse every im: URI"},
