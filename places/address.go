@@ -131,6 +131,11 @@ func checkHost(host string, record bool) error {
 // registrable returns the registered domain above a host. Places below the same one count once.
 func registrable(host string) (string, error) { return publicsuffix.EffectiveTLDPlusOne(host) }
 
+// isBelow reports whether a registered domain is a domain, or below it.
+func isBelow(registered, domain string) bool {
+	return registered == domain || strings.HasSuffix(registered, "."+domain)
+}
+
 func asciiLower(s string) string {
 	return strings.Map(func(r rune) rune {
 		if 'A' <= r && r <= 'Z' {

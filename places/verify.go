@@ -150,7 +150,7 @@ func (v *verifier) verify() verdict.Finding {
 	for _, host := range []string{v.About.User.Domain(), v.Address.Host} {
 		domain, err := registrable(host)
 		if err != nil {
-			domain = ""
+			domain = host // a public suffix, such as that of a provider who gives each user a domain below it
 		}
 		v.own = append(v.own, domain)
 	}
@@ -200,7 +200,7 @@ func (v *verifier) without(err error) verdict.Finding {
 func (v *verifier) turned() domains {
 	list := domains{}
 	for _, s := range v.Memory {
-		if !s.Turned.IsZero() && s.Dropped.IsZero() && s.Domain != v.provider {
+		if !s.Turned.IsZero() && s.Dropped.IsZero() && !isBelow(s.Domain, v.provider) {
 			list.add(s.Domain)
 		}
 	}
@@ -221,7 +221,7 @@ func (v *verifier) drop(p *Profile, listed map[string]bool) {
 
 // stand compares what a place shows with the memory, and updates that.
 func (v *verifier) stand(p *Profile, place Place) Standing {
-	out := Standing{Place: place, Own: slices.Contains(v.own, place.Domain)}
+	out := Standing{Place: place, Own: slices.ContainsFunc(v.own, func(own string) bool { return isBelow(place.Domain, own) })}
 	key := place.same()
 	seen, known := v.Memory[key]
 	mine := known && seen.Master == p.fingerprint
@@ -361,7 +361,7 @@ func (v *verifier) remembered(p *Profile, listed map[string]bool) memories {
 	kept := domains{}
 	for key, s := range v.Memory {
 		mine := s.Master == p.fingerprint
-		if s.Domain == v.provider || mine && !listed[key] {
+		if isBelow(s.Domain, v.provider) || mine && !listed[key] {
 			continue
 		}
 		switch at := s.lost(); {

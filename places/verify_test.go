@@ -158,3 +158,29 @@ func TestClockGoesBack(t *testing.T) {
 		t.Errorf("memory %+v", s)
 	}
 }
+
+// TestProviderIsSuffix: below the domain of some providers each user has a domain, which is registered as far as the public suffix list
+// says. Those are places of the provider all the same.
+func TestProviderIsSuffix(t *testing.T) {
+	user := must(claims.Parse("im:3h3aNq0mWk2o1c8vXfYJrg@github.io;id-type=user"))
+	q := places.Query{About: verdict.About{User: user}, Address: address(master), Require: verdict.PlacesRequirements{Need: 2}}
+	p := &places.Profile{Name: "Alice", User: user}
+	for _, host := range []string{"a.github.io", "b.github.io"} {
+		place := must(places.ParsePlace("https://" + host + "/.well-known/im-places"))
+		p.Places = append(p.Places, place)
+		q.Looks = append(q.Looks, places.Look{Place: place, Shows: []string{q.Address.Fingerprint}})
+	}
+	q.Profile = must(p.Sign(master))
+	r, err := places.Verify(q, now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range r.Places {
+		if !s.Own || s.Counts {
+			t.Errorf("%s: own is %t, counts is %t, want the provider's own", s.Place.URI, s.Own, s.Counts)
+		}
+	}
+	if got := r.Verdict.User.Result; got == verdict.Good {
+		t.Errorf("the places of the provider alone are %v", got)
+	}
+}
