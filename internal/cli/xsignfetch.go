@@ -69,6 +69,11 @@ func (c *xsignFetchCmd) Run(ctx context.Context, s *streams) error {
 			}
 			file.Users[uri] = one
 		}
+		for _, uri := range got.Omitted {
+			if !slices.Contains(next, uri) {
+				return refused("the issuer's answer is not usable: it leaves out %s, which was not asked for", printable(uri))
+			}
+		}
 		if len(got.Omitted) >= len(next) {
 			return refused("the issuer's answer is not usable: it has nothing that was asked for")
 		}
