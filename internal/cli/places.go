@@ -194,7 +194,7 @@ func (c *placesAddCmd) Run(ctx context.Context, s *streams) error {
 	for _, uri := range c.Places {
 		p, err := places.ParsePlace(uri)
 		if err != nil {
-			return usage("%q: %w", uri, err)
+			return usage("%q: %w (issuer places add --help lists the kinds)", uri, err)
 		}
 		list = append(list, p)
 	}
