@@ -28,7 +28,8 @@ type Place struct {
 type kind struct {
 	name    string
 	host    string         // if only this host has such places
-	path    *regexp.Regexp // of the URI
+	path    *regexp.Regexp // of the URI; the lengths of its parts are in longest, since a pattern with them takes long to compile
+	longest []int
 	accept  string
 	types   []string
 	request func(p *Place) string // the URL
@@ -36,7 +37,7 @@ type kind struct {
 }
 
 const (
-	account  = `([A-Za-z0-9_][A-Za-z0-9_.-]{0,99})`
+	account  = `([A-Za-z0-9_][A-Za-z0-9_.-]*)`
 	jsonType = "application/json"
 )
 
@@ -48,12 +49,13 @@ var kinds = []*kind{
 		request: func(p *Place) string { return p.URI },
 		read:    readList,
 	}, {
-		name: "github", host: "gist.github.com", path: regexp.MustCompile(`^/([A-Za-z0-9](?:[A-Za-z0-9-]{0,38}))/([0-9a-f]{5,64})$`),
-		accept: "application/vnd.github+json", types: []string{jsonType},
+		name: "github", host: "gist.github.com", path: regexp.MustCompile(`^/([A-Za-z0-9][A-Za-z0-9-]*)/([0-9a-f]{5}[0-9a-f]*)$`),
+		longest: []int{39, 64},
+		accept:  "application/vnd.github+json", types: []string{jsonType},
 		request: func(p *Place) string { return "https://api.github.com/gists/" + p.args[1] },
 		read:    readGist,
 	}, {
-		name: "gitlab", path: regexp.MustCompile(`^/` + account + `/gitlab_proof$`),
+		name: "gitlab", path: regexp.MustCompile(`^/` + account + `/gitlab_proof$`), longest: []int{100},
 		accept: jsonType, types: []string{jsonType},
 		request: func(p *Place) string {
 			return "https://" + p.host + "/api/v4/projects/" + url.PathEscape(p.args[0]+"/gitlab_proof")
@@ -62,14 +64,14 @@ var kinds = []*kind{
 			return readDescription(body, "path_with_namespace", p.args[0]+"/gitlab_proof")
 		},
 	}, {
-		name: "forgejo", path: regexp.MustCompile(`^/` + account + `/forgejo_proof$`),
+		name: "forgejo", path: regexp.MustCompile(`^/` + account + `/forgejo_proof$`), longest: []int{100},
 		accept: jsonType, types: []string{jsonType},
 		request: func(p *Place) string { return "https://" + p.host + "/api/v1/repos/" + p.args[0] + "/forgejo_proof" },
 		read: func(p *Place, body []byte) ([]string, error) {
 			return readDescription(body, "full_name", p.args[0]+"/forgejo_proof")
 		},
 	}, {
-		name: "activitypub", path: regexp.MustCompile(`^/(?:@|users/|user/|u/|profile/|accounts/)` + account + `$`),
+		name: "activitypub", path: regexp.MustCompile(`^/(?:@|users/|user/|u/|profile/|accounts/)` + account + `$`), longest: []int{100},
 		accept: "application/activity+json", types: []string{"application/activity+json", "application/ld+json"},
 		request: func(p *Place) string { return p.URI },
 		read:    readActor,
@@ -148,11 +150,21 @@ func (p *Place) match(path string) {
 		if k.host != "" && k.host != p.host {
 			continue
 		}
-		if found := k.path.FindStringSubmatch(path); found != nil {
+		if found := k.path.FindStringSubmatch(path); found != nil && k.fits(found[1:]) {
 			p.kind, p.args = k, found[1:]
 			return
 		}
 	}
+}
+
+// fits reports whether no part of a path is too long.
+func (k *kind) fits(parts []string) bool {
+	for i, most := range k.longest {
+		if len(parts[i]) > most {
+			return false
+		}
+	}
+	return true
 }
 
 // readList reads a JSON array of addresses. It may have nothing else.

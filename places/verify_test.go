@@ -184,3 +184,21 @@ func TestProviderIsSuffix(t *testing.T) {
 		t.Errorf("the places of the provider alone are %v", got)
 	}
 }
+
+// TestLongestParts: the parts of a place's path have at most the lengths that the services allow.
+func TestLongestParts(t *testing.T) {
+	for pattern, lengths := range map[string][2]int{
+		"https://gist.github.com/%s/0123456789abcdef": {1, 39},
+		"https://gist.github.com/alice/%s":            {5, 64},
+		"https://git.example.com/%s/gitlab_proof":     {1, 100},
+		"https://git.example.com/%s/forgejo_proof":    {1, 100},
+		"https://social.example.com/@%s":              {1, 100},
+	} {
+		for n := range 102 {
+			_, err := places.ParsePlace(fmt.Sprintf(pattern, strings.Repeat("a", n)))
+			if want := lengths[0] <= n && n <= lengths[1]; (err == nil) != want {
+				t.Errorf("%s with %d characters: ParsePlace = %v, want it to be a place: %t", pattern, n, err, want)
+			}
+		}
+	}
+}
