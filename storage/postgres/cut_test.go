@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -45,31 +44,18 @@ func TestOpenCut(t *testing.T) {
 // cutAfter returns the folder of a socket. Each connection to it reaches the server, and ends after so many bytes were sent or answered.
 func cutAfter(t *testing.T, server *postgrestest.Server, sent, answered int64) string {
 	t.Helper()
-	dir := t.TempDir()
-	l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { l.Close() })
-	go func() {
-		for {
-			client, err := l.Accept()
-			if err != nil {
-				return
-			}
-			up, err := server.Dial()
-			if err != nil {
-				client.Close()
-				return
-			}
-			pass := func(to, from net.Conn, n int64) {
-				defer client.Close()
-				defer up.Close()
-				_, _ = io.CopyN(to, from, n)
-			}
-			go pass(up, client, sent)
-			go pass(client, up, answered)
+	return before(t, server, func(client net.Conn, server *postgrestest.Server) {
+		up, err := server.Dial()
+		if err != nil {
+			client.Close()
+			return
 		}
-	}()
-	return dir
+		pass := func(to, from net.Conn, n int64) {
+			defer client.Close()
+			defer up.Close()
+			_, _ = io.CopyN(to, from, n)
+		}
+		go pass(up, client, sent)
+		pass(client, up, answered)
+	})
 }

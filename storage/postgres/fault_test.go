@@ -32,8 +32,16 @@ type proxy struct {
 
 func startProxy(t *testing.T, server *postgrestest.Server) *proxy {
 	t.Helper()
-	p := &proxy{dir: t.TempDir()}
-	l, err := net.Listen("unix", filepath.Join(p.dir, ".s.PGSQL.5432"))
+	p := new(proxy)
+	p.dir = before(t, server, p.serve)
+	return p
+}
+
+// before returns the folder of a socket. Each connection to it is served, in place of the server.
+func before(t *testing.T, server *postgrestest.Server, serve func(client net.Conn, server *postgrestest.Server)) string {
+	t.Helper()
+	dir := t.TempDir()
+	l, err := net.Listen("unix", filepath.Join(dir, ".s.PGSQL.5432"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,10 +52,10 @@ func startProxy(t *testing.T, server *postgrestest.Server) *proxy {
 			if err != nil {
 				return
 			}
-			go p.serve(client, server)
+			go serve(client, server)
 		}
 	}()
-	return p
+	return dir
 }
 
 func (p *proxy) serve(client net.Conn, server *postgrestest.Server) {
