@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -33,12 +34,43 @@ type placesHome struct {
 	folder string
 	flags  []string // where the places are
 	// serves has what each host and path answers, and records has the TXT records.
-	serves, records map[string]string
+	serves, records texts
+}
+
+// texts are what a server has, by name. The test changes them while the server reads them.
+type texts struct {
+	mu     sync.Mutex
+	byName map[string]string
+}
+
+func (t *texts) get(name string) (string, bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	text, ok := t.byName[name]
+	return text, ok
+}
+
+func (t *texts) set(name, text string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.byName == nil {
+		t.byName = make(map[string]string)
+	}
+	t.byName[name] = text
+}
+
+// swap replaces all texts, and returns those before.
+func (t *texts) swap(byName map[string]string) map[string]string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	before := t.byName
+	t.byName = byName
+	return before
 }
 
 func newPlacesHome(t *testing.T) *placesHome {
 	t.Helper()
-	h := &placesHome{t: t, folder: t.TempDir(), serves: map[string]string{}, records: map[string]string{}}
+	h := &placesHome{t: t, folder: t.TempDir()}
 	h.write("pw", "correct horse battery\n")
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -55,7 +87,7 @@ func newPlacesHome(t *testing.T) *placesHome {
 	}
 	h.write("ca.pem", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})))
 	s := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, ok := h.serves[r.Host+r.URL.Path]
+		body, ok := h.serves.get(r.Host + r.URL.Path)
 		if !ok {
 			w.WriteHeader(http.StatusNotFound)
 			return
@@ -95,7 +127,7 @@ func (h *placesHome) answer(conn net.PacketConn) {
 		}
 		q := m.Questions[0]
 		reply := dnsmessage.Message{Header: dnsmessage.Header{ID: m.ID, Response: true, Authoritative: true}, Questions: m.Questions}
-		if text, ok := h.records[q.Name.String()]; !ok {
+		if text, ok := h.records.get(q.Name.String()); !ok {
 			reply.RCode = dnsmessage.RCodeNameError
 		} else if q.Type == dnsmessage.TypeTXT {
 			reply.Answers = []dnsmessage.Resource{{
@@ -175,12 +207,13 @@ func TestPlaces(t *testing.T) {
 	h.verify(2, "--address", "--address", "aspe:x")
 	h.verify(1, "missing", "--address", address)
 	profile := "id.example.net/.well-known/aspe/id/" + address[strings.LastIndex(address, ":")+1:]
-	h.serves[profile] = h.read("p.jwt")
+	h.serves.set(profile, h.read("p.jwt"))
 	h.verify(1, "too_few", "--address", address)
 	account := func(text string) string {
 		return `{"type":"Person","id":"https://social.example/users/alice","summary":"` + text + `"}`
 	}
-	h.records["alice.example."], h.serves["social.example/@alice"] = address, account(address)
+	h.records.set("alice.example.", address)
+	h.serves.set("social.example/@alice", account(address))
 	h.verify(1, "too_young")
 	h.back(8)
 	var got struct {
@@ -200,14 +233,17 @@ func TestPlaces(t *testing.T) {
 	h.flags[3] = "127.0.0.1:1"
 	h.verify(3, "unreachable")
 	h.flags[3] = dns
-	delete(h.serves, profile)
+	served := h.serves.swap(nil)
+	delete(served, profile)
+	h.serves.swap(served)
 	h.verify(3, "missing")
-	h.serves[profile] = h.read("p.jwt")
+	h.serves.set(profile, h.read("p.jwt"))
 	h.verify(0, "good")
 
 	// Both places turn to another key.
 	other := address[:len(address)-26] + strings.Repeat("A", 26)
-	h.records["alice.example."], h.serves["social.example/@alice"] = other, account(other)
+	h.records.set("alice.example.", other)
+	h.serves.set("social.example/@alice", account(other))
 	h.verify(1, "bad (other_master)")
 	h.run(0, "Nothing is known any more", "places", "forget", placesUser, "--seen", h.path("seen.json"))
 	h.run(1, "nothing is known", "places", "forget", placesUser, "--seen", h.path("seen.json"))
@@ -246,12 +282,12 @@ func TestPlacesExplained(t *testing.T) {
 		said := h.run(0, "put this text", append([]string{"places", "add", "--host", "id.example.net", "--profile", h.path(file + ".jwt"),
 			"dns:alice.example", "https://social.example/@alice"}, append(sign, h.path(file))...)...)
 		address := aspeAddress.FindString(said)
-		h.serves["id.example.net/.well-known/aspe/id/"+address[strings.LastIndex(address, ":")+1:]] = h.read(file + ".jwt")
+		h.serves.set("id.example.net/.well-known/aspe/id/"+address[strings.LastIndex(address, ":")+1:], h.read(file+".jwt"))
 		return address
 	}
 	show := func(address string) {
-		h.records["alice.example."] = address
-		h.serves["social.example/@alice"] = `{"type":"Person","id":"https://social.example/users/alice","summary":"` + address + `"}`
+		h.records.set("alice.example.", address)
+		h.serves.set("social.example/@alice", `{"type":"Person","id":"https://social.example/users/alice","summary":"`+address+`"}`)
 	}
 	master, _ := init("keys.json"), init("forged.json")
 	address, forged := profile("keys.json"), profile("forged.json")
@@ -297,7 +333,7 @@ decide:
 	h.write("forged-bundle.json", h.run(0, "users", "xsign", "show", "--json", "--file", h.path("forged.json")))
 	h.verify(0, "good: master key", "--bundle", h.path("bundle.json"))
 	h.verify(0, "good: master key", "--bundle", h.path("forged-bundle.json")) // which has not the pinned key
-	h.records["alice.example."] = forged
+	h.records.set("alice.example.", forged)
 	h.verify(1, "none (other_key)", "--address", forged)
 	h.verify(1, "too_few") // the address of the other key was not kept
 	show(forged)
@@ -305,10 +341,9 @@ decide:
 	decide := append([]string{"trust", "explain", "--user", placesUser, "--places", "--bundle", h.path("bundle.json")}, h.flags...)
 	h.run(1, "quarantined by rule F5; hierarchy none, xsign good", append(decide, "--address", forged)...)
 	// It does not help to take the profile away.
-	served := h.serves
-	h.serves = map[string]string{}
+	served := h.serves.swap(nil)
 	h.run(1, "quarantined by rule F5; hierarchy none, xsign good", decide...)
-	h.serves = served
+	h.serves.swap(served)
 	show(address)
 	h.verify(0, "good: master key")
 
@@ -323,7 +358,7 @@ decide:
 	h.run(0, "put this text", append([]string{"places", "add", "--host", "id.example.net", "--profile", h.path("keys.json.jwt"),
 		"dns:third.example"}, append(sign, h.path("keys.json"))...)...)
 	next := aspeAddress.FindString(h.run(0, "", "places", "show", "--host", "id.example.net", "--profile", h.path("keys.json.jwt")))
-	h.serves["id.example.net/.well-known/aspe/id/"+next[strings.LastIndex(next, ":")+1:]] = h.read("keys.json.jwt")
+	h.serves.set("id.example.net/.well-known/aspe/id/"+next[strings.LastIndex(next, ":")+1:], h.read("keys.json.jwt"))
 	show(next)
 	h.verify(0, "good: master key", "--bundle", h.path("bundle.json"), "--address", next)
 	args := append([]string{"trust", "explain", "--user", placesUser, "--policy", h.path("policy.yaml"), "--places", "--bundle", "-"}, h.flags...)
