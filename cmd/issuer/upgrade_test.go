@@ -152,7 +152,7 @@ func TestUpgradeNodes(t *testing.T) {
 	}
 	balancing(t, stats, len(nodes))
 	l := &upgradeLoad{t: t, issuer: issuer}
-	l.start()
+	l.beginLoad()
 	l.wait(rounds)
 	one.run(t, 1, "^lacking\t00004_names_audit_retention.sql", "migrate", "status", "--config", one.config())
 	one.run(t, 0, "^Took step 4 ", "migrate", "up", "--config", one.config())
@@ -194,7 +194,7 @@ func TestUpgradeSQLite(t *testing.T) {
 	v.program = old
 	v.start(t)
 	l := &upgradeLoad{t: t, issuer: v.issuer}
-	l.start()
+	l.beginLoad()
 	l.wait(60)
 	backup := filepath.Join(v.folder, "backup.db")
 	v.as(t, old, "backup", "--to", backup)

@@ -234,8 +234,8 @@ func (l *upgradeLoad) replay(s *upgraded) error {
 	return nil
 }
 
-// start begins the load: each person refreshes, asks about the new token, repeats a proof, and ends the session now and then.
-func (l *upgradeLoad) start() {
+// beginLoad begins it: each person refreshes, asks about the new token, repeats a proof, and ends the session now and then.
+func (l *upgradeLoad) beginLoad() {
 	for i := range people {
 		l.working.Go(func() {
 			if err := l.work(person(i)); err != nil {
