@@ -27,45 +27,20 @@ func (s *Service) PutOpinion(ctx context.Context, by account.Owner, thumbprint, 
 }
 
 func (s *Service) putOpinion(ctx context.Context, by account.Owner, thumbprint, text string) error {
-	var u storage.User
-	var keys storage.SignedDocument
-	err := s.cfg.Store.View(ctx, func(ctx context.Context, r storage.Reader) (err error) {
-		if u, err = s.cfg.Accounts.Live(ctx, r, by); err != nil {
-			return err
-		}
-		keys, err = r.SignedDocument(ctx, u.Domain, u.ID, storage.DocumentKeys, "")
-		if errors.Is(err, storage.ErrNotFound) {
-			err = ErrNoKeys
-		}
-		return err
-	})
-	if err != nil {
-		return fmt.Errorf("signed: read the keys of a user: %w", err)
-	}
-	user, err := s.userOf(u)
-	if err != nil {
-		return fmt.Errorf("signed: %w", err)
-	}
-	k, err := xsign.ParseKeys(keys.Content)
-	if err != nil {
-		return fmt.Errorf("signed: what is stored: %v", err) // not a refusal
-	}
-	row, err := s.opinion(user, k.UserSigning, thumbprint, text)
+	a, err := s.keyOwner(ctx, by)
 	if err != nil {
 		return err
 	}
-	row.Domain, row.User = u.Domain, u.ID
+	row, err := s.opinion(a.uri, a.keys.UserSigning, thumbprint, text)
+	if err != nil {
+		return err
+	}
+	row.Domain, row.User = a.Domain, a.ID
 	err = s.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if _, err := s.cfg.Accounts.Live(ctx, tx, by); err != nil {
+		if err := s.unmoved(ctx, tx, a); err != nil {
 			return err
 		}
-		switch now, err := tx.SignedDocument(ctx, u.Domain, u.ID, storage.DocumentKeys, ""); {
-		case err != nil && !errors.Is(err, storage.ErrNotFound):
-			return err
-		case now.Content != keys.Content:
-			return errMoved
-		}
-		switch there, err := tx.SignedDocument(ctx, u.Domain, u.ID, storage.DocumentOpinion, row.Key); {
+		switch there, err := tx.SignedDocument(ctx, a.Domain, a.ID, storage.DocumentOpinion, row.Key); {
 		case err == nil && there.Content == row.Content:
 			return nil
 		case err == nil && there.Seq > row.Seq: // one that was replaced does not come back by itself
@@ -73,7 +48,7 @@ func (s *Service) putOpinion(ctx context.Context, by account.Owner, thumbprint, 
 		case err != nil && !errors.Is(err, storage.ErrNotFound):
 			return err
 		case err != nil:
-			n, err := tx.CountSignedDocuments(ctx, u.Domain, u.ID, storage.DocumentOpinion, xsign.MaxOwn)
+			n, err := tx.CountSignedDocuments(ctx, a.Domain, a.ID, storage.DocumentOpinion, xsign.MaxOwn)
 			if err != nil {
 				return err
 			}

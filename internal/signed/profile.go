@@ -72,44 +72,19 @@ func (s *Service) PutProfile(ctx context.Context, by account.Owner, text string)
 
 // putProfile reads, checks without a transaction, and stores if the keys are the same by then.
 func (s *Service) putProfile(ctx context.Context, by account.Owner, text string) (Profile, error) {
-	var u storage.User
-	var keys storage.SignedDocument
-	err := s.cfg.Store.View(ctx, func(ctx context.Context, r storage.Reader) (err error) {
-		if u, err = s.cfg.Accounts.Live(ctx, r, by); err != nil {
-			return err
-		}
-		keys, err = r.SignedDocument(ctx, u.Domain, u.ID, storage.DocumentKeys, "")
-		if errors.Is(err, storage.ErrNotFound) {
-			err = ErrNoKeys
-		}
-		return err
-	})
+	a, err := s.keyOwner(ctx, by)
 	if err != nil {
-		return Profile{}, fmt.Errorf("signed: read the keys of a user: %w", err)
+		return Profile{}, err
 	}
-	user, err := s.userOf(u)
-	if err != nil {
-		return Profile{}, fmt.Errorf("signed: %w", err)
-	}
-	k, err := xsign.ParseKeys(keys.Content)
-	if err != nil {
-		return Profile{}, fmt.Errorf("signed: what is stored: %v", err) // not a refusal
-	}
-	p, err := readProfile(text, user, k.Master, s.cfg.Now())
+	p, err := readProfile(text, a.uri, a.keys.Master, s.cfg.Now())
 	if err != nil {
 		return Profile{}, err
 	}
 	err = s.cfg.Store.Update(ctx, func(ctx context.Context, tx storage.Tx) error {
-		if _, err := s.cfg.Accounts.Live(ctx, tx, by); err != nil {
+		if err := s.unmoved(ctx, tx, a); err != nil {
 			return err
 		}
-		switch now, err := tx.SignedDocument(ctx, u.Domain, u.ID, storage.DocumentKeys, ""); {
-		case err != nil && !errors.Is(err, storage.ErrNotFound):
-			return err
-		case now.Content != keys.Content:
-			return errMoved
-		}
-		return s.storeProfile(ctx, tx, u, p, text)
+		return s.storeProfile(ctx, tx, a.User, p, text)
 	})
 	if errors.Is(err, storage.ErrConflict) { // two users with one master key
 		err = ErrOtherProfile
