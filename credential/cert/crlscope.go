@@ -18,7 +18,7 @@ const digits = "0123456789abcdef"
 const Parts = len(digits)
 
 // PartOf returns the part that a certificate is in: the last hexadecimal digit of its serial number. Serial numbers are random, so the
-// parts are of about the same size, and nobody chooses in which one a certificate is.
+// parts are of about the same size, and no user chooses in which one a certificate is.
 func PartOf(serial *big.Int) string {
 	text := serial.Text(16)
 	return text[len(text)-1:]
